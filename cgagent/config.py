@@ -1,0 +1,121 @@
+"""The agent's settings: read once, frozen, passed down.
+
+Order of precedence: flags, environment (``CGAGENT_*``), ``/etc/cgagent/config.toml``, defaults.
+The client needs none of this beyond `socket_path`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_SOCKET: Final = "/run/cgagent/cgagent.sock"
+DEFAULT_CONFIG: Final = "/etc/cgagent/config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one agent was told. Paths are absolute; intervals are in seconds."""
+
+    data_root: Path = Path("/var/lib/cgagent")
+    socket: Path = Path(DEFAULT_SOCKET)
+    cgroup_parent: str = "/cgagent"
+    metrics_listen: str = "127.0.0.1:9753"
+    """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
+    sample_interval_s: float = 1.0
+    stop_timeout_s: float = 10.0
+    registry_mirrors: tuple[str, ...] = ()
+    """Base URLs tried in order before docker.io, as Docker's ``registry-mirrors``."""
+    insecure_registries: tuple[str, ...] = field(default=("127.0.0.0/8", "localhost"))
+    """``HOST[:PORT]`` or networks spoken to over plain HTTP, or over unverified TLS."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Where sockets and other files that a reboot may forget live."""
+        return self.socket.parent
+
+
+_NAMES = {f.name.replace("_", "-"): f.name for f in fields(Settings)}
+
+
+def _typed(name: str, value: Any, origin: str) -> Any:
+    default = getattr(Settings(), name)
+    if isinstance(default, tuple):
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
+            raise InvalidInputError(f"{origin}: {name} must be a list of strings")
+        return tuple(i.strip() for i in items if i.strip())
+    try:
+        if isinstance(default, float):
+            number = float(value)
+            if not number > 0:
+                raise ValueError
+            return number
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f"{origin}: {name} must be a positive number of seconds, not {value!r}"
+        ) from None
+    if not isinstance(value, str | Path):
+        raise InvalidInputError(f"{origin}: {name} must be a string, not {value!r}")
+    if isinstance(default, Path):
+        return Path(os.path.abspath(value))
+    return value
+
+
+def _from_file(path: str, *, required: bool) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as f:
+            table = tomllib.load(f)
+    except FileNotFoundError:
+        if required:
+            raise InvalidInputError(f"configuration file {path} does not exist") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as e:
+        raise InvalidInputError(f"configuration file {path} cannot be read: {e}") from None
+    unknown = sorted(set(table) - set(_NAMES))
+    if unknown:
+        known = ", ".join(sorted(_NAMES))
+        raise InvalidInputError(f"{path}: unknown setting {unknown[0]!r}; known are {known}")
+    return {_NAMES[k]: _typed(_NAMES[k], v, path) for k, v in table.items()}
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    config_file: str | None = None,
+) -> Settings:
+    """The settings in force. `flags` has field names of `Settings`; ``None`` values are unset.
+
+    Raises:
+        InvalidInputError: a file that cannot be read, an unknown name, a value of the wrong type.
+    """
+    chosen = config_file or environ.get("CGAGENT_CONFIG")
+    values = _from_file(chosen or DEFAULT_CONFIG, required=chosen is not None)
+    for name in _NAMES.values():
+        variable = f"CGAGENT_{name.upper()}"
+        if variable in environ:
+            values[name] = _typed(name, environ[variable], variable)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _typed(name, value, f"--{name.replace('_', '-')}")
+    settings = replace(Settings(), **values)
+    if not settings.cgroup_parent.startswith("/") or ".." in settings.cgroup_parent.split("/"):
+        raise InvalidInputError(
+            f"cgroup parent {settings.cgroup_parent!r} must be an absolute path without '..'"
+        )
+    return settings
+
+
+def socket_path(environ: Mapping[str, str] = os.environ) -> str:
+    """Where the client looks for the agent when no ``--host`` is given."""
+    return environ.get("CGAGENT_SOCKET", DEFAULT_SOCKET)
