@@ -36,14 +36,20 @@ class Supervisor:
         run_dir: where its socket is; it must exist.
         log_path: takes what the supervisor prints: nothing, or a traceback.
         on_exit: called with the key of a task and its exit record.
+        on_lost: called when the supervisor has ended before we let go of it.
     """
 
     def __init__(
-        self, run_dir: Path, log_path: Path, on_exit: Callable[[str, dict[str, Any]], None]
+        self,
+        run_dir: Path,
+        log_path: Path,
+        on_exit: Callable[[str, dict[str, Any]], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._path = run_dir / _SOCKET
         self._log_path = log_path
         self._on_exit = on_exit
+        self._on_lost = on_lost
         self._sock: socket.socket | None = None
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._listed: list[dict[str, Any]] = []
@@ -180,6 +186,7 @@ class Supervisor:
                 future.set_exception(UnavailableError("the supervisor has ended; see its log"))
         if self._child is not None:
             self._child.poll()
+        self._on_lost()
 
     def close(self) -> None:
         """Let go of the supervisor: it goes on as long as it has containers."""

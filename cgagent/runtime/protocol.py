@@ -17,8 +17,8 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4}
       │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
-      │ {"seq": 5, "op": "forget", "key": ...}        │
-      │──────────────────────────────────────────────>│
+      │ {"seq": 5, "op": "forget", "key": ...}        │   of a created task: end it, and tell its
+      │──────────────────────────────────────────────>│   clients "status"
       │<──────────────────────────────────────────────│ {"seq": 5}
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one

@@ -85,7 +85,7 @@ class Supervisor:
         self._unsent.clear()
         for task in list(self._tasks.values()):
             if task.exchange.state is State.CREATED:  # nobody is left who would start it
-                task.abandon()
+                task.abandon({})
                 del self._tasks[task.key]
 
     def _hear_agent(self) -> None:
@@ -241,7 +241,7 @@ class Supervisor:
             return None
         task.exchange.check("forget")
         if task.exchange.state is State.CREATED:
-            task.abandon()
+            task.abandon(message.get("status", {}))
         del self._tasks[task.key]
         return None
 

@@ -144,12 +144,12 @@ class Task:
         except OSError:  # a full disk: the event and `list` still tell it while we live
             return
 
-    def abandon(self) -> None:
-        """End a zygote that got no job."""
+    def abandon(self, status: dict[str, Any]) -> None:
+        """End a zygote that got no job; clients that wait for it are told `status`."""
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         self._close_zygote()
-        self._close({})
+        self._close(status)
 
     def _close_zygote(self) -> None:
         self._loop.forget(self._zygote.fileno())
