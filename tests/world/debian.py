@@ -22,7 +22,7 @@ LOCK_TIMEOUT = "DPkg::Lock::Timeout=300"
 
 def _apt(*arguments: str, cwd: Path | None = None) -> None:
     subprocess.run(
-        ["apt-get", "-q", "-y", "-o", LOCK_TIMEOUT, *arguments],
+        ["apt-get", "-qq", "-y", "-o", "Dpkg::Use-Pty=0", "-o", LOCK_TIMEOUT, *arguments],
         check=True,
         cwd=cwd,
         stdout=sys.stderr,

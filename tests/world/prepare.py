@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.world import debian, guest, images, registry
+from tests.world import cache, debian, guest, images, registry
 
 
 def native() -> None:
@@ -25,6 +25,7 @@ def main() -> None:
             native()
         else:
             guest.prepare(name)
+    print(f"ready in {cache.root()}")
 
 
 if __name__ == "__main__":
