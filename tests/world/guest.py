@@ -120,7 +120,6 @@ def run(mode: str, job: Job) -> int:
             f"world_mode={mode}",
             f"world_timeout={job.timeout_s}",
             f"world_state={STATE_FOLDER}",
-            f"world_keep={':'.join(map(str, job.kept_folders()))}",
             f"world_modules={image.modules}",
         ]
         arguments = _machine(folder, image.image, initrd, " ".join(parameters))
@@ -138,6 +137,7 @@ def _initrd(folder: Path, image: Kernel, job: Job) -> Path:
     (tree / "init").chmod(0o755)
     shutil.copy(_SOURCES / "main.sh", tree)
     (tree / "job.sh").write_text(job.script())
+    (tree / "keep").write_text("".join(f"{folder}\n" for folder in job.kept_folders()))
     modules = image.module_files(*_EARLY_MODULES)
     for module in modules:
         shutil.copy(module, tree / "modules")

@@ -47,22 +47,20 @@ release=$($b uname -r)
 $b mkdir -p "/new/lib/modules/$release"
 $b mount --bind "/lower$world_modules" "/new/lib/modules/$release" || die "bind of the modules"
 
-# A fresh /tmp; folders of the host's /tmp that the job needs (colon-separated) stay visible.
+# A fresh /tmp; the folders of the host's /tmp that the job needs stay visible.
 number=0
-IFS=:
-for folder in $world_keep; do
+while read -r folder; do
     number=$((number + 1))
     $b mkdir -p /hold/$number
     $b mount --bind "/new$folder" /hold/$number || die "bind of $folder"
-done
+done </keep
 $b mount -t tmpfs -o mode=1777 tmp /new/tmp
 number=0
-for folder in $world_keep; do
+while read -r folder; do
     number=$((number + 1))
     $b mkdir -p "/new$folder"
     $b mount --move /hold/$number "/new$folder" || die "bind of $folder"
-done
-unset IFS
+done </keep
 
 # A real block device for container state, so that io.max and io.stat have something to say.
 $b mkdir -p "/new$world_state"
