@@ -1,6 +1,31 @@
-PY ?= python3
-.venv/stamp: pyproject.toml
-	$(PY) -m venv .venv
-	.venv/bin/pip install -q -U 'pip>=25.1'
-	.venv/bin/pip install -q -e . --group dev
-	touch $@
+# Two commands matter: `make run` and `make test`. Both prepare what they need by themselves.
+MODE ?= v2
+
+.PHONY: run test test-guest lint bench clean
+
+run:
+	@deploy/venv runtime
+	@deploy/demo
+
+test: .venv/stamp
+	@tests/run lint native v2
+
+test-guest: .venv/stamp
+	@tests/run $(MODE)
+
+lint: .venv/stamp
+	@tests/run lint
+
+bench:
+	@deploy/venv runtime
+	@.venv/bin/python -m benchmarks $(BENCH)
+
+clean:
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/stamp: FORCE
+	@deploy/venv dev
+
+.PHONY: FORCE
+FORCE:

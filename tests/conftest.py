@@ -1,0 +1,55 @@
+"""What every test may ask for: images, a registry that holds them, how slow this machine is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.world import guest, images
+from tests.world.registry import Registry, alpine_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def slowness() -> float:
+    """Multiply every time-out by this: 1 natively, more in the guest."""
+    return float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
+
+
+@pytest.fixture(scope="session")
+def alpine_docker_archive() -> Path:
+    """alpine:latest and alpine:3.23 as ``docker save`` writes them."""
+    return images.alpine_docker_archive()
+
+
+@pytest.fixture(scope="session")
+def alpine_oci_archive() -> Path:
+    """alpine:latest as an OCI image layout in a tar."""
+    return images.alpine_oci_archive()
+
+
+@pytest.fixture(scope="session")
+def busybox_docker_archive() -> Path:
+    """busybox:latest, 2 MB, as ``docker save`` writes it."""
+    return images.busybox_docker_archive()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A registry at `address`, without TLS, holding library/alpine: latest and 3.23."""
+    with Registry(seed=alpine_storage()) as running:
+        yield running
+
+
+@pytest.fixture
+def data_root() -> Iterator[Path]:
+    """An empty folder on a disk that may hold overlay layers (in the guest only this one may)."""
+    os.makedirs(guest.STATE_FOLDER, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder:
+        yield Path(folder)

@@ -1,0 +1,108 @@
+"""What a test run may leave behind: taken before and after, the difference must be empty.
+
+Counts only what belongs to cgagent or its tests, so that other work on the machine does not
+disturb it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PREFIX = "cgagent"
+_VETH = re.compile(r"veth|cga|cgagent")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Each set holds one line of text per object."""
+
+    cgroups: frozenset[str]
+    """Paths of every hierarchy at or below ``/cgagent*``."""
+    mounts: frozenset[str]
+    """Mount points in our own mount namespace."""
+    network_namespaces: frozenset[str]
+    """Namespaces some process of cgagent's lives in, and those bound to a file."""
+    processes: frozenset[str]
+    """``PID COMMAND`` of processes whose command line names cgagent; not us or our ancestors."""
+    links: frozenset[str]
+    """Network interfaces that look like a container's."""
+    files: frozenset[str]
+    """Everything below the roots given."""
+
+    @classmethod
+    def take(cls, roots: Iterable[Path] = ()) -> Self:
+        mounts = list(_mounts())
+        processes = dict(_processes())
+        return cls(
+            cgroups=frozenset(_cgroups(mounts)),
+            mounts=frozenset(point for point, _ in mounts),
+            network_namespaces=frozenset(_network_namespaces(mounts, processes)),
+            processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
+            links=frozenset(n for n in os.listdir("/sys/class/net") if _VETH.match(n)),
+            files=frozenset(str(p) for root in roots for p in root.rglob("*")),
+        )
+
+
+def difference(before: Snapshot, after: Snapshot) -> list[str]:
+    """What is there after and was not before, as ``kind: object`` lines."""
+    return [
+        f"{field.name}: {item}"
+        for field in fields(Snapshot)
+        for item in sorted(getattr(after, field.name) - getattr(before, field.name))
+    ]
+
+
+def _mounts() -> Iterator[tuple[str, str]]:
+    """Mount point and file system type of each mount."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        yield left.split()[4], right.split()[0]
+
+
+def _cgroups(mounts: list[tuple[str, str]]) -> Iterator[str]:
+    for root, kind in mounts:
+        if kind in ("cgroup", "cgroup2"):
+            for top in Path(root).glob(f"{_PREFIX}*/"):
+                yield from (folder for folder, _, _ in os.walk(top))
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    ours = set(_ancestors())
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and int(entry) not in ours:
+            try:
+                raw = Path("/proc", entry, "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # ended meanwhile
+            command = raw.replace(b"\0", b" ").decode(errors="replace").strip()
+            if _PREFIX in command:
+                yield int(entry), command
+
+
+def _ancestors() -> Iterator[int]:
+    pid = os.getpid()
+    while pid > 0:
+        yield pid
+        status = Path("/proc", str(pid), "stat").read_text()
+        pid = int(status.rpartition(")")[2].split()[1])
+
+
+def _network_namespaces(mounts: list[tuple[str, str]], processes: dict[int, str]) -> Iterator[str]:
+    for root, kind in mounts:
+        if kind == "nsfs":
+            yield f"bound at {root}"
+    own = os.readlink("/proc/self/ns/net")
+    for pid in processes:
+        try:
+            namespace = os.readlink(f"/proc/{pid}/ns/net")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if namespace != own:
+            yield f"{namespace} of process {pid}"

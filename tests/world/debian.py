@@ -1,0 +1,74 @@
+"""Debian packages the tests need.
+
+Programs are installed. Packages with a service are only unpacked into the cache and started by
+the tests by hand, so that no daemon, unit or user appears on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.world import cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LOCK_TIMEOUT = "DPkg::Lock::Timeout=300"
+
+
+def _apt(*arguments: str, cwd: Path | None = None) -> None:
+    subprocess.run(
+        ["apt-get", "-qq", "-y", "-o", "Dpkg::Use-Pty=0", "-o", LOCK_TIMEOUT, *arguments],
+        check=True,
+        cwd=cwd,
+        stdout=sys.stderr,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+
+
+def with_fresh_lists(attempt: Callable[[], None]) -> None:
+    """Run `attempt`; when it fails, refresh apt's lists and run it once more.
+
+    A list may be missing on a new machine, or name versions that have left the mirror.
+    """
+    try:
+        attempt()
+    except (subprocess.CalledProcessError, LookupError):
+        print("tests: a package cannot be had, refreshing apt's lists", file=sys.stderr)
+        _apt("update")
+        attempt()
+
+
+def _missing(names: tuple[str, ...]) -> list[str]:
+    query = ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *names]
+    found = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    installed = {line.split()[1] for line in found.splitlines() if line.startswith("installed ")}
+    return [name for name in names if name not in installed]
+
+
+def install(*names: str) -> None:
+    """Install the packages that are missing, without recommended ones."""
+    if not _missing(names):
+        return
+    with cache.locked("apt"):
+        if missing := _missing(names):
+            print(f"tests: installing {' '.join(missing)}", file=sys.stderr)
+            with_fresh_lists(lambda: _apt("install", "--no-install-recommends", *missing))
+
+
+def extract(name: str, folder: Path) -> None:
+    """Download a package and lay its files out under `folder`; no script of it runs."""
+    folder.mkdir(exist_ok=True)
+    with_fresh_lists(lambda: _apt("download", "-o", "APT::Sandbox::User=root", name, cwd=folder))
+    (archive,) = folder.glob("*.deb")
+    subprocess.run(["dpkg", "-x", archive, folder], check=True)
+    archive.unlink()
+
+
+def unpack(name: str) -> Path:
+    """The folder in the cache that holds the files of package `name`."""
+    return cache.build(f"debian-{name}", lambda draft: extract(name, draft))

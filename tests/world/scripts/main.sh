@@ -1,0 +1,38 @@
+# PID 1 of the guest on its final root: runs the job, sends its output and status to the host,
+# powers off. As a shell it reaps orphans while it waits.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root LANG=C.UTF-8 TERM=dumb
+here=/run/guest
+mount --make-rshared / # as systemd does; container code relies on it
+read -r uptime _ </proc/uptime
+echo "guest: $(uname -r), mode $world_mode, job starts at ${uptime} s" >/dev/console
+
+# A virtio port can be opened only once, so it cannot be the job's own /dev/stdout.
+mkfifo $here/output
+{
+    cat <$here/output >"$output_port"
+    : >$here/drained
+} &
+(
+    if [ "$world_mode" = v2 ]; then # as under systemd the job is not in the root cgroup
+        mkdir /sys/fs/cgroup/job && echo 0 >/sys/fs/cgroup/job/cgroup.procs
+    fi
+    exec setsid timeout -k 5 "$world_timeout" sh $here/job.sh
+) </dev/null >$here/output 2>&1
+status=$?
+case $status in 124 | 137)
+    ps axo pid,ppid,stat,wchan:20,args >/dev/console
+    dmesg | tail -30 >/dev/console
+    ;;
+esac
+
+# A daemon left behind may hold the pipe open: do not wait for it for ever.
+tries=0
+while [ ! -e $here/drained ] && [ $tries -lt 30 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+echo "$status" >"$status_port"
+sync
+$here/busybox poweroff -f
+sleep 60
