@@ -55,6 +55,11 @@ class Group:
         self._refuse_root("removed")
         tree.remove(self.host, self.path, timeout_s)
 
+    def children(self) -> tuple[str, ...]:
+        """Names of the groups right below it, in whichever hierarchy; none where it is not."""
+        entries = (entry for d in self._directories() for entry in os.scandir(d))
+        return tuple(dict.fromkeys(e.name for e in entries if e.is_dir(follow_symlinks=False)))
+
     def join(self, pid: int) -> None:
         """Move a process, with its threads, into the group.
 

@@ -1,11 +1,11 @@
 """A container's directory: ``<data root>/containers/<id>``, and the files in it.
 
-    config.json      the OCI configuration, written anew at each start
-    exit.json        how the last run ended, written by the supervisor
-    <id>-json.log    its output, written by the supervisor
-    rootfs/          where its root is mounted, in its own mount namespace only
-    hostname hosts resolv.conf      bound over those of the image
-    exec-<id>.json   the process of a command run inside it
+config.json      the OCI configuration, written anew at each start
+exit.json        how the last run ended, written by the supervisor
+<id>-json.log    its output, written by the supervisor
+rootfs/          where its root is mounted, in its own mount namespace only
+hostname hosts resolv.conf      bound over those of the image
+exec-<id>.json   the process of a command run inside it
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cgagent.engine import limits as limit_json
+from cgagent.images import RootFs
 from cgagent.runtime.spec import Volume
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Record:
     image_id: str
     created_ns: int
     cgroup_path: str
+    rootfs: RootFs
     options: Options
     limits: Limits
     outcome: Outcome = Outcome()
@@ -70,6 +72,7 @@ class Record:
         return json.dumps(
             {
                 "cgroup_path": self.cgroup_path,
+                "rootfs": asdict(self.rootfs),
                 "options": asdict(self.options),
                 "limits": limit_json.to_json(self.limits),
                 "outcome": asdict(self.outcome),
@@ -91,6 +94,9 @@ class Record:
             image_id=image_id,
             created_ns=created_ns,
             cgroup_path=value["cgroup_path"],
+            rootfs=RootFs(
+                tuple(value["rootfs"]["lowers"]), value["rootfs"]["upper"], value["rootfs"]["work"]
+            ),
             options=Options(volumes=volumes, **options),
             limits=limit_json.from_json(value["limits"]),
             outcome=Outcome(**value["outcome"]),

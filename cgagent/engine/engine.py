@@ -56,9 +56,7 @@ class Engine:
         images = Images(settings, self.database)
         self.events = Events()
         self.containers = Containers(ContainerRows(self.database))
-        self.monitor = Monitor(
-            self.host, settings.sample_interval_s, self.containers, self.events
-        )
+        self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers, self.events)
         self.jobs = Jobs(self.monitor.observe_job)
         self.supervisor = Supervisor(
             settings.run_dir,

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 class ImageJobs:
-    def __init__(
-        self, images: Images, containers: Containers, jobs: Jobs, events: Events
-    ) -> None:
+    def __init__(self, images: Images, containers: Containers, jobs: Jobs, events: Events) -> None:
         self._images = images
         self._containers = containers
         self._jobs = jobs

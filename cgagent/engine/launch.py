@@ -12,7 +12,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cgroups import DEFAULT_DEVICE_RULES
+from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.engine.names import new_id
 from cgagent.errors import CgagentError
 from cgagent.runtime.protocol import error_to_wire
@@ -45,19 +45,23 @@ class Launcher:
     def cgroup_path(self, container_id: str) -> str:
         return f"{self._parent}/{container_id}"
 
-    def cgroup_mounts(self) -> tuple[CgroupMount, ...]:
-        """What of the hierarchies a container sees, its own group as the root of each."""
+    def cgroup_mounts(self, path: str) -> tuple[CgroupMount, ...]:
+        """The hierarchies a container sees: those its group is in, with it as the root of each.
+
+        One it is not in would show it the host's groups.
+        """
         by_mount: dict[str, list[str]] = {}
-        for controller, placement in self._host.placements.items():
-            if placement.version == 1:
-                by_mount.setdefault(placement.mount, []).append(controller)
+        for controller, place in self._host.placements.items():
+            if place.version == 1 and os.path.isdir(place.mount + path):
+                name = "blkio" if controller == "io" else controller
+                by_mount.setdefault(place.mount, []).append(name)
         if not by_mount:
             return (CgroupMount(name="", version=2),)
         mounts = [
-            CgroupMount(name=os.path.basename(path), version=1, controllers=",".join(names))
-            for path, names in by_mount.items()
+            CgroupMount(name=os.path.basename(mount), version=1, controllers=",".join(names))
+            for mount, names in by_mount.items()
         ]
-        if self._host.unified_mount:
+        if self._host.unified:
             mounts.append(CgroupMount(name="unified", version=2))
         return tuple(mounts)
 
@@ -79,7 +83,7 @@ class Launcher:
         group = self._host.group(self.cgroup_path(container_id))
         group.create()
         try:
-            group.restrict_devices(DEFAULT_DEVICE_RULES)
+            group.restrict_devices(CONTAINER_DEVICES)
             await self._supervisor.request(
                 "create",
                 key=container_id,

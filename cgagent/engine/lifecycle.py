@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cgagent.cgroups import Group
+    from cgagent.cgroups import Group, Limits
+    from cgagent.engine.container import Options
     from cgagent.engine.containers import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
-    from cgagent.images import Images
+    from cgagent.images import Image, Images
     from cgagent.runtime.native import Supervisor
 
 _KILL_TIMEOUT_S = 10.0
@@ -93,31 +94,32 @@ class Lifecycle:
             container_id = await self._launcher.reserve()
             try:
                 options = create.options(request, image.config, container_id)
-                record = Record(
-                    id=container_id,
-                    name=name,
-                    image_id=image.id,
-                    created_ns=time.time_ns(),
-                    cgroup_path=self._launcher.cgroup_path(container_id),
-                    options=options,
-                    limits=held,
-                )
-                container = self._make(record)
+                container = self._make(container_id, name, image, options, held)
             except BaseException:
                 await self._launcher.discard(container_id)
                 raise
             self.publish(container, "create")
             return container
 
-    def _make(self, record: Record) -> Container:
-        bundle = self.bundle(record.id)
-        bundle.make(record.options)
+    def _make(
+        self, container_id: str, name: str, image: Image, options: Options, held: Limits
+    ) -> Container:
+        bundle = self.bundle(container_id)
+        bundle.make(options)
         try:
-            image = self._images.resolve(record.image_id)
-            self._images.prepare(image, record.id)
+            record = Record(
+                id=container_id,
+                name=name,
+                image_id=image.id,
+                created_ns=time.time_ns(),
+                cgroup_path=self._launcher.cgroup_path(container_id),
+                rootfs=self._images.prepare(image, container_id),
+                options=options,
+                limits=held,
+            )
             return self._containers.add(record)
         except BaseException:
-            self._images.release(record.id)
+            self._images.release(container_id)
             bundle.remove()
             raise
 
@@ -167,9 +169,8 @@ class Lifecycle:
         record = container.record
         bundle = self.bundle(container.id)
         bundle.clear_exit()
-        bundle.write_config(record, self._launcher.cgroup_mounts())
-        rootfs = self._images.prepare(self._images.resolve(record.image_id), container.id)
         await self.make_ready(container)
+        bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
         try:
             self.group(container).apply(record.limits)
             reply = await self._supervisor.request(
@@ -177,7 +178,7 @@ class Lifecycle:
                 key=container.id,
                 bundle=str(bundle.path),
                 root=str(bundle.root),
-                rootfs=[root_mount(rootfs)],
+                rootfs=[root_mount(record.rootfs)],
                 log=str(bundle.log),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,

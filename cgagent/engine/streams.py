@@ -7,16 +7,17 @@ through the agent.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
 from cgagent.runtime.spec import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cgagent.engine.container import Container
     from cgagent.engine.control import Control
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from cgagent.runtime.native import Supervisor
 
 _KEPT_EXECS = 256
+
+Take: TypeAlias = "Callable[[], Awaitable[Attachment]]"
+"""Gives the client's socket, when everything is ready for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class Streams:
         self._jobs = jobs
         self._execs: dict[str, Exec] = {}
 
-    async def attach(self, container: Container, client: Attachment) -> None:
+    async def attach(self, container: Container, take: Take) -> None:
         """Connect a client, to a container that runs or to the next start of one that does not.
 
         Raises:
@@ -77,17 +81,22 @@ class Streams:
         async with container.lock:
             if not container.running:
                 await self._lifecycle.make_ready(container)
-            await self._supervisor.request(
-                "attach", [client.fd], key=container.id, **client.arguments()
-            )
+            await self._connect(container.id, take)
+
+    async def _connect(self, key: str, take: Take) -> None:
+        client = await take()
+        try:
+            await self._supervisor.request("attach", [client.fd], key=key, **client.arguments())
+        finally:
+            os.close(client.fd)  # the supervisor has its own copy
 
     async def exec(
         self,
         container: Container,
         process: Process,
-        take: Callable[[], Attachment] | None,
+        take: Take | None,
     ) -> Exec:
-        """Run a command. `take` gives the client's socket, when everything is ready for it.
+        """Run a command, with a client attached or none.
 
         Raises:
             ConflictError: the container is not running, or frozen.
@@ -113,10 +122,7 @@ class Streams:
             )
             try:
                 if take is not None:
-                    client = take()
-                    await self._supervisor.request(
-                        "attach", [client.fd], key=key, **client.arguments()
-                    )
+                    await self._connect(key, take)
                 self._keep(run)
                 run.running = True
                 reply = await self._supervisor.request(

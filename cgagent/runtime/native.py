@@ -108,9 +108,7 @@ class Supervisor:
             raise UnavailableError(f"the supervisor does not answer at {self._path}")
         return sock
 
-    async def request(
-        self, op: str, fds: Sequence[int] = (), **arguments: Any
-    ) -> dict[str, Any]:
+    async def request(self, op: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
         """Ask, and wait for the answer.
 
         Raises:
