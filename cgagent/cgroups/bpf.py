@@ -36,6 +36,7 @@ _NAME_OFFSET, _INFO_SIZE = 64, 80  # of struct bpf_prog_info
 _TYPES: Final = {"b": 1, "c": 2}
 _ACCESS: Final = {"m": 1, "r": 2, "w": 4}
 _ALL_ACCESS: Final = 7
+_SIZE: Final = 8  # of one instruction
 
 # Registers, as the program uses them: r1 is the context, later scratch.
 _R0, _R1, _TYPE, _WANTED, _MAJOR, _MINOR = range(6)
@@ -69,43 +70,31 @@ _PROLOGUE: Final = b"".join(
 )
 
 
-def assemble(rules: Iterable[DeviceRule]) -> bytes:
-    """The program for rules that apply in order to a closed group: the last match decides."""
-    default = 0
-    blocks: dict[tuple[str, int | None, int | None, bool], int] = {}
-    for rule in rules:
-        if rule.kind == "a":
-            default, blocks = int(rule.allow), {}
-            continue
-        # Access to one device adds up over its rules, as in v1: r and w make rw.
-        key = (rule.kind, rule.major, rule.minor, rule.allow)
-        mask = sum(_ACCESS[letter] for letter in set(rule.access)) | blocks.pop(key, 0)
-        blocks[key] = mask
-    code = [_block(*key, mask) for key, mask in reversed(blocks.items())]
-    return _PROLOGUE + b"".join(code) + _return(default)
+def assemble(default: bool, exceptions: Iterable[DeviceRule]) -> bytes:
+    """The program for exceptions from a default, as `devices.settle` makes them."""
+    return _PROLOGUE + b"".join(map(_block, exceptions)) + _return(int(default))
 
 
-def _block(kind: str, major: int | None, minor: int | None, allow: bool, mask: int) -> bytes:
-    """Return `allow` if the request matches, else fall through to the next block.
+def _block(rule: DeviceRule) -> bytes:
+    """Return what the rule says if the request matches, else fall through to the next block.
 
     An allowing rule must cover all that is wanted, a denying one any of it.
     """
-    tests = [(_TYPE, _TYPES[kind])]
-    if major is not None:
-        tests.append((_MAJOR, major))
-    if minor is not None:
-        tests.append((_MINOR, minor))
-    masked = _op(0xBC, _R1, _WANTED) + _and(_R1, mask)
-    end = _return(int(allow))
-    length = len(tests) + (0 if mask == _ALL_ACCESS else 3) + 2
+    mask = sum(_ACCESS[letter] for letter in set(rule.access))
+    numbers = ((_MAJOR, rule.major), (_MINOR, rule.minor))
+    tests = [(_TYPE, _TYPES[rule.kind])]
+    tests += [(register, number) for register, number in numbers if number is not None]
+    access = b""
+    if mask != _ALL_ACCESS:
+        miss = _op(0x5D, _R1, _WANTED, offset=2) if rule.allow else _op(0x15, _R1, offset=2)
+        access = _op(0xBC, _R1, _WANTED) + _and(_R1, mask) + miss
+    end = access + _return(int(rule.allow))
     jumps = [
-        _op(0x55, register, offset=length - at - 1, value=value)  # unequal: to the next block
+        # Unequal: over the remaining tests and the end, to the next block.
+        _op(0x55, register, offset=len(tests) - at - 1 + len(end) // _SIZE, value=value)
         for at, (register, value) in enumerate(tests)
     ]
-    if mask == _ALL_ACCESS:
-        return b"".join(jumps) + end
-    miss = _op(0x5D, _R1, _WANTED, offset=2) if allow else _op(0x15, _R1, offset=2)
-    return b"".join(jumps) + masked + miss + end
+    return b"".join(jumps) + end
 
 
 def attach(directory: str, program: bytes) -> None:
@@ -142,7 +131,7 @@ def _load(program: bytes) -> int:
     attributes = struct.pack(
         "=IIQQIIQII16s",
         _PROG_TYPE_CGROUP_DEVICE,
-        len(program) // 8,
+        len(program) // _SIZE,
         ctypes.addressof(code),
         ctypes.addressof(license_),
         0,

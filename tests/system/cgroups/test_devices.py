@@ -5,6 +5,7 @@ import os
 import pytest
 
 from cgagent.cgroups import CONTAINER_DEVICES, DeviceRule
+from cgagent.errors import InvalidInputError
 
 pytestmark = pytest.mark.system
 
@@ -36,12 +37,21 @@ def test_later_rules_replace_and_refine_earlier_ones(fs, group, kmsg):
     group.restrict_devices([*CONTAINER_DEVICES, DeviceRule.parse("c 1:11 r")])
     assert can_open(fs, group, kmsg)
     assert "not permitted" in fs.run(group, f"exec 3>{kmsg}")[0]
-    group.restrict_devices(
-        [DeviceRule.parse("c 1:* r"), DeviceRule.parse("c 1:* w"), DeviceRule.parse("c 1:8 r", allow=False)]
-    )  # fmt: skip
+    group.restrict_devices([DeviceRule.parse("c 1:* r"), DeviceRule.parse("c 1:* w")])
     assert fs.run(group, "exec 3<>/dev/zero && echo both")[0] == "both\n"
-    assert not can_open(fs, group, "/dev/random")
-    group.restrict_devices([DeviceRule.parse("a")])
-    assert fs.run(group, "exec 3<>/dev/random && echo both")[0] == "both\n"
+    group.restrict_devices([DeviceRule.parse("a"), DeviceRule.parse("c 1:8 w", allow=False)])
+    assert can_open(fs, group, "/dev/random")
+    assert "not permitted" in fs.run(group, "exec 3<>/dev/random")[0]
+    group.restrict_devices(
+        [DeviceRule.parse("c 1:5 rwm"), DeviceRule.parse("c 1:5 w", allow=False)]
+    )
+    assert can_open(fs, group, "/dev/zero")
+    assert "not permitted" in fs.run(group, "exec 3<>/dev/zero")[0]
     group.restrict_devices([])
     assert not can_open(fs, group, "/dev/zero")
+
+
+def test_part_of_a_wider_rule_cannot_be_taken_back(group):
+    wide = DeviceRule.parse("c 1:* rw")
+    with pytest.raises(InvalidInputError, match=r"c 1:\*"):
+        group.restrict_devices([wide, DeviceRule.parse("c 1:8 r", allow=False)])

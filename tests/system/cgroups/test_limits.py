@@ -65,8 +65,9 @@ SIMPLE = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "controller", "v1", "v2"), SIMPLE, ids=lambda v: str(v)[:40])
-def test_a_limit_reaches_its_file_or_is_refused(fs, group, asked, controller, v1, v2):
+@pytest.mark.parametrize("case", SIMPLE, ids=lambda case: str(case[0]))
+def test_a_limit_reaches_its_file_or_is_refused(fs, group, case):
+    asked, controller, v1, v2 = case
     file_and_text = v1 if fs.is_v1(group.host, controller) else v2
     before = group.held()
     if file_and_text is None:
