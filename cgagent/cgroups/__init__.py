@@ -20,6 +20,7 @@ from cgagent.cgroups.convert import (
     swap_from_memory_swap,
     weight_to_shares,
 )
+from cgagent.cgroups.devices import CONTAINER_DEVICES, DeviceRule
 from cgagent.cgroups.group import Group
 from cgagent.cgroups.hierarchy import Host, Placement
 from cgagent.cgroups.limits import IoMax, Limits
@@ -27,9 +28,11 @@ from cgagent.cgroups.reader import Reader
 from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Pressure, Psi, Stall, Usage
 
 __all__ = [
+    "CONTAINER_DEVICES",
     "UNLIMITED",
     "Cpu",
     "DeviceIo",
+    "DeviceRule",
     "Group",
     "Host",
     "IoMax",

@@ -10,14 +10,16 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cgagent.cgroups import changes, files, processes, tree
+from cgagent.cgroups import changes, devices, files, processes, tree
 from cgagent.cgroups.controllers import Controllers
+from cgagent.cgroups.devices import CONTAINER_DEVICES
 from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, State, is_event_set
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from cgagent.cgroups.devices import DeviceRule
     from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
     from cgagent.cgroups.usage import Usage
@@ -147,6 +149,23 @@ class Group:
         self._refuse_root("killed")
         self._existing()
         processes.kill(self.unified_dir(), self.pids, self._freezer(), timeout_s)
+
+    def restrict_devices(self, rules: Iterable[DeviceRule] = CONTAINER_DEVICES) -> None:
+        """Deny every device but what the rules allow, in order; replaces earlier rules.
+
+        Raises:
+            DeniedError: no privilege, or the group above does not have a device itself.
+            UnsupportedError: neither a v1 devices controller nor cgroup2.
+        """
+        self._existing()
+        place = self.host.placements.get("devices")
+        unified = self.unified_dir()
+        if place:
+            devices.restrict_v1(place.mount + self.path, rules)
+        elif unified:
+            devices.restrict_v2(unified, rules)
+        else:
+            raise UnsupportedError(f"cgroup {self.path}: this host has no devices controller")
 
     def controllers(self) -> Controllers:
         """Its controllers, for a reader."""

@@ -171,7 +171,8 @@ def _own_paths(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
-            yield name, path
+            if not name.startswith("name="):  # systemd's own hierarchy controls nothing
+                yield name, path
 
 
 def subgroups(directory: str) -> Iterator[str]:

@@ -125,11 +125,20 @@ class MemoryV1:
             inactive_file_bytes=inactive_file,
             active_file_bytes=files.value_of(stat, "total_active_file"),
             working_set_bytes=_working_set(current, inactive_file),
-            failcnt=files.number(read(f"{self._dir}/memory.failcnt")),
+            failcnt=self._failures(read),
             pgfault=files.value_of(stat, "total_pgfault"),
             pgmajfault=files.value_of(stat, "total_pgmajfault"),
             oom_kills=self.oom_kills(read),
         )
+
+    def _failures(self, read: Read) -> int | None:
+        """A charge fails at memory or at memory + swap, whichever is full, and is counted there.
+
+        Linux 6.18 does not count it at memory + swap: with no swap allowed both read 0.
+        """
+        names = ("memory.failcnt", "memory.memsw.failcnt")
+        counts = [files.number(read(f"{self._dir}/{name}")) for name in names]
+        return None if counts[0] is None else sum(count or 0 for count in counts)
 
     def oom_kills(self, read: Read) -> int | None:
         """The kernel's count does not include descendants on v1: they are added here."""

@@ -42,7 +42,7 @@ class Memory:
     working_set_bytes: int | None = None
     """current - inactive_file: what reclaim cannot easily give back."""
     failcnt: int | None = None
-    """How often the limit was hit: memory.failcnt (v1), `max` of memory.events (v2)."""
+    """How often the limit was hit: the failcnt files (v1), `max` of memory.events (v2)."""
     pgfault: int | None = None
     pgmajfault: int | None = None
     oom_kills: int | None = None
