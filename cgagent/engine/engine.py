@@ -139,7 +139,7 @@ class Engine:
             "cpus": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "containers": counts,
-            "images": len(self.images.list()),
+            "images": len(self.images.all()),
             "time": time.time(),
         }
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cgagent.runtime.native import Supervisor
 
 _KILL_TIMEOUT_S = 10.0
+_MANY = 500
 
 WaitCondition = Literal["not-running", "next-exit", "removed"]
 
@@ -132,7 +133,7 @@ class Lifecycle:
                 )
             return wanted
         while self._containers.name_taken(name := random_name()):
-            if len(self._containers) > 500:  # the names run out: make them longer
+            if len(self._containers) > _MANY:  # the names run out: make them longer
                 return f"{name}_{time.time_ns():x}"
         return name
 
