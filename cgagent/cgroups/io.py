@@ -75,11 +75,12 @@ class IoV1:
         )
 
     def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
-        if read(f"{self._dir}/blkio.throttle.io_serviced_recursive") is None:
+        texts = {name: read(f"{self._dir}/{name}") for name in self._STATISTICS}
+        if all(text is None for text in texts.values()):
             return None
         devices: dict[str, dict[str, int]] = {}
         for name, keys in self._STATISTICS.items():
-            for device, operation, count in _v1_counts(read(f"{self._dir}/{name}")):
+            for device, operation, count in _v1_counts(texts[name]):
                 key = keys.get(operation)
                 if key:
                     counts = devices.setdefault(device, {})
