@@ -32,7 +32,8 @@ _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _AUFS_METADATA: Final = b".wh..wh."
 _OPAQUE_XATTR: Final = b"trusted.overlay.opaque"
-_KEPT_XATTRS: Final = (b"user.", b"security.capability", b"system.posix_acl_")
+_CAPABILITY: Final = b"security.capability"
+_KEPT_XATTRS: Final = (b"user.", _CAPABILITY, b"system.posix_acl_")
 """An image may not set trusted.overlay.* (redirects) nor labels of the host it was built on."""
 _MEMORY_LIMIT_BYTES: Final = 1 << 30
 _BAD_ENTRY: Final = frozenset(
@@ -260,8 +261,9 @@ def _set_xattr(path: bytes, name: bytes, value: bytes) -> None:
     try:
         os.setxattr(path, name, value, follow_symlinks=False)
     except OSError as e:
-        # user.* is for files and directories only, and a file system may have none.
-        if not name.startswith(b"user.") or e.errno not in (errno.ENOTSUP, errno.EPERM):
+        # user.* is for files and directories only, and a file system may lack it and ACLs; a
+        # program that silently lost its capabilities would fail in a way nobody understands.
+        if name == _CAPABILITY or e.errno not in (errno.ENOTSUP, errno.EPERM):
             raise
 
 

@@ -6,8 +6,11 @@ import asyncio
 import hashlib
 import io
 import json
+import ssl
 import tarfile
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -175,3 +178,72 @@ def load(store, tmp_path):
         return store.load(path)
 
     return loaded
+
+
+class OddRegistry(ThreadingHTTPServer):
+    """Serves a layout as ``127.0.0.1:PORT/odd:latest``, as no real registry can be asked to.
+
+    `quirks` maps a part of a request's path to functions that answer instead, each once.
+    """
+
+    def __init__(self, layout: OciLayout, entry):
+        super().__init__(("127.0.0.1", 0), _OddHandler)
+        self.layout = layout
+        self.entry = entry
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+        self.quirks = {}
+        self.token = None
+        self.requests = []
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+
+    def encrypt(self, certificate, key):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+    def content(self, path):
+        digest = self.entry["digest"] if path.endswith("/latest") else path.rpartition("/")[2]
+        return self.layout.members.get(f"blobs/sha256/{digest.removeprefix('sha256:')}")
+
+
+class _OddHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Silent."""
+
+    def do_GET(self):
+        server = self.server
+        server.requests.append((self.path, dict(self.headers)))
+        for part, answers in server.quirks.items():
+            if part in self.path and answers:
+                answers.pop(0)(self)
+                return
+        if server.token and self.headers.get("Authorization") != f"Bearer {server.token}":
+            realm = f'Bearer realm="http://{server.address}/token",service="odd"'
+            self.answer(401, b"", **{"WWW-Authenticate": realm})
+            return
+        body = server.content(self.path)
+        self.answer(404 if body is None else 200, body or b"")
+
+    def answer(self, status, body, **headers):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def odd_registry():
+    return OddRegistry

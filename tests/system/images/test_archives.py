@@ -25,11 +25,8 @@ def test_a_real_docker_archive(store, alpine_docker_archive):
     assert store.images.resolve("alpine").config.cmd == ("/bin/sh",)
 
 
-def test_a_real_oci_archive_is_the_same_image(
-    store, open_store, tmp_path, alpine_docker_archive, alpine_oci_archive
-):
-    (image, *_) = store.load(alpine_oci_archive)
-    assert "alpine:latest" in image.tags
+def test_a_real_oci_archive_is_the_same_image(store, alpine_docker_archive, alpine_oci_archive):
+    (image,) = store.load(alpine_oci_archive)
     assert store.load(alpine_docker_archive)[0].layers == image.layers
 
 
@@ -133,8 +130,8 @@ def _listing(make, listing, **members):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda make: b"", "no image archive"),
-        (lambda make: b"rubbish" * 1000, "damaged"),
+        (lambda _: b"", "no image archive"),
+        (lambda _: b"rubbish" * 1000, "damaged"),
         (lambda make: make.tar_of({"etc/passwd": b""}), "no image archive"),
         (lambda make: make.docker_archive(make.layer("a"))[:2000], "cut off"),
         (lambda make: make.tar_of({"manifest.json": b"{"}), "not JSON"),
