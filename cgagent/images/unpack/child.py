@@ -15,6 +15,7 @@ It ends with one JSON line on stdout: {"size_bytes", "entries"} or {"kind", "mes
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -315,5 +316,6 @@ def main() -> None:
         answer = {"kind": "os", "errno": e.errno, "message": e.strerror}
     except Exception as e:  # noqa: BLE001 -- a traceback would read its source lines inside the image
         answer = {"kind": "defect", "message": repr(e)}
-    os.write(1, json.dumps(answer).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # the parent has died
+        os.write(1, json.dumps(answer).encode() + b"\n")
     os._exit(0)

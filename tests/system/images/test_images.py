@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -142,3 +144,28 @@ def test_a_sweep_removes_what_a_killed_agent_left(store, image, open_store):
     assert os.path.isdir(kept.upper)
     with pytest.raises(ConflictError):
         store.images.remove(image.id, in_use=unused)
+
+
+LOAD = """
+import asyncio, sys
+from pathlib import Path
+from cgagent.config import Settings
+from cgagent.images import Images
+from cgagent.store import Database
+
+root = Path(sys.argv[1])
+images = Images(Settings(data_root=root), Database(root))
+asyncio.run(images.load(sys.argv[2], lambda progress: print(progress.status, flush=True)))
+"""
+
+
+def test_an_agent_killed_while_unpacking(data_root, open_store, make, tmp_path):
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(make.docker_archive(make.layer(make.entry("a", bytes(200 << 20)))))
+    command = [sys.executable, "-c", LOAD, data_root, archive]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout.readline() == "Extracting\n"
+        agent.kill()
+    store = open_store(data_root)  # it sweeps
+    assert store.files() == set()
+    assert store.load(archive)
