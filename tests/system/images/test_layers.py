@@ -168,6 +168,15 @@ def test_a_directory_replaced_in_one_layer_hides_the_old_one(unpack, make, order
     assert os.listdir(diff / "d") == ["new"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_whiteouts_of_what_is_gone_with_its_directory(unpack, make, order):
+    entries = [".wh.gone", "gone/.wh.x", "gone/deep/.wh.y", "now-a-file", "now-a-file/.wh.z"]
+    diff = unpack(*entries[::order])
+    assert sorted(os.listdir(diff)) == ["gone", "now-a-file"]
+    assert stat.S_ISCHR((diff / "gone").lstat().st_mode)
+    assert (diff / "now-a-file").is_file()
+
+
 def test_what_the_layers_merge_to(store, load, make):
     directory = {"type": tarfile.DIRTYPE}
     below = make.layer(
