@@ -151,7 +151,7 @@ class Cgagent(_Client):
         return {pid for pid in own if tuple(command_line(pid)) != _SLEEP}
 
     def run_by_api(self) -> str:
-        limits = {"memory_bytes": MEMORY_BYTES, "cpus": CPUS, "pids": PIDS}
+        limits = {"memory_max_bytes": MEMORY_BYTES, "cpus": CPUS, "pids_max": PIDS}
         body = {"image": IMAGE, "command": ["true"], "network": "none", "limits": limits}
         container = str(self._api.call("POST", "/v1/containers", body)["id"])
         self._api.call("POST", f"/v1/containers/{container}/start")
