@@ -1,7 +1,7 @@
 """The agent's settings: read once, frozen, passed down.
 
 Order of precedence: flags, environment (``CGAGENT_*``), ``/etc/cgagent/config.toml``, defaults.
-The client needs none of this beyond `socket_path`.
+The client needs none of this: see `cgagent.defaults`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.defaults import DEFAULT_SOCKET
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_SOCKET: Final = "/run/cgagent/cgagent.sock"
 DEFAULT_CONFIG: Final = "/etc/cgagent/config.toml"
 
 
@@ -114,8 +114,3 @@ def load(
             f"cgroup parent {settings.cgroup_parent!r} must be an absolute path without '..'"
         )
     return settings
-
-
-def socket_path(environ: Mapping[str, str] = os.environ) -> str:
-    """Where the client looks for the agent when no ``--host`` is given."""
-    return environ.get("CGAGENT_SOCKET", DEFAULT_SOCKET)

@@ -1,0 +1,55 @@
+"""Limit, measure, freeze and kill any control group, on cgroup v1, v2 or both at once.
+
+    host = Host.detect()
+    group = host.group("/batch/job-1")
+    group.create()
+    group.apply(Limits(memory_max_bytes=256 * 2**20, cpu_quota_us=50_000))
+    group.join(pid)
+    group.usage().memory.current_bytes
+
+A library of its own: it knows no containers and needs the standard library only. Writing needs
+root or a delegated tree; reading needs neither. Errors are those of `cgagent.errors`.
+"""
+
+from cgagent.cgroups.amount import UNLIMITED, Unlimited
+from cgagent.cgroups.convert import (
+    blkio_weight_to_io_weight,
+    cpus_to_quota,
+    io_weight_to_blkio_weight,
+    shares_to_weight,
+    swap_from_memory_swap,
+    weight_to_shares,
+)
+from cgagent.cgroups.devices import CONTAINER_DEVICES, DeviceRule
+from cgagent.cgroups.group import Group
+from cgagent.cgroups.hierarchy import Host, Placement
+from cgagent.cgroups.limits import IoMax, Limits
+from cgagent.cgroups.reader import Reader
+from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Pressure, Psi, Stall, Usage
+
+__all__ = [
+    "CONTAINER_DEVICES",
+    "UNLIMITED",
+    "Cpu",
+    "DeviceIo",
+    "DeviceRule",
+    "Group",
+    "Host",
+    "IoMax",
+    "Limits",
+    "Memory",
+    "Pids",
+    "Placement",
+    "Pressure",
+    "Psi",
+    "Reader",
+    "Stall",
+    "Unlimited",
+    "Usage",
+    "blkio_weight_to_io_weight",
+    "cpus_to_quota",
+    "io_weight_to_blkio_weight",
+    "shares_to_weight",
+    "swap_from_memory_swap",
+    "weight_to_shares",
+]

@@ -1,0 +1,53 @@
+"""The application: routes over one engine, and a small one for metrics alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+
+from cgagent import __version__
+from cgagent.api import errors
+from cgagent.api.native import containers, images, system
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from cgagent.engine.engine import Engine
+
+
+def control_app(engine: Engine) -> FastAPI:
+    """Everything, for the unix socket."""
+    app = FastAPI(title="cgagent", version=__version__, redoc_url=None)
+    errors.install(app)
+    app.include_router(containers.routes(engine))
+    app.include_router(images.routes(engine))
+    app.include_router(system.routes(engine))
+
+    @app.get("/metrics", response_model=None, tags=["metrics"])
+    async def metrics(request: Request) -> Response:
+        body, content_type = await engine.monitor.render(request.headers.get("accept", ""))
+        return Response(body, media_type=content_type)
+
+    return app
+
+
+def metrics_app(engine: Engine) -> ASGIApp:
+    """Read-only, for the TCP listener: ``/metrics`` and ``/-/healthy``."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope)
+        if request.method not in {"GET", "HEAD"}:
+            response = Response("only GET is possible here\n", 405)
+        elif request.url.path == "/metrics":
+            body, content_type = await engine.monitor.render(request.headers.get("accept", ""))
+            response = Response(body, media_type=content_type)
+        elif request.url.path == "/-/healthy":
+            response = Response("healthy\n", media_type="text/plain")
+        else:
+            response = Response("there is only /metrics and /-/healthy here\n", 404)
+        await response(scope, receive, send)
+
+    return app

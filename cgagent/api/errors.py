@@ -1,0 +1,59 @@
+"""Errors as HTTP answers: ``{"kind": ..., "message": ...}`` with the status of the kind."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cgagent.errors import HTTP_STATUS, CgagentError, InternalError, InvalidInputError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = logging.getLogger(__name__)
+
+
+def body_of(error: CgagentError) -> dict[str, str]:
+    return {"kind": error.kind, "message": error.message}
+
+
+def _answer(error: CgagentError) -> JSONResponse:
+    return JSONResponse(body_of(error), HTTP_STATUS[error.kind])
+
+
+async def _known(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, CgagentError)  # noqa: S101 - registered for this type
+    return _answer(error)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    return _answer(InvalidInputError("; ".join(_explain(e) for e in error.errors())))
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"][1:]) or "body"
+    return f"{where}: {str(error['msg']).lower()}"
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    kind = "not_found" if error.status_code == 404 else "invalid_input"  # noqa: PLR2004
+    message = f"{request.method} {request.url.path}: {str(error.detail).lower()}; see /docs"
+    return JSONResponse({"kind": kind, "message": message}, error.status_code)
+
+
+async def _defect(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(InternalError(f"{type(error).__name__}: {error}; the agent's log has more"))
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(CgagentError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)

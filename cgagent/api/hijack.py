@@ -1,0 +1,117 @@
+"""Connections that stop being HTTP: ``Connection: Upgrade, Upgrade: tcp``.
+
+uvicorn upgrades to websockets only. This protocol lets an endpoint take the socket over instead:
+it returns a `Hijack` response, whose handler gets the descriptor once everything before it has
+been sent. The way Docker's clients attach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import httptools
+from starlette.responses import JSONResponse, Response
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cgagent.api.errors import body_of
+from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import Receive, Scope, Send
+
+EXTENSION: Final = "cgagent.hijack"
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Content-Type: application/vnd.docker.multiplexed-stream\r\n"
+    b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The connection's descriptor, now the handler's to close, and input already read from it."""
+
+    fd: int
+    tail: bytes
+
+
+class HijackProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with one more way out."""
+
+    _tail = b""
+    _upgrading = False
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"take": self.take}}  # type: ignore[typeddict-unknown-key]
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._upgrading:
+            self._tail += data
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as e:
+            self._upgrading = True
+            self._tail = data[e.args[0] :]
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    async def take(self) -> TakenOver:
+        """Answer 101 and give the connection away."""
+        self.transport.write(_SWITCHING)
+        while self.transport.get_write_buffer_size():
+            await asyncio.sleep(0.001)
+        fd = os.dup(self.transport.get_extra_info("socket").fileno())
+        self.cycle.response_started = True
+        self.cycle.response_complete = True
+        self.transport.abort()
+        return TakenOver(fd, self._tail)
+
+    @property
+    def upgrading(self) -> bool:
+        return self._upgrading
+
+
+class Hijack(Response):
+    """A response that is the connection itself.
+
+    `handler` runs with a function that takes the connection over. An error it raises before that
+    is answered as any other; one after that has gone to the client in band.
+    """
+
+    def __init__(self, handler: Callable[[Callable[[], Awaitable[TakenOver]]], Awaitable[None]]):
+        super().__init__()
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        take: Callable[[], Awaitable[TakenOver]] = scope["extensions"][EXTENSION]["take"]
+        taken = False
+
+        async def take_once() -> TakenOver:
+            nonlocal taken
+            taken = True
+            return await take()
+
+        try:
+            await self._handler(take_once)
+        except CgagentError as e:
+            if not taken:
+                answer = JSONResponse(body_of(e), HTTP_STATUS[e.kind])
+                await answer(scope, receive, send)
+
+
+def require_upgrade(headers: Any) -> None:
+    """Raises InvalidInputError where the request does not ask for ``Upgrade: tcp``."""
+    if headers.get("upgrade", "").lower() != "tcp":
+        raise InvalidInputError(
+            "this takes the connection over: send 'Connection: Upgrade' and 'Upgrade: tcp'"
+        )

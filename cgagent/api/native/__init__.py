@@ -1,0 +1,1 @@
+"""The native API, one module of routes for each subject, schemas beside them."""

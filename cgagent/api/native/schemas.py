@@ -1,0 +1,200 @@
+"""What goes over the wire: requests checked, answers shaped. Times are Unix nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cgagent.engine import limits as limit_json
+from cgagent.engine.create import Request
+from cgagent.engine.limits import Conveniences
+from cgagent.runtime.spec import Process, Volume
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Limits
+    from cgagent.engine.container import Container
+    from cgagent.engine.control import Control
+    from cgagent.engine.events import Event
+    from cgagent.engine.jobs import Job
+    from cgagent.images import Image
+
+Bytes = Annotated[int, Field(ge=0)]
+Max = Literal["max"]
+
+
+class Strict(BaseModel):
+    """An unknown field is an error: a limit is never ignored silently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class IoMaxBody(Strict):
+    major: int
+    minor: int
+    rbps: Bytes | Max | None = None
+    wbps: Bytes | Max | None = None
+    riops: Bytes | Max | None = None
+    wiops: Bytes | Max | None = None
+
+
+class LimitsBody(Strict):
+    """Kernel spellings with units; ``"max"`` is no limit. The last two are docker's units."""
+
+    memory_max_bytes: Bytes | Max | None = None
+    memory_high_bytes: Bytes | Max | None = None
+    memory_low_bytes: Bytes | Max | None = None
+    memory_min_bytes: Bytes | Max | None = None
+    memory_swap_max_bytes: Bytes | Max | None = None
+    memory_swappiness: int | None = None
+    oom_group: bool | None = None
+    cpu_weight: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota_us: Bytes | Max | None = None
+    cpu_period_us: int | None = None
+    cpu_burst_us: int | None = None
+    cpu_idle: bool | None = None
+    cpuset_cpus: str | None = None
+    cpuset_mems: str | None = None
+    pids_max: Annotated[int, Field(ge=1)] | Max | None = None
+    io_weight: int | None = None
+    blkio_weight: int | None = None
+    io_max: list[IoMaxBody] | None = None
+    hugetlb_max_bytes: list[tuple[str, Bytes | Max]] | None = None
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    memory_swap_bytes: Annotated[int, Field(ge=-1)] | None = None
+    """Memory and swap together; -1 is unlimited swap."""
+
+    def limits(self) -> Limits:
+        values = self.model_dump(exclude_none=True, exclude={"cpus", "memory_swap_bytes"})
+        return limit_json.from_json(values)
+
+    def conveniences(self) -> Conveniences:
+        return Conveniences(cpus=self.cpus, memory_swap_bytes=self.memory_swap_bytes)
+
+
+class VolumeBody(Strict):
+    source: str
+    destination: str
+    read_only: bool = False
+
+
+class CreateBody(Strict):
+    image: str
+    command: list[str] = []
+    entrypoint: list[str] | None = None
+    name: str | None = None
+    env: list[str] = []
+    working_dir: str | None = None
+    user: str | None = None
+    hostname: str | None = None
+    network: Literal["none", "host"] = "none"
+    volumes: list[VolumeBody] = []
+    labels: dict[str, str] = {}
+    limits: LimitsBody = LimitsBody()
+    auto_remove: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    read_only: bool = False
+    stop_signal: str | None = None
+
+    def request(self) -> Request:
+        return Request(
+            image=self.image,
+            command=tuple(self.command),
+            entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
+            name=self.name,
+            env=tuple(self.env),
+            working_dir=self.working_dir,
+            user=self.user,
+            hostname=self.hostname,
+            network=self.network,
+            volumes=tuple(Volume(**v.model_dump()) for v in self.volumes),
+            labels=self.labels,
+            limits=self.limits.limits(),
+            conveniences=self.limits.conveniences(),
+            auto_remove=self.auto_remove,
+            stdin=self.stdin,
+            stdin_once=self.stdin_once,
+            read_only=self.read_only,
+            stop_signal=self.stop_signal,
+        )
+
+
+class ExecBody(Strict):
+    command: Annotated[list[str], Field(min_length=1)]
+    env: list[str] = []
+    working_dir: str | None = None
+    user: str | None = None
+
+    def process(self, container: Container) -> Process:
+        options = container.record.options
+        names = {item.partition("=")[0] for item in self.env}
+        kept = [item for item in options.env if item.partition("=")[0] not in names]
+        return Process(
+            args=tuple(self.command),
+            env=(*kept, *self.env),
+            cwd=self.working_dir or options.working_dir,
+            user=options.user if self.user is None else self.user,
+        )
+
+
+def container_summary(container: Container, control: Control) -> dict[str, Any]:
+    """One line of ``ps``."""
+    record = container.record
+    outcome = asdict(record.outcome)
+    if control.is_frozen(container):
+        outcome["status"] = "frozen"
+    return {
+        "id": record.id,
+        "name": record.name,
+        "image": record.options.image,
+        "image_id": record.image_id,
+        "created_ns": record.created_ns,
+        "args": list(record.options.args),
+        "labels": record.options.labels,
+        "state": outcome,
+    }
+
+
+def container_detail(container: Container, control: Control, log_path: str) -> dict[str, Any]:
+    """Everything: `limits` is what was asked for, `limits_held` what the kernel holds."""
+    record = container.record
+    held = control.held_limits(container)
+    return {
+        **container_summary(container, control),
+        "options": asdict(record.options),
+        "limits": limit_json.to_json(record.limits),
+        "limits_held": None if held is None else limit_json.to_json(held),
+        "cgroup_path": record.cgroup_path,
+        "log_path": log_path,
+    }
+
+
+def image_view(image: Image) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "names": list(image.names),
+        "size_bytes": image.size_bytes,
+        "created": image.created,
+        "config": asdict(image.config),
+        "layers": list(image.layers),
+    }
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    return asdict(event)
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "arguments": job.arguments,
+        "status": job.status,
+        "progress": job.progress,
+        "error": job.error,
+        "started_at": job.started_at,
+        "duration_s": job.duration_s,
+    }

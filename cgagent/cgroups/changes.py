@@ -1,0 +1,91 @@
+"""Writing limit files all or not at all.
+
+A controller turns limits into a list of `Write`s; `commit` looks first that every file exists,
+then writes in order, and on a refusal writes the earlier values back in reverse order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cgagent.cgroups import files
+from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write to one file, for the limit (a field of Limits) that asked for it."""
+
+    limit: str
+    path: str
+    value: str
+    undo: Callable[[str], str] = str.strip
+    """From the file's text before the write to what must be written to restore it."""
+    causes: Mapping[int, str] = field(default_factory=dict)
+    """What an errno means for this very file, where it is more than the general meaning."""
+
+
+def commit(writes: Sequence[Write]) -> None:
+    """Make all writes, or raise and leave every value as it was.
+
+    Raises:
+        UnsupportedError: a file does not exist on this host; nothing was written.
+        InvalidInputError, ConflictError, DeniedError: the kernel's refusal.
+    """
+    for write in writes:
+        if not os.path.exists(write.path):
+            raise missing(write.limit, write.path)
+    done: list[Write] = []
+    for write in writes:
+        try:
+            before = files.read(write.path) or ""
+            files.write(write.path, write.value)
+        except OSError as error:
+            raise _refusal(write, error, _roll_back(done)) from error
+        done.append(Write(write.limit, write.path, write.undo(before)))
+
+
+def missing(limit: str, path: str) -> CgagentError:
+    """The error for a limit whose file is not there."""
+    directory, name = os.path.split(path)
+    return UnsupportedError(
+        f"limit {limit}: there is no {name} in {directory}: this kernel has none, or its "
+        "controller is not enabled for this group"
+    )
+
+
+def _roll_back(done: list[Write]) -> str:
+    """Restore in reverse order; returns what could not be restored, for the message."""
+    failed = ""
+    for write in reversed(done):
+        try:
+            files.write(write.path, write.value)
+        except OSError as error:
+            failed += f"; {write.path} could not be set back to {write.value!r}: {error.strerror}"
+    return failed
+
+
+def _refusal(write: Write, error: OSError, left_over: str) -> CgagentError:
+    what = f"limit {write.limit}: {write.path} refuses {write.value!r}"
+    known = write.causes.get(error.errno or 0)
+    if known and error.errno in {errno.EACCES, errno.ENODEV}:
+        return InvalidInputError(f"{what}: {known}{left_over}")
+    refusal = files.failure(what, error, known or "")
+    return type(refusal)(refusal.message + left_over) if left_over else refusal
+
+
+def refuse(limits: Mapping[str, str], asked: Mapping[str, object], reason: str) -> None:
+    """Refuse the limits (field -> file looked for) that this kernel interface has not.
+
+    Raises:
+        UnsupportedError: naming limit, file and reason.
+    """
+    for limit, file in limits.items():
+        if limit in asked:
+            raise UnsupportedError(f"limit {limit}: there is no {file} {reason}")

@@ -1,0 +1,173 @@
+"""The cpu controller: weight, quota, burst, idle; v1 cpu and cpuacct against v2 cpu.
+
+Sources: Documentation/scheduler/sched-bwc.rst, admin-guide/cgroup-v2.rst. cpu.idle since
+Linux 5.15; bursts since 5.14 (v1), 5.16 (v2).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from cgagent.cgroups import amount, files
+from cgagent.cgroups.changes import Write
+from cgagent.cgroups.limits import Limits
+from cgagent.cgroups.usage import Cpu
+
+if TYPE_CHECKING:
+    from cgagent.cgroups.files import Read
+
+FIELDS: Final = frozenset(
+    {"cpu_weight", "cpu_shares", "cpu_quota_us", "cpu_period_us", "cpu_burst_us", "cpu_idle"}
+)
+
+_QUOTA_CAUSES: Final = {
+    errno.EINVAL: "a period is 1000..1000000 us, a quota at least 1000 us and no larger a share "
+    "than the parent group's, a burst no larger than the quota"
+}
+_WEIGHT_CAUSES: Final = {errno.EINVAL: "the group is idle: set cpu_idle to false too"}
+
+
+class CpuV1:
+    """cpu.* in one directory, cpuacct.* in the same (co-mounted) or another one."""
+
+    FIELDS: ClassVar = FIELDS
+
+    def __init__(self, directory: str, accounting: str) -> None:
+        self._dir = directory
+        self._acct = accounting
+
+    def writes(self, limits: Limits) -> list[Write]:
+        return [*self._weight_writes(limits), *self._quota_writes(limits)]
+
+    def _weight_writes(self, limits: Limits) -> list[Write]:
+        held = files.read(f"{self._dir}/cpu.shares") or ""
+        return _weight_writes(limits, f"{self._dir}/cpu.shares", limits.shares, held.strip())
+
+    def _quota_writes(self, limits: Limits) -> list[Write]:
+        held = self.held()
+        new: list[Write] = []
+        if limits.cpu_period_us is not None:
+            new.append(self._write("cpu_period_us", "cpu.cfs_period_us", limits.cpu_period_us))
+        if limits.cpu_quota_us is not None:
+            value = amount.spell(limits.cpu_quota_us, unlimited="-1")
+            new.append(self._write("cpu_quota_us", "cpu.cfs_quota_us", value))
+        # Two files, one ratio: in between it must not exceed the larger of old and new, which
+        # alone the parent is known to allow. So a growing period comes first.
+        if (limits.cpu_period_us or 0) < (held.cpu_period_us or 0):
+            new.reverse()
+        burst = _burst_write(limits, f"{self._dir}/cpu.cfs_burst_us")
+        return _with_burst(new, burst, limits, held)
+
+    def _write(self, limit: str, name: str, value: object) -> Write:
+        return Write(limit, f"{self._dir}/{name}", str(value), causes=_QUOTA_CAUSES)
+
+    def held(self) -> Limits:
+        def number(name: str) -> int | None:
+            return files.number(files.read(f"{self._dir}/{name}"))
+
+        idle = number("cpu.idle")
+        return Limits(
+            # An idle group's shares read as 3, which nobody asked for.
+            cpu_shares=None if idle else number("cpu.shares"),
+            cpu_quota_us=amount.parse(files.read(f"{self._dir}/cpu.cfs_quota_us")),
+            cpu_period_us=number("cpu.cfs_period_us"),
+            cpu_burst_us=number("cpu.cfs_burst_us"),
+            cpu_idle=None if idle is None else bool(idle),
+        )
+
+    def usage(self, read: Read) -> Cpu:
+        stat = files.flat(read(f"{self._dir}/cpu.stat"))
+        return Cpu(
+            usage_ns=files.number(read(f"{self._acct}/cpuacct.usage")),
+            # Not cpuacct.stat, which counts in ticks of 10 ms.
+            user_ns=files.number(read(f"{self._acct}/cpuacct.usage_user")),
+            system_ns=files.number(read(f"{self._acct}/cpuacct.usage_sys")),
+            periods=files.value_of(stat, "nr_periods"),
+            throttled_periods=files.value_of(stat, "nr_throttled"),
+            throttled_ns=files.value_of(stat, "throttled_time"),
+            bursts=files.value_of(stat, "nr_bursts"),
+            burst_ns=files.value_of(stat, "burst_time"),
+        )
+
+
+class CpuV2:
+    FIELDS: ClassVar = FIELDS
+
+    def __init__(self, directory: str) -> None:
+        self._dir = directory
+
+    def writes(self, limits: Limits) -> list[Write]:
+        held = files.read(f"{self._dir}/cpu.weight") or ""
+        weight = _weight_writes(limits, f"{self._dir}/cpu.weight", limits.weight, held.strip())
+        burst = _burst_write(limits, f"{self._dir}/cpu.max.burst")
+        return [*weight, *_with_burst(self._max_writes(limits), burst, limits, self.held())]
+
+    def _max_writes(self, limits: Limits) -> list[Write]:
+        if limits.cpu_quota_us is None and limits.cpu_period_us is None:
+            return []
+        path = f"{self._dir}/cpu.max"
+        quota, period = (files.read(path) or "max 100000").split()
+        if limits.cpu_quota_us is not None:
+            quota = amount.spell(limits.cpu_quota_us)
+        if limits.cpu_period_us is not None:
+            period = str(limits.cpu_period_us)
+        limit = "cpu_period_us" if limits.cpu_quota_us is None else "cpu_quota_us"
+        return [Write(limit, path, f"{quota} {period}", causes=_QUOTA_CAUSES)]
+
+    def held(self) -> Limits:
+        idle = files.number(files.read(f"{self._dir}/cpu.idle"))
+        quota, period = (files.read(f"{self._dir}/cpu.max") or " ").strip("\n").split(" ")
+        return Limits(
+            # An idle group's weight reads as 0.
+            cpu_weight=None if idle else files.number(files.read(f"{self._dir}/cpu.weight")),
+            cpu_quota_us=amount.parse(quota or None),
+            cpu_period_us=files.number(period or None),
+            cpu_burst_us=files.number(files.read(f"{self._dir}/cpu.max.burst")),
+            cpu_idle=None if idle is None else bool(idle),
+        )
+
+    def usage(self, read: Read) -> Cpu:
+        stat = files.flat(read(f"{self._dir}/cpu.stat"))
+        return Cpu(
+            usage_ns=files.value_of(stat, "usage_usec", 1000),
+            user_ns=files.value_of(stat, "user_usec", 1000),
+            system_ns=files.value_of(stat, "system_usec", 1000),
+            periods=files.value_of(stat, "nr_periods"),
+            throttled_periods=files.value_of(stat, "nr_throttled"),
+            throttled_ns=files.value_of(stat, "throttled_usec", 1000),
+            bursts=files.value_of(stat, "nr_bursts"),
+            burst_ns=files.value_of(stat, "burst_usec", 1000),
+        )
+
+
+def _weight_writes(limits: Limits, path: str, value: int | None, held: str) -> list[Write]:
+    """The weight and cpu.idle, in the order in which the kernel keeps both.
+
+    An idle group refuses a weight, and going idle forgets it: so before it goes idle its
+    present weight is written once more, for a roll-back to find.
+    """
+    directory, _, _ = path.rpartition("/")
+    name = "cpu_weight" if limits.cpu_weight is not None else "cpu_shares"
+    weight = [Write(name, path, str(value), causes=_WEIGHT_CAUSES)] if value is not None else []
+    if limits.cpu_idle is None:
+        return weight
+    idle = Write("cpu_idle", f"{directory}/cpu.idle", str(int(limits.cpu_idle)))
+    if not limits.cpu_idle:
+        return [idle, *weight]
+    is_idle = (files.read(idle.path) or "").strip() == "1"
+    if is_idle:
+        return [idle]
+    return [*(weight or [Write("cpu_idle", path, held)]), idle]
+
+
+def _burst_write(limits: Limits, path: str) -> list[Write]:
+    if limits.cpu_burst_us is None:
+        return []
+    return [Write("cpu_burst_us", path, str(limits.cpu_burst_us), causes=_QUOTA_CAUSES)]
+
+
+def _with_burst(quota: list[Write], burst: list[Write], asked: Limits, held: Limits) -> list[Write]:
+    """A burst may never exceed the quota: a smaller one goes first, a larger one last."""
+    shrinks = (asked.cpu_burst_us or 0) <= (held.cpu_burst_us or 0)
+    return [*burst, *quota] if shrinks else [*quota, *burst]

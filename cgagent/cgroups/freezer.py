@@ -1,0 +1,141 @@
+"""Freezing and thawing a group: cgroup2's freezer (Linux 5.2) and v1's freezer controller.
+
+A frozen task runs nothing until it is thawed. On cgroup2 it can be killed while frozen; on v1
+a kill takes effect when it is thawed. A freeze can hang on a task in uninterruptible sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from cgagent.cgroups import files
+from cgagent.errors import DeadlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+State = Literal["thawed", "freezing", "frozen"]
+
+_FIRST_PAUSE_S: Final = 0.0002
+_LAST_PAUSE_S: Final = 0.02
+
+
+class Freezer(Protocol):
+    def state(self) -> State: ...
+    def freeze(self, timeout_s: float) -> None: ...
+    def thaw(self, timeout_s: float) -> None: ...
+
+
+class FreezerV1:
+    """freezer.state: THAWED, FREEZING, FROZEN."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = f"{directory}/freezer.state"
+
+    def state(self) -> State:
+        text = (files.read(self._path) or "THAWED").strip()
+        return "frozen" if text == "FROZEN" else "freezing" if text == "FREEZING" else "thawed"
+
+    def freeze(self, timeout_s: float) -> None:
+        self._write("FROZEN")
+        # Written again at each look: the kernel then tries again to stop tasks that were
+        # forking or waking up.
+        if not _poll(self._is_frozen, timeout_s):
+            self._write("THAWED")
+            raise _too_slow(self._path, "freeze", "it was thawed again: look for a task in state D")
+
+    def _is_frozen(self) -> bool:
+        if self.state() == "frozen":
+            return True
+        self._write("FROZEN")
+        return False
+
+    def thaw(self, timeout_s: float) -> None:
+        self._write("THAWED")
+        if not _poll(lambda: self.state() == "thawed", timeout_s):
+            raise _too_slow(self._path, "thaw", "thaw the group above it too")
+
+    def _write(self, value: str) -> None:
+        _write(self._path, value)
+
+
+class FreezerV2:
+    """cgroup.freeze is the wish, `frozen` in cgroup.events whether all tasks have stopped."""
+
+    def __init__(self, directory: str) -> None:
+        self._wish = f"{directory}/cgroup.freeze"
+        self._events = f"{directory}/cgroup.events"
+
+    def state(self) -> State:
+        if is_event_set(files.read(self._events), "frozen"):
+            return "frozen"
+        return "freezing" if (files.read(self._wish) or "0").strip() == "1" else "thawed"
+
+    def freeze(self, timeout_s: float) -> None:
+        _write(self._wish, "1")
+        if not wait_for_event(self._events, "frozen", timeout_s, value=True):
+            _write(self._wish, "0")
+            raise _too_slow(self._wish, "freeze", "it was thawed again: look for a task in state D")
+
+    def thaw(self, timeout_s: float) -> None:
+        _write(self._wish, "0")
+        if not wait_for_event(self._events, "frozen", timeout_s, value=False):
+            raise _too_slow(self._wish, "thaw", "thaw the group above it too")
+
+
+def is_event_set(text: str | None, event: str) -> bool:
+    """Whether a text of cgroup.events says 1 for an event."""
+    return files.flat(text).get(event) == "1"
+
+
+def wait_for_event(path: str, event: str, timeout_s: float, *, value: bool) -> bool:
+    """Wait until cgroup.events has a value; the kernel announces a change by POLLPRI.
+
+    A group that is gone counts as unpopulated and thawed.
+    """
+    deadline = time.monotonic() + timeout_s
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return not value
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLPRI)
+        while is_event_set(files.read_all(descriptor), event) is not value:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                return False
+            poll.poll(remaining_s * 1000)
+        return True
+    except OSError:  # ENODEV: removed while waiting
+        if os.path.exists(path):
+            raise
+        return not value
+    finally:
+        os.close(descriptor)
+
+
+def _poll(reached: Callable[[], bool], timeout_s: float) -> bool:
+    """Look again and again, with growing pauses: v1 announces nothing."""
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while not reached():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+    return True
+
+
+def _write(path: str, value: str) -> None:
+    try:
+        files.write(path, value)
+    except OSError as error:
+        raise files.failure(f"{path}: cannot write {value}", error) from error
+
+
+def _too_slow(path: str, what: str, advice: str) -> DeadlineError:
+    return DeadlineError(f"cgroup {os.path.dirname(path)}: it did not {what} in time; {advice}")

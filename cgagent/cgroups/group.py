@@ -1,0 +1,203 @@
+"""One control group: the same path in every hierarchy that its host uses.
+
+A `Group` is a name: it holds no descriptor, and the kernel's group may come and go. Every
+method that needs the kernel's group raises NotFoundError where there is none.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cgagent.cgroups import changes, devices, files, processes, tree
+from cgagent.cgroups.controllers import Controllers
+from cgagent.cgroups.devices import CONTAINER_DEVICES
+from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, State, is_event_set
+from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cgagent.cgroups.devices import DeviceRule
+    from cgagent.cgroups.hierarchy import Host
+    from cgagent.cgroups.limits import Limits
+    from cgagent.cgroups.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of a host. Made by `Host.group`."""
+
+    host: Host
+    path: str
+
+    def create(self) -> None:
+        """Make the group, and those above it, in every hierarchy; complete one that exists.
+
+        Enables cgroup2's controllers along the path and fills v1's cpusets from the parents.
+
+        Raises:
+            DeniedError: no privilege, or a read-only mount.
+            ConflictError: a cgroup2 group above it has processes of its own.
+        """
+        self._refuse_root("made")
+        tree.create(self.host, self.path)
+
+    def exists(self) -> bool:
+        return bool(self._directories())
+
+    def remove(self, timeout_s: float = 5.0) -> None:
+        """Remove it and all below it; a missing one is fine.
+
+        Raises:
+            ConflictError: processes are left in it.
+            DeadlineError: it stays busy.
+        """
+        self._refuse_root("removed")
+        tree.remove(self.host, self.path, timeout_s)
+
+    def children(self) -> tuple[str, ...]:
+        """Names of the groups right below it, in whichever hierarchy; none where it is not."""
+        entries = (entry for d in self._directories() for entry in os.scandir(d))
+        return tuple(dict.fromkeys(e.name for e in entries if e.is_dir(follow_symlinks=False)))
+
+    def join(self, pid: int) -> None:
+        """Move a process, with its threads, into the group.
+
+        The first join on v1 after a while waits for the kernel (6 to 18 ms).
+
+        Raises:
+            NotFoundError: no such group or process.
+        """
+        processes.join(self._existing(), pid)
+
+    def join_files(self) -> tuple[str, ...]:
+        """The v1 files into which a process writes "0" to join; cgroup2's is not among them."""
+        unified = self.unified_dir()
+        return tuple(f"{path}/cgroup.procs" for path in self._existing() if path != unified)
+
+    def unified_dir(self) -> str | None:
+        """The cgroup2 directory, for CLONE_INTO_CGROUP; None where no cgroup2 is mounted."""
+        return self.host.unified.mount + self.path.rstrip("/") if self.host.unified else None
+
+    def apply(self, limits: Limits) -> None:
+        """Write the limits that are not None, all or none of them.
+
+        Raises:
+            UnsupportedError: this host has no such limit; says which file is missing.
+            InvalidInputError: the kernel refuses a value.
+            ConflictError: more memory is in use than asked for (v1).
+        """
+        self._existing()
+        if limits.hugetlb_max_bytes and "hugetlb" in self.host.v2_controllers:
+            tree.enable(self.host, self.path, tree.ON_DEMAND)
+        changes.commit(self.controllers().writes(limits))
+
+    def held(self) -> Limits:
+        """The limits as the kernel holds them: rounded, or set by someone else."""
+        self._existing()
+        return self.controllers().held()
+
+    def usage(self) -> Usage:
+        """The usage now. To read it often, keep a `Reader`."""
+        self._existing()
+        return self.controllers().usage(files.read)
+
+    def oom_kills(self) -> int:
+        """How many processes of the group or below the kernel's OOM killer has ended."""
+        self._existing()
+        memory = self.controllers().memory
+        count = memory.oom_kills(files.read) if memory else None
+        if count is None:
+            raise UnsupportedError(f"cgroup {self.path}: this host does not count its OOM kills")
+        return count
+
+    def freezer_state(self) -> State:
+        self._existing()
+        return self._freezer().state()
+
+    def freeze(self, timeout_s: float = 10.0) -> None:
+        """Stop every task, and return when all have stopped.
+
+        Raises:
+            DeadlineError: a task did not stop; the group was thawed again.
+            UnsupportedError: the host has no freezer.
+        """
+        self._existing()
+        self._freezer().freeze(timeout_s)
+
+    def thaw(self, timeout_s: float = 10.0) -> None:
+        """Let the tasks run again.
+
+        Raises:
+            DeadlineError: a group above it is frozen.
+        """
+        self._existing()
+        self._freezer().thaw(timeout_s)
+
+    def pids(self) -> list[int]:
+        """The processes of the group and below, in our own pid namespace, in order."""
+        return processes.pids(self._existing())
+
+    def kill(self, timeout_s: float = 10.0) -> None:
+        """SIGKILL every process, and return when none is left.
+
+        Raises:
+            DeadlineError: some have not ended.
+        """
+        self._refuse_root("killed")
+        self._existing()
+        processes.kill(self.unified_dir(), self.pids, self._freezer(), timeout_s)
+
+    def restrict_devices(self, rules: Iterable[DeviceRule] = CONTAINER_DEVICES) -> None:
+        """Deny every device but what the rules allow, in order; replaces earlier rules.
+
+        Raises:
+            DeniedError: no privilege, or the group above does not have a device itself.
+            UnsupportedError: neither a v1 devices controller nor cgroup2.
+        """
+        self._existing()
+        place = self.host.placements.get("devices")
+        unified = self.unified_dir()
+        if place:
+            devices.restrict_v1(place.mount + self.path, rules)
+        elif unified:
+            devices.restrict_v2(unified, rules)
+        else:
+            raise UnsupportedError(f"cgroup {self.path}: this host has no devices controller")
+
+    def controllers(self) -> Controllers:
+        """Its controllers, for a reader."""
+        return Controllers.of(self.host, self.path)
+
+    def _freezer(self) -> Freezer:
+        """cgroup2's where the tasks are in it; a group that is only in v1 has v1's."""
+        unified = self.unified_dir()
+        place = self.host.placements.get("freezer")
+        v1 = place.mount + self.path.rstrip("/") if place and place.version == 1 else None
+        in_unified = unified and _is_populated(unified)
+        if v1 and not in_unified and os.path.exists(f"{v1}/freezer.state"):
+            return FreezerV1(v1)
+        if unified and os.path.exists(f"{unified}/cgroup.freeze"):
+            return FreezerV2(unified)
+        raise UnsupportedError(
+            f"cgroup {self.path}: there is neither cgroup.freeze nor freezer.state for it"
+        )
+
+    def _directories(self) -> Sequence[str]:
+        return [d for d in tree.directories(self.host, self.path) if os.path.isdir(d)]
+
+    def _existing(self) -> Sequence[str]:
+        directories = self._directories()
+        if not directories:
+            raise NotFoundError(f"cgroup {self.path}: it does not exist")
+        return directories
+
+    def _refuse_root(self, what: str) -> None:
+        if self.path == "/":
+            raise InvalidInputError(f"cgroup /: the root group cannot be {what}")
+
+
+def _is_populated(unified: str) -> bool:
+    return is_event_set(files.read(f"{unified}/cgroup.events"), "populated")

@@ -1,0 +1,189 @@
+"""The io controller (v1: blkio): weight, caps and accounting of block devices.
+
+Sources: admin-guide/cgroup-v1/blkio-controller.rst, cgroup-v2.rst, block/bfq-iosched.rst. The
+weight takes effect only on devices whose scheduler knows it: bfq, or on v2 io.cost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from cgagent.cgroups import amount, convert, files
+from cgagent.cgroups.amount import UNLIMITED, Unlimited
+from cgagent.cgroups.changes import Write, missing
+from cgagent.cgroups.limits import IoMax, Limits
+from cgagent.cgroups.usage import DeviceIo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.cgroups.files import Read
+
+FIELDS: Final = frozenset({"io_weight", "blkio_weight", "io_max"})
+
+_KEYS: Final = ("rbps", "wbps", "riops", "wiops")
+_CAUSES: Final = {errno.ENODEV: "there is no such block device: give a whole disk's MAJOR:MINOR"}
+
+
+class IoV1:
+    FIELDS: ClassVar = FIELDS
+
+    _THROTTLE: ClassVar = {
+        "rbps": "blkio.throttle.read_bps_device",
+        "wbps": "blkio.throttle.write_bps_device",
+        "riops": "blkio.throttle.read_iops_device",
+        "wiops": "blkio.throttle.write_iops_device",
+    }
+    # blkio.weight was cfq's and went with it in Linux 5.0.
+    _WEIGHTS: ClassVar = ("blkio.bfq.weight", "blkio.weight")
+
+    def __init__(self, directory: str) -> None:
+        self._dir = directory
+
+    def writes(self, limits: Limits) -> list[Write]:
+        weight = _blkio_weight(limits)
+        writes = _weight_writes(limits, self._dir, dict.fromkeys(self._WEIGHTS, weight))
+        for device in limits.io_max or ():
+            for key, name in self._THROTTLE.items():
+                value = getattr(device, key)
+                if value is not None:
+                    line = f"{device.device} {amount.spell(value, unlimited='0')}"
+                    undo = _v1_line(device.device)
+                    writes.append(Write("io_max", f"{self._dir}/{name}", line, undo, _CAUSES))
+        return writes
+
+    def held(self) -> Limits:
+        devices: dict[str, dict[str, int | Unlimited | None]] = {}
+        texts = {key: files.read(f"{self._dir}/{name}") for key, name in self._THROTTLE.items()}
+        for key, text in texts.items():
+            for device, value in files.flat(text).items():
+                devices.setdefault(device, {})[key] = int(value)
+        return Limits(
+            blkio_weight=_weight(_first_text(self._dir, self._WEIGHTS)),
+            io_max=_io_max(devices) if any(text is not None for text in texts.values()) else None,
+        )
+
+    def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
+        size = read(f"{self._dir}/blkio.throttle.io_service_bytes_recursive")
+        count = read(f"{self._dir}/blkio.throttle.io_serviced_recursive")
+        if size is None or count is None:
+            return None
+        devices: dict[str, dict[str, int]] = {}
+        for text, keys in ((size, ("rbytes", "wbytes")), (count, ("rios", "wios"))):
+            for line in text.splitlines():
+                device, *rest = line.split()
+                if rest[0] in {"Read", "Write"}:
+                    key = keys[rest[0] == "Write"]
+                    devices.setdefault(device, {})[key] = int(rest[1])
+        return tuple(DeviceIo(device=device, **counts) for device, counts in devices.items())
+
+
+class IoV2:
+    FIELDS: ClassVar = FIELDS
+
+    def __init__(self, directory: str) -> None:
+        self._dir = directory
+
+    def writes(self, limits: Limits) -> list[Write]:
+        weights = {"io.weight": _io_weight(limits), "io.bfq.weight": _blkio_weight(limits)}
+        writes = _weight_writes(limits, self._dir, weights)
+        for device in limits.io_max or ():
+            caps = ((key, getattr(device, key)) for key in _KEYS)
+            line = " ".join(f"{key}={amount.spell(v)}" for key, v in caps if v is not None)
+            if line:
+                undo = _v2_line(device.device)
+                path = f"{self._dir}/io.max"
+                writes.append(Write("io_max", path, f"{device.device} {line}", undo, _CAUSES))
+        return writes
+
+    def held(self) -> Limits:
+        caps = files.read(f"{self._dir}/io.max")
+        devices = {
+            device: {key: amount.parse(value) for key, value in pairs.items() if key in _KEYS}
+            for device, pairs in files.nested(caps).items()
+        }
+        weight = _weight(files.read(f"{self._dir}/io.weight"))
+        bfq = _weight(files.read(f"{self._dir}/io.bfq.weight"))
+        return Limits(
+            io_weight=weight,
+            blkio_weight=bfq if weight is None else None,
+            io_max=None if caps is None else _io_max(devices),
+        )
+
+    def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
+        text = read(f"{self._dir}/io.stat")
+        if text is None:
+            return None
+        return tuple(
+            DeviceIo(
+                device=device,
+                rbytes=int(pairs["rbytes"]),
+                wbytes=int(pairs["wbytes"]),
+                rios=int(pairs["rios"]),
+                wios=int(pairs["wios"]),
+            )
+            for device, pairs in files.nested(text).items()
+            if "rbytes" in pairs
+        )
+
+
+def _io_weight(limits: Limits) -> int | None:
+    if limits.blkio_weight is not None:
+        return convert.blkio_weight_to_io_weight(limits.blkio_weight)
+    return limits.io_weight
+
+
+def _blkio_weight(limits: Limits) -> int | None:
+    if limits.io_weight is not None:
+        return convert.io_weight_to_blkio_weight(limits.io_weight)
+    return limits.blkio_weight
+
+
+def _weight_writes(limits: Limits, directory: str, values: dict[str, int | None]) -> list[Write]:
+    """The weight into each file there is: which one acts depends on each disk's scheduler."""
+    limit = "io_weight" if limits.io_weight is not None else "blkio_weight"
+    paths = {f"{directory}/{name}": value for name, value in values.items() if value is not None}
+    there = {path: value for path, value in paths.items() if os.path.exists(path)}
+    if paths and not there:
+        raise missing(limit, next(iter(paths)))
+    return [Write(limit, path, str(value), _default_weight) for path, value in there.items()]
+
+
+def _default_weight(text: str) -> str:
+    """The group's own weight in a file that may list devices' weights too."""
+    return text.split("\n", 1)[0].removeprefix("default ").strip()
+
+
+def _weight(text: str | None) -> int | None:
+    return None if text is None else int(_default_weight(text))
+
+
+def _first_text(directory: str, names: tuple[str, ...]) -> str | None:
+    texts = (files.read(f"{directory}/{name}") for name in names)
+    return next((text for text in texts if text is not None), None)
+
+
+def _v1_line(device: str) -> Callable[[str], str]:
+    return lambda text: f"{device} {files.flat(text).get(device, '0')}"
+
+
+def _v2_line(device: str) -> Callable[[str], str]:
+    def undo(text: str) -> str:
+        pairs = files.nested(text).get(device, {})
+        return " ".join([device, *(f"{key}={pairs.get(key, 'max')}" for key in _KEYS)])
+
+    return undo
+
+
+def _io_max(devices: dict[str, dict[str, int | Unlimited | None]]) -> tuple[IoMax, ...]:
+    """Caps by device; what a listed device has no cap for is UNLIMITED."""
+    return tuple(
+        IoMax(
+            major=int(device.partition(":")[0]),
+            minor=int(device.partition(":")[2]),
+            **{key: caps.get(key, UNLIMITED) for key in _KEYS},
+        )
+        for device, caps in devices.items()
+    )

@@ -1,0 +1,130 @@
+"""What may be asked of a group, in one model for cgroup v1 and v2.
+
+A value here is a wish or a reading, never a promise: `Group.apply` writes the fields that are
+not None, `Group.held` returns what the kernel holds. Kernel spellings, units in the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.cgroups import convert
+from cgagent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.cgroups.amount import Unlimited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoMax:
+    """Caps of one block device, in bytes and operations a second; None = leave as it is."""
+
+    major: int
+    minor: int
+    rbps: int | Unlimited | None = None
+    wbps: int | Unlimited | None = None
+    riops: int | Unlimited | None = None
+    wiops: int | Unlimited | None = None
+
+    @property
+    def device(self) -> str:
+        return f"{self.major}:{self.minor}"
+
+
+_RANGES: Final = {
+    "cpu_weight": (1, 10_000),
+    "cpu_shares": (2, 262_144),
+    "io_weight": (1, 10_000),
+    "blkio_weight": (1, 1_000),
+    "memory_swappiness": (0, 200),
+}
+
+_EITHER: Final = (("cpu_weight", "cpu_shares"), ("io_weight", "blkio_weight"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Every limit of a group. None: not asked, or the kernel has no such file.
+
+    `cpu_shares` is v1's and docker's unit for `cpu_weight` (the v2 unit), `blkio_weight`
+    docker's and bfq's for `io_weight`: give one of the two; the one the kernel does not speak is
+    converted (see `convert`). `held` fills the one the kernel speaks; `weight`, `shares`
+    give either.
+
+    `memory_swap_max_bytes` is swap alone, as on v2. v1 limits memory and swap together, so
+    there it is written as the sum. `memory_low_bytes` is the soft limit on v1, where
+    nothing asked (0) means an unlimited soft limit.
+
+    `cpuset_cpus` and `cpuset_mems` are lists such as "0-3,7"; "" follows the parent.
+
+    Raises:
+        InvalidInputError: a value out of range, or two units for one limit.
+    """
+
+    memory_max_bytes: int | Unlimited | None = None
+    memory_high_bytes: int | Unlimited | None = None
+    memory_low_bytes: int | Unlimited | None = None
+    memory_min_bytes: int | Unlimited | None = None
+    memory_swap_max_bytes: int | Unlimited | None = None
+    memory_swappiness: int | None = None
+    oom_group: bool | None = None
+    cpu_weight: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota_us: int | Unlimited | None = None
+    cpu_period_us: int | None = None
+    cpu_burst_us: int | None = None
+    cpu_idle: bool | None = None
+    cpuset_cpus: str | None = None
+    cpuset_mems: str | None = None
+    pids_max: int | Unlimited | None = None
+    io_weight: int | None = None
+    blkio_weight: int | None = None
+    io_max: tuple[IoMax, ...] | None = None
+    hugetlb_max_bytes: tuple[tuple[str, int | Unlimited], ...] | None = None
+    """Pairs of a page size as the kernel spells it ("2MB", "1GB") and a limit."""
+
+    def __post_init__(self) -> None:
+        for name, value in self:
+            low, high = _RANGES.get(name, (0, 2**63 - 1))
+            if isinstance(value, int) and not low <= value <= high:
+                raise InvalidInputError(f"limit {name}: {value} is not in {low}..{high}")
+        for one, other in _EITHER:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise InvalidInputError(f"limits {one} and {other} are one limit: give one of them")
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """(name, value) of each field that is not None."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                yield field.name, value
+
+    @property
+    def weight(self) -> int | None:
+        """The CPU weight in v2's unit, whichever unit it is kept in."""
+        if self.cpu_shares is not None:
+            return convert.shares_to_weight(self.cpu_shares)
+        return self.cpu_weight
+
+    @property
+    def shares(self) -> int | None:
+        """The CPU weight in v1's unit, whichever unit it is kept in."""
+        if self.cpu_weight is not None:
+            return convert.weight_to_shares(self.cpu_weight)
+        return self.cpu_shares
+
+    def merged(self, other: Limits) -> Limits:
+        """These limits, and where `other` has a value, that one instead."""
+        theirs = dict(other)
+        mine = {name: value for name, value in self if _counterpart(name) not in theirs}
+        return Limits(**{**mine, **theirs})
+
+
+def _counterpart(name: str) -> str | None:
+    for one, other in _EITHER:
+        if name in (one, other):
+            return other if name == one else one
+    return None

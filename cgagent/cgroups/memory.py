@@ -1,0 +1,248 @@
+"""The memory controller: caps, protection, swap; their v1 and v2 spellings.
+
+v1 limits memory and memory + swap (memsw); the model, like v2, memory and swap. Sources:
+Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from cgagent.cgroups import amount, files
+from cgagent.cgroups.amount import UNLIMITED, Unlimited
+from cgagent.cgroups.changes import Write, missing, refuse
+from cgagent.cgroups.hierarchy import subgroups
+from cgagent.cgroups.limits import Limits
+from cgagent.cgroups.usage import Memory
+from cgagent.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.cgroups.files import Read
+
+FIELDS: Final = frozenset(
+    {
+        "memory_max_bytes",
+        "memory_high_bytes",
+        "memory_low_bytes",
+        "memory_min_bytes",
+        "memory_swap_max_bytes",
+        "memory_swappiness",
+        "oom_group",
+    }
+)
+
+_ONLY_V2: Final = {
+    "memory_high_bytes": "memory.high",
+    "memory_min_bytes": "memory.min",
+    "oom_group": "memory.oom.group",
+}
+_ONLY_V1: Final = {"memory_swappiness": "memory.swappiness"}
+_CAUSES: Final = {errno.EBUSY: "more is in use than that and cannot be reclaimed"}
+_NO_CHILD_DIRECTORIES: Final = 2  # links of a directory: its own name and "."
+
+
+class MemoryV1:
+    FIELDS: ClassVar = FIELDS
+
+    def __init__(self, directory: str) -> None:
+        self._dir = directory
+
+    def writes(self, limits: Limits) -> list[Write]:
+        reason = "in cgroup v1, where this host has its memory controller"
+        refuse(_ONLY_V2, dict(limits), reason)
+        writes = self._max_writes(limits)
+        if limits.memory_low_bytes is not None:
+            # No protection (0) is an unlimited soft limit: global reclaim then spares or
+            # prefers nothing. Full protection is the same file at the same value.
+            value = amount.spell(limits.memory_low_bytes or UNLIMITED, unlimited="-1")
+            path = f"{self._dir}/memory.soft_limit_in_bytes"
+            writes.append(Write("memory_low_bytes", path, value))
+        if limits.memory_swappiness is not None:
+            path = f"{self._dir}/memory.swappiness"
+            writes.append(Write("memory_swappiness", path, str(limits.memory_swappiness)))
+        return writes
+
+    def _max_writes(self, limits: Limits) -> list[Write]:
+        """Memory and memory + swap, each never below the other on the way.
+
+        Swap that is not asked for stays what it is, as it does on v2.
+        """
+        if limits.memory_max_bytes is None and limits.memory_swap_max_bytes is None:
+            return []
+        held = self.held()
+        maximum = _first(limits.memory_max_bytes, held.memory_max_bytes)
+        swap = _first(limits.memory_swap_max_bytes, held.memory_swap_max_bytes)
+        path = f"{self._dir}/memory.limit_in_bytes"
+        memory = Write(
+            "memory_max_bytes", path, amount.spell(maximum, unlimited="-1"), causes=_CAUSES
+        )
+        memsw_path = f"{self._dir}/memory.memsw.limit_in_bytes"
+        if held.memory_swap_max_bytes is None:  # no swap accounting (swapaccount=0)
+            if limits.memory_swap_max_bytes is not None:
+                raise missing("memory_swap_max_bytes", memsw_path)
+            return [memory]
+        both = _memory_and_swap(maximum, swap)
+        limit = (
+            "memory_max_bytes" if limits.memory_swap_max_bytes is None else "memory_swap_max_bytes"
+        )
+        memsw = Write(limit, memsw_path, amount.spell(both, unlimited="-1"), causes=_CAUSES)
+        before = amount.parse(files.read(memsw_path))
+        grows = isinstance(both, Unlimited) or (isinstance(before, int) and both >= before)
+        return [memsw, memory] if grows else [memory, memsw]
+
+    def held(self) -> Limits:
+        def value(name: str) -> int | Unlimited | None:
+            return amount.parse(files.read(f"{self._dir}/memory.{name}"))
+
+        maximum = value("limit_in_bytes")
+        both = value("memsw.limit_in_bytes")
+        swap = both
+        if isinstance(both, int) and isinstance(maximum, int):
+            swap = both - maximum
+        low = value("soft_limit_in_bytes")
+        return Limits(
+            memory_max_bytes=maximum,
+            memory_swap_max_bytes=swap,
+            memory_low_bytes=0 if isinstance(low, Unlimited) else low,
+            memory_swappiness=files.number(files.read(f"{self._dir}/memory.swappiness")),
+        )
+
+    def usage(self, read: Read) -> Memory:
+        stat = files.flat(read(f"{self._dir}/memory.stat"))
+        current = files.number(read(f"{self._dir}/memory.usage_in_bytes"))
+        inactive_file = files.value_of(stat, "total_inactive_file")
+        return Memory(
+            current_bytes=current,
+            peak_bytes=files.number(read(f"{self._dir}/memory.max_usage_in_bytes")),
+            swap_bytes=files.value_of(stat, "total_swap"),
+            anon_bytes=files.value_of(stat, "total_rss"),
+            file_bytes=files.value_of(stat, "total_cache"),
+            mapped_bytes=files.value_of(stat, "total_mapped_file"),
+            inactive_file_bytes=inactive_file,
+            active_file_bytes=files.value_of(stat, "total_active_file"),
+            working_set_bytes=_working_set(current, inactive_file),
+            failcnt=self._failures(read),
+            pgfault=files.value_of(stat, "total_pgfault"),
+            pgmajfault=files.value_of(stat, "total_pgmajfault"),
+            oom_kills=self.oom_kills(read),
+        )
+
+    def _failures(self, read: Read) -> int | None:
+        """A charge fails at memory or at memory + swap, whichever is full, and is counted there.
+
+        Linux 6.18 does not count it at memory + swap: with no swap allowed both read 0.
+        """
+        names = ("memory.failcnt", "memory.memsw.failcnt")
+        counts = [files.number(read(f"{self._dir}/{name}")) for name in names]
+        return None if counts[0] is None else sum(count or 0 for count in counts)
+
+    def oom_kills(self, read: Read) -> int | None:
+        """The kernel's count does not include descendants on v1: they are added here."""
+        counts = [
+            files.value_of(files.flat(read(f"{directory}/memory.oom_control")), "oom_kill")
+            for directory in self._tree()
+        ]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known else None
+
+    def _tree(self) -> Iterator[str]:
+        yield self._dir
+        try:
+            links = os.stat(self._dir).st_nlink
+        except FileNotFoundError:
+            return
+        if links > _NO_CHILD_DIRECTORIES:
+            yield from subgroups(self._dir)
+
+
+class MemoryV2:
+    FIELDS: ClassVar = FIELDS
+
+    _FILES: ClassVar = {
+        # Protection before caps, so that a shrink does not reclaim what is to be protected.
+        "memory_min_bytes": "memory.min",
+        "memory_low_bytes": "memory.low",
+        "memory_swap_max_bytes": "memory.swap.max",
+        "memory_high_bytes": "memory.high",
+        "memory_max_bytes": "memory.max",
+    }
+
+    def __init__(self, directory: str) -> None:
+        self._dir = directory
+
+    def writes(self, limits: Limits) -> list[Write]:
+        asked = dict(limits)
+        refuse(_ONLY_V1, asked, "in cgroup v2: use memory_swap_max_bytes to bound swapping")
+        writes = [
+            Write(limit, f"{self._dir}/{name}", amount.spell(asked[limit]), causes=_CAUSES)
+            for limit, name in self._FILES.items()
+            if limit in asked
+        ]
+        if limits.oom_group is not None:
+            path = f"{self._dir}/memory.oom.group"
+            writes.insert(0, Write("oom_group", path, str(int(limits.oom_group))))
+        return writes
+
+    def held(self) -> Limits:
+        def value(name: str) -> int | Unlimited | None:
+            return amount.parse(files.read(f"{self._dir}/memory.{name}"))
+
+        group = files.number(files.read(f"{self._dir}/memory.oom.group"))
+        return Limits(
+            memory_max_bytes=value("max"),
+            memory_high_bytes=value("high"),
+            memory_low_bytes=value("low"),
+            memory_min_bytes=value("min"),
+            memory_swap_max_bytes=value("swap.max"),
+            oom_group=None if group is None else bool(group),
+        )
+
+    def usage(self, read: Read) -> Memory:
+        stat = files.flat(read(f"{self._dir}/memory.stat"))
+        events = files.flat(read(f"{self._dir}/memory.events"))
+        current = files.number(read(f"{self._dir}/memory.current"))
+        inactive_file = files.value_of(stat, "inactive_file")
+        return Memory(
+            current_bytes=current,
+            peak_bytes=files.number(read(f"{self._dir}/memory.peak")),
+            swap_bytes=files.number(read(f"{self._dir}/memory.swap.current")),
+            anon_bytes=files.value_of(stat, "anon"),
+            file_bytes=files.value_of(stat, "file"),
+            mapped_bytes=files.value_of(stat, "file_mapped"),
+            inactive_file_bytes=inactive_file,
+            active_file_bytes=files.value_of(stat, "active_file"),
+            working_set_bytes=_working_set(current, inactive_file),
+            failcnt=files.value_of(events, "max"),
+            pgfault=files.value_of(stat, "pgfault"),
+            pgmajfault=files.value_of(stat, "pgmajfault"),
+            oom_kills=files.value_of(events, "oom_kill"),
+            events={name: int(count) for name, count in events.items()} or None,
+        )
+
+    def oom_kills(self, read: Read) -> int | None:
+        return files.value_of(files.flat(read(f"{self._dir}/memory.events")), "oom_kill")
+
+
+def _first(*values: int | Unlimited | None) -> int | Unlimited:
+    return next((value for value in values if value is not None), UNLIMITED)
+
+
+def _memory_and_swap(maximum: int | Unlimited, swap: int | Unlimited) -> int | Unlimited:
+    if isinstance(swap, Unlimited):
+        return UNLIMITED
+    if isinstance(maximum, Unlimited):
+        raise UnsupportedError(
+            "limit memory_swap_max_bytes: memory.memsw.limit_in_bytes of cgroup v1 limits memory "
+            "and swap together: give memory_max_bytes too, or unlimited swap"
+        )
+    return maximum + swap
+
+
+def _working_set(current: int | None, inactive_file: int | None) -> int | None:
+    if current is None or inactive_file is None:
+        return None
+    return max(current - inactive_file, 0)

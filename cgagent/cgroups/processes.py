@@ -1,0 +1,95 @@
+"""The processes of a group: which they are, joining, killing them all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from cgagent.cgroups import files
+from cgagent.cgroups.freezer import Freezer, wait_for_event
+from cgagent.cgroups.hierarchy import subgroups
+from cgagent.errors import DeadlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_PAUSE_S: Final = 0.002
+
+
+def pids(directories: Iterable[str]) -> list[int]:
+    """Process ids of the groups and all below them, in our own pid namespace, in order.
+
+    Processes outside our pid namespace read as 0 on v1 and are left out.
+    """
+    found: set[int] = set()
+    for directory in directories:
+        for group in [*subgroups(directory), directory]:
+            found.update(map(int, _procs(group).split()))
+    return sorted(found - {0})
+
+
+def _procs(group: str) -> str:
+    try:
+        return files.read(f"{group}/cgroup.procs") or ""
+    except OSError:
+        return ""
+
+
+def join(directories: Iterable[str], pid: int) -> None:
+    """Move a process into the group in every hierarchy.
+
+    Raises:
+        NotFoundError: no such process or no such group.
+    """
+    for directory in directories:
+        try:
+            files.write(f"{directory}/cgroup.procs", str(pid))
+        except OSError as error:
+            advice = "there is no such process" if error.errno == errno.ESRCH else ""
+            what = f"cgroup {directory}: process {pid} cannot join"
+            raise files.failure(what, error, advice) from error
+
+
+def kill(
+    unified: str | None, remaining: Callable[[], list[int]], freezer: Freezer, timeout_s: float
+) -> None:
+    """SIGKILL every process of a group and wait until none is left.
+
+    Args:
+        unified: its cgroup2 directory, whose cgroup.kill (Linux 5.14) ends the tree at once.
+        remaining: the processes still in any of its hierarchies.
+        freezer: what holds the others still while they are signalled one by one.
+        timeout_s: for all of it.
+
+    Raises:
+        DeadlineError: some are left.
+    """
+    deadline = time.monotonic() + timeout_s
+    if unified and os.path.exists(f"{unified}/cgroup.kill"):
+        files.write(f"{unified}/cgroup.kill", "1")
+        wait_for_event(f"{unified}/cgroup.events", "populated", timeout_s, value=False)
+    while left := remaining():
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise DeadlineError(
+                f"cgroup: {len(left)} processes were killed and have not ended, "
+                f"{left[0]} among them: look for a task in state D"
+            )
+        _signal_frozen(remaining, freezer, remaining_s)
+        time.sleep(_PAUSE_S)
+
+
+def _signal_frozen(remaining: Callable[[], list[int]], freezer: Freezer, timeout_s: float) -> None:
+    """A frozen group cannot fork while we go through it."""
+    with suppress(DeadlineError):  # an unstoppable task must not save the others
+        freezer.freeze(timeout_s / 4)
+    try:
+        for pid in remaining():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    finally:
+        freezer.thaw(timeout_s)

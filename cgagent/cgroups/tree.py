@@ -1,0 +1,156 @@
+"""Making and removing a group's directories in all hierarchies."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from cgagent.cgroups import files
+from cgagent.cgroups.cpuset import CpusetV1
+from cgagent.cgroups.hierarchy import Host, subgroups
+from cgagent.errors import CgagentError, ConflictError, DeadlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FIRST_PAUSE_S: Final = 0.001
+_LAST_PAUSE_S: Final = 0.05
+
+# Enabled when one of their limits is asked for: on demand, so that a host's root group is not
+# changed for what nobody uses.
+ON_DEMAND: Final = frozenset({"hugetlb"})
+
+
+def directories(host: Host, path: str) -> list[str]:
+    """The group's directory in each hierarchy it may be in: cgroup2 first, then v1."""
+    inside = path.rstrip("/")
+    unified = [host.unified.mount + inside] if host.unified else []
+    return [*unified, *(mount + inside for mount in host.v1_mounts)]
+
+
+def create(host: Host, path: str) -> None:
+    """Make what is missing, or raise and remove what was made.
+
+    The v1 freezer is left out where cgroup2 has one: one task migration less at each start.
+    """
+    made: list[str] = []
+    try:
+        if host.unified:
+            _make(host.unified.mount, path, made)
+            enable(host, path, host.v2_controllers - ON_DEMAND)
+        for mount in host.v1_mounts:
+            if not _is_spare_freezer(host, mount, path):
+                _make(mount, path, made)
+                if _is_at(host, "cpuset", mount):
+                    _fill_cpusets(mount, path)
+    except (CgagentError, OSError) as error:
+        for directory in reversed(made):
+            os.rmdir(directory)
+        if isinstance(error, OSError):
+            raise files.failure(f"cgroup {path}: cannot be made", error) from error
+        raise
+
+
+def _is_at(host: Host, controller: str, mount: str) -> bool:
+    place = host.placements.get(controller)
+    return place is not None and place.mount == mount
+
+
+def _is_spare_freezer(host: Host, mount: str, path: str) -> bool:
+    if not host.unified or not _is_at(host, "freezer", mount):
+        return False
+    alone = all(p.mount != mount or name == "freezer" for name, p in host.placements.items())
+    return alone and os.path.exists(f"{host.unified.mount}{path}/cgroup.freeze")
+
+
+def _make(mount: str, path: str, made: list[str]) -> None:
+    for directory in _along(mount, path):
+        try:
+            os.mkdir(directory)
+        except FileExistsError:
+            continue
+        made.append(directory)
+
+
+def _along(mount: str, path: str) -> Iterable[str]:
+    """The directories from the first component of a path to the whole."""
+    parts = path.strip("/").split("/")
+    return (f"{mount}/{'/'.join(parts[: end + 1])}" for end in range(len(parts)))
+
+
+def _fill_cpusets(mount: str, path: str) -> None:
+    for directory in _along(mount, path):
+        CpusetV1.fill(directory)
+
+
+def enable(host: Host, path: str, controllers: frozenset[str]) -> None:
+    """Enable cgroup2 controllers for the group, in each group above it.
+
+    One that the host does not delegate to us is left out: its limits are refused when asked.
+
+    Raises:
+        ConflictError: a group above has processes of its own.
+    """
+    if not host.unified or not controllers:
+        return
+    for directory in [host.unified.mount, *_along(host.unified.mount, path)][:-1]:
+        available = set((files.read(f"{directory}/cgroup.controllers") or "").split())
+        control = f"{directory}/cgroup.subtree_control"
+        enabled = set((files.read(control) or "").split())
+        wanted = sorted((controllers & available) - enabled)
+        if wanted:
+            _enable(control, " ".join(f"+{name}" for name in wanted))
+
+
+def _enable(control: str, value: str) -> None:
+    try:
+        files.write(control, value)
+    except OSError as error:
+        busy = "it has processes of its own: move them into a group below it"
+        advice = busy if error.errno == errno.EBUSY else ""
+        raise files.failure(f"{control}: cannot write {value}", error, advice) from error
+
+
+def remove(host: Host, path: str, timeout_s: float) -> None:
+    """Remove the group and all below it from every hierarchy; a missing one is fine.
+
+    A group is busy for a moment after its last task has exited, so busy ones are tried again.
+
+    Raises:
+        ConflictError: processes are left in it.
+        DeadlineError: still busy, without processes.
+    """
+    deadline = time.monotonic() + timeout_s
+    for directory in directories(host, path):
+        for group in [*subgroups(directory), directory]:
+            _rmdir(group, deadline)
+
+
+def _rmdir(directory: str, deadline: float) -> None:
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise files.failure(f"cgroup {directory}: cannot be removed", error) from error
+            if time.monotonic() >= deadline:
+                raise _still_busy(directory) from error
+        else:
+            return
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+
+
+def _still_busy(directory: str) -> CgagentError:
+    inside = (files.read(f"{directory}/cgroup.procs") or "").split()
+    if inside:
+        return ConflictError(
+            f"cgroup {directory}: cannot be removed, {len(inside)} processes are in it: "
+            "kill them first"
+        )
+    return DeadlineError(f"cgroup {directory}: cannot be removed, still busy: try again")

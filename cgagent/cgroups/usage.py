@@ -1,0 +1,107 @@
+"""What a group has used, in the same units and with the same meaning on v1 and v2.
+
+Times in nanoseconds, sizes in bytes; counters count from the group's creation and include
+descendants. None where this kernel does not count it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    usage_ns: int | None = None
+    user_ns: int | None = None
+    system_ns: int | None = None
+    periods: int | None = None
+    """Enforcement periods of the quota in which a task could run."""
+    throttled_periods: int | None = None
+    throttled_ns: int | None = None
+    bursts: int | None = None
+    burst_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    current_bytes: int | None = None
+    peak_bytes: int | None = None
+    """Since Linux 5.19 on v2."""
+    swap_bytes: int | None = None
+    """Swap alone, also on v1."""
+    anon_bytes: int | None = None
+    file_bytes: int | None = None
+    """Page cache, tmpfs and shared memory included."""
+    mapped_bytes: int | None = None
+    inactive_file_bytes: int | None = None
+    active_file_bytes: int | None = None
+    working_set_bytes: int | None = None
+    """current - inactive_file: what reclaim cannot easily give back."""
+    failcnt: int | None = None
+    """How often the limit was hit: the failcnt files (v1), `max` of memory.events (v2)."""
+    pgfault: int | None = None
+    pgmajfault: int | None = None
+    oom_kills: int | None = None
+    events: Mapping[str, int] | None = None
+    """memory.events as the kernel has it; v2 only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceIo:
+    """One block device's share. `device` is "MAJOR:MINOR"."""
+
+    device: str
+    rbytes: int = 0
+    wbytes: int = 0
+    rios: int = 0
+    wios: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pids:
+    current: int | None = None
+    peak: int | None = None
+    """Since Linux 6.1."""
+    refused: int | None = None
+    """Forks refused because of pids_max."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """Shares of time in percent over 10, 60 and 300 s, and the total since creation."""
+
+    avg10: float
+    avg60: float
+    avg300: float
+    total_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Psi:
+    """Time in which some task, or all tasks (`full`), waited for a resource."""
+
+    some: Stall
+    full: Stall | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    cpu: Psi | None = None
+    memory: Psi | None = None
+    io: Psi | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    cpu: Cpu
+    memory: Memory
+    io: tuple[DeviceIo, ...] | None
+    """None where there is no block IO accounting; () where nothing was done yet."""
+    pids: Pids
+    pressure: Pressure
+    """From cgroup2, on hybrid hosts too; v1 has none."""
+    frozen: bool | None

@@ -1,0 +1,181 @@
+"""Commands on containers that need no streams of their own: list, stop, remove, logs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from cgagent.cli.client import Client, connect, query, quote
+from cgagent.cli.output import short_id, table
+from cgagent.cli.units import parse_duration, show_age
+from cgagent.errors import EXIT_CODE, CgagentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.cli.main import Context
+
+
+def each(names: list[str], action: Callable[[str], str | None]) -> int:
+    """Do it for every container; tell each error, go on, and end with the worst exit code."""
+    worst = 0
+    for name in names:
+        try:
+            print(action(name) or name)
+        except CgagentError as e:
+            print(f"cgagent: {e.message}", file=sys.stderr)
+            worst = max(worst, 1 if EXIT_CODE[e.kind] == 125 else EXIT_CODE[e.kind])  # noqa: PLR2004
+    return worst
+
+
+def _simple(context: Context, verb: str, description: str) -> int:
+    parser = context.parser("CONTAINER [CONTAINER...]", description)
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    return each(args.containers, lambda c: client.request("POST", _path(c, verb)))
+
+
+def _path(container: str, verb: str = "") -> str:
+    return f"/v1/containers/{quote(container)}" + (f"/{verb}" if verb else "")
+
+
+def start(context: Context) -> int:
+    return _simple(context, "start", "Start containers.")
+
+
+def _stopping(context: Context, verb: str, description: str) -> int:
+    parser = context.parser("[-t SECONDS] CONTAINER [CONTAINER...]", description)
+    parser.add_argument("-t", "--time", "--timeout", metavar="SECONDS", help="before SIGKILL")
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    timeout = None if args.time is None else parse_duration(args.time, "--time")
+    client = connect(context)
+    return each(
+        args.containers,
+        lambda c: client.request("POST", _path(c, verb) + query(timeout_s=timeout)),
+    )
+
+
+def stop(context: Context) -> int:
+    return _stopping(context, "stop", "Stop containers: a signal, then after a while SIGKILL.")
+
+
+def restart(context: Context) -> int:
+    return _stopping(context, "restart", "Stop and start containers.")
+
+
+def kill(context: Context) -> int:
+    parser = context.parser(
+        "[-s SIGNAL] CONTAINER [CONTAINER...]", "Send a signal to the first process of containers."
+    )
+    parser.add_argument("-s", "--signal", default="KILL", help="a name or number; default KILL")
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    return each(
+        args.containers,
+        lambda c: client.request("POST", _path(c, "kill") + query(signal=args.signal)),
+    )
+
+
+def rm(context: Context) -> int:
+    parser = context.parser("[-f] CONTAINER [CONTAINER...]", "Remove containers and their files.")
+    parser.add_argument("-f", "--force", action="store_true", help="running ones too (SIGKILL)")
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    return each(
+        args.containers,
+        lambda c: client.request("DELETE", _path(c) + query(force=args.force or None)),
+    )
+
+
+def wait(context: Context) -> int:
+    parser = context.parser(
+        "CONTAINER [CONTAINER...]", "Wait until containers have ended and print their exit codes."
+    )
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    return each(
+        args.containers,
+        lambda c: str(client.request("POST", _path(c, "wait"))["exit_code"]),
+    )
+
+
+def ps(context: Context) -> int:
+    parser = context.parser("[-a] [-q]", "List running containers.")
+    parser.add_argument("-a", "--all", action="store_true", help="those that do not run, too")
+    parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
+    parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
+    args = parser.parse_args(context.args)
+    found = connect(context).request("GET", "/v1/containers" + query(all=args.all))
+    identify = str if args.no_trunc else short_id
+    if args.quiet:
+        for item in found:
+            print(identify(item["id"]))
+        return 0
+    header = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES")
+    print(table(header, [_row(item, identify, trim=not args.no_trunc) for item in found]))
+    return 0
+
+
+def _row(item: dict[str, Any], identify: Callable[[str], str], *, trim: bool) -> tuple[str, ...]:
+    command = " ".join(item["args"])
+    if trim and len(command) > 20:  # noqa: PLR2004 - as docker ps
+        command = command[:19] + "…"
+    age = show_age(time.time() - item["created_ns"] / 1e9)
+    shown = _printable(command)
+    return (
+        identify(item["id"]),
+        item["image"],
+        f'"{shown}"',
+        f"{age} ago",
+        status(item["state"]),
+        item["name"],
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def status(state: dict[str, Any]) -> str:
+    """As docker ps has it, and ``(Frozen)``."""
+    now = time.time()
+    if state["status"] in {"running", "frozen"}:
+        frozen = " (Frozen)" if state["status"] == "frozen" else ""
+        return f"Up {show_age(now - state['started_ns'] / 1e9)}{frozen}"
+    if state["status"] == "exited":
+        ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
+        oom = ", OOM killed" if state["oom_killed"] else ""
+        return f"Exited ({state['exit_code']}{oom}) {ended} ago"
+    return "Created"
+
+
+def logs(context: Context) -> int:
+    parser = context.parser("[-f] [--tail N] CONTAINER", "Show a container's output.")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
+    parser.add_argument("-n", "--tail", default="all", metavar="N", help="only the last lines")
+    parser.add_argument("-t", "--timestamps", action="store_true", help="when each line came")
+    parser.add_argument("container", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    if args.tail != "all" and not args.tail.isdecimal():
+        parser.error(f"--tail {args.tail!r} must be a number or all")
+    tail = None if args.tail == "all" else int(args.tail)
+    path = _path(args.container, "logs") + query(follow=args.follow, tail=tail)
+    _print_entries(connect(context), path, timestamps=args.timestamps)
+    return 0
+
+
+def _print_entries(client: Client, path: str, *, timestamps: bool) -> None:
+    for entry in client.lines("GET", path):
+        stream = sys.stderr if entry["stream"] == "stderr" else sys.stdout
+        prefix = f"{entry['time']} " if timestamps else ""
+        data = (prefix + entry["log"]).encode("utf-8", "surrogateescape")
+        view = memoryview(data)
+        while view:
+            view = view[os.write(stream.fileno(), view) :]

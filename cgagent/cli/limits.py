@@ -1,0 +1,138 @@
+"""The flags for limits, docker's spellings and the kernel's, and what they become in a request."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from cgagent.cli.units import parse_size
+from cgagent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("limits")
+    add = group.add_argument
+    add("-m", "--memory", metavar="SIZE", help="memory limit, such as 256m")
+    add("--memory-swap", metavar="SIZE", help="memory and swap together; -1: unlimited swap")
+    add("--memory-swap-max", metavar="SIZE", help="swap alone")
+    add("--memory-reservation", "--memory-low", metavar="SIZE", help="protected while it is short")
+    add("--memory-high", metavar="SIZE", help="throttle and reclaim above this (v2)")
+    add("--memory-min", metavar="SIZE", help="never reclaimed (v2)")
+    add("--memory-swappiness", type=int, metavar="N", help="0 to 100 (v1)")
+    add("--oom-group", action="store_true", default=None, help="OOM kills all tasks (v2)")
+    add("--cpus", metavar="N", help="CPUs' worth of time, such as 0.5")
+    add("--cpu-quota", metavar="US", help="CPU time in each period, microseconds; -1: no limit")
+    add("--cpu-period", type=int, metavar="US", help="the period, microseconds")
+    add("--cpu-burst", type=int, metavar="US", help="unused quota that may be kept")
+    add("--cpu-idle", action="store_true", default=None, help="run only when nothing else does")
+    add("-c", "--cpu-shares", type=int, metavar="N", help="relative weight, 2 to 262144")
+    add("--cpu-weight", type=int, metavar="N", help="relative weight, 1 to 10000")
+    add("--cpuset-cpus", metavar="LIST", help="CPUs to run on, such as 0-2,5")
+    add("--cpuset-mems", metavar="LIST", help="memory nodes to use")
+    add("--pids-limit", metavar="N", help="number of tasks; -1: no limit")
+    add("--blkio-weight", type=int, metavar="N", help="relative IO weight, 10 to 1000")
+    add("--io-weight", type=int, metavar="N", help="relative IO weight, 1 to 10000")
+    for flag, what in (
+        ("--device-read-bps", "bytes a second read from a device"),
+        ("--device-write-bps", "bytes a second written to a device"),
+        ("--device-read-iops", "reads a second from a device"),
+        ("--device-write-iops", "writes a second to a device"),
+    ):
+        add(flag, action="append", default=[], metavar="PATH:RATE", help=what)
+
+
+def request(args: argparse.Namespace) -> dict[str, Any]:
+    """The ``limits`` object of a request; only what was given.
+
+    Raises:
+        InvalidInputError: a value that is no size, number or device.
+    """
+    values: dict[str, Any] = {
+        "memory_max_bytes": _size(args.memory, "--memory"),
+        "memory_swap_max_bytes": _size(args.memory_swap_max, "--memory-swap-max"),
+        "memory_low_bytes": _size(args.memory_reservation, "--memory-reservation"),
+        "memory_high_bytes": _size(args.memory_high, "--memory-high"),
+        "memory_min_bytes": _size(args.memory_min, "--memory-min"),
+        "memory_swap_bytes": -1
+        if args.memory_swap == "-1"
+        else _size(args.memory_swap, "--memory-swap"),
+        "memory_swappiness": args.memory_swappiness,
+        "oom_group": args.oom_group,
+        "cpus": _cpus(args.cpus),
+        "cpu_quota_us": _count(args.cpu_quota, "--cpu-quota"),
+        "cpu_period_us": args.cpu_period,
+        "cpu_burst_us": args.cpu_burst,
+        "cpu_idle": args.cpu_idle,
+        "cpu_shares": args.cpu_shares,
+        "cpu_weight": args.cpu_weight,
+        "cpuset_cpus": args.cpuset_cpus,
+        "cpuset_mems": args.cpuset_mems,
+        "pids_max": _count(args.pids_limit, "--pids-limit"),
+        "blkio_weight": args.blkio_weight,
+        "io_weight": args.io_weight,
+        "io_max": _io_max(args) or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _size(text: str | None, flag: str) -> int | str | None:
+    if text is None or text == "max":
+        return text
+    return parse_size(text, flag)
+
+
+def _count(text: str | None, flag: str) -> int | str | None:
+    if text is None:
+        return None
+    if text in {"-1", "max"}:
+        return "max"
+    if not text.isdecimal() or int(text) == 0:
+        raise InvalidInputError(f"{flag} {text!r} must be a positive number, or -1 for no limit")
+    return int(text)
+
+
+def _cpus(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+        if not 0 < value < 1e6:  # noqa: PLR2004 - also refuses nan
+            raise ValueError
+        return value
+    except ValueError:
+        raise InvalidInputError(
+            f"--cpus {text!r} must be a positive number of CPUs, such as 0.5"
+        ) from None
+
+
+def _io_max(args: argparse.Namespace) -> list[dict[str, Any]]:
+    devices: dict[tuple[int, int], dict[str, Any]] = {}
+    for flag, field, is_size in (
+        ("device_read_bps", "rbps", True),
+        ("device_write_bps", "wbps", True),
+        ("device_read_iops", "riops", False),
+        ("device_write_iops", "wiops", False),
+    ):
+        spelling = "--" + flag.replace("_", "-")
+        for item in getattr(args, flag):
+            path, separator, rate = item.rpartition(":")
+            if not separator:
+                raise InvalidInputError(f"{spelling} {item!r} must be PATH:RATE")
+            major, minor = _device(path, spelling)
+            entry = devices.setdefault((major, minor), {"major": major, "minor": minor})
+            entry[field] = parse_size(rate, spelling) if is_size else _count(rate, spelling)
+    return list(devices.values())
+
+
+def _device(path: str, flag: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError as e:
+        raise InvalidInputError(f"{flag}: device {path}: {str(e.strerror).lower()}") from None
+    if not stat.S_ISBLK(status.st_mode):
+        raise InvalidInputError(f"{flag}: {path} is not a block device")
+    return os.major(status.st_rdev), os.minor(status.st_rdev)

@@ -1,0 +1,140 @@
+"""The entry point: global flags, the table of commands, and errors to exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+
+from cgagent import __version__
+from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Command(NamedTuple):
+    """`module` has a function of the command's name with - as _, taking a `Context`."""
+
+    name: str
+    module: str
+    help: str
+    function: str = ""
+
+
+COMMANDS: Final = (
+    Command("run", "run", "create and start a container, and stay with it"),
+    Command("create", "run", "create a container, to be started later"),
+    Command("start", "containers", "start containers"),
+    Command("stop", "containers", "stop containers: a signal, then after a while SIGKILL"),
+    Command("restart", "containers", "stop and start containers"),
+    Command("kill", "containers", "send a signal to containers"),
+    Command("rm", "containers", "remove containers"),
+    Command("wait", "containers", "wait until containers have ended, print their exit codes"),
+    Command("exec", "run", "run a command inside a running container", "exec_"),
+    Command("attach", "run", "connect to a running container's input and output"),
+    Command("ps", "containers", "list containers"),
+    Command("inspect", "inspect", "show everything about containers, as JSON"),
+    Command("logs", "containers", "show a container's output"),
+    Command("stats", "stats", "show live resource usage"),
+    Command("update", "control", "change the limits of containers"),
+    Command("freeze", "control", "stop all tasks of containers where they are"),
+    Command("thaw", "control", "let frozen containers go on"),
+    Command("pause", "control", "another name of freeze", "freeze"),
+    Command("unpause", "control", "another name of thaw", "thaw"),
+    Command("images", "images", "list images"),
+    Command("pull", "images", "fetch an image from its registry"),
+    Command("load", "images", "take images out of an archive"),
+    Command("rmi", "images", "remove images"),
+    Command("events", "system", "show what happens"),
+    Command("jobs", "system", "show what the agent is doing and did last"),
+    Command("info", "system", "show the agent and its host"),
+    Command("version", "system", "show the versions of client and agent"),
+    Command("serve", "system", "run the agent"),
+)
+
+
+class Context(NamedTuple):
+    """What every command gets: its own arguments and the global flags."""
+
+    command: str
+    args: Sequence[str]
+    host: str | None
+    start: bool
+    debug: bool
+
+    def parser(self, usage: str, description: str) -> argparse.ArgumentParser:
+        return Parser(
+            prog=f"cgagent {self.command}",
+            usage=f"cgagent {self.command} {usage}",
+            description=description,
+            allow_abbrev=False,
+        )
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this program's exit code for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInputError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> Parser:
+    width = max(len(c.name) for c in COMMANDS)
+    table = "\n".join(f"  {c.name:<{width}}  {c.help}" for c in COMMANDS)
+    parser = Parser(
+        prog="cgagent",
+        usage="cgagent [--host unix://PATH] [--no-start] [--debug] COMMAND [ARG...]",
+        description="Run containers under precise resource control, and see what they use.",
+        epilog=f"commands:\n{table}\n\nSee cgagent COMMAND --help for one of them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", "-H", metavar="ADDRESS", help="the agent's socket, unix://PATH")
+    parser.add_argument(
+        "--no-start", action="store_true", help="do not start an agent when none listens"
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.add_argument("--version", action="version", version=f"cgagent {__version__}")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = _parser()
+    parsed = parser.parse_args(argv)
+    if not parsed.command:
+        parser.print_help()
+        return 0
+    name, *rest = parsed.command
+    command = next((c for c in COMMANDS if c.name == name), None)
+    if command is None:
+        raise InvalidInputError(f"command {name!r} is not known; see cgagent --help")
+    module = import_module(f"cgagent.cli.{command.module}")
+    context = Context(name, rest, parsed.host, not parsed.no_start, parsed.debug)
+    code: int = getattr(module, command.function or name)(context)
+    return code
+
+
+def main() -> NoReturn:
+    """Run the command line given to the process."""
+    debug = "--debug" in sys.argv
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except CgagentError as e:
+        if debug:
+            raise
+        print(f"cgagent: {e.message}", file=sys.stderr)
+        code = EXIT_CODE[e.kind]
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # whoever read our output has enough
+        sys.stderr.close()
+        code = 141
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""``run``, ``create``, ``exec`` and ``attach``: containers and commands with their streams."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from cgagent.cli import limits, stream
+from cgagent.cli.client import Client, connect, query, quote
+from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError, UnsupportedError
+
+if TYPE_CHECKING:
+    from cgagent.cli.main import Context
+
+
+def _add_create_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--name", help="a name for the container")
+    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
+    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label")
+    add("-w", "--workdir", metavar="DIR", help="working directory inside")
+    add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
+    add("-v", "--volume", action="append", default=[], metavar="SOURCE:TARGET[:ro]", help="bind")
+    add("-h", "--hostname", help="host name inside")
+    add("--entrypoint", metavar="COMMAND", help="instead of the image's entrypoint")
+    add(
+        "--network",
+        "--net",
+        choices=["none", "host"],
+        default="none",
+        help="none (the default until bridge networking is there): only a loopback interface; "
+        "host: the host's network",
+    )
+    add("--read-only", action="store_true", help="a read-only root file system")
+    add("--rm", action="store_true", help="remove the container when it ends")
+    add("-i", "--interactive", action="store_true", help="keep standard input open")
+    add("-t", "--tty", action="store_true", help=argparse.SUPPRESS)
+    add("--stop-signal", metavar="SIGNAL", help="what stop sends first")
+    limits.add_flags(parser)
+    add("image", metavar="IMAGE", help="a name, or host for this machine's own files")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the image's")
+
+
+def _parser(context: Context, usage: str, description: str) -> argparse.ArgumentParser:
+    parser = context.parser(usage, description)
+    for action in list(parser._actions):  # noqa: SLF001 - -h is docker's --hostname
+        if action.dest == "help":
+            parser._remove_action(action)  # noqa: SLF001
+            for option in action.option_strings:
+                del parser._option_string_actions[option]  # noqa: SLF001
+    parser.add_argument("--help", action="help", help="show this text")
+    return parser
+
+
+def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
+    if args.tty:
+        raise UnsupportedError("--tty is not there yet; use -i for input without a terminal")
+    body = {
+        "image": args.image,
+        "command": args.command,
+        "entrypoint": None if args.entrypoint is None else shlex.split(args.entrypoint),
+        "name": args.name,
+        "env": [_env(item) for item in args.env],
+        "working_dir": args.workdir,
+        "user": args.user,
+        "hostname": args.hostname,
+        "network": args.network,
+        "volumes": [_volume(item) for item in args.volume],
+        "labels": dict(item.partition("=")[::2] for item in args.label),
+        "limits": limits.request(args),
+        "auto_remove": args.rm,
+        "stdin": args.interactive,
+        "stdin_once": args.interactive and foreground,
+        "read_only": args.read_only,
+        "stop_signal": args.stop_signal,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _env(item: str) -> str:
+    name, separator, _ = item.partition("=")
+    return item if separator else f"{name}={os.environ.get(name, '')}"
+
+
+def _volume(item: str) -> dict[str, Any]:
+    parts = item.split(":")
+    if len(parts) not in {2, 3} or not all(parts):
+        raise InvalidInputError(f"--volume {item!r} must be SOURCE:TARGET or SOURCE:TARGET:ro")
+    options = parts[2].split(",") if len(parts) == 3 else []  # noqa: PLR2004 - the third part
+    unknown = [o for o in options if o not in {"ro", "rw"}]
+    if unknown:
+        raise InvalidInputError(f"--volume {item!r}: option {unknown[0]!r} is not ro or rw")
+    source = parts[0]
+    if source.startswith((".", "~")):
+        source = os.path.abspath(os.path.expanduser(source))
+    return {"source": source, "destination": parts[1], "read_only": "ro" in options}
+
+
+def _create(client: Client, body: dict[str, Any]) -> dict[str, Any]:
+    """Create, pulling the image first if it is not there."""
+    try:
+        made = client.request("POST", "/v1/containers", body)
+    except NoSuchImageError:
+        from cgagent.cli.images import pull_with_progress
+
+        pull_with_progress(client, body["image"])
+        made = client.request("POST", "/v1/containers", body)
+    value: dict[str, Any] = made
+    return value
+
+
+def run(context: Context) -> int:
+    parser = _parser(
+        context,
+        "[flags] IMAGE [COMMAND [ARG...]]",
+        "Create a container of an image and run a command in it.",
+    )
+    parser.add_argument("-d", "--detach", action="store_true", help="print the id and leave it")
+    _add_create_flags(parser)
+    args = parser.parse_args(context.args)
+    body = _create_body(args, foreground=not args.detach)
+    client = connect(context)
+    made = _create(client, body)
+    try:
+        if args.detach:
+            client.request("POST", f"/v1/containers/{made['id']}/start")
+            print(made["id"])
+            return 0
+        attach_path = f"/v1/containers/{made['id']}/attach" + query(
+            start=True, stdin=args.interactive
+        )
+        connection = client.upgrade(attach_path)
+        code = stream.stay(client, connection, made["id"], stdin=args.interactive)
+    except CgagentError:
+        if args.rm:
+            _remove_quietly(client, made["id"])
+        raise
+    if args.rm:
+        _wait_until_removed(client, made["id"])
+    return code
+
+
+def _remove_quietly(client: Client, container: str) -> None:
+    """The error that led here is the one to tell."""
+    try:
+        client.request("DELETE", f"/v1/containers/{container}?force=true")
+    except CgagentError:
+        return
+
+
+def _wait_until_removed(client: Client, container: str) -> None:
+    try:
+        client.request("POST", f"/v1/containers/{container}/wait?condition=removed")
+    except CgagentError:
+        return  # gone before we asked
+
+
+def create(context: Context) -> int:
+    parser = _parser(
+        context, "[flags] IMAGE [COMMAND [ARG...]]", "Create a container, to be started later."
+    )
+    _add_create_flags(parser)
+    args = parser.parse_args(context.args)
+    body = _create_body(args, foreground=False)
+    print(_create(connect(context), body)["id"])
+    return 0
+
+
+def exec_(context: Context) -> int:
+    parser = context.parser(
+        "[flags] CONTAINER COMMAND [ARG...]", "Run a command inside a running container."
+    )
+    add = parser.add_argument
+    add("-d", "--detach", action="store_true", help="print the id and leave it")
+    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
+    add("-i", "--interactive", action="store_true", help="keep standard input open")
+    add("-t", "--tty", action="store_true", help=argparse.SUPPRESS)
+    add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
+    add("-w", "--workdir", metavar="DIR", help="working directory inside")
+    add("container", metavar="CONTAINER")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    args = parser.parse_args(context.args)
+    if args.tty:
+        raise UnsupportedError("--tty is not there yet; use -i for input without a terminal")
+    if not args.command:
+        parser.error("a command is needed")
+    body = {
+        "command": args.command,
+        "env": [_env(item) for item in args.env],
+        "working_dir": args.workdir,
+        "user": args.user,
+    }
+    client = connect(context)
+    path = f"/v1/containers/{quote(args.container)}/exec"
+    if args.detach:
+        print(client.request("POST", path, body)["id"])
+        return 0
+    return stream.stay_without_signals(client.upgrade(path, body), stdin=args.interactive)
+
+
+def attach(context: Context) -> int:
+    parser = context.parser(
+        "[flags] CONTAINER", "Connect to a running container's input and output."
+    )
+    parser.add_argument("--no-stdin", action="store_true", help="do not send standard input")
+    parser.add_argument("container", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    detail = client.request("GET", f"/v1/containers/{quote(args.container)}")
+    stdin = detail["options"]["stdin"] and not args.no_stdin
+    if detail["state"]["status"] not in {"running", "frozen"}:
+        raise InvalidInputError(
+            f"container {args.container} is not running; start it first "
+            f"(cgagent start {args.container})"
+        )
+    connection = client.upgrade(f"/v1/containers/{detail['id']}/attach" + query(stdin=stdin))
+    return stream.stay(client, connection, detail["id"], stdin=stdin)

@@ -1,0 +1,63 @@
+"""``stats``: live resource usage."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from cgagent.cli.client import Client, connect, quote
+from cgagent.cli.output import short_id, table
+from cgagent.cli.units import show_size
+from cgagent.errors import ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from cgagent.cli.main import Context
+
+_HEADER = (
+    *("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "BLOCK I/O", "PIDS"),
+    *("THROTTLED", "STATE"),
+)
+_CLEAR = "\x1b[H\x1b[J"
+
+
+def stats(context: Context) -> int:
+    parser = context.parser("[--no-stream] [CONTAINER...]", "Show live resource usage.")
+    parser.add_argument("--no-stream", action="store_true", help="once, then end")
+    parser.add_argument("containers", nargs="*", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    while True:
+        text = table(_HEADER, _rows(client, args.containers))
+        if args.no_stream:
+            print(text)
+            return 0
+        print((_CLEAR if sys.stdout.isatty() else "") + text, flush=True)
+        time.sleep(1)
+
+
+def _rows(client: Client, wanted: list[str]) -> list[tuple[str, ...]]:
+    names = wanted or [c["id"] for c in client.request("GET", "/v1/containers")]
+    rows = []
+    for name in names:
+        try:
+            rows.append(_row(client.request("GET", f"/v1/containers/{quote(name)}/stats")))
+        except (ConflictError, NotFoundError):  # ended since it was listed
+            if wanted:
+                raise
+    return rows
+
+
+def _row(s: dict[str, Any]) -> tuple[str, ...]:
+    memory, limit = s["memory_working_set_bytes"] or 0, s["memory_limit_bytes"]
+    return (
+        short_id(s["id"]),
+        s["name"],
+        f"{s['cpu_percent']:.2f}%" if s["cpu_percent"] is not None else "--",
+        f"{show_size(memory)} / {show_size(limit) if limit else 'max'}",
+        f"{100 * memory / limit:.2f}%" if limit else "--",
+        f"{show_size(s['io_read_bytes'] or 0)} / {show_size(s['io_write_bytes'] or 0)}",
+        str(s["pids"] if s["pids"] is not None else "--"),
+        f"{s['throttled_percent']:.0f}%" if s["throttled_percent"] is not None else "--",
+        s["status"],
+    )

@@ -1,0 +1,168 @@
+"""Being a container's terminal-less front: our stdin to it, its output to ours, signals passed on.
+
+One loop over two descriptors, none of which may block: a container that is fed and read at once
+must not be able to wait for us while we wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.errors import CgagentError, UnavailableError, from_kind
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from cgagent.cli.client import Client, Connection
+
+_CHUNK: Final = 64 * 1024
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
+_PASSED_ON: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_INSISTENCE: Final = 3
+
+
+class _Status(Exception):  # noqa: N818 - not an error: the end of the stream
+    def __init__(self, value: dict[str, Any]) -> None:
+        super().__init__()
+        self.value = value
+
+
+class _Pump:
+    def __init__(self, connection: Connection, *, stdin: bool) -> None:
+        self._sock = connection.socket
+        self._sock.setblocking(False)
+        self._incoming = bytearray(connection.rest())
+        self._outgoing = b""
+        self._stdin_open = stdin
+        self._poll = select.poll()
+
+    def run(self) -> dict[str, Any]:
+        """Until the status frame comes; its object.
+
+        Raises:
+            UnavailableError: the connection ended without one.
+        """
+        if not self._stdin_open:
+            self._sock.shutdown(1)  # SHUT_WR
+        try:
+            self._frames()
+            while True:
+                self._step()
+        except _Status as end:
+            return end.value
+
+    def _step(self) -> None:
+        sock, stdin = self._sock.fileno(), sys.stdin.fileno() if self._stdin_open else -1
+        self._poll.register(sock, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
+        if self._stdin_open and not self._outgoing:
+            self._poll.register(stdin, select.POLLIN)
+        ready = dict(self._poll.poll())
+        if self._stdin_open and not self._outgoing:
+            self._poll.unregister(stdin)
+        if ready.get(sock, 0) & select.POLLOUT:
+            self._send()
+        if stdin in ready:
+            self._read_stdin(stdin)
+        if ready.get(sock, 0) & ~select.POLLOUT:
+            self._receive()
+
+    def _read_stdin(self, fd: int) -> None:
+        data = os.read(fd, _CHUNK)
+        if data:
+            self._outgoing = data
+            self._send()
+        else:
+            self._stdin_open = False
+            self._sock.shutdown(1)
+
+    def _send(self) -> None:
+        try:
+            self._outgoing = self._outgoing[self._sock.send(self._outgoing) :]
+        except BlockingIOError:
+            return
+        except OSError:  # the container has ended; its status is on the way
+            self._outgoing = b""
+            self._stdin_open = False
+
+    def _receive(self) -> None:
+        try:
+            data = self._sock.recv(4 * _CHUNK)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise UnavailableError("the connection to the container ended without its exit code")
+        self._incoming += data
+        self._frames()
+
+    def _frames(self) -> None:
+        while len(self._incoming) >= 8:  # noqa: PLR2004 - a frame's header
+            end = 8 + int.from_bytes(self._incoming[4:8], "big")
+            if len(self._incoming) < end:
+                return
+            stream, payload = self._incoming[0], bytes(self._incoming[8:end])
+            del self._incoming[:end]
+            if stream == _STATUS:
+                raise _Status(json.loads(payload))
+            _write(stream, payload)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _pass_signals_on(client: Client, container: str) -> None:
+    interrupts = 0
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupts
+        if number in {signal.SIGINT, signal.SIGTERM}:
+            interrupts += 1
+        if interrupts >= _INSISTENCE:
+            print("cgagent: signalled three times: killing the container", file=sys.stderr)
+            number = signal.SIGKILL
+        try:
+            kill = f"/v1/containers/{container}/kill?signal={int(number)}"
+            type(client)(client.path).request("POST", kill)
+        except CgagentError:
+            return  # it has ended meanwhile; the stream will tell
+
+    for number in _PASSED_ON:
+        signal.signal(number, handle)
+
+
+def stay(client: Client, connection: Connection, container: str, *, stdin: bool) -> int:
+    """Be connected until the end; the exit code.
+
+    Raises:
+        CgagentError: the command could not be started.
+    """
+    _pass_signals_on(client, container)
+    return exit_code(_Pump(connection, stdin=stdin).run())
+
+
+def stay_without_signals(connection: Connection, *, stdin: bool) -> int:
+    """As `stay`, for a command inside a container: signals are ours."""
+    return exit_code(_Pump(connection, stdin=stdin).run())
+
+
+def exit_code(status: dict[str, Any]) -> int:
+    """Raises the error that the status carries, if it does."""
+    if "error" in status:
+        raise from_kind(status["error"]["kind"], status["error"]["message"])
+    return int(status.get("exit_code", 125))

@@ -1,0 +1,91 @@
+"""``version``, ``info``, ``events``, ``jobs``, ``serve``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from cgagent import __version__
+from cgagent.cli.client import Client, connect, query
+from cgagent.cli.output import table
+from cgagent.cli.units import show_size
+from cgagent.defaults import socket_path
+from cgagent.errors import CgagentError
+
+if TYPE_CHECKING:
+    from cgagent.cli.main import Context
+
+
+def version(context: Context) -> int:
+    context.parser("", "Show the versions of client and agent.").parse_args(context.args)
+    print(f"client: {__version__}")
+    path = context.host.removeprefix("unix://") if context.host else socket_path()
+    try:
+        print(f"agent:  {Client(path).request('GET', '/v1/version')['version']}")
+    except CgagentError as e:
+        print(f"agent:  not reached: {e.message}")
+    return 0
+
+
+def info(context: Context) -> int:
+    context.parser("", "Show the agent and its host.").parse_args(context.args)
+    found = connect(context).request("GET", "/v1/info")
+    counts = found.pop("containers")
+    controllers = found.pop("controllers")
+    found.pop("time")
+    found["memory"] = show_size(found.pop("memory_bytes"))
+    found["controllers"] = ", ".join(f"{name} ({v})" for name, v in controllers.items())
+    found["containers"] = ", ".join(f"{n} {status}" for status, n in counts.items())
+    width = max(map(len, found))
+    for name, value in found.items():
+        print(f"{name.replace('_', ' ')}:{' ' * (width - len(name))} {value}")
+    return 0
+
+
+def events(context: Context) -> int:
+    parser = context.parser("[--no-follow]", "Show what happened lately, and what happens.")
+    parser.add_argument("--no-follow", action="store_true", help="only what happened")
+    args = parser.parse_args(context.args)
+    for event in connect(context).lines("GET", "/v1/events" + query(follow=not args.no_follow)):
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(event["time_ns"] / 1e9))
+        attributes = ", ".join(f"{k}={v}" for k, v in event["attributes"].items())
+        print(
+            f"{when} {event['type']} {event['action']} {event['id'][:12]} ({attributes})",
+            flush=True,
+        )
+    return 0
+
+
+def jobs(context: Context) -> int:
+    context.parser("", "Show running jobs and the last finished.").parse_args(context.args)
+    rows = [_job_row(job) for job in connect(context).request("GET", "/v1/jobs")]
+    print(table(("JOB", "NAME", "STATUS", "SECONDS", "ARGUMENTS", "ERROR"), rows))
+    return 0
+
+
+def _job_row(job: dict[str, Any]) -> tuple[str, ...]:
+    duration = job["duration_s"]
+    seconds = f"{time.time() - job['started_at']:.1f}…" if duration is None else f"{duration:.3f}"
+    arguments = ", ".join(f"{k}={v[:12]}" for k, v in job["arguments"].items())
+    return (str(job["id"]), job["name"], job["status"], seconds, arguments, job["error"] or "")
+
+
+def serve(context: Context) -> int:
+    parser = context.parser("[flags]", "Run the agent. Containers outlive it.")
+    add = parser.add_argument
+    add("--config", metavar="FILE", help="settings (default /etc/cgagent/config.toml)")
+    add("--data-root", metavar="DIR", help="images and containers (default /var/lib/cgagent)")
+    add("--socket", metavar="PATH", help="(default /run/cgagent/cgagent.sock)")
+    add("--cgroup-parent", metavar="PATH", help="where containers' cgroups go (default /cgagent)")
+    add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
+    add("--sample-interval", metavar="SECONDS", dest="sample_interval_s")
+    add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
+    add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
+    add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")
+    flags = vars(parser.parse_args(context.args))
+    config_file = flags.pop("config")
+    from cgagent import config
+    from cgagent.api.serve import serve as run_agent
+
+    run_agent(config.load(flags, config_file=config_file))
+    return 0

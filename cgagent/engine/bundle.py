@@ -1,0 +1,121 @@
+"""A container's directory: ``<data root>/containers/<id>``, and the files in it.
+
+config.json      the OCI configuration, written anew at each start
+exit.json        how the last run ended, written by the supervisor
+<id>-json.log    its output, written by the supervisor
+rootfs/          where its root is mounted, in its own mount namespace only
+hostname hosts resolv.conf      bound over those of the image
+exec-<id>.json   the process of a command run inside it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cgagent.runtime import spec
+from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
+from cgagent.runtime.spec import Plan, Process, Volume
+from cgagent.store.disk import disk_full_is_no_space
+
+if TYPE_CHECKING:
+    from cgagent.engine.container import Options, Record
+    from cgagent.images import RootFs
+    from cgagent.runtime.spec import CgroupMount
+
+
+class Bundle:
+    def __init__(self, containers_dir: Path, container_id: str) -> None:
+        self.path = containers_dir / container_id
+        self.root = self.path / "rootfs"
+        self.log = self.path / f"{container_id}-json.log"
+
+    def make(self, options: Options) -> None:
+        """Create the directory. On failure nothing is left."""
+        try:
+            with disk_full_is_no_space(f"container directory {self.path}"):
+                self.root.mkdir(parents=True, mode=0o700)
+                (self.path / "hostname").write_text(options.hostname + "\n")
+                (self.path / "hosts").write_text(_hosts(options))
+                (self.path / "resolv.conf").write_text(_resolv_conf(options))
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def write_config(self, record: Record, cgroups: tuple[CgroupMount, ...]) -> None:
+        options = record.options
+        own_files = tuple(
+            Volume(source=str(self.path / name), destination=f"/etc/{name}")
+            for name in ("hostname", "hosts", "resolv.conf")
+        )
+        plan = Plan(
+            process=Process(
+                args=options.args, env=options.env, cwd=options.working_dir, user=options.user
+            ),
+            hostname=options.hostname,
+            cgroup_path=record.cgroup_path,
+            cgroups=cgroups,
+            volumes=(*own_files, *options.volumes),
+            own_network=options.network != "host",
+            read_only_root=options.read_only,
+        )
+        self._write(CONFIG_FILE, spec.build(plan))
+
+    def write_exec(self, exec_id: str, process: Process) -> str:
+        """The path of the process configuration."""
+        name = f"exec-{exec_id}.json"
+        self._write(name, spec.process(process))
+        return str(self.path / name)
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        with disk_full_is_no_space(f"container directory {self.path}"):
+            (self.path / name).write_text(json.dumps(value, indent=1))
+
+    def take_exit(self) -> dict[str, Any] | None:
+        """How the last run ended, if the supervisor has written it."""
+        try:
+            value = json.loads((self.path / EXIT_FILE).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def clear_exit(self) -> None:
+        (self.path / EXIT_FILE).unlink(missing_ok=True)
+
+
+def root_mount(rootfs: RootFs) -> dict[str, Any]:
+    """The overlay that is the container's root, as an OCI mount."""
+    return {
+        "destination": "/",
+        "type": "overlay",
+        "source": "overlay",
+        "options": [
+            "lowerdir=" + ":".join(rootfs.lowers),
+            f"upperdir={rootfs.upper}",
+            f"workdir={rootfs.work}",
+        ],
+    }
+
+
+def _hosts(options: Options) -> str:
+    if options.network == "host":
+        return _host_file("/etc/hosts")
+    return (
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        f"127.0.1.1\t{options.hostname}\n"
+    )
+
+
+def _resolv_conf(options: Options) -> str:
+    return _host_file("/etc/resolv.conf") if options.network == "host" else ""
+
+
+def _host_file(path: str) -> str:
+    return Path(path).read_text(errors="replace") if os.path.exists(path) else ""

@@ -1,0 +1,102 @@
+"""The set of containers: looked up by name or id, and kept in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cgagent.engine.container import Container, Record
+from cgagent.errors import ConflictError, NotFoundError
+from cgagent.store.containers import ContainerRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.store.containers import ContainerRows
+
+
+class Containers:
+    def __init__(self, rows: ContainerRows) -> None:
+        self._rows = rows
+        self._by_id: dict[str, Container] = {}
+
+    def load(self) -> None:
+        """Read them all, at the agent's start."""
+        for row in self._rows.all():
+            record = Record.from_document(
+                id=row.id,
+                name=row.name,
+                image_id=row.image_id,
+                created_ns=row.created_ns,
+                document=row.document,
+            )
+            self._by_id[row.id] = Container(record)
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, container_id: str) -> Container | None:
+        """By full id."""
+        return self._by_id.get(container_id)
+
+    def find(self, reference: str) -> Container:
+        """By name, id, or unique beginning of an id, in this order.
+
+        Raises:
+            NotFoundError: none.
+            ConflictError: several ids begin so.
+        """
+        exact = self._by_id.get(reference)
+        if exact is not None:
+            return exact
+        named = [c for c in self._by_id.values() if c.name == reference]
+        if named:
+            return named[0]
+        matching = [c for i, c in self._by_id.items() if reference and i.startswith(reference)]
+        if not matching:
+            raise NotFoundError(
+                f"container {reference!r} does not exist; see cgagent ps --all for those that do"
+            )
+        if len(matching) > 1:
+            raise ConflictError(f"{len(matching)} container ids begin with {reference!r}")
+        return matching[0]
+
+    def name_taken(self, name: str) -> bool:
+        return any(c.name == name for c in self._by_id.values())
+
+    def add(self, record: Record) -> Container:
+        """Keep a new one.
+
+        Raises:
+            ConflictError: the name is taken.
+        """
+        self._rows.insert(
+            ContainerRow(
+                id=record.id,
+                name=record.name,
+                image_id=record.image_id,
+                created_ns=record.created_ns,
+                document=record.to_document(),
+            )
+        )
+        container = Container(record)
+        self._by_id[record.id] = container
+        return container
+
+    def save(self, container: Container, record: Record) -> None:
+        """Replace a container's record, in the database first, and tell who waits."""
+        self._rows.update(record.id, record.to_document())
+        container.record = record
+        container.notify()
+
+    def drop(self, container: Container) -> None:
+        self._rows.delete(container.id)
+        del self._by_id[container.id]
+        container.removed = True
+        container.notify()
+
+    def using_image(self, image_id: str) -> list[str]:
+        """Names of the containers made from an image."""
+        return [c.name for c in self._by_id.values() if c.record.image_id == image_id]

@@ -1,0 +1,105 @@
+"""Control of a running container: freeze, thaw, live limits; and what the kernel says of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cgagent.engine import limits as limit_rules
+from cgagent.errors import ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.cgroups import Limits
+    from cgagent.engine.container import Container
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.limits import Conveniences
+
+
+class Control:
+    def __init__(
+        self,
+        containers: Containers,
+        lifecycle: Lifecycle,
+        jobs: Jobs,
+        limits_changed: Callable[[str], None],
+    ) -> None:
+        self._containers = containers
+        self._lifecycle = lifecycle
+        self._jobs = jobs
+        self._limits_changed = limits_changed
+
+    async def freeze(self, container: Container, timeout_s: float = 10.0) -> None:
+        """Stop all tasks where they are.
+
+        Raises:
+            ConflictError: not running, or frozen already.
+            DeadlineError: a task did not freeze in time; all are thawed again.
+        """
+        async with self._jobs.run("freeze", container=container.id), container.lock:
+            self._lifecycle.require_running(container)
+            group = self._lifecycle.group(container)
+            if group.freezer_state() == "frozen":
+                raise ConflictError(f"container {container.name} is frozen already")
+            await asyncio.to_thread(group.freeze, timeout_s)
+        self._lifecycle.publish(container, "pause")
+
+    async def thaw(self, container: Container) -> None:
+        """Let frozen tasks go on.
+
+        Raises:
+            ConflictError: not running, or not frozen.
+        """
+        async with self._jobs.run("thaw", container=container.id), container.lock:
+            self._lifecycle.require_running(container)
+            group = self._lifecycle.group(container)
+            if group.freezer_state() == "thawed":
+                raise ConflictError(f"container {container.name} is not frozen")
+            await asyncio.to_thread(group.thaw)
+        self._lifecycle.publish(container, "unpause")
+
+    async def update(self, container: Container, asked: Limits, extra: Conveniences) -> None:
+        """Change limits, at once if it runs. All of them or none.
+
+        Raises:
+            InvalidInputError, UnsupportedError: a limit that cannot be; nothing has changed.
+        """
+        async with self._jobs.run("update", container=container.id), container.lock:
+            record = container.record
+            changes = limit_rules.resolve(asked, extra, record.limits)
+            if container.running:
+                await asyncio.to_thread(self._lifecycle.group(container).apply, changes)
+            merged = replace(record, limits=record.limits.merged(changes))
+            self._containers.save(container, merged)
+        self._limits_changed(container.id)
+        self._lifecycle.publish(container, "update")
+
+    def is_frozen(self, container: Container) -> bool:
+        if not container.running:
+            return False
+        try:
+            return self._lifecycle.group(container).freezer_state() == "frozen"
+        except NotFoundError:
+            return False
+
+    def held_limits(self, container: Container) -> Limits | None:
+        """What the kernel holds; None for a container that does not run."""
+        if not container.running:
+            return None
+        try:
+            return self._lifecycle.group(container).held()
+        except NotFoundError:
+            return None
+
+    def process_ids(self, container: Container) -> list[int]:
+        """Of all its processes, in the agent's pid namespace.
+
+        Raises:
+            ConflictError: not running.
+        """
+        self._lifecycle.require_running(container)
+        return self._lifecycle.group(container).pids()

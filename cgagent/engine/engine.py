@@ -1,0 +1,198 @@
+"""The engine itself: everything the agent does, put together once and started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from cgagent import __version__
+from cgagent.cgroups import Host
+from cgagent.engine import reconcile
+from cgagent.engine.containers import Containers
+from cgagent.engine.control import Control
+from cgagent.engine.events import Events
+from cgagent.engine.images import ImageJobs
+from cgagent.engine.jobs import Jobs
+from cgagent.engine.launch import Launcher
+from cgagent.engine.lifecycle import Lifecycle
+from cgagent.engine.monitor import Monitor
+from cgagent.engine.streams import Streams
+from cgagent.errors import CgagentError, ConflictError
+from cgagent.images import Images
+from cgagent.runtime.native import Supervisor
+from cgagent.store import Database
+from cgagent.store.containers import ContainerRows
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from cgagent.config import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Built from settings; `start` before use, `stop` at the end. Containers outlive it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock_fd = _lock(settings)
+        try:
+            self._compose()
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+
+    def _compose(self) -> None:
+        settings = self.settings
+        containers_dir = settings.data_root / "containers"
+        self.host = Host.detect()
+        self.database = Database(settings.data_root)
+        images = Images(settings, self.database)
+        self.events = Events()
+        self.containers = Containers(ContainerRows(self.database))
+        self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers, self.events)
+        self.jobs = Jobs(self.monitor.observe_job)
+        self.supervisor = Supervisor(
+            settings.run_dir,
+            settings.data_root / "supervisor.log",
+            self._on_exit,
+            self._on_supervisor_lost,
+        )
+        self.launcher = Launcher(self.host, self.supervisor, settings.cgroup_parent)
+        self.lifecycle = Lifecycle(
+            containers=self.containers,
+            images=images,
+            supervisor=self.supervisor,
+            launcher=self.launcher,
+            jobs=self.jobs,
+            events=self.events,
+            containers_dir=containers_dir,
+            stop_timeout_s=settings.stop_timeout_s,
+            last_sample=self.monitor.last_sample,
+            forget_samples=self.monitor.forget,
+        )
+        self.control = Control(
+            self.containers, self.lifecycle, self.jobs, self.monitor.limits_changed
+        )
+        self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
+        self.images = ImageJobs(images, self.containers, self.jobs, self.events)
+        self._containers_dir = containers_dir
+        self._background: set[asyncio.Task[None]] = set()
+        self._store_images = images
+
+    async def start(self) -> None:
+        """Find the containers of an earlier agent, clean up after it, begin to sample."""
+        self.containers.load()
+        tasks = await self.supervisor.connect()
+        await reconcile.reconcile(self.containers, self.lifecycle, tasks)
+        await reconcile.sweep(
+            self.containers,
+            self._store_images,
+            self.host,
+            self.settings.cgroup_parent,
+            self._containers_dir,
+        )
+        self.monitor.start()
+        self.launcher.refill()
+
+    async def stop(self) -> None:
+        """Let go of everything; running containers go on under the supervisor."""
+        for task in list(self._background):
+            task.cancel()
+        await self.launcher.close()
+        self.monitor.stop()
+        self.supervisor.close()
+        self._remove_empty_parent()
+        self.database.close()
+        os.close(self._lock_fd)
+
+    def _remove_empty_parent(self) -> None:
+        if not any(c.running for c in self.containers):
+            with contextlib.suppress(CgagentError):  # not empty: another agent's, leave it
+                self.host.group(self.settings.cgroup_parent).remove(0)
+
+    def info(self) -> dict[str, Any]:
+        """Who and where this agent is. Paths as strings, times in Unix seconds."""
+        counts = {"created": 0, "running": 0, "exited": 0}
+        for container in self.containers:
+            counts[container.record.outcome.status] += 1
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "supervisor_pid": self.supervisor.pid,
+            "data_root": str(self.settings.data_root),
+            "socket": str(self.settings.socket),
+            "metrics_listen": self.settings.metrics_listen,
+            "cgroup_layout": self.host.layout,
+            "cgroup_parent": self.settings.cgroup_parent,
+            "controllers": {
+                name: f"v{p.version}" for name, p in sorted(self.host.placements.items())
+            },
+            "kernel": os.uname().release,
+            "machine": os.uname().machine,
+            "cpus": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "containers": counts,
+            "images": len(self.images.list()),
+            "time": time.time(),
+        }
+
+    # -- what the supervisor tells ----------------------------------------------------------
+
+    def _on_exit(self, key: str, status: dict[str, Any]) -> None:
+        if "/" in key:
+            self._spawn(self.streams.exited(key, status))
+            return
+        container = self.containers.get(key)
+        if container is not None:
+            self._spawn(self.lifecycle.exited(container, status))
+        else:
+            log.warning("the supervisor tells of container %s, which is not known", key)
+
+    def _on_supervisor_lost(self) -> None:
+        log.error("the supervisor has ended; its containers are lost")
+        self.launcher.forget_all()
+        for container in self.containers:
+            if container.running:
+                self._spawn(self.lifecycle.exited(container, reconcile.LOST))
+        self.launcher.refill()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background work failed", exc_info=task.exception())
+
+
+def _lock(settings: Settings) -> int:
+    """One agent a data root.
+
+    Raises:
+        ConflictError: another agent has it.
+    """
+    settings.data_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    settings.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = settings.data_root / "agent.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(fd, 32).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise ConflictError(
+            f"data root {settings.data_root} is in use by another agent (pid {owner}); "
+            "stop that one or give this one its own --data-root"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd

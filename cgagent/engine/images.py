@@ -1,0 +1,57 @@
+"""Images as jobs: pull, load, remove, with events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.events import Events
+    from cgagent.engine.jobs import Job, Jobs
+    from cgagent.images import Image, Images, Progress
+
+
+class ImageJobs:
+    def __init__(self, images: Images, containers: Containers, jobs: Jobs, events: Events) -> None:
+        self._images = images
+        self._containers = containers
+        self._jobs = jobs
+        self._events = events
+
+    def list(self) -> list[Image]:
+        return self._images.list()
+
+    def resolve(self, name: str) -> Image:
+        return self._images.resolve(name)
+
+    async def pull(self, name: str, progress: Callable[[Progress], None]) -> Image:
+        """Fetch an image from its registry, or find that it is up to date."""
+        async with self._jobs.run("pull", image=name) as job:
+            image = await self._images.pull(name, _told(job, progress))
+        self._events.publish("image", "pull", image.id, name=name)
+        return image
+
+    async def load(self, archive: str, progress: Callable[[Progress], None]) -> list[Image]:
+        """Take the images out of an archive file on the agent's disk."""
+        async with self._jobs.run("load", archive=archive) as job:
+            loaded = await self._images.load(archive, _told(job, progress))
+        for image in loaded:
+            self._events.publish("image", "load", image.id)
+        return loaded
+
+    async def remove(self, name: str, *, force: bool) -> list[str]:
+        """Lines as ``docker rmi`` prints them."""
+        async with self._jobs.run("rmi", image=name):
+            lines = self._images.remove(name, in_use=self._containers.using_image, force=force)
+        self._events.publish("image", "delete", name)
+        return lines
+
+
+def _told(job: Job, progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    def tell(step: Progress) -> None:
+        job.progress = f"{step.layer} {step.status}".strip()
+        progress(step)
+
+    return tell

@@ -1,0 +1,140 @@
+"""Getting a container's first process ready: its cgroup, its namespaces, a zygote in both.
+
+A few are kept ready ahead of time under ids that no container has yet; a new container takes one
+of these ids, and its start finds the work done. On cgroup v1 that saves the 6 to 18 ms which the
+kernel takes to move a task into a cgroup after an idle moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from cgagent.cgroups import CONTAINER_DEVICES
+from cgagent.engine.names import new_id
+from cgagent.errors import CgagentError
+from cgagent.runtime.protocol import error_to_wire
+from cgagent.runtime.spec import CgroupMount
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Group, Host
+    from cgagent.runtime.native import Supervisor
+
+POOL_SIZE: Final = 2
+_UNSTARTED_MAX: Final = 16
+_REFILL_DELAY_S: Final = 0.03
+
+
+class Launcher:
+    """Owns cgroups and zygotes from before a container has them until it is started."""
+
+    def __init__(self, host: Host, supervisor: Supervisor, cgroup_parent: str) -> None:
+        self._host = host
+        self._supervisor = supervisor
+        self._parent = cgroup_parent.rstrip("/")
+        self._ready: dict[str, bool] = {}  # id -> has a network namespace of its own
+        self._pool: list[str] = []  # those in `_ready` that no container has
+        self._refilling: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def group(self, path: str) -> Group:
+        return self._host.group(path)
+
+    def cgroup_path(self, container_id: str) -> str:
+        return f"{self._parent}/{container_id}"
+
+    def cgroup_mounts(self, path: str) -> tuple[CgroupMount, ...]:
+        """The hierarchies a container sees: those its group is in, with it as the root of each.
+
+        One it is not in would show it the host's groups.
+        """
+        by_mount: dict[str, list[str]] = {}
+        for controller, place in self._host.placements.items():
+            if place.version == 1 and os.path.isdir(place.mount + path):
+                name = "blkio" if controller == "io" else controller
+                by_mount.setdefault(place.mount, []).append(name)
+        if not by_mount:
+            return (CgroupMount(name="", version=2),)
+        mounts = [
+            CgroupMount(name=os.path.basename(mount), version=1, controllers=",".join(names))
+            for mount, names in by_mount.items()
+        ]
+        if self._host.unified:
+            mounts.append(CgroupMount(name="unified", version=2))
+        return tuple(mounts)
+
+    async def reserve(self) -> str:
+        """An id for a new container, with everything made ready if the pool has some."""
+        if not self._pool:
+            return new_id()
+        taken = [container_id for container_id in self._ready if container_id not in self._pool]
+        if len(taken) >= _UNSTARTED_MAX:  # containers created and never started keep no process
+            await self.discard(taken[0])
+        return self._pool.pop(0)
+
+    async def prepare(self, container_id: str, *, own_network: bool) -> None:
+        """Make cgroup and zygote, unless they are there. On failure nothing is left."""
+        if self._ready.get(container_id) is own_network:
+            return
+        if container_id in self._ready:
+            await self.discard(container_id)
+        group = self._host.group(self.cgroup_path(container_id))
+        group.create()
+        try:
+            group.restrict_devices(CONTAINER_DEVICES)
+            await self._supervisor.request(
+                "create",
+                key=container_id,
+                new_network=own_network,
+                cgroup_dir=group.unified_dir(),
+                join_files=group.join_files(),
+            )
+        except BaseException:
+            await asyncio.to_thread(group.remove)
+            raise
+        self._ready[container_id] = own_network
+
+    def launched(self, container_id: str) -> None:
+        """The zygote has become the container's first process."""
+        self._ready.pop(container_id, None)
+
+    async def discard(self, container_id: str, error: CgagentError | None = None) -> None:
+        """Undo `prepare`. Clients attached already are told the error."""
+        self._ready.pop(container_id, None)
+        with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
+            told = {"error": error_to_wire(error)} if error else {}
+            await self._supervisor.request("forget", key=container_id, status=told)
+        await asyncio.to_thread(self._host.group(self.cgroup_path(container_id)).remove)
+
+    def refill(self) -> None:
+        """Top the pool up, in a moment: the container just asked for comes first."""
+        if self._closed or (self._refilling is not None and not self._refilling.done()):
+            return
+        self._refilling = asyncio.create_task(self._refill())
+
+    async def _refill(self) -> None:
+        await asyncio.sleep(_REFILL_DELAY_S)
+        while len(self._pool) < POOL_SIZE and not self._closed:
+            container_id = new_id()
+            try:
+                await self.prepare(container_id, own_network=True)
+            except CgagentError:
+                return  # a start will meet the same cause and tell it to somebody
+            self._pool.append(container_id)
+
+    def forget_all(self) -> None:
+        """The supervisor is gone, and its zygotes with it."""
+        self._pool.clear()
+        self._ready.clear()
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._refilling is not None:
+            self._refilling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._refilling
+        for container_id in list(self._ready):
+            await self.discard(container_id)
+        self.forget_all()

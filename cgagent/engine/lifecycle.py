@@ -1,0 +1,359 @@
+"""Create, start, stop, remove: what a container goes through, each change a job.
+
+A failed change leaves nothing half-made. The container's lock is held during each change, so an
+exit that comes while a start is being finished is dealt with after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from cgagent.engine import create, limits
+from cgagent.engine.bundle import Bundle, root_mount
+from cgagent.engine.container import Container, Outcome, Record
+from cgagent.engine.names import check_name, random_name
+from cgagent.errors import CgagentError, ConflictError, DeadlineError, InternalError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cgagent.cgroups import Group, Limits
+    from cgagent.engine.container import Options
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.events import Events
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.launch import Launcher
+    from cgagent.images import Image, Images
+    from cgagent.runtime.native import Supervisor
+
+_KILL_TIMEOUT_S = 10.0
+
+WaitCondition = Literal["not-running", "next-exit", "removed"]
+
+
+class Lifecycle:
+    def __init__(
+        self,
+        *,
+        containers: Containers,
+        images: Images,
+        supervisor: Supervisor,
+        launcher: Launcher,
+        jobs: Jobs,
+        events: Events,
+        containers_dir: Path,
+        stop_timeout_s: float,
+        last_sample: Callable[[str], None],
+        forget_samples: Callable[[str], None],
+    ) -> None:
+        """`last_sample` takes a final look at a container's cgroup before it is removed."""
+        self._containers = containers
+        self._images = images
+        self._supervisor = supervisor
+        self._launcher = launcher
+        self._jobs = jobs
+        self._events = events
+        self._dir = containers_dir
+        self._stop_timeout_s = stop_timeout_s
+        self._last_sample = last_sample
+        self._forget_samples = forget_samples
+
+    def bundle(self, container_id: str) -> Bundle:
+        return Bundle(self._dir, container_id)
+
+    def group(self, container: Container) -> Group:
+        return self._launcher.group(container.record.cgroup_path)
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        self._events.publish(
+            "container",
+            action,
+            container.id,
+            name=container.name,
+            image=container.record.options.image,
+            **attributes,
+        )
+
+    # -- create -----------------------------------------------------------------------------
+
+    async def create(self, request: create.Request) -> Container:
+        """Make a container of an image; nothing runs yet.
+
+        Raises:
+            InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
+        """
+        async with self._jobs.run("create", image=request.image):
+            name = self._choose_name(request.name)
+            image = self._images.resolve(request.image)
+            held = limits.resolve(request.limits, request.conveniences)
+            container_id = await self._launcher.reserve()
+            try:
+                options = create.options(request, image.config, container_id)
+                container = self._make(container_id, name, image, options, held)
+            except BaseException:
+                await self._launcher.discard(container_id)
+                raise
+            self.publish(container, "create")
+            return container
+
+    def _make(
+        self, container_id: str, name: str, image: Image, options: Options, held: Limits
+    ) -> Container:
+        bundle = self.bundle(container_id)
+        bundle.make(options)
+        try:
+            record = Record(
+                id=container_id,
+                name=name,
+                image_id=image.id,
+                created_ns=time.time_ns(),
+                cgroup_path=self._launcher.cgroup_path(container_id),
+                rootfs=self._images.prepare(image, container_id),
+                options=options,
+                limits=held,
+            )
+            return self._containers.add(record)
+        except BaseException:
+            self._images.release(container_id)
+            bundle.remove()
+            raise
+
+    def _choose_name(self, wanted: str | None) -> str:
+        if wanted:
+            if self._containers.name_taken(check_name(wanted)):
+                raise ConflictError(
+                    f"container name {wanted!r} is taken; remove that container "
+                    f"(cgagent rm {wanted}) or choose another name"
+                )
+            return wanted
+        while self._containers.name_taken(name := random_name()):
+            if len(self._containers) > 500:  # the names run out: make them longer
+                return f"{name}_{time.time_ns():x}"
+        return name
+
+    # -- start ------------------------------------------------------------------------------
+
+    async def start(self, container: Container) -> None:
+        """Run the container's command; one that runs already is left alone.
+
+        Raises:
+            CommandNotFoundError, NotExecutableError: the command.
+            UnsupportedError: a limit this host cannot hold.
+            CgagentError: a step of the set-up failed.
+        """
+        async with self._jobs.run("start", container=container.id), container.lock:
+            self._require_there(container)
+            if container.running:
+                return
+            try:
+                pid = await self._launch(container)
+            except CgagentError as e:
+                failed = Outcome(
+                    status=container.record.outcome.status,
+                    exit_code={"not_executable": 126, "command_not_found": 127}.get(e.kind, 125),
+                    error=e.message,
+                )
+                self._containers.save(container, replace(container.record, outcome=failed))
+                raise
+            running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
+            self._containers.save(container, replace(container.record, outcome=running))
+        self.publish(container, "start")
+        self._launcher.refill()
+
+    async def _launch(self, container: Container) -> int:
+        record = container.record
+        bundle = self.bundle(container.id)
+        bundle.clear_exit()
+        await self.make_ready(container)
+        bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
+        try:
+            self.group(container).apply(record.limits)
+            reply = await self._supervisor.request(
+                "start",
+                key=container.id,
+                bundle=str(bundle.path),
+                root=str(bundle.root),
+                rootfs=[root_mount(record.rootfs)],
+                log=str(bundle.log),
+                stdin=record.options.stdin,
+                stdin_once=record.options.stdin_once,
+            )
+        except CgagentError as e:
+            await self._launcher.discard(container.id, e)
+            raise
+        self._launcher.launched(container.id)
+        pid: int = reply["pid"]
+        return pid
+
+    async def make_ready(self, container: Container) -> None:
+        """Cgroup and zygote: what attaching before the start needs."""
+        own_network = container.record.options.network != "host"
+        await self._launcher.prepare(container.id, own_network=own_network)
+
+    # -- the end ----------------------------------------------------------------------------
+
+    async def exited(self, container: Container, status: dict[str, Any]) -> None:
+        """The first process has ended, as told by the supervisor or its exit file."""
+        async with container.lock:
+            if container.removed or not container.running:
+                return
+            group = self.group(container)
+            oom_killed = await asyncio.to_thread(self._bury, container, group)
+            outcome = replace(
+                container.record.outcome,
+                status="exited",
+                pid=None,
+                exit_code=status.get("exit_code"),
+                finished_ns=status.get("finished_ns", time.time_ns()),
+                oom_killed=oom_killed,
+                error=status.get("error"),
+                log_dropped_bytes=status.get("log_dropped_bytes", 0),
+            )
+            self._containers.save(container, replace(container.record, outcome=outcome))
+            if oom_killed:
+                self.publish(container, "oom")
+            self.publish(container, "die", exit_code=str(outcome.exit_code))
+            await self._forget_task(container.id)
+            if container.record.options.auto_remove:
+                await self._remove(container)
+
+    def _bury(self, container: Container, group: Group) -> bool:
+        """Take the last figures, then end and remove the cgroup. Was there an OOM kill?"""
+        try:
+            oom_killed = group.oom_kills() > 0
+            self._last_sample(container.id)
+        except NotFoundError:
+            return False
+        group.kill(_KILL_TIMEOUT_S)
+        group.remove()
+        return oom_killed
+
+    async def _forget_task(self, key: str) -> None:
+        try:
+            await self._supervisor.request("forget", key=key)
+        except ConflictError as e:
+            raise InternalError(f"container {key}: the supervisor disagrees: {e.message}") from e
+
+    async def wait(self, container: Container, condition: WaitCondition) -> int | None:
+        """Until the condition holds; the exit code of the last run, None if it never ran."""
+        begun = container.record.outcome.started_ns
+        while True:
+            outcome = container.record.outcome
+            if container.removed:
+                return outcome.exit_code
+            if condition == "not-running" and outcome.status != "running":
+                return outcome.exit_code
+            if condition == "next-exit" and outcome.finished_ns and outcome.started_ns != begun:
+                return outcome.exit_code
+            if condition == "next-exit" and begun and outcome.status == "exited":
+                return outcome.exit_code
+            await container.changed()
+
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal to the first process.
+
+        Raises:
+            ConflictError: it is not running.
+            InvalidInputError: no such signal.
+        """
+        number = create.signal_number(signal_name)
+        async with self._jobs.run("kill", container=container.id, signal=signal_name):
+            await self._signal(container, number)
+        self.publish(container, "kill", signal=str(int(number)))
+
+    async def _signal(self, container: Container, number: int) -> None:
+        self.require_running(container)
+        await self._supervisor.request("signal", key=container.id, signal=int(number))
+        if number == signal.SIGKILL:  # a frozen v1 task dies only when it is thawed
+            await asyncio.to_thread(self._thaw_for_kill, container)
+
+    def _thaw_for_kill(self, container: Container) -> None:
+        try:
+            group = self.group(container)
+            if group.freezer_state() != "thawed":
+                group.thaw(_KILL_TIMEOUT_S)
+        except NotFoundError:
+            return  # it has ended and its cgroup is gone
+
+    async def stop(self, container: Container, timeout_s: float | None = None) -> None:
+        """Stop signal, then after the timeout SIGKILL. One that does not run is left alone."""
+        timeout = self._stop_timeout_s if timeout_s is None else timeout_s
+        if not container.running:
+            return
+        async with self._jobs.run("stop", container=container.id):
+            number = create.signal_number(container.record.options.stop_signal)
+            try:
+                await self._signal(container, number)
+                await asyncio.to_thread(self._thaw_for_kill, container)
+                async with asyncio.timeout(timeout):
+                    await self.wait(container, "not-running")
+            except TimeoutError:
+                await self._kill_and_wait(container)
+            except ConflictError:
+                await self.wait(container, "not-running")  # it ended by itself meanwhile
+        self.publish(container, "stop")
+
+    async def _kill_and_wait(self, container: Container) -> None:
+        try:
+            await self._signal(container, signal.SIGKILL)
+        except ConflictError:
+            return  # it ended by itself meanwhile
+        try:
+            async with asyncio.timeout(_KILL_TIMEOUT_S):
+                await self.wait(container, "not-running")
+        except TimeoutError:
+            raise DeadlineError(
+                f"container {container.name} did not end {_KILL_TIMEOUT_S:g} s after SIGKILL; "
+                "a task may be in uninterruptible sleep"
+            ) from None
+
+    async def restart(self, container: Container, timeout_s: float | None = None) -> None:
+        await self.stop(container, timeout_s)
+        await self.start(container)
+
+    async def remove(self, container: Container, *, force: bool = False) -> None:
+        """Remove a container with its files.
+
+        Raises:
+            ConflictError: it runs and `force` was not given.
+        """
+        if container.running and not force:
+            raise ConflictError(
+                f"container {container.name} is running; stop it first or remove it with --force"
+            )
+        async with self._jobs.run("remove", container=container.id):
+            if container.running:
+                await self._kill_and_wait(container)
+            async with container.lock:
+                await self._remove(container)
+
+    async def _remove(self, container: Container) -> None:
+        if container.removed:
+            return
+        await self._launcher.discard(container.id)
+        await asyncio.to_thread(self._images.release, container.id)
+        await asyncio.to_thread(self.bundle(container.id).remove)
+        self._containers.drop(container)
+        self._forget_samples(container.id)
+        self.publish(container, "destroy")
+
+    # -- conditions -------------------------------------------------------------------------
+
+    @staticmethod
+    def require_running(container: Container) -> None:
+        if not container.running:
+            status = container.record.outcome.status
+            raise ConflictError(
+                f"container {container.name} is not running ({status}); "
+                f"start it first (cgagent start {container.name})"
+            )
+
+    @staticmethod
+    def _require_there(container: Container) -> None:
+        if container.removed:
+            raise NotFoundError(f"container {container.name} has been removed")

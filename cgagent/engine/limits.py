@@ -1,0 +1,132 @@
+"""Limits as a user asks for them: docker's conveniences, checks against this host, JSON.
+
+`cgagent.cgroups.Limits` is the model; this module turns a request into it and back.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from cgagent.cgroups import UNLIMITED, IoMax, Limits, Unlimited, convert
+from cgagent.errors import InvalidInputError
+
+MIN_MEMORY_BYTES: Final = 6 * 1024 * 1024
+"""Below it nothing starts; the figure is Docker's."""
+
+_IO_FIELDS: Final = ("rbps", "wbps", "riops", "wiops")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conveniences:
+    """What docker's flags say in units of their own."""
+
+    cpus: float | None = None
+    memory_swap_bytes: int | None = None
+    """Memory and swap together; -1: unlimited swap. Docker's ``--memory-swap``."""
+
+
+def host_memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def resolve(asked: Limits, extra: Conveniences, current: Limits | None = None) -> Limits:
+    """The limits to apply, conveniences converted. `current`: what an update changes.
+
+    Raises:
+        InvalidInputError: a value no host or this host cannot have.
+    """
+    values = {name: value for name, value in asked}  # noqa: C416 - Limits iterates over pairs
+    if extra.cpus is not None:
+        if "cpu_quota_us" in values:
+            raise InvalidInputError("cpus and cpu_quota_us are one limit: give one of them")
+        _check_cpus(extra.cpus)
+        values["cpu_quota_us"], values["cpu_period_us"] = convert.cpus_to_quota(extra.cpus)
+    memory = values.get("memory_max_bytes", current.memory_max_bytes if current else None)
+    if extra.memory_swap_bytes is not None and "memory_swap_max_bytes" in values:
+        raise InvalidInputError("memory_swap_bytes and memory_swap_max_bytes are one limit")
+    fresh_memory = isinstance(values.get("memory_max_bytes"), int) and current is None
+    if extra.memory_swap_bytes is not None or (
+        fresh_memory and "memory_swap_max_bytes" not in values
+    ):
+        values["memory_swap_max_bytes"] = _swap(memory, extra.memory_swap_bytes)
+    limits = Limits(**values)
+    _check_memory(limits)
+    return limits
+
+
+def _swap(memory: int | Unlimited | None, memory_swap: int | None) -> int | Unlimited | None:
+    total: int | Unlimited | None = UNLIMITED if memory_swap == -1 else memory_swap
+    return convert.swap_from_memory_swap(memory, total)
+
+
+def _check_cpus(cpus: float) -> None:
+    available = len(os.sched_getaffinity(0))
+    if not 0.01 <= cpus <= available:
+        raise InvalidInputError(
+            f"cpus {cpus:g} is not in 0.01..{available}: this host has {available} CPUs"
+        )
+
+
+def _check_memory(limits: Limits) -> None:
+    maximum = limits.memory_max_bytes
+    if not isinstance(maximum, int):
+        return
+    if maximum < MIN_MEMORY_BYTES:
+        raise InvalidInputError(
+            f"memory limit {maximum} bytes is below {MIN_MEMORY_BYTES} (6m): "
+            "no container starts in that"
+        )
+    host = host_memory_bytes()
+    if maximum > host:
+        raise InvalidInputError(
+            f"memory limit {maximum} bytes is larger than the host's {host}: it would limit "
+            "nothing; give less, or leave the limit out"
+        )
+
+
+def to_json(limits: Limits) -> dict[str, Any]:
+    """Only what is set; UNLIMITED is ``"max"``."""
+    return {name: _plain(value) for name, value in limits}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Unlimited):
+        return value.value
+    if isinstance(value, IoMax):
+        held = {name: _plain(getattr(value, name)) for name in _IO_FIELDS}
+        return {"major": value.major, "minor": value.minor, **held}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def from_json(values: dict[str, Any]) -> Limits:
+    """The inverse of `to_json`.
+
+    Raises:
+        InvalidInputError: an unknown name or a value out of range.
+    """
+    known = {f.name for f in fields(Limits)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InvalidInputError(f"limit {unknown[0]!r} is not known; known are {sorted(known)}")
+    return Limits(**{name: _typed(name, value) for name, value in values.items()})
+
+
+def _typed(name: str, value: Any) -> Any:
+    if value == UNLIMITED.value:
+        return UNLIMITED
+    if name == "io_max" and value is not None:
+        return tuple(
+            IoMax(
+                major=v["major"],
+                minor=v["minor"],
+                **{n: _typed(n, v.get(n)) for n in _IO_FIELDS},
+            )
+            for v in value
+        )
+    if name == "hugetlb_max_bytes" and value is not None:
+        return tuple((size, _typed(name, limit)) for size, limit in value)
+    return value

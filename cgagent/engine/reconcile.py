@@ -1,0 +1,70 @@
+"""After a restart: what the database says, what the supervisor has, and what the kernel holds.
+
+The database may be behind (the agent was killed in the middle of a change), the supervisor may be
+gone (a reboot), and cgroups, directories and roots may be left of changes that were never kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cgagent.engine.container import Outcome
+from cgagent.errors import CgagentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cgagent.cgroups import Host
+    from cgagent.engine.container import Container
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.images import Images
+
+log = logging.getLogger(__name__)
+
+LOST = {"exit_code": 137, "error": "its supervisor ended without telling the exit code"}
+
+
+async def reconcile(
+    containers: Containers, lifecycle: Lifecycle, tasks: list[dict[str, Any]]
+) -> None:
+    """Make every container's state true. `tasks` is what the supervisor has."""
+    running = {t["key"]: t for t in tasks if t["state"] in {"running", "starting"}}
+    for container in containers:
+        task = running.get(container.id)
+        if container.running and task is None:
+            status = lifecycle.bundle(container.id).take_exit()
+            await lifecycle.exited(container, status or LOST)
+        elif not container.running and task is not None:
+            _adopt(containers, container, task["pid"])
+        elif container.record.outcome.status == "exited" and container.record.options.auto_remove:
+            await lifecycle.remove(container)
+
+
+def _adopt(containers: Containers, container: Container, pid: int) -> None:
+    """It was started, and the agent died before it could note that down."""
+    outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns())
+    containers.save(container, replace(container.record, outcome=outcome))
+
+
+async def sweep(
+    containers: Containers, images: Images, host: Host, cgroup_parent: str, containers_dir: Path
+) -> None:
+    """Remove what belongs to no container: directories, roots, empty cgroups."""
+    known = {c.id for c in containers}
+    await asyncio.to_thread(images.sweep, known)
+    for entry in containers_dir.iterdir() if containers_dir.exists() else ():
+        if entry.name not in known:
+            await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)
+    for name in host.group(cgroup_parent).children():
+        if name not in known and len(name) == 64:
+            group = host.group(f"{cgroup_parent.rstrip('/')}/{name}")
+            try:
+                await asyncio.to_thread(group.remove, 0.5)
+            except CgagentError as e:  # somebody's processes are in it: not ours to end
+                log.warning("cgroup %s of no container is left alone: %s", group.path, e.message)

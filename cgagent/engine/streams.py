@@ -1,0 +1,166 @@
+"""Attaching a client's socket to a container, and running further commands inside one.
+
+The socket itself is handed to the supervisor; no byte of a container's input or output passes
+through the agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
+from cgagent.runtime.spec import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cgagent.engine.container import Container
+    from cgagent.engine.control import Control
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.runtime.native import Supervisor
+
+_KEPT_EXECS = 256
+
+Take: TypeAlias = "Callable[[], Awaitable[Attachment]]"
+"""Gives the client's socket, when everything is ready for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A socket taken over from the API: `fd` is closed here once it is passed on."""
+
+    fd: int
+    tail: bytes = b""
+    stdin: bool = True
+    stdout: bool = True
+    stderr: bool = True
+
+    def arguments(self) -> dict[str, Any]:
+        wanted = ((STDIN, self.stdin), (STDOUT, self.stdout), (STDERR, self.stderr))
+        return {
+            "streams": [number for number, want in wanted if want],
+            "status": True,
+            "tail": self.tail.hex(),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Exec:
+    """A command run inside a container."""
+
+    id: str
+    container_id: str
+    args: tuple[str, ...]
+    running: bool = False
+    pid: int | None = None
+    exit_code: int | None = None
+
+
+class Streams:
+    def __init__(
+        self, supervisor: Supervisor, lifecycle: Lifecycle, control: Control, jobs: Jobs
+    ) -> None:
+        self._supervisor = supervisor
+        self._lifecycle = lifecycle
+        self._control = control
+        self._jobs = jobs
+        self._execs: dict[str, Exec] = {}
+
+    async def attach(self, container: Container, take: Take) -> None:
+        """Connect a client, to a container that runs or to the next start of one that does not.
+
+        Raises:
+            CgagentError: nothing was connected; the socket is still the caller's to answer on.
+        """
+        async with container.lock:
+            if not container.running:
+                await self._lifecycle.make_ready(container)
+            await self._connect(container.id, take)
+
+    async def _connect(self, key: str, take: Take) -> None:
+        client = await take()
+        try:
+            await self._supervisor.request("attach", [client.fd], key=key, **client.arguments())
+        finally:
+            os.close(client.fd)  # the supervisor has its own copy
+
+    async def exec(
+        self,
+        container: Container,
+        process: Process,
+        take: Take | None,
+    ) -> Exec:
+        """Run a command, with a client attached or none.
+
+        Raises:
+            ConflictError: the container is not running, or frozen.
+            CommandNotFoundError, NotExecutableError, InvalidInputError: the command.
+        """
+        async with self._jobs.run("exec", container=container.id):
+            self._lifecycle.require_running(container)
+            if self._control.is_frozen(container):
+                raise ConflictError(
+                    f"container {container.name} is frozen; thaw it first "
+                    f"(cgagent thaw {container.name})"
+                )
+            run = Exec(id=secrets.token_hex(32), container_id=container.id, args=process.args)
+            key = f"{container.id}/{run.id}"
+            group = self._lifecycle.group(container)
+            file = self._lifecycle.bundle(container.id).write_exec(run.id[:12], process)
+            await self._supervisor.request(
+                "create",
+                key=key,
+                inside=container.id,
+                cgroup_dir=group.unified_dir(),
+                join_files=group.join_files(),
+            )
+            try:
+                if take is not None:
+                    await self._connect(key, take)
+                self._keep(run)
+                run.running = True
+                reply = await self._supervisor.request(
+                    "start",
+                    key=key,
+                    process_file=file,
+                    stdin=take is not None,
+                    stdin_once=True,
+                )
+            except CgagentError as e:
+                run.running = False
+                await self._abandon(key, e)
+                raise
+            run.pid = reply["pid"]
+            return run
+
+    async def _abandon(self, key: str, error: CgagentError) -> None:
+        with contextlib.suppress(CgagentError):  # gone already: the usual case
+            await self._supervisor.request(
+                "forget", key=key, status={"error": error_to_wire(error)}
+            )
+
+    def _keep(self, run: Exec) -> None:
+        self._execs[run.id] = run
+        finished = [e for e in self._execs.values() if not e.running and e is not run]
+        for old in finished[: max(0, len(self._execs) - _KEPT_EXECS)]:
+            del self._execs[old.id]
+
+    def find(self, exec_id: str) -> Exec:
+        run = self._execs.get(exec_id)
+        if run is None:
+            raise NotFoundError(f"exec {exec_id!r} is not known")
+        return run
+
+    async def exited(self, key: str, status: dict[str, Any]) -> None:
+        """A command run inside a container has ended."""
+        run = self._execs.get(key.partition("/")[2])
+        if run is not None:
+            run.running = False
+            run.exit_code = status.get("exit_code")
+        await self._supervisor.request("forget", key=key)

@@ -1,0 +1,256 @@
+"""Unpacked layers: `<data_root>/overlay2/<chain id>/diff`, and a short link to each in `l`.
+
+A layer is unpacked by a confined child (`cgagent.images.unpack.child`) into a temporary
+directory and gets its name when its diff id is verified, so a directory with a name is whole.
+The mount(2) option string has room for one page: 26 bytes for each of 125 layers fit thanks to the
+links. `Images` owns the one `LayerStore`; it sees to it that one layer is added once at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.errors import InternalError, InvalidInputError
+from cgagent.images.compression import decompressed
+from cgagent.images.concurrency import StoppedError
+from cgagent.images.unpack.trees import remove_tree
+from cgagent.store.disk import FULL, disk_full_is_no_space, no_space
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from typing import BinaryIO
+
+    from cgagent.store.images import ImageRecords, LayerRecord
+
+MAX_LAYERS: Final = 125
+_PIPE_BYTES: Final = 1 << 20
+_PROGRAM: Final = (
+    f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); "
+    "from unpack.child import main; main()"
+)
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """What names each layer together with all below it, bottom first.
+
+    https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
+    """
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        if chain:
+            both = f"{chain[-1]} {diff_id}".encode()
+            chain.append(f"sha256:{hashlib.sha256(both).hexdigest()}")
+        else:
+            chain.append(diff_id)
+    return tuple(chain)
+
+
+class LayerStore:
+    def __init__(self, data_root: Path, records: ImageRecords) -> None:
+        self._layers = data_root / "overlay2"
+        self._links = data_root / "l"
+        self._records = records
+        self._pins: Counter[str] = Counter()
+        with disk_full_is_no_space(f"layer store {self._layers}"):
+            self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._links.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def has(self, chain_id: str) -> bool:
+        return self._records.layer(chain_id) is not None
+
+    def lowers(self, layers: Sequence[LayerRecord]) -> tuple[str, ...]:
+        """The layers' directories by their short links, top first, as overlayfs wants them."""
+        return tuple(str(self._link(layer.number)) for layer in reversed(layers))
+
+    def add(
+        self,
+        source: BinaryIO,
+        chain: Sequence[str],
+        diff_id: str,
+        *,
+        stop: threading.Event,
+        progress: Callable[[int], None],
+        digest: str | None = None,
+    ) -> None:
+        """Unpacks the layer that `chain` ends with; those below it are there.
+
+        `digest`, when given, is what the bytes of `source` must hash to. `progress` is told
+        how many of them were read.
+
+        Raises:
+            InvalidInputError: a bad archive, or content that is not what its digest says.
+            UnsupportedError, NoSpaceError, StoppedError.
+        """
+        what = f"layer {diff_id[:19]}"
+        with disk_full_is_no_space(f"{what}: unpacking"):
+            directory = tempfile.mkdtemp(prefix="tmp-", dir=self._layers)
+            try:
+                diff = os.path.join(directory, "diff")
+                os.mkdir(diff, 0o755)
+                reader = _Reader(source, stop, progress)
+                size_bytes = _unpack(reader, diff_id, diff, self._diffs(chain[:-1]), what)
+                if digest is not None and reader.rest_digest() != digest:
+                    raise InvalidInputError(
+                        f"{what}: its blob has the digest {reader.rest_digest()}, not {digest}"
+                    )
+                self._commit(Path(directory), chain[-1], diff_id, size_bytes)
+            except BaseException:
+                _remove_if_there(Path(directory))
+                raise
+
+    def _diffs(self, chain: Sequence[str]) -> list[str]:
+        return [str(self._directory(chain_id) / "diff") for chain_id in reversed(chain)]
+
+    def _commit(self, made: Path, chain_id: str, diff_id: str, size_bytes: int) -> None:
+        target = self._directory(chain_id)
+        _remove_if_there(target)  # of an agent that died between the rename and the row
+        made.rename(target)
+        try:
+            with self._records.transaction():
+                layer = self._records.add_layer(chain_id, diff_id, size_bytes)
+                link = self._link(layer.number)
+                link.unlink(missing_ok=True)
+                link.symlink_to(f"../{self._layers.name}/{target.name}/diff")
+        except BaseException:
+            _remove_if_there(target)
+            raise
+
+    def pin(self, chain: Sequence[str]) -> None:
+        """Keeps these layers, present or to come, though no image has them yet."""
+        self._pins.update(chain)
+
+    def unpin(self, chain: Sequence[str]) -> None:
+        self._pins.subtract(chain)
+        self._pins += Counter()  # drops the zeros
+
+    def collect(self) -> list[str]:
+        """Removes the layers that no image has and nobody has pinned; their chain ids."""
+        doomed = []
+        with self._records.transaction():
+            for layer in self._records.unused_layers():
+                if self._pins[layer.chain_id] > 0:
+                    continue
+                self._records.delete_layer(layer.chain_id)
+                directory = self._directory(layer.chain_id)
+                grave = directory.with_name(f"tmp-{layer.number}-removed")
+                with contextlib.suppress(FileNotFoundError):
+                    directory.rename(grave)
+                self._link(layer.number).unlink(missing_ok=True)
+                doomed.append((layer.chain_id, grave))
+        for _, grave in doomed:
+            _remove_if_there(grave)
+        return [chain_id for chain_id, _ in doomed]
+
+    def sweep(self) -> None:
+        """Removes what earlier agents left half-made. Call before the first pull."""
+        known = self._records.layers()
+        directories = {self._directory(layer.chain_id).name for layer in known}
+        for path in self._layers.iterdir():
+            if path.name not in directories:
+                _remove_if_there(path)
+        links = {self._link(layer.number).name for layer in known}
+        for path in self._links.iterdir():
+            if path.name not in links:
+                path.unlink()
+        self.collect()
+
+    def _directory(self, chain_id: str) -> Path:
+        return self._layers / chain_id.removeprefix("sha256:")
+
+    def _link(self, number: int) -> Path:
+        name = ""
+        while number:
+            number, digit = divmod(number, len(_DIGITS))
+            name = _DIGITS[digit] + name
+        return self._links / name
+
+
+def _remove_if_there(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        remove_tree(os.fsencode(path))
+
+
+class _Reader:
+    """Passes a blob on: counts it, hashes it, and notices that nobody waits any more."""
+
+    def __init__(
+        self, source: BinaryIO, stop: threading.Event, progress: Callable[[int], None]
+    ) -> None:
+        self._source = source
+        self._stop = stop
+        self._progress = progress
+        self._hash = hashlib.sha256()
+        self._count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._stop.is_set():
+            raise StoppedError
+        chunk = self._source.read(size)
+        self._hash.update(chunk)
+        self._count += len(chunk)
+        self._progress(self._count)
+        return chunk
+
+    def rest_digest(self) -> str:
+        while self.read(_PIPE_BYTES):
+            pass
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def _unpack(source: Any, diff_id: str, diff: str, lowers: Sequence[str], what: str) -> int:
+    """Fills `diff`; the bytes of its files."""
+    plain = hashlib.sha256()
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _PROGRAM, diff, *lowers],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pipesize=_PIPE_BYTES,
+        cwd="/",
+        env={},
+    )
+    assert child.stdin is not None  # noqa: S101 -- asked for above
+    assert child.stdout is not None  # noqa: S101
+    with child.stdout:
+        try:
+            with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+                for chunk in decompressed(source, what):
+                    plain.update(chunk)
+                    pipe.write(chunk)
+            answer = child.stdout.read()
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            child.wait()
+    size_bytes = _size_bytes(answer, child.returncode, what)
+    actual = f"sha256:{plain.hexdigest()}"
+    if actual != diff_id:
+        raise InvalidInputError(
+            f"{what}: its content has the digest {actual}, the image's config says {diff_id}"
+        )
+    return size_bytes
+
+
+def _size_bytes(answer: bytes, status: int, what: str) -> int:
+    if not answer:
+        raise InternalError(f"{what}: the unpacking process died with status {status}")
+    told = json.loads(answer)
+    kind, message = told.get("kind"), told.get("message")
+    if kind is None:
+        return int(told["size_bytes"])
+    if kind == "bad":
+        raise InvalidInputError(f"{what}: {message}")
+    if kind == "os" and told["errno"] in FULL:
+        raise no_space(f"{what}: unpacking")
+    raise InternalError(f"{what}: cannot be unpacked: {message}")

@@ -1,0 +1,28 @@
+"""File descriptors as a whole: which survive a fork or an exec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cgagent.kernel import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CLOSE_RANGE_CLOEXEC: Final = 4
+_MAX: Final = 0xFFFFFFFF
+
+
+def close_on_exec_from(first: int) -> None:
+    """Mark every descriptor >= `first` close-on-exec. Since kernel 5.11."""
+    libc.syscall(libc.SYS_close_range, first, _MAX, _CLOSE_RANGE_CLOEXEC)
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    """Close every other descriptor. Since kernel 5.9."""
+    first = 0
+    for fd in sorted(keep):
+        if fd > first:
+            libc.syscall(libc.SYS_close_range, first, fd - 1, 0)
+        first = fd + 1
+    libc.syscall(libc.SYS_close_range, first, _MAX, 0)

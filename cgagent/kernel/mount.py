@@ -1,0 +1,84 @@
+"""mount(2) and its relatives. Targets are descriptors: a path may be swapped, a descriptor not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Final
+
+from cgagent.kernel import libc
+
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_SYNCHRONOUS: Final = 16
+MS_REMOUNT: Final = 32
+MS_MANDLOCK: Final = 64
+MS_DIRSYNC: Final = 128
+MS_NOSYMFOLLOW: Final = 256
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_BIND: Final = 4096
+MS_MOVE: Final = 8192
+MS_REC: Final = 16384
+MS_UNBINDABLE: Final = 1 << 17
+MS_PRIVATE: Final = 1 << 18
+MS_SLAVE: Final = 1 << 19
+MS_SHARED: Final = 1 << 20
+MS_RELATIME: Final = 1 << 21
+MS_STRICTATIME: Final = 1 << 24
+
+MNT_DETACH: Final = 2
+
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_RECURSIVE: Final = 0x8000
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def mount(source: str | None, target: str, fstype: str | None, flags: int, data: str = "") -> None:
+    """See the manual's section 2; `data` has the file system's own options, below 4096 bytes."""
+    libc.mount(_bytes(source), _bytes(target), _bytes(fstype), flags, _bytes(data or None))
+
+
+def fd_path(descriptor: int) -> str:
+    """A path that names what an open descriptor refers to, for calls that take no descriptor."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+def detach(target: str) -> None:
+    """Unmount lazily, with everything mounted below."""
+    libc.umount2(os.fsencode(target), MNT_DETACH)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    libc.syscall(libc.SYS_pivot_root, os.fsencode(new_root), os.fsencode(put_old))
+
+
+class _MountAttr(ctypes.Structure):
+    """``struct mount_attr`` of linux/mount.h."""
+
+    _fields_ = [
+        (name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd")
+    ]
+
+
+def set_attributes(descriptor: int, attr_set: int, *, recursive: bool) -> None:
+    """mount_setattr(2) on the mount an O_PATH descriptor is on. Since kernel 5.12."""
+    attr = _MountAttr(attr_set=attr_set)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    libc.syscall(
+        libc.SYS_mount_setattr,
+        descriptor,
+        b"",
+        flags,
+        ctypes.byref(attr),
+        ctypes.sizeof(attr),
+    )

@@ -1,0 +1,79 @@
+"""Who a process is: `USER[:GROUP]` looked up in the container's own /etc/passwd and /etc/group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgagent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_ID: Final = 2**32 - 2
+_MAX_FILE: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    home: str = "/"
+
+
+def _entries(path: str, columns: int) -> Iterator[list[str]]:
+    """Well-formed lines of an image's colon-separated file, which may hold anything."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            text = f.read(_MAX_FILE)
+    except OSError:
+        return
+    for line in text.splitlines():
+        parts = line.split(":")
+        if len(parts) >= columns and all(parts[i].isdecimal() for i in range(2, min(columns, 4))):
+            yield parts
+
+
+def _number(text: str) -> int | None:
+    if not text.isdecimal():
+        return None
+    value = int(text)
+    if value > _MAX_ID:
+        raise InvalidInputError(f"user or group id {text} is larger than {_MAX_ID}")
+    return value
+
+
+def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -> Identity:
+    """What `spec` means in the root this process sees. Empty means root, as Docker has it.
+
+    Raises:
+        InvalidInputError: a name that the files do not have.
+    """
+    user, _, group_name = spec.partition(":")
+    uid = _number(user) if user else 0
+    found = next(
+        (p for p in _entries(users, 7) if (p[0] == user if uid is None else int(p[2]) == uid)),
+        None,
+    )
+    if uid is None and found is None:
+        raise InvalidInputError(f"user {user!r} is not in the container's /etc/passwd; use a uid")
+    uid = int(found[2]) if uid is None and found else uid or 0
+    name = found[0] if found else None
+    home = (found[5] or "/") if found else "/"
+    if group_name:
+        return Identity(uid, _group(group_name, groups), (), home)
+    member_of = tuple(
+        int(g[2]) for g in _entries(groups, 3) if name and name in (g[3:] or [""])[0].split(",")
+    )
+    return Identity(uid, int(found[3]) if found else 0, member_of, home)
+
+
+def _group(name: str, path: str) -> int:
+    gid = _number(name)
+    if gid is not None:
+        return gid
+    for entry in _entries(path, 3):
+        if entry[0] == name:
+            return int(entry[2])
+    raise InvalidInputError(f"group {name!r} is not in the container's /etc/group; use a gid")

@@ -1,0 +1,111 @@
+r"""What the agent and the supervisor say to each other, and in which order.
+
+One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
+
+    agent                                         supervisor
+      │ {"seq": 1, "op": "create", "key": ...}        │   a process in its namespaces and cgroup,
+      │──────────────────────────────────────────────>│   waiting for its job (a zygote)
+      │<──────────────────────────────────────────────│ {"seq": 1, "pid": 4711}
+      │ {"seq": 2, "op": "attach", ...}  + socket     │   any number of times, also while running;
+      │──────────────────────────────────────────────>│   the socket now belongs to the supervisor
+      │<──────────────────────────────────────────────│ {"seq": 2}
+      │ {"seq": 3, "op": "start", "bundle": ...}      │   the zygote does its steps and execs
+      │──────────────────────────────────────────────>│
+      │<──────────────────────────────────────────────│ {"seq": 3, "pid": 4711}
+      │                                               │   or {"seq": 3, "error": {kind, message}}
+      │ {"seq": 4, "op": "signal", "signal": 15}      │
+      │──────────────────────────────────────────────>│
+      │<──────────────────────────────────────────────│ {"seq": 4}
+      │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
+      │ {"seq": 5, "op": "forget", "key": ...}        │   of a created task: end it, and tell its
+      │──────────────────────────────────────────────>│   clients "status"
+      │<──────────────────────────────────────────────│ {"seq": 5}
+
+A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
+task goes through, and what may be said to it when:
+
+      create            start             (exec succeeded)          (process ended)
+    ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
+                  │                │                           │                        │
+                  │ attach         │ (a step failed)           │ attach, signal         │ forget
+                  │ forget         └──> the task is gone       │                        └──> gone
+                  └──> gone
+
+The exit of a container's process is also written to a file in its directory before it is told,
+so an agent that was away learns of it all the same.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from cgagent.errors import CgagentError, ConflictError, from_kind
+
+MAX_PACKET: Final = 128 * 1024
+"""Below the kernel's default socket buffer. What may be larger (an OCI configuration) is a file."""
+
+EXIT_FILE: Final = "exit.json"
+CONFIG_FILE: Final = "config.json"
+
+STDIN, STDOUT, STDERR, STATUS = range(4)
+"""Stream numbers in the frames of an attached socket; STATUS carries one JSON object at the end."""
+
+
+class State(enum.Enum):
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+_ALLOWED: Final[dict[str, frozenset[State]]] = {
+    "attach": frozenset({State.CREATED, State.RUNNING}),
+    "start": frozenset({State.CREATED}),
+    "signal": frozenset({State.RUNNING}),
+    "forget": frozenset({State.CREATED, State.EXITED}),
+}
+
+_NEXT: Final[dict[tuple[State, str], State]] = {
+    (State.CREATED, "start"): State.STARTING,
+    (State.STARTING, "running"): State.RUNNING,
+    (State.RUNNING, "exited"): State.EXITED,
+}
+
+
+class Exchange:
+    """The order of things for one task, without any input or output."""
+
+    __slots__ = ("key", "state")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.state = State.CREATED
+
+    def check(self, op: str) -> None:
+        """Is the request in order now?
+
+        Raises:
+            ConflictError: it is not.
+        """
+        if self.state not in _ALLOWED[op]:
+            raise ConflictError(f"task {self.key} is {self.state.value}: {op} is not possible")
+
+    def advance(self, what: str) -> None:
+        """Something happened: ``start`` was asked, the task is ``running``, it ``exited``.
+
+        Raises:
+            ConflictError: that cannot happen in this state.
+        """
+        try:
+            self.state = _NEXT[self.state, what]
+        except KeyError:
+            raise ConflictError(f"task {self.key} is {self.state.value}, not {what}") from None
+
+
+def error_to_wire(error: CgagentError) -> dict[str, str]:
+    return {"kind": error.kind, "message": error.message}
+
+
+def error_from_wire(value: dict[str, Any]) -> CgagentError:
+    return from_kind(str(value.get("kind")), str(value.get("message")))

@@ -1,0 +1,142 @@
+"""The child side: a process in its namespaces and cgroup that waits for its job.
+
+A fork of the supervisor, so nothing is imported here that the supervisor has not loaded. It ends
+in exec or in `os._exit`. Over the socket it says `READY` when only exec is left, and a failure
+names its step. The socket is close-on-exec: `READY` and then its end mean that the command is
+running; its end alone, that this process died on the way.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from cgagent.errors import CgagentError, InternalError, NoSpaceError
+from cgagent.kernel import descriptors, namespaces
+from cgagent.runtime import process, steps, wire
+from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
+
+if TYPE_CHECKING:
+    import socket
+
+FAILED: Final = 125
+READY: Final = {"ready": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the process shall be before it knows its job."""
+
+    join_files: tuple[str, ...]
+    """cgroup.procs files of v1 hierarchies; writing "0" moves the writer."""
+    new_network: bool = True
+    enter_pidfd: int | None = None
+    """Of a container's first process: join all its namespaces instead of having own ones."""
+
+
+class _Progress:
+    """Remembers what is being done, for the message when it fails."""
+
+    def __init__(self) -> None:
+        self.doing = "start"
+
+    def __call__(self, step: str) -> None:
+        self.doing = step
+
+
+def run(sock: socket.socket, where: Surroundings) -> NoReturn:
+    """Never returns: becomes the command or exits."""
+    progress = _Progress()
+    try:
+        _live(sock, where, progress)
+    except CgagentError as e:
+        _report(sock, e)
+    except OSError as e:
+        kind = NoSpaceError if e.errno == errno.ENOSPC else InternalError
+        cause = e.strerror or str(e)
+        where_ = f" {e.filename}" if e.filename else ""
+        _report(sock, kind(f"{progress.doing}{where_}: {cause[:1].lower()}{cause[1:]}"))
+    except BaseException as e:  # noqa: BLE001 - a fork must not unwind into the supervisor's loop
+        _report(sock, InternalError(f"{progress.doing}: {type(e).__name__}: {e}"))
+    os._exit(FAILED)
+
+
+def _report(sock: socket.socket, error: CgagentError) -> None:
+    try:
+        wire.send(sock, error_to_wire(error))
+    except OSError:  # the supervisor is gone; the exit code is all that is left to say
+        os._exit(FAILED)
+
+
+def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoReturn:
+    signal.set_wakeup_fd(-1)
+    os.setsid()
+    # A copy of another container's stdin pipe held here would keep that pipe from ending.
+    keep = {0, 1, 2, sock.fileno()}
+    descriptors.close_all_but(keep if where.enter_pidfd is None else keep | {where.enter_pidfd})
+    progress("join the cgroup")
+    for path in where.join_files:
+        with open(path, "w", encoding="ascii") as f:
+            f.write("0")
+    if where.enter_pidfd is None:
+        progress("make namespaces")
+        _own_namespaces(where)
+    progress("wait for the job")
+    received = wire.receive(sock)
+    if received is None:  # not wanted any more
+        os._exit(0)
+    job, stdio = received
+    for target, fd in enumerate(stdio):
+        os.dup2(fd, target, inheritable=True)
+        os.close(fd)
+    if where.enter_pidfd is None:
+        spec = _set_up_container(job, progress)
+    else:
+        spec = _enter_container(job, where.enter_pidfd, progress)
+    process.run(spec, progress, ready=lambda: wire.send(sock, READY))
+
+
+def _own_namespaces(where: Surroundings) -> None:
+    # After joining the cgroup: the namespace's root is where the process is at that moment.
+    namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+    steps.make_private()
+    if where.new_network:
+        steps.loopback_up()
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as f:
+        value = json.load(f)
+    if not isinstance(value, dict):
+        raise InternalError(f"{path} is not a JSON object")
+    return value
+
+
+def _set_up_container(job: dict[str, Any], progress: _Progress) -> dict[str, Any]:
+    progress("read the configuration")
+    config = _read(os.path.join(job["bundle"], CONFIG_FILE))
+    setup = steps.Setup(config, job["rootfs"], job["root"])
+    for name, step in steps.PLAN:
+        progress(name)
+        step(setup)
+    spec: dict[str, Any] = config["process"]
+    return spec
+
+
+def _enter_container(job: dict[str, Any], pidfd: int, progress: _Progress) -> dict[str, Any]:
+    progress("read the process configuration")
+    spec = _read(job["process_file"])
+    progress("join the container's namespaces")
+    namespaces.setns(
+        pidfd,
+        namespaces.CLONE_NEWNS
+        | namespaces.CLONE_NEWUTS
+        | namespaces.CLONE_NEWIPC
+        | namespaces.CLONE_NEWNET
+        | namespaces.CLONE_NEWCGROUP,
+    )
+    return spec

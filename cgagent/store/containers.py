@@ -1,0 +1,60 @@
+"""Records of containers: an id, a unique name, and a document the engine understands."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cgagent.errors import ConflictError
+
+if TYPE_CHECKING:
+    from cgagent.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRow:
+    id: str
+    name: str
+    image_id: str
+    created_ns: int
+    document: str
+
+
+class ContainerRows:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[ContainerRow]:
+        """Every container, oldest first."""
+        rows = self._database.query(
+            "SELECT id, name, image_id, created_ns, document FROM containers ORDER BY created_ns"
+        )
+        return [ContainerRow(**dict(row)) for row in rows]
+
+    def insert(self, row: ContainerRow) -> None:
+        """Keep a new one.
+
+        Raises:
+            ConflictError: the name is taken.
+        """
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO containers (id, name, image_id, created_ns, document) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    (row.id, row.name, row.image_id, row.created_ns, row.document),
+                )
+        except sqlite3.IntegrityError:
+            raise ConflictError(
+                f"container name {row.name!r} is taken; remove that container "
+                f"(cgagent rm {row.name}) or choose another name"
+            ) from None
+
+    def update(self, id_: str, document: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE containers SET document = ? WHERE id = ?", (document, id_))
+
+    def delete(self, id_: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM containers WHERE id = ?", (id_,))

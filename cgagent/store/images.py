@@ -1,0 +1,172 @@
+"""Records of images, their layers and names. Rows in, rows out; it touches no file.
+
+Every function that writes takes part in the transaction its caller holds, or is one itself.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from cgagent.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    number: int
+    chain_id: str
+    diff_id: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """An image as stored: `config` is its raw JSON, `layers` are bottom first."""
+
+    id: str
+    config: bytes
+    names: tuple[str, ...]
+    layers: tuple[LayerRecord, ...]
+
+
+class ImageRecords:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._database.transaction()
+
+    def get(self, image_id: str) -> ImageRecord | None:
+        rows = self._database.query("SELECT id, config FROM images WHERE id = ?", (image_id,))
+        return self._record(rows[0]) if rows else None
+
+    def all(self) -> list[ImageRecord]:
+        """Latest added first."""
+        rows = self._database.query("SELECT id, config FROM images ORDER BY added_ns DESC, id")
+        return [self._record(row) for row in rows]
+
+    def id_of(self, reference: str) -> str | None:
+        rows = self._database.query(
+            "SELECT image_id FROM image_names WHERE reference = ?", (reference,)
+        )
+        return rows[0]["image_id"] if rows else None
+
+    def ids_with_prefix(self, prefix: str) -> list[str]:
+        """`prefix` begins with ``sha256:`` and is otherwise lower-case hexadecimal."""
+        rows = self._database.query(
+            "SELECT id FROM images WHERE id >= ? AND id < ?", (prefix, prefix + "g")
+        )
+        return [row["id"] for row in rows]
+
+    def add(self, image_id: str, config: bytes, chain_ids: Sequence[str]) -> None:
+        """Keeps an image that is there as it is."""
+        with self._database.transaction() as db:
+            added = db.execute(
+                "INSERT OR IGNORE INTO images(id, config, added_ns) VALUES (?, ?, ?)",
+                (image_id, config, time.time_ns()),
+            )
+            if added.rowcount:
+                db.executemany(
+                    "INSERT INTO image_layers(image_id, position, chain_id) VALUES (?, ?, ?)",
+                    [(image_id, n, chain_id) for n, chain_id in enumerate(chain_ids)],
+                )
+
+    def delete(self, image_id: str) -> None:
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+
+    def set_name(self, reference: str, image_id: str) -> None:
+        """Takes the name from the image that had it."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO image_names(reference, image_id) VALUES (?, ?) "
+                "ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id",
+                (reference, image_id),
+            )
+
+    def drop_names(self, references: Iterable[str]) -> None:
+        with self._database.transaction() as db:
+            db.executemany(
+                "DELETE FROM image_names WHERE reference = ?", [(name,) for name in references]
+            )
+
+    def layer(self, chain_id: str) -> LayerRecord | None:
+        rows = self._database.query(
+            "SELECT number, chain_id, diff_id, size_bytes FROM layers WHERE chain_id = ?",
+            (chain_id,),
+        )
+        return _layer(rows[0]) if rows else None
+
+    def layers(self) -> list[LayerRecord]:
+        rows = self._database.query("SELECT number, chain_id, diff_id, size_bytes FROM layers")
+        return [_layer(row) for row in rows]
+
+    def unused_layers(self) -> list[LayerRecord]:
+        """The layers that no image has, top ones first."""
+        rows = self._database.query(
+            "SELECT number, chain_id, diff_id, size_bytes FROM layers WHERE chain_id NOT IN "
+            "(SELECT chain_id FROM image_layers) ORDER BY number DESC"
+        )
+        return [_layer(row) for row in rows]
+
+    def add_layer(self, chain_id: str, diff_id: str, size_bytes: int) -> LayerRecord:
+        with self._database.transaction() as db:
+            number = db.execute(
+                "INSERT INTO layers(chain_id, diff_id, size_bytes) VALUES (?, ?, ?)",
+                (chain_id, diff_id, size_bytes),
+            ).lastrowid
+        assert number is not None  # noqa: S101 -- an INSERT that did not raise has a row id
+        return LayerRecord(number, chain_id, diff_id, size_bytes)
+
+    def delete_layer(self, chain_id: str) -> None:
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
+
+    def rootfs_users(self, image_id: str) -> list[str]:
+        """Identifiers of the containers whose root file system stands on the image."""
+        rows = self._database.query(
+            "SELECT container_id FROM rootfs WHERE image_id = ? ORDER BY container_id", (image_id,)
+        )
+        return [row["container_id"] for row in rows]
+
+    def rootfs_containers(self) -> list[str]:
+        return [row["container_id"] for row in self._database.query("SELECT * FROM rootfs")]
+
+    def add_rootfs(self, container_id: str, image_id: str) -> None:
+        """Raises `sqlite3.IntegrityError` when the image is gone or the container has one."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO rootfs(container_id, image_id) VALUES (?, ?)",
+                (container_id, image_id),
+            )
+
+    def delete_rootfs(self, container_id: str) -> None:
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM rootfs WHERE container_id = ?", (container_id,))
+
+    def _record(self, row: sqlite3.Row) -> ImageRecord:
+        image_id = row["id"]
+        names = self._database.query(
+            "SELECT reference FROM image_names WHERE image_id = ? ORDER BY reference", (image_id,)
+        )
+        layers = self._database.query(
+            "SELECT number, chain_id, diff_id, size_bytes FROM image_layers "
+            "JOIN layers USING (chain_id) WHERE image_id = ? ORDER BY position",
+            (image_id,),
+        )
+        return ImageRecord(
+            image_id,
+            row["config"],
+            tuple(name["reference"] for name in names),
+            tuple(_layer(layer) for layer in layers),
+        )
+
+
+def _layer(row: sqlite3.Row) -> LayerRecord:
+    return LayerRecord(row["number"], row["chain_id"], row["diff_id"], row["size_bytes"])

@@ -1,0 +1,103 @@
+"""A group of its own for each test, on whatever cgroup layout the live kernel has."""
+
+import os
+import subprocess
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cgagent.cgroups import Host
+
+SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
+
+
+@pytest.fixture(scope="session")
+def host():
+    return Host.detect()
+
+
+@pytest.fixture
+def parent(host):
+    """A group path that is not made yet; whatever is made there is removed afterwards."""
+    group = host.group(f"/cgagent-test-{uuid.uuid4().hex}")
+    yield group
+    if group.exists():
+        group.kill(10 * SLOWNESS)
+        group.remove(10 * SLOWNESS)
+
+
+@pytest.fixture
+def group(host, parent):
+    group = host.group(f"{parent.path}/leaf")
+    group.create()
+    return group
+
+
+@contextmanager
+def running(group, script):
+    """A shell that waits for a line on stdin inside the group and then runs `script`."""
+    process = subprocess.Popen(
+        ["sh", "-c", f"read go; {script}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        group.join(process.pid)
+        yield process
+    finally:
+        if group.exists():
+            group.kill(10 * SLOWNESS)
+        process.kill()
+        process.communicate()
+
+
+def run(group, script):
+    """The output and exit status of a shell script run inside the group."""
+    with running(group, script) as process:
+        output, _ = process.communicate(b"\n", timeout=60 * SLOWNESS)
+        return output.decode(), process.returncode
+
+
+def file_of(group, controller, v1, v2):
+    """The path of a raw file, by where this host has the controller."""
+    place = group.host.placements.get(controller)
+    if place and place.version == 1:
+        return Path(f"{place.mount}{group.path}/{v1}") if v1 else None
+    return Path(f"{group.unified_dir()}/{v2}") if v2 else None
+
+
+def is_v1(host, controller):
+    place = host.placements.get(controller)
+    return place is not None and place.version == 1
+
+
+def disk():
+    """(MAJOR, MINOR) of a disk of this machine."""
+    for name in ("vda", "sda", "nvme0n1"):
+        path = Path(f"/sys/block/{name}/dev")
+        if path.exists():
+            return tuple(map(int, path.read_text().split(":")))
+    pytest.skip("no disk")
+    return None
+
+
+def disk_directory():
+    """A directory on a real disk."""
+    for path in ("/var/lib/state", "/var/tmp"):
+        if os.path.isdir(path):
+            device = os.stat(path).st_dev
+            if os.path.exists(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"):
+                return path
+    pytest.skip("no directory on a disk")
+    return None
+
+
+@pytest.fixture
+def fs():
+    """The helpers of this file, for tests (which import nothing from each other)."""
+    import sys
+
+    return sys.modules[__name__]

@@ -1,0 +1,187 @@
+"""Making, joining, freezing, killing, removing."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from cgagent.errors import ConflictError, DeadlineError, InvalidInputError, NotFoundError
+
+pytestmark = pytest.mark.system
+
+
+def test_create_makes_every_hierarchy_and_remove_leaves_none(host, parent):
+    group = host.group(f"{parent.path}/a/b")
+    assert not group.exists()
+    group.create()
+    directories = [group.unified_dir(), *map(os.path.dirname, group.join_files())]
+    assert all(os.path.isdir(path) for path in directories if path)
+    group.create()
+    parent.remove()
+    assert not parent.exists()
+    assert not group.exists()
+    parent.remove()
+
+
+def test_create_removes_what_it_made_when_it_fails(fs, host, parent):
+    parent.create()
+    group = host.group(f"{parent.path}/{'x' * 255}")
+    group.create()
+    deep = host.group(f"{group.path}/y")
+    # One hierarchy has a limit on depth or children: here a limit on cgroup2's descendants.
+    unified = parent.unified_dir()
+    if not unified:
+        pytest.skip("no cgroup2")
+    with open(f"{unified}/cgroup.max.depth", "w") as file:
+        file.write("2")
+    with pytest.raises(Exception, match="cannot be made"):
+        host.group(f"{deep.path}/z").create()
+    assert not deep.exists()
+    assert group.exists()
+
+
+def test_a_process_joins_every_hierarchy(fs, group):
+    with fs.running(group, "exec sleep 1000") as process:
+        assert group.pids() == [process.pid]
+        with open(f"/proc/{process.pid}/cgroup") as file:
+            paths = [line.strip().split(":", 2) for line in file]
+    inside = {names for _, names, path in paths if path.endswith(group.path)}
+    used = {name for name, place in group.host.placements.items() if place.version == 1}
+    v1 = {"blkio" if name == "io" else name for name in used} & {
+        "cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "devices"
+    }  # fmt: skip
+    assert v1 <= {name for names in inside for name in names.split(",")}
+    if group.host.unified:
+        assert "" in inside
+
+
+def test_joining_with_a_zero(group):
+    """What a child does for itself: "0" into each v1 file, a clone into cgroup2."""
+    files = [
+        *group.join_files(),
+        *([f"{group.unified_dir()}/cgroup.procs"] if group.unified_dir() else []),
+    ]
+    script = "".join(f"echo 0 >{path}; " for path in files)
+    with subprocess.Popen(["sh", "-c", f"{script} echo; read go"], stdin=-1, stdout=-1) as process:
+        process.stdout.readline()
+        assert group.pids() == [process.pid]
+        process.stdin.close()
+
+
+def test_joining_a_process_that_is_not_there(group):
+    with pytest.raises(NotFoundError, match="no such process"):
+        group.join(2**22 - 1)
+
+
+def test_a_frozen_group_does_nothing_until_thawed(fs, group):
+    with fs.running(group, "while :; do i=$((i+1)); done") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert group.freezer_state() == "thawed"
+        assert group.usage().frozen is False
+        group.freeze(10 * fs.SLOWNESS)
+        assert group.freezer_state() == "frozen"
+        assert group.usage().frozen is True
+        before = ticks(process.pid)
+        time.sleep(0.2)
+        assert ticks(process.pid) == before
+        group.freeze(10 * fs.SLOWNESS)
+        group.thaw(10 * fs.SLOWNESS)
+        assert group.freezer_state() == "thawed"
+        deadline = time.monotonic() + 10 * fs.SLOWNESS
+        while ticks(process.pid) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert ticks(process.pid) > before
+
+
+def ticks(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_an_empty_group_freezes_too(fs, group):
+    group.freeze(10 * fs.SLOWNESS)
+    assert group.freezer_state() == "frozen"
+    group.thaw(10 * fs.SLOWNESS)
+    assert group.freezer_state() == "thawed"
+
+
+def test_a_child_of_a_frozen_group_cannot_be_thawed(fs, parent, group):
+    with fs.running(group, "exec sleep 1000"):
+        parent.freeze(10 * fs.SLOWNESS)
+        assert group.freezer_state() == "frozen"
+        with pytest.raises(DeadlineError, match="above"):
+            group.thaw(0.1)
+        parent.thaw(10 * fs.SLOWNESS)
+        assert group.freezer_state() == "thawed"
+
+
+def test_kill_ends_a_tree_of_processes_and_their_groups(fs, host, group):
+    below = host.group(f"{group.path}/below")
+    below.create()
+    with fs.running(below, "sleep 1000 & sleep 1000 & exec sleep 1000") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        wait_for(lambda: len(group.pids()) == 3, fs.SLOWNESS)
+        with pytest.raises(ConflictError, match="processes are in it"):
+            group.remove(0)
+        group.kill(10 * fs.SLOWNESS)
+        assert group.pids() == []
+        assert process.wait() == -9
+    group.remove()
+    assert not group.exists()
+
+
+def test_kill_ends_a_frozen_group(fs, group):
+    with fs.running(group, "exec sleep 1000") as process:
+        group.freeze(10 * fs.SLOWNESS)
+        group.kill(10 * fs.SLOWNESS)
+        assert process.wait() == -9
+
+
+def test_kill_ends_a_fork_bomb(fs, group):
+    with fs.running(group, "f() { while :; do sleep 0.01 & done; }; f & f") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        wait_for(lambda: len(group.pids()) > 10, fs.SLOWNESS)
+        group.kill(20 * fs.SLOWNESS)
+        assert group.pids() == []
+
+
+def test_kill_without_cgroup2(fs, group):
+    """The way of a plain v1 host: freeze, signal, thaw, again."""
+    if not group.join_files():
+        pytest.skip("no v1 hierarchy")
+    place = group.host.placements.get("freezer")
+    v1 = type(group.host)({n: p for n, p in group.host.placements.items() if p.version == 1}, None)
+    assert v1.layout == "v1"
+    alone = v1.group(f"{group.path}/v1")
+    alone.create()
+    assert place
+    with fs.running(alone, "while :; do sleep 0.01 & done") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        wait_for(lambda: len(alone.pids()) > 5, fs.SLOWNESS)
+        alone.freeze(10 * fs.SLOWNESS)
+        assert alone.freezer_state() == "frozen"
+        alone.thaw(10 * fs.SLOWNESS)
+        alone.kill(20 * fs.SLOWNESS)
+        assert alone.pids() == []
+        assert process.wait() == -9
+    alone.remove()
+
+
+def test_the_root_group_is_left_alone(host):
+    root = host.group("/")
+    for use in (root.create, root.remove, root.kill):
+        with pytest.raises(InvalidInputError, match="root group"):
+            use()
+
+
+def wait_for(condition, slowness):
+    deadline = time.monotonic() + 10 * slowness
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
