@@ -91,8 +91,8 @@ def _inside(options: argparse.Namespace, folder: Path) -> int:
                 print(f"benchmarks: {notes[-1]}", file=sys.stderr)
         versions = {peer.name: peer.version() for peer in running}
         rows = [
-            *measures.latencies(running, options.rounds),
-            *measures.full_host(running, options.containers, options.idle_seconds),
+            *measures.latencies(running, options.rounds, notes),
+            *measures.full_host(running, options.containers, options.idle_seconds, notes),
         ]
     except Failure as failure:
         print(f"benchmarks: {failure}", file=sys.stderr)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import Api, Engine, Peer
+from benchmarks.peers import Api, Engine, Failure, Peer
 from benchmarks.process import cpu_seconds, pss_bytes
 
 if TYPE_CHECKING:
@@ -39,53 +39,77 @@ class Row:
         return statistics.quantiles(self.samples, n=20, method="inclusive")[-1]
 
 
-RUN = "run --rm true, whole command"
-BY_API = "create, start, wait over the socket"
-EXEC = "exec true, whole command"
-FREEZE = "freeze and thaw, two commands"
+def latencies(peers: list[Peer], rounds: int, notes: list[str]) -> list[Row]:
+    """Each verb once per peer and round; one round before is not counted.
 
-
-def latencies(peers: list[Peer], rounds: int) -> list[Row]:
-    """Each verb once per peer and round; one round before is not counted."""
+    A verb that fails is not tried again with that peer; `notes` gets its words.
+    """
     sleeping = {peer.name: peer.start() for peer in peers}
-    samples: dict[tuple[str, str], list[float]] = {}
+    wanted = [(verb, peer) for verb in _VERBS for peer in peers if _applies(verb, peer)]
+    samples: dict[tuple[str, str], list[float]] = {(verb, p.name): [] for verb, p in wanted}
     try:
         for number in range(rounds + 1):
-            for peer in peers:
-                for measure, sample in _verbs(peer, sleeping[peer.name]):
+            for verb, peer in list(wanted):
+                try:
+                    sample = _VERBS[verb](peer, sleeping[peer.name])
+                except Failure as failure:
+                    wanted.remove((verb, peer))
+                    notes.append(f"{peer.name}, {verb}: {failure}")
+                else:
                     if number:
-                        samples.setdefault((measure, peer.name), []).append(sample)
+                        samples[verb, peer.name].append(sample)
     finally:
         for peer in peers:
             peer.remove([sleeping[peer.name]])
-    order = (RUN, BY_API, EXEC, FREEZE)
-    return [
-        Row(measure, "ms", peer, tuple(taken))
-        for (measure, peer), taken in sorted(samples.items(), key=lambda i: order.index(i[0][0]))
-    ]
+    return [Row(verb, "ms", peer, tuple(taken)) for (verb, peer), taken in samples.items() if taken]
 
 
-def _verbs(peer: Peer, sleeping: str) -> Iterator[tuple[str, float]]:
-    yield RUN, _timed_ms(peer.run)
-    if isinstance(peer, Api):
-        began = time.perf_counter()
-        container = peer.run_by_api()
-        yield BY_API, (time.perf_counter() - began) * 1e3
-        peer.remove([container])
-    yield EXEC, _timed_ms(lambda: peer.exec(sleeping))
+def _run_ms(peer: Peer, _sleeping: str) -> float:
+    return _timed_ms(peer.run)
 
-    def freeze_and_thaw() -> None:
+
+def _run_by_api_ms(peer: Peer, _sleeping: str) -> float:
+    assert isinstance(peer, Api)  # noqa: S101 - as _applies says
+    began = time.perf_counter()
+    container = peer.run_by_api()
+    taken = (time.perf_counter() - began) * 1e3
+    peer.remove([container])
+    return taken
+
+
+def _exec_ms(peer: Peer, sleeping: str) -> float:
+    return _timed_ms(lambda: peer.exec(sleeping))
+
+
+def _freeze_and_thaw_ms(peer: Peer, sleeping: str) -> float:
+    def both() -> None:
         peer.freeze(sleeping)
         peer.thaw(sleeping)
 
-    yield FREEZE, _timed_ms(freeze_and_thaw)
+    return _timed_ms(both)
 
 
-def full_host(peers: list[Peer], containers: int, idle_s: float) -> list[Row]:
+_VERBS: dict[str, Callable[[Peer, str], float]] = {
+    "run --rm true, whole command": _run_ms,
+    "create, start, wait over the socket": _run_by_api_ms,
+    "exec true, whole command": _exec_ms,
+    "freeze and thaw, two commands": _freeze_and_thaw_ms,
+}
+
+
+def _applies(verb: str, peer: Peer) -> bool:
+    return _VERBS[verb] is not _run_by_api_ms or isinstance(peer, Api)
+
+
+def full_host(peers: list[Peer], containers: int, idle_s: float, notes: list[str]) -> list[Row]:
     """Start many, watch them idle, remove them."""
-    rows = [
-        row for peer in peers if isinstance(peer, Engine) for row in _fill(peer, containers, idle_s)
-    ]
+    rows: list[Row] = []
+    for peer in peers:
+        if isinstance(peer, Engine):
+            try:
+                rows += _fill(peer, containers, idle_s)
+            except Failure as failure:
+                notes.append(f"{peer.name}, {containers} containers: {failure}")
     order = list(dict.fromkeys(row.measure for row in rows))
     return sorted(rows, key=lambda row: order.index(row.measure))
 

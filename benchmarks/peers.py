@@ -138,7 +138,10 @@ class Cgagent(_Client):
         words = [*self.program, "serve", *places, *others]
         self._daemon = Daemon(words, self.folder / "log", self.environment)
         self._daemon.wait_for(lambda: self._api.call("GET", "/v1/info"))
-        self.load_image()
+        try:
+            self.load_image()
+        except Failure as failure:
+            raise Failure(f"{failure}; {self._daemon.last_words()}") from None
 
     def close(self) -> None:
         self._api.close()

@@ -65,9 +65,13 @@ class Daemon:
                 return
             except Failure as failure:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-                    raise Failure(" ".join(last) or str(failure)) from None
+                    raise Failure(f"{failure}; {self.last_words()}") from None
                 time.sleep(0.05)
+
+    def last_words(self) -> str:
+        """The last line of its log, which goes away with the run."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return f"last in its log: {lines[-1]}" if lines else "its log is empty"
 
     def end(self) -> None:
         self._process.terminate()
