@@ -16,10 +16,16 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measures, table
-from benchmarks.peers import CGROUP_PARENT, PEERS, Failure, Peer
+from benchmarks.engines import Cgagent, Docker, Podman
+from benchmarks.peers import CGROUP_PARENT, Peer
+from benchmarks.process import Failure
+from benchmarks.runtimes import Crun, Runc
 from tests.world import debian, images
 from tests.world.audit import Snapshot, difference
 
+PEERS: dict[str, type[Cgagent | Docker | Podman | Crun | Runc]] = {
+    peer.name: peer for peer in (Cgagent, Docker, Podman, Crun, Runc)
+}
 _INSIDE = "CGAGENT_BENCH_FOLDER"
 _PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 # The shell stays as PID 1 of the namespace, where it reaps what the engines leave.

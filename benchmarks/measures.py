@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import Api, Engine, Failure, Peer
-from benchmarks.process import cpu_seconds, pss_bytes
+from benchmarks.peers import Api, Engine, Peer
+from benchmarks.process import Failure, cpu_seconds, pss_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

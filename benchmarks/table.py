@@ -69,7 +69,7 @@ def _cells(rows: list[Row]) -> list[tuple[str, ...]]:
             _number(row.median),
             "" if row.p95 is None else _number(row.p95),
             row.unit,
-            f"{row.median / base[row.measure]:.1f}x" if base[row.measure] > 0 else "",
+            f"{_number(row.median / base[row.measure])}x" if base[row.measure] > 0 else "",
         )
         for row in rows
     ]
