@@ -22,6 +22,7 @@ from benchmarks.process import Failure
 from benchmarks.runtimes import Crun, Runc
 from tests.world import debian, images
 from tests.world.audit import Snapshot, difference
+from tests.world.guest import STATE_FOLDER
 
 PEERS: dict[str, type[Cgagent | Docker | Podman | Crun | Runc]] = {
     peer.name: peer for peer in (Cgagent, Docker, Podman, Crun, Runc)
@@ -58,7 +59,9 @@ def _outside(peers: list[str]) -> int:
             debian.unpack(package)
     images.busybox_docker_archive()
     before = Snapshot.take(name=CGROUP_PARENT[1:])
-    folder = Path(tempfile.mkdtemp(prefix="cgagent-test-bench-", dir="/var/lib"))
+    os.makedirs(STATE_FOLDER, exist_ok=True)
+    # A short name: podman takes 50 characters at most for its run folder.
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=STATE_FOLDER))
     try:
         namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         again = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
