@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_PREFIX = "cgagent"
-_VETH = re.compile(r"veth|cga|cgagent")
+_VETH = re.compile(r"veth|cga")
+_CHECKOUT = Path(__file__).parents[2]
+_VENV = re.compile(r"(/\S+)/\.venv/bin/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +25,27 @@ class Snapshot:
     """Each set holds one line of text per object."""
 
     cgroups: frozenset[str]
-    """Paths of every hierarchy at or below ``/cgagent*``."""
+    """Paths of every hierarchy at or below ``/NAME*``."""
     mounts: frozenset[str]
     """Mount points in our own mount namespace."""
     network_namespaces: frozenset[str]
     """Namespaces some process of cgagent's lives in, and those bound to a file."""
     processes: frozenset[str]
-    """``PID COMMAND`` of processes whose command line names cgagent; not us or our ancestors."""
+    """``PID COMMAND`` of processes whose command line has NAME in it.
+
+    Neither our ancestors and us, nor what runs from the venv of another checkout.
+    """
     links: frozenset[str]
     """Network interfaces that look like a container's."""
     files: frozenset[str]
     """Everything below the roots given."""
 
     @classmethod
-    def take(cls, roots: Iterable[Path] = ()) -> Self:
+    def take(cls, roots: Iterable[Path] = (), name: str = "cgagent") -> Self:
         mounts = list(_mounts())
-        processes = dict(_processes())
+        processes = dict(_processes(name))
         return cls(
-            cgroups=frozenset(_cgroups(mounts)),
+            cgroups=frozenset(_cgroups(mounts, name)),
             mounts=frozenset(point for point, _ in mounts),
             network_namespaces=frozenset(_network_namespaces(mounts, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
@@ -66,14 +70,14 @@ def _mounts() -> Iterator[tuple[str, str]]:
         yield left.split()[4], right.split()[0]
 
 
-def _cgroups(mounts: list[tuple[str, str]]) -> Iterator[str]:
+def _cgroups(mounts: list[tuple[str, str]], name: str) -> Iterator[str]:
     for root, kind in mounts:
         if kind in ("cgroup", "cgroup2"):
-            for top in Path(root).glob(f"{_PREFIX}*/"):
+            for top in Path(root).glob(f"{name}*/"):
                 yield from (folder for folder, _, _ in os.walk(top))
 
 
-def _processes() -> Iterator[tuple[int, str]]:
+def _processes(name: str) -> Iterator[tuple[int, str]]:
     ours = set(_ancestors())
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and int(entry) not in ours:
@@ -82,7 +86,8 @@ def _processes() -> Iterator[tuple[int, str]]:
             except (FileNotFoundError, ProcessLookupError):
                 continue  # ended meanwhile
             command = raw.replace(b"\0", b" ").decode(errors="replace").strip()
-            if _PREFIX in command:
+            venv = _VENV.search(command)
+            if name in command and (venv is None or Path(venv[1]) == _CHECKOUT):
                 yield int(entry), command
 
 

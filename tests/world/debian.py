@@ -21,13 +21,18 @@ LOCK_TIMEOUT = "DPkg::Lock::Timeout=300"
 
 
 def _apt(*arguments: str, cwd: Path | None = None) -> None:
-    subprocess.run(
-        ["apt-get", "-qq", "-y", "-o", "Dpkg::Use-Pty=0", "-o", LOCK_TIMEOUT, *arguments],
-        check=True,
+    ran = subprocess.run(
+        ["apt-get", "-q", "-y", "-o", LOCK_TIMEOUT, *arguments],
+        check=False,
         cwd=cwd,
-        stdout=sys.stderr,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
     )
+    if ran.returncode != 0:
+        print(*ran.stdout.splitlines()[-10:], sep="\n", file=sys.stderr)
+        ran.check_returncode()
 
 
 def with_fresh_lists(attempt: Callable[[], None]) -> None:

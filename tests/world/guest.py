@@ -160,6 +160,7 @@ def _share_root(folder: Path, stack: ExitStack) -> None:
     """Start virtiofsd on a read-only view of / in a mount namespace of its own."""
     (folder / "root").mkdir()
     binds = ["mount --bind / root", "mount -o remount,bind,ro root"]
+    binds.append("mount -t tmpfs run /run")  # it locks a file there, named after the socket
     for path in _needed_folders():
         if path.stat().st_dev != Path("/").stat().st_dev:  # a file system of its own
             quoted = shlex.quote(str(path))

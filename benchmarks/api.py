@@ -1,0 +1,40 @@
+"""A plain HTTP client for an engine's unix socket: what a start costs without a command line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.process import Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """One kept-alive connection to a socket in the file system."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer's JSON object, empty when it has none."""
+        payload = None if body is None else json.dumps(body)
+        try:
+            self.request(method, path, payload, {"Content-Type": "application/json"})
+            answer = self.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Failure(f"{method} {path}: {error}") from None
+        if answer.status >= http.HTTPStatus.BAD_REQUEST:
+            raise Failure(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
+        return json.loads(content) if content.strip() else {}

@@ -1,0 +1,188 @@
+"""Engines with images and a command line in docker's manner: cgagent, docker, podman."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.api import UnixConnection
+from benchmarks.peers import CGROUP_PARENT, CPUS, IMAGE, MEMORY_BYTES, PIDS, SLEEP
+from benchmarks.process import Daemon, Failure, command, command_line, descendants, named
+from tests.world import debian, images
+
+_LIMITS = ("--memory", "256m", "--cpus", str(CPUS), "--pids-limit", str(PIDS))
+_FLAGS = ("--network", "none", *_LIMITS)
+
+
+class _Client:
+    """The verbs through a command line in docker's manner."""
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    freeze_verb = "pause"
+    thaw_verb = "unpause"
+    run_flags: tuple[str, ...] = _FLAGS
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.program: tuple[str, ...] = ()
+        self.environment: dict[str, str] = {}
+
+    def cli(self, *words: str) -> str:
+        return command(*self.program, *words, environment=self.environment)
+
+    def run(self) -> None:
+        self.cli("run", "--rm", *self.run_flags, IMAGE, "true")
+
+    def start(self) -> str:
+        return self.cli("run", "-d", *self.run_flags, IMAGE, *SLEEP).strip()
+
+    def remove(self, containers: list[str]) -> None:
+        if containers:
+            self.cli("rm", "-f", *containers)
+
+    def exec(self, container: str) -> None:
+        self.cli("exec", container, "true")
+
+    def freeze(self, container: str) -> None:
+        self.cli(self.freeze_verb, container)
+
+    def thaw(self, container: str) -> None:
+        self.cli(self.thaw_verb, container)
+
+    def version(self) -> str:
+        return self.cli("--version").strip()
+
+    def load_image(self) -> None:
+        self.cli("load", "-i", str(images.busybox_docker_archive()))
+
+
+class Cgagent(_Client):
+    """This project, as it is installed in the venv."""
+
+    name = "cgagent"
+    freeze_verb = "freeze"
+    thaw_verb = "thaw"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._socket = folder / "run" / "cgagent.sock"
+        self.program = (str(Path(sys.executable).with_name("cgagent")),)
+        self.environment = {"CGAGENT_SOCKET": str(self._socket)}
+        self._daemon: Daemon | None = None
+        self._api = UnixConnection(self._socket)
+
+    def open(self) -> None:
+        if not Path(self.program[0]).exists():
+            raise Failure(f"{self.program[0]} does not exist")
+        self._socket.parent.mkdir()
+        places = ("--data-root", str(self.folder / "data"), "--socket", str(self._socket))
+        others = ("--cgroup-parent", CGROUP_PARENT, "--metrics-listen", "")
+        words = [*self.program, "serve", *places, *others]
+        self._daemon = Daemon(words, self.folder / "log", self.environment)
+        self._daemon.wait_for(lambda: self._api.call("GET", "/v1/info"))
+        try:
+            self.load_image()
+        except Failure as failure:
+            raise Failure(f"{failure}; {self._daemon.last_words()}") from None
+
+    def close(self) -> None:
+        self._api.close()
+        if self._daemon is not None:
+            self._daemon.end()
+
+    def engine_pids(self) -> set[int]:
+        info = self._api.call("GET", "/v1/info")
+        own = descendants(info["pid"], info["supervisor_pid"])
+        return {pid for pid in own if tuple(command_line(pid)) != SLEEP}
+
+    def run_by_api(self) -> str:
+        limits = {"memory_max_bytes": MEMORY_BYTES, "cpus": CPUS, "pids_max": PIDS}
+        body = {"image": IMAGE, "command": ["true"], "network": "none", "limits": limits}
+        container = str(self._api.call("POST", "/v1/containers", body)["id"])
+        self._api.call("POST", f"/v1/containers/{container}/start")
+        self._api.call("POST", f"/v1/containers/{container}/wait")
+        return container
+
+
+class Docker(_Client):
+    """Debian's docker.io with a daemon of its own."""
+
+    name = "docker"
+    packages: ClassVar[tuple[str, ...]] = ("docker.io", "containerd")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        roots = [debian.unpack(package) for package in self.packages]
+        path = [str(root / "usr" / sub) for root in roots for sub in ("bin", "sbin")]
+        self._socket = folder / "docker.sock"
+        self.program = (f"{roots[0]}/usr/bin/docker", "--host", f"unix://{self._socket}")
+        self.environment = {"PATH": ":".join([*path, "/usr/sbin:/usr/bin:/sbin:/bin"])}
+        self._daemon: Daemon | None = None
+        self._api = UnixConnection(self._socket)
+
+    def open(self) -> None:
+        dockerd = debian.unpack("docker.io") / "usr" / "sbin" / "dockerd"
+        words = [
+            *(str(dockerd), "--host", f"unix://{self._socket}"),
+            *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
+            *("--pidfile", str(self.folder / "pid"), "--cgroup-parent", CGROUP_PARENT),
+            *("--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2"),
+            *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
+        ]
+        self._daemon = Daemon(words, self.folder / "log", self.environment)
+        self._daemon.wait_for(lambda: self._api.call("GET", "/info"))
+        self.load_image()
+
+    def close(self) -> None:
+        self._api.close()
+        if self._daemon is not None:
+            self._daemon.end()
+
+    def engine_pids(self) -> set[int]:
+        return named("dockerd", "containerd", "containerd-shim-runc-v2")
+
+    def run_by_api(self) -> str:
+        limits = {"Memory": MEMORY_BYTES, "NanoCpus": int(CPUS * 1e9), "PidsLimit": PIDS}
+        body = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", **limits}}
+        container = str(self._api.call("POST", "/containers/create", body)["Id"])
+        self._api.call("POST", f"/containers/{container}/start")
+        self._api.call("POST", f"/containers/{container}/wait")
+        return container
+
+
+class Podman(_Client):
+    """Debian's podman, without a daemon; one conmon for each container."""
+
+    name = "podman"
+    packages: ClassVar[tuple[str, ...]] = ("podman", "conmon")
+    run_flags = (*_FLAGS, "--cgroup-parent", CGROUP_PARENT)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        podman, self._conmon = (
+            debian.unpack(package) / "usr" / "bin" / package for package in self.packages
+        )
+        places = ("--root", str(folder / "data"), "--runroot", str(folder / "run"))
+        self.program = (str(podman), *places, "--storage-driver", "overlay")
+        # A file and not flags: conmon calls podman back, and gets no flags to pass on.
+        self.environment = {"CONTAINERS_CONF": str(folder / "containers.conf")}
+
+    def open(self) -> None:
+        (self.folder / "containers.conf").write_text(
+            f'[engine]\nconmon_path = ["{self._conmon}"]\nruntime = "runc"\n'
+            'cgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        )
+        self.load_image()
+
+    def remove(self, containers: list[str]) -> None:
+        if containers:  # without -t 0 it waits 10 s for a SIGTERM that PID 1 ignores
+            self.cli("rm", "-f", "-t", "0", *containers)
+
+    def close(self) -> None:
+        """Nothing runs between its commands; its containers are removed by whoever made them."""
+
+    def engine_pids(self) -> set[int]:
+        return named("conmon")

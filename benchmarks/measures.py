@@ -1,0 +1,142 @@
+"""What is measured.
+
+Latencies are sampled in interleaved rounds, so that a busy moment of the machine hits every peer
+alike; a full host is built for one peer after the other.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.peers import Api, Engine, Peer
+from benchmarks.process import Failure, cpu_seconds, pss_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measure of one peer. Less is better, always."""
+
+    measure: str
+    unit: str
+    peer: str
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def p95(self) -> float | None:
+        """None for a single sample."""
+        if len(self.samples) == 1:
+            return None
+        return statistics.quantiles(self.samples, n=20, method="inclusive")[-1]
+
+
+def latencies(peers: list[Peer], rounds: int, notes: list[str]) -> list[Row]:
+    """Each verb once per peer and round; one round before is not counted.
+
+    A verb that fails is not tried again with that peer; `notes` gets its words.
+    """
+    sleeping = {peer.name: peer.start() for peer in peers}
+    wanted = [(verb, peer) for verb in _VERBS for peer in peers if _applies(verb, peer)]
+    samples: dict[tuple[str, str], list[float]] = {(verb, p.name): [] for verb, p in wanted}
+    try:
+        for number in range(rounds + 1):
+            for verb, peer in list(wanted):
+                try:
+                    sample = _VERBS[verb](peer, sleeping[peer.name])
+                except Failure as failure:
+                    wanted.remove((verb, peer))
+                    notes.append(f"{peer.name}, {verb}: {failure}")
+                else:
+                    if number:
+                        samples[verb, peer.name].append(sample)
+    finally:
+        for peer in peers:
+            peer.remove([sleeping[peer.name]])
+    return [Row(verb, "ms", peer, tuple(taken)) for (verb, peer), taken in samples.items() if taken]
+
+
+def _run_ms(peer: Peer, _sleeping: str) -> float:
+    return _timed_ms(peer.run)
+
+
+def _run_by_api_ms(peer: Peer, _sleeping: str) -> float:
+    assert isinstance(peer, Api)  # noqa: S101 - as _applies says
+    began = time.perf_counter()
+    container = peer.run_by_api()
+    taken = (time.perf_counter() - began) * 1e3
+    peer.remove([container])
+    return taken
+
+
+def _exec_ms(peer: Peer, sleeping: str) -> float:
+    return _timed_ms(lambda: peer.exec(sleeping))
+
+
+def _freeze_and_thaw_ms(peer: Peer, sleeping: str) -> float:
+    def both() -> None:
+        peer.freeze(sleeping)
+        peer.thaw(sleeping)
+
+    return _timed_ms(both)
+
+
+_VERBS: dict[str, Callable[[Peer, str], float]] = {
+    "run --rm true, whole command": _run_ms,
+    "create, start, wait over the socket": _run_by_api_ms,
+    "exec true, whole command": _exec_ms,
+    "freeze and thaw, two commands": _freeze_and_thaw_ms,
+}
+
+
+def _applies(verb: str, peer: Peer) -> bool:
+    return _VERBS[verb] is not _run_by_api_ms or isinstance(peer, Api)
+
+
+def full_host(peers: list[Peer], containers: int, idle_s: float, notes: list[str]) -> list[Row]:
+    """Start many, watch them idle, remove them."""
+    rows: list[Row] = []
+    for peer in peers:
+        if isinstance(peer, Engine):
+            try:
+                rows += _fill(peer, containers, idle_s)
+            except Failure as failure:
+                notes.append(f"{peer.name}, {containers} containers: {failure}")
+    order = list(dict.fromkeys(row.measure for row in rows))
+    return sorted(rows, key=lambda row: order.index(row.measure))
+
+
+def _fill(peer: Peer, containers: int, idle_s: float) -> Iterator[Row]:
+    assert isinstance(peer, Engine)  # noqa: S101 - narrows a protocol
+    pss_before = pss_bytes(peer.engine_pids())
+    started: list[str] = []
+    try:
+        start_ms = _timed_ms(lambda: started.extend(peer.start() for _ in range(containers)))
+        engine = peer.engine_pids()
+        pss_full = pss_bytes(engine)
+        cpu_before = cpu_seconds(engine)
+        time.sleep(idle_s)
+        idle_percent = 100 * (cpu_seconds(engine) - cpu_before) / idle_s
+    finally:
+        remove_ms = _timed_ms(lambda: peer.remove(started))
+    mib = 1 << 20
+    yield Row(f"{containers} containers started", "ms", peer.name, (start_ms,))
+    yield Row(f"{containers} containers removed", "ms", peer.name, (remove_ms,))
+    yield Row("engine's memory, no container", "MiB", peer.name, (pss_before / mib,))
+    each = (pss_full - pss_before) / containers / mib
+    yield Row(f"engine's memory for each of {containers}", "MiB", peer.name, (each,))
+    yield Row(f"engine's CPU, {containers} idle", "% of a core", peer.name, (idle_percent,))
+
+
+def _timed_ms(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return (time.perf_counter() - began) * 1e3

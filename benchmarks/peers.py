@@ -1,0 +1,56 @@
+"""What every engine in the comparison is brought to: the same few verbs with the same limits.
+
+A peer is opened in an empty folder of its own, holds the busybox image from then on, and takes
+everything with it when closed. Verbs raise `Failure` with the engine's words.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+CGROUP_PARENT = "/cgagent-test-bench"
+IMAGE = "busybox:latest"
+MEMORY_BYTES = 256 << 20
+CPUS = 0.5
+PIDS = 64
+SLEEP = ("sleep", "100000")
+
+
+class Peer(Protocol):
+    """What every peer can do."""
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    """Debian packages unpacked for it."""
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def version(self) -> str: ...
+    def run(self) -> None:
+        """One whole command: a container that runs ``true`` and is removed."""
+
+    def start(self) -> str:
+        """A container that sleeps; its name."""
+
+    def remove(self, containers: list[str]) -> None: ...
+    def exec(self, container: str) -> None:
+        """Run ``true`` in it."""
+
+    def freeze(self, container: str) -> None: ...
+    def thaw(self, container: str) -> None: ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A peer that keeps processes for its containers."""
+
+    def engine_pids(self) -> set[int]:
+        """Every process of its own, no process of a container."""
+
+
+@runtime_checkable
+class Api(Protocol):
+    """A peer with a socket."""
+
+    def run_by_api(self) -> str:
+        """Create, start and wait for ``true``; the container, still to be removed."""
