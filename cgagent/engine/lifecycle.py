@@ -49,7 +49,7 @@ class Lifecycle:
         events: Events,
         containers_dir: Path,
         stop_timeout_s: float,
-        last_sample: Callable[[str], None],
+        last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
     ) -> None:
         """`last_sample` takes a final look at a container's cgroup before it is removed."""
@@ -227,7 +227,7 @@ class Lifecycle:
         """Take the last figures, then end and remove the cgroup. Was there an OOM kill?"""
         try:
             oom_killed = group.oom_kills() > 0
-            self._last_sample(container.id)
+            self._last_sample(container)
         except NotFoundError:
             return False
         group.kill(_KILL_TIMEOUT_S)
