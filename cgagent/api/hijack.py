@@ -44,8 +44,9 @@ class TakenOver:
 class HijackProtocol(HttpToolsProtocol):
     """uvicorn's protocol with one more way out."""
 
-    _tail = b""
     _upgrading = False
+    _tail = b""
+    _body_left = 0
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -54,17 +55,28 @@ class HijackProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._upgrading:
-            self._tail += data
+            self._after_upgrade(data)
             return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as e:
             self._upgrading = True
-            self._tail = data[e.args[0] :]
+            self._body_left = int(dict(self.headers).get(b"content-length", b"0"))
             self.cycle.keep_alive = False
-            self.transport.pause_reading()
+            self._after_upgrade(data[e.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
+
+    def _after_upgrade(self, data: bytes) -> None:
+        """The parser stops at the headers of an upgrade: the body is for us, the rest for later."""
+        body, rest = data[: self._body_left], data[self._body_left :]
+        self.cycle.body += body
+        self._body_left -= len(body)
+        self._tail += rest
+        self.cycle.more_body = self._body_left > 0
+        self.cycle.message_event.set()
+        if not self._body_left:
+            self.transport.pause_reading()
 
     async def take(self) -> TakenOver:
         """Answer 101 and give the connection away."""

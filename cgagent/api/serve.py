@@ -50,7 +50,8 @@ def serve(settings: Settings) -> None:
     if os.geteuid() != 0:
         raise DeniedError("cgagent serve needs root; rootless operation is not there yet")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for noisy in ("httpx", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     asyncio.run(_serve(settings))
 
 

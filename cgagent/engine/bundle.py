@@ -37,7 +37,9 @@ class Bundle:
         """Create the directory. On failure nothing is left."""
         try:
             with disk_full_is_no_space(f"container directory {self.path}"):
-                self.root.mkdir(parents=True, mode=0o700)
+                self.path.parent.mkdir(mode=0o700, exist_ok=True)  # logs are nobody else's business
+                self.path.mkdir(mode=0o700)
+                self.root.mkdir(mode=0o700)
                 (self.path / "hostname").write_text(options.hostname + "\n")
                 (self.path / "hosts").write_text(_hosts(options))
                 (self.path / "resolv.conf").write_text(_resolv_conf(options))

@@ -66,6 +66,7 @@ class Jobs:
         job = self.get(job_id)
         if job.status != "running" or job.task is None:
             raise ConflictError(f"job {job_id} ({job.name}) is {job.status}: nothing to cancel")
+        job.status = "cancelled"
         job.task.cancel()
 
     @asynccontextmanager
@@ -84,6 +85,11 @@ class Jobs:
             yield job
             job.status = "done"
         except asyncio.CancelledError:
+            if (
+                job.status == "cancelled" and job.task is not None
+            ):  # by `cancel`: tell whoever asked
+                job.task.uncancel()
+                raise ConflictError(f"job {job.id} ({name}) was cancelled") from None
             job.status = "cancelled"
             raise
         except BaseException as e:

@@ -204,7 +204,11 @@ class Lifecycle:
             if container.removed or not container.running:
                 return
             group = self.group(container)
-            oom_killed = await asyncio.to_thread(self._bury, container, group)
+            error = status.get("error")
+            try:
+                oom_killed = await asyncio.to_thread(self._bury, container, group)
+            except CgagentError as e:  # the container has ended all the same
+                oom_killed, error = False, f"its cgroup is left behind: {e.message}"
             outcome = replace(
                 container.record.outcome,
                 status="exited",
@@ -212,7 +216,7 @@ class Lifecycle:
                 exit_code=status.get("exit_code"),
                 finished_ns=status.get("finished_ns", time.time_ns()),
                 oom_killed=oom_killed,
-                error=status.get("error"),
+                error=error,
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
             )
             self._containers.save(container, replace(container.record, outcome=outcome))
@@ -242,16 +246,14 @@ class Lifecycle:
 
     async def wait(self, container: Container, condition: WaitCondition) -> int | None:
         """Until the condition holds; the exit code of the last run, None if it never ran."""
-        begun = container.record.outcome.started_ns
+        before = container.record.outcome.finished_ns
         while True:
             outcome = container.record.outcome
             if container.removed:
                 return outcome.exit_code
             if condition == "not-running" and outcome.status != "running":
                 return outcome.exit_code
-            if condition == "next-exit" and outcome.finished_ns and outcome.started_ns != begun:
-                return outcome.exit_code
-            if condition == "next-exit" and begun and outcome.status == "exited":
+            if condition == "next-exit" and outcome.finished_ns not in {None, before}:
                 return outcome.exit_code
             await container.changed()
 
@@ -323,15 +325,18 @@ class Lifecycle:
         Raises:
             ConflictError: it runs and `force` was not given.
         """
-        if container.running and not force:
-            raise ConflictError(
-                f"container {container.name} is running; stop it first or remove it with --force"
-            )
         async with self._jobs.run("remove", container=container.id):
-            if container.running:
-                await self._kill_and_wait(container)
-            async with container.lock:
-                await self._remove(container)
+            while not container.removed:
+                if container.running and not force:
+                    raise ConflictError(
+                        f"container {container.name} is running; stop it first or remove it "
+                        "with --force"
+                    )
+                if container.running:
+                    await self._kill_and_wait(container)
+                async with container.lock:
+                    if not container.running:  # it may have been started meanwhile
+                        await self._remove(container)
 
     async def _remove(self, container: Container) -> None:
         if container.removed:

@@ -136,6 +136,8 @@ class Streams:
                 run.running = False
                 await self._abandon(key, e)
                 raise
+            finally:
+                os.unlink(file)  # the command has read it, or never will
             run.pid = reply["pid"]
             return run
 

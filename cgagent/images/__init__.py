@@ -72,7 +72,8 @@ class Images:
     def resolve(self, name: str) -> Image:
         """The image of that name, tag, digest, id or unique beginning of an id.
 
-        ``host`` is the machine's own root, read-only.
+        ``host`` is the machine's own root as a read-only lower layer: a container of it can read
+        every file of the host.
 
         Raises:
             NoSuchImageError: no such image here; it can perhaps be pulled.

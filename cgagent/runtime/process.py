@@ -176,9 +176,7 @@ def run(
     who = find_identity(process)
     step("enter the working directory")  # before the ids: it may have to be made
     enter_directory(process)
-    step("reset signals")
     os.umask(0o022)
-    reset_signals()
     step("drop privileges")
     own_stdio(who)
     become(process, who)

@@ -86,6 +86,7 @@ class Supervisor:
         for task in list(self._tasks.values()):
             if task.exchange.state is State.CREATED:  # nobody is left who would start it
                 task.abandon({})
+                task.remove_cgroup()
                 del self._tasks[task.key]
 
     def _hear_agent(self) -> None:
@@ -163,7 +164,16 @@ class Supervisor:
             theirs.close()
             if cgroup_fd is not None:
                 os.close(cgroup_fd)
-        self._tasks[key] = Task(key, process, ours, self._loop, self._exited)
+        own = "inside" not in message
+        cgroups = [message.get("cgroup_dir"), *map(os.path.dirname, message.get("join_files", ()))]
+        self._tasks[key] = Task(
+            key,
+            process,
+            ours,
+            self._loop,
+            on_exit=self._exited,
+            cgroup_dirs=[d for d in cgroups if d and own],
+        )
         return {"pid": process[0]}
 
     def _fork(

@@ -6,6 +6,7 @@ told. The supervisor owns the tasks and the event loop they are registered with.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -35,7 +36,9 @@ class Task:
         process: tuple[int, int],
         zygote: socket.socket,
         loop: Loop,
+        *,
         on_exit: Callable[[Task], None],
+        cgroup_dirs: list[str],
     ) -> None:
         self.exchange = Exchange(key)
         self.pid, self.pidfd = process
@@ -43,6 +46,7 @@ class Task:
         self._zygote = zygote
         self._loop = loop
         self._on_exit = on_exit
+        self._cgroup_dirs = cgroup_dirs
         self._stdio = Stdio(loop)
         self._directory: str | None = None
         self._ready = False
@@ -150,6 +154,12 @@ class Task:
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         self._close_zygote()
         self._close(status)
+
+    def remove_cgroup(self) -> None:
+        """Of a zygote without an agent: nobody else knows its groups until the next one comes."""
+        for directory in self._cgroup_dirs:
+            with contextlib.suppress(OSError):  # the next agent sweeps what is left
+                os.rmdir(directory)
 
     def _close_zygote(self) -> None:
         self._loop.forget(self._zygote.fileno())

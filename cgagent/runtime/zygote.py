@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -73,7 +72,7 @@ def _report(sock: socket.socket, error: CgagentError) -> None:
 
 
 def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoReturn:
-    signal.set_wakeup_fd(-1)
+    process.reset_signals()
     os.setsid()
     # A copy of another container's stdin pipe held here would keep that pipe from ending.
     keep = {0, 1, 2, sock.fileno()}
