@@ -6,6 +6,7 @@ is about, since in the guest each of its runs takes seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cgagent.cgroups import Host
 from cgagent.cli.client import Client
 from cgagent.cli.stream import exit_code
-from cgagent.errors import CgagentError, UnavailableError
+from cgagent.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,8 +150,8 @@ class Agent:
     def cli(
         self,
         *args: str,
-        input: str = "",
-        timeout: float = 60,  # noqa: A002 - as subprocess
+        input: str = "",  # noqa: A002 - as subprocess has it
+        timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.cli_command(*args),
@@ -184,10 +185,8 @@ class Agent:
         flag = "true" if stdin else "false"
         path = f"/v1/containers/{container}/attach?start=true&stdin={flag}"
         result = self._stay(self.client.upgrade(path), stdin)
-        try:
+        with contextlib.suppress(NotFoundError):  # gone before we asked
             self.post(container, "wait?condition=removed")
-        except CgagentError:
-            pass  # gone before we asked
         return result
 
     def exec(self, container: str, *command: str, stdin: bytes = b"", **options: Any) -> Result:

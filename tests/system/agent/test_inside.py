@@ -126,7 +126,6 @@ def test_the_hosts_disk_cannot_be_opened(inside):
 
 def test_no_descriptor_leaks(inside, agent):
     assert lines(inside("ls -1 /proc/self/fd/")) == ["0", "1", "2", "3"]  # 3: ls reads it
-    assert lines(inside("ls -l /proc/self/fd/ | grep -cv pipe: ; true"))
     container = agent.launch("sleep", "1000")
     try:
         result = agent.exec(container, "ls", "-1", "/proc/self/fd/")
@@ -137,8 +136,9 @@ def test_no_descriptor_leaks(inside, agent):
         agent.remove(container)
 
 
-def test_signals_and_scheduling_are_fresh(inside):
-    shown = lines(inside("grep -E '^Sig(Blk|Ign)|^NoNewPrivs|^Umask' /proc/self/status"))
+def test_signals_and_file_mode_mask_are_fresh(agent):
+    pattern = "^Sig(Blk|Ign)|^NoNewPrivs|^Umask"
+    shown = lines(agent.run("grep", "-E", pattern, "/proc/self/status"))
     assert [line.split() for line in shown] == [
         ["Umask:", "0022"],
         ["SigBlk:", "0" * 16],

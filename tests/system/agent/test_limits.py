@@ -85,7 +85,7 @@ def test_the_21st_task_is_refused(agent, container):
 
 def cpu_ns(agent, container):
     """From the kernel's file."""
-    file = agent.cgroup_file(container, "cpu", v1="cpuacct.usage", v2="cpu.stat")
+    file = agent.cgroup_file(container, "cpuacct", v1="cpuacct.usage", v2="cpu.stat")
     if file.name == "cpuacct.usage":
         return int(file.read_text())
     return 1000 * int(dict(line.split() for line in file.read_text().splitlines())["usage_usec"])

@@ -138,7 +138,7 @@ def test_the_third_interrupt_kills(foreground):
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         time.sleep(0.3 * SLOWNESS)
-    output, errors = process.communicate(timeout=20 * SLOWNESS)
+    _, errors = process.communicate(timeout=20 * SLOWNESS)
     assert process.returncode == 137
     assert "killing the container" in errors
 
