@@ -199,7 +199,8 @@ class Agent:
         """Small input and output only: what is sent has to fit into buffers."""
         connection.socket.settimeout(60 * SLOWNESS)
         with connection.socket:
-            connection.socket.sendall(stdin)
+            if stdin:
+                connection.socket.sendall(stdin)
             connection.socket.shutdown(socket.SHUT_WR)
             output = {_STDOUT: b"", _STDERR: b""}
             for stream, payload in _frames(connection):
