@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.defaults import DEFAULT_SOCKET, socket_path
 from cgagent.errors import (
@@ -19,8 +18,10 @@ from cgagent.errors import (
     from_kind,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, Final
 
     from cgagent.cli.main import Context
 
