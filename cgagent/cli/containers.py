@@ -7,7 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from cgagent.cli.client import Client, connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, query, quote
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import parse_duration, show_age
 from cgagent.errors import CgagentError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgagent.cli import limits
-from cgagent.cli.client import connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
 from cgagent.cli.units import parse_duration
 

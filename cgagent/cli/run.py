@@ -6,7 +6,8 @@ import argparse
 import os
 
 from cgagent.cli import limits, stream
-from cgagent.cli.client import Client, connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, query, quote
 from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError, UnsupportedError
 
 TYPE_CHECKING = False

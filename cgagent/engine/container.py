@@ -16,6 +16,7 @@ from cgagent.images import RootFs
 from cgagent.runtime.spec import Volume
 
 if TYPE_CHECKING:
+    from cgagent.network.files import Mode
     from cgagent.cgroups import Limits
 
 Status = Literal["created", "running", "exited"]
@@ -31,7 +32,7 @@ class Options:
     working_dir: str = "/"
     user: str = ""
     hostname: str = ""
-    network: Literal["none", "host"] = "none"
+    network: Mode = "none"
     volumes: tuple[Volume, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     auto_remove: bool = False
