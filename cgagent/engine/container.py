@@ -16,8 +16,8 @@ from cgagent.images import RootFs
 from cgagent.runtime.spec import Volume
 
 if TYPE_CHECKING:
-    from cgagent.network.files import Mode
     from cgagent.cgroups import Limits
+    from cgagent.network.files import Mode
 
 Status = Literal["created", "running", "exited"]
 
