@@ -7,7 +7,6 @@ been sent. The way Docker's clients attach.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
+
+    Take = Callable[[], Awaitable["TakenOver"]]
 
 EXTENSION: Final = "cgagent.hijack"
 _SWITCHING: Final = (
@@ -48,7 +49,7 @@ class HijackProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {EXTENSION: {"take": self.take}}  # type: ignore[typeddict-unknown-key]
+        self.scope["extensions"] = {EXTENSION: {"take": self.take}}
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -68,17 +69,12 @@ class HijackProtocol(HttpToolsProtocol):
     async def take(self) -> TakenOver:
         """Answer 101 and give the connection away."""
         self.transport.write(_SWITCHING)
-        while self.transport.get_write_buffer_size():
-            await asyncio.sleep(0.001)
+        await self.flow.drain()
         fd = os.dup(self.transport.get_extra_info("socket").fileno())
         self.cycle.response_started = True
         self.cycle.response_complete = True
         self.transport.abort()
         return TakenOver(fd, self._tail)
-
-    @property
-    def upgrading(self) -> bool:
-        return self._upgrading
 
 
 class Hijack(Response):
@@ -88,12 +84,12 @@ class Hijack(Response):
     is answered as any other; one after that has gone to the client in band.
     """
 
-    def __init__(self, handler: Callable[[Callable[[], Awaitable[TakenOver]]], Awaitable[None]]):
+    def __init__(self, handler: Callable[[Take], Awaitable[None]]) -> None:
         super().__init__()
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        take: Callable[[], Awaitable[TakenOver]] = scope["extensions"][EXTENSION]["take"]
+        take: Take = scope["extensions"][EXTENSION]["take"]
         taken = False
 
         async def take_once() -> TakenOver:

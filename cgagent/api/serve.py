@@ -57,7 +57,8 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     engine = Engine(settings)
     with contextlib.ExitStack() as sockets:
-        listeners = [(control_app(engine), sockets.enter_context(_unix_listener(settings.socket)))]
+        unix = sockets.enter_context(_unix_listener(settings.socket))
+        listeners: list[tuple[ASGIApp, socket.socket]] = [(control_app(engine), unix)]
         if settings.metrics_listen:
             tcp = sockets.enter_context(_tcp_listener(settings.metrics_listen))
             listeners.append((metrics_app(engine), tcp))

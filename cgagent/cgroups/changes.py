@@ -48,6 +48,8 @@ def commit(writes: Sequence[Write]) -> None:
             files.write(write.path, write.value)
         except OSError as error:
             raise _refusal(write, error, _roll_back(done)) from error
+        except CgagentError as error:  # it could not be read
+            raise type(error)(error.message + _roll_back(done)) from error
         done.append(Write(write.limit, write.path, write.undo(before)))
 
 

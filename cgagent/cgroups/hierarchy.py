@@ -33,6 +33,7 @@ USED: Final = ("cpu", "cpuacct", "cpuset", "memory", "io", "pids", "hugetlb", "d
 _RENAMED: Final = {"blkio": "io"}
 
 _NAME_MAX: Final = 255
+_LINKS_OF_A_LEAF: Final = 2  # its own name and its "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,17 @@ def _own_paths(text: str) -> Iterator[tuple[str, str]]:
         for name in controllers.split(","):
             if not name.startswith("name="):  # systemd's own hierarchy controls nothing
                 yield name, path
+
+
+def with_subgroups(directory: str) -> Iterator[str]:
+    """A group and all below it; cheap where there are none, as its link count tells."""
+    yield directory
+    try:
+        links = os.stat(directory).st_nlink
+    except FileNotFoundError:
+        return
+    if links > _LINKS_OF_A_LEAF:
+        yield from subgroups(directory)
 
 
 def subgroups(directory: str) -> Iterator[str]:

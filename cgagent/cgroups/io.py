@@ -17,7 +17,7 @@ from cgagent.cgroups.limits import IoMax, Limits
 from cgagent.cgroups.usage import DeviceIo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cgagent.cgroups.files import Read
 
@@ -38,6 +38,15 @@ class IoV1:
     }
     # blkio.weight was cfq's and went with it in Linux 5.0.
     _WEIGHTS: ClassVar = ("blkio.bfq.weight", "blkio.weight")
+
+    # Linux 6.1 counts at the throttle only in groups with a cap, bfq only where it schedules,
+    # so the larger figure of the two is taken. 6.18 counts everything at the throttle.
+    _STATISTICS: ClassVar = {
+        "blkio.throttle.io_service_bytes_recursive": {"Read": "rbytes", "Write": "wbytes"},
+        "blkio.throttle.io_serviced_recursive": {"Read": "rios", "Write": "wios"},
+        "blkio.bfq.io_service_bytes_recursive": {"Read": "rbytes", "Write": "wbytes"},
+        "blkio.bfq.io_serviced_recursive": {"Read": "rios", "Write": "wios"},
+    }
 
     def __init__(self, directory: str) -> None:
         self._dir = directory
@@ -66,18 +75,25 @@ class IoV1:
         )
 
     def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
-        size = read(f"{self._dir}/blkio.throttle.io_service_bytes_recursive")
-        count = read(f"{self._dir}/blkio.throttle.io_serviced_recursive")
-        if size is None or count is None:
+        texts = {name: read(f"{self._dir}/{name}") for name in self._STATISTICS}
+        if all(text is None for text in texts.values()):
             return None
         devices: dict[str, dict[str, int]] = {}
-        for text, keys in ((size, ("rbytes", "wbytes")), (count, ("rios", "wios"))):
-            for line in text.splitlines():
-                device, *rest = line.split()
-                if rest[0] in {"Read", "Write"}:
-                    key = keys[rest[0] == "Write"]
-                    devices.setdefault(device, {})[key] = int(rest[1])
+        for name, keys in self._STATISTICS.items():
+            for device, operation, count in _v1_counts(texts[name]):
+                key = keys.get(operation)
+                if key:
+                    counts = devices.setdefault(device, {})
+                    counts[key] = max(counts.get(key, 0), count)
         return tuple(DeviceIo(device=device, **counts) for device, counts in devices.items())
+
+
+def _v1_counts(text: str | None) -> Iterator[tuple[str, str, int]]:
+    """(device, operation, count) of lines such as "8:0 Read 4096"."""
+    for line in (text or "").splitlines():
+        device, *rest = line.split()
+        if len(rest) > 1:  # the last line is a total over all devices
+            yield device, rest[0], int(rest[1])
 
 
 class IoV2:

@@ -7,20 +7,17 @@ Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst.
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cgagent.cgroups import amount, files
 from cgagent.cgroups.amount import UNLIMITED, Unlimited
 from cgagent.cgroups.changes import Write, missing, refuse
-from cgagent.cgroups.hierarchy import subgroups
+from cgagent.cgroups.hierarchy import with_subgroups
 from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Memory
 from cgagent.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cgagent.cgroups.files import Read
 
 FIELDS: Final = frozenset(
@@ -42,7 +39,6 @@ _ONLY_V2: Final = {
 }
 _ONLY_V1: Final = {"memory_swappiness": "memory.swappiness"}
 _CAUSES: Final = {errno.EBUSY: "more is in use than that and cannot be reclaimed"}
-_NO_CHILD_DIRECTORIES: Final = 2  # links of a directory: its own name and "."
 
 
 class MemoryV1:
@@ -144,19 +140,10 @@ class MemoryV1:
         """The kernel's count does not include descendants on v1: they are added here."""
         counts = [
             files.value_of(files.flat(read(f"{directory}/memory.oom_control")), "oom_kill")
-            for directory in self._tree()
+            for directory in with_subgroups(self._dir)
         ]
         known = [count for count in counts if count is not None]
         return sum(known) if known else None
-
-    def _tree(self) -> Iterator[str]:
-        yield self._dir
-        try:
-            links = os.stat(self._dir).st_nlink
-        except FileNotFoundError:
-            return
-        if links > _NO_CHILD_DIRECTORIES:
-            yield from subgroups(self._dir)
 
 
 class MemoryV2:

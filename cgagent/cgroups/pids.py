@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from cgagent.cgroups import amount, files
 from cgagent.cgroups.changes import Write
+from cgagent.cgroups.hierarchy import with_subgroups
 from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Pids
 
@@ -32,6 +33,11 @@ class PidsController:
     def usage(self, read: Read) -> Pids:
         return Pids(
             current=files.number(read(f"{self._dir}/pids.current")),
+            processes=self._processes(read),
             peak=files.number(read(f"{self._dir}/pids.peak")),
             refused=files.value_of(files.flat(read(f"{self._dir}/pids.events")), "max"),
         )
+
+    def _processes(self, read: Read) -> int | None:
+        texts = [read(f"{directory}/cgroup.procs") for directory in with_subgroups(self._dir)]
+        return None if texts[0] is None else sum(text.count("\n") for text in texts if text)

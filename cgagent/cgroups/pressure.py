@@ -7,6 +7,7 @@ cgroup2's core, not to a controller. Without `psi=1` on some kernels the files r
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups.usage import Pressure, Psi, Stall
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from cgagent.cgroups.files import Read
 
 NONE: Final = Pressure()
+
+_LINE: Final = re.compile(r"(\w+) avg10=(\S+) avg60=(\S+) avg300=(\S+) total=(\d+)")
 
 
 def usage(directory: str, read: Read) -> Pressure:
@@ -27,18 +30,10 @@ def usage(directory: str, read: Read) -> Pressure:
 
 def parse(text: str | None) -> Psi | None:
     """A *.pressure file; `full` is missing for cpu before Linux 5.13."""
-    lines = {line.split(" ", 1)[0]: line for line in (text or "").splitlines()}
-    if "some" not in lines:
-        return None
-    full = lines.get("full")
-    return Psi(some=_stall(lines["some"]), full=_stall(full) if full else None)
-
-
-def _stall(line: str) -> Stall:
-    avg10, avg60, avg300, total_us = (pair.split("=", 1)[1] for pair in line.split()[1:5])
-    return Stall(
-        avg10=float(avg10),
-        avg60=float(avg60),
-        avg300=float(avg300),
-        total_ns=int(total_us) * 1000,
-    )
+    stalls = {
+        kind: Stall(
+            avg10=float(avg10), avg60=float(avg60), avg300=float(avg300), total_ns=int(total) * 1000
+        )
+        for kind, avg10, avg60, avg300, total in _LINE.findall(text or "")
+    }
+    return Psi(some=stalls["some"], full=stalls.get("full")) if "some" in stalls else None

@@ -64,8 +64,10 @@ class DeviceIo:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pids:
     current: int | None = None
+    """Tasks: processes and their threads, dead ones that nobody waited for included."""
+    processes: int | None = None
     peak: int | None = None
-    """Since Linux 6.1."""
+    """Of `current`, since Linux 6.1."""
     refused: int | None = None
     """Forks refused because of pids_max."""
 

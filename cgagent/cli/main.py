@@ -73,11 +73,15 @@ class Context(NamedTuple):
         )
 
 
+class UsageError(InvalidInputError):
+    """Flags or arguments that no request could be made of."""
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse with this program's exit code for wrong usage."""
+    """argparse with this program's errors."""
 
     def error(self, message: str) -> NoReturn:
-        raise InvalidInputError(f"{message}; see {self.prog} --help")
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def _parser() -> Parser:
@@ -110,11 +114,17 @@ def _run(argv: Sequence[str]) -> int:
     name, *rest = parsed.command
     command = next((c for c in COMMANDS if c.name == name), None)
     if command is None:
-        raise InvalidInputError(f"command {name!r} is not known; see cgagent --help")
+        parser.error(f"command {name!r} is not known")
     module = import_module(f"cgagent.cli.{command.module}")
     context = Context(name, rest, parsed.host, not parsed.no_start, parsed.debug)
     code: int = getattr(module, command.function or name)(context)
     return code
+
+
+def _exit_code(error: CgagentError, argv: Sequence[str]) -> int:
+    """125 to 127 where an exit code could be the container's, and for wrong usage; else 1."""
+    from_container = any(name in argv for name in ("run", "exec"))
+    return EXIT_CODE[error.kind] if from_container or isinstance(error, UsageError) else 1
 
 
 def main() -> NoReturn:
@@ -127,7 +137,7 @@ def main() -> NoReturn:
         if debug:
             raise
         print(f"cgagent: {e.message}", file=sys.stderr)
-        code = EXIT_CODE[e.kind]
+        code = _exit_code(e, sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # whoever read our output has enough

@@ -49,15 +49,21 @@ def _rows(client: Client, wanted: list[str]) -> list[tuple[str, ...]]:
 
 
 def _row(s: dict[str, Any]) -> tuple[str, ...]:
-    memory, limit = s["memory_working_set_bytes"] or 0, s["memory_limit_bytes"]
+    usage, rates, limit = s["usage"], s["rates"] or {}, s["memory_limit_bytes"]
+    memory = usage["memory"]["working_set_bytes"] or 0
+    devices = usage["io"] or []
     return (
         short_id(s["id"]),
         s["name"],
-        f"{s['cpu_percent']:.2f}%" if s["cpu_percent"] is not None else "--",
+        _percent(rates.get("cpu_percent"), ".2f"),
         f"{show_size(memory)} / {show_size(limit) if limit else 'max'}",
         f"{100 * memory / limit:.2f}%" if limit else "--",
-        f"{show_size(s['io_read_bytes'] or 0)} / {show_size(s['io_write_bytes'] or 0)}",
-        str(s["pids"] if s["pids"] is not None else "--"),
-        f"{s['throttled_percent']:.0f}%" if s["throttled_percent"] is not None else "--",
+        " / ".join(show_size(sum(d[way] or 0 for d in devices)) for way in ("rbytes", "wbytes")),
+        str(usage["pids"]["current"]),
+        _percent(rates.get("throttled_percent"), ".0f"),
         s["status"],
     )
+
+
+def _percent(value: float | None, form: str) -> str:
+    return "--" if value is None else f"{value:{form}}%"

@@ -81,7 +81,7 @@ class Record:
 
     @classmethod
     def from_document(
-        cls, *, id: str, name: str, image_id: str, created_ns: int, document: str
+        cls, *, id_: str, name: str, image_id: str, created_ns: int, document: str
     ) -> Record:
         value: dict[str, Any] = json.loads(document)
         options = value["options"]
@@ -89,7 +89,7 @@ class Record:
         for key in ("args", "env"):
             options[key] = tuple(options[key])
         return cls(
-            id=id,
+            id=id_,
             name=name,
             image_id=image_id,
             created_ns=created_ns,

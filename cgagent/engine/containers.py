@@ -23,7 +23,7 @@ class Containers:
         """Read them all, at the agent's start."""
         for row in self._rows.all():
             record = Record.from_document(
-                id=row.id,
+                id_=row.id,
                 name=row.name,
                 image_id=row.image_id,
                 created_ns=row.created_ns,

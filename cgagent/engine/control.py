@@ -26,12 +26,12 @@ class Control:
         containers: Containers,
         lifecycle: Lifecycle,
         jobs: Jobs,
-        limits_changed: Callable[[str], None],
+        refresh: Callable[[Container], None],
     ) -> None:
         self._containers = containers
         self._lifecycle = lifecycle
         self._jobs = jobs
-        self._limits_changed = limits_changed
+        self._refresh = refresh
 
     async def freeze(self, container: Container, timeout_s: float = 10.0) -> None:
         """Stop all tasks where they are.
@@ -46,6 +46,7 @@ class Control:
             if group.freezer_state() == "frozen":
                 raise ConflictError(f"container {container.name} is frozen already")
             await asyncio.to_thread(group.freeze, timeout_s)
+        self._refresh(container)
         self._lifecycle.publish(container, "pause")
 
     async def thaw(self, container: Container) -> None:
@@ -60,6 +61,7 @@ class Control:
             if group.freezer_state() == "thawed":
                 raise ConflictError(f"container {container.name} is not frozen")
             await asyncio.to_thread(group.thaw)
+        self._refresh(container)
         self._lifecycle.publish(container, "unpause")
 
     async def update(self, container: Container, asked: Limits, extra: Conveniences) -> None:
@@ -75,7 +77,7 @@ class Control:
                 await asyncio.to_thread(self._lifecycle.group(container).apply, changes)
             merged = replace(record, limits=record.limits.merged(changes))
             self._containers.save(container, merged)
-        self._limits_changed(container.id)
+        self._refresh(container)
         self._lifecycle.publish(container, "update")
 
     def is_frozen(self, container: Container) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from cgagent.cgroups import Limits
 from cgagent.engine.container import Options
@@ -16,6 +16,9 @@ from cgagent.runtime.process import DEFAULT_PATH
 if TYPE_CHECKING:
     from cgagent.images import ImageConfig
     from cgagent.runtime.spec import Volume
+
+
+_HOST_NAME_MAX: Final = 64  # the kernel's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,8 @@ class Request:
     network: Literal["none", "host"] = "none"
     volumes: tuple[Volume, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
-    limits: Limits = Limits()
-    conveniences: Conveniences = Conveniences()
+    limits: Limits = field(default_factory=Limits)
+    conveniences: Conveniences = field(default_factory=Conveniences)
     auto_remove: bool = False
     stdin: bool = False
     stdin_once: bool = False
@@ -96,7 +99,7 @@ def _environment(request: Request, image: ImageConfig, container_id: str) -> tup
 
 def _hostname(request: Request, container_id: str) -> str:
     name = request.hostname or (os.uname().nodename if request.network == "host" else "")
-    if len(name) > 64 or any(c.isspace() or c == "\0" for c in name):
+    if len(name) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
         raise InvalidInputError(f"hostname {name!r} is not valid: at most 64 printable characters")
     return name or container_id[:12]
 

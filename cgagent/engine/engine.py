@@ -56,7 +56,7 @@ class Engine:
         images = Images(settings, self.database)
         self.events = Events()
         self.containers = Containers(ContainerRows(self.database))
-        self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers, self.events)
+        self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers)
         self.jobs = Jobs(self.monitor.observe_job)
         self.supervisor = Supervisor(
             settings.run_dir,
@@ -77,9 +77,7 @@ class Engine:
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
         )
-        self.control = Control(
-            self.containers, self.lifecycle, self.jobs, self.monitor.limits_changed
-        )
+        self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir
@@ -139,7 +137,7 @@ class Engine:
             "cpus": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "containers": counts,
-            "images": len(self.images.list()),
+            "images": len(self.images.all()),
             "time": time.time(),
         }
 

@@ -20,7 +20,7 @@ class ImageJobs:
         self._jobs = jobs
         self._events = events
 
-    def list(self) -> list[Image]:
+    def all(self) -> list[Image]:
         return self._images.list()
 
     def resolve(self, name: str) -> Image:

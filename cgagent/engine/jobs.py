@@ -47,12 +47,12 @@ class Jobs:
         self._finished: deque[Job] = deque(maxlen=KEPT)
         self._ids = itertools.count(1)
 
-    def list(self) -> list[Job]:
+    def all(self) -> list[Job]:
         """Running ones first, then the finished, newest first."""
         return [*self._running.values(), *reversed(self._finished)]
 
     def get(self, job_id: int) -> Job:
-        for job in self.list():
+        for job in self.all():
             if job.id == job_id:
                 return job
         raise NotFoundError(f"job {job_id} is not known; the last {KEPT} finished ones are kept")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cgagent.runtime.native import Supervisor
 
 _KILL_TIMEOUT_S = 10.0
+_MANY = 500
 
 WaitCondition = Literal["not-running", "next-exit", "removed"]
 
@@ -48,7 +49,7 @@ class Lifecycle:
         events: Events,
         containers_dir: Path,
         stop_timeout_s: float,
-        last_sample: Callable[[str], None],
+        last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
     ) -> None:
         """`last_sample` takes a final look at a container's cgroup before it is removed."""
@@ -132,7 +133,7 @@ class Lifecycle:
                 )
             return wanted
         while self._containers.name_taken(name := random_name()):
-            if len(self._containers) > 500:  # the names run out: make them longer
+            if len(self._containers) > _MANY:  # the names run out: make them longer
                 return f"{name}_{time.time_ns():x}"
         return name
 
@@ -226,7 +227,7 @@ class Lifecycle:
         """Take the last figures, then end and remove the cgroup. Was there an OOM kill?"""
         try:
             oom_killed = group.oom_kills() > 0
-            self._last_sample(container.id)
+            self._last_sample(container)
         except NotFoundError:
             return False
         group.kill(_KILL_TIMEOUT_S)

@@ -15,6 +15,8 @@ from cgagent.errors import InvalidInputError
 MIN_MEMORY_BYTES: Final = 6 * 1024 * 1024
 """Below it nothing starts; the figure is Docker's."""
 
+_MIN_CPUS: Final = 0.01  # the kernel refuses quotas below 1 ms
+
 _IO_FIELDS: Final = ("rbps", "wbps", "riops", "wiops")
 
 
@@ -57,15 +59,14 @@ def resolve(asked: Limits, extra: Conveniences, current: Limits | None = None) -
 
 
 def _swap(memory: int | Unlimited | None, memory_swap: int | None) -> int | Unlimited | None:
-    total: int | Unlimited | None = UNLIMITED if memory_swap == -1 else memory_swap
-    return convert.swap_from_memory_swap(memory, total)
+    return convert.swap_from_memory_swap(memory, memory_swap)
 
 
 def _check_cpus(cpus: float) -> None:
     available = len(os.sched_getaffinity(0))
-    if not 0.01 <= cpus <= available:
+    if not _MIN_CPUS <= cpus <= available:
         raise InvalidInputError(
-            f"cpus {cpus:g} is not in 0.01..{available}: this host has {available} CPUs"
+            f"cpus {cpus:g} is not in {_MIN_CPUS}..{available}: this host has {available} CPUs"
         )
 
 

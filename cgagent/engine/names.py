@@ -10,6 +10,9 @@ from cgagent.errors import InvalidInputError
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
+_MAX_LENGTH: Final = 255
+ID_LENGTH: Final = 64
+
 _QUALITIES: Final = (
     *("amber", "bold", "brisk", "calm", "clear", "crisp", "deft", "early", "fair", "fleet"),
     *("frank", "glad", "keen", "kind", "light", "lucid", "mild", "neat", "noble", "plain"),
@@ -42,7 +45,7 @@ def check_name(name: str) -> str:
     Raises:
         InvalidInputError: it does not hold.
     """
-    if not _NAME.fullmatch(name) or len(name) > 255:
+    if not _NAME.fullmatch(name) or len(name) > _MAX_LENGTH:
         raise InvalidInputError(
             f"container name {name!r} is not valid: letters, digits and _ . - after a first "
             "letter or digit"

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cgagent.engine.container import Outcome
+from cgagent.engine.names import ID_LENGTH
 from cgagent.errors import CgagentError
 
 if TYPE_CHECKING:
@@ -34,15 +35,17 @@ async def reconcile(
     containers: Containers, lifecycle: Lifecycle, tasks: list[dict[str, Any]]
 ) -> None:
     """Make every container's state true. `tasks` is what the supervisor has."""
+    # What `tasks` says is true now, before the first await: after it, exits have been told.
     running = {t["key"]: t for t in tasks if t["state"] in {"running", "starting"}}
+    ended = [c for c in containers if c.running and c.id not in running]
     for container in containers:
-        task = running.get(container.id)
-        if container.running and task is None:
-            status = lifecycle.bundle(container.id).take_exit()
-            await lifecycle.exited(container, status or LOST)
-        elif not container.running and task is not None:
-            _adopt(containers, container, task["pid"])
-        elif container.record.outcome.status == "exited" and container.record.options.auto_remove:
+        if not container.running and container.id in running:
+            _adopt(containers, container, running[container.id]["pid"])
+    for container in ended:
+        status = lifecycle.bundle(container.id).take_exit()
+        await lifecycle.exited(container, status or LOST)
+    for container in containers:
+        if container.record.outcome.status == "exited" and container.record.options.auto_remove:
             await lifecycle.remove(container)
 
 
@@ -62,7 +65,7 @@ async def sweep(
         if entry.name not in known:
             await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)
     for name in host.group(cgroup_parent).children():
-        if name not in known and len(name) == 64:
+        if name not in known and len(name) == ID_LENGTH:
             group = host.group(f"{cgroup_parent.rstrip('/')}/{name}")
             try:
                 await asyncio.to_thread(group.remove, 0.5)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
-from cgagent.runtime.spec import Process
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.runtime.native import Supervisor
+    from cgagent.runtime.spec import Process
 
 _KEPT_EXECS = 256
 

@@ -22,7 +22,7 @@ from cgagent.images import archive as archives
 from cgagent.images import reference as references
 from cgagent.images.blobs import BlobStore
 from cgagent.images.concurrency import in_thread
-from cgagent.images.drivers import RootFs
+from cgagent.images.drivers import Driver, RootFs
 from cgagent.images.drivers.overlay2 import Overlay2
 from cgagent.images.image import HOST, Image, ImageConfig, parse_config
 from cgagent.images.install import Candidate, Installer, Progress
@@ -61,7 +61,7 @@ class Images:
         self._blobs = BlobStore(settings.data_root)
         self._layers = LayerStore(settings.data_root, self._records)
         self._installer = Installer(self._layers, self._records)
-        self._driver = Overlay2(settings.data_root)
+        self._driver: Driver = Overlay2(settings.data_root)
 
     @cached_property
     def _registries(self) -> Registries:

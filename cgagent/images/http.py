@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
 import re
 import ssl
 from contextlib import asynccontextmanager
@@ -180,13 +181,11 @@ class Repository:
                 async for chunk in response.aiter_raw(_WRITE_BYTES):
                     await asyncio.to_thread(writer.write, chunk)
                     progress(writer.written)
-                if writer.written < writer.size:
-                    raise _TransientError(
-                        RemoteError(
-                            f"{self._what}: registry {self._endpoint.shown} sent only "
-                            f"{writer.written} of {writer.size} bytes of blob {writer.digest}"
-                        )
-                    )
+            if writer.written < writer.size:  # a whole answer, unlike a broken connection
+                raise RemoteError(
+                    f"{self._what}: registry {self._endpoint.shown} has only {writer.written} of "
+                    f"the {writer.size} bytes of blob {writer.digest}"
+                )
 
         if writer.size:
             await self._retried(attempt)
@@ -336,13 +335,14 @@ def _continues(response: httpx.Response, offset: int) -> bool:
 def _cause(error: BaseException) -> str:
     """What the kernel or OpenSSL said at the bottom of a chain of exceptions."""
     deepest = error
-    while deepest.__cause__ is not None:
-        deepest = deepest.__cause__
+    while (inner := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = inner
     if isinstance(deepest, BaseExceptionGroup):
         deepest = deepest.exceptions[0]
     if isinstance(deepest, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {deepest.verify_message}"
-    if isinstance(deepest, ConnectionRefusedError):
-        return "connection refused"
-    text = getattr(deepest, "strerror", None) or str(deepest) or type(deepest).__name__
+    if isinstance(deepest, ConnectionError) and deepest.errno:
+        text = os.strerror(deepest.errno)  # asyncio puts the address into its own text
+    else:
+        text = getattr(deepest, "strerror", None) or str(deepest) or type(deepest).__name__
     return text[0].lower() + text[1:]

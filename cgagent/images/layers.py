@@ -9,6 +9,7 @@ links. `Images` owns the one `LayerStore`; it sees to it that one layer is added
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +29,7 @@ from cgagent.store.disk import FULL, disk_full_is_no_space, no_space
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
     from cgagent.store.images import ImageRecords, LayerRecord
@@ -99,7 +101,11 @@ class LayerStore:
                 diff = os.path.join(directory, "diff")
                 os.mkdir(diff, 0o755)
                 reader = _Reader(source, stop, progress)
-                size_bytes = _unpack(reader, diff_id, diff, self._diffs(chain[:-1]), what)
+                with self._locked(fcntl.LOCK_SH) as lock:
+                    lowers = self._diffs(chain[:-1])
+                    size_bytes = _unpack(
+                        reader, diff, lowers, diff_id=diff_id, what=what, lock=lock
+                    )
                 if digest is not None and reader.rest_digest() != digest:
                     raise InvalidInputError(
                         f"{what}: its blob has the digest {reader.rest_digest()}, not {digest}"
@@ -153,7 +159,15 @@ class LayerStore:
         return [chain_id for chain_id, _ in doomed]
 
     def sweep(self) -> None:
-        """Removes what earlier agents left half-made. Call before the first pull."""
+        """Removes what earlier agents left half-made. Call before the first pull.
+
+        Waits for the unpacking child of an agent that was killed a moment ago.
+        """
+        with self._locked(fcntl.LOCK_EX):
+            self._remove_unknown()
+        self.collect()
+
+    def _remove_unknown(self) -> None:
         known = self._records.layers()
         directories = {self._directory(layer.chain_id).name for layer in known}
         for path in self._layers.iterdir():
@@ -163,7 +177,15 @@ class LayerStore:
         for path in self._links.iterdir():
             if path.name not in links:
                 path.unlink()
-        self.collect()
+
+    @contextmanager
+    def _locked(self, operation: int) -> Iterator[int]:
+        fd = os.open(self._layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, operation)
+            yield fd
+        finally:
+            os.close(fd)
 
     def _directory(self, chain_id: str) -> Path:
         return self._layers / chain_id.removeprefix("sha256:")
@@ -208,14 +230,17 @@ class _Reader:
         return f"sha256:{self._hash.hexdigest()}"
 
 
-def _unpack(source: Any, diff_id: str, diff: str, lowers: Sequence[str], what: str) -> int:
-    """Fills `diff`; the bytes of its files."""
+def _unpack(
+    source: Any, diff: str, lowers: Sequence[str], *, diff_id: str, what: str, lock: int
+) -> int:
+    """Fills `diff`; the bytes of its files. The child holds `lock` as long as it lives."""
     plain = hashlib.sha256()
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _PROGRAM, diff, *lowers],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pipesize=_PIPE_BYTES,
+        pass_fds=(lock,),
         cwd="/",
         env={},
     )

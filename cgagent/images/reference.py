@@ -56,6 +56,8 @@ class Reference:
         if self.domain != DOCKER_DOMAIN:
             return self.name
         namespace, _, rest = self.path.partition("/")
+        if _is_domain(namespace) and rest:
+            return self.name  # without docker.io it would read as another registry's
         return rest if namespace == "library" and rest and "/" not in rest else self.path
 
     @property
@@ -107,13 +109,16 @@ def parse(text: str) -> Reference:
 
 def _split(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    is_domain = "." in first or ":" in first or first == "localhost" or first.lower() != first
-    domain, path = (first, rest) if slash and is_domain else (DOCKER_DOMAIN, name)
+    domain, path = (first, rest) if slash and _is_domain(first) else (DOCKER_DOMAIN, name)
     if domain == _LEGACY_DOMAIN:
         domain = DOCKER_DOMAIN
     if domain == DOCKER_DOMAIN and path and "/" not in path:
         path = f"library/{path}"
     return domain, path
+
+
+def _is_domain(first: str) -> bool:
+    return "." in first or ":" in first or first == "localhost" or first.lower() != first
 
 
 def _check_domain(text: str, domain: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import deque
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -60,15 +61,9 @@ async def follow(
     path: str, query: LogQuery, running: Callable[[], bool]
 ) -> AsyncIterator[list[Entry]]:
     """Batches of entries; with `query.follow` until the container has ended and all is read."""
-    while True:
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - closed below, in the generator's own time
-            break
-        except FileNotFoundError:  # nothing has run yet
-            if not (query.follow and running()):
-                return
-            await asyncio.sleep(_POLL_S)
-    with file:
+    if not os.path.exists(path):  # nothing has run yet
+        return
+    with open(path, "rb") as file:  # noqa: ASYNC230 - a local file; read in small pieces
         reader = _Reader(file, query)
         if query.tail is None:
             async for entries in _paced(reader):

@@ -24,6 +24,8 @@ READ_ONLY_PATHS: Final = (
     *("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"),
 )
 
+_SHM: Final = "/dev/shm"  # noqa: S108 - the container's own
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
@@ -104,7 +106,7 @@ def _api_mounts(plan: Plan) -> list[dict[str, Any]]:
             "devpts",
             *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         ),
-        _mount("/dev/shm", "tmpfs", *safe, "mode=1777", "size=65536k", source="shm"),
+        _mount(_SHM, "tmpfs", *safe, "mode=1777", "size=65536k", source="shm"),
         _mount("/dev/mqueue", "mqueue", *safe),
         _sys_mount(plan),
         *_cgroup_mounts(plan.cgroups),

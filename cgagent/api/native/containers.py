@@ -16,16 +16,14 @@ from cgagent.api.native.schemas import (
     container_detail,
     container_summary,
 )
-from cgagent.engine.engine import Engine
 from cgagent.engine.streams import Attachment
 from cgagent.runtime.logs import LogQuery, follow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from cgagent.api.hijack import TakenOver
-
-Take = "Callable[[], Awaitable[TakenOver]]"
+    from cgagent.api.hijack import Take
+    from cgagent.engine.engine import Engine
 
 
 def routes(engine: Engine) -> APIRouter:
@@ -147,7 +145,7 @@ def _add_streams(router: APIRouter, engine: Engine) -> None:
         container = engine.containers.find(reference)
         wanted = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
 
-        async def handler(take: Callable[[], Awaitable[TakenOver]]) -> None:
+        async def handler(take: Take) -> None:
             await engine.streams.attach(container, lambda: _attachment(take, wanted))
             if start:
                 await engine.lifecycle.start(container)
@@ -158,8 +156,11 @@ def _add_streams(router: APIRouter, engine: Engine) -> None:
     async def exec_in_container(
         reference: str, body: ExecBody, request: Request
     ) -> Hijack | dict[str, Any]:
-        """Run a command inside. With ``Upgrade: tcp`` the connection becomes its input and output;
-        without, it runs detached and the answer has its id and pid."""
+        """Run a command inside.
+
+        With ``Upgrade: tcp`` the connection becomes its input and output; without, it runs
+        detached and the answer has its id and pid.
+        """
         container = engine.containers.find(reference)
         process = body.process(container)
         if request.headers.get("upgrade") is None:
@@ -168,7 +169,7 @@ def _add_streams(router: APIRouter, engine: Engine) -> None:
         require_upgrade(request.headers)
         wanted = {"stdin": True, "stdout": True, "stderr": True}
 
-        async def handler(take: Callable[[], Awaitable[TakenOver]]) -> None:
+        async def handler(take: Take) -> None:
             await engine.streams.exec(container, process, lambda: _attachment(take, wanted))
 
         return Hijack(handler)
@@ -195,8 +196,6 @@ def _add_streams(router: APIRouter, engine: Engine) -> None:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-async def _attachment(
-    take: Callable[[], Awaitable[TakenOver]], wanted: dict[str, bool]
-) -> Attachment:
+async def _attachment(take: Take, wanted: dict[str, bool]) -> Attachment:
     taken = await take()
     return Attachment(fd=taken.fd, tail=taken.tail, **wanted)

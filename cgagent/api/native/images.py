@@ -35,11 +35,11 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.get("")
     async def list_images() -> list[dict[str, Any]]:
-        return [image_view(i) for i in engine.images.list()]
+        return [image_view(i) for i in engine.images.all()]
 
     @router.post("/pull", response_model=None)
     async def pull_image(body: PullBody) -> StreamingResponse:
-        """Lines of ``{"progress": ...}``, and at the end ``{"image": ...}`` or ``{"error": ...}``."""
+        """Lines of ``{"progress": ...}``; the last has ``image`` or ``error`` instead."""
 
         async def work(progress: Callable[[Progress], None]) -> dict[str, Any]:
             return {"image": image_view(await engine.images.pull(body.name, progress))}
@@ -48,7 +48,7 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.post("/load", response_model=None)
     async def load_images(body: LoadBody) -> StreamingResponse:
-        """As for a pull, with ``{"images": [...]}`` at the end."""
+        """As for a pull, with ``images`` at the end."""
 
         async def work(progress: Callable[[Progress], None]) -> dict[str, Any]:
             loaded = await engine.images.load(body.path, progress)

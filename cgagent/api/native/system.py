@@ -63,7 +63,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
     @router.get("/v1/jobs")
     async def jobs() -> list[dict[str, Any]]:
         """Running ones, then the last finished, newest first."""
-        return [job_view(job) for job in engine.jobs.list()]
+        return [job_view(job) for job in engine.jobs.all()]
 
     @router.get("/v1/jobs/{job_id}")
     async def job(job_id: int) -> dict[str, Any]:

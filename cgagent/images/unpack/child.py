@@ -15,24 +15,29 @@ It ends with one JSON line on stdout: {"size_bytes", "entries"} or {"kind", "mes
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import resource
 import stat
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import tarstream
 from .tarstream import BadTarError, Entry, TarStream
 from .trees import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_ENTRIES: Final = 2_000_000
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _AUFS_METADATA: Final = b".wh..wh."
 _OPAQUE_XATTR: Final = b"trusted.overlay.opaque"
-_KEPT_XATTRS: Final = (b"user.", b"security.capability", b"system.posix_acl_")
+_CAPABILITY: Final = b"security.capability"
+_KEPT_XATTRS: Final = (b"user.", _CAPABILITY, b"system.posix_acl_")
 """An image may not set trusted.overlay.* (redirects) nor labels of the host it was built on."""
 _MEMORY_LIMIT_BYTES: Final = 1 << 30
 _BAD_ENTRY: Final = frozenset(
@@ -63,6 +68,7 @@ class Unpacker:
     def __init__(self, lowers: list[int]) -> None:
         self._lowers = lowers
         self._directory_times: dict[bytes, int] = {}
+        self._whiteouts: list[Entry] = []
         self.size_bytes = 0
         self.entries = 0
 
@@ -72,38 +78,35 @@ class Unpacker:
             self.entries += 1
             if self.entries > MAX_ENTRIES:
                 raise BadTarError(f"more than {MAX_ENTRIES} entries")
-            try:
+            with _blamed_on(entry):
                 self._apply(entry, stream)
-            except OverflowError:
-                raise BadTarError(f"entry {entry.shown}: a number out of range") from None
-            except OSError as e:
-                if e.errno in _BAD_ENTRY:
-                    raise BadTarError(f"entry {entry.shown}: {e.strerror}") from None
-                raise
+        # Whiteouts hide what lower layers have, not what this one brings, wherever they stand
+        # in it; some tools list those of a directory's content beside that of the directory,
+        # which comes first here and leaves nothing for the others to do.
+        for entry in sorted(self._whiteouts, key=lambda e: e.name.count(b"/")):
+            with _blamed_on(entry):
+                self._white_out(_parts(entry))
         for path, mtime_ns in self._directory_times.items():
             if _is_directory(path):
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
     def _apply(self, entry: Entry, stream: TarStream) -> None:
-        parts = _parts(entry.name, entry)
+        parts = _parts(entry)
         if not parts:
             if entry.type != tarstream.DIRECTORY:
                 raise BadTarError(f"entry {entry.shown}: the root must be a directory")
             self._attributes(b"/", entry)
-            return
-        parent = self._parent(parts[:-1])
-        base = parts[-1]
-        path = parent + base
-        if base == _OPAQUE:
-            os.setxattr(parent, _OPAQUE_XATTR, b"y")
-        elif base.startswith(_AUFS_METADATA):
-            return
-        elif base.startswith(_WHITEOUT):
-            self._white_out(parent, base.removeprefix(_WHITEOUT), entry)
-        elif entry.type == tarstream.DIRECTORY:
-            self._directory(path, entry)
+        elif parts[-1].startswith(_WHITEOUT):
+            if parts[-1].removeprefix(_WHITEOUT) in (b"", b".", b".."):
+                raise BadTarError(f"entry {entry.shown}: a whiteout that names no file")
+            if parts[-1] == _OPAQUE or not parts[-1].startswith(_AUFS_METADATA):
+                self._whiteouts.append(entry)
         else:
-            self._file(path, entry, stream)
+            path = self._parent(parts[:-1]) + parts[-1]
+            if entry.type == tarstream.DIRECTORY:
+                self._directory(path, entry)
+            else:
+                self._file(path, entry, stream)
 
     def _parent(self, parts: list[bytes]) -> bytes:
         """The directory `parts` name, made where it is missing, with a slash at its end."""
@@ -114,9 +117,7 @@ class Unpacker:
             made = b""
             for part in path.split(b"/")[1:]:
                 made += b"/" + part
-                if _is_whiteout(made):
-                    self._replace_whiteout(made)
-                elif not os.path.lexists(made):
+                if not os.path.lexists(made):
                     os.mkdir(made, 0o755)
                     self._inherit(made)
         return path if path.endswith(b"/") else path + b"/"
@@ -134,27 +135,21 @@ class Unpacker:
                 self._directory_times[path] = found.st_mtime_ns
             return
 
-    def _white_out(self, parent: bytes, name: bytes, entry: Entry) -> None:
-        if name in (b"", b".", b".."):
-            raise BadTarError(f"entry {entry.shown}: a whiteout that names no file")
-        path = parent + name
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
+    def _white_out(self, parts: list[bytes]) -> None:
+        if _is_covered(b"/" + b"/".join(parts[:-1])):
+            return
+        parent = self._parent(parts[:-1])
+        if parts[-1] == _OPAQUE:
+            os.setxattr(parent, _OPAQUE_XATTR, b"y")
+            return
+        path = parent + parts[-1].removeprefix(_WHITEOUT)
+        if _is_directory(path):
+            os.setxattr(path, _OPAQUE_XATTR, b"y")
+        elif not os.path.lexists(path):
             os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
-        else:  # it hides what lower layers have, not what this layer brings
-            if stat.S_ISDIR(found.st_mode):
-                os.setxattr(path, _OPAQUE_XATTR, b"y")
-
-    def _replace_whiteout(self, path: bytes) -> None:
-        os.unlink(path)
-        os.mkdir(path, 0o755)
-        os.setxattr(path, _OPAQUE_XATTR, b"y")
 
     def _directory(self, path: bytes, entry: Entry) -> None:
-        if _is_whiteout(path):
-            self._replace_whiteout(path)
-        elif not _is_directory(path):
+        if not _is_directory(path):
             _remove(path)
             os.mkdir(path)
         self._attributes(path, entry)
@@ -176,7 +171,7 @@ class Unpacker:
         self._attributes(path, entry)
 
     def _hard_link(self, path: bytes, entry: Entry) -> None:
-        parts = _parts(entry.link, entry)
+        parts = _parts(entry, of_link=True)
         target = b"/" + b"/".join(parts)
         if (
             os.path.lexists(path)
@@ -217,7 +212,21 @@ class Unpacker:
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
-def _parts(name: bytes, entry: Entry) -> list[bytes]:
+@contextlib.contextmanager
+def _blamed_on(entry: Entry) -> Iterator[None]:
+    """What the kernel refuses because of what an entry asks for makes the archive a bad one."""
+    try:
+        yield
+    except OverflowError:
+        raise BadTarError(f"entry {entry.shown}: a number out of range") from None
+    except OSError as e:
+        if e.errno in _BAD_ENTRY:
+            raise BadTarError(f"entry {entry.shown}: {e.strerror}") from None
+        raise
+
+
+def _parts(entry: Entry, *, of_link: bool = False) -> list[bytes]:
+    name = entry.link if of_link else entry.name
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
         raise BadTarError(f"entry {entry.shown}: a name with '..' leads out of its directory")
@@ -238,12 +247,14 @@ def _leads_to_directory(path: bytes) -> bool:
         return False
 
 
-def _is_whiteout(path: bytes) -> bool:
+def _is_covered(path: bytes) -> bool:
+    """Whether something that is no directory stands at `path` or above it."""
     try:
-        found = os.lstat(path)
-    except FileNotFoundError:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except NotADirectoryError:
+        return True
+    except OSError:
         return False
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
 def _remove(path: bytes) -> None:
@@ -260,8 +271,9 @@ def _set_xattr(path: bytes, name: bytes, value: bytes) -> None:
     try:
         os.setxattr(path, name, value, follow_symlinks=False)
     except OSError as e:
-        # user.* is for files and directories only, and a file system may have none.
-        if not name.startswith(b"user.") or e.errno not in (errno.ENOTSUP, errno.EPERM):
+        # user.* is for files and directories only, and a file system may lack it and ACLs; a
+        # program that silently lost its capabilities would fail in a way nobody understands.
+        if name == _CAPABILITY or e.errno not in (errno.ENOTSUP, errno.EPERM):
             raise
 
 
@@ -313,5 +325,6 @@ def main() -> None:
         answer = {"kind": "os", "errno": e.errno, "message": e.strerror}
     except Exception as e:  # noqa: BLE001 -- a traceback would read its source lines inside the image
         answer = {"kind": "defect", "message": repr(e)}
-    os.write(1, json.dumps(answer).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # the parent has died
+        os.write(1, json.dumps(answer).encode() + b"\n")
     os._exit(0)

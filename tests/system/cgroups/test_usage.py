@@ -2,7 +2,7 @@
 
 import pytest
 
-from cgagent.cgroups import Limits, Reader
+from cgagent.cgroups import IoMax, Limits, Reader
 from cgagent.errors import NotFoundError
 
 pytestmark = pytest.mark.system
@@ -20,8 +20,9 @@ def test_cpu_time_of_a_throttled_loop(fs, group):
     assert fs.run(group, python(burn)) == ("", 0)
     cpu = group.usage().cpu
     assert 0.3e9 <= cpu.usage_ns < 0.3e9 + 2e9 * fs.SLOWNESS
-    assert 0 < cpu.user_ns <= cpu.usage_ns * 1.02
-    assert abs(cpu.user_ns + cpu.system_ns - cpu.usage_ns) < 0.1e9 + cpu.usage_ns * 0.05
+    assert 0 < cpu.user_ns <= cpu.usage_ns * 1.3
+    # v1 samples these at the timer's tick.
+    assert abs(cpu.user_ns + cpu.system_ns - cpu.usage_ns) < 0.1e9 + cpu.usage_ns * 0.3
     assert cpu.periods >= 10
     assert 5 <= cpu.throttled_periods <= cpu.periods
     # 80 ms of each full period are spent throttled.
@@ -70,6 +71,11 @@ def test_block_io_of_a_known_size(fs, group):
     read = f"dd if={path} of=/dev/null bs=1M iflag=direct 2>&1; rm {path}"
     output, status = fs.run(group, f"{dd} && {read}")
     assert status == 0, output
+    if fs.is_v1(group.host, "io") and not any(device.wbytes for device in group.usage().io):
+        # Linux 6.1 counts on v1 only where there is a cap.
+        major, minor = fs.disk()
+        group.apply(Limits(io_max=(IoMax(major=major, minor=minor, rbps=2**40, wbps=2**40),)))
+        assert fs.run(group, f"{dd} && {read}")[1] == 0
     devices = group.usage().io
     assert sum(device.wbytes for device in devices) >= 8 * MIB
     assert sum(device.rbytes for device in devices) >= 8 * MIB

@@ -1,0 +1,312 @@
+"""The metrics of a container: names, types, labels, and how each is read from a sample.
+
+Names that cAdvisor exports keep its names and meaning, so that dashboards and alerts written
+for it work. What it has not is called cgagent_*. Base units. A value of None is left out.
+
+cAdvisor's `container_memory_failcnt` counts but is not called *_total, which Prometheus'
+naming rules want of a counter: it is exported without a type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from cgagent.cgroups import Unlimited
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Limits
+    from cgagent.metrics.samples import Sample
+
+Kind = Literal["counter", "gauge", "unknown"]
+Values = Iterator[tuple[tuple[str, ...], float | None]]
+
+NS: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric. `read` yields (values of `labels`, number) pairs for one container.
+
+    `name` is without the "_total" that a counter's series end in.
+    """
+
+    kind: Kind
+    name: str
+    help: str
+    read: Callable[[Sample], Values]
+    labels: tuple[str, ...] = ()
+
+
+def _one(
+    kind: Kind, name: str, text: str, value: Callable[[Sample], float | None], scale: float = 1
+) -> Family:
+    def read(sample: Sample) -> Values:
+        number = value(sample)
+        yield (), None if number is None else number * scale
+
+    return Family(kind, name, text, read)
+
+
+def _counter(
+    name: str, text: str, value: Callable[[Sample], float | None], scale: float = 1
+) -> Family:
+    return _one("counter", name, text, value, scale)
+
+
+def _gauge(name: str, text: str, value: Callable[[Sample], float | None]) -> Family:
+    return _one("gauge", name, text, value)
+
+
+def _total_cpu(sample: Sample) -> Values:
+    usage_ns = sample.usage.cpu.usage_ns
+    yield ("total",), None if usage_ns is None else usage_ns * NS
+
+
+def _under_quota(value: Callable[[Sample], float | None]) -> Callable[[Sample], float | None]:
+    """Only where a quota is set: a container without one is never throttled."""
+    return lambda s: value(s) if isinstance(s.limits.cpu_quota_us, int) else None
+
+
+def _faults(sample: Sample) -> Values:
+    yield ("pgfault", "hierarchy"), sample.usage.memory.pgfault
+    yield ("pgmajfault", "hierarchy"), sample.usage.memory.pgmajfault
+
+
+def _events(sample: Sample) -> Values:
+    for event, count in (sample.usage.memory.events or {}).items():
+        yield (event,), count
+
+
+def _io(field: str) -> Callable[[Sample], Values]:
+    def read(sample: Sample) -> Values:
+        for device in sample.usage.io or ():
+            yield (device.device,), getattr(device, field)
+
+    return read
+
+
+def _pressure(resource: str, kind: str) -> Callable[[Sample], float | None]:
+    def value(sample: Sample) -> float | None:
+        psi = getattr(sample.usage.pressure, resource)
+        stall = getattr(psi, kind, None)
+        return None if stall is None else stall.total_ns
+
+    return value
+
+
+def _limit(field: str) -> Callable[[Sample], float | None]:
+    """A limit as cAdvisor spells it: 0 is unlimited."""
+
+    def value(sample: Sample) -> float | None:
+        limit = getattr(sample.limits, field)
+        return 0 if isinstance(limit, Unlimited) else limit
+
+    return value
+
+
+def _quota(limits: Limits) -> float | None:
+    return limits.cpu_quota_us if isinstance(limits.cpu_quota_us, int) else None
+
+
+CPU: Final = (
+    Family(
+        "counter",
+        "container_cpu_usage_seconds",
+        "CPU time used",
+        _total_cpu,
+        ("cpu",),
+    ),
+    _counter(
+        "container_cpu_user_seconds",
+        "CPU time used in user mode",
+        lambda s: s.usage.cpu.user_ns,
+        NS,
+    ),
+    _counter(
+        "container_cpu_system_seconds",
+        "CPU time used in the kernel",
+        lambda s: s.usage.cpu.system_ns,
+        NS,
+    ),
+    _counter(
+        "container_cpu_cfs_periods",
+        "Enforcement periods of the CPU quota",
+        _under_quota(lambda s: s.usage.cpu.periods),
+    ),
+    _counter(
+        "container_cpu_cfs_throttled_periods",
+        "Enforcement periods that ended throttled",
+        _under_quota(lambda s: s.usage.cpu.throttled_periods),
+    ),
+    _counter(
+        "container_cpu_cfs_throttled_seconds",
+        "Time throttled, summed over CPUs",
+        _under_quota(lambda s: s.usage.cpu.throttled_ns),
+        NS,
+    ),
+    _counter(
+        "container_cpu_cfs_burst_periods",
+        "Periods that used more than the quota, out of the burst",
+        _under_quota(lambda s: s.usage.cpu.bursts),
+    ),
+    _counter(
+        "container_cpu_cfs_burst_seconds",
+        "CPU time used above the quota, out of the burst",
+        _under_quota(lambda s: s.usage.cpu.burst_ns),
+        NS,
+    ),
+)
+
+MEMORY: Final = (
+    _gauge(
+        "container_memory_usage_bytes",
+        "Memory in use, page cache included",
+        lambda s: s.usage.memory.current_bytes,
+    ),
+    _gauge(
+        "container_memory_working_set_bytes",
+        "Memory in use without inactive page cache",
+        lambda s: s.usage.memory.working_set_bytes,
+    ),
+    _gauge(
+        "container_memory_rss", "Anonymous memory in bytes", lambda s: s.usage.memory.anon_bytes
+    ),
+    _gauge("container_memory_cache", "Page cache in bytes", lambda s: s.usage.memory.file_bytes),
+    _gauge(
+        "container_memory_mapped_file",
+        "Mapped page cache in bytes",
+        lambda s: s.usage.memory.mapped_bytes,
+    ),
+    _gauge("container_memory_swap", "Swap in use in bytes", lambda s: s.usage.memory.swap_bytes),
+    _gauge(
+        "container_memory_max_usage_bytes",
+        "Highest memory use since the start",
+        lambda s: s.usage.memory.peak_bytes,
+    ),
+    _gauge(
+        "container_memory_total_active_file_bytes",
+        "Page cache on the active list",
+        lambda s: s.usage.memory.active_file_bytes,
+    ),
+    _gauge(
+        "container_memory_total_inactive_file_bytes",
+        "Page cache on the inactive list",
+        lambda s: s.usage.memory.inactive_file_bytes,
+    ),
+    _one(
+        "unknown",
+        "container_memory_failcnt",
+        "How often the memory limit was hit",
+        lambda s: s.usage.memory.failcnt,
+    ),
+    Family(
+        "counter",
+        "container_memory_failures",
+        "Page faults",
+        _faults,
+        ("failure_type", "scope"),
+    ),
+    Family(
+        "counter",
+        "cgagent_container_memory_events",
+        "The kernel's memory.events; cgroup v2 only",
+        _events,
+        ("event",),
+    ),
+)
+
+OOM: Final = _counter(
+    "container_oom_events",
+    "Processes ended by the OOM killer; kept after the container has exited",
+    lambda s: s.usage.memory.oom_kills,
+)
+
+IO: Final = (
+    Family(
+        "counter", "container_fs_reads_bytes", "Bytes read from disks", _io("rbytes"), ("device",)
+    ),
+    Family(
+        "counter", "container_fs_writes_bytes", "Bytes written to disks", _io("wbytes"), ("device",)
+    ),
+    Family("counter", "container_fs_reads", "Reads from disks", _io("rios"), ("device",)),
+    Family("counter", "container_fs_writes", "Writes to disks", _io("wios"), ("device",)),
+)
+
+PIDS: Final = (
+    _gauge("container_threads", "Processes and threads", lambda s: s.usage.pids.current),
+    _gauge(
+        "container_threads_max",
+        "Limit on processes and threads; 0 is unlimited",
+        _limit("pids_max"),
+    ),
+    _gauge("container_processes", "Processes", lambda s: s.usage.pids.processes),
+    _gauge(
+        "cgagent_container_threads_peak",
+        "Most processes and threads since the start",
+        lambda s: s.usage.pids.peak,
+    ),
+    _counter(
+        "cgagent_container_forks_refused",
+        "Forks refused by the limit on processes and threads",
+        lambda s: s.usage.pids.refused,
+    ),
+)
+
+PRESSURE: Final = tuple(
+    _counter(
+        f"container_pressure_{resource}_{name}_seconds",
+        f"Time in which {who} waited for {what}",
+        _pressure(resource, kind),
+        NS,
+    )
+    for resource, what in (("cpu", "a CPU"), ("memory", "memory"), ("io", "IO"))
+    for name, kind, who in (
+        ("waiting", "some", "some task"),
+        ("stalled", "full", "all tasks together"),
+    )
+)
+
+SPEC: Final = (
+    _gauge("container_spec_cpu_shares", "CPU weight in shares", lambda s: s.limits.shares),
+    _gauge(
+        "container_spec_cpu_period",
+        "Period of the CPU quota in microseconds",
+        lambda s: s.limits.cpu_period_us,
+    ),
+    _gauge(
+        "container_spec_cpu_quota",
+        "CPU quota in microseconds; absent without one",
+        lambda s: _quota(s.limits),
+    ),
+    _gauge(
+        "container_spec_memory_limit_bytes",
+        "Memory limit; 0 is unlimited",
+        _limit("memory_max_bytes"),
+    ),
+    _gauge(
+        "container_spec_memory_swap_limit_bytes",
+        "Swap limit, without memory; 0 is unlimited",
+        _limit("memory_swap_max_bytes"),
+    ),
+    _gauge(
+        "container_spec_memory_reservation_limit_bytes",
+        "Memory protected from reclaim; 0 is none",
+        _limit("memory_low_bytes"),
+    ),
+    _gauge(
+        "container_start_time_seconds",
+        "When the container started, since 1970",
+        lambda s: s.target.started_at_s,
+    ),
+    _gauge("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
+    _gauge(
+        "cgagent_container_frozen",
+        "Whether it is frozen",
+        lambda s: None if s.usage.frozen is None else int(s.usage.frozen),
+    ),
+)
+
+LIVE: Final = (*CPU, *MEMORY, *IO, *PIDS, *PRESSURE, *SPEC)
+"""Of a container whose group is there; OOM is kept longer."""

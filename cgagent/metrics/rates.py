@@ -1,0 +1,91 @@
+"""What two samples of one target say together. Pure functions.
+
+None where it cannot be said: the container was restarted in between, the kernel does not
+count it, or no time has passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cgagent.cgroups import DeviceIo
+    from cgagent.metrics.samples import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Over the time between two samples."""
+
+    interval_s: float
+    cpu_percent: float | None
+    """Of one CPU: two busy CPUs are 200."""
+    throttled_percent: float | None
+    """Enforcement periods that ended throttled, of all in which a task could run."""
+    read_bytes_per_s: float | None
+    write_bytes_per_s: float | None
+    reads_per_s: float | None
+    writes_per_s: float | None
+    major_faults_per_s: float | None
+    stalled_percent: dict[str, float | None]
+    """Of the time in which some task waited for cpu, memory or io."""
+
+
+def between(earlier: Sample, later: Sample) -> Rates | None:
+    """The rates from one sample to a later one of the same run of the same container."""
+    interval_s = (later.monotonic_ns - earlier.monotonic_ns) / 1e9
+    if interval_s <= 0 or earlier.target.started_at_s != later.target.started_at_s:
+        return None
+    old, new = earlier.usage, later.usage
+
+    def per_s(before: int | None, after: int | None) -> float | None:
+        grown = _grown(before, after)
+        return None if grown is None else grown / interval_s
+
+    def per_cent_of_time(before_ns: int | None, after_ns: int | None) -> float | None:
+        rate = per_s(before_ns, after_ns)
+        return None if rate is None else rate / 1e9 * 100
+
+    def io(field: str) -> float | None:
+        return per_s(_total(old.io, field), _total(new.io, field))
+
+    return Rates(
+        interval_s=interval_s,
+        cpu_percent=per_cent_of_time(old.cpu.usage_ns, new.cpu.usage_ns),
+        throttled_percent=_percent(
+            _grown(old.cpu.throttled_periods, new.cpu.throttled_periods),
+            _grown(old.cpu.periods, new.cpu.periods),
+        ),
+        read_bytes_per_s=io("rbytes"),
+        write_bytes_per_s=io("wbytes"),
+        reads_per_s=io("rios"),
+        writes_per_s=io("wios"),
+        major_faults_per_s=per_s(old.memory.pgmajfault, new.memory.pgmajfault),
+        stalled_percent={
+            resource: per_cent_of_time(_stalled_ns(earlier, resource), _stalled_ns(later, resource))
+            for resource in ("cpu", "memory", "io")
+        },
+    )
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    """None for a counter that went back: it belongs to another group."""
+    if before is None or after is None or after < before:
+        return None
+    return after - before
+
+
+def _percent(part: int | None, whole: int | None) -> float | None:
+    return None if part is None or not whole else part / whole * 100
+
+
+def _total(devices: Iterable[DeviceIo] | None, field: str) -> int | None:
+    return None if devices is None else sum(getattr(device, field) for device in devices)
+
+
+def _stalled_ns(sample: Sample, resource: str) -> int | None:
+    psi = getattr(sample.usage.pressure, resource)
+    return None if psi is None else psi.some.total_ns

@@ -1,0 +1,224 @@
+"""Reading every container's accounting at a steady interval, in one thread.
+
+What was sampled is kept and served many times: neither a scrape nor an API call reads the
+kernel, except `sample_now`. The thread is a daemon and off the event loop; its owner calls
+`start` and `stop`. Every other method may be called from any thread and does not block for
+longer than one container's reading.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from cgagent.cgroups import Reader
+from cgagent.errors import CgagentError, NotFoundError
+from cgagent.metrics import host as machine
+from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cgagent.cgroups import Host, Limits
+
+_LIMITS_AGE_NS: Final = 10 * 10**9
+_KEPT: Final = 2
+
+
+class Sampler:
+    """Samples what `targets` returns, each `interval_s`.
+
+    `targets` is called in the sampler's thread at each tick. The last samples of a target that
+    is no longer returned, or whose group has gone, stay until `forget`.
+    """
+
+    def __init__(
+        self, host: Host, interval_s: float, targets: Callable[[], Iterable[Target]]
+    ) -> None:
+        self._host = host
+        self._interval_s = interval_s
+        self._targets = targets
+        self._lock = threading.Lock()
+        self._sources: dict[str, _Source] = {}
+        self._samples: dict[str, deque[Sample]] = {}
+        self._devices: dict[str, str] = {}
+        self._machine: HostSample | None = None
+        self._state = SamplerState()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close every descriptor; what was sampled stays."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            for source in self._sources.values():
+                source.close()
+            self._sources.clear()
+
+    def latest(self, target_id: str) -> Sample | None:
+        with self._lock:
+            samples = self._samples.get(target_id)
+            return samples[-1] if samples else None
+
+    def previous(self, target_id: str) -> Sample | None:
+        """The sample before the latest."""
+        with self._lock:
+            samples = self._samples.get(target_id)
+            return samples[-2] if samples and len(samples) == _KEPT else None
+
+    def live(self) -> list[Sample]:
+        """The latest sample of each target whose group was there at the last tick."""
+        with self._lock:
+            return [self._samples[target_id][-1] for target_id in self._sources]
+
+    def machine(self) -> HostSample | None:
+        """The machine's figures at the last tick."""
+        with self._lock:
+            return self._machine
+
+    def state(self) -> SamplerState:
+        with self._lock:
+            return self._state
+
+    def device_name(self, device: str) -> str:
+        """A block device's path ("/dev/sda") for its "MAJOR:MINOR", as found when sampled."""
+        return self._devices.get(device, device)
+
+    def sample_now(self, target: Target) -> Sample:
+        """Sample one target at once; call it before a finished container's group is removed.
+
+        Raises:
+            NotFoundError: its group is gone.
+        """
+        with self._lock:
+            return self._sample(target)
+
+    def limits_changed(self, target_id: str) -> None:
+        """Read this target's limits anew with its next sample."""
+        with self._lock:
+            if target_id in self._sources:
+                self._sources[target_id].limits_read_ns = None
+
+    def forget(self, target_id: str) -> None:
+        """Drop all that is kept of a target; its container was removed."""
+        with self._lock:
+            self._drop(target_id)
+            self._samples.pop(target_id, None)
+
+    def tick(self) -> None:
+        """Sample all targets and the machine once; the thread's work at each interval."""
+        targets = {target.id: target for target in self._targets()}
+        with self._lock:
+            for gone in self._sources.keys() - targets.keys():
+                self._drop(gone)
+        for target in targets.values():
+            try:
+                with self._lock:
+                    self._sample(target)
+            except NotFoundError:
+                continue  # it ended between being listed and being read
+            except (CgagentError, OSError, ValueError) as error:
+                self._failed(f"{target.id}: {error}")
+        now = machine.sample()
+        with self._lock:
+            self._machine = now
+            self._state = replace(self._state, ticks=self._state.ticks + 1)
+
+    def _failed(self, error: str) -> None:
+        with self._lock:
+            failures = self._state.failures + 1
+            self._state = replace(self._state, failures=failures, last_error=error)
+
+    def _run(self) -> None:
+        """Tick at multiples of the interval since the start, so that no delay adds up."""
+        due_s = time.monotonic()
+        while not self._stopping.wait(max(due_s - time.monotonic(), 0)):
+            began_s = time.monotonic()
+            try:
+                self.tick()
+            except Exception as error:  # noqa: BLE001 - the thread outlives whatever `targets` does
+                self._failed(f"targets: {error}")
+            ended_s = time.monotonic()
+            missed = int((ended_s - due_s) / self._interval_s)
+            with self._lock:
+                self._state = replace(
+                    self._state,
+                    missed_ticks=self._state.missed_ticks + missed,
+                    lag_s=began_s - due_s,
+                    duration_s=ended_s - began_s,
+                )
+            due_s += (missed + 1) * self._interval_s
+
+    def _sample(self, target: Target) -> Sample:
+        source = self._sources.get(target.id)
+        sample = source.try_sample() if source and source.target == target else None
+        if sample is None:
+            # New, restarted, or the group that the descriptors knew has gone.
+            self._drop(target.id)
+            source = _Source(self._host, target)
+            sample = source.sample()
+            self._sources[target.id] = source
+        self._samples.setdefault(target.id, deque(maxlen=_KEPT)).append(sample)
+        for device in sample.usage.io or ():
+            if device.device not in self._devices:
+                self._devices[device.device] = _device_path(device.device)
+        return sample
+
+    def _drop(self, target_id: str) -> None:
+        source = self._sources.pop(target_id, None)
+        if source:
+            source.close()
+
+
+class _Source:
+    """The descriptors and the limits kept of one target."""
+
+    def __init__(self, host: Host, target: Target) -> None:
+        self.target = target
+        self.limits_read_ns: int | None = None
+        self._group = host.group(target.cgroup_path)
+        self._reader = Reader(self._group)
+        self._limits: Limits
+
+    def sample(self) -> Sample:
+        """Raises NotFoundError when the group is gone; the descriptors are closed then."""
+        try:
+            usage = self._reader.read()
+            now_ns = time.monotonic_ns()
+            if self.limits_read_ns is None or now_ns - self.limits_read_ns >= _LIMITS_AGE_NS:
+                self._limits = self._group.held()
+                self.limits_read_ns = now_ns
+        except BaseException:
+            self.close()
+            raise
+        return Sample(self.target, time.time(), now_ns, usage, self._limits)
+
+    def try_sample(self) -> Sample | None:
+        """None when the group is gone."""
+        try:
+            return self.sample()
+        except NotFoundError:
+            return None
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _device_path(device: str) -> str:
+    """A path, "/dev/sda" for "8:0"; the numbers themselves for a device that has gone."""
+    try:
+        return "/dev/" + os.path.basename(os.readlink(f"/sys/dev/block/{device}"))
+    except OSError:
+        return device

@@ -1,0 +1,72 @@
+"""What is sampled: the records that flow from the sampler to exposition, rates and the API.
+
+Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cgagent.cgroups import Limits, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One container to sample. `started_at_s` tells a restarted one from the one before."""
+
+    id: str
+    name: str
+    image: str
+    cgroup_path: str
+    started_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A target's usage at one moment, and the limits as last read (10 s old at most)."""
+
+    target: Target
+    at_s: float
+    monotonic_ns: int
+    usage: Usage
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSample:
+    """The machine and the agent's own process at one moment."""
+
+    at_s: float
+    cpu_cores: int
+    cpu_seconds: Mapping[str, float]
+    """By mode (user, system, idle, iowait, ...), over all CPUs since boot."""
+    load: tuple[float, float, float]
+    """Averages over 1, 5 and 15 minutes."""
+    memory_total_bytes: int
+    memory_available_bytes: int
+    swap_total_bytes: int
+    swap_free_bytes: int
+    agent_started_at_s: float
+    agent_cpu_seconds: float
+    agent_resident_bytes: int
+    agent_open_fds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerState:
+    """The sampler about itself."""
+
+    ticks: int = 0
+    missed_ticks: int = 0
+    """Ticks left out because an earlier one took too long or the machine slept."""
+    failures: int = 0
+    """Samples that failed other than by a group that had gone."""
+    lag_s: float = 0.0
+    """How late the last tick began."""
+    duration_s: float = 0.0
+    """How long the last tick took."""
+    last_error: str = ""

@@ -1,0 +1,260 @@
+"""What Prometheus sees, from synthetic samples."""
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from cgagent.cgroups import (
+    UNLIMITED,
+    Cpu,
+    DeviceIo,
+    Limits,
+    Memory,
+    Pids,
+    Pressure,
+    Psi,
+    Stall,
+    Usage,
+)
+from cgagent.metrics import Metrics, Sample, SamplerState, Target, host
+
+WEB = Target("0123", "web", "nginx:1", "/cgagent/0123", 1000.5)
+OLD = Target("4567", 'o"ld\n', "", "/cgagent/4567", 900.0)
+MAJOR = {"failure_type": "pgmajfault", "scope": "hierarchy"}
+LABELS = {"id": "/cgagent/0123", "name": "web", "image": "nginx:1"}
+
+STALL = Stall(avg10=1, avg60=2, avg300=3, total_ns=1_500_000_000)
+USAGE = Usage(
+    cpu=Cpu(
+        usage_ns=2_500_000_000,
+        user_ns=2_000_000_000,
+        system_ns=500_000_000,
+        periods=10,
+        throttled_periods=3,
+        throttled_ns=250_000_000,
+        bursts=1,
+        burst_ns=1_000_000,
+    ),
+    memory=Memory(
+        current_bytes=1000,
+        peak_bytes=2000,
+        swap_bytes=0,
+        anon_bytes=300,
+        file_bytes=400,
+        mapped_bytes=50,
+        inactive_file_bytes=100,
+        active_file_bytes=200,
+        working_set_bytes=900,
+        failcnt=4,
+        pgfault=70,
+        pgmajfault=7,
+        oom_kills=2,
+        events={"low": 0, "high": 5, "max": 4, "oom": 3, "oom_kill": 2},
+    ),
+    io=(DeviceIo(device="8:0", rbytes=10, wbytes=20, rios=1, wios=2),),
+    pids=Pids(current=5, processes=3, peak=9, refused=1),
+    pressure=Pressure(cpu=Psi(some=STALL, full=STALL), memory=Psi(some=STALL), io=None),
+    frozen=True,
+)
+LIMITS = Limits(
+    cpu_shares=512,
+    cpu_quota_us=50_000,
+    cpu_period_us=100_000,
+    memory_max_bytes=4096,
+    memory_swap_max_bytes=UNLIMITED,
+    memory_low_bytes=0,
+    pids_max=UNLIMITED,
+)
+
+
+class Samples:
+    """A sampler that has sampled these."""
+
+    def __init__(self, live, latest=None):
+        self._live = live
+        self._latest = {sample.target.id: sample for sample in latest or live}
+        self._machine = host.sample()
+
+    def live(self):
+        return self._live
+
+    def latest(self, target_id):
+        return self._latest.get(target_id)
+
+    def machine(self):
+        return self._machine
+
+    @staticmethod
+    def state():
+        return SamplerState(ticks=7, missed_ticks=2, lag_s=0.25, duration_s=0.5)
+
+    @staticmethod
+    def device_name(device):
+        return {"8:0": "/dev/sda"}.get(device, device)
+
+
+@pytest.fixture
+def metrics():
+    web = Sample(WEB, 1234.5, 0, USAGE, LIMITS)
+    old = Sample(OLD, 950.0, 0, USAGE, LIMITS)
+    metrics = Metrics(Samples([web], [web, old]), lambda: [(WEB, "frozen"), (OLD, "exited")])
+    metrics.observe_job("start", "ok", 0.003)
+    metrics.observe_job("start", "conflict", 0.2)
+    return metrics
+
+
+@pytest.fixture
+def value(metrics):
+    families = list(parse_text(metrics.render()[0].decode()))
+    found = {}
+    for family in families:
+        for sample in family.samples:
+            key = sample.name, frozenset(sample.labels.items())
+            assert key not in found, f"{sample.name} is there twice"
+            found[key] = sample.value
+    return lambda series, /, **labels: found.get((series, frozenset(labels.items())))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("container_cpu_usage_seconds_total", {"cpu": "total"}, 2.5),
+        ("container_cpu_user_seconds_total", {}, 2),
+        ("container_cpu_system_seconds_total", {}, 0.5),
+        ("container_cpu_cfs_periods_total", {}, 10),
+        ("container_cpu_cfs_throttled_periods_total", {}, 3),
+        ("container_cpu_cfs_throttled_seconds_total", {}, 0.25),
+        ("container_cpu_cfs_burst_periods_total", {}, 1),
+        ("container_cpu_cfs_burst_seconds_total", {}, 0.001),
+        ("container_memory_usage_bytes", {}, 1000),
+        ("container_memory_working_set_bytes", {}, 900),
+        ("container_memory_rss", {}, 300),
+        ("container_memory_cache", {}, 400),
+        ("container_memory_mapped_file", {}, 50),
+        ("container_memory_swap", {}, 0),
+        ("container_memory_max_usage_bytes", {}, 2000),
+        ("container_memory_total_active_file_bytes", {}, 200),
+        ("container_memory_total_inactive_file_bytes", {}, 100),
+        ("container_memory_failcnt", {}, 4),
+        ("container_memory_failures_total", {"failure_type": "pgfault", "scope": "hierarchy"}, 70),
+        ("container_memory_failures_total", MAJOR, 7),
+        ("cgagent_container_memory_events_total", {"event": "high"}, 5),
+        ("container_fs_reads_bytes_total", {"device": "/dev/sda"}, 10),
+        ("container_fs_writes_bytes_total", {"device": "/dev/sda"}, 20),
+        ("container_fs_reads_total", {"device": "/dev/sda"}, 1),
+        ("container_fs_writes_total", {"device": "/dev/sda"}, 2),
+        ("container_threads", {}, 5),
+        ("container_threads_max", {}, 0),
+        ("container_processes", {}, 3),
+        ("cgagent_container_threads_peak", {}, 9),
+        ("cgagent_container_forks_refused_total", {}, 1),
+        ("container_pressure_cpu_waiting_seconds_total", {}, 1.5),
+        ("container_pressure_cpu_stalled_seconds_total", {}, 1.5),
+        ("container_pressure_memory_waiting_seconds_total", {}, 1.5),
+        ("container_pressure_memory_stalled_seconds_total", {}, None),
+        ("container_pressure_io_waiting_seconds_total", {}, None),
+        ("container_oom_events_total", {}, 2),
+        ("container_spec_cpu_shares", {}, 512),
+        ("container_spec_cpu_period", {}, 100_000),
+        ("container_spec_cpu_quota", {}, 50_000),
+        ("container_spec_memory_limit_bytes", {}, 4096),
+        ("container_spec_memory_swap_limit_bytes", {}, 0),
+        ("container_spec_memory_reservation_limit_bytes", {}, 0),
+        ("container_start_time_seconds", {}, 1000.5),
+        ("container_last_seen", {}, 1234.5),
+        ("cgagent_container_frozen", {}, 1),
+        ("cgagent_container_state", {"state": "frozen"}, 1),
+        ("cgagent_container_state", {"state": "running"}, 0),
+    ],
+)  # fmt: skip
+def test_series_of_a_container(value, name, labels, expected):
+    got = value(name, **LABELS, **labels)
+    assert got == (None if expected is None else pytest.approx(expected))
+
+
+def test_an_exited_container_keeps_its_state_and_its_oom_kills_only(metrics, value):
+    old = {"id": "/cgagent/4567", "name": 'o"ld\n', "image": ""}
+    assert value("cgagent_container_state", **old, state="exited") == 1
+    assert value("container_oom_events_total", **old) == 2
+    names = {
+        line.split("{")[0]
+        for line in metrics.render()[0].decode().splitlines()
+        if "/cgagent/4567" in line
+    }
+    assert names == {"cgagent_container_state", "container_oom_events_total"}
+
+
+def test_the_agent_and_the_machine(value):
+    assert value("cgagent_sampler_ticks_total") == 7
+    assert value("cgagent_sampler_missed_ticks_total") == 2
+    assert value("cgagent_sampler_lag_seconds") == 0.25
+    assert value("cgagent_job_duration_seconds_count", kind="start", outcome="ok") == 1
+    assert value("cgagent_job_duration_seconds_bucket", kind="start", outcome="ok", le="0.005") == 1
+    assert value("cgagent_job_duration_seconds_bucket", kind="start", outcome="ok", le="0.001") == 0
+    assert value("cgagent_job_duration_seconds_sum", kind="start", outcome="conflict") == 0.2
+    assert value("machine_cpu_cores") >= 1
+    assert value("machine_memory_bytes") > 2**20
+    assert value("cgagent_host_cpu_seconds_total", mode="user") > 0
+    assert value("cgagent_host_memory_available_bytes") > 0
+    assert value("process_resident_memory_bytes") > 2**20
+    assert value("process_open_fds") > 2
+
+
+def test_throttling_is_silent_without_a_quota():
+    limits = Limits(cpu_quota_us=UNLIMITED, cpu_period_us=100_000)
+    metrics = Metrics(Samples([Sample(WEB, 1.0, 0, USAGE, limits)]), list)
+    text = metrics.render()[0].decode()
+    assert "\ncontainer_cpu_cfs_" not in text
+    assert "\ncontainer_spec_cpu_quota" not in text
+    assert "\ncontainer_cpu_usage_seconds_total{" in text
+
+
+def test_what_the_kernel_has_not_is_not_there():
+    nothing = Usage(
+        cpu=Cpu(), memory=Memory(), io=None, pids=Pids(), pressure=Pressure(), frozen=None
+    )
+    metrics = Metrics(Samples([Sample(WEB, 1.0, 0, nothing, Limits())]), list)
+    names = {
+        line.split("{")[0]
+        for line in metrics.render()[0].decode().splitlines()
+        if line.startswith(("container_", "cgagent_container_"))
+    }
+    assert names == {"container_start_time_seconds", "container_last_seen"}
+
+
+def test_openmetrics_where_it_is_asked_for(metrics):
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    body, content_type = metrics.render(accept)
+    assert content_type.startswith("application/openmetrics-text")
+    names = {family.name for family in parse_openmetrics(body.decode())}
+    assert {"container_cpu_usage_seconds", "container_memory_failcnt"} <= names
+
+
+def test_text_otherwise(metrics):
+    body, content_type = metrics.render("*/*")
+    assert content_type.startswith("text/plain; version=0.0.4")
+    assert body.endswith(b"\n")
+    assert b"_created" not in body
+
+
+def test_prometheus_own_linter_has_no_complaint(metrics):
+    promtool = shutil.which("promtool")
+    body = metrics.render()[0]
+    if not promtool:
+        assert len(list(parse_text(body.decode()))) > 50
+        return
+    check = subprocess.run(
+        [promtool, "check", "metrics"], input=body, capture_output=True, check=False
+    )
+    assert check.stderr.decode() + check.stdout.decode() == ""
+    assert check.returncode == 0
+
+
+def test_two_agents_in_one_process_do_not_meet(metrics):
+    other = Metrics(Samples([]), list)
+    assert b"container_cpu" not in b"".join(
+        line for line in other.render()[0].splitlines() if not line.startswith(b"#")
+    )

@@ -1,0 +1,83 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
+from cgagent.metrics import Sample, Target, between
+
+TARGET = Target("0123", "web", "nginx", "/cgagent/0123", 1000.0)
+
+
+def usage(**fields):
+    nothing = Usage(
+        cpu=Cpu(), memory=Memory(), io=None, pids=Pids(), pressure=Pressure(), frozen=None
+    )
+    return dataclasses.replace(nothing, **fields)
+
+
+def sample(at_ns, target=TARGET, **fields):
+    return Sample(target, at_ns / 1e9, at_ns, usage(**fields), Limits())
+
+
+SECOND = 10**9
+
+
+@given(
+    interval=st.integers(1, 3600 * SECOND),
+    start=st.integers(0, 2**60),
+    cpus=st.floats(0, 512),
+)
+def test_cpu_is_in_percent_of_one_cpu(interval, start, cpus):
+    used = int(interval * cpus)
+    rates = between(
+        sample(5, cpu=Cpu(usage_ns=start)), sample(5 + interval, cpu=Cpu(usage_ns=start + used))
+    )
+    assert rates.cpu_percent == pytest.approx(used / interval * 100)
+    assert rates.interval_s == pytest.approx(interval / 1e9)
+
+
+def test_all_rates():
+    def pressure(total_ns):
+        stall = Stall(avg10=0, avg60=0, avg300=0, total_ns=total_ns)
+        return Pressure(cpu=Psi(some=stall), memory=Psi(some=stall))
+
+    rates = between(
+        sample(
+            0,
+            cpu=Cpu(periods=10, throttled_periods=2),
+            memory=Memory(pgmajfault=1),
+            io=(DeviceIo(device="8:0", rbytes=100, wios=4),),
+            pressure=pressure(0),
+        ),
+        sample(
+            2 * SECOND,
+            cpu=Cpu(periods=30, throttled_periods=7),
+            memory=Memory(pgmajfault=5),
+            io=(
+                DeviceIo(device="8:0", rbytes=500, wios=4),
+                DeviceIo(device="8:16", rbytes=100, wbytes=50),
+            ),
+            pressure=pressure(SECOND),
+        ),
+    )
+    assert rates.throttled_percent == 25
+    assert rates.read_bytes_per_s == 250
+    assert rates.write_bytes_per_s == 25
+    assert rates.writes_per_s == 0
+    assert rates.major_faults_per_s == 2
+    assert rates.stalled_percent == {"cpu": 50, "memory": 50, "io": None}
+    assert rates.cpu_percent is None
+
+
+def test_what_cannot_be_said_is_none():
+    early, late = sample(0, cpu=Cpu(usage_ns=5)), sample(SECOND, cpu=Cpu(usage_ns=4))
+    assert between(early, late).cpu_percent is None
+    assert between(early, late).read_bytes_per_s is None
+    assert between(early, early) is None
+    assert between(late, early) is None
+    restarted = dataclasses.replace(TARGET, started_at_s=2000.0)
+    assert between(early, sample(SECOND, target=restarted, cpu=Cpu(usage_ns=9))) is None
+    still = Cpu(usage_ns=5, periods=3, throttled_periods=1)
+    assert between(sample(0, cpu=still), sample(SECOND, cpu=still)).throttled_percent is None

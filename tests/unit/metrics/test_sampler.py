@@ -1,0 +1,194 @@
+"""The sampler over a recorded cgroup v2 tree of plain files."""
+
+import dataclasses
+import shutil
+import threading
+import time
+
+import pytest
+
+from cgagent.cgroups import UNLIMITED, Host
+from cgagent.errors import NotFoundError
+from cgagent.metrics import Sampler, Target
+
+TARGET = Target("0123", "web", "nginx", "/cgagent/0123", 1000.0)
+FILES = {
+    "cpu.stat": "usage_usec 7\nuser_usec 4\nsystem_usec 3\n",
+    "memory.current": "4096\n",
+    "memory.max": "max\n",
+    "io.stat": "999:1 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n",
+    "pids.current": "3\n",
+    "cgroup.procs": "11\n12\n",
+    "cgroup.events": "populated 1\nfrozen 0\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    mount = tmp_path / "sys/fs/cgroup"
+    mount.mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text("35 24 0:30 / /sys/fs/cgroup rw - cgroup2 c rw\n")
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    (mount / "cgroup.controllers").write_text("cpu io memory pids\n")
+    return tmp_path
+
+
+@pytest.fixture
+def group(tree):
+    path = tree / "sys/fs/cgroup/cgagent/0123"
+    path.mkdir(parents=True)
+    for name, text in FILES.items():
+        (path / name).write_text(text)
+    return path
+
+
+@pytest.fixture
+def sampler(tree):
+    made = []
+
+    def make(targets, interval_s=0.01):
+        made.append(Sampler(Host.detect(str(tree)), interval_s, targets))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_tick_samples_every_target(sampler, group):
+    made = sampler(lambda: [TARGET])
+    assert made.latest("0123") is None
+    made.tick()
+    sample = made.latest("0123")
+    assert sample.target is TARGET
+    assert sample.usage.cpu.usage_ns == 7000
+    assert sample.usage.pids.processes == 2
+    assert sample.limits.memory_max_bytes is UNLIMITED
+    assert made.live() == [sample]
+    assert made.previous("0123") is None
+    made.tick()
+    assert made.previous("0123") is sample
+    assert made.latest("0123").monotonic_ns > sample.monotonic_ns
+    assert made.machine().memory_total_bytes > 0
+    assert made.state().ticks == 2
+    assert made.device_name("999:1") == "999:1"
+
+
+def test_limits_are_kept_until_told_that_they_changed(sampler, group):
+    made = sampler(lambda: [TARGET])
+    made.tick()
+    (group / "memory.max").write_text("8192\n")
+    made.tick()
+    assert made.latest("0123").limits.memory_max_bytes is UNLIMITED
+    made.limits_changed("0123")
+    made.tick()
+    assert made.latest("0123").limits.memory_max_bytes == 8192
+
+
+def test_an_exited_container_is_no_longer_live_but_kept_until_forgotten(sampler, group):
+    targets = [TARGET]
+    made = sampler(lambda: targets)
+    made.tick()
+    targets.clear()
+    made.tick()
+    assert made.live() == []
+    assert made.latest("0123") is not None
+    made.forget("0123")
+    assert made.latest("0123") is None
+
+
+def test_a_group_that_is_gone_is_no_failure(sampler, tree):
+    made = sampler(lambda: [TARGET])
+    made.tick()
+    assert made.live() == []
+    assert made.state().failures == 0
+    with pytest.raises(NotFoundError):
+        made.sample_now(TARGET)
+
+
+def test_a_restarted_container_is_read_anew(sampler, group):
+    targets = [TARGET]
+    made = sampler(lambda: targets)
+    made.tick()
+    shutil.rmtree(group)
+    group.mkdir()
+    (group / "cpu.stat").write_text("usage_usec 1\n")
+    targets[0] = dataclasses.replace(TARGET, started_at_s=2000.0)
+    made.tick()
+    assert made.latest("0123").usage.cpu.usage_ns == 1000
+    assert made.latest("0123").target.started_at_s == 2000.0
+
+
+def test_one_bad_group_does_not_keep_the_others_from_being_sampled(sampler, group, tree):
+    bad = tree / "sys/fs/cgroup/cgagent/bad"
+    bad.mkdir()
+    (bad / "memory.current").write_text("what?\n")
+    made = sampler(
+        lambda: [dataclasses.replace(TARGET, id="bad", cgroup_path="/cgagent/bad"), TARGET]
+    )
+    made.tick()
+    assert [sample.target.id for sample in made.live()] == ["0123"]
+    assert made.state().failures == 1
+    assert made.state().last_error.startswith("bad: ")
+
+
+def test_the_thread_ticks_and_outlives_what_targets_raises(sampler, group):
+    answers = iter([[TARGET], RuntimeError("not ready")])
+
+    def targets():
+        answer = next(answers, [TARGET])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    made = sampler(targets)
+    made.start()
+    wait_for(lambda: made.state().ticks >= 5)
+    made.stop()
+    assert made.state().failures == 1
+    assert "not ready" in made.state().last_error
+    ticks = made.state().ticks
+    time.sleep(0.05)
+    assert made.state().ticks == ticks
+    assert not [thread for thread in threading.enumerate() if thread.name == "sampler"]
+
+
+def test_late_ticks_are_counted_and_not_made_up_for(sampler, group):
+    def targets():
+        time.sleep(0.055)
+        return [TARGET]
+
+    made = sampler(targets)
+    made.start()
+    began = time.monotonic()
+    wait_for(lambda: made.state().ticks >= 4)
+    made.stop()
+    state = made.state()
+    assert state.missed_ticks >= 4 * 5
+    # Ticks and missed ticks together are the intervals that passed.
+    assert state.ticks + state.missed_ticks <= (time.monotonic() - began) / 0.01 + 2
+    assert state.duration_s >= 0.055
+
+
+def test_sampling_on_demand_from_other_threads(sampler, group):
+    made = sampler(lambda: [TARGET])
+    made.start()
+    samples = []
+    threads = [
+        threading.Thread(target=lambda: samples.extend(made.sample_now(TARGET) for _ in range(50)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(samples) == 200
+    assert all(sample.usage.cpu.usage_ns == 7000 for sample in samples)

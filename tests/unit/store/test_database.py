@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+
+from cgagent.errors import InternalError, UnsupportedError
+from cgagent.store import Database
+from cgagent.store.images import ImageRecords
+
+A, B = (f"sha256:{c * 64}" for c in "ab")
+INSERT = "INSERT INTO containers VALUES (?1, ?1, NULL, 1, '{}')"
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_what_was_committed_is_there_after_reopening(tmp_path):
+    first = Database(tmp_path)
+    with first.transaction() as db:
+        db.execute(INSERT, ("c",))
+    first.close()
+    second = Database(tmp_path)
+    assert [row["name"] for row in second.query("SELECT * FROM containers")] == ["c"]
+    second.close()
+
+
+def test_a_failed_transaction_leaves_nothing(database):
+    with pytest.raises(sqlite3.IntegrityError), database.transaction() as db:
+        db.executemany(INSERT, [("c",), ("c",)])
+    assert database.query("SELECT * FROM containers") == []
+
+
+def test_a_transaction_inside_another_is_part_of_it(database):
+    def both():
+        with database.transaction() as outer:
+            with database.transaction() as inner:
+                inner.execute(INSERT, ("c",))
+            outer.execute(INSERT, ("c",))
+
+    with pytest.raises(sqlite3.IntegrityError):
+        both()
+    assert database.query("SELECT * FROM containers") == []
+
+
+def test_threads_take_turns(database):
+    def count():
+        for _ in range(50):
+            with database.transaction() as db:
+                (n,) = db.execute("SELECT count(*) FROM containers").fetchone()
+                db.execute(INSERT, (str(n),))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(database.query("SELECT id FROM containers")) == 200
+
+
+def test_a_later_schema_is_refused_and_left_alone(tmp_path):
+    Database(tmp_path).close()
+    raw = sqlite3.connect(tmp_path / "cgagent.db")
+    raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    with pytest.raises(UnsupportedError, match="schema 99, written by a later cgagent"):
+        Database(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "cgagent.db").write_bytes(b"rubbish" * 1000)
+    with pytest.raises(InternalError, match=r"cgagent\.db: cannot open"):
+        Database(tmp_path)
+
+
+def test_nobody_else_may_read_it(database):
+    assert database.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_name_moves_to_the_image_named_last(database):
+    records = ImageRecords(database)
+    records.add(A, b"{}", [])
+    records.add(B, b"{}", [])
+    records.set_name("docker.io/library/x:1", A)
+    records.set_name("docker.io/library/x:1", B)
+    assert records.id_of("docker.io/library/x:1") == B
+    assert records.get(A).names == ()
+
+
+def test_layers_keep_their_order_and_are_unused_when_their_images_are_gone(database):
+    records = ImageRecords(database)
+    for chain_id in (A, B):
+        records.add_layer(chain_id, chain_id, 7)
+    records.add(A, b"{}", [B, A])
+    assert [layer.chain_id for layer in records.get(A).layers] == [B, A]
+    assert records.unused_layers() == []
+    records.delete(A)
+    assert [layer.chain_id for layer in records.unused_layers()] == [B, A]
+
+
+def test_an_image_with_a_root_file_system_cannot_go(database):
+    records = ImageRecords(database)
+    records.add(A, b"{}", [])
+    records.add_rootfs("c", A)
+    with pytest.raises(sqlite3.IntegrityError):
+        records.delete(A)
+    assert records.ids_with_prefix("sha256:aa") == [A]
