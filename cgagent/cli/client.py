@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _OK: Final = range(200, 300)
+_HUNG_UP: Final = "the agent closed the connection; see its log"
 _UNRESERVED: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:@"
 )
@@ -50,6 +51,15 @@ class Connection:
         self.socket = sock
         self._buffer = b""
 
+    def ended(self) -> bool:
+        """Has the other end hung up? Between two requests nothing else can be there to read."""
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def send(self, method: str, path: str, body: Any, headers: tuple[str, ...] = ()) -> None:
         data = b"" if body is None else json.dumps(body).encode()
         lines = [
@@ -59,12 +69,18 @@ class Connection:
             *(["Content-Type: application/json"] if data else []),
             f"Content-Length: {len(data)}",
         ]
-        self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+        try:
+            self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+        except ConnectionError:
+            raise UnavailableError(_HUNG_UP) from None
 
     def _more(self) -> None:
-        data = self.socket.recv(256 * 1024)
+        try:
+            data = self.socket.recv(256 * 1024)
+        except ConnectionError:
+            data = b""
         if not data:
-            raise UnavailableError("the agent closed the connection; see its log")
+            raise UnavailableError(_HUNG_UP)
         self._buffer += data
 
     def _line(self) -> bytes:
@@ -141,28 +157,38 @@ class Client:
         status, headers = connection.head()
         data = b"" if status in {204, 304} else b"".join(connection.pieces(headers))
         if headers.get("connection", "").lower() == "close":
-            self._connection = None
+            self.close()
         if status not in _OK:
             raise _error(status, data)
         return json.loads(data) if data else None
 
     def _kept(self) -> Connection:
+        """The connection of the last request, unless the agent has closed it meanwhile."""
+        if self._connection is not None and self._connection.ended():
+            self.close()
         if self._connection is None:
             self._connection = self.connect()
         return self._connection
 
+    def close(self) -> None:
+        """Give the connection up; the next request makes another."""
+        if self._connection is not None:
+            self._connection.socket.close()
+            self._connection = None
+
     def lines(self, method: str, path: str, body: Any = None) -> Iterator[Any]:
         """A stream of JSON lines, as they come."""
         connection = self.connect()
-        connection.send(method, path, body)
-        status, headers = connection.head()
-        if status not in _OK:
-            raise _error(status, b"".join(connection.pieces(headers)))
-        rest = b""
-        for piece in connection.pieces(headers):
-            *whole, rest = (rest + piece).split(b"\n")
-            for line in whole:
-                yield json.loads(line)
+        with connection.socket:
+            connection.send(method, path, body)
+            status, headers = connection.head()
+            if status not in _OK:
+                raise _error(status, b"".join(connection.pieces(headers)))
+            rest = b""
+            for piece in connection.pieces(headers):
+                *whole, rest = (rest + piece).split(b"\n")
+                for line in whole:
+                    yield json.loads(line)
 
     def upgrade(self, path: str, body: Any = None) -> Connection:
         """A connection that has become the container's input and output."""
@@ -170,7 +196,8 @@ class Client:
         connection.send("POST", path, body, ("Connection: Upgrade", "Upgrade: tcp"))
         status, headers = connection.head()
         if status != 101:  # noqa: PLR2004 - Switching Protocols
-            raise _error(status, b"".join(connection.pieces(headers)))
+            with connection.socket:
+                raise _error(status, b"".join(connection.pieces(headers)))
         return connection
 
 

@@ -177,7 +177,7 @@ def image_view(image: Image) -> dict[str, Any]:
         "id": image.id,
         "names": list(image.names),
         "size_bytes": image.size_bytes,
-        "created": image.created.isoformat() if image.created else None,
+        "created": None if image.created is None else image.created.isoformat(),
         "config": asdict(image.config),
         "layers": list(image.layers),
     }

@@ -1,0 +1,75 @@
+"""Agents for the tests: one for most of them, and ones of their own for those that kill it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.world import guest
+from tests.world.agent import Agent
+from tests.world.audit import Snapshot, difference
+
+
+@pytest.fixture(scope="session")
+def agent(alpine_docker_archive, busybox_docker_archive):
+    """An agent with alpine and busybox, shared by many tests; each removes its containers."""
+    os.makedirs(guest.STATE_FOLDER, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder,
+        Agent(Path(folder)) as running,
+    ):
+        running.load(alpine_docker_archive)
+        running.load(busybox_docker_archive)
+        yield running
+
+
+@pytest.fixture
+def own_agent(data_root, alpine_docker_archive):
+    """An agent with alpine that a test may kill and start again."""
+    with Agent(data_root) as running:
+        running.load(alpine_docker_archive)
+        yield running
+
+
+@pytest.fixture
+def container(agent):
+    """Launch a container that is removed after the test: ``container(*command, **options)``."""
+    made = []
+
+    def launch(*command, start=True, **options):
+        make = agent.launch if start else agent.create
+        made.append(make(*command, **options))
+        return made[-1]
+
+    yield launch
+    present = {c["id"] for c in agent.containers()}
+    for one in made:
+        if one in present:
+            agent.remove(one)
+
+
+@pytest.fixture
+def nothing_made(agent):
+    """The test must leave containers, their directories and their cgroups as they were."""
+
+    def look():
+        ids = {c["id"] for c in agent.containers()}
+        folders = set(os.listdir(agent.data_root / "containers"))
+        return ids, folders
+
+    before, roots = look(), (agent.data_root / "overlay2",)
+    files = Snapshot.take(roots).files
+    yield
+    assert look() == before
+    assert Snapshot.take(roots).files - files == frozenset()
+
+
+@pytest.fixture
+def audited():
+    """What is left of the machine's things since the test began: a list of lines."""
+    roots = (Path(guest.STATE_FOLDER),)
+    before = Snapshot.take(roots)
+    return lambda: difference(before, Snapshot.take(roots))

@@ -1,0 +1,236 @@
+"""``cgagent run`` as a user of the command line sees it: output, input, exit codes, signals."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.world.agent import SLOWNESS, eventually, has_v1
+
+pytestmark = pytest.mark.system
+
+IN_GUEST = SLOWNESS > 1
+TRAP = "trap 'echo got {0}; exit 9' {0}; echo ready; while :; do sleep 0.1; done"
+
+
+def test_output_and_error_output_stay_apart(agent):
+    done = agent.cli("run", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "complaint"),
+    [
+        (("alpine", "sh", "-c", "exit 3"), 3, ""),
+        (("--memory", "lots", "alpine"), 125, "--memory 'lots' is not a size"),
+        (("--no-such-flag", "alpine"), 125, "no-such-flag"),
+        (("alpine", "/etc/passwd"), 126, "'/etc/passwd': permission denied"),
+        (("alpine", "/etc"), 126, "'/etc'"),
+        (("alpine", "no-such-command"), 127, "executable not found in $PATH"),
+        (("alpine", "/no/such/file"), 127, "no such file or directory"),
+    ],
+)
+def test_exit_codes(agent, nothing_made, args, code, complaint):
+    done = agent.cli("run", "--rm", *args)
+    assert done.returncode == code
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == (1 if complaint else 0)
+    assert done.stdout == ""
+
+
+def test_a_killed_container_has_137_and_was_no_oom(agent, container):
+    one = container("sleep", "1000")
+    agent.post(one, "kill")
+    assert agent.wait(one) == 137
+    assert agent.state(one)["oom_killed"] is False
+
+
+def test_oom_kill_is_told(agent, container):
+    limits = ("--memory", "64m", "--memory-swap", "64m")
+    # tail keeps what it reads until a line ends, and /dev/zero has no lines
+    done = agent.cli("run", "--name", "hungry", *limits, "alpine", "tail", "/dev/zero")
+    try:
+        assert done.returncode == 137
+        shown = agent.cli("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "hungry")
+        assert shown.stdout == "true 137\n"
+        assert agent.detail("hungry")["limits"]["memory_max_bytes"] == 64 << 20
+    finally:
+        agent.remove("hungry")
+
+
+def test_input_reaches_the_command(agent):
+    done = agent.cli("run", "-i", "--rm", "alpine", "cat", input="hi\n")
+    assert (done.stdout, done.returncode) == ("hi\n", 0)
+
+
+def test_without_interactive_input_is_empty(agent):
+    done = agent.cli("run", "--rm", "alpine", "cat", input="hi\n")
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_much_output_arrives_unchanged(agent):
+    megabytes = 10 if IN_GUEST else 100
+    script = f"yes 0123456789abcdef | head -c {megabytes << 20}"
+    with subprocess.Popen(
+        agent.cli_command("run", "--rm", "alpine", "sh", "-c", script), stdout=subprocess.PIPE
+    ) as process:
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        while piece := process.stdout.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+        assert process.wait(60 * SLOWNESS) == 0
+    expected = (b"0123456789abcdef\n" * (megabytes << 20))[: megabytes << 20]
+    assert size == megabytes << 20
+    assert digest.digest() == hashlib.md5(expected, usedforsecurity=False).digest()
+
+
+def test_much_input_comes_back_unchanged(agent):
+    data = os.urandom((4 if IN_GUEST else 20) << 20)
+    done = subprocess.run(
+        agent.cli_command("run", "-i", "--rm", "alpine", "cat"),
+        input=data,
+        capture_output=True,
+        check=True,
+        timeout=120 * SLOWNESS,
+    )
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+    assert done.stderr == b""
+
+
+@pytest.fixture
+def foreground(agent):
+    """Start ``cgagent run`` and wait for its first line, ``ready``."""
+    started = []
+
+    def start(script):
+        process = subprocess.Popen(
+            agent.cli_command("run", "--rm", "alpine", "sh", "-c", script),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    agent.remove_all()
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
+def test_signals_are_passed_on(foreground, name):
+    process = foreground(TRAP.format(name))
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    output, errors = process.communicate(timeout=20 * SLOWNESS)
+    assert (output, errors, process.returncode) == (f"got {name}\n", "", 9)
+
+
+def test_the_third_interrupt_kills(foreground):
+    process = foreground("trap : INT; echo ready; while :; do sleep 0.1; done")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3 * SLOWNESS)
+    _, errors = process.communicate(timeout=20 * SLOWNESS)
+    assert process.returncode == 137
+    assert "killing the container" in errors
+
+
+def test_environment(agent):
+    result = agent.run("env", env=["ONE=1", "TWO=a b=c"], hostname="box")
+    assert set(result.stdout.splitlines()) == {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTNAME=box",
+        "HOME=/root",
+        "ONE=1",
+        "TWO=a b=c",
+    }
+
+
+def test_environment_flag_without_value_takes_ours(agent, monkeypatch):
+    monkeypatch.setenv("OURS", "mine")
+    script = "echo $OURS,$SET,$(pwd),$(id -u):$(id -g),$(hostname)"
+    done = agent.cli(
+        *("run", "--rm", "-e", "OURS", "-e", "SET=x", "-w", "/var/new", "-u", "1000:1001"),
+        *("--hostname", "box", "--entrypoint", "sh -c", "alpine", script),
+    )
+    assert (done.stdout, done.stderr) == ("mine,x,/var/new,1000:1001,box\n", "")
+
+
+@pytest.mark.parametrize(
+    ("user", "shown"),
+    [("", "0:0"), ("nobody", "65534:65534"), ("0:nobody", "0:65534"), ("1234", "1234:0")],
+)
+def test_user(agent, user, shown):
+    assert agent.run("sh", "-c", "echo $(id -u):$(id -g)", user=user).stdout == f"{shown}\n"
+
+
+def test_volumes(agent, tmp_path):
+    (tmp_path / "file").write_text("from outside\n")
+    done = agent.cli(
+        *("run", "--rm", "-v", f"{tmp_path}:/data", "-v", f"{tmp_path}/file:/etc/one:ro"),
+        *("alpine", "sh", "-c", "cat /etc/one; echo inside >/data/new; echo no >/etc/one"),
+    )
+    assert done.stdout == "from outside\n"
+    assert "Read-only file system" in done.stderr
+    assert (tmp_path / "new").read_text() == "inside\n"
+    assert (tmp_path / "file").read_text() == "from outside\n"
+
+
+def test_read_only_root(agent):
+    script = (
+        "touch /x; touch /dev/shm/x && echo writable; touch /proc/sys/kernel/x; mount | head -1"
+    )
+    result = agent.run("sh", "-c", script, read_only=True)
+    assert "touch: /x: Read-only file system" in result.stderr
+    assert result.stdout.startswith("writable\noverlay on / type overlay (ro,")
+
+
+def test_network_none_has_only_loopback_and_it_is_up(agent):
+    result = agent.run("sh", "-c", "ls /sys/class/net; ip -o addr show lo; ping -c1 127.0.0.1")
+    assert result.stdout.splitlines()[0] == "lo"
+    assert "inet 127.0.0.1/8" in result.stdout
+    assert "1 packets received" in result.stdout
+
+
+def test_network_host_is_the_hosts(agent):
+    result = agent.run("readlink", "/proc/self/ns/net", network="host")
+    assert result.stdout.strip() == os.readlink("/proc/self/ns/net")
+    result = agent.run("readlink", "/proc/self/ns/net")
+    assert result.stdout.strip() != os.readlink("/proc/self/ns/net")
+
+
+def test_a_container_without_rm_stays_and_its_name_is_found(agent):
+    done = agent.cli("run", "--name", "stays", "alpine", "true")
+    try:
+        assert done.returncode == 0
+        assert agent.state("stays")["status"] == "exited"
+    finally:
+        agent.remove("stays")
+
+
+def test_detached_with_rm_goes_away_by_itself(agent, nothing_made):
+    done = agent.cli("run", "-d", "--rm", "alpine", "sleep", "0.2")
+    assert len(done.stdout.strip()) == 64
+    eventually(lambda: not any(c["id"] == done.stdout.strip() for c in agent.containers()))
+
+
+def test_the_limit_is_in_the_kernels_file_while_it_runs(agent, container):
+    one = container("sleep", "1000", limits={"memory_max_bytes": 64 << 20})
+    held = agent.cgroup_file(one, "memory", v1="memory.limit_in_bytes", v2="memory.max")
+    assert int(held.read_text()) == 64 << 20
+    swap = agent.cgroup_file(one, "memory", v1="memory.memsw.limit_in_bytes", v2="memory.swap.max")
+    if swap.exists():  # docker's default: as much swap again
+        assert int(swap.read_text()) == (128 if has_v1("memory") else 64) << 20
+
+
+def test_the_built_in_image_host(agent):
+    result = agent.run("sh", "-c", "cat /etc/os-release; touch /etc/x", image="host")
+    assert "Debian" in result.stdout
+    assert not os.path.exists("/etc/x")

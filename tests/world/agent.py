@@ -1,0 +1,314 @@
+"""An agent of the tests' own: started, killed, started again, looked at from outside.
+
+Sets up and asks through the small client; the command line is run only where it is what a test
+is about, since in the guest each of its runs takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from cgagent.cgroups import Host
+from cgagent.cli.client import Client
+from cgagent.cli.stream import exit_code
+from cgagent.errors import NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from cgagent.cli.client import Connection
+
+SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
+_START_S = 20 * SLOWNESS
+_STOP_S = 20 * SLOWNESS
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended, in a container of its own or inside one."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Agent:
+    """``cgagent serve`` on a data root and a socket below `folder`, which exists.
+
+    `flags` are further ones of ``serve``. Entering starts it; leaving removes its containers and
+    stops it.
+    """
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.data_root = folder / "root"
+        self.socket = folder / "run" / "cgagent.sock"
+        self.log = folder / "log"
+        self.cgroup_parent = f"/cgagent-test-{uuid.uuid4().hex[:12]}"
+        self.metrics = f"127.0.0.1:{free_port()}"
+        self.client = Client(str(self.socket))
+        self.process: subprocess.Popen[bytes] | None = None
+        self._flags = flags
+
+    # -- its life ---------------------------------------------------------------------------
+
+    def command(self, *flags: str) -> list[str]:
+        """``cgagent serve`` as it is started; a later flag wins over an earlier one."""
+        return [
+            *(sys.executable, "-m", "cgagent.cli.main", "serve"),
+            *("--data-root", str(self.data_root), "--socket", str(self.socket)),
+            *("--cgroup-parent", self.cgroup_parent, "--metrics-listen", self.metrics),
+            *self._flags,
+            *flags,
+        ]
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_S
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the agent does not answer:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        try:
+            self.client.request("GET", "/v1/version")
+        except UnavailableError:
+            return False
+        return True
+
+    def kill9(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
+        if self.process is None:
+            return 0
+        self.client.close()
+        self.process.send_signal(number)
+        status = self.process.wait(_STOP_S)
+        self.process = None
+        return status
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self.process is None:  # a test killed it: another one has to clean up
+                self.start()
+            supervisor = self.supervisor_pid
+            self.remove_all()
+            self.stop()
+            eventually(lambda: not os.path.exists(f"/proc/{supervisor}"), "supervisor is there")
+        finally:
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
+            self.client.close()
+
+    @property
+    def pid(self) -> int:
+        if self.process is None:
+            raise RuntimeError("the agent is not running")
+        return self.process.pid
+
+    @property
+    def supervisor_pid(self) -> int:
+        pid: int = self.client.request("GET", "/v1/info")["supervisor_pid"]
+        return pid
+
+    # -- the command line -------------------------------------------------------------------
+
+    def cli_command(self, *args: str) -> list[str]:
+        host = f"unix://{self.socket}"
+        return [sys.executable, "-m", "cgagent.cli.main", "--host", host, *args]
+
+    def cli(
+        self,
+        *args: str,
+        input: str = "",  # noqa: A002 - as subprocess has it
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.cli_command(*args),
+            check=False,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=timeout * SLOWNESS,
+        )
+
+    # -- containers, through the client -----------------------------------------------------
+
+    def create(self, *command: str, image: str = "alpine", **options: Any) -> str:
+        """Its id."""
+        body = {"image": image, "command": list(command), **options}
+        container_id: str = self.client.request("POST", "/v1/containers", body)["id"]
+        return container_id
+
+    def launch(self, *command: str, image: str = "alpine", **options: Any) -> str:
+        """Create and start, detached; its id."""
+        container = self.create(*command, image=image, **options)
+        self.post(container, "start")
+        return container
+
+    def run(
+        self, *command: str, image: str = "alpine", stdin: bytes = b"", **options: Any
+    ) -> Result:
+        """Run a command in a container that is removed afterwards."""
+        fed = {"stdin": True, "stdin_once": True} if stdin else {}
+        container = self.create(*command, image=image, auto_remove=True, **fed, **options)
+        flag = "true" if stdin else "false"
+        path = f"/v1/containers/{container}/attach?start=true&stdin={flag}"
+        result = self._stay(self.client.upgrade(path), stdin)
+        with contextlib.suppress(NotFoundError):  # gone before we asked
+            self.post(container, "wait?condition=removed")
+        return result
+
+    def exec(self, container: str, *command: str, stdin: bytes = b"", **options: Any) -> Result:
+        path = f"/v1/containers/{container}/exec"
+        body = {"command": list(command), **options}
+        return self._stay(self.client.upgrade(path, body), stdin)
+
+    @staticmethod
+    def _stay(connection: Connection, stdin: bytes) -> Result:
+        """Small input and output only: what is sent has to fit into buffers."""
+        connection.socket.settimeout(60 * SLOWNESS)
+        with connection.socket:
+            if stdin:
+                connection.socket.sendall(stdin)
+            connection.socket.shutdown(socket.SHUT_WR)
+            output = {_STDOUT: b"", _STDERR: b""}
+            for stream, payload in _frames(connection):
+                if stream == _STATUS:
+                    return _result(payload, output)
+                output[stream] += payload
+        raise RuntimeError("the connection ended without a status")
+
+    def post(self, container: str, verb: str, body: Any = None) -> Any:
+        return self.client.request("POST", f"/v1/containers/{container}/{verb}", body)
+
+    def detail(self, container: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.request("GET", f"/v1/containers/{container}")
+        return found
+
+    def state(self, container: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.detail(container)["state"]
+        return state
+
+    def wait(self, container: str) -> int | None:
+        """Until it has ended; its exit code."""
+        code: int | None = self.post(container, "wait")["exit_code"]
+        return code
+
+    def logs(self, container: str, **options: Any) -> list[dict[str, Any]]:
+        query = "&".join(f"{k}={v}" for k, v in options.items())
+        return list(self.client.lines("GET", f"/v1/containers/{container}/logs?{query}"))
+
+    def log_text(self, container: str) -> str:
+        return "".join(entry["log"] for entry in self.logs(container))
+
+    def containers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.client.request("GET", "/v1/containers?all=true")
+        return found
+
+    def remove(self, container: str) -> None:
+        self.client.request("DELETE", f"/v1/containers/{container}?force=true")
+
+    def remove_all(self) -> None:
+        for container in self.containers():
+            self.remove(container["id"])
+
+    def load(self, archive: Path) -> None:
+        body = {"path": str(archive)}
+        *_, last = self.client.lines("POST", "/v1/images/load", body)
+        if "error" in last:
+            raise RuntimeError(last["error"]["message"])
+
+    # -- the kernel's side ------------------------------------------------------------------
+
+    def cgroup_file(self, container: str, controller: str, *, v1: str, v2: str) -> Path:
+        """The kernel's own file, by where this host has the controller."""
+        return group_file(
+            f"{self.cgroup_parent}/{self.detail(container)['id']}", controller, v1, v2
+        )
+
+    def cgroups(self) -> set[str]:
+        """Names of containers' groups that are there, in any hierarchy. A few are made ahead."""
+        tops = {place.mount for place in Host.detect().placements.values()}
+        found: set[str] = set()
+        for top in tops:
+            folder = Path(top + self.cgroup_parent)
+            found |= {p.name for p in folder.iterdir() if p.is_dir()} if folder.is_dir() else set()
+        return found
+
+
+def group_file(path: str, controller: str, v1: str, v2: str) -> Path:
+    """A file of the group `path` in the hierarchy that has `controller`."""
+    host = Host.detect()
+    place = host.placements.get(controller)
+    if place is not None and place.version == 1:
+        return Path(f"{place.mount}{path}/{v1}")
+    return Path(f"{host.group(path).unified_dir()}/{v2}")
+
+
+def has_v1(controller: str) -> bool:
+    place = Host.detect().placements.get(controller)
+    return place is not None and place.version == 1
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(condition: Any, what: str = "", timeout_s: float = 10) -> Any:
+    """The first true value of `condition()`; AssertionError when there is none in time."""
+    deadline = time.monotonic() + timeout_s * SLOWNESS
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not after {timeout_s * SLOWNESS:g} s: {what or condition}")
+        time.sleep(0.02)
+    return value
+
+
+def _frames(connection: Connection) -> Iterator[tuple[int, bytes]]:
+    data = connection.rest()
+    while True:
+        while len(data) >= 8 and len(data) >= (end := 8 + int.from_bytes(data[4:8], "big")):
+            yield data[0], data[8:end]
+            data = data[end:]
+        more = connection.socket.recv(256 * 1024)
+        if not more:
+            return
+        data += more
+
+
+def _result(status: bytes, output: dict[int, bytes]) -> Result:
+    code = exit_code(json.loads(status))
+    return Result(code, output[_STDOUT].decode(), output[_STDERR].decode())
