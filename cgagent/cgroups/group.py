@@ -182,6 +182,8 @@ class Group:
             return FreezerV1(v1)
         if unified and os.path.exists(f"{unified}/cgroup.freeze"):
             return FreezerV2(unified)
+        if unified and not os.path.isdir(unified):  # it is being removed
+            raise NotFoundError(f"cgroup {self.path}: it does not exist")
         raise UnsupportedError(
             f"cgroup {self.path}: there is neither cgroup.freeze nor freezer.state for it"
         )
