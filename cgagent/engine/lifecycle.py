@@ -16,7 +16,13 @@ from cgagent.engine import create, limits
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
 from cgagent.engine.names import check_name, random_name
-from cgagent.errors import CgagentError, ConflictError, DeadlineError, InternalError, NotFoundError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    DeadlineError,
+    NotFoundError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,45 +210,43 @@ class Lifecycle:
             if container.removed or not container.running:
                 return
             group = self.group(container)
-            error = status.get("error")
-            try:
-                oom_killed = await asyncio.to_thread(self._bury, container, group)
-            except CgagentError as e:  # the container has ended all the same
-                oom_killed, error = False, f"its cgroup is left behind: {e.message}"
             outcome = replace(
                 container.record.outcome,
                 status="exited",
                 pid=None,
                 exit_code=status.get("exit_code"),
                 finished_ns=status.get("finished_ns", time.time_ns()),
-                oom_killed=oom_killed,
-                error=error,
+                oom_killed=_was_oom_killed(group),
+                error=status.get("error"),
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
             )
-            self._containers.save(container, replace(container.record, outcome=outcome))
-            if oom_killed:
+            # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
+            self._containers.note(container, replace(container.record, outcome=outcome))
+            if outcome.oom_killed:
                 self.publish(container, "oom")
             self.publish(container, "die", exit_code=str(outcome.exit_code))
-            await self._forget_task(container.id)
+            await self._bury(container, group)
+            await self._supervisor.request("forget", key=container.id)
             if container.record.options.auto_remove:
                 await self._remove(container)
 
-    def _bury(self, container: Container, group: Group) -> bool:
-        """Take the last figures, then end and remove the cgroup. Was there an OOM kill?"""
-        try:
-            oom_killed = group.oom_kills() > 0
-            self._last_sample(container)
-        except NotFoundError:
-            return False
-        group.kill(_KILL_TIMEOUT_S)
-        group.remove()
-        return oom_killed
+    async def _bury(self, container: Container, group: Group) -> None:
+        """Take the last figures, then end and remove the cgroup."""
 
-    async def _forget_task(self, key: str) -> None:
+        def work() -> None:
+            self._last_sample(container)
+            group.kill(_KILL_TIMEOUT_S)
+            group.remove()
+
         try:
-            await self._supervisor.request("forget", key=key)
-        except ConflictError as e:
-            raise InternalError(f"container {key}: the supervisor disagrees: {e.message}") from e
+            await asyncio.to_thread(work)
+        except NotFoundError:
+            return
+        except CgagentError as e:
+            outcome = replace(
+                container.record.outcome, error=f"its cgroup is left behind: {e.message}"
+            )
+            self._containers.note(container, replace(container.record, outcome=outcome))
 
     async def wait(self, container: Container, condition: WaitCondition) -> int | None:
         """Until the condition holds; the exit code of the last run, None if it never ran."""
@@ -363,3 +367,10 @@ class Lifecycle:
     def _require_there(container: Container) -> None:
         if container.removed:
             raise NotFoundError(f"container {container.name} has been removed")
+
+
+def _was_oom_killed(group: Group) -> bool:
+    try:
+        return group.oom_kills() > 0
+    except (NotFoundError, UnsupportedError):
+        return False
