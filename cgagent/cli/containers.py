@@ -153,7 +153,8 @@ def status(state: dict[str, Any]) -> str:
     if state["status"] == "exited":
         ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
         oom = ", OOM killed" if state["oom_killed"] else ""
-        return f"Exited ({state['exit_code']}{oom}) {ended} ago"
+        code = "?" if state["exit_code"] is None else state["exit_code"]
+        return f"Exited ({code}{oom}) {ended} ago"
     return "Created"
 
 

@@ -95,7 +95,7 @@ class Lifecycle:
             InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
         """
         async with self._jobs.run("create", image=request.image):
-            name = self._choose_name(request.name)
+            name = self.choose_name(request.name)
             image = self._images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._launcher.reserve()
@@ -130,7 +130,12 @@ class Lifecycle:
             bundle.remove()
             raise
 
-    def _choose_name(self, wanted: str | None) -> str:
+    def choose_name(self, wanted: str | None) -> str:
+        """The name wanted, or a free one.
+
+        Raises:
+            ConflictError: it is taken.
+        """
         if wanted:
             if self._containers.name_taken(check_name(wanted)):
                 raise ConflictError(
@@ -157,6 +162,7 @@ class Lifecycle:
             self._require_there(container)
             if container.running:
                 return
+            container.require_started_here("a start")
             try:
                 pid = await self._launch(container)
             except CgagentError as e:
@@ -185,7 +191,7 @@ class Lifecycle:
                 key=container.id,
                 bundle=str(bundle.path),
                 root=str(bundle.root),
-                rootfs=[root_mount(record.rootfs)],
+                rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
                 log=str(bundle.log),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
@@ -228,7 +234,7 @@ class Lifecycle:
             await self._bury(container, group)
             await self._supervisor.request("forget", key=container.id)
             if container.record.options.auto_remove:
-                await self._remove(container)
+                await self.forget(container)
 
     async def _bury(self, container: Container, group: Group) -> None:
         """Take the last figures, then end and remove the cgroup."""
@@ -275,9 +281,18 @@ class Lifecycle:
 
     async def _signal(self, container: Container, number: int) -> None:
         self.require_running(container)
-        await self._supervisor.request("signal", key=container.id, signal=int(number))
+        await self._send_signal(container, int(number))
         if number == signal.SIGKILL:  # a frozen v1 task dies only when it is thawed
             await asyncio.to_thread(self._thaw_for_kill, container)
+
+    async def _send_signal(self, container: Container, number: int) -> None:
+        adopted = container.record.adopted
+        if adopted is None:
+            await self._supervisor.request("signal", key=container.id, signal=number)
+        elif number == signal.SIGKILL:
+            await asyncio.to_thread(self.group(container).kill, _KILL_TIMEOUT_S)
+        else:
+            adopted.send_signal(number)
 
     def _thaw_for_kill(self, container: Container) -> None:
         try:
@@ -340,9 +355,10 @@ class Lifecycle:
                     await self._kill_and_wait(container)
                 async with container.lock:
                     if not container.running:  # it may have been started meanwhile
-                        await self._remove(container)
+                        await self.forget(container)
 
-    async def _remove(self, container: Container) -> None:
+    async def forget(self, container: Container) -> None:
+        """Remove all that is kept of one that does not run; the lock is held by the caller."""
         if container.removed:
             return
         await self._launcher.discard(container.id)

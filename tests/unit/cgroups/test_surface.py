@@ -20,6 +20,7 @@ def test_public_names():
         "Host",
         "IoMax",
         "Limits",
+        "Membership",
         "Memory",
         "Pids",
         "Placement",
