@@ -1,5 +1,3 @@
 """cgagent: containers under precise resource control on any Linux cgroup layout."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"

@@ -16,13 +16,15 @@
     └── NoSpaceError              no_space             507    125
 
 A message is one line in lower case without a full stop: the object, what was being done
-to it, the cause, and what to do next. Standard library only; every layer imports this
-module and this module imports none.
+to it, the cause, and what to do next. Every layer imports this module; this module imports
+nothing, not even typing: it is on the path of every command line.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class CgagentError(Exception):

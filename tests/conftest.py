@@ -47,9 +47,16 @@ def registry() -> Iterator[Registry]:
         yield running
 
 
-@pytest.fixture
-def data_root() -> Iterator[Path]:
-    """An empty folder on a disk that may hold overlay layers (in the guest only this one may)."""
+@pytest.fixture(scope="session")
+def state_root() -> Iterator[Path]:
+    """This run's folder on a disk that may hold overlay layers (in the guest only that one may)."""
     os.makedirs(guest.STATE_FOLDER, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def data_root(state_root: Path) -> Iterator[Path]:
+    """An empty folder in `state_root`, for one test."""
+    with tempfile.TemporaryDirectory(dir=state_root) as folder:
         yield Path(folder)

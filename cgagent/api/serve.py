@@ -8,6 +8,7 @@ import errno
 import grp
 import logging
 import os
+import resource
 import signal
 import socket
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
     asyncio.run(_serve(settings))
 
 

@@ -24,6 +24,7 @@ from cgagent.cgroups.devices import CONTAINER_DEVICES, DeviceRule
 from cgagent.cgroups.group import Group
 from cgagent.cgroups.hierarchy import Host, Placement
 from cgagent.cgroups.limits import IoMax, Limits
+from cgagent.cgroups.membership import Membership
 from cgagent.cgroups.reader import Reader
 from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Pressure, Psi, Stall, Usage
 
@@ -37,6 +38,7 @@ __all__ = [
     "Host",
     "IoMax",
     "Limits",
+    "Membership",
     "Memory",
     "Pids",
     "Placement",

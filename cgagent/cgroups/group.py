@@ -17,7 +17,7 @@ from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, State, is_eve
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from cgagent.cgroups.devices import DeviceRule
     from cgagent.cgroups.hierarchy import Host
@@ -84,6 +84,8 @@ class Group:
     def apply(self, limits: Limits) -> None:
         """Write the limits that are not None, all or none of them.
 
+        v2 takes a memory_max_bytes below what is in use, and kills for it; v1 refuses.
+
         Raises:
             UnsupportedError: this host has no such limit; says which file is missing.
             InvalidInputError: the kernel refuses a value.
@@ -147,8 +149,7 @@ class Group:
             DeadlineError: some have not ended.
         """
         self._refuse_root("killed")
-        self._existing()
-        processes.kill(self.unified_dir(), self.pids, self._freezer(), timeout_s)
+        processes.kill(self.path, self._existing(), self._freezer(), timeout_s)
 
     def restrict_devices(self, rules: Iterable[DeviceRule] = CONTAINER_DEVICES) -> None:
         """Deny every device but what the rules allow, in order; replaces earlier rules.
@@ -181,14 +182,16 @@ class Group:
             return FreezerV1(v1)
         if unified and os.path.exists(f"{unified}/cgroup.freeze"):
             return FreezerV2(unified)
+        if unified and not os.path.isdir(unified):  # it is being removed
+            raise NotFoundError(f"cgroup {self.path}: it does not exist")
         raise UnsupportedError(
             f"cgroup {self.path}: there is neither cgroup.freeze nor freezer.state for it"
         )
 
-    def _directories(self) -> Sequence[str]:
+    def _directories(self) -> list[str]:
         return [d for d in tree.directories(self.host, self.path) if os.path.isdir(d)]
 
-    def _existing(self) -> Sequence[str]:
+    def _existing(self) -> list[str]:
         directories = self._directories()
         if not directories:
             raise NotFoundError(f"cgroup {self.path}: it does not exist")

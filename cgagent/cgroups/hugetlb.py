@@ -34,7 +34,8 @@ class Hugetlb:
 
     def held(self) -> Limits:
         pairs = []
-        for name in sorted(os.listdir(self._dir)):
+        names = os.listdir(self._dir) if os.path.isdir(self._dir) else []
+        for name in sorted(names):
             kind, _, rest = name.partition(".")
             size, _, file = rest.partition(".")
             if kind == "hugetlb" and file == self._FILE:

@@ -15,7 +15,7 @@ from cgagent.cgroups.hierarchy import subgroups
 from cgagent.errors import DeadlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 _PAUSE_S: Final = 0.002
 
@@ -54,42 +54,54 @@ def join(directories: Iterable[str], pid: int) -> None:
             raise files.failure(what, error, advice) from error
 
 
-def kill(
-    unified: str | None, remaining: Callable[[], list[int]], freezer: Freezer, timeout_s: float
-) -> None:
+def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) -> None:
     """SIGKILL every process of a group and wait until none is left.
 
-    Args:
-        unified: its cgroup2 directory, whose cgroup.kill (Linux 5.14) ends the tree at once.
-        remaining: the processes still in any of its hierarchies.
-        freezer: what holds the others still while they are signalled one by one.
-        timeout_s: for all of it.
+    Where one of its directories has cgroup.kill (cgroup2, Linux 5.14), that ends the tree at
+    once. Whatever is in a v1 hierarchy only is held still and signalled one by one.
 
     Raises:
         DeadlineError: some are left.
+        DeniedError: no privilege.
     """
     deadline = time.monotonic() + timeout_s
-    if unified and os.path.exists(f"{unified}/cgroup.kill"):
-        files.write(f"{unified}/cgroup.kill", "1")
-        wait_for_event(f"{unified}/cgroup.events", "populated", timeout_s, value=False)
-    while left := remaining():
+    for directory in directories:
+        if os.path.exists(f"{directory}/cgroup.kill"):
+            _kill_tree(directory, timeout_s)
+    while left := pids(directories):
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
             raise DeadlineError(
-                f"cgroup: {len(left)} processes were killed and have not ended, "
-                f"{left[0]} among them: look for a task in state D"
+                f"cgroup {path}: {len(left)} killed processes have not ended, {left[0]} among "
+                "them: look for a task in state D"
             )
-        _signal_frozen(remaining, freezer, remaining_s)
+        _signal_frozen(directories, freezer, remaining_s)
         time.sleep(_PAUSE_S)
 
 
-def _signal_frozen(remaining: Callable[[], list[int]], freezer: Freezer, timeout_s: float) -> None:
+def _kill_tree(unified: str, timeout_s: float) -> None:
+    try:
+        files.write(f"{unified}/cgroup.kill", "1")
+    except OSError as error:
+        raise files.failure(f"cgroup {unified}: cannot be killed", error) from error
+    wait_for_event(f"{unified}/cgroup.events", "populated", timeout_s, value=False)
+
+
+def _signal_frozen(directories: list[str], freezer: Freezer, timeout_s: float) -> None:
     """A frozen group cannot fork while we go through it."""
     with suppress(DeadlineError):  # an unstoppable task must not save the others
         freezer.freeze(timeout_s / 4)
     try:
-        for pid in remaining():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for pid in pids(directories):
+            _signal(pid)
     finally:
         freezer.thaw(timeout_s)
+
+
+def _signal(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    except OSError as error:
+        raise files.failure(f"process {pid}: cannot be killed", error) from error

@@ -46,11 +46,22 @@ def create(host: Host, path: str) -> None:
                 if _is_at(host, "cpuset", mount):
                     _fill_cpusets(mount, path)
     except (CgagentError, OSError) as error:
-        for directory in reversed(made):
-            os.rmdir(directory)
+        left = _unmake(made)
         if isinstance(error, OSError):
-            raise files.failure(f"cgroup {path}: cannot be made", error) from error
-        raise
+            failure = files.failure(f"cgroup {path}: cannot be made", error)
+            raise type(failure)(failure.message + left) from error
+        raise type(error)(error.message + left) from error
+
+
+def _unmake(made: list[str]) -> str:
+    """Remove what was made; returns what could not be removed, for the message."""
+    left = ""
+    for directory in reversed(made):
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            left += f"; {directory} could not be removed again: {error.strerror}"
+    return left
 
 
 def _is_at(host: Host, controller: str, mount: str) -> bool:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.defaults import DEFAULT_SOCKET, socket_path
 from cgagent.errors import (
     DeniedError,
     InternalError,
-    InvalidInputError,
     UnavailableError,
     from_kind,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, Final
 
-    from cgagent.cli.main import Context
 
 _OK: Final = range(200, 300)
 _HUNG_UP: Final = "the agent closed the connection; see its log"
@@ -211,22 +209,3 @@ def _error(status: int, data: bytes) -> Exception:
         return InternalError(
             f"the agent answered {status}: {data[:200].decode('utf-8', 'replace')}"
         )
-
-
-def connect(context: Context) -> Client:
-    """The agent that the flags and the environment mean, started first if need be.
-
-    Raises:
-        UnavailableError: nobody listens, and it is not for us to start one there.
-    """
-    path = socket_path()
-    if context.host is not None:
-        scheme, separator, path = context.host.partition("://")
-        if not separator or scheme != "unix" or not path.startswith("/"):
-            raise InvalidInputError(f"--host {context.host!r} must be unix:///PATH")
-    client = Client(path)
-    if context.start and path == DEFAULT_SOCKET:
-        from cgagent.cli.autostart import ensure_agent
-
-        ensure_agent(client)
-    return client

@@ -7,7 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from cgagent.cli.client import Client, connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, query, quote
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import parse_duration, show_age
 from cgagent.errors import CgagentError
@@ -152,7 +153,8 @@ def status(state: dict[str, Any]) -> str:
     if state["status"] == "exited":
         ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
         oom = ", OOM killed" if state["oom_killed"] else ""
-        return f"Exited ({state['exit_code']}{oom}) {ended} ago"
+        code = "?" if state["exit_code"] is None else state["exit_code"]
+        return f"Exited ({code}{oom}) {ended} ago"
     return "Created"
 
 

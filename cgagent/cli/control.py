@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgagent.cli import limits
-from cgagent.cli.client import connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
 from cgagent.cli.units import parse_duration
 
@@ -15,19 +16,20 @@ if TYPE_CHECKING:
 
 def freeze(context: Context) -> int:
     parser = context.parser(
-        "[--timeout SECONDS] CONTAINER [CONTAINER...]",
+        "[--for SECONDS] [--timeout SECONDS] CONTAINER [CONTAINER...]",
         "Stop all tasks of containers where they are, with nothing lost.",
     )
+    parser.add_argument("--for", metavar="SECONDS", dest="lease", help="thaw again by itself")
     parser.add_argument("--timeout", metavar="SECONDS", help="then thaw again and fail; default 10")
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     timeout = None if args.timeout is None else parse_duration(args.timeout, "--timeout")
+    lease = None if args.lease is None else parse_duration(args.lease, "--for")
     client = connect(context)
+    options = query(timeout_s=timeout, lease_s=lease)
     return each(
         args.containers,
-        lambda c: client.request(
-            "POST", f"/v1/containers/{quote(c)}/freeze" + query(timeout_s=timeout)
-        ),
+        lambda c: client.request("POST", f"/v1/containers/{quote(c)}/freeze" + options),
     )
 
 
@@ -38,6 +40,32 @@ def thaw(context: Context) -> int:
     client = connect(context)
     return each(
         args.containers, lambda c: client.request("POST", f"/v1/containers/{quote(c)}/thaw")
+    )
+
+
+def adopt(context: Context) -> int:
+    parser = context.parser(
+        "--pid PID [--name NAME] [limits]",
+        "Bring a process of the host, with its descendants, under limits and into ps.",
+    )
+    parser.add_argument("--pid", type=int, required=True, metavar="PID")
+    parser.add_argument("--name", help="a name for it")
+    limits.add_flags(parser)
+    args = parser.parse_args(context.args)
+    body = {"pid": args.pid, "name": args.name, "limits": limits.request(args)}
+    print(connect(context).request("POST", "/v1/containers/adopt", body)["id"])
+    return 0
+
+
+def release(context: Context) -> int:
+    parser = context.parser(
+        "CONTAINER [CONTAINER...]", "Put adopted processes back into the cgroups they came from."
+    )
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    return each(
+        args.containers, lambda c: client.request("POST", f"/v1/containers/{quote(c)}/release")
     )
 
 

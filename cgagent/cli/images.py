@@ -6,7 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cgagent.cli.client import Client, connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, query, quote
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import show_size
 from cgagent.errors import CgagentError, InvalidInputError, from_kind

@@ -8,7 +8,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cli.client import connect, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import quote
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any
 
 from cgagent.cli.units import parse_size
 from cgagent.errors import InvalidInputError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from cgagent import __version__
 from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final, NoReturn
 
 
-class Command(NamedTuple):
-    """`module` has a function of the command's name with - as _, taking a `Context`."""
+class Command:
+    """`module` has the function, of the command's name if no other is given."""
 
-    name: str
-    module: str
-    help: str
-    function: str = ""
+    __slots__ = ("function", "help", "module", "name")
+
+    def __init__(self, name: str, module: str, summary: str, function: str | None = None) -> None:
+        self.name = name
+        self.module = module
+        self.help = summary
+        self.function = function or name
 
 
 COMMANDS: Final = (
@@ -43,6 +47,9 @@ COMMANDS: Final = (
     Command("thaw", "control", "let frozen containers go on"),
     Command("pause", "control", "another name of freeze", "freeze"),
     Command("unpause", "control", "another name of thaw", "thaw"),
+    Command("adopt", "control", "bring a running process of the host under limits"),
+    Command("release", "control", "put an adopted process back where it was"),
+    Command("cgroup", "cgroup", "look at and control any cgroup of the host"),
     Command("images", "images", "list images"),
     Command("pull", "images", "fetch an image from its registry"),
     Command("load", "images", "take images out of an archive"),
@@ -55,14 +62,16 @@ COMMANDS: Final = (
 )
 
 
-class Context(NamedTuple):
+class Context:
     """What every command gets: its own arguments and the global flags."""
 
-    command: str
-    args: Sequence[str]
-    host: str | None
-    start: bool
-    debug: bool
+    __slots__ = ("args", "command", "host", "start")
+
+    def __init__(self, command: str, args: Sequence[str], host: str | None, *, start: bool) -> None:
+        self.command = command
+        self.args = args
+        self.host = host
+        self.start = start
 
     def parser(self, usage: str, description: str) -> argparse.ArgumentParser:
         return Parser(
@@ -116,8 +125,8 @@ def _run(argv: Sequence[str]) -> int:
     if command is None:
         parser.error(f"command {name!r} is not known")
     module = import_module(f"cgagent.cli.{command.module}")
-    context = Context(name, rest, parsed.host, not parsed.no_start, parsed.debug)
-    code: int = getattr(module, command.function or name)(context)
+    context = Context(name, rest, parsed.host, start=not parsed.no_start)
+    code: int = getattr(module, command.function)(context)
     return code
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-from typing import TYPE_CHECKING, Any
 
 from cgagent.cli import limits, stream
-from cgagent.cli.client import Client, connect, query, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, query, quote
 from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError, UnsupportedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cgagent.cli.main import Context
 
 
@@ -60,7 +62,7 @@ def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any
     body = {
         "image": args.image,
         "command": args.command,
-        "entrypoint": None if args.entrypoint is None else shlex.split(args.entrypoint),
+        "entrypoint": None if args.entrypoint is None else _words(args.entrypoint),
         "name": args.name,
         "env": [_env(item) for item in args.env],
         "working_dir": args.workdir,
@@ -77,6 +79,12 @@ def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any
         "stop_signal": args.stop_signal,
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _words(text: str) -> list[str]:
+    import shlex
+
+    return shlex.split(text)
 
 
 def _env(item: str) -> str:

@@ -6,7 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from cgagent.cli.client import Client, connect, quote
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, quote
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import show_size
 from cgagent.errors import ConflictError, NotFoundError

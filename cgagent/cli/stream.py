@@ -11,12 +11,13 @@ import os
 import select
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, UnavailableError, from_kind
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any, Final
 
     from cgagent.cli.client import Client, Connection
 

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cgagent import __version__
-from cgagent.cli.client import Client, connect, query
+from cgagent.cli.agent import connect
+from cgagent.cli.client import Client, query
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
 from cgagent.defaults import socket_path

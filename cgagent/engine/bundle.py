@@ -11,17 +11,18 @@ exec-<id>.json   the process of a command run inside it
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cgagent.network import files as network
 from cgagent.runtime import spec
 from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
 from cgagent.runtime.spec import Plan, Process, Volume
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cgagent.engine.container import Options, Record
     from cgagent.images import RootFs
     from cgagent.runtime.spec import CgroupMount
@@ -41,8 +42,8 @@ class Bundle:
                 self.path.mkdir(mode=0o700)
                 self.root.mkdir(mode=0o700)
                 (self.path / "hostname").write_text(options.hostname + "\n")
-                (self.path / "hosts").write_text(_hosts(options))
-                (self.path / "resolv.conf").write_text(_resolv_conf(options))
+                (self.path / "hosts").write_text(network.hosts(options.network, options.hostname))
+                (self.path / "resolv.conf").write_text(network.resolv_conf(options.network))
         except BaseException:
             self.remove()
             raise
@@ -103,21 +104,3 @@ def root_mount(rootfs: RootFs) -> dict[str, Any]:
             f"workdir={rootfs.work}",
         ],
     }
-
-
-def _hosts(options: Options) -> str:
-    if options.network == "host":
-        return _host_file("/etc/hosts")
-    return (
-        "127.0.0.1\tlocalhost\n"
-        "::1\tlocalhost ip6-localhost ip6-loopback\n"
-        f"127.0.1.1\t{options.hostname}\n"
-    )
-
-
-def _resolv_conf(options: Options) -> str:
-    return _host_file("/etc/resolv.conf") if options.network == "host" else ""
-
-
-def _host_file(path: str) -> str:
-    return Path(path).read_text(errors="replace") if os.path.exists(path) else ""

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cgagent.engine import limits as limit_json
+from cgagent.errors import UnsupportedError
 from cgagent.images import RootFs
 from cgagent.runtime.spec import Volume
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
+    from cgagent.network.files import Mode
 
 Status = Literal["created", "running", "exited"]
 
@@ -31,7 +35,7 @@ class Options:
     working_dir: str = "/"
     user: str = ""
     hostname: str = ""
-    network: Literal["none", "host"] = "none"
+    network: Mode = "none"
     volumes: tuple[Volume, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     auto_remove: bool = False
@@ -53,6 +57,45 @@ class Outcome:
     oom_killed: bool = False
     error: str | None = None
     log_dropped_bytes: int = 0
+    frozen_since_ns: int | None = None
+    thaw_at_ns: int | None = None
+    """When a freeze ends by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A process tree of the host that was brought in; see `cgagent.engine.adopt`."""
+
+    pid: int
+    start_ticks: int
+    """Of the first process, from /proc/PID/stat."""
+    origins: tuple[tuple[int, tuple[str, ...]], ...]
+    """Each process's cgroup directories from before."""
+
+    def is_alive(self) -> bool:
+        """Does the pid still mean the process that was adopted?"""
+        return start_ticks(self.pid) == self.start_ticks
+
+    def send_signal(self, number: int) -> None:
+        """To the first process, if it is still there."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.is_alive():
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process began: with its pid, what names it for good. None: no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return int(f.read().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +105,8 @@ class Record:
     image_id: str
     created_ns: int
     cgroup_path: str
-    rootfs: RootFs
+    rootfs: RootFs | None
+    adopted: Adopted | None = None
     options: Options
     limits: Limits
     outcome: Outcome = Outcome()
@@ -72,7 +116,8 @@ class Record:
         return json.dumps(
             {
                 "cgroup_path": self.cgroup_path,
-                "rootfs": asdict(self.rootfs),
+                "rootfs": self.rootfs and asdict(self.rootfs),
+                "adopted": self.adopted and asdict(self.adopted),
                 "options": asdict(self.options),
                 "limits": limit_json.to_json(self.limits),
                 "outcome": asdict(self.outcome),
@@ -94,13 +139,25 @@ class Record:
             image_id=image_id,
             created_ns=created_ns,
             cgroup_path=value["cgroup_path"],
-            rootfs=RootFs(
-                tuple(value["rootfs"]["lowers"]), value["rootfs"]["upper"], value["rootfs"]["work"]
-            ),
+            rootfs=_rootfs(value["rootfs"]),
+            adopted=_adopted(value.get("adopted")),
             options=Options(volumes=volumes, **options),
             limits=limit_json.from_json(value["limits"]),
             outcome=Outcome(**value["outcome"]),
         )
+
+
+def _rootfs(value: dict[str, Any] | None) -> RootFs | None:
+    if value is None:
+        return None
+    return RootFs(tuple(value["lowers"]), value["upper"], value["work"])
+
+
+def _adopted(value: dict[str, Any] | None) -> Adopted | None:
+    if value is None:
+        return None
+    origins = tuple((pid, tuple(directories)) for pid, directories in value["origins"])
+    return Adopted(pid=value["pid"], start_ticks=value["start_ticks"], origins=origins)
 
 
 class Container:
@@ -129,6 +186,13 @@ class Container:
     def with_outcome(self, **changes: Any) -> Record:
         """The record with parts of its outcome replaced; not yet kept."""
         return replace(self.record, outcome=replace(self.record.outcome, **changes))
+
+    def require_started_here(self, what: str) -> None:
+        """Raises UnsupportedError for an adopted one: we have none of its streams or files."""
+        if self.record.adopted is not None:
+            raise UnsupportedError(
+                f"container {self.name} was adopted, not started by cgagent: {what} is not possible"
+            )
 
     def notify(self) -> None:
         """Wake everybody who waits for a change."""

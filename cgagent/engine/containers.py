@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from cgagent.engine.container import Container, Record
-from cgagent.errors import ConflictError, NotFoundError
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.store.containers import ContainerRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cgagent.store.containers import ContainerRows
+
+
+log = logging.getLogger(__name__)
 
 
 class Containers:
@@ -88,6 +92,15 @@ class Containers:
     def save(self, container: Container, record: Record) -> None:
         """Replace a container's record, in the database first, and tell who waits."""
         self._rows.update(record.id, record.to_document())
+        container.record = record
+        container.notify()
+
+    def note(self, container: Container, record: Record) -> None:
+        """As `save`, of what has happened anyway: a full disk must not make us blind to it."""
+        try:
+            self._rows.update(record.id, record.to_document())
+        except CgagentError as e:
+            log.error("container %s: its state is only in memory: %s", record.name, e.message)  # noqa: TRY400
         container.record = record
         container.notify()
 

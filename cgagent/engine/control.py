@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,9 +34,12 @@ class Control:
         self._lifecycle = lifecycle
         self._jobs = jobs
         self._refresh = refresh
+        self._leases: set[asyncio.Task[None]] = set()
 
-    async def freeze(self, container: Container, timeout_s: float = 10.0) -> None:
-        """Stop all tasks where they are.
+    async def freeze(
+        self, container: Container, timeout_s: float = 10.0, lease_s: float | None = None
+    ) -> None:
+        """Stop all tasks where they are; with a lease, they are thawed again after it.
 
         Raises:
             ConflictError: not running, or frozen already.
@@ -46,6 +51,12 @@ class Control:
             if group.freezer_state() == "frozen":
                 raise ConflictError(f"container {container.name} is frozen already")
             await asyncio.to_thread(group.freeze, timeout_s)
+            now = time.time_ns()
+            until = None if lease_s is None else now + int(lease_s * 1e9)
+            self._containers.note(
+                container, container.with_outcome(frozen_since_ns=now, thaw_at_ns=until)
+            )
+            self._arm(container)
         self._refresh(container)
         self._lifecycle.publish(container, "pause")
 
@@ -61,8 +72,34 @@ class Control:
             if group.freezer_state() == "thawed":
                 raise ConflictError(f"container {container.name} is not frozen")
             await asyncio.to_thread(group.thaw)
+            self._containers.note(
+                container, container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
+            )
         self._refresh(container)
         self._lifecycle.publish(container, "unpause")
+
+    def arm_all(self) -> None:
+        """After a restart of the agent: leases go on, and end now if they should have ended."""
+        for container in self._containers:
+            self._arm(container)
+
+    def _arm(self, container: Container) -> None:
+        until = container.record.outcome.thaw_at_ns
+        if until is None:
+            return
+        task = asyncio.create_task(self._thaw_at(container, until))
+        self._leases.add(task)
+        task.add_done_callback(self._leases.discard)
+
+    async def _thaw_at(self, container: Container, until_ns: int) -> None:
+        await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
+        if container.running and container.record.outcome.thaw_at_ns == until_ns:
+            with contextlib.suppress(ConflictError):  # ended or thawed at this very moment
+                await self.thaw(container)
+
+    def close(self) -> None:
+        for task in self._leases:
+            task.cancel()
 
     async def update(self, container: Container, asked: Limits, extra: Conveniences) -> None:
         """Change limits, at once if it runs. All of them or none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
 from cgagent.engine.container import Options
@@ -15,6 +15,7 @@ from cgagent.runtime.process import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from cgagent.images import ImageConfig
+    from cgagent.network.files import Mode
     from cgagent.runtime.spec import Volume
 
 
@@ -33,7 +34,7 @@ class Request:
     working_dir: str | None = None
     user: str | None = None
     hostname: str | None = None
-    network: Literal["none", "host"] = "none"
+    network: Mode = "none"
     volumes: tuple[Volume, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cgagent import __version__
 from cgagent.cgroups import Host
 from cgagent.engine import reconcile
+from cgagent.engine.adopt import Adoption
 from cgagent.engine.containers import Containers
 from cgagent.engine.control import Control
 from cgagent.engine.events import Events
+from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
@@ -78,6 +80,10 @@ class Engine:
             forget_samples=self.monitor.forget,
         )
         self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
+        self.adoption = Adoption(
+            self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
+        )
+        self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir
@@ -96,6 +102,8 @@ class Engine:
             self.settings.cgroup_parent,
             self._containers_dir,
         )
+        self.adoption.watch_all()
+        self.control.arm_all()
         self.monitor.start()
         self.launcher.refill()
 
@@ -103,6 +111,8 @@ class Engine:
         """Let go of everything; running containers go on under the supervisor."""
         for task in list(self._background):
             task.cancel()
+        self.adoption.close()
+        self.control.close()
         await self.launcher.close()
         self.monitor.stop()
         self.supervisor.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class ImageJobs:
     async def remove(self, name: str, *, force: bool) -> list[str]:
         """Lines as ``docker rmi`` prints them."""
         async with self._jobs.run("rmi", image=name):
-            lines = self._images.remove(name, in_use=self._containers.using_image, force=force)
+            lines = await asyncio.to_thread(
+                self._images.remove, name, in_use=self._containers.using_image, force=force
+            )
         self._events.publish("image", "delete", name)
         return lines
 

@@ -16,7 +16,13 @@ from cgagent.engine import create, limits
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
 from cgagent.engine.names import check_name, random_name
-from cgagent.errors import CgagentError, ConflictError, DeadlineError, InternalError, NotFoundError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    DeadlineError,
+    NotFoundError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +95,7 @@ class Lifecycle:
             InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
         """
         async with self._jobs.run("create", image=request.image):
-            name = self._choose_name(request.name)
+            name = self.choose_name(request.name)
             image = self._images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._launcher.reserve()
@@ -124,7 +130,12 @@ class Lifecycle:
             bundle.remove()
             raise
 
-    def _choose_name(self, wanted: str | None) -> str:
+    def choose_name(self, wanted: str | None) -> str:
+        """The name wanted, or a free one.
+
+        Raises:
+            ConflictError: it is taken.
+        """
         if wanted:
             if self._containers.name_taken(check_name(wanted)):
                 raise ConflictError(
@@ -151,6 +162,7 @@ class Lifecycle:
             self._require_there(container)
             if container.running:
                 return
+            container.require_started_here("a start")
             try:
                 pid = await self._launch(container)
             except CgagentError as e:
@@ -179,7 +191,7 @@ class Lifecycle:
                 key=container.id,
                 bundle=str(bundle.path),
                 root=str(bundle.root),
-                rootfs=[root_mount(record.rootfs)],
+                rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
                 log=str(bundle.log),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
@@ -204,45 +216,43 @@ class Lifecycle:
             if container.removed or not container.running:
                 return
             group = self.group(container)
-            error = status.get("error")
-            try:
-                oom_killed = await asyncio.to_thread(self._bury, container, group)
-            except CgagentError as e:  # the container has ended all the same
-                oom_killed, error = False, f"its cgroup is left behind: {e.message}"
             outcome = replace(
                 container.record.outcome,
                 status="exited",
                 pid=None,
                 exit_code=status.get("exit_code"),
                 finished_ns=status.get("finished_ns", time.time_ns()),
-                oom_killed=oom_killed,
-                error=error,
+                oom_killed=_was_oom_killed(group),
+                error=status.get("error"),
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
             )
-            self._containers.save(container, replace(container.record, outcome=outcome))
-            if oom_killed:
+            # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
+            self._containers.note(container, replace(container.record, outcome=outcome))
+            if outcome.oom_killed:
                 self.publish(container, "oom")
             self.publish(container, "die", exit_code=str(outcome.exit_code))
-            await self._forget_task(container.id)
+            await self._bury(container, group)
+            await self._supervisor.request("forget", key=container.id)
             if container.record.options.auto_remove:
-                await self._remove(container)
+                await self.forget(container)
 
-    def _bury(self, container: Container, group: Group) -> bool:
-        """Take the last figures, then end and remove the cgroup. Was there an OOM kill?"""
-        try:
-            oom_killed = group.oom_kills() > 0
+    async def _bury(self, container: Container, group: Group) -> None:
+        """Take the last figures, then end and remove the cgroup."""
+
+        def work() -> None:
             self._last_sample(container)
-        except NotFoundError:
-            return False
-        group.kill(_KILL_TIMEOUT_S)
-        group.remove()
-        return oom_killed
+            group.kill(_KILL_TIMEOUT_S)
+            group.remove()
 
-    async def _forget_task(self, key: str) -> None:
         try:
-            await self._supervisor.request("forget", key=key)
-        except ConflictError as e:
-            raise InternalError(f"container {key}: the supervisor disagrees: {e.message}") from e
+            await asyncio.to_thread(work)
+        except NotFoundError:
+            return
+        except CgagentError as e:
+            outcome = replace(
+                container.record.outcome, error=f"its cgroup is left behind: {e.message}"
+            )
+            self._containers.note(container, replace(container.record, outcome=outcome))
 
     async def wait(self, container: Container, condition: WaitCondition) -> int | None:
         """Until the condition holds; the exit code of the last run, None if it never ran."""
@@ -271,9 +281,18 @@ class Lifecycle:
 
     async def _signal(self, container: Container, number: int) -> None:
         self.require_running(container)
-        await self._supervisor.request("signal", key=container.id, signal=int(number))
+        await self._send_signal(container, int(number))
         if number == signal.SIGKILL:  # a frozen v1 task dies only when it is thawed
             await asyncio.to_thread(self._thaw_for_kill, container)
+
+    async def _send_signal(self, container: Container, number: int) -> None:
+        adopted = container.record.adopted
+        if adopted is None:
+            await self._supervisor.request("signal", key=container.id, signal=number)
+        elif number == signal.SIGKILL:
+            await asyncio.to_thread(self.group(container).kill, _KILL_TIMEOUT_S)
+        else:
+            adopted.send_signal(number)
 
     def _thaw_for_kill(self, container: Container) -> None:
         try:
@@ -336,9 +355,10 @@ class Lifecycle:
                     await self._kill_and_wait(container)
                 async with container.lock:
                     if not container.running:  # it may have been started meanwhile
-                        await self._remove(container)
+                        await self.forget(container)
 
-    async def _remove(self, container: Container) -> None:
+    async def forget(self, container: Container) -> None:
+        """Remove all that is kept of one that does not run; the lock is held by the caller."""
         if container.removed:
             return
         await self._launcher.discard(container.id)
@@ -363,3 +383,10 @@ class Lifecycle:
     def _require_there(container: Container) -> None:
         if container.removed:
             raise NotFoundError(f"container {container.name} has been removed")
+
+
+def _was_oom_killed(group: Group) -> bool:
+    try:
+        return group.oom_kills() > 0
+    except (NotFoundError, UnsupportedError):
+        return False

@@ -95,10 +95,7 @@ def _target(container: Container) -> Target:
 
 
 def _figures(sample: Sample) -> dict[str, Any]:
-    usage = asdict(sample.usage)
-    memory_events = sample.usage.memory.events
-    usage["memory"]["events"] = None if memory_events is None else dict(memory_events)
-    return {"at_s": sample.at_s, "usage": usage}
+    return {"at_s": sample.at_s, "usage": asdict(sample.usage)}
 
 
 def _row(container: Container, sample: Sample) -> dict[str, Any]:

@@ -37,7 +37,7 @@ async def reconcile(
     """Make every container's state true. `tasks` is what the supervisor has."""
     # What `tasks` says is true now, before the first await: after it, exits have been told.
     running = {t["key"]: t for t in tasks if t["state"] in {"running", "starting"}}
-    ended = [c for c in containers if c.running and c.id not in running]
+    ended = [c for c in containers if c.running and not c.record.adopted and c.id not in running]
     for container in containers:
         if not container.running and container.id in running:
             _adopt(containers, container, running[container.id]["pid"])

@@ -78,6 +78,7 @@ class Streams:
         Raises:
             CgagentError: nothing was connected; the socket is still the caller's to answer on.
         """
+        container.require_started_here("attaching")
         async with container.lock:
             if not container.running:
                 await self._lifecycle.make_ready(container)
@@ -103,6 +104,7 @@ class Streams:
             CommandNotFoundError, NotExecutableError, InvalidInputError: the command.
         """
         async with self._jobs.run("exec", container=container.id):
+            container.require_started_here("exec")
             self._lifecycle.require_running(container)
             if self._control.is_frozen(container):
                 raise ConflictError(

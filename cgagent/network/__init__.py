@@ -1,0 +1,1 @@
+"""Container networks: so far what a container finds in /etc; bridges come later."""

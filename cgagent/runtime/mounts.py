@@ -191,14 +191,15 @@ def _real_null() -> int:
     return fd
 
 
-def read_only(root_fd: int, path: str) -> None:
-    """Bind a path onto itself and make that read-only, with everything mounted below."""
+def read_only(root_fd: int, path: str, *, is_mount: bool) -> None:
+    """Make a path read-only, with everything mounted below; bound onto itself if need be."""
     try:
         fd = beneath.open_in_root(root_fd, path, os.O_PATH)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        km.mount(km.fd_path(fd), km.fd_path(fd), None, km.MS_BIND | km.MS_REC)
+        if not is_mount:
+            km.mount(km.fd_path(fd), km.fd_path(fd), None, km.MS_BIND | km.MS_REC)
     finally:
         os.close(fd)
     top = beneath.open_in_root(root_fd, path, os.O_PATH)

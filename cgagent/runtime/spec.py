@@ -162,7 +162,8 @@ def build(plan: Plan) -> dict[str, Any]:
             "namespaces": [{"type": kind} for kind in kinds],
             "cgroupsPath": plan.cgroup_path,
             "maskedPaths": list(MASKED_PATHS),
-            "readonlyPaths": list(READ_ONLY_PATHS),
+            # after the hierarchies are mounted in it
+            "readonlyPaths": [*READ_ONLY_PATHS, *(["/sys/fs/cgroup"] if plan.cgroups else [])],
         },
         "annotations": dict(plan.annotations),
     }

@@ -129,8 +129,9 @@ def _make_device(root_fd: int, device: dict[str, Any]) -> None:
 
 
 def hide_paths(s: Setup) -> None:
+    mounted = {m["destination"] for m in s.config.get("mounts", ())}
     for path in s.linux.get("readonlyPaths", ()):
-        mounts.read_only(s.root_fd, path)
+        mounts.read_only(s.root_fd, path, is_mount=path in mounted)
     for path in s.linux.get("maskedPaths", ()):
         mounts.mask(s.root_fd, path)
 

@@ -1,7 +1,7 @@
 """What a test run may leave behind: taken before and after, the difference must be empty.
 
-Counts only what belongs to cgagent or its tests, so that other work on the machine does not
-disturb it.
+Counts only what belongs to cgagent or its tests, and not what an agent of another checkout does at
+the same time, as far as that can be told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ class Snapshot:
     """Each set holds one line of text per object."""
 
     cgroups: frozenset[str]
-    """Paths of every hierarchy at or below ``/NAME*``."""
+    """Paths of every hierarchy at or below ``/NAME*``.
+
+    Not those that a process of another checkout names on its command line.
+    """
     mounts: frozenset[str]
     """Mount points in our own mount namespace."""
     network_namespaces: frozenset[str]
@@ -38,19 +41,23 @@ class Snapshot:
     links: frozenset[str]
     """Network interfaces that look like a container's."""
     files: frozenset[str]
-    """Everything below the roots given."""
+    """What is directly in the folders given."""
 
     @classmethod
     def take(cls, roots: Iterable[Path] = (), name: str = "cgagent") -> Self:
         mounts = list(_mounts())
-        processes = dict(_processes(name))
+        processes, others = _processes(name)
         return cls(
-            cgroups=frozenset(_cgroups(mounts, name)),
+            cgroups=frozenset(_cgroups(mounts, name, others)),
             mounts=frozenset(point for point, _ in mounts),
             network_namespaces=frozenset(_network_namespaces(mounts, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
             links=frozenset(n for n in os.listdir("/sys/class/net") if _VETH.match(n)),
+<<<<<<< HEAD
             files=frozenset(p for root in roots for p in _below(root)),
+=======
+            files=frozenset(str(p) for root in roots for p in root.glob("*")),
+>>>>>>> main
         )
 
 
@@ -75,14 +82,18 @@ def _mounts() -> Iterator[tuple[str, str]]:
         yield left.split()[4], right.split()[0]
 
 
-def _cgroups(mounts: list[tuple[str, str]], name: str) -> Iterator[str]:
+def _cgroups(mounts: list[tuple[str, str]], name: str, others: list[str]) -> Iterator[str]:
     for root, kind in mounts:
         if kind in ("cgroup", "cgroup2"):
             for top in Path(root).glob(f"{name}*/"):
-                yield from (folder for folder, _, _ in os.walk(top))
+                if not any(f"/{top.name}" in command for command in others):
+                    yield from (folder for folder, _, _ in os.walk(top))
 
 
-def _processes(name: str) -> Iterator[tuple[int, str]]:
+def _processes(name: str) -> tuple[dict[int, str], list[str]]:
+    """Processes with `name` on their command line: ours, and the commands of other checkouts."""
+    own: dict[int, str] = {}
+    others: list[str] = []
     ours = set(_ancestors())
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and int(entry) not in ours:
@@ -92,8 +103,11 @@ def _processes(name: str) -> Iterator[tuple[int, str]]:
                 continue  # ended meanwhile
             command = raw.replace(b"\0", b" ").decode(errors="replace").strip()
             venv = _VENV.search(command)
-            if name in command and (venv is None or Path(venv[1]) == _CHECKOUT):
-                yield int(entry), command
+            if venv is not None and Path(venv[1]) != _CHECKOUT:
+                others.append(command)
+            elif name in command:
+                own[int(entry)] = command
+    return own, others
 
 
 def _ancestors() -> Iterator[int]:

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from cgagent.api.hijack import Hijack, require_upgrade
 from cgagent.api.native.schemas import (
+    AdoptBody,
     CreateBody,
     ExecBody,
     LimitsBody,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1/containers", tags=["containers"])
     _add_lifecycle(router, engine)
+    _add_adoption(router, engine)
     _add_control(router, engine)
     _add_streams(router, engine)
     return router
@@ -95,12 +97,31 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         return {"exit_code": await engine.lifecycle.wait(container, condition)}
 
 
+def _add_adoption(router: APIRouter, engine: Engine) -> None:
+    @router.post("/adopt", status_code=201)
+    async def adopt_process(body: AdoptBody) -> dict[str, Any]:
+        """Bring a process of the host and its descendants under limits."""
+        container = await engine.adoption.adopt(
+            body.pid, body.name, body.limits.limits(), body.limits.conveniences()
+        )
+        return {"id": container.id, "name": container.name}
+
+    @router.post("/{reference}/release", status_code=204)
+    async def release_container(reference: str) -> Response:
+        """Put an adopted tree back where it was."""
+        await engine.adoption.release(engine.containers.find(reference))
+        return Response(status_code=204)
+
+
 def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/freeze", status_code=204)
     async def freeze_container(
-        reference: str, timeout_s: Annotated[float, Query(gt=0)] = 10.0
+        reference: str,
+        timeout_s: Annotated[float, Query(gt=0)] = 10.0,
+        lease_s: Annotated[float | None, Query(gt=0)] = None,
     ) -> Response:
-        await engine.control.freeze(engine.containers.find(reference), timeout_s)
+        """With `lease_s`, the container is thawed by itself after so long."""
+        await engine.control.freeze(engine.containers.find(reference), timeout_s, lease_s)
         return Response(status_code=204)
 
     @router.post("/{reference}/thaw", status_code=204)
@@ -185,6 +206,7 @@ def _add_streams(router: APIRouter, engine: Engine) -> None:
     ) -> StreamingResponse:
         """Entries as JSON lines: ``log``, ``stream``, ``time``."""
         container = engine.containers.find(reference)
+        container.require_started_here("showing its output")
         streams = frozenset(n for n, w in (("stdout", stdout), ("stderr", stderr)) if w)
         query = LogQuery(streams=streams, tail=tail, follow=follow_)
         path = str(engine.lifecycle.bundle(container.id).log)

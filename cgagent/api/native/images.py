@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ from fastapi.responses import StreamingResponse
 
 from cgagent.api.errors import body_of
 from cgagent.api.native.schemas import Strict, image_view
-from cgagent.errors import CgagentError
+from cgagent.errors import CgagentError, InternalError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cgagent.engine.engine import Engine
     from cgagent.images import Progress
+
+
+log = logging.getLogger(__name__)
 
 
 class PullBody(Strict):
@@ -82,6 +86,9 @@ def _streamed(
             last = await work(tell)
         except CgagentError as e:
             last = {"error": body_of(e)}
+        except Exception as e:
+            log.exception("a stream failed")
+            last = {"error": body_of(InternalError(f"{type(e).__name__}: {e}"))}
         except asyncio.CancelledError:
             last = {"error": {"kind": "conflict", "message": "cancelled; nothing was kept"}}
         await asyncio.sleep(0)  # what worker threads told before comes first

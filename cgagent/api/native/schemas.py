@@ -122,6 +122,21 @@ class CreateBody(Strict):
         )
 
 
+class AdoptBody(Strict):
+    pid: Annotated[int, Field(ge=1)]
+    name: str | None = None
+    limits: LimitsBody = LimitsBody()
+
+
+class GroupBody(Strict):
+    """What to do with a cgroup: an action, or limits to set."""
+
+    action: Literal["freeze", "thaw", "kill", "set"]
+    limits: LimitsBody = LimitsBody()
+    force: bool = False
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+
+
 class ExecBody(Strict):
     command: Annotated[list[str], Field(min_length=1)]
     env: list[str] = []

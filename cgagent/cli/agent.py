@@ -1,29 +1,50 @@
-"""Starting an agent when none listens on the default socket and the user is root."""
+"""Finding the agent, and starting one when none listens on the default socket and we are root."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Final
 
-from cgagent.defaults import DEFAULT_SOCKET
-from cgagent.errors import UnavailableError
+from cgagent.cli.client import Client
+from cgagent.defaults import DEFAULT_SOCKET, socket_path
+from cgagent.errors import InvalidInputError, UnavailableError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cgagent.cli.client import Client
+    from typing import Final
+
+    from cgagent.cli.main import Context
 
 _PATIENCE_S: Final = 60.0
 
 
-def ensure_agent(client: Client) -> None:
-    """Does nothing if an agent listens, or if we are not root: then the request will tell.
+def connect(context: Context) -> Client:
+    """The agent that the flags and the environment mean, started first if need be.
 
     Raises:
-        UnavailableError: the agent did not come up; has the last line of its log.
+        UnavailableError: nobody listens, and it is not for us to start one there.
     """
-    if os.geteuid() != 0 or _listens(client):
-        return
+    path = _path_of(context.host) if context.host is not None else socket_path()
+    client = Client(path)
+    if context.start and path == DEFAULT_SOCKET and os.geteuid() == 0 and not _listens(client):
+        _start(client)
+    return client
+
+
+def _path_of(address: str) -> str:
+    scheme, separator, path = address.partition("://")
+    if not separator or scheme != "unix" or not path.startswith("/"):
+        raise InvalidInputError(f"--host {address!r} must be unix:///PATH")
+    return path
+
+
+def _start(client: Client) -> None:
+    """Start an agent and wait until it listens.
+
+    Raises:
+        UnavailableError: it did not come up; has the last line of its log.
+    """
     import subprocess
 
     directory = os.path.dirname(DEFAULT_SOCKET)

@@ -1,0 +1,218 @@
+"""Processes of the host under cgagent's limits: adopted with all their descendants, and released.
+
+An adopted tree is a container without an image, a log or namespaces of its own: it is sampled,
+limited, frozen and killed like any other. cgagent is not its parent, so it learns that it has
+ended but not with which exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from cgagent.cgroups import Membership
+from cgagent.engine import limits as limit_rules
+from cgagent.engine.container import Adopted, Container, Options, Outcome, Record, start_ticks
+from cgagent.engine.names import new_id
+from cgagent.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidInputError,
+    NotFoundError,
+)
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Group, Host, Limits
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.limits import Conveniences
+
+_ROUNDS: Final = 20
+"""A tree that forks while it is moved is followed this often."""
+_POLL_S: Final = 1.0
+
+
+class Adoption:
+    def __init__(
+        self, host: Host, containers: Containers, lifecycle: Lifecycle, jobs: Jobs, parent: str
+    ) -> None:
+        self._host = host
+        self._containers = containers
+        self._lifecycle = lifecycle
+        self._jobs = jobs
+        self._parent = parent.rstrip("/")
+        self._watches: dict[str, asyncio.Task[None]] = {}
+
+    async def adopt(
+        self, pid: int, name: str | None, asked: Limits, extra: Conveniences
+    ) -> Container:
+        """Move a process and its descendants into a group of their own, under limits.
+
+        Raises:
+            NotFoundError: no such process.
+            ConflictError: it is a container's, or the name is taken.
+            DeniedError: it is ourselves, or a kernel thread.
+        """
+        async with self._jobs.run("adopt", pid=str(pid)):
+            root = self._process(pid)
+            chosen = self._lifecycle.choose_name(name)
+            held = limit_rules.resolve(asked, extra)
+            group = self._host.group(f"{self._parent}/{new_id()}")
+            group.create()
+            origins: dict[int, Membership] = {}
+            try:
+                group.apply(held)
+                await asyncio.to_thread(self._move, root, group, origins)
+                container = self._containers.add(_record(root, chosen, group.path, held, origins))
+            except BaseException:
+                _restore(group, origins, pid)
+                await asyncio.to_thread(group.remove)
+                raise
+            self._lifecycle.publish(container, "adopt")
+            self.watch(container)
+            return container
+
+    def _process(self, pid: int) -> psutil.Process:
+        try:
+            process = psutil.Process(pid)
+            ours = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+        except (psutil.NoSuchProcess, ValueError):
+            raise NotFoundError(f"process {pid} does not exist") from None
+        if pid in ours:
+            raise DeniedError(f"process {pid} is the agent or one of its parents: not adopted")
+        if not process.cmdline() and process.ppid() in {0, 2}:
+            raise DeniedError(f"process {pid} is a kernel thread: not adopted")
+        inside = f"{self._parent}/"
+        if any(inside in d for d in Membership.of(self._host, pid).directories):
+            raise ConflictError(f"process {pid} is in a container already; see cgagent ps")
+        return process
+
+    def _move(self, root: psutil.Process, group: Group, origins: dict[int, Membership]) -> None:
+        """Until all of the tree is inside: a child born meanwhile is where its parent was."""
+        for _ in range(_ROUNDS):
+            tree = [root, *root.children(recursive=True)]
+            outside = [p.pid for p in tree if p.pid not in set(group.pids())]
+            if not outside:
+                return
+            for pid in outside:
+                with contextlib.suppress(NotFoundError):  # it has ended
+                    origins.setdefault(pid, Membership.of(self._host, pid))
+                    group.join(pid)
+        raise ConflictError(f"process {root.pid} forks faster than it can be followed")
+
+    async def release(self, container: Container) -> None:
+        """Put an adopted tree back where it was and forget it; its limits end.
+
+        Raises:
+            InvalidInputError: it was started here, not adopted.
+        """
+        adopted = container.record.adopted
+        if adopted is None:
+            raise InvalidInputError(
+                f"container {container.name} was started by cgagent; stop it instead"
+            )
+        async with self._jobs.run("release", container=container.id):
+            self._unwatch(container.id)
+            group = self._lifecycle.group(container)
+            async with container.lock:
+                origins = {pid: Membership(dirs) for pid, dirs in adopted.origins}
+                await asyncio.to_thread(_restore, group, origins, adopted.pid)
+                await self._lifecycle.forget(container)
+        self._lifecycle.publish(container, "release")
+
+    # -- its end ----------------------------------------------------------------------------
+
+    def watch_all(self) -> None:
+        """After a restart of the agent."""
+        for container in self._containers:
+            if container.record.adopted is not None and container.running:
+                self.watch(container)
+
+    def watch(self, container: Container) -> None:
+        self._watches[container.id] = asyncio.create_task(self._until_ended(container))
+
+    def _unwatch(self, container_id: str) -> None:
+        task = self._watches.pop(container_id, None)
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        for container_id in list(self._watches):
+            self._unwatch(container_id)
+
+    async def _until_ended(self, container: Container) -> None:
+        adopted = container.record.adopted
+        if adopted is None:
+            return
+        await _process_ended(adopted)
+        group = self._lifecycle.group(container)
+        with contextlib.suppress(NotFoundError):
+            while group.pids():  # noqa: ASYNC110 - descendants live on; v1 does not tell when they end
+                await asyncio.sleep(_POLL_S)
+        self._watches.pop(container.id, None)
+        await self._lifecycle.exited(container, {"exit_code": None})
+
+
+async def _process_ended(adopted: Adopted) -> None:
+    """Until the process is gone; at once if its pid is another process's by now."""
+    try:
+        pidfd = os.pidfd_open(adopted.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not adopted.is_alive():
+            return
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            asyncio.get_running_loop().remove_reader(pidfd)
+    finally:
+        os.close(pidfd)
+
+
+def _restore(group: Group, origins: dict[int, Membership], root: int) -> None:
+    """Everything in the group goes where it was; what was born in it, where the root was."""
+    for _ in range(_ROUNDS):
+        try:
+            pids = group.pids()
+        except NotFoundError:
+            return
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(NotFoundError):  # it has ended
+                (origins.get(pid) or origins[root]).restore(pid)
+
+
+def _record(
+    root: psutil.Process, name: str, path: str, held: Limits, origins: dict[int, Membership]
+) -> Record:
+    ticks = start_ticks(root.pid)
+    if ticks is None:
+        raise NotFoundError(f"process {root.pid} has ended meanwhile")
+    now = time.time_ns()
+    return Record(
+        id=path.rpartition("/")[2],
+        name=name,
+        image_id="",
+        created_ns=now,
+        cgroup_path=path,
+        rootfs=None,
+        adopted=Adopted(
+            pid=root.pid,
+            start_ticks=ticks,
+            origins=tuple((pid, m.directories) for pid, m in origins.items()),
+        ),
+        options=Options(image="", args=tuple(root.cmdline()) or (root.name(),), network="host"),
+        limits=held,
+        outcome=replace(Outcome(status="running"), pid=root.pid, started_ns=now),
+    )
