@@ -49,7 +49,7 @@ def mask(names: Iterable[str]) -> int:
 
 def held_by_us() -> int:
     """Our own effective set: what may be handed on."""
-    with open("/proc/self/status", encoding="ascii") as f:
+    with open("/proc/self/status", encoding="utf-8") as f:
         for line in f:
             if line.startswith("CapEff:"):
                 return int(line.split()[1], 16)
@@ -58,7 +58,7 @@ def held_by_us() -> int:
 
 def limit_bounding(keep: int) -> None:
     """Drop every capability outside `keep` from the bounding set. Needs CAP_SETPCAP."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as f:
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as f:
         last = int(f.read())
     for bit in range(last + 1):
         if not keep >> bit & 1:

@@ -2,6 +2,9 @@
 
 Runs inside the container's namespaces and root, in a process that is still our interpreter. It
 is the same for a container's first process and for a command run in it later.
+
+Nothing can be imported here any more, not even a codec: ours are outside the root. UTF-8 is
+loaded from the start.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ def set_rlimits(process: dict[str, Any]) -> None:
 def set_oom_score(process: dict[str, Any]) -> None:
     value = process.get("oomScoreAdj")
     if value is not None:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as f:
+        with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as f:
             f.write(str(value))
 
 

@@ -57,7 +57,8 @@ def nothing_made(agent):
 
     def look():
         ids = {c["id"] for c in agent.containers()}
-        folders = set(os.listdir(agent.data_root / "containers"))
+        folder = agent.data_root / "containers"
+        folders = set(os.listdir(folder)) if folder.exists() else set()
         return ids, folders
 
     before, roots = look(), (agent.data_root / "overlay2",)

@@ -247,7 +247,7 @@ def test_no_file_of_an_exec_stays(agent, container):
     before = {p.name for p in folder.iterdir()}
     for _ in range(3):
         agent.exec(one, "true")
-    assert {p.name for p in folder.iterdir()} == before
+    eventually(lambda: {p.name for p in folder.iterdir()} == before)
 
 
 def test_inspect_has_dockers_shape(agent, container):

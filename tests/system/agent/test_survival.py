@@ -1,0 +1,178 @@
+"""The agent may be killed at any time: containers go on, and nothing of them is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.world.agent import SLOWNESS, eventually
+
+pytestmark = pytest.mark.system
+
+MANY = 5 if SLOWNESS > 1 else 20
+COUNTING = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"
+
+
+def log_lines(path):
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line)["log"] for line in f if line.endswith("\n")]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_containers_go_on_and_no_line_is_lost(own_agent):
+    agent = own_agent
+    counting = [agent.launch("sh", "-c", COUNTING) for _ in range(MANY)]
+    ending = agent.launch("sh", "-c", "sleep 1; echo last; exit 42")
+    removed = agent.launch("sh", "-c", "sleep 1", auto_remove=True)
+    before = {one: agent.detail(one) for one in counting}
+    supervisor = agent.supervisor_pid
+
+    agent.kill9()
+    written = {one: len(log_lines(before[one]["log_path"])) for one in counting}
+    time.sleep(1.5 * SLOWNESS)  # away long enough for two to end
+    for one in counting:
+        assert alive(before[one]["state"]["pid"])
+        assert len(log_lines(before[one]["log_path"])) > written[one]
+    agent.start()
+
+    assert agent.supervisor_pid == supervisor
+    present = {c["id"]: c["state"] for c in agent.containers()}
+    assert set(present) == {*counting, ending}
+    assert present[ending]["status"] == "exited"
+    assert present[ending]["exit_code"] == 42
+    assert agent.log_text(ending) == "last\n"
+    assert not (agent.data_root / "containers" / removed).exists()
+    for one in counting:
+        assert present[one] == before[one]["state"]
+    for one in counting:
+        agent.post(one, "kill")
+        assert agent.wait(one) == 137
+        numbers = [int(line) for line in log_lines(before[one]["log_path"])]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) > written[one]
+
+
+def test_limits_freezing_and_exec_work_after_it(own_agent):
+    agent = own_agent
+    one = agent.launch("sleep", "1000", limits={"pids_max": 50})
+    agent.post(one, "freeze")
+    agent.kill9()
+    agent.start()
+    assert agent.state(one)["status"] == "frozen"
+    agent.post(one, "thaw")
+    assert agent.exec(one, "echo", "here").stdout == "here\n"
+    agent.post(one, "update", {"pids_max": 60})
+    assert agent.cgroup_file(one, "pids", v1="pids.max", v2="pids.max").read_text() == "60\n"
+
+
+def test_a_foreground_run_does_not_notice(own_agent):
+    agent = own_agent
+    script = "echo before; sleep 2; echo after; exit 11"
+    with subprocess.Popen(
+        agent.cli_command("run", "alpine", "sh", "-c", script), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "before\n"
+        agent.kill9()
+        output, _ = process.communicate(timeout=30 * SLOWNESS)
+        assert output == "after\n"
+        assert process.returncode == 11
+    agent.start()
+    (one,) = agent.containers()
+    assert one["state"]["exit_code"] == 11
+
+
+def test_an_oom_kill_while_the_agent_is_away_is_told_afterwards(own_agent):
+    agent = own_agent
+    limits = {"memory_max_bytes": 32 << 20, "memory_swap_max_bytes": 0}
+    one = agent.launch("sh", "-c", "sleep 1; tail /dev/zero", limits=limits)
+    pid = agent.state(one)["pid"]
+    agent.kill9()
+    eventually(lambda: not alive(pid), "still running", timeout_s=20)
+    agent.start()
+    state = agent.state(one)
+    assert (state["exit_code"], state["oom_killed"]) == (137, True)
+
+
+def test_a_terminated_agent_leaves_containers_running(own_agent):
+    agent = own_agent
+    one = agent.launch("sh", "-c", COUNTING)
+    state = agent.state(one)
+    assert agent.stop() == 0
+    assert not agent.socket.exists()
+    assert alive(state["pid"])
+    agent.start()
+    assert agent.state(one) == state
+
+
+def test_the_supervisor_ends_with_the_last_container_when_no_agent_is_there(own_agent):
+    agent = own_agent
+    one = agent.launch("sh", "-c", "sleep 1; exit 3")
+    supervisor = agent.supervisor_pid
+    assert os.path.exists(f"/proc/{supervisor}")
+    agent.kill9()
+    eventually(lambda: not os.path.exists(f"/proc/{supervisor}"), timeout_s=20)
+    agent.start()
+    assert agent.state(one)["exit_code"] == 3
+    assert agent.supervisor_pid != supervisor
+
+
+def test_an_idle_supervisor_ends_with_the_agent(own_agent):
+    agent = own_agent
+    supervisor = agent.supervisor_pid
+    agent.kill9()
+    eventually(lambda: not os.path.exists(f"/proc/{supervisor}"))
+
+
+def test_a_killed_supervisor_takes_its_containers_along_and_a_new_one_serves(own_agent):
+    agent = own_agent
+    one = agent.launch("sleep", "1000")
+    pid, supervisor = agent.state(one)["pid"], agent.supervisor_pid
+    os.kill(supervisor, signal.SIGKILL)
+    state = eventually(lambda: (s := agent.state(one))["status"] == "exited" and s)
+    assert state["exit_code"] == 137
+    assert "supervisor" in state["error"]
+    eventually(lambda: not alive(pid))
+    assert agent.run("echo", "again").stdout == "again\n"
+    assert agent.supervisor_pid != supervisor
+
+
+def test_killed_in_the_middle_of_starts_it_cleans_up(own_agent):
+    """Whatever state a start was in: afterwards a container is whole or not there."""
+    agent = own_agent
+    for delay in (0.0, 0.02, 0.05):
+        starting = [
+            subprocess.Popen(
+                agent.cli_command("run", "-d", "alpine", "sleep", "1000"),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for _ in range(3)
+        ]
+        time.sleep((0.15 + delay) * SLOWNESS)
+        agent.kill9()
+        for process in starting:
+            process.wait(30 * SLOWNESS)
+        agent.start()
+        present = agent.containers()
+        containers = agent.data_root / "containers"
+        folders = set(os.listdir(containers)) if containers.exists() else set()
+        assert folders == {c["id"] for c in present}
+        for one in present:
+            status = one["state"]["status"]
+            assert status in {"created", "running"}
+            assert alive(one["state"]["pid"]) if status == "running" else True
+        running = {c["id"] for c in present if c["state"]["status"] == "running"}
+        # groups of containers that run, and the few kept ready for the next
+        assert running <= agent.cgroups()
+        eventually(lambda seen=running: len(agent.cgroups() - seen) <= 2)
+        agent.remove_all()
