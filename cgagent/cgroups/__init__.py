@@ -21,9 +21,22 @@ from cgagent.cgroups.convert import (
     weight_to_shares,
 )
 from cgagent.cgroups.devices import CONTAINER_DEVICES, DeviceRule
+from cgagent.cgroups.drift import Drift
+from cgagent.cgroups.events import (
+    Event,
+    Frozen,
+    MemoryHigh,
+    MemoryMax,
+    Oom,
+    PidsRefused,
+    Populated,
+    PressureStall,
+    Removed,
+    Trigger,
+)
 from cgagent.cgroups.group import Group
 from cgagent.cgroups.hierarchy import Host, Placement
-from cgagent.cgroups.limits import IoMax, Limits
+from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
 from cgagent.cgroups.membership import Membership
 from cgagent.cgroups.reader import Reader
 from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Pressure, Psi, Stall, Usage
@@ -34,18 +47,31 @@ __all__ = [
     "Cpu",
     "DeviceIo",
     "DeviceRule",
+    "Drift",
+    "Event",
+    "Frozen",
     "Group",
     "Host",
+    "IoLatency",
     "IoMax",
+    "IoWeight",
     "Limits",
     "Membership",
     "Memory",
+    "MemoryHigh",
+    "MemoryMax",
+    "Oom",
     "Pids",
+    "PidsRefused",
     "Placement",
+    "Populated",
     "Pressure",
+    "PressureStall",
     "Psi",
     "Reader",
+    "Removed",
     "Stall",
+    "Trigger",
     "Unlimited",
     "Usage",
     "blkio_weight_to_io_weight",

@@ -38,9 +38,7 @@ def commit(writes: Sequence[Write]) -> None:
         UnsupportedError: a file does not exist on this host; nothing was written.
         InvalidInputError, ConflictError, DeniedError: the kernel's refusal.
     """
-    for write in writes:
-        if not os.path.exists(write.path):
-            raise missing(write.limit, write.path)
+    check(writes)
     done: list[Write] = []
     for write in writes:
         try:
@@ -51,6 +49,13 @@ def commit(writes: Sequence[Write]) -> None:
         except CgagentError as error:  # it could not be read
             raise type(error)(error.message + _roll_back(done)) from error
         done.append(Write(write.limit, write.path, write.undo(before)))
+
+
+def check(writes: Sequence[Write]) -> None:
+    """Raise UnsupportedError when one of the files does not exist."""
+    for write in writes:
+        if not os.path.exists(write.path):
+            raise missing(write.limit, write.path)
 
 
 def missing(limit: str, path: str) -> CgagentError:

@@ -1,7 +1,7 @@
 """The cpu controller: weight, quota, burst, idle; v1 cpu and cpuacct against v2 cpu.
 
-Sources: Documentation/scheduler/sched-bwc.rst, admin-guide/cgroup-v2.rst. cpu.idle since
-Linux 5.15; bursts since 5.14 (v1), 5.16 (v2).
+Sources: Documentation/scheduler/sched-bwc.rst, sched-rt-group.rst, admin-guide/cgroup-v2.rst.
+cpu.idle since Linux 5.15; bursts since 5.14 (v1), 5.16 (v2).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cgagent.cgroups import amount, files
-from cgagent.cgroups.changes import Write
+from cgagent.cgroups.changes import Write, refuse
 from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Cpu
 
@@ -18,12 +18,29 @@ if TYPE_CHECKING:
     from cgagent.cgroups.files import Read
 
 FIELDS: Final = frozenset(
-    {"cpu_weight", "cpu_shares", "cpu_quota_us", "cpu_period_us", "cpu_burst_us", "cpu_idle"}
+    {
+        "cpu_weight",
+        "cpu_shares",
+        "cpu_quota_us",
+        "cpu_period_us",
+        "cpu_burst_us",
+        "cpu_idle",
+        "cpu_rt_period_us",
+        "cpu_rt_runtime_us",
+    }
 )
 
 _QUOTA_CAUSES: Final = {
     errno.EINVAL: "a period is 1000..1000000 us, a quota at least 1000 us and no larger a share "
     "than the parent group's, a burst no larger than the quota"
+}
+_RT_CAUSES: Final = {
+    errno.EINVAL: "a runtime is at most its period, and a share the parent group has for it",
+    errno.EBUSY: "realtime tasks are in the group: a runtime of 0 would stop them",
+}
+_ONLY_V1: Final = {
+    "cpu_rt_period_us": "cpu.rt_period_us",
+    "cpu_rt_runtime_us": "cpu.rt_runtime_us",
 }
 _WEIGHT_CAUSES: Final = {errno.EINVAL: "the group is idle: set cpu_idle to false too"}
 
@@ -38,14 +55,15 @@ class CpuV1:
         self._acct = accounting
 
     def writes(self, limits: Limits) -> list[Write]:
-        return [*self._weight_writes(limits), *self._quota_writes(limits)]
+        held = self.held()
+        quota = self._quota_writes(limits, held)
+        return [*self._weight_writes(limits), *quota, *self._realtime_writes(limits, held)]
 
     def _weight_writes(self, limits: Limits) -> list[Write]:
         held = files.read(f"{self._dir}/cpu.shares") or ""
         return _weight_writes(limits, f"{self._dir}/cpu.shares", limits.shares, held.strip())
 
-    def _quota_writes(self, limits: Limits) -> list[Write]:
-        held = self.held()
+    def _quota_writes(self, limits: Limits, held: Limits) -> list[Write]:
         new: list[Write] = []
         if limits.cpu_period_us is not None:
             new.append(self._write("cpu_period_us", "cpu.cfs_period_us", limits.cpu_period_us))
@@ -58,6 +76,26 @@ class CpuV1:
             new.reverse()
         burst = _burst_write(limits, f"{self._dir}/cpu.cfs_burst_us")
         return _with_burst(new, burst, limits, held)
+
+    def _realtime_writes(self, limits: Limits, held: Limits) -> list[Write]:
+        asked = {
+            "cpu_rt_period_us": limits.cpu_rt_period_us,
+            "cpu_rt_runtime_us": limits.cpu_rt_runtime_us,
+        }
+        new = [
+            Write(
+                limit,
+                f"{self._dir}/{_ONLY_V1[limit]}",
+                amount.spell(value, unlimited="-1"),
+                causes=_RT_CAUSES,
+            )
+            for limit, value in asked.items()
+            if value is not None
+        ]
+        # As with the quota: the share of the period must not grow on the way.
+        if (limits.cpu_rt_period_us or 0) < (held.cpu_rt_period_us or 0):
+            new.reverse()
+        return new
 
     def _write(self, limit: str, name: str, value: object) -> Write:
         return Write(limit, f"{self._dir}/{name}", str(value), causes=_QUOTA_CAUSES)
@@ -73,6 +111,8 @@ class CpuV1:
             cpu_quota_us=amount.parse(files.read(f"{self._dir}/cpu.cfs_quota_us")),
             cpu_period_us=number("cpu.cfs_period_us"),
             cpu_burst_us=number("cpu.cfs_burst_us"),
+            cpu_rt_period_us=number("cpu.rt_period_us"),
+            cpu_rt_runtime_us=amount.parse(files.read(f"{self._dir}/cpu.rt_runtime_us")),
             cpu_idle=None if idle is None else bool(idle),
         )
 
@@ -98,6 +138,7 @@ class CpuV2:
         self._dir = directory
 
     def writes(self, limits: Limits) -> list[Write]:
+        refuse(_ONLY_V1, dict(limits), "in cgroup v2, which cannot give realtime tasks a share")
         held = files.read(f"{self._dir}/cpu.weight") or ""
         weight = _weight_writes(limits, f"{self._dir}/cpu.weight", limits.weight, held.strip())
         burst = _burst_write(limits, f"{self._dir}/cpu.max.burst")

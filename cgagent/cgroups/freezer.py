@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 State = Literal["thawed", "freezing", "frozen"]
+FrozenBy = Literal["self", "ancestor"]
 
 _FIRST_PAUSE_S: Final = 0.0002
 _LAST_PAUSE_S: Final = 0.02
@@ -25,6 +26,7 @@ _LAST_PAUSE_S: Final = 0.02
 
 class Freezer(Protocol):
     def state(self) -> State: ...
+    def frozen_by(self) -> FrozenBy | None: ...
     def freeze(self, timeout_s: float) -> None: ...
     def thaw(self, timeout_s: float) -> None: ...
 
@@ -38,6 +40,13 @@ class FreezerV1:
     def state(self) -> State:
         text = (files.read(self._path) or "THAWED").strip()
         return "frozen" if text == "FROZEN" else "freezing" if text == "FREEZING" else "thawed"
+
+    def frozen_by(self) -> FrozenBy | None:
+        directory = os.path.dirname(self._path)
+        if (files.read(f"{directory}/freezer.self_freezing") or "0").strip() == "1":
+            return "self"
+        above = (files.read(f"{directory}/freezer.parent_freezing") or "0").strip()
+        return "ancestor" if above == "1" else None
 
     def freeze(self, timeout_s: float) -> None:
         self._write("FROZEN")
@@ -72,7 +81,18 @@ class FreezerV2:
     def state(self) -> State:
         if is_event_set(files.read(self._events), "frozen"):
             return "frozen"
-        return "freezing" if (files.read(self._wish) or "0").strip() == "1" else "thawed"
+        return "freezing" if _is_asked(self._wish) else "thawed"
+
+    def frozen_by(self) -> FrozenBy | None:
+        if _is_asked(self._wish):
+            return "self"
+        directory = os.path.dirname(os.path.dirname(self._wish))
+        while os.path.exists(wish := f"{directory}/cgroup.freeze"):  # the root group has none
+            if _is_asked(wish):
+                return "ancestor"
+            directory = os.path.dirname(directory)
+        # Above what our cgroup namespace shows nothing can be asked, only be seen.
+        return "ancestor" if is_event_set(files.read(self._events), "frozen") else None
 
     def freeze(self, timeout_s: float) -> None:
         _write(self._wish, "1")
@@ -84,6 +104,10 @@ class FreezerV2:
         _write(self._wish, "0")
         if not wait_for_event(self._events, "frozen", timeout_s, value=False):
             raise _too_slow(self._wish, "thaw", "thaw the group above it too")
+
+
+def _is_asked(wish: str) -> bool:
+    return (files.read(wish) or "0").strip() == "1"
 
 
 def is_event_set(text: str | None, event: str) -> bool:

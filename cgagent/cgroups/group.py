@@ -7,18 +7,20 @@ method that needs the kernel's group raises NotFoundError where there is none.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cgagent.cgroups import changes, devices, files, processes, tree
+from cgagent.cgroups import changes, conf, devices, files, processes, shrink, tree
 from cgagent.cgroups.controllers import Controllers
 from cgagent.cgroups.devices import CONTAINER_DEVICES
-from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, State, is_event_set
+from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, FrozenBy, State, is_event_set
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cgagent.cgroups.changes import Write
     from cgagent.cgroups.devices import DeviceRule
     from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
@@ -81,25 +83,48 @@ class Group:
         """The cgroup2 directory, for CLONE_INTO_CGROUP; None where no cgroup2 is mounted."""
         return self.host.unified.mount + self.path.rstrip("/") if self.host.unified else None
 
-    def apply(self, limits: Limits) -> None:
+    def apply(self, limits: Limits, *, force: bool = False, timeout_s: float = 10.0) -> None:
         """Write the limits that are not None, all or none of them.
 
-        v2 takes a memory_max_bytes below what is in use, and kills for it; v1 refuses.
+        A memory_max_bytes below what is in use is reached in steps, nothing being killed for
+        it, in `timeout_s` at most; with `force` it is written at once, and on v2 the kernel
+        kills for it. Enables a controller of cgroup2 that is needed and not there yet.
 
         Raises:
             UnsupportedError: this host has no such limit; says which file is missing.
             InvalidInputError: the kernel refuses a value.
-            ConflictError: more memory is in use than asked for (v1).
+            ConflictError: more memory is in use than asked for and cannot be reclaimed.
         """
         self._existing()
-        if limits.hugetlb_max_bytes and "hugetlb" in self.host.v2_controllers:
-            tree.enable(self.host, self.path, tree.ON_DEMAND)
-        changes.commit(self.controllers().writes(limits))
+        tree.enable_for(self.host, self.path, limits)
+        writes = self.plan(limits)
+        changes.check(writes)
+        with ExitStack() as stack:
+            if not force:
+                memory = self.controllers().memory
+                stack.enter_context(shrink.room_for(memory, limits, timeout_s))
+            changes.commit(writes)
 
-    def held(self) -> Limits:
-        """The limits as the kernel holds them: rounded, or set by someone else."""
+    def plan(self, limits: Limits) -> list[Write]:
+        """What `apply` would write, in its order.
+
+        Raises:
+            UnsupportedError: this host has no such limit.
+        """
         self._existing()
-        return self.controllers().held()
+        pairs = limits.conf or ()
+        settings = conf.writes(self.host.placements, self.path, pairs)
+        return [*self.controllers().writes(limits), *settings]
+
+    def held(self, conf_files: Iterable[str] = ()) -> Limits:
+        """The limits as the kernel holds them: rounded, or set by someone else.
+
+        `conf` has those of `conf_files` that are there; it is None when none was asked for.
+        """
+        self._existing()
+        names = tuple(conf_files)
+        settings = conf.held(self.host.placements, self.path, names) if names else None
+        return replace(self.controllers().held(), conf=settings)
 
     def usage(self) -> Usage:
         """The usage now. To read it often, keep a `Reader`."""
@@ -118,6 +143,14 @@ class Group:
     def freezer_state(self) -> State:
         self._existing()
         return self._freezer().state()
+
+    def frozen_by(self) -> FrozenBy | None:
+        """Who asked for the freeze: the group's own freezer, one above it, or nobody.
+
+        "self" also while both ask: a thaw of the group alone does not end such a freeze.
+        """
+        self._existing()
+        return self._freezer().frozen_by()
 
     def freeze(self, timeout_s: float = 10.0) -> None:
         """Stop every task, and return when all have stopped.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, ClassVar, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from cgagent.cgroups import amount, convert, files
 from cgagent.cgroups.amount import UNLIMITED, Unlimited
-from cgagent.cgroups.changes import Write, missing
-from cgagent.cgroups.limits import IoMax, Limits
+from cgagent.cgroups.changes import Write, missing, refuse
+from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
 from cgagent.cgroups.usage import DeviceIo
 
 if TYPE_CHECKING:
@@ -21,10 +22,31 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.files import Read
 
-FIELDS: Final = frozenset({"io_weight", "blkio_weight", "io_max"})
+FIELDS: Final = frozenset(
+    {
+        "io_weight",
+        "blkio_weight",
+        "io_weight_device",
+        "blkio_weight_device",
+        "io_max",
+        "io_latency",
+    }
+)
 
+Unit = Literal["io", "blkio"]
+
+# From the other unit.
+_IN_UNIT: Final[dict[Unit, Callable[[int], int]]] = {
+    "io": convert.blkio_weight_to_io_weight,
+    "blkio": convert.io_weight_to_blkio_weight,
+}
 _KEYS: Final = ("rbps", "wbps", "riops", "wiops")
 _CAUSES: Final = {errno.ENODEV: "there is no such block device: give a whole disk's MAJOR:MINOR"}
+_WEIGHT_CAUSES: Final = {
+    **_CAUSES,
+    errno.EOPNOTSUPP: "this disk's scheduler knows no weights: set it to bfq, or on v2 set up "
+    "io.cost.qos for it",
+}
 
 
 class IoV1:
@@ -38,6 +60,7 @@ class IoV1:
     }
     # blkio.weight was cfq's and went with it in Linux 5.0.
     _WEIGHTS: ClassVar = ("blkio.bfq.weight", "blkio.weight")
+    _DEVICES: ClassVar = "blkio.bfq.weight_device"
 
     # Linux 6.1 counts at the throttle only in groups with a cap, bfq only where it schedules,
     # so the larger figure of the two is taken. 6.18 counts everything at the throttle.
@@ -52,8 +75,11 @@ class IoV1:
         self._dir = directory
 
     def writes(self, limits: Limits) -> list[Write]:
+        reason = "in cgroup v1, where this host has its io controller"
+        refuse({"io_latency": "io.latency"}, dict(limits), reason)
         weight = _blkio_weight(limits)
         writes = _weight_writes(limits, self._dir, dict.fromkeys(self._WEIGHTS, weight))
+        writes += _device_weights(limits, lambda _device: (f"{self._dir}/{self._DEVICES}", "blkio"))
         for device in limits.io_max or ():
             for key, name in self._THROTTLE.items():
                 value = getattr(device, key)
@@ -71,6 +97,7 @@ class IoV1:
                 devices.setdefault(device, {})[key] = int(value)
         return Limits(
             blkio_weight=_weight(_first_text(self._dir, self._WEIGHTS)),
+            blkio_weight_device=_held_weights(files.read(f"{self._dir}/{self._DEVICES}")),
             io_max=_io_max(devices) if any(text is not None for text in texts.values()) else None,
         )
 
@@ -105,6 +132,12 @@ class IoV2:
     def writes(self, limits: Limits) -> list[Write]:
         weights = {"io.weight": _io_weight(limits), "io.bfq.weight": _blkio_weight(limits)}
         writes = _weight_writes(limits, self._dir, weights)
+        writes += _device_weights(limits, self._weight_file)
+        for target in limits.io_latency or ():
+            # Of two devices' targets the kernel keeps each on a line of its own.
+            line = f"{target.device} target={amount.spell(target.target_us)}"
+            path = f"{self._dir}/io.latency"
+            writes.append(Write("io_latency", path, line, _latency_line(target.device), _CAUSES))
         for device in limits.io_max or ():
             caps = ((key, getattr(device, key)) for key in _KEYS)
             line = " ".join(f"{key}={amount.spell(v)}" for key, v in caps if v is not None)
@@ -120,13 +153,37 @@ class IoV2:
             device: {key: amount.parse(value) for key, value in pairs.items() if key in _KEYS}
             for device, pairs in files.nested(caps).items()
         }
-        weight = _weight(files.read(f"{self._dir}/io.weight"))
-        bfq = _weight(files.read(f"{self._dir}/io.bfq.weight"))
+        weights = files.read(f"{self._dir}/io.weight")
+        bfq = files.read(f"{self._dir}/io.bfq.weight")
+        latency = files.read(f"{self._dir}/io.latency")
         return Limits(
-            io_weight=weight,
-            blkio_weight=bfq if weight is None else None,
+            io_weight=_weight(weights),
+            blkio_weight=_weight(bfq) if weights is None else None,
+            io_weight_device=self._all_weights(weights, bfq),
+            blkio_weight_device=_held_weights(bfq) if weights is None else None,
+            io_latency=None if latency is None else _held_latency(latency),
             io_max=None if caps is None else _io_max(devices),
         )
+
+    def _weight_file(self, device: str) -> tuple[str, Unit]:
+        """The file that acts on a disk: bfq's where that is its scheduler, else io.cost's."""
+        bfq = f"{self._dir}/io.bfq.weight"
+        scheduler = files.read(f"/sys/dev/block/{device}/queue/scheduler") or ""
+        if "[bfq]" in scheduler or not os.path.exists(f"{self._dir}/io.weight"):
+            return bfq, "blkio"
+        return f"{self._dir}/io.weight", "io"
+
+    @staticmethod
+    def _all_weights(weights: str | None, bfq: str | None) -> tuple[IoWeight, ...] | None:
+        """Of both files in io.weight's unit, where there is an io.weight."""
+        if weights is None:
+            return None
+        converted = (
+            replace(w, weight=convert.blkio_weight_to_io_weight(w.weight))
+            for w in _held_weights(bfq) or ()
+            if w.weight is not None
+        )
+        return (*(_held_weights(weights) or ()), *converted)
 
     def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
         text = read(f"{self._dir}/io.stat")
@@ -174,6 +231,61 @@ def _default_weight(text: str) -> str:
 
 def _weight(text: str | None) -> int | None:
     return None if text is None else int(_default_weight(text))
+
+
+def _device_weights(limits: Limits, file_of: Callable[[str], tuple[str, Unit]]) -> Iterator[Write]:
+    """Weights by device, each in the unit of the file that `file_of` has for the device."""
+    for limit in ("io_weight_device", "blkio_weight_device"):
+        for entry in getattr(limits, limit) or ():
+            path, unit = file_of(entry.device)
+            weight = entry.weight
+            if weight is not None and limit != f"{unit}_weight_device":
+                to = convert.io_weight_to_blkio_weight
+                weight = (
+                    to(weight) if unit == "blkio" else convert.blkio_weight_to_io_weight(weight)
+                )
+            line = f"{entry.device} {'default' if weight is None else weight}"
+            yield Write(limit, path, line, _weight_line(entry.device), _WEIGHT_CAUSES)
+
+
+def _held_weights(text: str | None) -> tuple[IoWeight, ...] | None:
+    """The lines of devices, after the one of the group's own weight."""
+    if text is None:
+        return None
+    lines = (line.split() for line in text.splitlines())
+    return tuple(
+        IoWeight(major=int(major), minor=int(minor), weight=int(weight))
+        for major, _, minor, weight in ((*d.partition(":"), w) for d, w in filter(_is_pair, lines))
+        if minor
+    )
+
+
+def _is_pair(words: list[str]) -> bool:
+    return len(words) == 2  # noqa: PLR2004 - a device and its weight
+
+
+def _weight_line(device: str) -> Callable[[str], str]:
+    def undo(text: str) -> str:
+        held = {w.device: w.weight for w in _held_weights(text) or ()}
+        return f"{device} {held.get(device) or 'default'}"
+
+    return undo
+
+
+def _latency_line(device: str) -> Callable[[str], str]:
+    return lambda text: f"{device} target={files.nested(text).get(device, {}).get('target', 'max')}"
+
+
+def _held_latency(text: str) -> tuple[IoLatency, ...]:
+    return tuple(
+        IoLatency(
+            major=int(device.partition(":")[0]),
+            minor=int(device.partition(":")[2]),
+            target_us=int(pairs["target"]),
+        )
+        for device, pairs in files.nested(text).items()
+        if pairs.get("target", "max") != "max"
+    )
 
 
 def _first_text(directory: str, names: tuple[str, ...]) -> str | None:

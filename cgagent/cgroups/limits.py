@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cgagent.cgroups.amount import Unlimited
+    from cgagent.cgroups.drift import Drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,32 @@ class IoMax:
         return f"{self.major}:{self.minor}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoWeight:
+    """One block device's weight, in the unit of the field it stands in; None = the group's."""
+
+    major: int
+    minor: int
+    weight: int | None = None
+
+    @property
+    def device(self) -> str:
+        return f"{self.major}:{self.minor}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoLatency:
+    """The latency of one block device that is to be kept; UNLIMITED takes the target back."""
+
+    major: int
+    minor: int
+    target_us: int | Unlimited
+
+    @property
+    def device(self) -> str:
+        return f"{self.major}:{self.minor}"
+
+
 _RANGES: Final = {
     "cpu_weight": (1, 10_000),
     "cpu_shares": (2, 262_144),
@@ -42,7 +69,16 @@ _RANGES: Final = {
     "memory_swappiness": (0, 200),
 }
 
-_EITHER: Final = (("cpu_weight", "cpu_shares"), ("io_weight", "blkio_weight"))
+_WEIGHTS: Final = {
+    "io_weight_device": _RANGES["io_weight"],
+    "blkio_weight_device": _RANGES["blkio_weight"],
+}
+
+_EITHER: Final = (
+    ("cpu_weight", "cpu_shares"),
+    ("io_weight", "blkio_weight"),
+    ("io_weight_device", "blkio_weight_device"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +92,9 @@ class Limits:
 
     `memory_swap_max_bytes` is swap alone, as on v2. v1 limits memory and swap together, so
     there it is written as the sum. `memory_low_bytes` is the soft limit on v1, where
-    nothing asked (0) means an unlimited soft limit.
+    nothing asked (0) means an unlimited soft limit. `cpu_rt_*_us` and `oom_kill_disable` are
+    v1's alone, `memory_high_bytes`, `memory_min_bytes`, `memory_zswap_max_bytes`, `oom_group`
+    and `io_latency` v2's.
 
     `cpuset_cpus` and `cpuset_mems` are lists such as "0-3,7"; "" follows the parent.
 
@@ -69,28 +107,43 @@ class Limits:
     memory_low_bytes: int | Unlimited | None = None
     memory_min_bytes: int | Unlimited | None = None
     memory_swap_max_bytes: int | Unlimited | None = None
+    memory_zswap_max_bytes: int | Unlimited | None = None
     memory_swappiness: int | None = None
     oom_group: bool | None = None
+    oom_kill_disable: bool | None = None
     cpu_weight: int | None = None
     cpu_shares: int | None = None
     cpu_quota_us: int | Unlimited | None = None
     cpu_period_us: int | None = None
     cpu_burst_us: int | None = None
     cpu_idle: bool | None = None
+    cpu_rt_period_us: int | None = None
+    cpu_rt_runtime_us: int | Unlimited | None = None
+    """Of each realtime period, for SCHED_FIFO and SCHED_RR tasks; a new group has 0."""
     cpuset_cpus: str | None = None
     cpuset_mems: str | None = None
     pids_max: int | Unlimited | None = None
     io_weight: int | None = None
     blkio_weight: int | None = None
+    io_weight_device: tuple[IoWeight, ...] | None = None
+    blkio_weight_device: tuple[IoWeight, ...] | None = None
     io_max: tuple[IoMax, ...] | None = None
+    io_latency: tuple[IoLatency, ...] | None = None
     hugetlb_max_bytes: tuple[tuple[str, int | Unlimited], ...] | None = None
     """Pairs of a page size as the kernel spells it ("2MB", "1GB") and a limit."""
+    conf: tuple[tuple[str, str], ...] | None = None
+    """Pairs of a file of one of the group's controllers and what to write into it, for all that
+    has no field here: ("rdma.max", "mlx4_0 hca_handle=2"), ("misc.max", "sev 5").
+    """
 
     def __post_init__(self) -> None:
         for name, value in self:
-            low, high = _RANGES.get(name, (0, 2**63 - 1))
-            if isinstance(value, int) and not low <= value <= high:
-                raise InvalidInputError(f"limit {name}: {value} is not in {low}..{high}")
+            if isinstance(value, int):
+                _check_range(name, value, _RANGES.get(name, (0, 2**63 - 1)))
+        for name, range_ in _WEIGHTS.items():
+            for device in getattr(self, name) or ():
+                if device.weight is not None:
+                    _check_range(name, device.weight, range_)
         for one, other in _EITHER:
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise InvalidInputError(f"limits {one} and {other} are one limit: give one of them")
@@ -116,11 +169,23 @@ class Limits:
             return convert.weight_to_shares(self.cpu_weight)
         return self.cpu_shares
 
+    def diff(self, held: Limits) -> tuple[Drift, ...]:
+        """Where what is held is not what is asked here, but for the kernel's own rounding."""
+        from cgagent.cgroups import drift
+
+        return drift.between(self, held)
+
     def merged(self, other: Limits) -> Limits:
         """These limits, and where `other` has a value, that one instead."""
         theirs = dict(other)
         mine = {name: value for name, value in self if _counterpart(name) not in theirs}
         return Limits(**{**mine, **theirs})
+
+
+def _check_range(name: str, value: int, range_: tuple[int, int]) -> None:
+    low, high = range_
+    if not low <= value <= high:
+        raise InvalidInputError(f"limit {name}: {value} is not in {low}..{high}")
 
 
 def _counterpart(name: str) -> str | None:

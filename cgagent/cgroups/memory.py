@@ -7,6 +7,7 @@ Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst.
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cgagent.cgroups import amount, files
@@ -27,17 +28,31 @@ FIELDS: Final = frozenset(
         "memory_low_bytes",
         "memory_min_bytes",
         "memory_swap_max_bytes",
+        "memory_zswap_max_bytes",
         "memory_swappiness",
         "oom_group",
+        "oom_kill_disable",
     }
 )
 
 _ONLY_V2: Final = {
     "memory_high_bytes": "memory.high",
     "memory_min_bytes": "memory.min",
+    "memory_zswap_max_bytes": "memory.zswap.max",
     "oom_group": "memory.oom.group",
 }
-_ONLY_V1: Final = {"memory_swappiness": "memory.swappiness"}
+_ONLY_V1: Final = {
+    "memory_swappiness": (
+        "memory.swappiness",
+        "in cgroup v2: use memory_swap_max_bytes to bound swapping",
+    ),
+    "oom_kill_disable": (
+        "memory.oom_control",
+        "in cgroup v2, which always kills: use memory_high_bytes to slow down instead",
+    ),
+}
+_MARGIN_SHIFT: Final = 6
+_MIN_MARGIN_BYTES: Final = 256 << 10
 _CAUSES: Final = {errno.EBUSY: "more is in use than that and cannot be reclaimed"}
 
 
@@ -60,6 +75,10 @@ class MemoryV1:
         if limits.memory_swappiness is not None:
             path = f"{self._dir}/memory.swappiness"
             writes.append(Write("memory_swappiness", path, str(limits.memory_swappiness)))
+        if limits.oom_kill_disable is not None:
+            path = f"{self._dir}/memory.oom_control"
+            value = str(int(limits.oom_kill_disable))
+            writes.append(Write("oom_kill_disable", path, value, _oom_kill_disable))
         return writes
 
     def _max_writes(self, limits: Limits) -> list[Write]:
@@ -90,6 +109,22 @@ class MemoryV1:
         grows = isinstance(both, Unlimited) or (isinstance(before, int) and both >= before)
         return [memsw, memory] if grows else [memory, memsw]
 
+    @property
+    def brake(self) -> str:
+        """The file by which use is brought down."""
+        return f"{self._dir}/memory.limit_in_bytes"
+
+    def current_bytes(self) -> int | None:
+        return files.number(files.read(f"{self._dir}/memory.usage_in_bytes"))
+
+    def reclaim_towards(self, target: int, step: int) -> None:
+        """One step on the way to `target`: the kernel reclaims, or refuses with EBUSY.
+
+        Raises:
+            OSError: as it came.
+        """
+        files.write(self.brake, str(max(target, step)))
+
     def held(self) -> Limits:
         def value(name: str) -> int | Unlimited | None:
             return amount.parse(files.read(f"{self._dir}/memory.{name}"))
@@ -100,11 +135,13 @@ class MemoryV1:
         if isinstance(both, int) and isinstance(maximum, int):
             swap = both - maximum
         low = value("soft_limit_in_bytes")
+        oom_control = files.read(f"{self._dir}/memory.oom_control")
         return Limits(
             memory_max_bytes=maximum,
             memory_swap_max_bytes=swap,
             memory_low_bytes=0 if isinstance(low, Unlimited) else low,
             memory_swappiness=files.number(files.read(f"{self._dir}/memory.swappiness")),
+            oom_kill_disable=None if oom_control is None else _oom_kill_disable(oom_control) == "1",
         )
 
     def usage(self, read: Read) -> Memory:
@@ -154,6 +191,7 @@ class MemoryV2:
         "memory_min_bytes": "memory.min",
         "memory_low_bytes": "memory.low",
         "memory_swap_max_bytes": "memory.swap.max",
+        "memory_zswap_max_bytes": "memory.zswap.max",
         "memory_high_bytes": "memory.high",
         "memory_max_bytes": "memory.max",
     }
@@ -163,7 +201,8 @@ class MemoryV2:
 
     def writes(self, limits: Limits) -> list[Write]:
         asked = dict(limits)
-        refuse(_ONLY_V1, asked, "in cgroup v2: use memory_swap_max_bytes to bound swapping")
+        for limit, (file, reason) in _ONLY_V1.items():
+            refuse({limit: file}, asked, reason)
         writes = [
             Write(limit, f"{self._dir}/{name}", amount.spell(asked[limit]), causes=_CAUSES)
             for limit, name in self._FILES.items()
@@ -173,6 +212,30 @@ class MemoryV2:
             path = f"{self._dir}/memory.oom.group"
             writes.insert(0, Write("oom_group", path, str(int(limits.oom_group))))
         return writes
+
+    @property
+    def brake(self) -> str:
+        """The file by which use is brought down."""
+        return f"{self._dir}/memory.high"
+
+    def current_bytes(self) -> int | None:
+        return files.number(files.read(f"{self._dir}/memory.current"))
+
+    def reclaim_towards(self, target: int, step: int) -> None:
+        """One step on the way to `target`, and no growth beyond it meanwhile.
+
+        The brake is a little below the target: tasks may go over it by a batch of pages, and
+        must not be over the limit when it is written. memory.reclaim fails with EAGAIN when
+        it gives back less than asked.
+
+        Raises:
+            OSError: as it came.
+        """
+        margin = max(target >> _MARGIN_SHIFT, _MIN_MARGIN_BYTES)
+        files.write(self.brake, str(max(target - margin, 0)))
+        left = (self.current_bytes() or 0) - step
+        if left > 0 and os.path.exists(f"{self._dir}/memory.reclaim"):
+            files.write(f"{self._dir}/memory.reclaim", str(left))
 
     def held(self) -> Limits:
         def value(name: str) -> int | Unlimited | None:
@@ -185,6 +248,7 @@ class MemoryV2:
             memory_low_bytes=value("low"),
             memory_min_bytes=value("min"),
             memory_swap_max_bytes=value("swap.max"),
+            memory_zswap_max_bytes=value("zswap.max"),
             oom_group=None if group is None else bool(group),
         )
 
@@ -212,6 +276,10 @@ class MemoryV2:
 
     def oom_kills(self, read: Read) -> int | None:
         return files.value_of(files.flat(read(f"{self._dir}/memory.events")), "oom_kill")
+
+
+def _oom_kill_disable(text: str) -> str:
+    return files.flat(text).get("oom_kill_disable", "0")
 
 
 def _first(*values: int | Unlimited | None) -> int | Unlimited:

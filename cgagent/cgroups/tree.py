@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cgroups import files
+from cgagent.cgroups import conf, files
 from cgagent.cgroups.cpuset import CpusetV1
 from cgagent.cgroups.hierarchy import Host, subgroups
 from cgagent.errors import CgagentError, ConflictError, DeadlineError
@@ -15,12 +15,14 @@ from cgagent.errors import CgagentError, ConflictError, DeadlineError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cgagent.cgroups.limits import Limits
+
 _FIRST_PAUSE_S: Final = 0.001
 _LAST_PAUSE_S: Final = 0.05
 
 # Enabled when one of their limits is asked for: on demand, so that a host's root group is not
 # changed for what nobody uses.
-ON_DEMAND: Final = frozenset({"hugetlb"})
+ON_DEMAND: Final = frozenset({"hugetlb", "rdma", "misc", "dmem"})
 
 
 def directories(host: Host, path: str) -> list[str]:
@@ -113,6 +115,15 @@ def enable(host: Host, path: str, controllers: frozenset[str]) -> None:
         wanted = sorted((controllers & available) - enabled)
         if wanted:
             _enable(control, " ".join(f"+{name}" for name in wanted))
+
+
+def enable_for(host: Host, path: str, limits: Limits) -> None:
+    """Enable those cgroup2 controllers of ON_DEMAND that these limits need."""
+    needed = {conf.controller_of(name) for name, _ in limits.conf or ()}
+    if limits.hugetlb_max_bytes:
+        needed.add("hugetlb")
+    places = host.placements
+    enable(host, path, frozenset(n for n in needed if n in places and places[n].version != 1))
 
 
 def _enable(control: str, value: str) -> None:
