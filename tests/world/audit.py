@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.world import cache
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -103,11 +105,23 @@ def _processes(name: str) -> tuple[dict[int, str], list[str]]:
                 continue  # ended meanwhile
             command = raw.replace(b"\0", b" ").decode(errors="replace").strip()
             venv = _VENV.search(command)
+            if _is_benchmark(entry, command):
+                continue
             if venv is not None and Path(venv[1]) != _CHECKOUT:
                 others.append(command)
             elif name in command:
                 own[int(entry)] = command
     return own, others
+
+
+def _is_benchmark(pid: str, command: str) -> bool:
+    """Whether it is an engine of the benchmarks: from the cache, in a PID namespace of theirs."""
+    if not command.startswith(f"{cache.root()}/"):
+        return False
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # ended meanwhile
 
 
 def _ancestors() -> Iterator[int]:
