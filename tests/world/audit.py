@@ -55,11 +55,7 @@ class Snapshot:
             network_namespaces=frozenset(_network_namespaces(mounts, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
             links=frozenset(n for n in os.listdir("/sys/class/net") if _VETH.match(n)),
-<<<<<<< HEAD
             files=frozenset(p for root in roots for p in _below(root)),
-=======
-            files=frozenset(str(p) for root in roots for p in root.glob("*")),
->>>>>>> main
         )
 
 
