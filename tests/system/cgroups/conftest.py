@@ -86,7 +86,7 @@ def disk():
 
 def disk_directory():
     """A directory on a real disk."""
-    for path in ("/var/lib/state", "/var/tmp"):
+    for path in ("/var/lib/cgagent-test", "/var/tmp"):
         if os.path.isdir(path):
             device = os.stat(path).st_dev
             if os.path.exists(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"):
