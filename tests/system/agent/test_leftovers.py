@@ -28,7 +28,7 @@ def test_nothing_is_left_of_many_containers(agent, audited):
     assert agent.containers() == []
     assert os.listdir(agent.data_root / "containers") == []
     assert os.listdir(agent.data_root / "containers-rw") == []
-    eventually(lambda: agent.cgroups_settled())
+    eventually(agent.cgroups_settled)
     # one more than before may be a connection that is just being closed
     eventually(lambda: all(descriptors(pid) <= count + 1 for pid, count in before.items()))
     eventually(lambda: not [line for line in audited() if agent.cgroup_parent in line])
@@ -38,7 +38,7 @@ def test_nothing_is_left_of_containers_that_run_and_end(agent):
     for _ in range(ROUNDS):
         assert agent.run("sh", "-c", "exit 7").exit_code == 7
     assert agent.containers() == []
-    eventually(lambda: agent.cgroups_settled())
+    eventually(agent.cgroups_settled)
 
 
 def test_what_daemonises_inside_ends_with_the_first_process(agent):
@@ -55,4 +55,4 @@ def test_created_and_never_started(agent):
     assert len(agent.cgroups()) <= 20
     for one in made:
         agent.remove(one)
-    eventually(lambda: agent.cgroups_settled())
+    eventually(agent.cgroups_settled)

@@ -108,4 +108,4 @@ def test_the_control_socket_has_them_too(agent, container):
 def test_jobs_are_timed(agent):
     agent.run("true")
     text = get(agent)[2]
-    assert re.search(r'^cgagent_job\w*_count\{.*(name|job)="start".*\} [1-9]', text, re.MULTILINE)
+    assert re.search(r'^cgagent_job\w*_count\{.*kind="start".*\} [1-9]', text, re.MULTILINE)
