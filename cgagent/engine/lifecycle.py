@@ -176,7 +176,7 @@ class Lifecycle:
                     await self.forget(container)
                 raise
             running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
-            self._containers.save(container, replace(container.record, outcome=running))
+            self._containers.note(container, replace(container.record, outcome=running))
         self.publish(container, "start")
         self._launcher.refill()
 
