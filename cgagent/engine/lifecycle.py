@@ -175,9 +175,11 @@ class Lifecycle:
                     error=e.message,
                 )
                 self._containers.save(container, replace(container.record, outcome=failed))
+                if container.record.options.auto_remove:
+                    await self.forget(container)
                 raise
             running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
-            self._containers.save(container, replace(container.record, outcome=running))
+            self._containers.note(container, replace(container.record, outcome=running))
         self.publish(container, "start")
         self._launcher.refill()
 
@@ -366,8 +368,9 @@ class Lifecycle:
         if container.removed:
             return
         await self._launcher.discard(container.id)
-        await asyncio.to_thread(self._images.release, container.id)
+        # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(self.bundle(container.id).remove)
+        await asyncio.to_thread(self._images.release, container.id)
         self._containers.drop(container)
         self._forget_samples(container.id)
         self.publish(container, "destroy")

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cgagent.engine import create
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
 from cgagent.runtime.seccomp import default_profile
@@ -107,6 +108,7 @@ class Streams:
         """
         async with self._jobs.run("exec", container=container.id):
             container.require_started_here("exec")
+            create.check_process(process)
             self._lifecycle.require_running(container)
             if self._control.is_frozen(container):
                 raise ConflictError(
