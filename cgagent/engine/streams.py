@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cgagent.engine import create
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
+from cgagent.runtime.seccomp import default_profile
+from cgagent.runtime.spec import DEFAULT_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -133,6 +135,7 @@ class Streams:
                     "start",
                     key=key,
                     process_file=file,
+                    seccomp=self._lifecycle.filters.path(default_profile(DEFAULT_CAPABILITIES)),
                     stdin=take is not None,
                     stdin_once=True,
                 )
