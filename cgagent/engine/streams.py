@@ -46,7 +46,6 @@ class Attachment:
         return {
             "streams": [number for number, want in wanted if want],
             "status": True,
-            "tail": self.tail.hex(),
         }
 
 
@@ -86,10 +85,14 @@ class Streams:
 
     async def _connect(self, key: str, take: Take) -> None:
         client = await take()
+        fds = [client.fd]
         try:
-            await self._supervisor.request("attach", [client.fd], key=key, **client.arguments())
+            if client.tail:
+                fds.append(_memory(client.tail))
+            await self._supervisor.request("attach", fds, key=key, **client.arguments())
         finally:
-            os.close(client.fd)  # the supervisor has its own copy
+            for fd in fds:  # the supervisor has its own copies
+                os.close(fd)
 
     async def exec(
         self,
@@ -168,3 +171,10 @@ class Streams:
             run.running = False
             run.exit_code = status.get("exit_code")
         await self._supervisor.request("forget", key=key)
+
+
+def _memory(data: bytes) -> int:
+    """A memfd with the data, which may be larger than a packet."""
+    with open(os.memfd_create("input"), "wb", closefd=False) as file:
+        file.write(data)
+        return file.fileno()
