@@ -41,6 +41,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=20, help="samples of each latency")
     parser.add_argument("--containers", type=int, default=50, help="how many make a full host")
+    parser.add_argument("--tasks", type=int, default=1000, help="how many to freeze at once")
     parser.add_argument("--idle-seconds", type=float, default=10.0)
     parser.add_argument("--only", metavar="NAME,...", help=f"of {','.join(PEERS)}")
     parser.add_argument("--write", action="store_true", help=f"also write {_PAGE.name}")
@@ -101,6 +102,7 @@ def _inside(options: argparse.Namespace, folder: Path) -> int:
         versions = {peer.name: peer.version() for peer in running}
         rows = [
             *measures.latencies(running, options.rounds, notes),
+            *measures.crowd(running, options.tasks, options.rounds, notes),
             *measures.full_host(running, options.containers, options.idle_seconds, notes),
         ]
     except Failure as failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,9 @@ from tests.world import debian, images
 
 _LIMITS = ("--memory", "256m", "--cpus", str(CPUS), "--pids-limit", str(PIDS))
 _FLAGS = ("--network", "none", *_LIMITS)
+
+_CROWD = "i=0; while [ $i -lt $1 ]; do sleep 100000 & i=$((i+1)); done; echo ready; wait"
+_CROWD_S = 120
 
 
 class _Client:
@@ -38,6 +42,18 @@ class _Client:
 
     def start(self) -> str:
         return self.cli("run", "-d", *self.run_flags, IMAGE, *SLEEP).strip()
+
+    def start_crowd(self, tasks: int) -> str:
+        flags = ("--network", "none", "--memory", "2g")
+        container = self.cli(
+            "run", "-d", *flags, IMAGE, "sh", "-c", _CROWD, "sh", str(tasks)
+        ).strip()
+        deadline = time.monotonic() + _CROWD_S
+        while "ready" not in self.cli("logs", container):
+            if time.monotonic() > deadline:
+                raise Failure(f"{tasks} tasks were not started in {_CROWD_S} s")
+            time.sleep(0.2)
+        return container
 
     def remove(self, containers: list[str]) -> None:
         if containers:
@@ -106,6 +122,12 @@ class Cgagent(_Client):
         self._api.call("POST", f"/v1/containers/{container}/wait")
         return container
 
+    def freeze_by_api(self, container: str) -> None:
+        self._api.call("POST", f"/v1/containers/{container}/freeze")
+
+    def thaw_by_api(self, container: str) -> None:
+        self._api.call("POST", f"/v1/containers/{container}/thaw")
+
 
 class Docker(_Client):
     """Debian's docker.io with a daemon of its own."""
@@ -151,6 +173,12 @@ class Docker(_Client):
         self._api.call("POST", f"/containers/{container}/start")
         self._api.call("POST", f"/containers/{container}/wait")
         return container
+
+    def freeze_by_api(self, container: str) -> None:
+        self._api.call("POST", f"/containers/{container}/pause")
+
+    def thaw_by_api(self, container: str) -> None:
+        self._api.call("POST", f"/containers/{container}/unpause")
 
 
 class Podman(_Client):

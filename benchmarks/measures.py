@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.peers import Api, Engine, Peer
@@ -99,6 +100,38 @@ _VERBS: dict[str, Callable[[Peer, str], float]] = {
 
 def _applies(verb: str, peer: Peer) -> bool:
     return _VERBS[verb] is not _run_by_api_ms or isinstance(peer, Api)
+
+
+def crowd(peers: list[Peer], tasks: int, rounds: int, notes: list[str]) -> list[Row]:
+    """Freeze and thaw a container of many tasks, over the socket: no command line, no fork."""
+    samples: dict[str, tuple[list[float], list[float]]] = {}
+    crowds: dict[str, str] = {}
+    able = [peer for peer in peers if isinstance(peer, Api)]
+    try:
+        for peer in able:
+            try:
+                crowds[peer.name] = peer.start_crowd(tasks)
+                samples[peer.name] = ([], [])
+            except Failure as failure:
+                notes.append(f"{peer.name}, {tasks} tasks: {failure}")
+        for _ in range(rounds):
+            for peer in able:
+                if peer.name in crowds:
+                    frozen, thawed = samples[peer.name]
+                    name = crowds[peer.name]
+                    frozen.append(_timed_ms(partial(peer.freeze_by_api, name)))
+                    thawed.append(_timed_ms(partial(peer.thaw_by_api, name)))
+    finally:
+        for peer in able:
+            if peer.name in crowds:
+                peer.remove([crowds[peer.name]])
+    names = (f"freeze of {tasks} tasks, over the socket", f"thaw of {tasks} tasks, over the socket")
+    return [
+        Row(measure, "ms", peer, tuple(taken[which]))
+        for which, measure in enumerate(names)
+        for peer, taken in samples.items()
+        if taken[which]
+    ]
 
 
 def full_host(peers: list[Peer], containers: int, idle_s: float, notes: list[str]) -> list[Row]:

@@ -54,3 +54,9 @@ class Api(Protocol):
 
     def run_by_api(self) -> str:
         """Create, start and wait for ``true``; the container, still to be removed."""
+
+    def start_crowd(self, tasks: int) -> str:
+        """A container with so many sleeping tasks, all of them started."""
+
+    def freeze_by_api(self, container: str) -> None: ...
+    def thaw_by_api(self, container: str) -> None: ...

@@ -139,7 +139,9 @@ EXIT_CODE: dict[str, int] = {
 
 
 def _tree(cls: type[CgagentError]) -> dict[str, type[CgagentError]]:
-    found = {cls.kind: cls} if cls is not CgagentError else {}
+    """By kind; a subclass elsewhere that has no kind of its own stands for none."""
+    own = cls is not CgagentError and "kind" in vars(cls)
+    found = {cls.kind: cls} if own else {}
     for child in cls.__subclasses__():
         found.update(_tree(child))
     return found

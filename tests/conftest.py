@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.world import guest, images
@@ -14,6 +15,11 @@ from tests.world.registry import Registry, alpine_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# No assertion on time: the machine is shared.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

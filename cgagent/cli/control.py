@@ -74,6 +74,11 @@ def update(context: Context) -> int:
         "[limits] CONTAINER [CONTAINER...]", "Change limits, at once where a container runs."
     )
     limits.add_flags(parser)
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="set a memory limit below what is used at once, even if the kernel kills for it",
+    )
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     body = limits.request(args)
@@ -82,7 +87,8 @@ def update(context: Context) -> int:
     client = connect(context)
 
     def change(container: str) -> str:
-        client.request("POST", f"/v1/containers/{quote(container)}/update", body)
+        path = f"/v1/containers/{quote(container)}/update" + query(force=args.force or None)
+        client.request("POST", path, body)
         return container
 
     return each(args.containers, change)

@@ -102,4 +102,5 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         "CgroupPath": detail["cgroup_path"],
         "Limits": detail["limits"],
         "LimitsHeld": detail["limits_held"],
+        "LimitsDrift": detail["drift"],
     }

@@ -23,13 +23,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--memory-reservation", "--memory-low", metavar="SIZE", help="protected while it is short")
     add("--memory-high", metavar="SIZE", help="throttle and reclaim above this (v2)")
     add("--memory-min", metavar="SIZE", help="never reclaimed (v2)")
+    add("--memory-zswap-max", metavar="SIZE", help="compressed swap in memory (v2)")
     add("--memory-swappiness", type=int, metavar="N", help="0 to 100 (v1)")
     add("--oom-group", action="store_true", default=None, help="OOM kills all tasks (v2)")
+    add("--oom-kill-disable", action="store_true", default=None, help="wait instead (v1)")
     add("--cpus", metavar="N", help="CPUs' worth of time, such as 0.5")
     add("--cpu-quota", metavar="US", help="CPU time in each period, microseconds; -1: no limit")
     add("--cpu-period", type=int, metavar="US", help="the period, microseconds")
     add("--cpu-burst", type=int, metavar="US", help="unused quota that may be kept")
     add("--cpu-idle", action="store_true", default=None, help="run only when nothing else does")
+    add("--cpu-rt-period", type=int, metavar="US", help="realtime period (v1)")
+    add("--cpu-rt-runtime", metavar="US", help="realtime time in each period (v1)")
     add("-c", "--cpu-shares", type=int, metavar="N", help="relative weight, 2 to 262144")
     add("--cpu-weight", type=int, metavar="N", help="relative weight, 1 to 10000")
     add("--cpuset-cpus", metavar="LIST", help="CPUs to run on, such as 0-2,5")
@@ -37,6 +41,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--pids-limit", metavar="N", help="number of tasks; -1: no limit")
     add("--blkio-weight", type=int, metavar="N", help="relative IO weight, 10 to 1000")
     add("--io-weight", type=int, metavar="N", help="relative IO weight, 1 to 10000")
+    add("--hugetlb", action="append", default=[], metavar="SIZE:LIMIT", help="such as 2MB:64m")
+    add(
+        "--cgroup-conf",
+        action="append",
+        default=[],
+        metavar="FILE=VALUE",
+        help="any other file of a controller, such as misc.max='sev 5'",
+    )
+    for flag, what in (
+        ("--blkio-weight-device", "relative IO weight of a device, 10 to 1000"),
+        ("--io-latency", "latency to keep for a device, such as /dev/sda:10ms (v2)"),
+    ):
+        add(flag, action="append", default=[], metavar="PATH:VALUE", help=what)
     for flag, what in (
         ("--device-read-bps", "bytes a second read from a device"),
         ("--device-write-bps", "bytes a second written to a device"),
@@ -76,6 +93,14 @@ def request(args: argparse.Namespace) -> dict[str, Any]:
         "blkio_weight": args.blkio_weight,
         "io_weight": args.io_weight,
         "io_max": _io_max(args) or None,
+        "memory_zswap_max_bytes": _size(args.memory_zswap_max, "--memory-zswap-max"),
+        "oom_kill_disable": args.oom_kill_disable,
+        "cpu_rt_period_us": args.cpu_rt_period,
+        "cpu_rt_runtime_us": _count(args.cpu_rt_runtime, "--cpu-rt-runtime"),
+        "blkio_weight_device": [_weight(item) for item in args.blkio_weight_device] or None,
+        "io_latency": [_latency(item) for item in args.io_latency] or None,
+        "hugetlb_max_bytes": [_hugetlb(item) for item in args.hugetlb] or None,
+        "conf": [_conf(item) for item in args.cgroup_conf] or None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -110,6 +135,46 @@ def _cpus(text: str | None) -> float | None:
         ) from None
 
 
+def _split(item: str, flag: str, form: str) -> tuple[str, str]:
+    left, separator, right = item.rpartition(":")
+    if not separator or not left or not right:
+        raise InvalidInputError(f"{flag} {item!r} must be {form}")
+    return left, right
+
+
+def _weight(item: str) -> dict[str, int]:
+    flag = "--blkio-weight-device"
+    path, weight = _split(item, flag, "PATH:WEIGHT")
+    major, minor = _device(path, flag)
+    if not weight.isdecimal():
+        raise InvalidInputError(f"{flag} {item!r}: the weight must be a number")
+    return {"major": major, "minor": minor, "weight": int(weight)}
+
+
+def _latency(item: str) -> dict[str, int]:
+    flag = "--io-latency"
+    path, text = _split(item, flag, "PATH:TIME")
+    major, minor = _device(path, flag)
+    unit = text[len(text.rstrip("abcdefghijklmnopqrstuvwxyz")) :]
+    factor = {"": 1, "us": 1, "ms": 1000, "s": 1_000_000}.get(unit)
+    number = text.removesuffix(unit)
+    if factor is None or not number.isdecimal() or int(number) == 0:
+        raise InvalidInputError(f"{flag} {item!r}: the time must be such as 500us or 10ms")
+    return {"major": major, "minor": minor, "target_us": int(number) * factor}
+
+
+def _hugetlb(item: str) -> list[Any]:
+    size, limit = _split(item, "--hugetlb", "SIZE:LIMIT")
+    return [size, _size(limit, "--hugetlb")]
+
+
+def _conf(item: str) -> list[str]:
+    name, separator, value = item.partition("=")
+    if not separator or not name:
+        raise InvalidInputError(f"--cgroup-conf {item!r} must be FILE=VALUE")
+    return [name, value]
+
+
 def _io_max(args: argparse.Namespace) -> list[dict[str, Any]]:
     devices: dict[tuple[int, int], dict[str, Any]] = {}
     for flag, field, is_size in (
@@ -120,9 +185,7 @@ def _io_max(args: argparse.Namespace) -> list[dict[str, Any]]:
     ):
         spelling = "--" + flag.replace("_", "-")
         for item in getattr(args, flag):
-            path, separator, rate = item.rpartition(":")
-            if not separator:
-                raise InvalidInputError(f"{spelling} {item!r} must be PATH:RATE")
+            path, rate = _split(item, spelling, "PATH:RATE")
             major, minor = _device(path, spelling)
             entry = devices.setdefault((major, minor), {"major": major, "minor": minor})
             entry[field] = parse_size(rate, spelling) if is_size else _count(rate, spelling)

@@ -132,8 +132,10 @@ def _run(argv: Sequence[str]) -> int:
 
 def _exit_code(error: CgagentError, argv: Sequence[str]) -> int:
     """125 to 127 where an exit code could be the container's, and for wrong usage; else 1."""
-    from_container = any(name in argv for name in ("run", "exec"))
-    return EXIT_CODE[error.kind] if from_container or isinstance(error, UsageError) else 1
+    names = {c.name for c in COMMANDS}
+    command = next((argument for argument in argv if argument in names), "")
+    special = command in {"run", "exec"} or isinstance(error, UsageError)
+    return EXIT_CODE[error.kind] if special else 1
 
 
 def main() -> NoReturn:

@@ -51,7 +51,8 @@ class Bundle:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def write_config(self, record: Record, cgroups: tuple[CgroupMount, ...]) -> None:
+    def write_config(self, record: Record, cgroups: tuple[CgroupMount, ...]) -> dict[str, Any]:
+        """Write the OCI configuration; it is returned as well."""
         options = record.options
         own_files = tuple(
             Volume(source=str(self.path / name), destination=f"/etc/{name}")
@@ -68,7 +69,9 @@ class Bundle:
             own_network=options.network != "host",
             read_only_root=options.read_only,
         )
-        self._write(CONFIG_FILE, spec.build(plan))
+        config = spec.build(plan)
+        self._write(CONFIG_FILE, config)
+        return config
 
     def write_exec(self, exec_id: str, process: Process) -> str:
         """The path of the process configuration."""

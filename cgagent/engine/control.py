@@ -101,17 +101,24 @@ class Control:
         for task in self._leases:
             task.cancel()
 
-    async def update(self, container: Container, asked: Limits, extra: Conveniences) -> None:
+    async def update(
+        self, container: Container, asked: Limits, extra: Conveniences, *, force: bool = False
+    ) -> None:
         """Change limits, at once if it runs. All of them or none.
+
+        A memory limit below what is used is reached in steps that kill nothing; with `force` it
+        is set at once, whatever dies of it.
 
         Raises:
             InvalidInputError, UnsupportedError: a limit that cannot be; nothing has changed.
+            ConflictError: the memory in use could not be brought down; nothing has changed.
         """
         async with self._jobs.run("update", container=container.id), container.lock:
             record = container.record
             changes = limit_rules.resolve(asked, extra, record.limits)
             if container.running:
-                await asyncio.to_thread(self._lifecycle.group(container).apply, changes)
+                group = self._lifecycle.group(container)
+                await asyncio.to_thread(group.apply, changes, force=force)
             merged = replace(record, limits=record.limits.merged(changes))
             self._containers.save(container, merged)
         self._refresh(container)
@@ -130,7 +137,8 @@ class Control:
         if not container.running:
             return None
         try:
-            return self._lifecycle.group(container).held()
+            names = [name for name, _ in container.record.limits.conf or ()]
+            return self._lifecycle.group(container).held(names)
         except NotFoundError:
             return None
 

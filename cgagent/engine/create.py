@@ -16,7 +16,7 @@ from cgagent.runtime.process import DEFAULT_PATH
 if TYPE_CHECKING:
     from cgagent.images import ImageConfig
     from cgagent.network.files import Mode
-    from cgagent.runtime.spec import Volume
+    from cgagent.runtime.spec import Process, Volume
 
 
 _HOST_NAME_MAX: Final = 64  # the kernel's
@@ -52,6 +52,8 @@ def options(request: Request, image: ImageConfig, container_id: str) -> Options:
     Raises:
         InvalidInputError: no command, a bad volume, an unknown signal.
     """
+    user = request.user if request.user is not None else image.user or ""
+    _refuse_nul("user", user)
     for volume in request.volumes:
         check_volume(volume)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
@@ -61,7 +63,7 @@ def options(request: Request, image: ImageConfig, container_id: str) -> Options:
         args=_arguments(request, image),
         env=_environment(request, image, container_id),
         working_dir=_working_dir(request.working_dir or image.working_dir or "/"),
-        user=request.user if request.user is not None else image.user or "",
+        user=user,
         hostname=_hostname(request, container_id),
         network=request.network,
         volumes=request.volumes,
@@ -84,6 +86,7 @@ def _arguments(request: Request, image: ImageConfig) -> tuple[str, ...]:
         raise InvalidInputError(
             f"image {request.image} has no command of its own; give one after the image's name"
         )
+    _refuse_nul("command", *args)
     return args
 
 
@@ -91,11 +94,33 @@ def _environment(request: Request, image: ImageConfig, container_id: str) -> tup
     hostname = _hostname(request, container_id)
     values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     for item in (*image.env, *request.env):
-        name, separator, value = item.partition("=")
-        if not name or not separator or "\0" in item:
-            raise InvalidInputError(f"environment variable {item!r} is not NAME=VALUE")
+        _check_variable(item)
+        name, _, value = item.partition("=")
         values[name] = value
     return tuple(f"{name}={value}" for name, value in values.items())
+
+
+def _check_variable(item: str) -> None:
+    name, separator, _ = item.partition("=")
+    if not name or not separator or "\0" in item:
+        raise InvalidInputError(f"environment variable {item!r} is not NAME=VALUE")
+
+
+def _refuse_nul(what: str, *texts: str) -> None:
+    for text in texts:
+        if "\0" in text:
+            raise InvalidInputError(f"{what} {text!r} has a NUL byte in it")
+
+
+def check_process(process: Process) -> None:
+    """A command to be run in a container that is there. Raises InvalidInputError."""
+    if not process.args or not process.args[0]:
+        raise InvalidInputError("no command is given")
+    _refuse_nul("command", *process.args)
+    _refuse_nul("user", process.user)
+    _working_dir(process.cwd)
+    for item in process.env:
+        _check_variable(item)
 
 
 def _hostname(request: Request, container_id: str) -> str:
@@ -108,11 +133,13 @@ def _hostname(request: Request, container_id: str) -> str:
 def _working_dir(path: str) -> str:
     if not path.startswith("/"):
         raise InvalidInputError(f"working directory {path!r} must be an absolute path")
+    _refuse_nul("working directory", path)
     return os.path.normpath(path)
 
 
 def check_volume(volume: Volume) -> None:
     """Raises InvalidInputError."""
+    _refuse_nul("volume", volume.source, volume.destination)
     if not volume.source.startswith("/"):
         raise InvalidInputError(
             f"volume source {volume.source!r} must be an absolute path on the host; "

@@ -26,6 +26,7 @@ from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images import Images
+from cgagent.runtime.filters import Filters
 from cgagent.runtime.native import Supervisor
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
@@ -75,6 +76,7 @@ class Engine:
             jobs=self.jobs,
             events=self.events,
             containers_dir=containers_dir,
+            filters=Filters(settings.data_root / "seccomp"),
             stop_timeout_s=settings.stop_timeout_s,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,

@@ -90,7 +90,7 @@ class HostGroups:
         group = self._ours(path, force=force)
         async with self._jobs.run("cgroup-set", cgroup=path):
             changes = limit_rules.resolve(asked, extra, group.held())
-            await asyncio.to_thread(group.apply, changes)
+            await asyncio.to_thread(group.apply, changes, force=force)
 
     async def act(self, path: str, action: Action, *, force: bool, timeout_s: float) -> None:
         """Freeze, thaw or kill all tasks of a group and those below it.

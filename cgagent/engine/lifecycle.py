@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
     from cgagent.images import Image, Images
+    from cgagent.runtime.filters import Filters
     from cgagent.runtime.native import Supervisor
 
 _KILL_TIMEOUT_S = 10.0
@@ -54,6 +55,7 @@ class Lifecycle:
         jobs: Jobs,
         events: Events,
         containers_dir: Path,
+        filters: Filters,
         stop_timeout_s: float,
         last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
@@ -66,6 +68,7 @@ class Lifecycle:
         self._jobs = jobs
         self._events = events
         self._dir = containers_dir
+        self.filters = filters
         self._stop_timeout_s = stop_timeout_s
         self._last_sample = last_sample
         self._forget_samples = forget_samples
@@ -172,9 +175,11 @@ class Lifecycle:
                     error=e.message,
                 )
                 self._containers.save(container, replace(container.record, outcome=failed))
+                if container.record.options.auto_remove:
+                    await self.forget(container)
                 raise
             running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
-            self._containers.save(container, replace(container.record, outcome=running))
+            self._containers.note(container, replace(container.record, outcome=running))
         self.publish(container, "start")
         self._launcher.refill()
 
@@ -183,7 +188,7 @@ class Lifecycle:
         bundle = self.bundle(container.id)
         bundle.clear_exit()
         await self.make_ready(container)
-        bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
+        config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
         try:
             self.group(container).apply(record.limits)
             reply = await self._supervisor.request(
@@ -193,6 +198,7 @@ class Lifecycle:
                 root=str(bundle.root),
                 rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
                 log=str(bundle.log),
+                seccomp=self.filters.path(config["linux"]["seccomp"]),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
             )
@@ -362,8 +368,9 @@ class Lifecycle:
         if container.removed:
             return
         await self._launcher.discard(container.id)
-        await asyncio.to_thread(self._images.release, container.id)
+        # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(self.bundle(container.id).remove)
+        await asyncio.to_thread(self._images.release, container.id)
         self._containers.drop(container)
         self._forget_samples(container.id)
         self.publish(container, "destroy")

@@ -6,18 +6,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cgroups import UNLIMITED, IoMax, Limits, Unlimited, convert
+from cgagent.cgroups import UNLIMITED, Drift, IoLatency, IoMax, IoWeight, Limits, Unlimited, convert
 from cgagent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MIN_MEMORY_BYTES: Final = 6 * 1024 * 1024
 """Below it nothing starts; the figure is Docker's."""
 
 _MIN_CPUS: Final = 0.01  # the kernel refuses quotas below 1 ms
 
-_IO_FIELDS: Final = ("rbps", "wbps", "riops", "wiops")
+_ENTRIES: Final[dict[str, Callable[..., Any]]] = {
+    "io_max": IoMax,
+    "io_latency": IoLatency,
+    "io_weight_device": IoWeight,
+    "blkio_weight_device": IoWeight,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,18 +96,17 @@ def _check_memory(limits: Limits) -> None:
 
 
 def to_json(limits: Limits) -> dict[str, Any]:
-    """Only what is set; UNLIMITED is ``"max"``."""
+    """Only what is set; UNLIMITED is ``"max"``, a device's entry an object."""
     return {name: _plain(value) for name, value in limits}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Unlimited):
         return value.value
-    if isinstance(value, IoMax):
-        held = {name: _plain(getattr(value, name)) for name in _IO_FIELDS}
-        return {"major": value.major, "minor": value.minor, **held}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return value
 
 
@@ -117,17 +124,17 @@ def from_json(values: dict[str, Any]) -> Limits:
 
 
 def _typed(name: str, value: Any) -> Any:
+    if name == "conf" and value is not None:  # kernel files: "max" is text here
+        return tuple((file, text) for file, text in value)
     if value == UNLIMITED.value:
         return UNLIMITED
-    if name == "io_max" and value is not None:
-        return tuple(
-            IoMax(
-                major=v["major"],
-                minor=v["minor"],
-                **{n: _typed(n, v.get(n)) for n in _IO_FIELDS},
-            )
-            for v in value
-        )
-    if name == "hugetlb_max_bytes" and value is not None:
-        return tuple((size, _typed(name, limit)) for size, limit in value)
+    if isinstance(value, list | tuple):
+        entry = _ENTRIES.get(name)
+        if entry is None:
+            return tuple((size, _typed("", limit)) for size, limit in value)
+        return tuple(entry(**{n: _typed("", v) for n, v in item.items()}) for item in value)
     return value
+
+
+def drift_to_json(drifts: tuple[Drift, ...]) -> list[dict[str, Any]]:
+    return [{"name": d.name, "asked": _plain(d.asked), "held": _plain(d.held)} for d in drifts]

@@ -12,8 +12,11 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cgagent.engine import create
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
+from cgagent.runtime.seccomp import default_profile
+from cgagent.runtime.spec import DEFAULT_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,6 +111,7 @@ class Streams:
         """
         async with self._jobs.run("exec", container=container.id):
             container.require_started_here("exec")
+            create.check_process(process)
             self._lifecycle.require_running(container)
             if self._control.is_frozen(container):
                 raise ConflictError(
@@ -134,6 +138,7 @@ class Streams:
                     "start",
                     key=key,
                     process_file=file,
+                    seccomp=self._lifecycle.filters.path(default_profile(DEFAULT_CAPABILITIES)),
                     stdin=take is not None,
                     stdin_once=True,
                 )

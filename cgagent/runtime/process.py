@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CommandNotFoundError, InvalidInputError, NotExecutableError
 from cgagent.kernel import capabilities as caps
-from cgagent.kernel import descriptors
+from cgagent.kernel import descriptors, seccomp
 from cgagent.runtime.identity import Identity, look_up
 
 if TYPE_CHECKING:
@@ -100,8 +100,6 @@ def become(process: dict[str, Any], who: Identity) -> None:
         caps.mask(sets.get(name, ())) & ours
         for name in ("bounding", "effective", "permitted", "inheritable")
     )
-    if process.get("noNewPrivileges"):
-        caps.no_new_privileges()
     caps.limit_bounding(bounding)
     caps.clear_ambient()
     caps.keep_over_setuid(keep=True)
@@ -166,7 +164,10 @@ def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
 
 
 def run(
-    process: dict[str, Any], step: Callable[[str], None], ready: Callable[[], None]
+    process: dict[str, Any],
+    step: Callable[[str], None],
+    ready: Callable[[], None],
+    seccomp_filter: bytes | None,
 ) -> NoReturn:
     """All of it, in the one order that works.
 
@@ -180,8 +181,13 @@ def run(
     step("enter the working directory")  # before the ids: it may have to be made
     enter_directory(process)
     os.umask(0o022)
-    step("drop privileges")
+    step("load the seccomp filter")
+    if process.get("noNewPrivileges"):
+        caps.no_new_privileges()
     own_stdio(who)
+    if seccomp_filter is not None:  # before the capabilities: it takes CAP_SYS_ADMIN
+        seccomp.load(seccomp_filter)
+    step("drop privileges")
     become(process, who)
     step("execute the command")
     env = environment(process, who)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cgagent.runtime.seccomp import default_profile
+
 OCI_VERSION: Final = "1.2.0"
 
 DEFAULT_CAPABILITIES: Final = (
@@ -161,6 +163,7 @@ def build(plan: Plan) -> dict[str, Any]:
         "linux": {
             "namespaces": [{"type": kind} for kind in kinds],
             "cgroupsPath": plan.cgroup_path,
+            "seccomp": default_profile(DEFAULT_CAPABILITIES),
             "maskedPaths": list(MASKED_PATHS),
             # after the hierarchies are mounted in it
             "readonlyPaths": [*READ_ONLY_PATHS, *(["/sys/fs/cgroup"] if plan.cgroups else [])],

@@ -92,11 +92,13 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     for target, fd in enumerate(stdio):
         os.dup2(fd, target, inheritable=True)
         os.close(fd)
+    progress("read the seccomp filter")
+    program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
     if where.enter_pidfd is None:
         spec = _set_up_container(job, progress)
     else:
         spec = _enter_container(job, where.enter_pidfd, progress)
-    process.run(spec, progress, ready=lambda: wire.send(sock, READY))
+    process.run(spec, progress, ready=lambda: wire.send(sock, READY), seccomp_filter=program)
 
 
 def _own_namespaces(where: Surroundings) -> None:
@@ -105,6 +107,11 @@ def _own_namespaces(where: Surroundings) -> None:
     steps.make_private()
     if where.new_network:
         steps.loopback_up()
+
+
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb") as f:
+        return f.read()
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 _START_S = 20 * SLOWNESS
 _STOP_S = 20 * SLOWNESS
+_POOL_SIZE = 2
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 
 
@@ -265,6 +266,12 @@ class Agent:
             folder = Path(top + self.cgroup_parent)
             found |= {p.name for p in folder.iterdir() if p.is_dir()} if folder.is_dir() else set()
         return found
+
+    def cgroups_settled(self) -> bool:
+        """Only the groups of containers that run are there, and the two kept ready."""
+        running = {c["id"] for c in self.containers() if c["state"]["status"] == "running"}
+        there = self.cgroups()
+        return running <= there and len(there - running) <= _POOL_SIZE
 
 
 def group_file(path: str, controller: str, v1: str, v2: str) -> Path:

@@ -55,11 +55,7 @@ class Snapshot:
             network_namespaces=frozenset(_network_namespaces(mounts, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
             links=frozenset(n for n in os.listdir("/sys/class/net") if _VETH.match(n)),
-<<<<<<< HEAD
-            files=frozenset(p for root in roots for p in _below(root)),
-=======
             files=frozenset(str(p) for root in roots for p in root.glob("*")),
->>>>>>> main
         )
 
 
@@ -70,11 +66,6 @@ def difference(before: Snapshot, after: Snapshot) -> list[str]:
         for field in fields(Snapshot)
         for item in sorted(getattr(after, field.name) - getattr(before, field.name))
     ]
-
-
-def _below(root: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(root):  # unlike rglob it bears what vanishes meanwhile
-        yield from (os.path.join(folder, name) for name in (*folders, *files))
 
 
 def _mounts() -> Iterator[tuple[str, str]]:

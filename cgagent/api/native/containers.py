@@ -130,10 +130,15 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         return Response(status_code=204)
 
     @router.post("/{reference}/update")
-    async def update_container(reference: str, body: LimitsBody) -> dict[str, Any]:
-        """Change limits; the answer is what `GET` shows, with what the kernel holds now."""
+    async def update_container(
+        reference: str, body: LimitsBody, *, force: bool = False
+    ) -> dict[str, Any]:
+        """Change limits; the answer is what `GET` shows, with what the kernel holds now.
+
+        A memory limit below what is used is reached in steps, or, with `force`, at once.
+        """
         container = engine.containers.find(reference)
-        await engine.control.update(container, body.limits(), body.conveniences())
+        await engine.control.update(container, body.limits(), body.conveniences(), force=force)
         return _detail(engine, reference)
 
     @router.get("/{reference}/stats")

@@ -39,6 +39,18 @@ class IoMaxBody(Strict):
     wiops: Bytes | Max | None = None
 
 
+class IoWeightBody(Strict):
+    major: int
+    minor: int
+    weight: int | None = None
+
+
+class IoLatencyBody(Strict):
+    major: int
+    minor: int
+    target_us: Annotated[int, Field(ge=1)] | Max
+
+
 class LimitsBody(Strict):
     """Kernel spellings with units; ``"max"`` is no limit. The last two are docker's units."""
 
@@ -47,21 +59,30 @@ class LimitsBody(Strict):
     memory_low_bytes: Bytes | Max | None = None
     memory_min_bytes: Bytes | Max | None = None
     memory_swap_max_bytes: Bytes | Max | None = None
+    memory_zswap_max_bytes: Bytes | Max | None = None
     memory_swappiness: int | None = None
     oom_group: bool | None = None
+    oom_kill_disable: bool | None = None
     cpu_weight: int | None = None
     cpu_shares: int | None = None
     cpu_quota_us: Bytes | Max | None = None
     cpu_period_us: int | None = None
     cpu_burst_us: int | None = None
     cpu_idle: bool | None = None
+    cpu_rt_period_us: int | None = None
+    cpu_rt_runtime_us: Bytes | Max | None = None
     cpuset_cpus: str | None = None
     cpuset_mems: str | None = None
     pids_max: Annotated[int, Field(ge=1)] | Max | None = None
     io_weight: int | None = None
     blkio_weight: int | None = None
+    io_weight_device: list[IoWeightBody] | None = None
+    blkio_weight_device: list[IoWeightBody] | None = None
     io_max: list[IoMaxBody] | None = None
+    io_latency: list[IoLatencyBody] | None = None
     hugetlb_max_bytes: list[tuple[str, Bytes | Max]] | None = None
+    conf: list[tuple[str, str]] | None = None
+    """Any other file of a controller, and what to write into it."""
     cpus: Annotated[float, Field(gt=0)] | None = None
     memory_swap_bytes: Annotated[int, Field(ge=-1)] | None = None
     """Memory and swap together; -1 is unlimited swap."""
@@ -174,7 +195,10 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
 
 
 def container_detail(container: Container, control: Control, log_path: str) -> dict[str, Any]:
-    """Everything: `limits` is what was asked for, `limits_held` what the kernel holds."""
+    """Everything: `limits` is what was asked for, `limits_held` what the kernel holds.
+
+    `drift` has what differs but for the kernel's rounding: somebody changed it, say.
+    """
     record = container.record
     held = control.held_limits(container)
     return {
@@ -182,6 +206,7 @@ def container_detail(container: Container, control: Control, log_path: str) -> d
         "options": asdict(record.options),
         "limits": limit_json.to_json(record.limits),
         "limits_held": None if held is None else limit_json.to_json(held),
+        "drift": None if held is None else limit_json.drift_to_json(record.limits.diff(held)),
         "cgroup_path": record.cgroup_path,
         "log_path": log_path,
     }

@@ -1,0 +1,178 @@
+"""System call filters: an OCI ``linux.seccomp`` object compiled by libseccomp, and loaded.
+
+The agent compiles, once for each distinct object. The container's first process only loads the
+finished program, so the supervisor needs no library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import tempfile
+from typing import Any, Final
+
+from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.kernel import libc
+
+_SYS_seccomp: Final = 317 if libc.is_x86() else 277
+_SECCOMP_SET_MODE_FILTER: Final = 1
+_INSTRUCTION_BYTES: Final = 8
+
+_ACTIONS: Final = {
+    "SCMP_ACT_KILL": 0x00000000,
+    "SCMP_ACT_KILL_THREAD": 0x00000000,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_TRAP": 0x00030000,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_ALLOW": 0x7FFF0000,
+}
+_WITH_VALUE: Final = {"SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_TRACE": 0x7FF00000}
+_OPERATORS: Final = {
+    "SCMP_CMP_NE": 1,
+    "SCMP_CMP_LT": 2,
+    "SCMP_CMP_LE": 3,
+    "SCMP_CMP_EQ": 4,
+    "SCMP_CMP_GE": 5,
+    "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,
+}
+_FLTATR_CTL_NNP: Final = 3
+_FLTATR_CTL_OPTIMIZE: Final = 8
+_BINARY_TREE: Final = 2
+_NR_ERROR: Final = -1
+
+
+class _Comparison(ctypes.Structure):
+    """``struct scmp_arg_cmp`` of seccomp.h."""
+
+    _fields_ = [
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("datum_a", ctypes.c_uint64),
+        ("datum_b", ctypes.c_uint64),
+    ]
+
+
+class _Program(ctypes.Structure):
+    """``struct sock_fprog`` of linux/filter.h."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+def load(program: bytes) -> None:
+    """Filter this process's system calls from now on. Needs no_new_privs or CAP_SYS_ADMIN."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    description = _Program(len(program) // _INSTRUCTION_BYTES, ctypes.addressof(buffer))
+    libc.syscall(_SYS_seccomp, _SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(description))
+
+
+def compile_filter(config: dict[str, Any]) -> bytes:
+    """The BPF program of an OCI seccomp object. System calls unknown to libseccomp are left out.
+
+    Raises:
+        InvalidInputError: an action or operator that the specification does not have.
+        UnsupportedError: libseccomp is missing, or it refuses a rule.
+    """
+    library = _library()
+    default = _action(config["defaultAction"], config.get("defaultErrnoRet"))
+    context = library.seccomp_init(default)
+    if not context:
+        raise UnsupportedError("seccomp: libseccomp refuses the default action")
+    try:
+        _checked(library.seccomp_attr_set(context, _FLTATR_CTL_NNP, 0), "no_new_privs")
+        # a tree of comparisons instead of a list: 8 instead of 300 for each system call
+        library.seccomp_attr_set(context, _FLTATR_CTL_OPTIMIZE, _BINARY_TREE)
+        for name in config.get("architectures", ()):
+            _add_architecture(library, context, name)
+        for rule in config.get("syscalls", ()):
+            _add_rule(library, context, rule, default)
+        return _exported(library, context)
+    finally:
+        library.seccomp_release(context)
+
+
+def _library() -> Any:
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        raise UnsupportedError(
+            "seccomp: libseccomp is not installed; install it (Debian: libseccomp2)"
+        ) from None
+    library.seccomp_init.argtypes = [ctypes.c_uint32]
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_release.argtypes = [ctypes.c_void_p]
+    library.seccomp_release.restype = None
+    library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
+    library.seccomp_arch_resolve_name.argtypes = [ctypes.c_char_p]
+    library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
+    library.seccomp_arch_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
+    library.seccomp_rule_add_array.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint),
+        ctypes.POINTER(_Comparison),
+    ]
+    library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    return library
+
+
+def _checked(result: int, what: str) -> None:
+    if result < 0:
+        raise UnsupportedError(f"seccomp: {what}: {os.strerror(-result).lower()}")
+
+
+def _action(name: str, value: int | None) -> int:
+    if name in _WITH_VALUE:
+        return _WITH_VALUE[name] | (errno.EPERM if value is None else value)
+    if name == "SCMP_ACT_NOTIFY":
+        raise UnsupportedError("seccomp: SCMP_ACT_NOTIFY needs a listener, which is not there yet")
+    if name not in _ACTIONS:
+        raise InvalidInputError(f"seccomp: action {name!r} is not known")
+    return _ACTIONS[name]
+
+
+def _add_architecture(library: Any, context: int, name: str) -> None:
+    short = name.removeprefix("SCMP_ARCH_").lower()
+    token = library.seccomp_arch_resolve_name(short.encode())
+    if not token:
+        raise InvalidInputError(f"seccomp: architecture {name!r} is not known")
+    result = library.seccomp_arch_add(context, token)
+    if result != -errno.EEXIST:
+        _checked(result, f"architecture {name}")
+
+
+def _add_rule(library: Any, context: int, rule: dict[str, Any], default: int) -> None:
+    action = _action(rule["action"], rule.get("errnoRet"))
+    if action == default:
+        return
+    comparisons = [
+        _Comparison(
+            arg=c["index"],
+            op=_operator(c["op"]),
+            datum_a=c["value"],
+            datum_b=c.get("valueTwo", 0),
+        )
+        for c in rule.get("args", ())
+    ]
+    array = (_Comparison * len(comparisons))(*comparisons)
+    for name in rule["names"]:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number != _NR_ERROR:
+            result = library.seccomp_rule_add_array(
+                context, action, number, len(comparisons), array
+            )
+            if result != -errno.EEXIST:  # two rules that say the same
+                _checked(result, f"rule for {name}")
+
+
+def _operator(name: str) -> int:
+    if name not in _OPERATORS:
+        raise InvalidInputError(f"seccomp: operator {name!r} is not known")
+    return _OPERATORS[name]
+
+
+def _exported(library: Any, context: int) -> bytes:
+    with tempfile.TemporaryFile() as file:
+        _checked(library.seccomp_export_bpf(context, file.fileno()), "export")
+        file.seek(0)
+        return file.read()

@@ -1,0 +1,98 @@
+"""Many containers one after the other, and what they leave: ``python -m tests.soak --rounds 500``.
+
+Runs and removes containers on an agent of its own and prints, before and after: cgroups, mounts,
+network namespaces, processes, files, and the descriptors and memory of agent and supervisor. Exit
+status 1 when there is more of something. Not part of the test suite: it takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.world import guest, images
+from tests.world.agent import Agent, eventually
+from tests.world.audit import Snapshot
+
+_WARM_UP = 20
+_GROWTH_KB = 4096  # allocators and caches settle; a leak per container would pass this
+
+
+def _memory_kb(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"process {pid} has no memory")
+
+
+def _counts(agent: Agent) -> dict[str, int]:
+    """Whatever may not grow, by name."""
+    eventually(agent.cgroups_settled)
+    seen = Snapshot.take((agent.data_root,))
+    ours = agent.cgroup_parent
+    processes = {"agent": agent.pid, "supervisor": agent.supervisor_pid}
+    children = Path(f"/proc/{processes['supervisor']}/task/{processes['supervisor']}/children")
+    return {
+        "containers": len(agent.containers()),
+        "cgroups": len([group for group in seen.cgroups if ours in group]),
+        "mounts": len(seen.mounts),
+        "network namespaces": len(
+            {os.readlink(f"/proc/{child}/ns/net") for child in children.read_text().split()}
+        ),
+        "processes": len(children.read_text().split()),
+        "files": sum(1 for _ in agent.data_root.rglob("*")),
+        **{f"descriptors of {n}": len(os.listdir(f"/proc/{p}/fd")) for n, p in processes.items()},
+        **{f"memory of {n}, kB": _memory_kb(p) for n, p in processes.items()},
+    }
+
+
+def _round(agent: Agent, number: int) -> None:
+    """One container, in one of the ways it can go."""
+    if number % 10 == 0:
+        one = agent.launch("sleep", "1000")
+        agent.exec(one, "true")
+        agent.remove(one)
+    elif agent.run("sh", "-c", "echo x >/file; echo out; exit 3").exit_code != 3:
+        raise RuntimeError(f"round {number}: the wrong exit code")
+
+
+def soak(agent: Agent, rounds: int) -> bool:
+    """Whether nothing grew."""
+    for number in range(_WARM_UP):
+        _round(agent, number)
+    before, begin = _counts(agent), time.monotonic()
+    for number in range(rounds):
+        _round(agent, number)
+    seconds = time.monotonic() - begin
+    after = _counts(agent)
+    clean = True
+    print(f"{'':24}{'before':>10}{'after':>10}")
+    for name, count in before.items():
+        allowed = _GROWTH_KB if name.startswith("memory") else 0
+        grew = after[name] - count > allowed
+        clean = clean and not grew
+        print(f"{name:24}{count:>10}{after[name]:>10}{'  grew' if grew else ''}")
+    print(f"{rounds} rounds in {seconds:.1f} s, {1000 * seconds / rounds:.1f} ms each")
+    return clean
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=500)
+    rounds = parser.parse_args().rounds
+    os.makedirs(guest.STATE_FOLDER, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder,
+        Agent(Path(folder)) as agent,
+    ):
+        agent.load(images.alpine_docker_archive())
+        clean = soak(agent, rounds)
+    sys.exit(0 if clean else 1)
+
+
+if __name__ == "__main__":
+    main()

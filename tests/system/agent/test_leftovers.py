@@ -1,0 +1,58 @@
+"""After many containers nothing is left of them, on the machine or in the agent."""
+
+import os
+
+import pytest
+
+from tests.world.agent import SLOWNESS, eventually
+
+pytestmark = pytest.mark.system
+
+ROUNDS = 5 if SLOWNESS > 1 else 30
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_nothing_is_left_of_many_containers(agent, audited):
+    agent.run("true")  # what is made once is made: log files, kept connections
+    supervisor = agent.supervisor_pid
+    before = {pid: descriptors(pid) for pid in (agent.pid, supervisor)}
+    for number in range(ROUNDS):
+        one = agent.create("sh", "-c", "echo x >/file; exec sleep 1000")
+        agent.post(one, "start")
+        if number % 3 == 0:
+            agent.exec(one, "true")
+        agent.remove(one)
+    assert agent.containers() == []
+    assert os.listdir(agent.data_root / "containers") == []
+    assert os.listdir(agent.data_root / "containers-rw") == []
+    eventually(agent.cgroups_settled)
+    # one more than before may be a connection that is just being closed
+    eventually(lambda: all(descriptors(pid) <= count + 1 for pid, count in before.items()))
+    eventually(lambda: not [line for line in audited() if agent.cgroup_parent in line])
+
+
+def test_nothing_is_left_of_containers_that_run_and_end(agent):
+    for _ in range(ROUNDS):
+        assert agent.run("sh", "-c", "exit 7").exit_code == 7
+    assert agent.containers() == []
+    eventually(agent.cgroups_settled)
+
+
+def test_what_daemonises_inside_ends_with_the_first_process(agent):
+    one = agent.launch("sh", "-c", "sleep 1000 & sleep 0.5")
+    path = agent.detail(one)["cgroup_path"]
+    assert agent.wait(one) == 0
+    eventually(lambda: path.rsplit("/", 1)[-1] not in agent.cgroups())
+    agent.remove(one)
+
+
+def test_created_and_never_started(agent):
+    """A few groups and processes are kept ready for them, not one each."""
+    made = [agent.create("true") for _ in range(ROUNDS)]
+    assert len(agent.cgroups()) <= 20
+    for one in made:
+        agent.remove(one)
+    eventually(agent.cgroups_settled)

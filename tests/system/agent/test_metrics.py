@@ -1,0 +1,111 @@
+"""What Prometheus finds: the containers' figures, well-formed, and nothing else to do there."""
+
+import http.client
+import re
+import subprocess
+
+import pytest
+
+from tests.world import debian
+from tests.world.agent import eventually
+
+pytestmark = pytest.mark.system
+
+
+def get(agent, path="/metrics", method="GET", **headers):
+    host, _, port = agent.metrics.rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["content-type"], answer.read().decode()
+    finally:
+        connection.close()
+
+
+def value(text, family, **labels):
+    """The value of the one line that has these labels; None if there is none."""
+    for line in text.splitlines():
+        if line.startswith(family + "{") and all(f'{k}="{v}"' in line for k, v in labels.items()):
+            return float(line.rpartition(" ")[2])
+    return None
+
+
+def test_a_containers_figures(agent, container):
+    limits = {"memory_max_bytes": 64 << 20, "cpus": 0.25, "pids_max": 50}
+    one = container("sh", "-c", "while :; do :; done", name="busy", limits=limits)
+    eventually(lambda: value(get(agent)[2], "container_cpu_usage_seconds_total", name="busy"))
+    text = get(agent)[2]
+    assert value(text, "container_spec_memory_limit_bytes", name="busy") == 64 << 20
+    assert value(text, "container_spec_cpu_quota", name="busy") == 25000
+    assert value(text, "container_memory_usage_bytes", name="busy") > 0
+    line = next(x for x in text.splitlines() if 'name="busy"' in x)
+    assert one in line
+    assert 'image="alpine"' in line
+    agent.remove(one)
+    assert 'name="busy"' not in get(agent)[2]
+
+
+def test_frozen_is_shown(agent, container):
+    container("sleep", "1000", name="cold")
+    agent.post("cold", "freeze")
+    text = get(agent)[2]
+    states = [x for x in text.splitlines() if 'name="cold"' in x and "frozen" in x]
+    assert states, text[:2000]
+    assert states[0].endswith(" 1") or states[0].endswith(" 1.0")
+
+
+def test_prometheus_finds_it_well_formed(agent, container):
+    container("sleep", "1000", name="seen")
+    promtool = debian.unpack("prometheus") / "usr" / "bin" / "promtool"
+    if not promtool.exists():
+        pytest.skip("no promtool")
+    checked = subprocess.run(
+        [str(promtool), "check", "metrics"],
+        check=False,
+        input=get(agent)[2],
+        capture_output=True,
+        text=True,
+    )
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
+
+
+def test_both_formats(agent):
+    assert get(agent)[1].startswith("text/plain; version=")
+    asked = "application/openmetrics-text; version=1.0.0"
+    _, kind, text = get(agent, Accept=asked)
+    assert kind.startswith("application/openmetrics-text")
+    assert text.endswith("# EOF\n")
+
+
+def test_nothing_else_is_served_there(agent):
+    assert get(agent, "/-/healthy")[0] == 200
+    for path in ("/", "/v1/info", "/v1/containers", "/docs", "/openapi.json", "/metrics/x"):
+        assert get(agent, path)[0] == 404, path
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert get(agent, "/metrics", method)[0] == 405, method
+        assert get(agent, "/v1/containers", method)[0] == 405, method
+
+
+def test_an_upgrade_there_leads_nowhere(agent, container):
+    one = container("sleep", "1000")
+    path = f"/v1/containers/{one}/exec"
+    status, _, _ = get(agent, path, "POST", Connection="Upgrade", Upgrade="tcp")
+    assert status == 405
+
+
+def test_the_control_socket_has_them_too(agent, container):
+    container("sleep", "1000", name="both")
+    connection = agent.client.connect()
+    with connection.socket:
+        connection.send("GET", "/metrics", None)
+        status, headers = connection.head()
+        text = b"".join(connection.pieces(headers)).decode()
+    assert status == 200
+    assert 'name="both"' in text
+
+
+def test_jobs_are_timed(agent):
+    agent.run("true")
+    text = get(agent)[2]
+    assert re.search(r'^cgagent_job\w*_count\{.*kind="start".*\} [1-9]', text, re.MULTILINE)

@@ -1,0 +1,126 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgagent.cgroups import UNLIMITED, Limits
+from cgagent.engine.container import Container, Options, Outcome, Record
+from cgagent.engine.containers import Containers
+from cgagent.errors import ConflictError, NotFoundError
+from cgagent.images import RootFs
+from cgagent.runtime.spec import Volume
+from cgagent.store import Database
+from cgagent.store.containers import ContainerRows
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+COUNT = st.one_of(st.none(), st.integers(0, 2**62))
+
+
+def record(id_="a" * 64, name="one", **changes):
+    values = {
+        "image_id": "sha256:" + "1" * 64,
+        "created_ns": 5,
+        "cgroup_path": f"/cgagent/{id_}",
+        "rootfs": RootFs(("/lower",), "/upper", "/work"),
+        "options": Options(image="alpine", args=("sh",)),
+        "limits": Limits(pids_max=UNLIMITED, memory_max_bytes=64 << 20),
+        **changes,
+    }
+    return Record(id=id_, name=name, **values)
+
+
+RECORDS = st.builds(
+    record,
+    options=st.builds(
+        Options,
+        image=TEXT,
+        args=st.lists(TEXT).map(tuple),
+        env=st.lists(TEXT).map(tuple),
+        volumes=st.lists(
+            st.builds(Volume, source=TEXT, destination=TEXT, read_only=st.booleans())
+        ).map(tuple),
+        labels=st.dictionaries(TEXT, TEXT),
+        auto_remove=st.booleans(),
+    ),
+    outcome=st.builds(
+        Outcome,
+        status=st.sampled_from(["created", "running", "exited"]),
+        pid=COUNT,
+        started_ns=COUNT,
+        finished_ns=COUNT,
+        exit_code=COUNT,
+        oom_killed=st.booleans(),
+        error=st.one_of(st.none(), TEXT),
+    ),
+)
+
+
+@given(RECORDS)
+def test_a_record_survives_the_database(made):
+    back = Record.from_document(
+        id_=made.id,
+        name=made.name,
+        image_id=made.image_id,
+        created_ns=made.created_ns,
+        document=made.to_document(),
+    )
+    assert back == made
+
+
+@pytest.fixture
+def containers(tmp_path):
+    database = Database(tmp_path)
+    yield Containers(ContainerRows(database))
+    database.close()
+
+
+def test_they_are_found_by_name_id_and_beginning(containers):
+    one = containers.add(record("ab" + "0" * 62, "one"))
+    two = containers.add(record("ac" + "0" * 62, "two"))
+    for reference in (one.id, "one", "ab"):
+        assert containers.find(reference) is one
+    with pytest.raises(ConflictError, match="2 container ids begin with 'a'"):
+        containers.find("a")
+    for reference in ("", "x", "b0"):
+        with pytest.raises(NotFoundError, match="does not exist; see cgagent ps --all"):
+            containers.find(reference)
+    three = containers.add(record("ad" + "0" * 62, "ac"))  # a name before the beginning of an id
+    assert containers.find("ac") is three
+    assert containers.find(two.id) is two
+
+
+def test_a_taken_name_is_refused_and_nothing_kept(containers):
+    containers.add(record())
+    with pytest.raises(ConflictError, match="'one' is taken"):
+        containers.add(record("b" * 64))
+    assert len(containers) == 1
+
+
+def test_what_is_saved_is_there_for_the_next_agent(tmp_path):
+    database = Database(tmp_path)
+    first = Containers(ContainerRows(database))
+    kept, dropped = first.add(record()), first.add(record("b" * 64, "two"))
+    first.save(kept, kept.with_outcome(status="exited", exit_code=3))
+    first.drop(dropped)
+    second = Containers(ContainerRows(database))
+    second.load()
+    (found,) = second
+    assert found.record == kept.record
+    assert found.record.outcome.exit_code == 3
+    database.close()
+
+
+def test_waiters_are_told_of_each_change():
+    async def scenario():
+        container = Container(record())
+        waiting = asyncio.create_task(container.changed())
+        await asyncio.sleep(0)
+        container.notify()
+        await asyncio.wait_for(waiting, 5)
+        again = asyncio.create_task(container.changed())
+        await asyncio.sleep(0)
+        assert not again.done()
+        again.cancel()
+
+    asyncio.run(scenario())

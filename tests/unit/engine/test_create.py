@@ -1,0 +1,139 @@
+import signal
+
+import pytest
+
+from cgagent.engine import create
+from cgagent.engine.create import Request
+from cgagent.errors import InvalidInputError
+from cgagent.images import ImageConfig
+from cgagent.runtime.spec import Process, Volume
+
+ID = "abcdef012345" + "0" * 52
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def options(image=None, **request):
+    return create.options(Request(image="i", **request), image or ImageConfig(cmd=("run",)), ID)
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "cmd", "asked_entrypoint", "command", "args"),
+    [
+        ((), ("sh",), None, (), ("sh",)),
+        ((), ("sh",), None, ("ls", "-l"), ("ls", "-l")),
+        (("entry",), ("arg",), None, (), ("entry", "arg")),
+        (("entry",), ("arg",), None, ("mine",), ("entry", "mine")),
+        (("entry",), ("arg",), ("other",), (), ("other",)),
+        (("entry",), ("arg",), ("other",), ("mine",), ("other", "mine")),
+        (("entry",), ("arg",), (), ("mine",), ("mine",)),
+    ],
+)
+def test_entrypoint_and_command(entrypoint, cmd, asked_entrypoint, command, args):
+    image = ImageConfig(entrypoint=entrypoint, cmd=cmd)
+    assert options(image, entrypoint=asked_entrypoint, command=command).args == args
+
+
+@pytest.mark.parametrize("command", [(), ("",)])
+def test_no_command(command):
+    with pytest.raises(InvalidInputError, match="image i has no command of its own"):
+        options(ImageConfig(), command=command)
+
+
+def test_the_environment_is_the_images_then_ours():
+    image = ImageConfig(cmd=("x",), env=("A=image", "B=image", "PATH=/image"))
+    assert options(image, env=("B=ours", "C=a=b", "D=")).env == (
+        "PATH=/image",
+        "HOSTNAME=abcdef012345",
+        "A=image",
+        "B=ours",
+        "C=a=b",
+        "D=",
+    )
+    assert options().env == (PATH, "HOSTNAME=abcdef012345")
+
+
+@pytest.mark.parametrize("item", ["NAME", "=x", "", "A=\0"])
+def test_variables_that_are_none(item):
+    with pytest.raises(InvalidInputError, match="is not NAME=VALUE"):
+        options(env=(item,))
+
+
+def test_what_is_asked_goes_before_the_images():
+    image = ImageConfig(cmd=("x",), user="app", working_dir="/srv/", stop_signal="SIGINT")
+    made = options(image)
+    assert (made.user, made.working_dir, made.stop_signal) == ("app", "/srv", "SIGINT")
+    made = options(image, user="", working_dir="/a/../b", stop_signal="9")
+    assert (made.user, made.working_dir, made.stop_signal) == ("", "/b", "9")
+    assert options().working_dir == "/"
+    assert options().stop_signal == "SIGTERM"
+
+
+def test_labels_are_merged():
+    image = ImageConfig(cmd=("x",), labels={"a": "image", "b": "image"})
+    assert options(image, labels={"b": "ours"}).labels == {"a": "image", "b": "ours"}
+
+
+@pytest.mark.parametrize("name", ["h" * 65, "a b", "a\n", "a\0"])
+def test_host_names_that_are_none(name):
+    with pytest.raises(InvalidInputError, match=r"hostname .* is not valid"):
+        options(hostname=name)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "complaint"),
+    [
+        ("name", "/x", "named volumes"),
+        ("/no/such/path", "/x", "does not exist; create it first"),
+        ("/tmp", "x", "absolute path other than /"),
+        ("/tmp", "/", "absolute path other than /"),
+        ("/tmp", "/a/..", "absolute path other than /"),
+        ("/tmp\0", "/x", "NUL"),
+    ],
+)
+def test_volumes_that_are_none(source, destination, complaint):
+    with pytest.raises(InvalidInputError, match=complaint):
+        options(volumes=(Volume(source=source, destination=destination),))
+
+
+@pytest.mark.parametrize("wrong", [{"command": ("a\0",)}, {"user": "\0"}, {"working_dir": "/\0"}])
+def test_nul_bytes(wrong):
+    with pytest.raises(InvalidInputError, match="NUL"):
+        options(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("TERM", signal.SIGTERM),
+        ("SIGTERM", signal.SIGTERM),
+        ("sigkill", signal.SIGKILL),
+        ("15", 15),
+        ("64", 64),
+        ("SIGRTMIN", signal.SIGRTMIN),
+    ],
+)
+def test_signals(name, number):
+    assert create.signal_number(name) == number
+
+
+@pytest.mark.parametrize("name", ["", "0", "65", "-1", "SIGNOPE", "SIG", "9.0", "SIGSIGTERM", "²"])
+def test_signals_that_are_none(name):
+    with pytest.raises(InvalidInputError, match="is not known"):
+        create.signal_number(name)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"args": ()},
+        {"args": ("",)},
+        {"args": ("a\0",)},
+        {"args": ("a",), "cwd": "relative"},
+        {"args": ("a",), "env": ("X",)},
+        {"args": ("a",), "user": "\0"},
+    ],
+)
+def test_commands_to_be_run_inside_that_are_none(wrong):
+    with pytest.raises(InvalidInputError):
+        create.check_process(Process(**wrong))
+    create.check_process(Process(args=("sh",), env=("A=1",), cwd="/", user="me"))

@@ -1,0 +1,83 @@
+import asyncio
+
+import pytest
+
+from cgagent.engine.jobs import KEPT, Jobs
+from cgagent.errors import ConflictError, NotFoundError
+
+
+@pytest.fixture
+def observed():
+    return []
+
+
+@pytest.fixture
+def jobs(observed):
+    return Jobs(lambda name, outcome, seconds: observed.append((name, outcome, seconds >= 0)))
+
+
+async def done(jobs, name="x", **arguments):
+    async with jobs.run(name, **arguments):
+        pass
+
+
+def test_a_job_runs_and_is_done(jobs, observed):
+    async def scenario():
+        async with jobs.run("pull", image="alpine") as job:
+            assert jobs.all() == [job]
+            assert (job.status, job.duration_s) == ("running", None)
+            job.progress = "half"
+        assert jobs.get(job.id) is job
+        assert (job.status, job.arguments) == ("done", {"image": "alpine"})
+        assert job.duration_s >= 0
+
+    asyncio.run(scenario())
+    assert observed == [("pull", "done", True)]
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(ConflictError("it is so"), "it is so"), (ValueError("odd"), "ValueError: odd")],
+)
+def test_a_failure_is_kept_and_goes_on_up(jobs, observed, error, shown):
+    async def scenario():
+        with pytest.raises(type(error)):
+            async with jobs.run("start"):
+                raise error
+
+    asyncio.run(scenario())
+    (job,) = jobs.all()
+    assert (job.status, job.error) == ("failed", shown)
+    assert observed == [("start", "failed", True)]
+
+
+def test_a_running_job_can_be_cancelled_once(jobs, observed):
+    async def scenario():
+        async def long():
+            async with jobs.run("pull"):
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(long())
+        await asyncio.sleep(0)
+        (job,) = jobs.all()
+        jobs.cancel(job.id)
+        with pytest.raises(ConflictError, match=r"job 1 \(pull\) was cancelled"):
+            await task  # whoever waits for its answer gets one
+        assert job.status == "cancelled"
+        with pytest.raises(ConflictError, match="is cancelled: nothing to cancel"):
+            jobs.cancel(job.id)
+
+    asyncio.run(scenario())
+    assert observed == [("pull", "cancelled", True)]
+
+
+def test_the_last_finished_are_kept_newest_first(jobs):
+    async def scenario():
+        for number in range(KEPT + 3):
+            await done(jobs, n=str(number))
+
+    asyncio.run(scenario())
+    assert [j.arguments["n"] for j in jobs.all()][:2] == [str(KEPT + 2), str(KEPT + 1)]
+    assert len(jobs.all()) == KEPT
+    with pytest.raises(NotFoundError, match="job 1 is not known"):
+        jobs.get(1)

@@ -1,0 +1,53 @@
+import itertools
+
+import pytest
+
+from cgagent.errors import ConflictError, NotExecutableError
+from cgagent.runtime.protocol import Exchange, State, error_from_wire, error_to_wire
+
+LIFE = (("start", State.STARTING), ("running", State.RUNNING), ("exited", State.EXITED))
+ALLOWED = {
+    State.CREATED: {"attach", "start", "forget"},
+    State.STARTING: set(),
+    State.RUNNING: {"attach", "signal"},
+    State.EXITED: {"forget"},
+}
+
+
+def exchange_in(state):
+    exchange = Exchange("key")
+    for what, reached in itertools.takewhile(lambda _: exchange.state is not state, LIFE):
+        exchange.advance(what)
+        assert exchange.state is reached
+    return exchange
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("op", ["attach", "start", "signal", "forget"])
+def test_what_may_be_asked_when(state, op):
+    exchange = exchange_in(state)
+    if op in ALLOWED[state]:
+        exchange.check(op)
+    else:
+        with pytest.raises(ConflictError, match=rf"task key is {state.value}: {op} is not"):
+            exchange.check(op)
+    assert exchange.state is state
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("what", ["start", "running", "exited"])
+def test_things_happen_in_one_order_only(state, what):
+    exchange = exchange_in(state)
+    due = {State.CREATED: "start", State.STARTING: "running", State.RUNNING: "exited"}
+    if due.get(state) == what:
+        exchange.advance(what)
+    else:
+        with pytest.raises(ConflictError, match=f"task key is {state.value}, not {what}"):
+            exchange.advance(what)
+        assert exchange.state is state
+
+
+def test_errors_keep_kind_and_message_over_the_wire():
+    back = error_from_wire(error_to_wire(NotExecutableError("command 'x': permission denied")))
+    assert type(back) is NotExecutableError
+    assert back.message == "command 'x': permission denied"
