@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine import create
@@ -122,14 +123,14 @@ class Streams:
             key = f"{container.id}/{run.id}"
             group = self._lifecycle.group(container)
             file = self._lifecycle.bundle(container.id).write_exec(run.id[:12], process)
-            await self._supervisor.request(
-                "create",
-                key=key,
-                inside=container.id,
-                cgroup_dir=group.unified_dir(),
-                join_files=group.join_files(),
-            )
             try:
+                await self._supervisor.request(
+                    "create",
+                    key=key,
+                    inside=container.id,
+                    cgroup_dir=group.unified_dir(),
+                    join_files=group.join_files(),
+                )
                 if take is not None:
                     await self._connect(key, take)
                 self._keep(run)
@@ -142,20 +143,19 @@ class Streams:
                     stdin=take is not None,
                     stdin_once=True,
                 )
-            except CgagentError as e:
+            except BaseException as e:  # a client that is gone, a cancelled job
                 run.running = False
-                await self._abandon(key, e)
+                await self._abandon(key, e if isinstance(e, CgagentError) else None)
                 raise
-            finally:
-                os.unlink(file)  # the command has read it, or never will
+            finally:  # the command has read it, or never will; the container may be gone
+                Path(file).unlink(missing_ok=True)
             run.pid = reply["pid"]
             return run
 
-    async def _abandon(self, key: str, error: CgagentError) -> None:
+    async def _abandon(self, key: str, error: CgagentError | None) -> None:
+        told = {"error": error_to_wire(error)} if error else {}
         with contextlib.suppress(CgagentError):  # gone already: the usual case
-            await self._supervisor.request(
-                "forget", key=key, status={"error": error_to_wire(error)}
-            )
+            await self._supervisor.request("forget", key=key, status=told)
 
     def _keep(self, run: Exec) -> None:
         self._execs[run.id] = run

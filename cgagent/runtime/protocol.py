@@ -18,8 +18,8 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4}
       │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
-      │ {"seq": 5, "op": "forget", "key": ...}        │   of a created task: end it, and tell its
-      │──────────────────────────────────────────────>│   clients "status"
+      │ {"seq": 5, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
+      │──────────────────────────────────────────────>│   tell its clients "status"
       │<──────────────────────────────────────────────│ {"seq": 5}
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
@@ -28,7 +28,7 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ attach         │ (a step failed)           │ attach, signal         │ forget
+                  │ attach         │ (a step failed, forget)   │ attach, signal         │ forget
                   │ forget         └──> the task is gone       │                        └──> gone
                   └──> gone
 
@@ -66,7 +66,7 @@ _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
-    "forget": frozenset({State.CREATED, State.EXITED}),
+    "forget": frozenset({State.CREATED, State.STARTING, State.EXITED}),
 }
 
 _NEXT: Final[dict[tuple[State, str], State]] = {

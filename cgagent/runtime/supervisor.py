@@ -251,9 +251,9 @@ class Supervisor:
         if task is None:
             return None
         task.exchange.check("forget")
-        if task.exchange.state is State.CREATED:
+        if task.exchange.state is not State.EXITED:
             task.abandon(message.get("status", {}))
-        del self._tasks[task.key]
+        self._tasks.pop(task.key, None)
         return None
 
     def _list(self, _message: dict[str, Any], _fds: list[int]) -> Reply:
