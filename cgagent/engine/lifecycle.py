@@ -188,8 +188,8 @@ class Lifecycle:
         bundle = self.bundle(container.id)
         bundle.clear_exit()
         await self.make_ready(container)
-        config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
         try:
+            config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
             self.group(container).apply(record.limits)
             reply = await self._supervisor.request(
                 "start",
@@ -202,8 +202,8 @@ class Lifecycle:
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
             )
-        except CgagentError as e:
-            await self._launcher.discard(container.id, e)
+        except BaseException as e:  # a cancelled start, too, leaves nothing
+            await self._launcher.discard(container.id, e if isinstance(e, CgagentError) else None)
             raise
         self._launcher.launched(container.id)
         pid: int = reply["pid"]
