@@ -37,13 +37,27 @@ from cgagent.cgroups.events import (
 from cgagent.cgroups.group import Group
 from cgagent.cgroups.hierarchy import Host, Placement
 from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
-from cgagent.cgroups.reader import Reader
-from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Pressure, Psi, Stall, Usage
+from cgagent.cgroups.reader import Descriptors, Reader
+from cgagent.cgroups.usage import (
+    Cpu,
+    Descendants,
+    DeviceIo,
+    HugePages,
+    Memory,
+    Pids,
+    Pressure,
+    Psi,
+    RdmaDevice,
+    Stall,
+    Usage,
+)
 
 __all__ = [
     "CONTAINER_DEVICES",
     "UNLIMITED",
     "Cpu",
+    "Descendants",
+    "Descriptors",
     "DeviceIo",
     "DeviceRule",
     "Drift",
@@ -51,6 +65,7 @@ __all__ = [
     "Frozen",
     "Group",
     "Host",
+    "HugePages",
     "IoLatency",
     "IoMax",
     "IoWeight",
@@ -66,6 +81,7 @@ __all__ = [
     "Pressure",
     "PressureStall",
     "Psi",
+    "RdmaDevice",
     "Reader",
     "Removed",
     "Stall",

@@ -7,7 +7,7 @@ method that needs the kernel's group raises NotFoundError where there is none.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -129,13 +129,13 @@ class Group:
     def usage(self) -> Usage:
         """The usage now. To read it often, keep a `Reader`."""
         self._existing()
-        return self.controllers().usage(files.read)
+        return self.controllers().usage()
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""
         self._existing()
         memory = self.controllers().memory
-        count = memory.oom_kills(files.read) if memory else None
+        count = memory.oom_kills() if memory else None
         if count is None:
             raise UnsupportedError(f"cgroup {self.path}: this host does not count its OOM kills")
         return count
@@ -200,6 +200,14 @@ class Group:
             devices.restrict_v2(unified, rules)
         else:
             raise UnsupportedError(f"cgroup {self.path}: this host has no devices controller")
+
+    def inodes(self) -> dict[str, int]:
+        """Its directories and their inodes, by which a group of the same name is told apart."""
+        found = {}
+        for directory in tree.directories(self.host, self.path):
+            with suppress(FileNotFoundError):
+                found[directory] = os.stat(directory).st_ino
+        return found
 
     def controllers(self) -> Controllers:
         """Its controllers, for a reader."""

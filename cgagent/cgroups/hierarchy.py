@@ -33,7 +33,7 @@ USED: Final = ("cpu", "cpuacct", "cpuset", "memory", "io", "pids", "hugetlb", "d
 _RENAMED: Final = {"blkio": "io"}
 
 _NAME_MAX: Final = 255
-_LINKS_OF_A_LEAF: Final = 2  # its own name and its "."
+LINKS_OF_A_LEAF: Final = 2  # its own name and its "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def with_subgroups(directory: str) -> Iterator[str]:
         links = os.stat(directory).st_nlink
     except FileNotFoundError:
         return
-    if links > _LINKS_OF_A_LEAF:
+    if links > LINKS_OF_A_LEAF:
         yield from subgroups(directory)
 
 
