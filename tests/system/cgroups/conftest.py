@@ -4,6 +4,7 @@ import os
 import subprocess
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,60 @@ def run(group, script):
     with running(group, script) as process:
         output, _ = process.communicate(b"\n", timeout=60 * SLOWNESS)
         return output.decode(), process.returncode
+
+
+@contextmanager
+def holding(group, mib):
+    """A process in the group that holds so much anonymous memory."""
+    code = f"x = b'x' * ({mib} << 20); print(1, flush=True); input()"
+    with running(group, f'exec python3 -S -E -c "{code}"') as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1\n"
+        yield process
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop device on a sparse file."""
+
+    path: str
+    rdev: int
+
+    @property
+    def scheduler(self):
+        return Path(f"/sys/dev/block/{os.major(self.rdev)}:{os.minor(self.rdev)}/queue/scheduler")
+
+
+@contextmanager
+def loop_device(mib=64):
+    subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
+    path = f"{disk_directory()}/cgagent-test-{uuid.uuid4().hex}"
+    with open(path, "wb") as file:
+        file.truncate(mib << 20)
+    try:
+        command = ["losetup", "--find", "--show", "--direct-io=off", path]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        try:
+            yield Loop(shown, os.stat(shown).st_rdev)
+        finally:
+            subprocess.run(["losetup", "--detach", shown], check=True)
+    finally:
+        os.unlink(path)
+
+
+@contextmanager
+def scheduled(device, scheduler):
+    """A block device under another IO scheduler for a while."""
+    subprocess.run(["modprobe", scheduler], check=False, capture_output=True)
+    before = device.scheduler.read_text()
+    if scheduler not in before:
+        pytest.skip(f"this kernel has no {scheduler}")
+    device.scheduler.write_text(scheduler)
+    try:
+        yield
+    finally:
+        device.scheduler.write_text(before.partition("[")[2].partition("]")[0])
 
 
 def file_of(group, controller, v1, v2):
