@@ -1,5 +1,6 @@
 """A group of its own for each test, on whatever cgroup layout the live kernel has."""
 
+import ctypes
 import os
 import subprocess
 import uuid
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cgagent.cgroups import Host
+from tests.world import guest
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 
@@ -71,6 +73,22 @@ def holding(group, mib):
         process.stdin.flush()
         assert process.stdout.readline() == b"1\n"
         yield process
+
+
+@contextmanager
+def hanging_file_system(directory):
+    """A mount whose every access waits, in uninterruptible (killable) sleep, for a daemon."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    subprocess.run(["modprobe", "fuse"], check=False, capture_output=True)
+    with open("/dev/fuse", "r+b", buffering=0) as device:
+        options = f"fd={device.fileno()},rootmode=40000,user_id=0,group_id=0"
+        where = os.fsencode(directory)
+        if libc.mount(b"cgagent-test", where, b"fuse", 0, options.encode()):
+            raise OSError(ctypes.get_errno(), "mount")
+        try:
+            yield
+        finally:
+            libc.umount2(where, 2)  # MNT_DETACH
 
 
 @dataclass(frozen=True)
@@ -141,7 +159,7 @@ def disk():
 
 def disk_directory():
     """A directory on a real disk."""
-    for path in ("/var/lib/state", "/var/tmp"):
+    for path in ("/var/tmp", guest.STATE_FOLDER):
         if os.path.isdir(path):
             device = os.stat(path).st_dev
             if os.path.exists(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"):
