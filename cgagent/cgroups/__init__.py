@@ -37,6 +37,7 @@ from cgagent.cgroups.events import (
 from cgagent.cgroups.group import Group
 from cgagent.cgroups.hierarchy import Host, Placement
 from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
+from cgagent.cgroups.oom import OomCounters
 from cgagent.cgroups.reader import Descriptors, Reader
 from cgagent.cgroups.usage import (
     Cpu,
@@ -51,6 +52,7 @@ from cgagent.cgroups.usage import (
     Stall,
     Usage,
 )
+from cgagent.cgroups.watcher import Watcher
 
 __all__ = [
     "CONTAINER_DEVICES",
@@ -74,6 +76,7 @@ __all__ = [
     "MemoryHigh",
     "MemoryMax",
     "Oom",
+    "OomCounters",
     "Pids",
     "PidsRefused",
     "Placement",
@@ -88,6 +91,7 @@ __all__ = [
     "Trigger",
     "Unlimited",
     "Usage",
+    "Watcher",
     "blkio_weight_to_io_weight",
     "cpus_to_quota",
     "io_weight_to_blkio_weight",

@@ -11,10 +11,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cgagent.cgroups import changes, conf, devices, files, processes, shrink, tree
+from cgagent.cgroups import changes, conf, devices, files, oom, processes, shrink, tree
 from cgagent.cgroups.controllers import Controllers
 from cgagent.cgroups.devices import CONTAINER_DEVICES
 from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, FrozenBy, State, is_event_set
+from cgagent.cgroups.oom import OomCounters
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.devices import DeviceRule
+    from cgagent.cgroups.events import Oom
     from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
     from cgagent.cgroups.usage import Usage
@@ -139,6 +141,19 @@ class Group:
         if count is None:
             raise UnsupportedError(f"cgroup {self.path}: this host does not count its OOM kills")
         return count
+
+    def oom_counters(self) -> OomCounters:
+        """What to give to `oom_report` later."""
+        self._existing()
+        return OomCounters.of(self)
+
+    def oom_report(self, since: OomCounters) -> Oom | None:
+        """What the OOM killer did in the group since then, None when nothing.
+
+        It names whose limit was hit: the group's, or that of one above or below it.
+        """
+        self._existing()
+        return oom.report(self, since)
 
     def freezer_state(self) -> State:
         self._existing()

@@ -140,6 +140,12 @@ class MemoryV1:
     def current_bytes(self) -> int | None:
         return files.number(files.read(f"{self.directory}/memory.usage_in_bytes"))
 
+    def figures(self) -> tuple[int | None, int | None, int | Unlimited | None]:
+        """Memory in use, the most that was, and the limit."""
+        names = ("usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes")
+        used, peak, limit = (files.read(f"{self.directory}/memory.{name}") for name in names)
+        return files.number(used), files.number(peak), amount.parse(limit)
+
     def reclaim_towards(self, target: int, step: int) -> None:
         """One step on the way to `target`: the kernel reclaims, or refuses with EBUSY.
 
@@ -258,6 +264,12 @@ class MemoryV2:
 
     def current_bytes(self) -> int | None:
         return files.number(files.read(f"{self.directory}/memory.current"))
+
+    def figures(self) -> tuple[int | None, int | None, int | Unlimited | None]:
+        """Memory in use, the most that was, and the limit."""
+        names = ("current", "peak", "max")
+        used, peak, limit = (files.read(f"{self.directory}/memory.{name}") for name in names)
+        return files.number(used), files.number(peak), amount.parse(limit)
 
     def reclaim_towards(self, target: int, step: int) -> None:
         """One step on the way to `target`, and no growth beyond it meanwhile.
