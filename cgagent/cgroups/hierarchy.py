@@ -40,7 +40,8 @@ LINKS_OF_A_LEAF: Final = 2  # its own name and its "."
 class Placement:
     """One controller's hierarchy: its version, its mount point, and our own group in it.
 
-    `own_path` is relative to the mount's visible root, as `Group.path` is.
+    `own_path` is relative to the mount's visible root, as `Group.path` is; "/" when our own
+    group is not below it: a bind mount of another subtree, or another cgroup namespace.
     """
 
     controller: str
@@ -144,8 +145,8 @@ class _Mount:
         return self.top != "/", "/sys/fs/cgroup" not in self.point
 
     def place(self, controller: str, own: str) -> Placement:
-        inside = own if self.top == "/" else "/"
-        if own.startswith(f"{self.top}/"):
+        inside = own if self.top == "/" and not own.startswith("/..") else "/"
+        if self.top != "/" and own.startswith(f"{self.top}/"):
             inside = own.removeprefix(self.top)
         return Placement(controller, self.version, self.point, inside)
 

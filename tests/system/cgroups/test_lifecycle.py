@@ -233,7 +233,10 @@ def test_a_tree_of_a_thousand_tasks_leaves_none(fs, host, group):
     left, right = (host.group(f"{group.path}/{name}") for name in ("left", "right"))
     left.create()
     right.create()
-    script = "i=0; while [ $i -lt 500 ]; do sleep 1000 & i=$((i+1)); done; wait"
+    code = (
+        "import os, signal\nfor _ in range(499):\n if not os.fork(): signal.pause()\nsignal.pause()"
+    )
+    script = f"exec python3 -S -E -c '{code}'"
     with fs.running(left, script) as one, fs.running(right, script) as two:
         for process in (one, two):
             process.stdin.write(b"\n")
