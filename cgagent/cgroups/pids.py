@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 FIELDS: Final = frozenset({"pids_max"})
 
-_EVENTS: Final = files.Keys("max")
-
 
 class PidsController:
     FIELDS: ClassVar = FIELDS
@@ -45,6 +43,11 @@ class PidsController:
             current=files.number(current),
             processes=None if procs[0] is None else sum(t.count("\n") for t in procs if t),
             peak=files.number(peak),
-            refused=_EVENTS.values(events)[0],
-            refused_local=_EVENTS.values(events_local)[0],
+            refused=_refused(events),
+            refused_local=_refused(events_local),
         )
+
+
+def _refused(text: str | None) -> int | None:
+    """A file with one line, "max" and its number."""
+    return int(text.split()[1]) if text else None

@@ -209,9 +209,8 @@ class _Source:
 
     def __init__(self, meter: Meter[object], found: Sequence[_File | None]) -> None:
         self._meter = meter
-        self._count = len(found)
-        self._places = [place for place, file in enumerate(found) if file]
         self._files = [file for file in found if file]
+        self._absent = [place for place, file in enumerate(found) if not file]
         self._last: list[bytes] | None = None
         self._record: object = None
 
@@ -226,9 +225,12 @@ class _Source:
             for path, descriptor in self._files
         ]
         if raw != self._last:
-            texts: list[str | None] = [None] * self._count
-            for place, file, chunk in zip(self._places, self._files, raw, strict=True):
-                texts[place] = chunk.decode() if len(chunk) < _SHORT else _read_whole(file)
+            texts: list[str | None] = [chunk.decode() for chunk in raw]
+            for place, chunk in enumerate(raw):
+                if len(chunk) >= _SHORT:
+                    texts[place] = _read_whole(self._files[place])
+            for place in self._absent:
+                texts.insert(place, None)
             self._record = self._meter.usage(texts)
             self._last = raw
         return self._record

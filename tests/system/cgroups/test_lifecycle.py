@@ -229,6 +229,15 @@ def test_a_fork_bomb_under_a_pids_limit_is_gone_in_two_seconds(fs, group):
         assert group.pids() == []
 
 
+FIVE_HUNDRED = """\
+import os, signal
+for _ in range(499):
+    if not os.fork():
+        signal.pause()
+signal.pause()
+"""
+
+
 def test_a_tree_of_a_thousand_tasks_leaves_none(fs, host, group):
     left, right = (host.group(f"{group.path}/{name}") for name in ("left", "right"))
     left.create()
