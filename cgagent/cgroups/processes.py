@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import files
 from cgagent.cgroups.freezer import Freezer, wait_for_event
 from cgagent.cgroups.hierarchy import subgroups
-from cgagent.errors import DeadlineError
+from cgagent.errors import DeadlineError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PAUSE_S: Final = 0.002
+
+_ADVICE: Final = {
+    errno.ESRCH: "there is no such process",
+    errno.EBUSY: "it has groups below it with controllers of their own, and then takes no "
+    "processes itself: join one of those",
+}
 
 
 def pids(directories: Iterable[str]) -> list[int]:
@@ -44,14 +50,30 @@ def join(directories: Iterable[str], pid: int) -> None:
 
     Raises:
         NotFoundError: no such process or no such group.
+        ConflictError: a cgroup2 group with controllers enabled for those below it.
+        UnsupportedError: a threaded group.
     """
     for directory in directories:
+        refuse_threaded(directory)
         try:
             files.write(f"{directory}/cgroup.procs", str(pid))
         except OSError as error:
-            advice = "there is no such process" if error.errno == errno.ESRCH else ""
+            advice = _ADVICE.get(error.errno or 0, "")
             what = f"cgroup {directory}: process {pid} cannot join"
             raise files.failure(what, error, advice) from error
+
+
+def refuse_threaded(directory: str) -> None:
+    """Raise UnsupportedError for a group of a threaded tree.
+
+    The kernel would let a whole process in, and then neither list nor count processes there.
+    """
+    kind = (files.read(f"{directory}/cgroup.type") or "").strip()
+    if kind in {"threaded", "domain invalid"}:
+        raise UnsupportedError(
+            f"cgroup {directory}: it is {kind!r}: a threaded tree is of single threads, not "
+            "of processes; choose a group outside it, whose cgroup.type is 'domain'"
+        )
 
 
 def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) -> None:
