@@ -99,12 +99,14 @@ class GroupWatch:
         self._containers.pop(group.path, None)
         for key in [k for k in self._told if k[0] == container.id]:
             del self._told[key]
-        seen = self._reports.pop(group.path, None)
         counters = self._counters.pop(group.path, None)
-        if seen is None and counters is not None:
+        report = self._reports.pop(group.path, None)
+        if report is None and counters is not None:
             with contextlib.suppress(CgagentError):  # the group is gone
-                return group.oom_report(counters)
-        return seen
+                report = group.oom_report(counters)
+            if report is not None:
+                self._publish(container, "oom", **oom_attributes(report))
+        return report
 
     def _read(self) -> None:
         for event in self._watcher.read():
