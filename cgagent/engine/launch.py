@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.engine.names import new_id
-from cgagent.errors import CgagentError, ConflictError
+from cgagent.errors import CgagentError, NotFoundError
 from cgagent.runtime.protocol import error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.03
+_REMOVE_S: Final = 1.0
 
 
 class Launcher:
@@ -102,6 +103,9 @@ class Launcher:
             raise
         self._ready[container_id] = own_network
 
+    def is_ready(self, container_id: str) -> bool:
+        return container_id in self._ready
+
     def launched(self, container_id: str) -> None:
         """The zygote has become the container's first process."""
         self._ready.pop(container_id, None)
@@ -113,13 +117,15 @@ class Launcher:
         self._in_use.discard(container_id)
         group = self._host.group(self.cgroup_path(container_id))
         told = {"error": error_to_wire(error)} if error else {}
-        try:
+        with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
             await self._supervisor.request("forget", key=container_id, status=told)
-        except ConflictError:  # cancelled too late: the command runs already
-            await asyncio.to_thread(group.kill)
-        except CgagentError:
-            pass  # a lost supervisor took its zygotes along
-        await asyncio.to_thread(group.remove)
+
+        def work() -> None:
+            with contextlib.suppress(NotFoundError):
+                group.kill()  # a start given up too late, or one that outlived its supervisor
+            group.remove()
+
+        await asyncio.to_thread(work)
 
     def refill(self) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
@@ -137,11 +143,21 @@ class Launcher:
                 return  # a start will meet the same cause and tell it to somebody
             self._pool.append(container_id)
 
-    def forget_all(self) -> None:
-        """The supervisor is gone, and its zygotes with it."""
+    def forget_all(self) -> list[str]:
+        """The supervisor is gone, and its zygotes with it; the ids they had cgroups under."""
+        prepared = list(self._ready)
         self._pool.clear()
         self._ready.clear()
         self._in_use.clear()
+        return prepared
+
+    async def remove_cgroups(self, ids: list[str]) -> None:
+        """Those of zygotes that are gone, unless they have been made ready again."""
+        for container_id in ids:
+            if container_id not in self._ready:
+                with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
+                    group = self._host.group(self.cgroup_path(container_id))
+                    await asyncio.to_thread(group.remove, _REMOVE_S)
 
     async def close(self) -> None:
         self._closed = True

@@ -224,7 +224,9 @@ class Lifecycle:
     async def exited(self, container: Container, status: dict[str, Any]) -> None:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
-            if container.removed or not container.running:
+            if not container.running:
+                if not self._launcher.is_ready(container.id):  # noted by an agent killed right then
+                    await self._supervisor.request("forget", key=container.id)
                 return
             group = self.group(container)
             oom = self.watch.end(container, group)
