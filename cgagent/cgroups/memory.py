@@ -53,7 +53,6 @@ _ONLY_V1: Final = {
 }
 _MARGIN_SHIFT: Final = 6
 _MIN_MARGIN_BYTES: Final = 256 << 10
-_CAUSES: Final = {errno.EBUSY: "more is in use than that and cannot be reclaimed"}
 
 
 _STAT_V1: Final = files.Keys(
@@ -115,8 +114,9 @@ class MemoryV1:
         maximum = _first(limits.memory_max_bytes, held.memory_max_bytes)
         swap = _first(limits.memory_swap_max_bytes, held.memory_swap_max_bytes)
         path = f"{self.directory}/memory.limit_in_bytes"
+        causes = self._causes()
         memory = Write(
-            "memory_max_bytes", path, amount.spell(maximum, unlimited="-1"), causes=_CAUSES
+            "memory_max_bytes", path, amount.spell(maximum, unlimited="-1"), causes=causes
         )
         memsw_path = f"{self.directory}/memory.memsw.limit_in_bytes"
         if held.memory_swap_max_bytes is None:  # no swap accounting (swapaccount=0)
@@ -127,10 +127,18 @@ class MemoryV1:
         limit = (
             "memory_max_bytes" if limits.memory_swap_max_bytes is None else "memory_swap_max_bytes"
         )
-        memsw = Write(limit, memsw_path, amount.spell(both, unlimited="-1"), causes=_CAUSES)
+        memsw = Write(limit, memsw_path, amount.spell(both, unlimited="-1"), causes=causes)
         before = amount.parse(files.read(memsw_path))
         grows = isinstance(both, Unlimited) or (isinstance(before, int) and both >= before)
         return [memsw, memory] if grows else [memory, memsw]
+
+    def _causes(self) -> dict[int, str]:
+        names = ("memory.memsw.usage_in_bytes", "memory.usage_in_bytes")
+        used = next((t for n in names if (t := files.read(f"{self.directory}/{n}"))), "").strip()
+        return {
+            errno.EBUSY: f"more is in use ({used} bytes with swap) than that and cannot be "
+            "reclaimed: end something in it"
+        }
 
     @property
     def brake(self) -> str:
@@ -248,7 +256,7 @@ class MemoryV2:
         for limit, (file, reason) in _ONLY_V1.items():
             refuse({limit: file}, asked, reason)
         writes = [
-            Write(limit, f"{self.directory}/{name}", amount.spell(asked[limit]), causes=_CAUSES)
+            Write(limit, f"{self.directory}/{name}", amount.spell(asked[limit]))
             for limit, name in self._FILES.items()
             if limit in asked
         ]

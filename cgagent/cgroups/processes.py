@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import files
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PAUSE_S: Final = 0.002
+_FIRST_FREEZE_S: Final = 0.2
 
 _ADVICE: Final = {
     errno.ESRCH: "there is no such process",
@@ -90,6 +90,7 @@ def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) 
     for directory in directories:
         if os.path.exists(f"{directory}/cgroup.kill"):
             _kill_tree(directory, timeout_s)
+    patience_s = _FIRST_FREEZE_S
     while left := pids(directories):
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
@@ -97,7 +98,8 @@ def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) 
                 f"cgroup {path}: {len(left)} killed processes have not ended, {left[0]} among "
                 "them: look for a task in state D"
             )
-        _signal_frozen(directories, freezer, remaining_s)
+        _signal_frozen(directories, freezer, min(patience_s, remaining_s), remaining_s)
+        patience_s *= 2
         time.sleep(_PAUSE_S)
 
 
@@ -109,10 +111,14 @@ def _kill_tree(unified: str, timeout_s: float) -> None:
     wait_for_event(f"{unified}/cgroup.events", "populated", timeout_s, value=False)
 
 
-def _signal_frozen(directories: list[str], freezer: Freezer, timeout_s: float) -> None:
-    """A frozen group cannot fork while we go through it."""
-    with suppress(DeadlineError):  # an unstoppable task must not save the others
-        freezer.freeze(timeout_s / 4)
+def _signal_frozen(
+    directories: list[str], freezer: Freezer, patience_s: float, timeout_s: float
+) -> None:
+    """A frozen group cannot fork while we go through it.
+
+    An unstoppable task does not save the others: those that did stop stay so meanwhile.
+    """
+    freezer.hold(patience_s)
     try:
         for pid in pids(directories):
             _signal(pid)

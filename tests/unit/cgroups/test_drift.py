@@ -90,7 +90,7 @@ def test_cpusets_are_sets(asked, held, same):
 
 
 def test_io_caps_by_device():
-    mine = IoMax(major=8, minor=0, rbps=5, wiops=2**40)
+    mine = IoMax(major=8, minor=0, rbps=5, wiops=2**32 - 1)
     held = IoMax(major=8, minor=0, rbps=5, wbps=7, riops=UNLIMITED, wiops=UNLIMITED)
     other = IoMax(major=8, minor=16, rbps=1)
     assert Limits(io_max=(mine,)).diff(Limits(io_max=(other, held))) == ()

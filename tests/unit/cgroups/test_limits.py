@@ -1,6 +1,6 @@
 import pytest
 
-from cgagent.cgroups import UNLIMITED, IoWeight, Limits
+from cgagent.cgroups import UNLIMITED, IoMax, IoWeight, Limits
 from cgagent.errors import InvalidInputError
 
 
@@ -57,6 +57,8 @@ def test_merging_prefers_the_later_wish_in_whichever_unit():
         {"io_weight_device": (IoWeight(major=8, minor=0, weight=10_001),)},
         {"blkio_weight_device": (IoWeight(major=8, minor=0, weight=0),)},
         {"cpu_rt_period_us": -1},
+        {"io_max": (IoMax(major=8, minor=0, rbps=0),)},
+        {"io_max": (IoMax(major=8, minor=0, wiops=2**32),)},
     ],
 )
 def test_values_of_devices_out_of_range(wrong):
