@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.devices import DeviceRule
+    from cgagent.cgroups.drift import Drift
     from cgagent.cgroups.events import Oom
     from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
@@ -127,6 +128,10 @@ class Group:
         names = tuple(conf_files)
         settings = conf.held(self.host.placements, self.path, names) if names else None
         return replace(self.controllers().held(), conf=settings)
+
+    def drift(self, asked: Limits) -> tuple[Drift, ...]:
+        """Where what the kernel holds now is not what was asked, settings by file included."""
+        return asked.diff(self.held(name for name, _ in asked.conf or ()))
 
     def usage(self) -> Usage:
         """The usage now. To read it often, keep a `Reader`."""

@@ -27,6 +27,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from cgagent import __version__
+from cgagent.metrics.details import DETAILS
 from cgagent.metrics.families import LIVE, OOM, Family
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class _Containers(Collector):
     def collect(self) -> Iterator[Metric]:
         containers = list(self._containers())
         live = self._sampler.live()
-        for family in LIVE:
+        for family in (*LIVE, *DETAILS):
             yield self._metric(family, live)
         kept = {sample.target.id: sample for sample in live}
         for target, _ in containers:

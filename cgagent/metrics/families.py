@@ -49,13 +49,13 @@ def _one(
     return Family(kind, name, text, read)
 
 
-def _counter(
+def counter(
     name: str, text: str, value: Callable[[Sample], float | None], scale: float = 1
 ) -> Family:
     return _one("counter", name, text, value, scale)
 
 
-def _gauge(name: str, text: str, value: Callable[[Sample], float | None]) -> Family:
+def gauge(name: str, text: str, value: Callable[[Sample], float | None]) -> Family:
     return _one("gauge", name, text, value)
 
 
@@ -118,40 +118,40 @@ CPU: Final = (
         _total_cpu,
         ("cpu",),
     ),
-    _counter(
+    counter(
         "container_cpu_user_seconds",
         "CPU time used in user mode",
         lambda s: s.usage.cpu.user_ns,
         NS,
     ),
-    _counter(
+    counter(
         "container_cpu_system_seconds",
         "CPU time used in the kernel",
         lambda s: s.usage.cpu.system_ns,
         NS,
     ),
-    _counter(
+    counter(
         "container_cpu_cfs_periods",
         "Enforcement periods of the CPU quota",
         _under_quota(lambda s: s.usage.cpu.periods),
     ),
-    _counter(
+    counter(
         "container_cpu_cfs_throttled_periods",
         "Enforcement periods that ended throttled",
         _under_quota(lambda s: s.usage.cpu.throttled_periods),
     ),
-    _counter(
+    counter(
         "container_cpu_cfs_throttled_seconds",
         "Time throttled, summed over CPUs",
         _under_quota(lambda s: s.usage.cpu.throttled_ns),
         NS,
     ),
-    _counter(
+    counter(
         "container_cpu_cfs_burst_periods",
         "Periods that used more than the quota, out of the burst",
         _under_quota(lambda s: s.usage.cpu.bursts),
     ),
-    _counter(
+    counter(
         "container_cpu_cfs_burst_seconds",
         "CPU time used above the quota, out of the burst",
         _under_quota(lambda s: s.usage.cpu.burst_ns),
@@ -160,37 +160,35 @@ CPU: Final = (
 )
 
 MEMORY: Final = (
-    _gauge(
+    gauge(
         "container_memory_usage_bytes",
         "Memory in use, page cache included",
         lambda s: s.usage.memory.current_bytes,
     ),
-    _gauge(
+    gauge(
         "container_memory_working_set_bytes",
         "Memory in use without inactive page cache",
         lambda s: s.usage.memory.working_set_bytes,
     ),
-    _gauge(
-        "container_memory_rss", "Anonymous memory in bytes", lambda s: s.usage.memory.anon_bytes
-    ),
-    _gauge("container_memory_cache", "Page cache in bytes", lambda s: s.usage.memory.file_bytes),
-    _gauge(
+    gauge("container_memory_rss", "Anonymous memory in bytes", lambda s: s.usage.memory.anon_bytes),
+    gauge("container_memory_cache", "Page cache in bytes", lambda s: s.usage.memory.file_bytes),
+    gauge(
         "container_memory_mapped_file",
         "Mapped page cache in bytes",
         lambda s: s.usage.memory.mapped_bytes,
     ),
-    _gauge("container_memory_swap", "Swap in use in bytes", lambda s: s.usage.memory.swap_bytes),
-    _gauge(
+    gauge("container_memory_swap", "Swap in use in bytes", lambda s: s.usage.memory.swap_bytes),
+    gauge(
         "container_memory_max_usage_bytes",
         "Highest memory use since the start",
         lambda s: s.usage.memory.peak_bytes,
     ),
-    _gauge(
+    gauge(
         "container_memory_total_active_file_bytes",
         "Page cache on the active list",
         lambda s: s.usage.memory.active_file_bytes,
     ),
-    _gauge(
+    gauge(
         "container_memory_total_inactive_file_bytes",
         "Page cache on the inactive list",
         lambda s: s.usage.memory.inactive_file_bytes,
@@ -217,7 +215,7 @@ MEMORY: Final = (
     ),
 )
 
-OOM: Final = _counter(
+OOM: Final = counter(
     "container_oom_events",
     "Processes ended by the OOM killer; kept after the container has exited",
     lambda s: s.usage.memory.oom_kills,
@@ -235,19 +233,19 @@ IO: Final = (
 )
 
 PIDS: Final = (
-    _gauge("container_threads", "Processes and threads", lambda s: s.usage.pids.current),
-    _gauge(
+    gauge("container_threads", "Processes and threads", lambda s: s.usage.pids.current),
+    gauge(
         "container_threads_max",
         "Limit on processes and threads; 0 is unlimited",
         _limit("pids_max"),
     ),
-    _gauge("container_processes", "Processes", lambda s: s.usage.pids.processes),
-    _gauge(
+    gauge("container_processes", "Processes", lambda s: s.usage.pids.processes),
+    gauge(
         "cgagent_container_threads_peak",
         "Most processes and threads since the start",
         lambda s: s.usage.pids.peak,
     ),
-    _counter(
+    counter(
         "cgagent_container_forks_refused",
         "Forks refused by the limit on processes and threads",
         lambda s: s.usage.pids.refused,
@@ -255,7 +253,7 @@ PIDS: Final = (
 )
 
 PRESSURE: Final = tuple(
-    _counter(
+    counter(
         f"container_pressure_{resource}_{name}_seconds",
         f"Time in which {who} waited for {what}",
         _pressure(resource, kind),
@@ -269,39 +267,39 @@ PRESSURE: Final = tuple(
 )
 
 SPEC: Final = (
-    _gauge("container_spec_cpu_shares", "CPU weight in shares", lambda s: s.limits.shares),
-    _gauge(
+    gauge("container_spec_cpu_shares", "CPU weight in shares", lambda s: s.limits.shares),
+    gauge(
         "container_spec_cpu_period",
         "Period of the CPU quota in microseconds",
         lambda s: s.limits.cpu_period_us,
     ),
-    _gauge(
+    gauge(
         "container_spec_cpu_quota",
         "CPU quota in microseconds; absent without one",
         lambda s: _quota(s.limits),
     ),
-    _gauge(
+    gauge(
         "container_spec_memory_limit_bytes",
         "Memory limit; 0 is unlimited",
         _limit("memory_max_bytes"),
     ),
-    _gauge(
+    gauge(
         "container_spec_memory_swap_limit_bytes",
         "Swap limit, without memory; 0 is unlimited",
         _limit("memory_swap_max_bytes"),
     ),
-    _gauge(
+    gauge(
         "container_spec_memory_reservation_limit_bytes",
         "Memory protected from reclaim; 0 is none",
         _limit("memory_low_bytes"),
     ),
-    _gauge(
+    gauge(
         "container_start_time_seconds",
         "When the container started, since 1970",
         lambda s: s.target.started_at_s,
     ),
-    _gauge("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
-    _gauge(
+    gauge("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
+    gauge(
         "cgagent_container_frozen",
         "Whether it is frozen",
         lambda s: None if s.usage.frozen is None else int(s.usage.frozen),

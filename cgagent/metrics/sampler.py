@@ -23,7 +23,7 @@ from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cgagent.cgroups import Host, Limits
+    from cgagent.cgroups import Descriptors, Host, Limits
 
 _LIMITS_AGE_NS: Final = 10 * 10**9
 _KEPT: Final = 2
@@ -33,15 +33,21 @@ class Sampler:
     """Samples what `targets` returns, each `interval_s`.
 
     `targets` is called in the sampler's thread at each tick. The last samples of a target that
-    is no longer returned, or whose group has gone, stay until `forget`.
+    is no longer returned, or whose group has gone, stay until `forget`. `descriptors` bounds
+    what is kept open; by default all readers of this process share one bound.
     """
 
     def __init__(
-        self, host: Host, interval_s: float, targets: Callable[[], Iterable[Target]]
+        self,
+        host: Host,
+        interval_s: float,
+        targets: Callable[[], Iterable[Target]],
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._host = host
         self._interval_s = interval_s
         self._targets = targets
+        self._descriptors = descriptors
         self._lock = threading.Lock()
         self._sources: dict[str, _Source] = {}
         self._samples: dict[str, deque[Sample]] = {}
@@ -167,7 +173,7 @@ class Sampler:
         if sample is None:
             # New, restarted, or the group that the descriptors knew has gone.
             self._drop(target.id)
-            source = _Source(self._host, target)
+            source = _Source(self._host, target, self._descriptors)
             sample = source.sample()
             self._sources[target.id] = source
         self._samples.setdefault(target.id, deque(maxlen=_KEPT)).append(sample)
@@ -185,11 +191,11 @@ class Sampler:
 class _Source:
     """The descriptors and the limits kept of one target."""
 
-    def __init__(self, host: Host, target: Target) -> None:
+    def __init__(self, host: Host, target: Target, descriptors: Descriptors | None) -> None:
         self.target = target
         self.limits_read_ns: int | None = None
         self._group = host.group(target.cgroup_path)
-        self._reader = Reader(self._group)
+        self._reader = Reader(self._group, descriptors)
         self._limits: Limits
 
     def sample(self) -> Sample:

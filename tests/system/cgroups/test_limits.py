@@ -412,7 +412,11 @@ def test_io_weight_of_a_device_without_a_scheduler_for_it(fs, group):
 
 
 def test_any_setting_by_its_file(fs, group):
-    group.apply(Limits(conf=(("pids.max", "77"),)))
+    asked = Limits(conf=(("pids.max", "77"),))
+    group.apply(asked)
+    assert group.drift(asked) == ()
+    (drift,) = group.drift(Limits(conf=(("pids.max", "78"),)))
+    assert drift == Drift("conf", (("pids.max", "78"),), (("pids.max", "77"),))
     assert group.held(["pids.max"]).conf == (("pids.max", "77"),)
     assert group.held().conf is None
     before = group.held()

@@ -1,0 +1,152 @@
+"""The metrics that cAdvisor has not: what only some kernels count. All are called cgagent_*.
+
+A container of a kernel that does not count one has no series of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cgagent.metrics.families import NS, Family, Values, counter, gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cgagent.metrics.samples import Sample
+
+
+def _by_name(read: Callable[[Sample], Mapping[str, int] | None]) -> Callable[[Sample], Values]:
+    def values(sample: Sample) -> Values:
+        for name, count in (read(sample) or {}).items():
+            yield (name,), count
+
+    return values
+
+
+def _huge_pages(field: str) -> Callable[[Sample], Values]:
+    def values(sample: Sample) -> Values:
+        for pages in sample.usage.hugetlb or ():
+            yield (pages.size,), getattr(pages, field)
+
+    return values
+
+
+def _rdma(field: str) -> Callable[[Sample], Values]:
+    def values(sample: Sample) -> Values:
+        for device in sample.usage.rdma or ():
+            yield (device.device,), getattr(device, field)
+
+    return values
+
+
+def _descendants(field: str) -> Callable[[Sample], float | None]:
+    return lambda s: getattr(s.usage.descendants, field, None)
+
+
+def _irq_ns(sample: Sample) -> float | None:
+    irq = sample.usage.pressure.irq
+    return None if irq is None else irq.total_ns
+
+
+DETAILS: Final = (
+    counter(
+        "cgagent_container_cpu_throttled_local_seconds",
+        "Time throttled by its own quota or by one of a group above it",
+        lambda s: s.usage.cpu.throttled_local_ns,
+        NS,
+    ),
+    gauge(
+        "cgagent_container_memory_swap_peak_bytes",
+        "Most swap in use since the start",
+        lambda s: s.usage.memory.swap_peak_bytes,
+    ),
+    gauge(
+        "cgagent_container_memory_zswap_bytes",
+        "Memory taken by compressed swap",
+        lambda s: s.usage.memory.zswap_bytes,
+    ),
+    Family(
+        "counter",
+        "cgagent_container_memory_events_local",
+        "The kernel's memory.events.local: of the group's own limits, not of groups below it",
+        _by_name(lambda s: s.usage.memory.events_local),
+        ("event",),
+    ),
+    Family(
+        "counter",
+        "cgagent_container_memory_swap_events",
+        "The kernel's memory.swap.events",
+        _by_name(lambda s: s.usage.memory.swap_events),
+        ("event",),
+    ),
+    counter(
+        "cgagent_container_forks_refused_local",
+        "Forks refused by the group's own limit, not by those of groups below it",
+        lambda s: s.usage.pids.refused_local,
+    ),
+    counter(
+        "cgagent_container_pressure_irq_stalled_seconds",
+        "Time in which interrupts kept all tasks from running",
+        _irq_ns,
+        NS,
+    ),
+    counter(
+        "cgagent_container_frozen_seconds",
+        "Time it was frozen, as the kernel counts it",
+        lambda s: s.usage.frozen_ns,
+        NS,
+    ),
+    gauge(
+        "cgagent_container_cgroup_descendants",
+        "cgroup2 groups below it",
+        _descendants("live"),
+    ),
+    gauge(
+        "cgagent_container_cgroup_dying_descendants",
+        "cgroup2 groups below it that were removed and still hold memory",
+        _descendants("dying"),
+    ),
+    Family(
+        "gauge",
+        "cgagent_container_hugetlb_usage_bytes",
+        "Huge pages in use",
+        _huge_pages("current_bytes"),
+        ("pagesize",),
+    ),
+    Family(
+        "counter",
+        "cgagent_container_hugetlb_refused",
+        "Allocations of huge pages refused by the limit",
+        _huge_pages("refused"),
+        ("pagesize",),
+    ),
+    Family(
+        "gauge",
+        "cgagent_container_rdma_hca_handles",
+        "RDMA handles in use",
+        _rdma("hca_handles"),
+        ("device",),
+    ),
+    Family(
+        "gauge",
+        "cgagent_container_rdma_hca_objects",
+        "RDMA objects in use",
+        _rdma("hca_objects"),
+        ("device",),
+    ),
+    Family(
+        "gauge",
+        "cgagent_container_misc",
+        "The kernel's misc.current, in the resource's own unit",
+        _by_name(lambda s: s.usage.misc),
+        ("resource",),
+    ),
+    Family(
+        "gauge",
+        "cgagent_container_dmem_bytes",
+        "Device memory in use",
+        _by_name(lambda s: s.usage.dmem_bytes),
+        ("region",),
+    ),
+)
+"""Of a container whose group is there."""

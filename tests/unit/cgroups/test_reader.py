@@ -1,0 +1,157 @@
+"""A reader over a recorded cgroup v2 tree of plain files."""
+
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgagent.cgroups import Descendants, Descriptors, Host, HugePages, RdmaDevice, Reader, Stall
+from cgagent.cgroups.files import Keys
+from cgagent.errors import NotFoundError
+
+STALL = "avg10=1.50 avg60=0.25 avg300=0.00 total=7\n"
+FILES = {
+    "cpu.stat": "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 2\nnr_throttled 1\n",
+    "cpu.stat.local": "throttled_usec 5\n",
+    "memory.current": "8192\n",
+    "memory.stat": "anon 4096\nfile 2048\ninactive_file 1024\n",
+    "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 5\n",
+    "memory.events.local": "low 0\nhigh 0\nmax 1\noom 1\noom_kill 1\noom_group_kill 0\n",
+    "memory.swap.current": "10\n",
+    "memory.swap.peak": "20\n",
+    "memory.swap.events": "high 0\nmax 1\nfail 2\n",
+    "memory.zswap.current": "30\n",
+    "io.stat": "999:1 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n",
+    "pids.current": "3\n",
+    "pids.events": "max 9\n",
+    "pids.events.local": "max 8\n",
+    "cgroup.procs": "11\n12\n",
+    "cgroup.events": "populated 1\nfrozen 0\n",
+    "cgroup.stat": "nr_descendants 2\nnr_subsys_cpu 1\nnr_dying_descendants 1\n",
+    "cgroup.stat.local": "frozen_usec 6\n",
+    "cpu.pressure": f"some {STALL}full {STALL}",
+    "irq.pressure": f"full {STALL}",
+    "hugetlb.2MB.max": "max\n",
+    "hugetlb.2MB.current": "2097152\n",
+    "hugetlb.2MB.events": "max 3\n",
+    "rdma.current": "mlx4_0 hca_handle=2 hca_object=2000\n",
+    "misc.current": "sev 5\n",
+    "dmem.current": "drm/card0/vram 4096\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text("35 24 0:30 / /cg rw - cgroup2 c rw\n")
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    (tmp_path / "cg/g").mkdir(parents=True)
+    names = "cpu io memory pids hugetlb rdma misc dmem\n"
+    (tmp_path / "cg/cgroup.controllers").write_text(names)
+    for name, text in FILES.items():
+        (tmp_path / "cg/g" / name).write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def group(tree):
+    return Host.detect(str(tree)).group("/g")
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_every_figure(group):
+    usage = group.usage()
+    assert usage.cpu.throttled_local_ns == 5000
+    assert (usage.cpu.periods, usage.cpu.bursts) == (2, None)
+    memory = usage.memory
+    assert (memory.swap_bytes, memory.swap_peak_bytes, memory.zswap_bytes) == (10, 20, 30)
+    assert memory.events_local["oom_kill"] == 1
+    assert memory.swap_events == {"high": 0, "max": 1, "fail": 2}
+    assert (memory.oom_kills, memory.failcnt, memory.working_set_bytes) == (4, 2, 7168)
+    assert memory.mapped_bytes is None
+    assert (usage.pids.processes, usage.pids.refused, usage.pids.refused_local) == (2, 9, 8)
+    assert usage.pressure.irq == Stall(avg10=1.5, avg60=0.25, avg300=0.0, total_ns=7000)
+    assert usage.pressure.cpu.full == usage.pressure.irq
+    assert usage.pressure.memory is None
+    assert (usage.frozen, usage.frozen_ns) == (False, 6000)
+    assert usage.hugetlb == (HugePages(size="2MB", current_bytes=2 << 20, refused=3),)
+    assert usage.rdma == (RdmaDevice(device="mlx4_0", hca_handles=2, hca_objects=2000),)
+    assert (usage.misc, usage.dmem_bytes) == ({"sev": 5}, {"drm/card0/vram": 4096})
+    assert usage.descendants == Descendants(live=2, dying=1)
+
+
+@pytest.mark.parametrize("allowed", [1000, 7, 0])
+def test_as_many_descriptors_as_allowed_and_the_same_figures(group, allowed):
+    budget = Descriptors(allowed)
+    before = descriptors()
+    with Reader(group, budget) as one, Reader(group, budget) as two:
+        assert one.read() == two.read() == group.usage()
+        assert descriptors() - before <= allowed
+    assert descriptors() == before
+    with Reader(group, budget) as reader:
+        reader.read()
+        assert descriptors() - before == min(allowed, len(FILES) - 1)  # all but hugetlb's limit
+
+
+@pytest.mark.parametrize("allowed", [1000, 0])
+def test_what_changed_is_read_and_the_rest_kept(group, tree, allowed):
+    with Reader(group, Descriptors(allowed)) as reader:
+        first = reader.read()
+        (tree / "cg/g/memory.current").write_text("16384\n")
+        second = reader.read()
+        assert second.memory.current_bytes == 16384
+        assert second.cpu is first.cpu
+        assert second == group.usage()
+
+
+@pytest.mark.parametrize("allowed", [1000, 0])
+def test_another_group_of_the_same_name_is_not_read(group, tree, allowed):
+    with Reader(group, Descriptors(allowed)) as reader:
+        reader.read()
+        os.rename(tree / "cg/g", tree / "cg/old")
+        shutil.copytree(tree / "cg/old", tree / "cg/g")
+        with pytest.raises(NotFoundError):
+            reader.read()
+    shutil.rmtree(tree / "cg/g")
+    with Reader(group) as reader, pytest.raises(NotFoundError):
+        reader.read()
+
+
+def test_groups_that_come_and_go_below_it_are_counted(group, tree):
+    below = tree / "cg/g/below"
+    with Reader(group) as reader:
+        assert reader.read().pids.processes == 2
+        below.mkdir()
+        (below / "cgroup.procs").write_text("13\n")
+        assert reader.read().pids.processes == 3
+        shutil.rmtree(below)
+        assert reader.read().pids.processes == 2
+
+
+def test_files_that_appear_later_are_found(group, tree):
+    os.unlink(tree / "cg/g/misc.current")
+    with Reader(group) as reader:
+        assert reader.read().misc is None
+        (tree / "cg/g/misc.current").write_text("sev 1\n")
+        for _ in range(300):
+            usage = reader.read()
+        assert usage.misc == {"sev": 1}
+
+
+WORDS = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+
+
+@given(st.lists(st.dictionaries(WORDS, st.integers(0, 2**64)), min_size=1, max_size=5), st.data())
+def test_keys_wherever_they_stand(texts, data):
+    every = sorted({key for values in texts for key in values} | {"absent"})
+    wanted = data.draw(st.lists(st.sampled_from(every), unique=True))
+    keys = Keys(*wanted)
+    for values in texts:
+        text = "".join(f"{key} {value}\n" for key, value in values.items())
+        assert keys.values(text) == [values.get(key) for key in wanted]
+    assert keys.values(None) == [None] * len(wanted)
