@@ -24,6 +24,7 @@ from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
+from cgagent.engine.watch import GroupWatch, parse_trigger
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images import Images
 from cgagent.runtime.filters import Filters
@@ -70,6 +71,8 @@ class Engine:
             self._on_exit,
             self._on_supervisor_lost,
         )
+        triggers = tuple(map(parse_trigger, settings.pressure_triggers))
+        self.watch = GroupWatch(self.events, triggers)
         self.launcher = Launcher(self.host, self.supervisor, settings.cgroup_parent)
         self.lifecycle = Lifecycle(
             containers=self.containers,
@@ -80,6 +83,7 @@ class Engine:
             events=self.events,
             containers_dir=containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
+            watch=self.watch,
             stop_timeout_s=settings.stop_timeout_s,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
@@ -98,6 +102,7 @@ class Engine:
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
         self.containers.load()
+        self.watch.start()
         tasks = await self.supervisor.connect()
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
         await reconcile.sweep(
@@ -107,6 +112,9 @@ class Engine:
             self.settings.cgroup_parent,
             self._containers_dir,
         )
+        for container in self.containers:
+            if container.running:
+                self.watch.begin(container, self.lifecycle.group(container))
         self.adoption.watch_all()
         self.control.arm_all()
         self.monitor.start()
@@ -120,6 +128,7 @@ class Engine:
         self.control.close()
         await self.launcher.close()
         self.monitor.stop()
+        self.watch.close()
         self.supervisor.close()
         self._remove_empty_parent()
         self.database.close()

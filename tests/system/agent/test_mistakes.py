@@ -329,7 +329,9 @@ def test_a_container_that_fills_the_disk_is_not_stopped(data_root, busybox_docke
     try:
         with Agent(small) as agent:
             agent.load(busybox_docker_archive)
-            one = agent.launch("sh", "-c", "yes | head -c 12000000; exit 3", image="busybox")
+            one = agent.launch(
+                "sh", "-c", "yes $(printf %0999d 0) | head -c 12000000; exit 3", image="busybox"
+            )
             assert agent.wait(one) == 3
             assert agent.state(one)["log_dropped_bytes"] > 0
             agent.remove(one)

@@ -1,0 +1,122 @@
+import json
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgagent.cli.client import Client, query, quote
+from cgagent.errors import (
+    ConflictError,
+    InternalError,
+    InvalidInputError,
+    NoSuchImageError,
+    UnavailableError,
+)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_quoting_can_be_undone(text):
+    from urllib.parse import unquote
+
+    assert unquote(quote(text)) == text
+    assert quote(text).isascii()
+    assert not set(quote(text)) & set(" ?#&\r\n")
+
+
+def test_queries():
+    assert query() == ""
+    assert query(a=None) == ""
+    assert query(all=True, tail=0, name="a b") == "?all=true&tail=0&name=a%20b"
+
+
+@pytest.fixture
+def agent(tmp_path):
+    """A client of a server that gives the prepared bytes, one answer a request."""
+    path = str(tmp_path / "s")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    listener.settimeout(20)
+    client, threads = Client(path), []
+
+    def answers(*connections):
+        def serve():
+            for answers_of_one in connections:
+                connection, _ = listener.accept()
+                with connection:
+                    for data in answers_of_one:
+                        connection.recv(65536)
+                        connection.sendall(data)
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        return client
+
+    yield answers
+    client.close()
+    for thread in threads:
+        thread.join()
+    listener.close()
+
+
+def http(status, body=b"", *headers):
+    lines = [f"HTTP/1.1 {status} X", *headers, f"content-length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def test_answers_over_one_connection(agent):
+    client = agent([http(200, b'{"a": 1}'), http(204), http(200, b"[]")])
+    assert client.request("GET", "/x") == {"a": 1}
+    assert client.request("POST", "/x", {"b": 2}) is None
+    assert client.request("GET", "/x") == []
+
+
+def test_chunks_and_lines_may_be_cut_anywhere(agent):
+    body = b'5\r\n{"a":\r\n8;x=y\r\n 1}\n{"b"\r\n5\r\n: 2}\n\r\n0\r\n\r\n'
+    client = agent([b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n" + body])
+    assert list(client.lines("GET", "/x")) == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (404, "no_such_image", NoSuchImageError),
+        (409, "conflict", ConflictError),
+        (400, "invalid_input", InvalidInputError),
+        (500, "something new", InternalError),
+    ],
+)
+def test_errors_are_raised_as_they_are(agent, status, kind, error):
+    body = json.dumps({"kind": kind, "message": "why"}).encode()
+    with pytest.raises(error, match="why") as caught:
+        agent([http(status, body)]).request("GET", "/x")
+    assert type(caught.value) is error
+
+
+def test_an_answer_that_is_no_error_of_ours(agent):
+    with pytest.raises(InternalError, match="the agent answered 500: oops"):
+        agent([http(500, b"oops")]).request("GET", "/x")
+
+
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(agent):
+    client = agent([http(200, b"1")], [http(200, b"2", "connection: close")], [http(200, b"3")])
+    assert client.request("GET", "/x") == 1
+    while not client._connection.ended():
+        time.sleep(0.01)
+    assert client.request("GET", "/x") == 2
+    assert client._connection is None
+    assert client.request("GET", "/x") == 3
+
+
+def test_an_agent_that_hangs_up_in_the_middle(agent):
+    client = agent([b"HTTP/1.1 200 X\r\ncontent-length: 10\r\n\r\nhalf"])
+    with pytest.raises(UnavailableError, match="the agent closed the connection"):
+        client.request("GET", "/x")
+
+
+def test_nobody_there(tmp_path):
+    with pytest.raises(UnavailableError, match=r"no agent listens on .*; start one with"):
+        Client(str(tmp_path / "s")).request("GET", "/x")

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from cgagent import config
+from cgagent.config import Settings
+from cgagent.defaults import DEFAULT_SOCKET, socket_path
+from cgagent.errors import InvalidInputError
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load with the text of a configuration file, an environment and flags."""
+
+    def loaded(text="", environ=None, **flags):
+        (tmp_path / "config.toml").write_text(text)
+        return config.load(flags, environ=environ or {}, config_file=str(tmp_path / "config.toml"))
+
+    return loaded
+
+
+def test_without_anything_the_defaults_hold(load):
+    assert load() == Settings()
+    assert Settings().socket == Path(DEFAULT_SOCKET)
+    assert Settings().run_dir == Path("/run/cgagent")
+
+
+def test_flags_go_before_environment_before_file(load):
+    text = 'data-root = "/file"\nmetrics-listen = "file:1"\nstop-timeout-s = 3'
+    environ = {"CGAGENT_DATA_ROOT": "/environment", "CGAGENT_METRICS_LISTEN": "environment:1"}
+    settings = load(text, environ, data_root="/flag", socket=None)
+    assert settings.data_root == Path("/flag")
+    assert settings.metrics_listen == "environment:1"
+    assert settings.stop_timeout_s == 3.0
+    assert settings.socket == Path(DEFAULT_SOCKET)
+
+
+def test_types(load):
+    settings = load(
+        'registry-mirrors = ["https://a", " https://b "]\nsample-interval-s = 0.5',
+        {"CGAGENT_INSECURE_REGISTRIES": "one:5000, 10.0.0.0/8,"},
+        data_root="relative",
+    )
+    assert settings.registry_mirrors == ("https://a", "https://b")
+    assert settings.insecure_registries == ("one:5000", "10.0.0.0/8")
+    assert settings.data_root == Path.cwd() / "relative"
+    assert load("", {"CGAGENT_METRICS_LISTEN": ""}).metrics_listen == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "flags", "complaint"),
+    [
+        ("nosuch = 1", {}, {}, "unknown setting 'nosuch'; known are cgroup-parent, "),
+        ("not toml", {}, {}, "cannot be read"),
+        ("data-root = 5", {}, {}, "data_root must be a string"),
+        ("registry-mirrors = [1]", {}, {}, "must be a list of strings"),
+        ("registry-mirrors = 1", {}, {}, "must be a list of strings"),
+        ("sample-interval-s = 0", {}, {}, "must be a positive number of seconds"),
+        ("", {"CGAGENT_STOP_TIMEOUT_S": "soon"}, {}, "CGAGENT_STOP_TIMEOUT_S: .* positive number"),
+        ("", {}, {"sample_interval_s": "-1"}, "--sample-interval-s: .* positive number"),
+        ("", {}, {"sample_interval_s": "nan"}, "positive number"),
+        ("", {}, {"cgroup_parent": "x"}, "must be an absolute path without"),
+        ("", {}, {"cgroup_parent": "/a/../b"}, "must be an absolute path without"),
+    ],
+)
+def test_mistakes(load, text, environ, flags, complaint):
+    with pytest.raises(InvalidInputError, match=complaint):
+        load(text, environ, **flags)
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path):
+    missing = str(tmp_path / "none")
+    with pytest.raises(InvalidInputError, match="none does not exist"):
+        config.load(config_file=missing, environ={})
+    with pytest.raises(InvalidInputError, match="none does not exist"):
+        config.load(environ={"CGAGENT_CONFIG": missing})
+
+
+def test_where_the_client_looks():
+    assert socket_path({}) == DEFAULT_SOCKET
+    assert socket_path({"CGAGENT_SOCKET": "/x"}) == "/x"
