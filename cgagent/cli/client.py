@@ -12,6 +12,7 @@ import socket
 from cgagent.errors import (
     DeniedError,
     InternalError,
+    InvalidInputError,
     UnavailableError,
     from_kind,
 )
@@ -30,7 +31,13 @@ _UNRESERVED: Final = frozenset(
 
 
 def quote(text: str) -> str:
-    """Percent-encode what may not stand in a path."""
+    """Percent-encode what may not stand in a path.
+
+    Raises:
+        InvalidInputError: there is nothing, which would make it another path.
+    """
+    if not text:
+        raise InvalidInputError("an empty name names nothing")
     return "".join(
         c if c in _UNRESERVED else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace"))
         for c in text
@@ -40,7 +47,9 @@ def quote(text: str) -> str:
 def query(**values: Any) -> str:
     """A query string of the values that are not None."""
     shown = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()}
-    pairs = [f"{k}={quote(shown[k])}" for k, v in values.items() if v is not None]
+    pairs = [
+        f"{k}={quote(shown[k]) if shown[k] else ''}" for k, v in values.items() if v is not None
+    ]
     return "?" + "&".join(pairs) if pairs else ""
 
 

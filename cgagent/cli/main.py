@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
+from itertools import takewhile
 
 from cgagent import __version__
 from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
@@ -62,6 +64,9 @@ COMMANDS: Final = (
 )
 
 
+_NAMES = frozenset(c.name for c in COMMANDS)
+
+
 class Context:
     """What every command gets: its own arguments and the global flags."""
 
@@ -73,12 +78,15 @@ class Context:
         self.host = host
         self.start = start
 
-    def parser(self, usage: str, description: str) -> argparse.ArgumentParser:
+    def parser(
+        self, usage: str, description: str, *, add_help: bool = True
+    ) -> argparse.ArgumentParser:
         return Parser(
             prog=f"cgagent {self.command}",
             usage=f"cgagent {self.command} {usage}",
             description=description,
             allow_abbrev=False,
+            add_help=add_help,
         )
 
 
@@ -132,15 +140,27 @@ def _run(argv: Sequence[str]) -> int:
 
 def _exit_code(error: CgagentError, argv: Sequence[str]) -> int:
     """125 to 127 where an exit code could be the container's, and for wrong usage; else 1."""
-    names = {c.name for c in COMMANDS}
-    command = next((argument for argument in argv if argument in names), "")
+    command = next((argument for argument in argv if argument in _NAMES), "")
     special = command in {"run", "exec"} or isinstance(error, UsageError)
     return EXIT_CODE[error.kind] if special else 1
 
 
+def _open_standard_streams() -> None:
+    """A closed one would come back as a socket of ours, and output would go into that."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 - kept
+
+
 def main() -> NoReturn:
     """Run the command line given to the process."""
-    debug = "--debug" in sys.argv
+    _open_standard_streams()
+    debug = "--debug" in takewhile(lambda argument: argument not in _NAMES, sys.argv)
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
@@ -152,8 +172,14 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # whoever read our output has enough
-        sys.stderr.close()
         code = 141
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    except OSError as e:
+        if debug:
+            raise
+        print(f"cgagent: {e.strerror or e}", file=sys.stderr)
+        code = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -46,12 +46,7 @@ def _add_create_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _parser(context: Context, usage: str, description: str) -> argparse.ArgumentParser:
-    parser = context.parser(usage, description)
-    for action in list(parser._actions):  # noqa: SLF001 - -h is docker's --hostname
-        if action.dest == "help":
-            parser._remove_action(action)  # noqa: SLF001
-            for option in action.option_strings:
-                del parser._option_string_actions[option]  # noqa: SLF001
+    parser = context.parser(usage, description, add_help=False)  # -h is docker's --hostname
     parser.add_argument("--help", action="help", help="show this text")
     return parser
 
@@ -84,7 +79,10 @@ def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any
 def _words(text: str) -> list[str]:
     import shlex
 
-    return shlex.split(text)
+    try:
+        return shlex.split(text)
+    except ValueError as e:
+        raise InvalidInputError(f"--entrypoint {text!r}: {str(e).lower()}") from None
 
 
 def _env(item: str) -> str:
@@ -141,7 +139,7 @@ def run(context: Context) -> int:
         )
         connection = client.upgrade(attach_path)
         code = stream.stay(client, connection, made["id"], stdin=args.interactive)
-    except CgagentError:
+    except (CgagentError, KeyboardInterrupt):
         if args.rm:
             _remove_quietly(client, made["id"])
         raise

@@ -152,6 +152,11 @@ def check_volume(volume: Volume) -> None:
         raise InvalidInputError(
             f"volume destination {volume.destination!r} must be an absolute path other than /"
         )
+    if destination in {"/proc", "/sys", "/dev"}:
+        raise InvalidInputError(
+            f"volume destination {destination} is a file system of the container's own; "
+            "mount below it or elsewhere"
+        )
 
 
 def signal_number(name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import InvalidInputError
@@ -25,12 +26,22 @@ NAMES: Final = (
 )
 _BIT: Final = {name: bit for bit, name in enumerate(NAMES)}
 
+_MOST: Final = 64  # bits of a set
+
 _VERSION_3: Final = 0x20080522
 PR_SET_KEEPCAPS: Final = 8
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+
+
+class _Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _Data(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint32) for n in ("effective", "permitted", "inheritable")]
 
 
 def mask(names: Iterable[str]) -> int:
@@ -48,21 +59,27 @@ def mask(names: Iterable[str]) -> int:
 
 
 def held_by_us() -> int:
-    """Our own effective set: what may be handed on."""
-    with open("/proc/self/status", encoding="utf-8") as f:
-        for line in f:
-            if line.startswith("CapEff:"):
-                return int(line.split()[1], 16)
-    return 0
+    """Our own effective set: what may be handed on. Asked of the kernel, not of a /proc."""
+    header = _Header(version=_VERSION_3, pid=0)
+    words = (_Data * 2)()
+    libc.syscall(libc.SYS_capget, ctypes.byref(header), words)
+    return int(words[0].effective) | int(words[1].effective) << 32
 
 
 def limit_bounding(keep: int) -> None:
-    """Drop every capability outside `keep` from the bounding set. Needs CAP_SETPCAP."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as f:
-        last = int(f.read())
-    for bit in range(last + 1):
-        if not keep >> bit & 1:
+    """Drop every capability outside `keep` from the bounding set. Needs CAP_SETPCAP.
+
+    The kernel says which is the last: the /proc of a container may be a volume that lies.
+    """
+    for bit in range(_MOST):
+        if keep >> bit & 1:
+            continue
+        try:
             libc.prctl(PR_CAPBSET_DROP, bit, 0, 0, 0)
+        except OSError as e:
+            if e.errno == errno.EINVAL and bit > _BIT["CAP_WAKE_ALARM"]:  # beyond the last
+                return
+            raise
 
 
 def keep_over_setuid(*, keep: bool) -> None:
@@ -76,14 +93,6 @@ def no_new_privileges() -> None:
 
 def clear_ambient() -> None:
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-
-
-class _Header(ctypes.Structure):
-    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
-
-
-class _Data(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_uint32) for n in ("effective", "permitted", "inheritable")]
 
 
 def set_process(effective: int, permitted: int, inheritable: int) -> None:

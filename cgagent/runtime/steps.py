@@ -110,8 +110,13 @@ def make_devices(s: Setup) -> None:
 
 
 def _require_own_dev(dev: int) -> None:
-    """Refuse to make nodes in anything but the fresh tmpfs with its mount points in it."""
-    if set(os.listdir(dev)) - {"pts", "shm", "mqueue"}:
+    """Refuse to make nodes in anything but the fresh tmpfs with its mount points in it.
+
+    A volume may lie over it, by way of a symlink of the image's: that is the host's directory.
+    """
+    names = set(os.listdir(dev))
+    covered = "pts" not in names or os.stat("pts", dir_fd=dev).st_dev == os.fstat(dev).st_dev
+    if covered or names - {"pts", "shm", "mqueue"}:
         raise FileExistsError(errno.EEXIST, "the container's /dev is not an empty tmpfs of its own")
 
 
