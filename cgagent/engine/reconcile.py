@@ -41,6 +41,9 @@ async def reconcile(
     for container in containers:
         if not container.running and container.id in running:
             _adopt(containers, container, running[container.id]["pid"])
+        elif not container.running and _ended_unseen(lifecycle, container):
+            _adopt(containers, container, None)
+            ended.append(container)
     for container in ended:
         status = lifecycle.bundle(container.id).take_exit()
         await lifecycle.exited(container, status or LOST)
@@ -49,7 +52,13 @@ async def reconcile(
             await lifecycle.remove(container)
 
 
-def _adopt(containers: Containers, container: Container, pid: int) -> None:
+def _ended_unseen(lifecycle: Lifecycle, container: Container) -> bool:
+    """It was started and has ended, and the agent died before it could note either down."""
+    status = lifecycle.bundle(container.id).take_exit()
+    return status is not None and status["finished_ns"] != container.record.outcome.finished_ns
+
+
+def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
     """It was started, and the agent died before it could note that down."""
     outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns())
     containers.save(container, replace(container.record, outcome=outcome))
