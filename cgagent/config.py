@@ -31,6 +31,8 @@ class Settings:
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
     sample_interval_s: float = 1.0
     stop_timeout_s: float = 10.0
+    pressure_triggers: tuple[str, ...] = ()
+    """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""
     registry_mirrors: tuple[str, ...] = ()
     """Base URLs tried in order before docker.io, as Docker's ``registry-mirrors``."""
     insecure_registries: tuple[str, ...] = field(default=("127.0.0.0/8", "localhost"))

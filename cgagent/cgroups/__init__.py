@@ -38,13 +38,29 @@ from cgagent.cgroups.group import Group
 from cgagent.cgroups.hierarchy import Host, Placement
 from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
 from cgagent.cgroups.membership import Membership
-from cgagent.cgroups.reader import Reader
-from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Pressure, Psi, Stall, Usage
+from cgagent.cgroups.oom import OomCounters
+from cgagent.cgroups.reader import Descriptors, Reader
+from cgagent.cgroups.usage import (
+    Cpu,
+    Descendants,
+    DeviceIo,
+    HugePages,
+    Memory,
+    Pids,
+    Pressure,
+    Psi,
+    RdmaDevice,
+    Stall,
+    Usage,
+)
+from cgagent.cgroups.watcher import Watcher
 
 __all__ = [
     "CONTAINER_DEVICES",
     "UNLIMITED",
     "Cpu",
+    "Descendants",
+    "Descriptors",
     "DeviceIo",
     "DeviceRule",
     "Drift",
@@ -52,6 +68,7 @@ __all__ = [
     "Frozen",
     "Group",
     "Host",
+    "HugePages",
     "IoLatency",
     "IoMax",
     "IoWeight",
@@ -61,6 +78,7 @@ __all__ = [
     "MemoryHigh",
     "MemoryMax",
     "Oom",
+    "OomCounters",
     "Pids",
     "PidsRefused",
     "Placement",
@@ -68,12 +86,14 @@ __all__ = [
     "Pressure",
     "PressureStall",
     "Psi",
+    "RdmaDevice",
     "Reader",
     "Removed",
     "Stall",
     "Trigger",
     "Unlimited",
     "Usage",
+    "Watcher",
     "blkio_weight_to_io_weight",
     "cpus_to_quota",
     "io_weight_to_blkio_weight",

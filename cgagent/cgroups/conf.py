@@ -79,12 +79,11 @@ def _undo_for(value: str) -> Callable[[str], str]:
     """A file of one value gets it back; of keyed lines only the line of the same key."""
 
     def undo(text: str) -> str:
-        lines = [line for line in text.splitlines() if line.strip()]
         words = value.split()
-        if len(words) <= 1 or (len(lines) == 1 and len(lines[0].split()) == 1):
+        if len(words) <= 1 or words[0] == "max" or words[0].isdecimal():
             return text.strip()
-        for line in lines:
-            if line.split()[0] == words[0]:
+        for line in text.splitlines():
+            if line.split()[:1] == words[:1]:
                 return line
         # The kernel leaves out what has its default.
         pairs = (f"{word.partition('=')[0]}=max" if "=" in word else "max" for word in words[1:])

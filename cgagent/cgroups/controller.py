@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cgagent.cgroups.changes import Write
-    from cgagent.cgroups.files import Read
     from cgagent.cgroups.limits import Limits
 
 T_co = TypeVar("T_co", covariant=True)
@@ -34,7 +35,14 @@ class Limiter(Protocol):
 
 
 class Meter(Protocol[T_co]):
-    """A controller that accounts."""
+    """A controller that accounts.
 
-    def usage(self, read: Read) -> T_co:
-        """A record of the files, read through `read`; absent ones leave None."""
+    Which files and what they say are two questions, so that a reader can keep descriptors and
+    need not parse again what has not changed.
+    """
+
+    def paths(self) -> Sequence[str]:
+        """The files it reads. They change only when groups below the group come or go."""
+
+    def usage(self, texts: Sequence[str | None]) -> T_co:
+        """A record of the files' texts, in the order of `paths`; None is a file not there."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cgagent.cgroups import cpu, cpuset, hugetlb, io, memory, pids, pressure
-from cgagent.cgroups.freezer import is_event_set
+from cgagent.cgroups import cpu, cpuset, files, hugetlb, io, memory, pids, pressure
+from cgagent.cgroups.core import CoreMeter
 from cgagent.cgroups.limits import Limits
-from cgagent.cgroups.usage import Cpu, DeviceIo, Memory, Pids, Usage
+from cgagent.cgroups.pressure import PressureMeter
+from cgagent.cgroups.resources import AmountsMeter, RdmaMeter
+from cgagent.cgroups.usage import Cpu, Memory, Pids, Usage
 from cgagent.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.controller import Limiter, Meter
-    from cgagent.cgroups.files import Read
+    from cgagent.cgroups.core import Core
     from cgagent.cgroups.hierarchy import Host
 
 _FIELDS: Final = {
@@ -27,6 +29,11 @@ _FIELDS: Final = {
     "pids": pids.FIELDS,
     "hugetlb": hugetlb.FIELDS,
 }
+
+_OTHERS: Final = frozenset({"rdma", "misc", "dmem"})
+_NO_CPU: Final = Cpu()
+_NO_MEMORY: Final = Memory()
+_NO_PIDS: Final = Pids()
 
 V1 = TypeVar("V1")
 V2 = TypeVar("V2")
@@ -46,6 +53,8 @@ class Controllers:
     """The group's cgroup2 directory."""
     freezer: str | None
     """The group's directory in the v1 freezer hierarchy."""
+    others: Mapping[str, str]
+    """The group's directory by controller, for those that are only read."""
 
     @classmethod
     def of(cls, host: Host, path: str) -> Controllers:
@@ -70,6 +79,7 @@ class Controllers:
             hugetlb=side("hugetlb", hugetlb.HugetlbV1, hugetlb.HugetlbV2),
             unified=unified,
             freezer=v1.get("freezer"),
+            others={n: p.mount + inside for n, p in host.placements.items() if n in _OTHERS},
         )
 
     def _limiters(self) -> dict[str, Limiter | None]:
@@ -104,34 +114,61 @@ class Controllers:
             values.update(limiter.held() if limiter else ())
         return Limits(**values)  # type: ignore[arg-type]
 
-    def usage(self, read: Read) -> Usage:
-        return Usage(
-            cpu=_used(self.cpu, read) or Cpu(),
-            memory=_used(self.memory, read) or Memory(),
-            io=_io(self.io, read),
-            pids=_used(self.pids, read) or Pids(),
-            pressure=pressure.usage(self.unified, read) if self.unified else pressure.NONE,
-            frozen=self._frozen(read),
-        )
+    def meters(self) -> dict[str, Meter[object]]:
+        """By the field of Usage that each fills; "core" fills several."""
+        meters: dict[str, Meter[object] | None] = {
+            "cpu": self.cpu,
+            "memory": self.memory,
+            "io": self.io,
+            "pids": self.pids,
+            "hugetlb": self.hugetlb,
+            "pressure": PressureMeter(self.unified) if self.unified else None,
+            "core": CoreMeter(self.unified, self.freezer),
+            **{name: meter(path) for name, (meter, path) in self._read_only().items()},
+        }
+        return {name: meter for name, meter in meters.items() if meter}
 
-    def _frozen(self, read: Read) -> bool | None:
-        """Held by either freezer, the group's own or one above it."""
-        states = []
-        if self.unified and (events := read(f"{self.unified}/cgroup.events")) is not None:
-            states.append(is_event_set(events, "frozen"))
-        if self.freezer and (state := read(f"{self.freezer}/freezer.state")) is not None:
-            states.append(state.strip() == "FROZEN")
-        return any(states) if states else None
+    def _read_only(self) -> dict[str, tuple[Callable[[str], Meter[object]], str]]:
+        kinds: dict[str, tuple[Callable[[str], Meter[object]], str, str]] = {
+            "rdma": (RdmaMeter, "rdma", ""),
+            "misc": (AmountsMeter, "misc", "/misc.current"),
+            "dmem_bytes": (AmountsMeter, "dmem", "/dmem.current"),
+        }
+        return {
+            field: (meter, self.others[controller] + file)
+            for field, (meter, controller, file) in kinds.items()
+            if controller in self.others
+        }
+
+    def trees(self) -> list[str]:
+        """The directories below which files are read too."""
+        meters = (self.memory, self.pids)
+        return list(dict.fromkeys(m.directory for m in meters if m))
+
+    def usage(self) -> Usage:
+        """Read once, each file opened and closed."""
+        records = {
+            name: meter.usage([files.read(path) for path in meter.paths()])
+            for name, meter in self.meters().items()
+        }
+        return assemble(records)
 
 
-Record = TypeVar("Record")
-
-
-def _used(meter: Meter[Record] | None, read: Read) -> Record | None:
-    return meter.usage(read) if meter else None
-
-
-def _io(
-    meter: Meter[tuple[DeviceIo, ...] | None] | None, read: Read
-) -> tuple[DeviceIo, ...] | None:
-    return meter.usage(read) if meter else None
+def assemble(records: Mapping[str, Any]) -> Usage:
+    """The records of `Controllers.meters`, by the same names, as one."""
+    core: Core = records["core"]
+    get = records.get
+    return Usage(
+        cpu=get("cpu") or _NO_CPU,
+        memory=get("memory") or _NO_MEMORY,
+        io=get("io"),
+        pids=get("pids") or _NO_PIDS,
+        pressure=get("pressure") or pressure.NONE,
+        frozen=core.frozen,
+        frozen_ns=core.frozen_ns,
+        hugetlb=get("hugetlb"),
+        rdma=get("rdma"),
+        misc=get("misc"),
+        dmem_bytes=get("dmem_bytes"),
+        descendants=core.descendants,
+    )

@@ -15,7 +15,7 @@ from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Cpu
 
 if TYPE_CHECKING:
-    from cgagent.cgroups.files import Read
+    from collections.abc import Sequence
 
 FIELDS: Final = frozenset(
     {
@@ -43,6 +43,14 @@ _ONLY_V1: Final = {
     "cpu_rt_runtime_us": "cpu.rt_runtime_us",
 }
 _WEIGHT_CAUSES: Final = {errno.EINVAL: "the group is idle: set cpu_idle to false too"}
+
+
+_COUNTS: Final = ("nr_periods", "nr_throttled", "nr_bursts")
+_STAT_V1: Final = files.Keys(*_COUNTS, "throttled_time", "burst_time")
+_LOCAL_V1: Final = files.Keys("throttled_time")
+_TIMES_V2: Final = ("usage_usec", "user_usec", "system_usec", "throttled_usec", "burst_usec")
+_STAT_V2: Final = files.Keys(*_COUNTS, *_TIMES_V2)
+_LOCAL_V2: Final = files.Keys("throttled_usec")
 
 
 class CpuV1:
@@ -116,18 +124,29 @@ class CpuV1:
             cpu_idle=None if idle is None else bool(idle),
         )
 
-    def usage(self, read: Read) -> Cpu:
-        stat = files.flat(read(f"{self._dir}/cpu.stat"))
-        return Cpu(
-            usage_ns=files.number(read(f"{self._acct}/cpuacct.usage")),
+    def paths(self) -> Sequence[str]:
+        return (
+            f"{self._dir}/cpu.stat",
+            f"{self._dir}/cpu.stat.local",
+            f"{self._acct}/cpuacct.usage",
             # Not cpuacct.stat, which counts in ticks of 10 ms.
-            user_ns=files.number(read(f"{self._acct}/cpuacct.usage_user")),
-            system_ns=files.number(read(f"{self._acct}/cpuacct.usage_sys")),
-            periods=files.value_of(stat, "nr_periods"),
-            throttled_periods=files.value_of(stat, "nr_throttled"),
-            throttled_ns=files.value_of(stat, "throttled_time"),
-            bursts=files.value_of(stat, "nr_bursts"),
-            burst_ns=files.value_of(stat, "burst_time"),
+            f"{self._acct}/cpuacct.usage_user",
+            f"{self._acct}/cpuacct.usage_sys",
+        )
+
+    def usage(self, texts: Sequence[str | None]) -> Cpu:
+        stat, local, total, user, system = texts
+        periods, throttled, bursts, throttled_ns, burst_ns = _STAT_V1.values(stat)
+        return Cpu(
+            usage_ns=files.number(total),
+            user_ns=files.number(user),
+            system_ns=files.number(system),
+            periods=periods,
+            throttled_periods=throttled,
+            throttled_ns=throttled_ns,
+            throttled_local_ns=_LOCAL_V1.values(local)[0],
+            bursts=bursts,
+            burst_ns=burst_ns,
         )
 
 
@@ -168,17 +187,25 @@ class CpuV2:
             cpu_idle=None if idle is None else bool(idle),
         )
 
-    def usage(self, read: Read) -> Cpu:
-        stat = files.flat(read(f"{self._dir}/cpu.stat"))
+    def paths(self) -> Sequence[str]:
+        return f"{self._dir}/cpu.stat", f"{self._dir}/cpu.stat.local"
+
+    def usage(self, texts: Sequence[str | None]) -> Cpu:
+        periods, throttled, bursts, *times_us = _STAT_V2.values(texts[0])
+        local_us = _LOCAL_V2.values(texts[1])
+        total, user, system, throttled_ns, burst_ns, local_ns = (
+            None if us is None else us * 1000 for us in (*times_us, *local_us)
+        )
         return Cpu(
-            usage_ns=files.value_of(stat, "usage_usec", 1000),
-            user_ns=files.value_of(stat, "user_usec", 1000),
-            system_ns=files.value_of(stat, "system_usec", 1000),
-            periods=files.value_of(stat, "nr_periods"),
-            throttled_periods=files.value_of(stat, "nr_throttled"),
-            throttled_ns=files.value_of(stat, "throttled_usec", 1000),
-            bursts=files.value_of(stat, "nr_bursts"),
-            burst_ns=files.value_of(stat, "burst_usec", 1000),
+            usage_ns=total,
+            user_ns=user,
+            system_ns=system,
+            periods=periods,
+            throttled_periods=throttled,
+            throttled_ns=throttled_ns,
+            throttled_local_ns=local_ns,
+            bursts=bursts,
+            burst_ns=burst_ns,
         )
 
 

@@ -6,7 +6,10 @@ A `Watcher` has a descriptor to wait for and no thread of its own; it belongs to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cgagent.cgroups.amount import Unlimited
 
 Resource = Literal["cpu", "memory", "io", "irq"]
 StallKind = Literal["some", "full"]
@@ -35,7 +38,7 @@ class Oom:
     victims: int
     usage_bytes: int | None
     peak_bytes: int | None
-    limit_bytes: int | None
+    limit_bytes: int | Unlimited | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

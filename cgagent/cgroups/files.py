@@ -95,6 +95,38 @@ def write(path: str, value: str) -> None:
         os.close(descriptor)
 
 
+class Keys:
+    """The numbers of some keys of a flat file.
+
+    A kernel writes a file's keys always in the same order, so each is first looked for where
+    it stood in the last text. May be shared by threads.
+    """
+
+    def __init__(self, *keys: str) -> None:
+        self._keys = keys
+        self._shape: tuple[int, tuple[int, ...]] = (-1, ())
+
+    def values(self, text: str | None) -> list[int | None]:
+        """In the order of the keys; None for one that is not there."""
+        words = (text or "").split()
+        length, places = self._shape
+        if length == len(words):
+            numbers: list[int | None] = []
+            for key, place in zip(self._keys, places, strict=True):
+                if place < 0:
+                    numbers.append(None)
+                elif words[place] == key:
+                    numbers.append(int(words[place + 1]))
+                else:
+                    break
+            else:
+                return numbers
+        names = words[::2]
+        found = tuple(names.index(key) * 2 if key in names else -1 for key in self._keys)
+        self._shape = (len(words), found)
+        return [None if place < 0 else int(words[place + 1]) for place in found]
+
+
 def number(text: str | None) -> int | None:
     """A file with one number."""
     return None if text is None else int(text)
@@ -121,6 +153,12 @@ def nested(text: str | None) -> dict[str, dict[str, str]]:
         else:
             pairs = lines.setdefault(word, {})
     return lines
+
+
+def counts(text: str | None) -> dict[str, int] | None:
+    """All numbers of a flat file; None where there is no such file or nothing in it."""
+    words = (text or "").split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True)) or None
 
 
 def value_of(pairs: dict[str, str], key: str, scale: int = 1) -> int | None:

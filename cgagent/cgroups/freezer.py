@@ -27,6 +27,9 @@ _LAST_PAUSE_S: Final = 0.02
 class Freezer(Protocol):
     def state(self) -> State: ...
     def frozen_by(self) -> FrozenBy | None: ...
+    def hold(self, timeout_s: float) -> bool:
+        """Ask for the freeze; whether all have stopped in time. The wish stays either way."""
+
     def freeze(self, timeout_s: float) -> None: ...
     def thaw(self, timeout_s: float) -> None: ...
 
@@ -48,11 +51,14 @@ class FreezerV1:
         above = (files.read(f"{directory}/freezer.parent_freezing") or "0").strip()
         return "ancestor" if above == "1" else None
 
-    def freeze(self, timeout_s: float) -> None:
+    def hold(self, timeout_s: float) -> bool:
         self._write("FROZEN")
         # Written again at each look: the kernel then tries again to stop tasks that were
         # forking or waking up.
-        if not _poll(self._is_frozen, timeout_s):
+        return _poll(self._is_frozen, timeout_s)
+
+    def freeze(self, timeout_s: float) -> None:
+        if not self.hold(timeout_s):
             self._write("THAWED")
             raise _too_slow(self._path, "freeze", "it was thawed again: look for a task in state D")
 
@@ -94,9 +100,12 @@ class FreezerV2:
         # Above what our cgroup namespace shows nothing can be asked, only be seen.
         return "ancestor" if is_event_set(files.read(self._events), "frozen") else None
 
-    def freeze(self, timeout_s: float) -> None:
+    def hold(self, timeout_s: float) -> bool:
         _write(self._wish, "1")
-        if not wait_for_event(self._events, "frozen", timeout_s, value=True):
+        return wait_for_event(self._events, "frozen", timeout_s, value=True)
+
+    def freeze(self, timeout_s: float) -> None:
+        if not self.hold(timeout_s):
             _write(self._wish, "0")
             raise _too_slow(self._wish, "freeze", "it was thawed again: look for a task in state D")
 

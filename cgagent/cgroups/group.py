@@ -7,14 +7,15 @@ method that needs the kernel's group raises NotFoundError where there is none.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cgagent.cgroups import changes, conf, devices, files, processes, shrink, tree
+from cgagent.cgroups import changes, conf, devices, files, oom, processes, shrink, tree
 from cgagent.cgroups.controllers import Controllers
 from cgagent.cgroups.devices import CONTAINER_DEVICES
 from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, FrozenBy, State, is_event_set
+from cgagent.cgroups.oom import OomCounters
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.devices import DeviceRule
+    from cgagent.cgroups.events import Oom
     from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
     from cgagent.cgroups.usage import Usage
@@ -129,16 +131,29 @@ class Group:
     def usage(self) -> Usage:
         """The usage now. To read it often, keep a `Reader`."""
         self._existing()
-        return self.controllers().usage(files.read)
+        return self.controllers().usage()
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""
         self._existing()
         memory = self.controllers().memory
-        count = memory.oom_kills(files.read) if memory else None
+        count = memory.oom_kills() if memory else None
         if count is None:
             raise UnsupportedError(f"cgroup {self.path}: this host does not count its OOM kills")
         return count
+
+    def oom_counters(self) -> OomCounters:
+        """What to give to `oom_report` later."""
+        self._existing()
+        return OomCounters.of(self)
+
+    def oom_report(self, since: OomCounters) -> Oom | None:
+        """What the OOM killer did in the group since then, None when nothing.
+
+        It names whose limit was hit: the group's, or that of one above or below it.
+        """
+        self._existing()
+        return oom.report(self, since)
 
     def freezer_state(self) -> State:
         self._existing()
@@ -200,6 +215,14 @@ class Group:
             devices.restrict_v2(unified, rules)
         else:
             raise UnsupportedError(f"cgroup {self.path}: this host has no devices controller")
+
+    def inodes(self) -> dict[str, int]:
+        """Its directories and their inodes, by which a group of the same name is told apart."""
+        found = {}
+        for directory in tree.directories(self.host, self.path):
+            with suppress(FileNotFoundError):
+                found[directory] = os.stat(directory).st_ino
+        return found
 
     def controllers(self) -> Controllers:
         """Its controllers, for a reader."""

@@ -33,14 +33,15 @@ USED: Final = ("cpu", "cpuacct", "cpuset", "memory", "io", "pids", "hugetlb", "d
 _RENAMED: Final = {"blkio": "io"}
 
 _NAME_MAX: Final = 255
-_LINKS_OF_A_LEAF: Final = 2  # its own name and its "."
+LINKS_OF_A_LEAF: Final = 2  # its own name and its "."
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """One controller's hierarchy: its version, its mount point, and our own group in it.
 
-    `own_path` is relative to the mount's visible root, as `Group.path` is.
+    `own_path` is relative to the mount's visible root, as `Group.path` is; "/" when our own
+    group is not below it: a bind mount of another subtree, or another cgroup namespace.
     """
 
     controller: str
@@ -144,8 +145,8 @@ class _Mount:
         return self.top != "/", "/sys/fs/cgroup" not in self.point
 
     def place(self, controller: str, own: str) -> Placement:
-        inside = own if self.top == "/" else "/"
-        if own.startswith(f"{self.top}/"):
+        inside = own if self.top == "/" and not own.startswith("/..") else "/"
+        if self.top != "/" and own.startswith(f"{self.top}/"):
             inside = own.removeprefix(self.top)
         return Placement(controller, self.version, self.point, inside)
 
@@ -183,7 +184,7 @@ def with_subgroups(directory: str) -> Iterator[str]:
         links = os.stat(directory).st_nlink
     except FileNotFoundError:
         return
-    if links > _LINKS_OF_A_LEAF:
+    if links > LINKS_OF_A_LEAF:
         yield from subgroups(directory)
 
 

@@ -18,9 +18,7 @@ from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
 from cgagent.cgroups.usage import DeviceIo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from cgagent.cgroups.files import Read
+    from collections.abc import Callable, Iterator, Sequence
 
 FIELDS: Final = frozenset(
     {
@@ -101,13 +99,15 @@ class IoV1:
             io_max=_io_max(devices) if any(text is not None for text in texts.values()) else None,
         )
 
-    def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
-        texts = {name: read(f"{self._dir}/{name}") for name in self._STATISTICS}
-        if all(text is None for text in texts.values()):
+    def paths(self) -> Sequence[str]:
+        return tuple(f"{self._dir}/{name}" for name in self._STATISTICS)
+
+    def usage(self, texts: Sequence[str | None]) -> tuple[DeviceIo, ...] | None:
+        if not any(text is not None for text in texts):
             return None
         devices: dict[str, dict[str, int]] = {}
-        for name, keys in self._STATISTICS.items():
-            for device, operation, count in _v1_counts(texts[name]):
+        for text, keys in zip(texts, self._STATISTICS.values(), strict=True):
+            for device, operation, count in _v1_counts(text):
                 key = keys.get(operation)
                 if key:
                     counts = devices.setdefault(device, {})
@@ -185,8 +185,11 @@ class IoV2:
         )
         return (*(_held_weights(weights) or ()), *converted)
 
-    def usage(self, read: Read) -> tuple[DeviceIo, ...] | None:
-        text = read(f"{self._dir}/io.stat")
+    def paths(self) -> Sequence[str]:
+        return (f"{self._dir}/io.stat",)
+
+    def usage(self, texts: Sequence[str | None]) -> tuple[DeviceIo, ...] | None:
+        (text,) = texts
         if text is None:
             return None
         return tuple(

@@ -74,6 +74,14 @@ _WEIGHTS: Final = {
     "blkio_weight_device": _RANGES["blkio_weight"],
 }
 
+# 0 is no limit on v1 and refused on v2, and v1 keeps only the low 32 bits of operations.
+_CAPS: Final = {
+    "rbps": (1, 2**63 - 1),
+    "wbps": (1, 2**63 - 1),
+    "riops": (1, 2**32 - 1),
+    "wiops": (1, 2**32 - 1),
+}
+
 _EITHER: Final = (
     ("cpu_weight", "cpu_shares"),
     ("io_weight", "blkio_weight"),
@@ -138,15 +146,19 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in self:
-            if isinstance(value, int):
-                _check_range(name, value, _RANGES.get(name, (0, 2**63 - 1)))
-        for name, range_ in _WEIGHTS.items():
-            for device in getattr(self, name) or ():
-                if device.weight is not None:
-                    _check_range(name, device.weight, range_)
+            _check_range(name, value, _RANGES.get(name, (0, 2**63 - 1)))
+        self._check_devices()
         for one, other in _EITHER:
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise InvalidInputError(f"limits {one} and {other} are one limit: give one of them")
+
+    def _check_devices(self) -> None:
+        for caps in self.io_max or ():
+            for name, range_ in _CAPS.items():
+                _check_range(f"io_max: {name}", getattr(caps, name), range_)
+        for name, range_ in _WEIGHTS.items():
+            for device in getattr(self, name) or ():
+                _check_range(name, device.weight, range_)
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """(name, value) of each field that is not None."""
@@ -182,9 +194,9 @@ class Limits:
         return Limits(**{**mine, **theirs})
 
 
-def _check_range(name: str, value: int, range_: tuple[int, int]) -> None:
+def _check_range(name: str, value: object, range_: tuple[int, int]) -> None:
     low, high = range_
-    if not low <= value <= high:
+    if isinstance(value, int) and not low <= value <= high:
         raise InvalidInputError(f"limit {name}: {value} is not in {low}..{high}")
 
 

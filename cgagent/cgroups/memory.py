@@ -19,7 +19,7 @@ from cgagent.cgroups.usage import Memory
 from cgagent.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from cgagent.cgroups.files import Read
+    from collections.abc import Sequence
 
 FIELDS: Final = frozenset(
     {
@@ -53,14 +53,36 @@ _ONLY_V1: Final = {
 }
 _MARGIN_SHIFT: Final = 6
 _MIN_MARGIN_BYTES: Final = 256 << 10
-_CAUSES: Final = {errno.EBUSY: "more is in use than that and cannot be reclaimed"}
+
+
+_STAT_V1: Final = files.Keys(
+    "total_cache",
+    "total_rss",
+    "total_mapped_file",
+    "total_swap",
+    "total_inactive_file",
+    "total_active_file",
+    "total_pgfault",
+    "total_pgmajfault",
+)
+_STAT_V2: Final = files.Keys(
+    "anon",
+    "file",
+    "file_mapped",
+    "inactive_file",
+    "active_file",
+    "pgfault",
+    "pgmajfault",
+)
+_OOM_CONTROL: Final = files.Keys("oom_kill")
+_EVENTS: Final = files.Keys("oom_kill")
 
 
 class MemoryV1:
     FIELDS: ClassVar = FIELDS
 
     def __init__(self, directory: str) -> None:
-        self._dir = directory
+        self.directory = directory
 
     def writes(self, limits: Limits) -> list[Write]:
         reason = "in cgroup v1, where this host has its memory controller"
@@ -70,13 +92,13 @@ class MemoryV1:
             # No protection (0) is an unlimited soft limit: global reclaim then spares or
             # prefers nothing. Full protection is the same file at the same value.
             value = amount.spell(limits.memory_low_bytes or UNLIMITED, unlimited="-1")
-            path = f"{self._dir}/memory.soft_limit_in_bytes"
+            path = f"{self.directory}/memory.soft_limit_in_bytes"
             writes.append(Write("memory_low_bytes", path, value))
         if limits.memory_swappiness is not None:
-            path = f"{self._dir}/memory.swappiness"
+            path = f"{self.directory}/memory.swappiness"
             writes.append(Write("memory_swappiness", path, str(limits.memory_swappiness)))
         if limits.oom_kill_disable is not None:
-            path = f"{self._dir}/memory.oom_control"
+            path = f"{self.directory}/memory.oom_control"
             value = str(int(limits.oom_kill_disable))
             writes.append(Write("oom_kill_disable", path, value, _oom_kill_disable))
         return writes
@@ -91,11 +113,12 @@ class MemoryV1:
         held = self.held()
         maximum = _first(limits.memory_max_bytes, held.memory_max_bytes)
         swap = _first(limits.memory_swap_max_bytes, held.memory_swap_max_bytes)
-        path = f"{self._dir}/memory.limit_in_bytes"
+        path = f"{self.directory}/memory.limit_in_bytes"
+        causes = self._causes()
         memory = Write(
-            "memory_max_bytes", path, amount.spell(maximum, unlimited="-1"), causes=_CAUSES
+            "memory_max_bytes", path, amount.spell(maximum, unlimited="-1"), causes=causes
         )
-        memsw_path = f"{self._dir}/memory.memsw.limit_in_bytes"
+        memsw_path = f"{self.directory}/memory.memsw.limit_in_bytes"
         if held.memory_swap_max_bytes is None:  # no swap accounting (swapaccount=0)
             if limits.memory_swap_max_bytes is not None:
                 raise missing("memory_swap_max_bytes", memsw_path)
@@ -104,18 +127,32 @@ class MemoryV1:
         limit = (
             "memory_max_bytes" if limits.memory_swap_max_bytes is None else "memory_swap_max_bytes"
         )
-        memsw = Write(limit, memsw_path, amount.spell(both, unlimited="-1"), causes=_CAUSES)
+        memsw = Write(limit, memsw_path, amount.spell(both, unlimited="-1"), causes=causes)
         before = amount.parse(files.read(memsw_path))
         grows = isinstance(both, Unlimited) or (isinstance(before, int) and both >= before)
         return [memsw, memory] if grows else [memory, memsw]
 
+    def _causes(self) -> dict[int, str]:
+        names = ("memory.memsw.usage_in_bytes", "memory.usage_in_bytes")
+        used = next((t for n in names if (t := files.read(f"{self.directory}/{n}"))), "").strip()
+        return {
+            errno.EBUSY: f"more is in use ({used} bytes with swap) than that and cannot be "
+            "reclaimed: end something in it"
+        }
+
     @property
     def brake(self) -> str:
         """The file by which use is brought down."""
-        return f"{self._dir}/memory.limit_in_bytes"
+        return f"{self.directory}/memory.limit_in_bytes"
 
     def current_bytes(self) -> int | None:
-        return files.number(files.read(f"{self._dir}/memory.usage_in_bytes"))
+        return files.number(files.read(f"{self.directory}/memory.usage_in_bytes"))
+
+    def figures(self) -> tuple[int | None, int | None, int | Unlimited | None]:
+        """Memory in use, the most that was, and the limit."""
+        names = ("usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes")
+        used, peak, limit = (files.read(f"{self.directory}/memory.{name}") for name in names)
+        return files.number(used), files.number(peak), amount.parse(limit)
 
     def reclaim_towards(self, target: int, step: int) -> None:
         """One step on the way to `target`: the kernel reclaims, or refuses with EBUSY.
@@ -127,7 +164,7 @@ class MemoryV1:
 
     def held(self) -> Limits:
         def value(name: str) -> int | Unlimited | None:
-            return amount.parse(files.read(f"{self._dir}/memory.{name}"))
+            return amount.parse(files.read(f"{self.directory}/memory.{name}"))
 
         maximum = value("limit_in_bytes")
         both = value("memsw.limit_in_bytes")
@@ -135,52 +172,67 @@ class MemoryV1:
         if isinstance(both, int) and isinstance(maximum, int):
             swap = both - maximum
         low = value("soft_limit_in_bytes")
-        oom_control = files.read(f"{self._dir}/memory.oom_control")
+        oom_control = files.read(f"{self.directory}/memory.oom_control")
         return Limits(
             memory_max_bytes=maximum,
             memory_swap_max_bytes=swap,
             memory_low_bytes=0 if isinstance(low, Unlimited) else low,
-            memory_swappiness=files.number(files.read(f"{self._dir}/memory.swappiness")),
+            memory_swappiness=files.number(files.read(f"{self.directory}/memory.swappiness")),
             oom_kill_disable=None if oom_control is None else _oom_kill_disable(oom_control) == "1",
         )
 
-    def usage(self, read: Read) -> Memory:
-        stat = files.flat(read(f"{self._dir}/memory.stat"))
-        current = files.number(read(f"{self._dir}/memory.usage_in_bytes"))
-        inactive_file = files.value_of(stat, "total_inactive_file")
-        return Memory(
-            current_bytes=current,
-            peak_bytes=files.number(read(f"{self._dir}/memory.max_usage_in_bytes")),
-            swap_bytes=files.value_of(stat, "total_swap"),
-            anon_bytes=files.value_of(stat, "total_rss"),
-            file_bytes=files.value_of(stat, "total_cache"),
-            mapped_bytes=files.value_of(stat, "total_mapped_file"),
-            inactive_file_bytes=inactive_file,
-            active_file_bytes=files.value_of(stat, "total_active_file"),
-            working_set_bytes=_working_set(current, inactive_file),
-            failcnt=self._failures(read),
-            pgfault=files.value_of(stat, "total_pgfault"),
-            pgmajfault=files.value_of(stat, "total_pgmajfault"),
-            oom_kills=self.oom_kills(read),
+    def paths(self) -> Sequence[str]:
+        names = (
+            "stat",
+            "usage_in_bytes",
+            "max_usage_in_bytes",
+            "failcnt",
+            "memsw.failcnt",
+        )
+        # The kernel's count of OOM kills does not include descendants on v1.
+        groups = with_subgroups(self.directory)
+        return (
+            *(f"{self.directory}/memory.{name}" for name in names),
+            *(f"{directory}/memory.oom_control" for directory in groups),
         )
 
-    def _failures(self, read: Read) -> int | None:
-        """A charge fails at memory or at memory + swap, whichever is full, and is counted there.
+    def usage(self, texts: Sequence[str | None]) -> Memory:
+        stat, usage, peak, failcnt, memsw_failcnt, *oom_controls = texts
+        cache, rss, mapped, swap, inactive, active, pgfault, pgmajfault = _STAT_V1.values(stat)
+        current = files.number(usage)
+        return Memory(
+            current_bytes=current,
+            peak_bytes=files.number(peak),
+            swap_bytes=swap,
+            anon_bytes=rss,
+            file_bytes=cache,
+            mapped_bytes=mapped,
+            inactive_file_bytes=inactive,
+            active_file_bytes=active,
+            working_set_bytes=_working_set(current, inactive),
+            failcnt=_failures(failcnt, memsw_failcnt),
+            pgfault=pgfault,
+            pgmajfault=pgmajfault,
+            oom_kills=_sum_of_kills(oom_controls),
+        )
 
-        Linux 6.18 does not count it at memory + swap: with no swap allowed both read 0.
-        """
-        names = ("memory.failcnt", "memory.memsw.failcnt")
-        counts = [files.number(read(f"{self._dir}/{name}")) for name in names]
-        return None if counts[0] is None else sum(count or 0 for count in counts)
+    def oom_kills(self) -> int | None:
+        paths = (f"{d}/memory.oom_control" for d in with_subgroups(self.directory))
+        return _sum_of_kills(list(map(files.read, paths)))
 
-    def oom_kills(self, read: Read) -> int | None:
-        """The kernel's count does not include descendants on v1: they are added here."""
-        counts = [
-            files.value_of(files.flat(read(f"{directory}/memory.oom_control")), "oom_kill")
-            for directory in with_subgroups(self._dir)
-        ]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known else None
+
+def _failures(failcnt: str | None, memsw_failcnt: str | None) -> int | None:
+    """A charge fails at memory or at memory + swap, whichever is full, and is counted there.
+
+    Linux 6.18 does not count it at memory + swap: with no swap allowed both read 0.
+    """
+    return None if failcnt is None else int(failcnt) + int(memsw_failcnt or 0)
+
+
+def _sum_of_kills(oom_controls: Sequence[str | None]) -> int | None:
+    """None where the kernel does not count kills (before Linux 4.13)."""
+    known = [n for text in oom_controls if (n := _OOM_CONTROL.values(text)[0]) is not None]
+    return sum(known) if known else None
 
 
 class MemoryV2:
@@ -197,29 +249,35 @@ class MemoryV2:
     }
 
     def __init__(self, directory: str) -> None:
-        self._dir = directory
+        self.directory = directory
 
     def writes(self, limits: Limits) -> list[Write]:
         asked = dict(limits)
         for limit, (file, reason) in _ONLY_V1.items():
             refuse({limit: file}, asked, reason)
         writes = [
-            Write(limit, f"{self._dir}/{name}", amount.spell(asked[limit]), causes=_CAUSES)
+            Write(limit, f"{self.directory}/{name}", amount.spell(asked[limit]))
             for limit, name in self._FILES.items()
             if limit in asked
         ]
         if limits.oom_group is not None:
-            path = f"{self._dir}/memory.oom.group"
+            path = f"{self.directory}/memory.oom.group"
             writes.insert(0, Write("oom_group", path, str(int(limits.oom_group))))
         return writes
 
     @property
     def brake(self) -> str:
         """The file by which use is brought down."""
-        return f"{self._dir}/memory.high"
+        return f"{self.directory}/memory.high"
 
     def current_bytes(self) -> int | None:
-        return files.number(files.read(f"{self._dir}/memory.current"))
+        return files.number(files.read(f"{self.directory}/memory.current"))
+
+    def figures(self) -> tuple[int | None, int | None, int | Unlimited | None]:
+        """Memory in use, the most that was, and the limit."""
+        names = ("current", "peak", "max")
+        used, peak, limit = (files.read(f"{self.directory}/memory.{name}") for name in names)
+        return files.number(used), files.number(peak), amount.parse(limit)
 
     def reclaim_towards(self, target: int, step: int) -> None:
         """One step on the way to `target`, and no growth beyond it meanwhile.
@@ -234,14 +292,14 @@ class MemoryV2:
         margin = max(target >> _MARGIN_SHIFT, _MIN_MARGIN_BYTES)
         files.write(self.brake, str(max(target - margin, 0)))
         left = (self.current_bytes() or 0) - step
-        if left > 0 and os.path.exists(f"{self._dir}/memory.reclaim"):
-            files.write(f"{self._dir}/memory.reclaim", str(left))
+        if left > 0 and os.path.exists(f"{self.directory}/memory.reclaim"):
+            files.write(f"{self.directory}/memory.reclaim", str(left))
 
     def held(self) -> Limits:
         def value(name: str) -> int | Unlimited | None:
-            return amount.parse(files.read(f"{self._dir}/memory.{name}"))
+            return amount.parse(files.read(f"{self.directory}/memory.{name}"))
 
-        group = files.number(files.read(f"{self._dir}/memory.oom.group"))
+        group = files.number(files.read(f"{self.directory}/memory.oom.group"))
         return Limits(
             memory_max_bytes=value("max"),
             memory_high_bytes=value("high"),
@@ -252,30 +310,47 @@ class MemoryV2:
             oom_group=None if group is None else bool(group),
         )
 
-    def usage(self, read: Read) -> Memory:
-        stat = files.flat(read(f"{self._dir}/memory.stat"))
-        events = files.flat(read(f"{self._dir}/memory.events"))
-        current = files.number(read(f"{self._dir}/memory.current"))
-        inactive_file = files.value_of(stat, "inactive_file")
+    def paths(self) -> Sequence[str]:
+        names = (
+            "stat",
+            "events",
+            "events.local",
+            "swap.events",
+            "current",
+            "peak",
+            "swap.current",
+            "swap.peak",
+            "zswap.current",
+        )
+        return tuple(f"{self.directory}/memory.{name}" for name in names)
+
+    def usage(self, texts: Sequence[str | None]) -> Memory:
+        anon, file, mapped, inactive, active, pgfault, pgmajfault = _STAT_V2.values(texts[0])
+        events, events_local, swap_events = map(files.counts, texts[1:4])
+        current, peak, swap, swap_peak, zswap = map(files.number, texts[4:])
         return Memory(
             current_bytes=current,
-            peak_bytes=files.number(read(f"{self._dir}/memory.peak")),
-            swap_bytes=files.number(read(f"{self._dir}/memory.swap.current")),
-            anon_bytes=files.value_of(stat, "anon"),
-            file_bytes=files.value_of(stat, "file"),
-            mapped_bytes=files.value_of(stat, "file_mapped"),
-            inactive_file_bytes=inactive_file,
-            active_file_bytes=files.value_of(stat, "active_file"),
-            working_set_bytes=_working_set(current, inactive_file),
-            failcnt=files.value_of(events, "max"),
-            pgfault=files.value_of(stat, "pgfault"),
-            pgmajfault=files.value_of(stat, "pgmajfault"),
-            oom_kills=files.value_of(events, "oom_kill"),
-            events={name: int(count) for name, count in events.items()} or None,
+            peak_bytes=peak,
+            swap_bytes=swap,
+            swap_peak_bytes=swap_peak,
+            zswap_bytes=zswap,
+            anon_bytes=anon,
+            file_bytes=file,
+            mapped_bytes=mapped,
+            inactive_file_bytes=inactive,
+            active_file_bytes=active,
+            working_set_bytes=_working_set(current, inactive),
+            failcnt=events.get("max") if events else None,
+            pgfault=pgfault,
+            pgmajfault=pgmajfault,
+            oom_kills=events.get("oom_kill") if events else None,
+            events=events,
+            events_local=events_local,
+            swap_events=swap_events,
         )
 
-    def oom_kills(self, read: Read) -> int | None:
-        return files.value_of(files.flat(read(f"{self._dir}/memory.events")), "oom_kill")
+    def oom_kills(self) -> int | None:
+        return _EVENTS.values(files.read(f"{self.directory}/memory.events"))[0]
 
 
 def _oom_kill_disable(text: str) -> str:

@@ -11,7 +11,7 @@ from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Pids
 
 if TYPE_CHECKING:
-    from cgagent.cgroups.files import Read
+    from collections.abc import Sequence
 
 FIELDS: Final = frozenset({"pids_max"})
 
@@ -20,24 +20,34 @@ class PidsController:
     FIELDS: ClassVar = FIELDS
 
     def __init__(self, directory: str) -> None:
-        self._dir = directory
+        self.directory = directory
 
     def writes(self, limits: Limits) -> list[Write]:
         if limits.pids_max is None:
             return []
-        return [Write("pids_max", f"{self._dir}/pids.max", amount.spell(limits.pids_max))]
+        return [Write("pids_max", f"{self.directory}/pids.max", amount.spell(limits.pids_max))]
 
     def held(self) -> Limits:
-        return Limits(pids_max=amount.parse(files.read(f"{self._dir}/pids.max")))
+        return Limits(pids_max=amount.parse(files.read(f"{self.directory}/pids.max")))
 
-    def usage(self, read: Read) -> Pids:
-        return Pids(
-            current=files.number(read(f"{self._dir}/pids.current")),
-            processes=self._processes(read),
-            peak=files.number(read(f"{self._dir}/pids.peak")),
-            refused=files.value_of(files.flat(read(f"{self._dir}/pids.events")), "max"),
+    def paths(self) -> Sequence[str]:
+        names = ("pids.current", "pids.peak", "pids.events", "pids.events.local")
+        return (
+            *(f"{self.directory}/{name}" for name in names),
+            *(f"{directory}/cgroup.procs" for directory in with_subgroups(self.directory)),
         )
 
-    def _processes(self, read: Read) -> int | None:
-        texts = [read(f"{directory}/cgroup.procs") for directory in with_subgroups(self._dir)]
-        return None if texts[0] is None else sum(text.count("\n") for text in texts if text)
+    def usage(self, texts: Sequence[str | None]) -> Pids:
+        current, peak, events, events_local, *procs = texts
+        return Pids(
+            current=files.number(current),
+            processes=None if procs[0] is None else sum(t.count("\n") for t in procs if t),
+            peak=files.number(peak),
+            refused=_refused(events),
+            refused_local=_refused(events_local),
+        )
+
+
+def _refused(text: str | None) -> int | None:
+    """A file with one line, "max" and its number."""
+    return int(text.split()[1]) if text else None

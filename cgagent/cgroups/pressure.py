@@ -7,33 +7,52 @@ cgroup2's core, not to a controller. Without `psi=1` on some kernels the files r
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups.usage import Pressure, Psi, Stall
 
 if TYPE_CHECKING:
-    from cgagent.cgroups.files import Read
+    from collections.abc import Sequence
 
 NONE: Final = Pressure()
 
-_LINE: Final = re.compile(r"(\w+) avg10=(\S+) avg60=(\S+) avg300=(\S+) total=(\d+)")
+_RESOURCES: Final = ("cpu", "memory", "io", "irq")
 
 
-def usage(directory: str, read: Read) -> Pressure:
-    return Pressure(
-        cpu=parse(read(f"{directory}/cpu.pressure")),
-        memory=parse(read(f"{directory}/memory.pressure")),
-        io=parse(read(f"{directory}/io.pressure")),
-    )
+class PressureMeter:
+    def __init__(self, directory: str) -> None:
+        self._dir = directory
+
+    def paths(self) -> Sequence[str]:
+        return tuple(f"{self._dir}/{resource}.pressure" for resource in _RESOURCES)
+
+    def usage(self, texts: Sequence[str | None]) -> Pressure:
+        cpu, memory, io, irq = texts
+        return Pressure(cpu=parse(cpu), memory=parse(memory), io=parse(io), irq=parse_irq(irq))
 
 
 def parse(text: str | None) -> Psi | None:
     """A *.pressure file; `full` is missing for cpu before Linux 5.13."""
-    stalls = {
-        kind: Stall(
-            avg10=float(avg10), avg60=float(avg60), avg300=float(avg300), total_ns=int(total) * 1000
-        )
-        for kind, avg10, avg60, avg300, total in _LINE.findall(text or "")
-    }
-    return Psi(some=stalls["some"], full=stalls.get("full")) if "some" in stalls else None
+    if not text:
+        return None
+    some, _, full = text.partition("\n")
+    return Psi(some=_stall(some), full=_stall(full) if full else None)
+
+
+def parse_irq(text: str | None) -> Stall | None:
+    """irq.pressure has `full` alone: what keeps one task from running keeps all."""
+    return _stall(text) if text else None
+
+
+# Most lines of most groups say what they said before, and that nobody waits.
+@lru_cache(maxsize=4096)
+def _stall(line: str) -> Stall:
+    """A line such as "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"."""
+    _, avg10, avg60, avg300, total = line.split()
+    return Stall(
+        avg10=float(avg10[6:]),
+        avg60=float(avg60[6:]),
+        avg300=float(avg300[7:]),
+        total_ns=int(total[6:]) * 1000,
+    )

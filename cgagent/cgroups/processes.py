@@ -6,18 +6,24 @@ import errno
 import os
 import signal
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import files
 from cgagent.cgroups.freezer import Freezer, wait_for_event
 from cgagent.cgroups.hierarchy import subgroups
-from cgagent.errors import DeadlineError
+from cgagent.errors import DeadlineError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PAUSE_S: Final = 0.002
+_FIRST_FREEZE_S: Final = 0.2
+
+_ADVICE: Final = {
+    errno.ESRCH: "there is no such process",
+    errno.EBUSY: "it has groups below it with controllers of their own, and then takes no "
+    "processes itself: join one of those",
+}
 
 
 def pids(directories: Iterable[str]) -> list[int]:
@@ -44,14 +50,30 @@ def join(directories: Iterable[str], pid: int) -> None:
 
     Raises:
         NotFoundError: no such process or no such group.
+        ConflictError: a cgroup2 group with controllers enabled for those below it.
+        UnsupportedError: a threaded group.
     """
     for directory in directories:
+        refuse_threaded(directory)
         try:
             files.write(f"{directory}/cgroup.procs", str(pid))
         except OSError as error:
-            advice = "there is no such process" if error.errno == errno.ESRCH else ""
+            advice = _ADVICE.get(error.errno or 0, "")
             what = f"cgroup {directory}: process {pid} cannot join"
             raise files.failure(what, error, advice) from error
+
+
+def refuse_threaded(directory: str) -> None:
+    """Raise UnsupportedError for a group of a threaded tree.
+
+    The kernel would let a whole process in, and then neither list nor count processes there.
+    """
+    kind = (files.read(f"{directory}/cgroup.type") or "").strip()
+    if kind in {"threaded", "domain invalid"}:
+        raise UnsupportedError(
+            f"cgroup {directory}: it is {kind!r}: a threaded tree is of single threads, not "
+            "of processes; choose a group outside it, whose cgroup.type is 'domain'"
+        )
 
 
 def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) -> None:
@@ -68,6 +90,7 @@ def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) 
     for directory in directories:
         if os.path.exists(f"{directory}/cgroup.kill"):
             _kill_tree(directory, timeout_s)
+    patience_s = _FIRST_FREEZE_S
     while left := pids(directories):
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
@@ -75,7 +98,8 @@ def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) 
                 f"cgroup {path}: {len(left)} killed processes have not ended, {left[0]} among "
                 "them: look for a task in state D"
             )
-        _signal_frozen(directories, freezer, remaining_s)
+        _signal_frozen(directories, freezer, min(patience_s, remaining_s), remaining_s)
+        patience_s *= 2
         time.sleep(_PAUSE_S)
 
 
@@ -87,10 +111,14 @@ def _kill_tree(unified: str, timeout_s: float) -> None:
     wait_for_event(f"{unified}/cgroup.events", "populated", timeout_s, value=False)
 
 
-def _signal_frozen(directories: list[str], freezer: Freezer, timeout_s: float) -> None:
-    """A frozen group cannot fork while we go through it."""
-    with suppress(DeadlineError):  # an unstoppable task must not save the others
-        freezer.freeze(timeout_s / 4)
+def _signal_frozen(
+    directories: list[str], freezer: Freezer, patience_s: float, timeout_s: float
+) -> None:
+    """A frozen group cannot fork while we go through it.
+
+    An unstoppable task does not save the others: those that did stop stay so meanwhile.
+    """
+    freezer.hold(patience_s)
     try:
         for pid in pids(directories):
             _signal(pid)

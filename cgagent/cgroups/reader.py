@@ -1,36 +1,84 @@
 """Reading a group's usage again and again at the least cost.
 
-A `Reader` keeps one descriptor for each file: a pread costs a tenth of an open, read and
-close. It belongs to whoever samples; close it when the group has gone.
+A `Reader` keeps a descriptor for each file, as a pread costs a tenth of an open, read and close,
+and parses again only what has changed. It belongs to whoever samples; close it when the group
+has gone. Many readers share one `Descriptors`, which bounds what they keep together.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Self
+import threading
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgagent.cgroups import files
+from cgagent.cgroups.controllers import assemble
+from cgagent.cgroups.hierarchy import LINKS_OF_A_LEAF, with_subgroups
 from cgagent.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from cgagent.cgroups.controller import Meter
     from cgagent.cgroups.group import Group
     from cgagent.cgroups.usage import Usage
+    from cgagent.errors import CgagentError
+
+MAX_DESCRIPTORS: Final = 15_000
+
+_LOOK_AGAIN: Final = 256
+"""Reads after which files that were not there are looked for again: controllers get enabled."""
+
+_CHUNK: Final = 8192
+_SHORT: Final = 4096
+"""A shorter answer is the whole file: kernfs fills a page at most before a short read."""
+
+_VANISHED: Final = files.ABSENT | {errno.ENODEV}
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+class Descriptors:
+    """How many descriptors readers may keep in all. May be shared between threads.
+
+    Beyond it a reader opens, reads and closes: slower, and never short of descriptors.
+    """
+
+    def __init__(self, max_descriptors: int = MAX_DESCRIPTORS) -> None:
+        self._left = max_descriptors
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        with self._lock:
+            if self._left <= 0:
+                return False
+            self._left -= 1
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self._left += count
+
+
+_SHARED: Final = Descriptors()
 
 
 class Reader:
-    """Usage of one group. Holds up to 20 descriptors; not to be shared between threads.
+    """Usage of one group. Holds up to 45 descriptors; not to be shared between threads.
 
     It stays with the group it was made for: one that was removed and made again under the
     same path is another, and reading raises NotFoundError.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, descriptors: Descriptors | None = None) -> None:
         self._group = group
-        self._controllers = group.controllers()
-        self._descriptors: dict[str, int | None] = {}
+        self._budget = descriptors or _SHARED
+        self._kept: dict[str, int] = {}
+        self._sources: dict[str, _Source] = {}
+        self._inodes: dict[str, int] = {}
+        self._trees: dict[str, list[str]] = {}
+        self._reads = 0
 
     def read(self) -> Usage:
         """The group's usage now.
@@ -38,16 +86,25 @@ class Reader:
         Raises:
             NotFoundError: the group is gone.
         """
-        usage = self._controllers.usage(self._read)
-        if all(descriptor is None for descriptor in self._descriptors.values()):
-            raise self._gone()
-        return usage
+        if self._reads % _LOOK_AGAIN == 0 or self._has_changed():
+            self._look()
+        self._reads += 1
+        try:
+            return self._usage()
+        except OSError as error:
+            if error.errno not in _VANISHED:
+                raise self._failure(error) from error
+        self._look()  # a controller was disabled, or the group has gone
+        try:
+            return self._usage()
+        except OSError as error:
+            raise (self._gone() if error.errno in _VANISHED else self._failure(error)) from error
 
     def close(self) -> None:
-        for descriptor in self._descriptors.values():
-            if descriptor is not None:
-                os.close(descriptor)
-        self._descriptors = {}
+        self._drop(self._kept)
+        self._kept = {}
+        self._sources = {}
+        self._reads = 0
 
     def __enter__(self) -> Self:
         return self
@@ -60,29 +117,134 @@ class Reader:
     ) -> None:
         self.close()
 
-    def _read(self, path: str) -> str | None:
-        if path not in self._descriptors:
-            self._descriptors[path] = _open(path)
-        descriptor = self._descriptors[path]
+    def _usage(self) -> Usage:
+        return assemble({name: source.read() for name, source in self._sources.items()})
+
+    def _has_changed(self) -> bool:
+        """Whether groups below it came or went, which some files are read of.
+
+        Raises:
+            NotFoundError: the group is gone, or another has its name.
+        """
+        for directory, groups in self._trees.items():
+            try:
+                state = os.stat(directory)
+            except FileNotFoundError:
+                raise self._gone() from None
+            if state.st_ino != self._inodes[directory]:
+                raise self._gone()
+            if (state.st_nlink > LINKS_OF_A_LEAF or len(groups) > 1) and groups != list(
+                with_subgroups(directory)
+            ):
+                return True
+        return False
+
+    def _look(self) -> None:
+        """Find the files there are now, keeping the descriptors of those known."""
+        inodes = self._group.inodes()
+        if not inodes or (self._inodes and not inodes.items() <= self._inodes.items()):
+            raise self._gone()
+        self._inodes = self._inodes or inodes
+        controllers = self._group.controllers()
+        trees = [d for d in controllers.trees() if d in inodes] or list(inodes)[:1]
+        self._trees = {directory: list(with_subgroups(directory)) for directory in trees}
+        before, self._kept = self._kept, {}
+        try:
+            self._sources = {
+                name: _Source(meter, [self._find(path, before) for path in meter.paths()])
+                for name, meter in controllers.meters().items()
+            }
+        finally:
+            self._drop(before)
+
+    def _find(self, path: str, before: dict[str, int]) -> _File | None:
+        """The file with a descriptor if one may be kept, without one else; None if absent."""
+        descriptor = before.pop(path, None)
         if descriptor is None:
+            descriptor = self._open(path)
+        if descriptor is None:
+            return None if files.read(path) is None else _File(path, None)
+        self._kept[path] = descriptor
+        try:
+            os.pread(descriptor, 1, 0)
+        except OSError as error:
+            if error.errno not in _VANISHED:
+                raise self._failure(error) from error
+            self._drop({path: self._kept.pop(path)})
+            return None
+        return _File(path, descriptor)
+
+    def _open(self, path: str) -> int | None:
+        """None where the file is not there or no descriptor is left to keep."""
+        if not self._budget.take():
             return None
         try:
-            return files.read_all(descriptor)
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno == errno.ENODEV:
-                raise self._gone() from error
-            if error.errno in files.ABSENT:
+            self._budget.give_back(1)
+            if error.errno in _VANISHED | _EXHAUSTED:
                 return None
-            raise files.failure(f"{path}: cannot be read", error) from error
+            raise files.failure(f"{path}: cannot be opened", error) from error
+
+    def _drop(self, descriptors: dict[str, int]) -> None:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+        self._budget.give_back(len(descriptors))
 
     def _gone(self) -> NotFoundError:
         return NotFoundError(f"cgroup {self._group.path}: it does not exist")
 
+    def _failure(self, error: OSError) -> CgagentError:
+        return files.failure(f"cgroup {self._group.path}: its usage cannot be read", error)
 
-def _open(path: str) -> int | None:
+
+class _File(NamedTuple):
+    path: str
+    descriptor: int | None
+    """None: to be opened for each reading."""
+
+
+class _Source:
+    """One meter, its files, and what it made of them last time."""
+
+    def __init__(self, meter: Meter[object], found: Sequence[_File | None]) -> None:
+        self._meter = meter
+        self._files = [file for file in found if file]
+        self._absent = [place for place, file in enumerate(found) if not file]
+        self._last: list[bytes] | None = None
+        self._record: object = None
+
+    def read(self) -> object:
+        """The meter's record; the one before where no file has changed.
+
+        Raises:
+            OSError: as it came.
+        """
+        raw = [
+            _read_once(path) if descriptor is None else os.pread(descriptor, _CHUNK, 0)
+            for path, descriptor in self._files
+        ]
+        if raw != self._last:
+            texts: list[str | None] = [chunk.decode() for chunk in raw]
+            for place, chunk in enumerate(raw):
+                if len(chunk) >= _SHORT:
+                    texts[place] = _read_whole(self._files[place])
+            for place in self._absent:
+                texts.insert(place, None)
+            self._record = self._meter.usage(texts)
+            self._last = raw
+        return self._record
+
+
+def _read_once(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in files.ABSENT:
-            return None
-        raise files.failure(f"{path}: cannot be opened", error) from error
+        return os.pread(descriptor, _CHUNK, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _read_whole(file: _File) -> str:
+    if file.descriptor is None:
+        return files.read(file.path) or ""
+    return files.read_all(file.descriptor)

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cgroups import conf, files
+from cgagent.cgroups import conf, files, processes
 from cgagent.cgroups.cpuset import CpusetV1
 from cgagent.cgroups.hierarchy import Host, subgroups
 from cgagent.errors import CgagentError, ConflictError, DeadlineError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S: Final = 0.001
 _LAST_PAUSE_S: Final = 0.05
+
+_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 # Enabled when one of their limits is asked for: on demand, so that a host's root group is not
 # changed for what nobody uses.
@@ -41,6 +43,7 @@ def create(host: Host, path: str) -> None:
     try:
         if host.unified:
             _make(host.unified.mount, path, made)
+            processes.refuse_threaded(f"{host.unified.mount}{path}")
             enable(host, path, host.v2_controllers - ON_DEMAND)
         for mount in host.v1_mounts:
             if not _is_spare_freezer(host, mount, path):
@@ -101,7 +104,8 @@ def _fill_cpusets(mount: str, path: str) -> None:
 def enable(host: Host, path: str, controllers: frozenset[str]) -> None:
     """Enable cgroup2 controllers for the group, in each group above it.
 
-    One that the host does not delegate to us is left out: its limits are refused when asked.
+    One that is not delegated to us is left out, and so is one above the subtree that we may
+    write to: their limits are refused when asked for.
 
     Raises:
         ConflictError: a group above has processes of its own.
@@ -130,6 +134,8 @@ def _enable(control: str, value: str) -> None:
     try:
         files.write(control, value)
     except OSError as error:
+        if error.errno in _NOT_OURS:
+            return
         busy = "it has processes of its own: move them into a group below it"
         advice = busy if error.errno == errno.EBUSY else ""
         raise files.failure(f"{control}: cannot write {value}", error, advice) from error

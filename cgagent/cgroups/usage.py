@@ -22,6 +22,8 @@ class Cpu:
     """Enforcement periods of the quota in which a task could run."""
     throttled_periods: int | None = None
     throttled_ns: int | None = None
+    throttled_local_ns: int | None = None
+    """Throttled by its own quota or by one above it, since Linux 6.6 (cpu.stat.local)."""
     bursts: int | None = None
     burst_ns: int | None = None
 
@@ -33,6 +35,10 @@ class Memory:
     """Since Linux 5.19 on v2."""
     swap_bytes: int | None = None
     """Swap alone, also on v1."""
+    swap_peak_bytes: int | None = None
+    """Since Linux 6.5, v2 only."""
+    zswap_bytes: int | None = None
+    """Memory that compressed swap takes; since Linux 5.19, v2 only."""
     anon_bytes: int | None = None
     file_bytes: int | None = None
     """Page cache, tmpfs and shared memory included."""
@@ -47,7 +53,11 @@ class Memory:
     pgmajfault: int | None = None
     oom_kills: int | None = None
     events: Mapping[str, int] | None = None
-    """memory.events as the kernel has it; v2 only."""
+    """memory.events as the kernel has it, descendants included; v2 only."""
+    events_local: Mapping[str, int] | None = None
+    """The same for limits of the group itself; v2 only."""
+    swap_events: Mapping[str, int] | None = None
+    """memory.swap.events: high, max, fail; v2 only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,34 @@ class Pids:
     peak: int | None = None
     """Of `current`, since Linux 6.1."""
     refused: int | None = None
-    """Forks refused because of pids_max."""
+    """Forks refused because of pids_max, its own and, since Linux 6.11, of groups below it."""
+    refused_local: int | None = None
+    """Because of its own alone, since Linux 6.11, v2 only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugePages:
+    """Huge pages of one size. `size` is spelled as the kernel does: "2MB", "1GB"."""
+
+    size: str
+    current_bytes: int
+    refused: int | None = None
+    """Allocations refused because of hugetlb_max_bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RdmaDevice:
+    device: str
+    hca_handles: int
+    hca_objects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descendants:
+    """Groups below it in cgroup2; a dying one was removed and still holds memory."""
+
+    live: int
+    dying: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +132,8 @@ class Pressure:
     cpu: Psi | None = None
     memory: Psi | None = None
     io: Psi | None = None
+    irq: Stall | None = None
+    """Time in which all tasks were kept from running by interrupts (Linux 6.1, IRQ_TIME)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +146,12 @@ class Usage:
     pressure: Pressure
     """From cgroup2, on hybrid hosts too; v1 has none."""
     frozen: bool | None
+    frozen_ns: int | None = None
+    """How long it was frozen in all, since Linux 6.18, cgroup2 only."""
+    hugetlb: tuple[HugePages, ...] | None = None
+    rdma: tuple[RdmaDevice, ...] | None = None
+    misc: Mapping[str, int] | None = None
+    """By resource as the kernel names it ("sev", "tdx"), v2 only."""
+    dmem_bytes: Mapping[str, int] | None = None
+    """Device memory by region, since Linux 6.14, v2 only."""
+    descendants: Descendants | None = None

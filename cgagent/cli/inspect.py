@@ -69,6 +69,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "Running": status in {"running", "paused"},
             "Paused": status == "paused",
             "OOMKilled": state["oom_killed"],
+            "OOM": state["oom"],
             "Pid": state["pid"] or 0,
             "ExitCode": state["exit_code"] or 0,
             "Error": state["error"] or "",

@@ -75,6 +75,7 @@ class Adoption:
                 _restore(group, origins, pid)
                 await asyncio.to_thread(group.remove)
                 raise
+            self._lifecycle.watch.begin(container, group)
             self._lifecycle.publish(container, "adopt")
             self.watch(container)
             return container
@@ -123,6 +124,7 @@ class Adoption:
             group = self._lifecycle.group(container)
             async with container.lock:
                 origins = {pid: Membership(dirs) for pid, dirs in adopted.origins}
+                self._lifecycle.watch.end(container, group)
                 await asyncio.to_thread(_restore, group, origins, adopted.pid)
                 await self._lifecycle.forget(container)
         self._lifecycle.publish(container, "release")

@@ -55,6 +55,8 @@ class Outcome:
     finished_ns: int | None = None
     exit_code: int | None = None
     oom_killed: bool = False
+    oom: dict[str, Any] | None = None
+    """Whose limit was hit, how many were killed, usage and limit: see `cgagent.engine.watch`."""
     error: str | None = None
     log_dropped_bytes: int = 0
     frozen_since_ns: int | None = None

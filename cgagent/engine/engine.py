@@ -24,6 +24,7 @@ from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
+from cgagent.engine.watch import GroupWatch, parse_trigger
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images import Images
 from cgagent.runtime.filters import Filters
@@ -33,10 +34,13 @@ from cgagent.store.containers import ContainerRows
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from pathlib import Path
 
     from cgagent.config import Settings
 
 log = logging.getLogger(__name__)
+
+_RECONNECT_S = 0.1  # a supervisor that cannot start is not tried without a pause
 
 
 class Engine:
@@ -44,11 +48,11 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._lock_fd = _lock(settings)
+        self._lock_fds = _lock(settings)
         try:
             self._compose()
         except BaseException:
-            os.close(self._lock_fd)
+            self._unlock()
             raise
 
     def _compose(self) -> None:
@@ -67,6 +71,8 @@ class Engine:
             self._on_exit,
             self._on_supervisor_lost,
         )
+        triggers = tuple(map(parse_trigger, settings.pressure_triggers))
+        self.watch = GroupWatch(self.events, triggers)
         self.launcher = Launcher(self.host, self.supervisor, settings.cgroup_parent)
         self.lifecycle = Lifecycle(
             containers=self.containers,
@@ -77,6 +83,7 @@ class Engine:
             events=self.events,
             containers_dir=containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
+            watch=self.watch,
             stop_timeout_s=settings.stop_timeout_s,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
@@ -95,6 +102,7 @@ class Engine:
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
         self.containers.load()
+        self.watch.start()
         tasks = await self.supervisor.connect()
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
         await reconcile.sweep(
@@ -104,6 +112,9 @@ class Engine:
             self.settings.cgroup_parent,
             self._containers_dir,
         )
+        for container in self.containers:
+            if container.running:
+                self.watch.begin(container, self.lifecycle.group(container))
         self.adoption.watch_all()
         self.control.arm_all()
         self.monitor.start()
@@ -117,10 +128,15 @@ class Engine:
         self.control.close()
         await self.launcher.close()
         self.monitor.stop()
+        self.watch.close()
         self.supervisor.close()
         self._remove_empty_parent()
         self.database.close()
-        os.close(self._lock_fd)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        for fd in self._lock_fds:
+            os.close(fd)
 
     def _remove_empty_parent(self) -> None:
         if not any(c.running for c in self.containers):
@@ -164,13 +180,18 @@ class Engine:
             self._spawn(self.lifecycle.exited(container, status))
         else:
             log.warning("the supervisor tells of container %s, which is not known", key)
+            self._spawn(self.launcher.discard(key))
 
     def _on_supervisor_lost(self) -> None:
-        log.error("the supervisor has ended; its containers are lost")
-        self.launcher.forget_all()
-        for container in self.containers:
-            if container.running:
-                self._spawn(self.lifecycle.exited(container, reconcile.LOST))
+        log.error("the connection to the supervisor is lost")
+        self._spawn(self._find_supervisor(self.launcher.forget_all()))
+
+    async def _find_supervisor(self, prepared: list[str]) -> None:
+        """Ask it, or a new one, which containers are still there: they may all be."""
+        await asyncio.sleep(_RECONNECT_S)
+        tasks = await self.supervisor.connect()
+        await reconcile.reconcile(self.containers, self.lifecycle, tasks)
+        await self.launcher.remove_cgroups(prepared)
         self.launcher.refill()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -184,15 +205,24 @@ class Engine:
             log.error("background work failed", exc_info=task.exception())
 
 
-def _lock(settings: Settings) -> int:
-    """One agent a data root.
+def _lock(settings: Settings) -> list[int]:
+    """One agent a data root, and one a directory of sockets: the supervisor's is there.
 
     Raises:
         ConflictError: another agent has it.
     """
     settings.data_root.mkdir(mode=0o711, parents=True, exist_ok=True)
     settings.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path = settings.data_root / "agent.lock"
+    data = _lock_file(settings.data_root / "agent.lock", "data root", "--data-root")
+    try:
+        lock = settings.run_dir / "supervisor.lock"
+        return [data, _lock_file(lock, "socket directory", "--socket")]
+    except BaseException:
+        os.close(data)
+        raise
+
+
+def _lock_file(path: Path, what: str, flag: str) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,8 +230,8 @@ def _lock(settings: Settings) -> int:
         owner = os.read(fd, 32).decode("ascii", "replace").strip()
         os.close(fd)
         raise ConflictError(
-            f"data root {settings.data_root} is in use by another agent (pid {owner}); "
-            "stop that one or give this one its own --data-root"
+            f"{what} {path.parent} is in use by another agent (pid {owner}); "
+            f"stop that one or give this one its own {flag}"
         ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

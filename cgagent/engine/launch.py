@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.engine.names import new_id
-from cgagent.errors import CgagentError
+from cgagent.errors import CgagentError, NotFoundError
 from cgagent.runtime.protocol import error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.03
+_REMOVE_S: Final = 1.0
 
 
 class Launcher:
@@ -36,6 +37,7 @@ class Launcher:
         self._parent = cgroup_parent.rstrip("/")
         self._ready: dict[str, bool] = {}  # id -> has a network namespace of its own
         self._pool: list[str] = []  # those in `_ready` that no container has
+        self._in_use: set[str] = set()  # attached to or being started
         self._refilling: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -69,13 +71,18 @@ class Launcher:
         """An id for a new container, with everything made ready if the pool has some."""
         if not self._pool:
             return new_id()
-        taken = [container_id for container_id in self._ready if container_id not in self._pool]
-        if len(taken) >= _UNSTARTED_MAX:  # containers created and never started keep no process
-            await self.discard(taken[0])
-        return self._pool.pop(0)
+        idle = [i for i in self._ready if i not in self._pool and i not in self._in_use]
+        container_id = self._pool.pop(0)
+        if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
+            await self.discard(idle[0])
+        return container_id
 
     async def prepare(self, container_id: str, *, own_network: bool) -> None:
-        """Make cgroup and zygote, unless they are there. On failure nothing is left."""
+        """Make cgroup and zygote, unless they are there, to be used. On failure nothing is left."""
+        await self._make(container_id, own_network=own_network)
+        self._in_use.add(container_id)
+
+    async def _make(self, container_id: str, *, own_network: bool) -> None:
         if self._ready.get(container_id) is own_network:
             return
         if container_id in self._ready:
@@ -96,17 +103,29 @@ class Launcher:
             raise
         self._ready[container_id] = own_network
 
+    def is_ready(self, container_id: str) -> bool:
+        return container_id in self._ready
+
     def launched(self, container_id: str) -> None:
         """The zygote has become the container's first process."""
         self._ready.pop(container_id, None)
+        self._in_use.discard(container_id)
 
     async def discard(self, container_id: str, error: CgagentError | None = None) -> None:
         """Undo `prepare`. Clients attached already are told the error."""
         self._ready.pop(container_id, None)
+        self._in_use.discard(container_id)
+        group = self._host.group(self.cgroup_path(container_id))
+        told = {"error": error_to_wire(error)} if error else {}
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
-            told = {"error": error_to_wire(error)} if error else {}
             await self._supervisor.request("forget", key=container_id, status=told)
-        await asyncio.to_thread(self._host.group(self.cgroup_path(container_id)).remove)
+
+        def work() -> None:
+            with contextlib.suppress(NotFoundError):
+                group.kill()  # a start given up too late, or one that outlived its supervisor
+            group.remove()
+
+        await asyncio.to_thread(work)
 
     def refill(self) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
@@ -119,15 +138,26 @@ class Launcher:
         while len(self._pool) < POOL_SIZE and not self._closed:
             container_id = new_id()
             try:
-                await self.prepare(container_id, own_network=True)
+                await self._make(container_id, own_network=True)
             except CgagentError:
                 return  # a start will meet the same cause and tell it to somebody
             self._pool.append(container_id)
 
-    def forget_all(self) -> None:
-        """The supervisor is gone, and its zygotes with it."""
+    def forget_all(self) -> list[str]:
+        """The supervisor is gone, and its zygotes with it; the ids they had cgroups under."""
+        prepared = list(self._ready)
         self._pool.clear()
         self._ready.clear()
+        self._in_use.clear()
+        return prepared
+
+    async def remove_cgroups(self, ids: list[str]) -> None:
+        """Those of zygotes that are gone, unless they have been made ready again."""
+        for container_id in ids:
+            if container_id not in self._ready:
+                with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
+                    group = self._host.group(self.cgroup_path(container_id))
+                    await asyncio.to_thread(group.remove, _REMOVE_S)
 
     async def close(self) -> None:
         self._closed = True

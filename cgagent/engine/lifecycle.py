@@ -16,6 +16,7 @@ from cgagent.engine import create, limits
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
 from cgagent.engine.names import check_name, random_name
+from cgagent.engine.watch import oom_view
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
+    from cgagent.engine.watch import GroupWatch
     from cgagent.images import Image, Images
     from cgagent.runtime.filters import Filters
     from cgagent.runtime.native import Supervisor
@@ -56,6 +58,7 @@ class Lifecycle:
         events: Events,
         containers_dir: Path,
         filters: Filters,
+        watch: GroupWatch,
         stop_timeout_s: float,
         last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
@@ -69,6 +72,7 @@ class Lifecycle:
         self._events = events
         self._dir = containers_dir
         self.filters = filters
+        self.watch = watch
         self._stop_timeout_s = stop_timeout_s
         self._last_sample = last_sample
         self._forget_samples = forget_samples
@@ -180,6 +184,7 @@ class Lifecycle:
                 raise
             running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
             self._containers.note(container, replace(container.record, outcome=running))
+            self.watch.begin(container, self.group(container))
         self.publish(container, "start")
         self._launcher.refill()
 
@@ -188,8 +193,8 @@ class Lifecycle:
         bundle = self.bundle(container.id)
         bundle.clear_exit()
         await self.make_ready(container)
-        config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
         try:
+            config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
             self.group(container).apply(record.limits)
             reply = await self._supervisor.request(
                 "start",
@@ -202,8 +207,8 @@ class Lifecycle:
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
             )
-        except CgagentError as e:
-            await self._launcher.discard(container.id, e)
+        except BaseException as e:  # a cancelled start, too, leaves nothing
+            await self._launcher.discard(container.id, e if isinstance(e, CgagentError) else None)
             raise
         self._launcher.launched(container.id)
         pid: int = reply["pid"]
@@ -219,23 +224,25 @@ class Lifecycle:
     async def exited(self, container: Container, status: dict[str, Any]) -> None:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
-            if container.removed or not container.running:
+            if not container.running:
+                if not self._launcher.is_ready(container.id):  # noted by an agent killed right then
+                    await self._supervisor.request("forget", key=container.id)
                 return
             group = self.group(container)
+            oom = self.watch.end(container, group)
             outcome = replace(
                 container.record.outcome,
                 status="exited",
                 pid=None,
                 exit_code=status.get("exit_code"),
                 finished_ns=status.get("finished_ns", time.time_ns()),
-                oom_killed=_was_oom_killed(group),
+                oom_killed=oom is not None or _was_oom_killed(group),
+                oom=None if oom is None else oom_view(oom),
                 error=status.get("error"),
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
             )
             # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
             self._containers.note(container, replace(container.record, outcome=outcome))
-            if outcome.oom_killed:
-                self.publish(container, "oom")
             self.publish(container, "die", exit_code=str(outcome.exit_code))
             await self._bury(container, group)
             await self._supervisor.request("forget", key=container.id)

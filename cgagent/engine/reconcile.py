@@ -41,21 +41,28 @@ async def reconcile(
     for container in containers:
         if not container.running and container.id in running:
             _adopt(containers, container, running[container.id]["pid"])
-        elif not container.running and _ended_unseen(lifecycle, container):
+        elif not container.running and _has_run_unnoted(container, lifecycle):
             _adopt(containers, container, None)
             ended.append(container)
     for container in ended:
         status = lifecycle.bundle(container.id).take_exit()
         await lifecycle.exited(container, status or LOST)
     for container in containers:
-        if container.record.outcome.status == "exited" and container.record.options.auto_remove:
+        if container.running or container.record.adopted:
+            continue
+        half_removed = not lifecycle.bundle(container.id).path.exists()
+        ended_for_good = container.record.outcome.status == "exited"
+        if half_removed or (ended_for_good and container.record.options.auto_remove):
             await lifecycle.remove(container)
 
 
-def _ended_unseen(lifecycle: Lifecycle, container: Container) -> bool:
-    """It was started and has ended, and the agent died before it could note either down."""
+def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
+    """Did it start and end while there was no agent to note either?"""
+    if container.record.adopted:
+        return False
     status = lifecycle.bundle(container.id).take_exit()
-    return status is not None and status["finished_ns"] != container.record.outcome.finished_ns
+    noted = container.record.outcome.finished_ns
+    return status is not None and status.get("finished_ns") != noted
 
 
 def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
@@ -67,16 +74,19 @@ def _adopt(containers: Containers, container: Container, pid: int | None) -> Non
 async def sweep(
     containers: Containers, images: Images, host: Host, cgroup_parent: str, containers_dir: Path
 ) -> None:
-    """Remove what belongs to no container: directories, roots, empty cgroups."""
+    """Remove what belongs to no container: directories, roots, cgroups of none that runs."""
     known = {c.id for c in containers}
+    running = {c.id for c in containers if c.running}
     await asyncio.to_thread(images.sweep, known)
     for entry in containers_dir.iterdir() if containers_dir.exists() else ():
         if entry.name not in known:
             await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)
     for name in host.group(cgroup_parent).children():
-        if name not in known and len(name) == ID_LENGTH:
+        if name not in running and len(name) == ID_LENGTH:
             group = host.group(f"{cgroup_parent.rstrip('/')}/{name}")
             try:
                 await asyncio.to_thread(group.remove, 0.5)
             except CgagentError as e:  # somebody's processes are in it: not ours to end
-                log.warning("cgroup %s of no container is left alone: %s", group.path, e.message)
+                log.warning(
+                    "cgroup %s of no running container is left alone: %s", group.path, e.message
+                )

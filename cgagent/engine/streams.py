@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine import create
@@ -49,7 +50,6 @@ class Attachment:
         return {
             "streams": [number for number, want in wanted if want],
             "status": True,
-            "tail": self.tail.hex(),
         }
 
 
@@ -89,10 +89,14 @@ class Streams:
 
     async def _connect(self, key: str, take: Take) -> None:
         client = await take()
+        fds = [client.fd]
         try:
-            await self._supervisor.request("attach", [client.fd], key=key, **client.arguments())
+            if client.tail:
+                fds.append(_memory(client.tail))
+            await self._supervisor.request("attach", fds, key=key, **client.arguments())
         finally:
-            os.close(client.fd)  # the supervisor has its own copy
+            for fd in fds:  # the supervisor has its own copies
+                os.close(fd)
 
     async def exec(
         self,
@@ -119,14 +123,14 @@ class Streams:
             key = f"{container.id}/{run.id}"
             group = self._lifecycle.group(container)
             file = self._lifecycle.bundle(container.id).write_exec(run.id[:12], process)
-            await self._supervisor.request(
-                "create",
-                key=key,
-                inside=container.id,
-                cgroup_dir=group.unified_dir(),
-                join_files=group.join_files(),
-            )
             try:
+                await self._supervisor.request(
+                    "create",
+                    key=key,
+                    inside=container.id,
+                    cgroup_dir=group.unified_dir(),
+                    join_files=group.join_files(),
+                )
                 if take is not None:
                     await self._connect(key, take)
                 self._keep(run)
@@ -139,20 +143,19 @@ class Streams:
                     stdin=take is not None,
                     stdin_once=True,
                 )
-            except CgagentError as e:
+            except BaseException as e:  # a client that is gone, a cancelled job
                 run.running = False
-                await self._abandon(key, e)
+                await self._abandon(key, e if isinstance(e, CgagentError) else None)
                 raise
-            finally:
-                os.unlink(file)  # the command has read it, or never will
+            finally:  # the command has read it, or never will; the container may be gone
+                Path(file).unlink(missing_ok=True)
             run.pid = reply["pid"]
             return run
 
-    async def _abandon(self, key: str, error: CgagentError) -> None:
+    async def _abandon(self, key: str, error: CgagentError | None) -> None:
+        told = {"error": error_to_wire(error)} if error else {}
         with contextlib.suppress(CgagentError):  # gone already: the usual case
-            await self._supervisor.request(
-                "forget", key=key, status={"error": error_to_wire(error)}
-            )
+            await self._supervisor.request("forget", key=key, status=told)
 
     def _keep(self, run: Exec) -> None:
         self._execs[run.id] = run
@@ -173,3 +176,10 @@ class Streams:
             run.running = False
             run.exit_code = status.get("exit_code")
         await self._supervisor.request("forget", key=key)
+
+
+def _memory(data: bytes) -> int:
+    """A memfd with the data, which may be larger than a packet."""
+    with open(os.memfd_create("input"), "wb", closefd=False) as file:
+        file.write(data)
+        return file.fileno()

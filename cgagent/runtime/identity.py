@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,15 +26,20 @@ class Identity:
 
 def _entries(path: str, columns: int) -> Iterator[list[str]]:
     """Well-formed lines of an image's colon-separated file, which may hold anything."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            text = f.read(_MAX_FILE)
-    except OSError:
-        return
-    for line in text.splitlines():
+    for line in _text(path).splitlines():
         parts = line.split(":")
         if len(parts) >= columns and all(parts[i].isdecimal() for i in range(2, min(columns, 4))):
             yield parts
+
+
+def _text(path: str) -> str:
+    """Empty unless it is a regular file: opening a FIFO would wait for a writer for ever."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with open(fd, encoding="utf-8", errors="replace") as f:
+        return f.read(_MAX_FILE) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
 
 
 def _number(text: str) -> int | None:

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
+import select
 import selectors
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+HANGUP: Final = 4
+"""Beside the events of `selectors`, or alone: the other end is gone. epoll always tells of it."""
 
 
 class Loop:
     """epoll with callbacks. One thread; a callback may watch and forget freely."""
 
     def __init__(self) -> None:
-        self._selector = selectors.EpollSelector()
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[int, Callable[[], None]]] = {}
 
     @property
     def watched(self) -> int:
         """How many descriptors are watched."""
-        return len(self._selector.get_map())
+        return len(self._watched)
 
     def watch(self, fd: int, events: int, callback: Callable[[], None]) -> None:
         """Call back whenever `fd` is ready for `events`; 0 events: not for now.
 
         As long as a descriptor is watched it keeps its first callback.
         """
-        known = self._selector.get_map().get(fd)
+        known = self._watched.get(fd)
         if not events:
             self.forget(fd)
         elif known is None:
-            self._selector.register(fd, events, callback)
-        elif known.events != events:
-            self._selector.modify(fd, events, known.data)
+            self._epoll.register(fd, _mask(events))
+            self._watched[fd] = (events, callback)
+        elif known[0] != events:
+            self._epoll.modify(fd, _mask(events))
+            self._watched[fd] = (events, known[1])
 
     def forget(self, fd: int) -> None:
-        if self._selector.get_map().get(fd) is not None:
-            self._selector.unregister(fd)
+        if self._watched.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
 
     def run_once(self, timeout_s: float | None) -> None:
-        for key, _ in self._selector.select(timeout_s):
+        ready = [(fd, self._watched[fd]) for fd, _ in self._epoll.poll(timeout_s)]
+        for fd, entry in ready:
             # an earlier callback of this round may have closed it
-            if self._selector.get_map().get(key.fd) is key:
-                key.data()
+            if self._watched.get(fd) is entry:
+                entry[1]()
+
+
+def _mask(events: int) -> int:
+    reading = select.EPOLLIN if events & selectors.EVENT_READ else 0
+    return reading | (select.EPOLLOUT if events & selectors.EVENT_WRITE else 0)

@@ -64,13 +64,21 @@ class Supervisor:
         Returns:
             Its tasks: key, state (of `protocol.State`), pid. Exits it kept are told to `on_exit`.
         """
+        self._open()
+        self._listed = []
+        try:
+            answer = await self.request("list")
+        except UnavailableError:  # one without tasks was just ending by itself
+            self._open()
+            answer = await self.request("list")
+        self.pid = answer["pid"]
+        return self._listed
+
+    def _open(self) -> None:
         if self._sock is None:
             self._sock = self._connect_running() or self._start()
             self._sock.setblocking(False)
             asyncio.get_running_loop().add_reader(self._sock.fileno(), self._hear)
-        self._listed = []
-        self.pid = (await self.request("list"))["pid"]
-        return self._listed
 
     def _connect_running(self) -> socket.socket | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

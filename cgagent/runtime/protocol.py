@@ -7,7 +7,8 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│   waiting for its job (a zygote)
       │<──────────────────────────────────────────────│ {"seq": 1, "pid": 4711}
       │ {"seq": 2, "op": "attach", ...}  + socket     │   any number of times, also while running;
-      │──────────────────────────────────────────────>│   the socket now belongs to the supervisor
+      │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;
+      │                                 (+ memfd)     │   the memfd has input that was read already
       │<──────────────────────────────────────────────│ {"seq": 2}
       │ {"seq": 3, "op": "start", "bundle": ...}      │   the zygote does its steps and execs
       │──────────────────────────────────────────────>│
@@ -17,8 +18,8 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4}
       │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
-      │ {"seq": 5, "op": "forget", "key": ...}        │   of a created task: end it, and tell its
-      │──────────────────────────────────────────────>│   clients "status"
+      │ {"seq": 5, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
+      │──────────────────────────────────────────────>│   tell its clients "status"
       │<──────────────────────────────────────────────│ {"seq": 5}
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
@@ -27,7 +28,7 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ attach         │ (a step failed)           │ attach, signal         │ forget
+                  │ attach         │ (a step failed, forget)   │ attach, signal         │ forget
                   │ forget         └──> the task is gone       │                        └──> gone
                   └──> gone
 
@@ -44,6 +45,8 @@ from cgagent.errors import CgagentError, ConflictError, from_kind
 
 MAX_PACKET: Final = 128 * 1024
 """Below the kernel's default socket buffer. What may be larger (an OCI configuration) is a file."""
+
+_MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and that may be anything
 
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"
@@ -63,7 +66,7 @@ _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
-    "forget": frozenset({State.CREATED, State.EXITED}),
+    "forget": frozenset({State.CREATED, State.STARTING, State.EXITED}),
 }
 
 _NEXT: Final[dict[tuple[State, str], State]] = {
@@ -104,7 +107,11 @@ class Exchange:
 
 
 def error_to_wire(error: CgagentError) -> dict[str, str]:
-    return {"kind": error.kind, "message": error.message}
+    """Cut to what surely fits a packet, however its characters are escaped."""
+    message = error.message
+    if len(message) > _MAX_MESSAGE:
+        message = message[:_MAX_MESSAGE] + "…"
+    return {"kind": error.kind, "message": message}
 
 
 def error_from_wire(value: dict[str, Any]) -> CgagentError:

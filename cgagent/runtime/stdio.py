@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.runtime.client import HIGH_WATER, Client
 from cgagent.runtime.logfile import LogFile
+from cgagent.runtime.loop import HANGUP
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 
 if TYPE_CHECKING:
@@ -108,14 +109,18 @@ class Stdio:
         if client.gone:
             self._drop(client)
             return
-        # Without STDIN, too, reading tells of a hang-up.
+        # Without STDIN, too, reading tells of a hang-up; when all is read, only a hang-up does.
         reading = not client.reads_done and len(self._input) < HIGH_WATER
         events = (selectors.EVENT_READ if reading else 0) | (
             selectors.EVENT_WRITE if client.pending else 0
         )
+        if client.reads_done:
+            events |= HANGUP
         self._loop.watch(client.fileno(), events, partial(self._serve, client))
 
     def _serve(self, client: Client) -> None:
+        if client.reads_done and not client.pending:  # watched for a hang-up only
+            client.gone = True
         client.flush()
         if not client.reads_done and len(self._input) < HIGH_WATER:
             self._take(client)

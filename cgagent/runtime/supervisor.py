@@ -212,12 +212,13 @@ class Supervisor:
     def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:
         task = self._task(message)
         task.exchange.check("attach")
+        tail = _read_memory(fds.pop(1)) if len(fds) > 1 else b""
         client = Client(
             fds.pop(0),
             streams=frozenset(message["streams"]),
             raw=bool(message.get("raw")),
             status=bool(message.get("status")),
-            tail=bytes.fromhex(message.get("tail", "")),
+            tail=tail,
         )
         task.attach(client)
         return None
@@ -250,9 +251,9 @@ class Supervisor:
         if task is None:
             return None
         task.exchange.check("forget")
-        if task.exchange.state is State.CREATED:
+        if task.exchange.state is not State.EXITED:
             task.abandon(message.get("status", {}))
-        del self._tasks[task.key]
+        self._tasks.pop(task.key, None)
         return None
 
     def _list(self, _message: dict[str, Any], _fds: list[int]) -> Reply:
@@ -267,6 +268,13 @@ class Supervisor:
             del self._tasks[task.key]  # the exit file tells it to the next agent
             return
         self._tell(_exit_event(task))
+
+
+def _read_memory(fd: int) -> bytes:
+    """All of a memfd, which is closed."""
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()
 
 
 def _exit_event(task: Task) -> dict[str, Any]:

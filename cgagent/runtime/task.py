@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from cgagent.errors import CgagentError, InternalError
+from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.runtime import wire
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
@@ -149,11 +149,12 @@ class Task:
             return
 
     def abandon(self, status: dict[str, Any]) -> None:
-        """End a zygote that got no job; clients that wait for it are told `status`."""
+        """End a zygote whose command does not run; clients that wait for it are told `status`."""
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         self._close_zygote()
         self._close(status)
+        self._started(ConflictError(f"task {self.key}: its start was given up"))
 
     def remove_cgroup(self) -> None:
         """Of a zygote without an agent: nobody else knows its groups until the next one comes."""

@@ -8,6 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.errors import InternalError
 from cgagent.runtime.protocol import MAX_PACKET
 
 if TYPE_CHECKING:
@@ -17,8 +18,14 @@ _MAX_FDS: Final = 8
 
 
 def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
-    """One packet. Blocks or raises `BlockingIOError` as the socket is set."""
+    """One packet. Blocks or raises `BlockingIOError` as the socket is set.
+
+    Raises:
+        InternalError: it is larger than a packet may be; the connection is as before.
+    """
     data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) > MAX_PACKET:
+        raise InternalError(f"a message of {len(data)} bytes does not fit a packet ({MAX_PACKET})")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
 

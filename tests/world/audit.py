@@ -96,8 +96,8 @@ def _processes(name: str) -> tuple[dict[int, str], list[str]]:
                 continue  # ended meanwhile
             command = raw.replace(b"\0", b" ").decode(errors="replace").strip()
             venv = _VENV.search(command)
-            if _is_benchmark(entry, command):
-                continue
+            if _is_benchmark(entry, command) or "/cgagent-guest-" in command:
+                continue  # another run's
             if venv is not None and Path(venv[1]) != _CHECKOUT:
                 others.append(command)
             elif name in command:

@@ -1,14 +1,17 @@
 """A group of its own for each test, on whatever cgroup layout the live kernel has."""
 
+import ctypes
 import os
 import subprocess
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cgagent.cgroups import Host
+from tests.world import guest
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 
@@ -61,6 +64,76 @@ def run(group, script):
         return output.decode(), process.returncode
 
 
+@contextmanager
+def holding(group, mib):
+    """A process in the group that holds so much anonymous memory."""
+    code = f"x = b'x' * ({mib} << 20); print(1, flush=True); input()"
+    with running(group, f'exec python3 -S -E -c "{code}"') as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1\n"
+        yield process
+
+
+@contextmanager
+def hanging_file_system(directory):
+    """A mount whose every access waits, in uninterruptible (killable) sleep, for a daemon."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    subprocess.run(["modprobe", "fuse"], check=False, capture_output=True)
+    with open("/dev/fuse", "r+b", buffering=0) as device:
+        options = f"fd={device.fileno()},rootmode=40000,user_id=0,group_id=0"
+        where = os.fsencode(directory)
+        if libc.mount(b"cgagent-test", where, b"fuse", 0, options.encode()):
+            raise OSError(ctypes.get_errno(), "mount")
+        try:
+            yield
+        finally:
+            libc.umount2(where, 2)  # MNT_DETACH
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop device on a sparse file."""
+
+    path: str
+    rdev: int
+
+    @property
+    def scheduler(self):
+        return Path(f"/sys/dev/block/{os.major(self.rdev)}:{os.minor(self.rdev)}/queue/scheduler")
+
+
+@contextmanager
+def loop_device(mib=64):
+    subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
+    path = f"{disk_directory()}/cgagent-test-{uuid.uuid4().hex}"
+    with open(path, "wb") as file:
+        file.truncate(mib << 20)
+    try:
+        command = ["losetup", "--find", "--show", "--direct-io=off", path]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        try:
+            yield Loop(shown, os.stat(shown).st_rdev)
+        finally:
+            subprocess.run(["losetup", "--detach", shown], check=True)
+    finally:
+        os.unlink(path)
+
+
+@contextmanager
+def scheduled(device, scheduler):
+    """A block device under another IO scheduler for a while."""
+    subprocess.run(["modprobe", scheduler], check=False, capture_output=True)
+    before = device.scheduler.read_text()
+    if scheduler not in before:
+        pytest.skip(f"this kernel has no {scheduler}")
+    device.scheduler.write_text(scheduler)
+    try:
+        yield
+    finally:
+        device.scheduler.write_text(before.partition("[")[2].partition("]")[0])
+
+
 def file_of(group, controller, v1, v2):
     """The path of a raw file, by where this host has the controller."""
     place = group.host.placements.get(controller)
@@ -86,7 +159,7 @@ def disk():
 
 def disk_directory():
     """A directory on a real disk."""
-    for path in ("/var/lib/cgagent-test", "/var/tmp"):
+    for path in ("/var/tmp", guest.STATE_FOLDER):
         if os.path.isdir(path):
             device = os.stat(path).st_dev
             if os.path.exists(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cgagent.cgroups import Limits
 from cgagent.errors import ConflictError, DeadlineError, InvalidInputError, NotFoundError
 
 pytestmark = pytest.mark.system
@@ -118,6 +119,68 @@ def test_a_child_of_a_frozen_group_cannot_be_thawed(fs, parent, group):
         assert group.freezer_state() == "thawed"
 
 
+def test_whose_freeze_it_is(fs, host, parent, group):
+    below = host.group(f"{group.path}/below")
+    below.create()
+    with fs.running(below, "exec sleep 1000"):
+        assert below.frozen_by() is None
+        parent.freeze(10 * fs.SLOWNESS)
+        assert (parent.frozen_by(), group.frozen_by(), below.frozen_by()) == (
+            "self",
+            "ancestor",
+            "ancestor",
+        )
+        group.freeze(10 * fs.SLOWNESS)
+        assert group.frozen_by() == "self"
+        parent.thaw(10 * fs.SLOWNESS)
+        assert (parent.frozen_by(), group.frozen_by(), below.frozen_by()) == (
+            None,
+            "self",
+            "ancestor",
+        )
+        assert below.freezer_state() == "frozen"
+        assert below.usage().frozen is True
+        group.thaw(10 * fs.SLOWNESS)
+        assert below.frozen_by() is None
+        assert below.freezer_state() == "thawed"
+
+
+def test_the_time_frozen_is_counted_where_the_kernel_does(fs, group):
+    if group.usage().frozen_ns is None:
+        pytest.skip("before Linux 6.18")
+    with fs.running(group, "exec sleep 1000"):
+        group.freeze(10 * fs.SLOWNESS)
+        time.sleep(0.2)
+        group.thaw(10 * fs.SLOWNESS)
+        assert 0.2e9 <= group.usage().frozen_ns < 10e9 * fs.SLOWNESS
+
+
+def test_a_task_in_uninterruptible_sleep_leaves_nothing_frozen(fs, group, tmp_path):
+    with (
+        fs.hanging_file_system(tmp_path),
+        fs.running(group, f"exec stat {tmp_path}/x") as stuck,
+        fs.running(group, "while :; do :; done") as other,
+    ):
+        for process in (stuck, other):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        wait_for(lambda: state_of(stuck.pid) == "D", fs.SLOWNESS)
+        with pytest.raises(DeadlineError, match="did not freeze in time; it was thawed again"):
+            group.freeze(0.5 * fs.SLOWNESS)
+        assert group.freezer_state() == "thawed"
+        assert group.frozen_by() is None
+        assert group.usage().frozen is False
+        before = ticks(other.pid)
+        wait_for(lambda: ticks(other.pid) > before, fs.SLOWNESS)
+        group.kill(20 * fs.SLOWNESS)
+        assert (stuck.wait(), other.wait()) == (-9, -9)
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
 def test_kill_ends_a_tree_of_processes_and_their_groups(fs, host, group):
     below = host.group(f"{group.path}/below")
     below.create()
@@ -150,6 +213,47 @@ def test_kill_ends_a_fork_bomb(fs, group):
         assert group.pids() == []
 
 
+BOMB = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
+
+
+def test_a_fork_bomb_under_a_pids_limit_is_gone_in_two_seconds(fs, group):
+    group.apply(Limits(pids_max=300))
+    with fs.running(group, f"exec python3 -S -E -c '{BOMB}'") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        wait_for(lambda: group.usage().pids.current == 300, 3 * fs.SLOWNESS)
+        began = time.monotonic()
+        group.kill(20 * fs.SLOWNESS)
+        assert time.monotonic() - began < 2 * fs.SLOWNESS
+        assert group.pids() == []
+
+
+FIVE_HUNDRED = """\
+import os, signal
+for _ in range(499):
+    if not os.fork():
+        signal.pause()
+signal.pause()
+"""
+
+
+def test_a_tree_of_a_thousand_tasks_leaves_none(fs, host, group):
+    left, right = (host.group(f"{group.path}/{name}") for name in ("left", "right"))
+    left.create()
+    right.create()
+    code = (
+        "import os, signal\nfor _ in range(499):\n if not os.fork(): signal.pause()\nsignal.pause()"
+    )
+    script = f"exec python3 -S -E -c '{code}'"
+    with fs.running(left, script) as one, fs.running(right, script) as two:
+        for process in (one, two):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        wait_for(lambda: len(group.pids()) >= 1000, 6 * fs.SLOWNESS)
+        group.kill(30 * fs.SLOWNESS)
+        assert group.pids() == []
+
+
 def test_kill_without_cgroup2(fs, group):
     """The way of a plain v1 host: freeze, signal, thaw, again."""
     if not group.join_files():
@@ -160,14 +264,18 @@ def test_kill_without_cgroup2(fs, group):
     alone = v1.group(f"{group.path}/v1")
     alone.create()
     assert place
-    with fs.running(alone, "while :; do sleep 0.01 & done") as process:
+    alone.apply(Limits(pids_max=300))
+    with fs.running(alone, f"exec python3 -S -E -c '{BOMB}'") as process:
         process.stdin.write(b"\n")
         process.stdin.flush()
-        wait_for(lambda: len(alone.pids()) > 5, fs.SLOWNESS)
+        wait_for(lambda: alone.usage().pids.current == 300, 3 * fs.SLOWNESS)
         alone.freeze(10 * fs.SLOWNESS)
         assert alone.freezer_state() == "frozen"
         alone.thaw(10 * fs.SLOWNESS)
+        assert alone.frozen_by() is None
+        began = time.monotonic()
         alone.kill(20 * fs.SLOWNESS)
+        assert time.monotonic() - began < 2 * fs.SLOWNESS
         assert alone.pids() == []
         assert process.wait() == -9
     alone.remove()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cgagent.cgroups import UNLIMITED, IoMax, Limits, shares_to_weight
+from cgagent.cgroups import UNLIMITED, Drift, IoLatency, IoMax, IoWeight, Limits, shares_to_weight
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -36,6 +36,12 @@ SIMPLE = [
     ({"memory_min_bytes": 16 * MIB}, "memory", None, ("memory.min", str(16 * MIB))),
     ({"memory_swappiness": 10}, "memory", ("memory.swappiness", "10"), None),
     ({"oom_group": True}, "memory", None, ("memory.oom.group", "1")),
+    (
+        {"oom_kill_disable": True},
+        "memory",
+        ("memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0"),
+        None,
+    ),
     ({"cpu_shares": 512}, "cpu", ("cpu.shares", "512"), ("cpu.weight", "59")),
     ({"cpu_shares": 777}, "cpu", ("cpu.shares", "777"), ("cpu.weight", str(shares_to_weight(777)))),
     ({"cpu_weight": 100}, "cpu", ("cpu.shares", "1024"), ("cpu.weight", "100")),
@@ -272,19 +278,181 @@ def test_a_refused_limit_leaves_all_others_as_they_were(group, limits):
     assert group.held() == before
 
 
-def test_v1_refuses_a_limit_below_what_is_in_use(fs, group):
-    if not fs.is_v1(group.host, "memory"):
-        pytest.skip("v2 takes it and kills")
-    with fs.running(
-        group, "exec python3 -c 'x = b\"x\" * (64 << 20); print(1, flush=True); input()'"
-    ) as process:
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-        process.stdout.readline()
+def test_a_lowered_limit_takes_effect_step_by_step_or_not_at_all(fs, group):
+    """Anonymous memory without swap cannot be given back: nothing may be killed for it."""
+    with fs.holding(group, 64) as process:
+        group.apply(Limits(memory_swap_max_bytes=0, memory_max_bytes=256 * MIB))
         before = group.held()
-        with pytest.raises(ConflictError, match="more is in use"):
-            group.apply(Limits(memory_max_bytes=16 * MIB, memory_swap_max_bytes=0, pids_max=5))
+        with pytest.raises(ConflictError, match=r"more is in use \(\d+ bytes.*(--force|with swap)"):
+            group.apply(Limits(memory_max_bytes=16 * MIB, pids_max=5), timeout_s=2 * fs.SLOWNESS)
         assert group.held() == before
+        assert process.poll() is None
+        assert group.oom_kills() == 0
+
+
+def test_page_cache_is_given_back_for_a_lowered_limit(fs, group):
+    path = f"{fs.disk_directory()}/{group.path.replace('/', '-')}"
+    output, status = fs.run(group, f"dd if=/dev/zero of={path} bs=1M count=64 2>&1; sync {path}")
+    try:
+        assert status == 0, output
+        assert group.usage().memory.current_bytes > 48 * MIB
+        before = group.held()
+        group.apply(Limits(memory_max_bytes=16 * MIB), timeout_s=30 * fs.SLOWNESS)
+        assert group.held() == before.merged(Limits(memory_max_bytes=16 * MIB))
+        assert group.usage().memory.current_bytes <= 16 * MIB
+        assert group.oom_kills() == 0
+    finally:
+        os.unlink(path)
+
+
+def test_a_forced_limit_is_written_at_once(fs, group):
+    with fs.holding(group, 64) as process:
+        group.apply(Limits(memory_swap_max_bytes=0, memory_max_bytes=256 * MIB))
+        if fs.is_v1(group.host, "memory"):
+            with pytest.raises(ConflictError, match="more is in use"):
+                group.apply(Limits(memory_max_bytes=16 * MIB), force=True)
+            assert process.poll() is None
+            return
+        group.apply(Limits(memory_max_bytes=16 * MIB), force=True)
+        assert group.held().memory_max_bytes == 16 * MIB
+        assert process.wait() == -9
+        assert group.oom_kills() == 1
+
+
+def test_another_limit_that_is_refused_undoes_a_shrink(fs, group):
+    path = f"{fs.disk_directory()}/{group.path.replace('/', '-')}"
+    fs.run(group, f"dd if=/dev/zero of={path} bs=1M count=48 2>&1; sync {path}")
+    try:
+        before = group.held()
+        with pytest.raises(InvalidInputError, match="cpuset"):
+            group.apply(Limits(memory_max_bytes=16 * MIB, cpuset_cpus="nonsense"))
+        assert group.held() == before
+    finally:
+        os.unlink(path)
+
+
+def test_realtime(fs, group, parent):
+    limits = Limits(cpu_rt_period_us=1_000_000, cpu_rt_runtime_us=10_000)
+    if not fs.is_v1(group.host, "cpu"):
+        with pytest.raises(UnsupportedError, match=r"cpu_rt_period_us: .*cpu\.rt_period_us"):
+            group.apply(limits)
+        return
+    if not fs.file_of(group, "cpu", "cpu.rt_runtime_us", None).exists():
+        with pytest.raises(UnsupportedError, match=r"no cpu\.rt_period_us in .* this kernel"):
+            group.apply(limits)
+        return
+    with pytest.raises(InvalidInputError, match="share the parent group has"):
+        group.apply(limits)
+    parent.apply(Limits(cpu_rt_runtime_us=20_000))
+    group.apply(limits)
+    assert fs.file_of(group, "cpu", "cpu.rt_runtime_us", None).read_text() == "10000\n"
+    for period, runtime in [(500_000, 9_000), (1_000_000, 18_000), (100_000, 1_000)]:
+        group.apply(Limits(cpu_rt_period_us=period, cpu_rt_runtime_us=runtime))
+        assert group.held().cpu_rt_period_us == period
+        assert group.held().cpu_rt_runtime_us == runtime
+    group.apply(Limits(cpu_rt_runtime_us=0))
+    parent.apply(Limits(cpu_rt_runtime_us=0))
+
+
+def test_zswap(fs, group):
+    path = fs.file_of(group, "memory", None, "memory.zswap.max")
+    if path and path.exists():
+        group.apply(Limits(memory_zswap_max_bytes=8 * MIB))
+        assert path.read_text() == f"{8 * MIB}\n"
+        assert group.held().memory_zswap_max_bytes == 8 * MIB
+        return
+    with pytest.raises(UnsupportedError, match=r"memory_zswap_max_bytes: .*memory\.zswap\.max"):
+        group.apply(Limits(memory_zswap_max_bytes=8 * MIB))
+
+
+def test_io_latency(fs, group):
+    major, minor = fs.disk()
+    limits = Limits(io_latency=(IoLatency(major=major, minor=minor, target_us=5000),))
+    path = fs.file_of(group, "io", None, "io.latency")
+    if path and path.exists():
+        group.apply(limits)
+        assert path.read_text() == f"{major}:{minor} target=5000\n"
+        assert group.held().io_latency == limits.io_latency
+        return
+    with pytest.raises(UnsupportedError, match=r"limit io_latency: .*io\.latency"):
+        group.apply(limits)
+
+
+def test_io_weight_of_a_device(fs, group):
+    """Only a disk scheduled by bfq has weights; a loop device can be."""
+    with fs.loop_device() as device, fs.scheduled(device, "bfq"):
+        major, minor = os.major(device.rdev), os.minor(device.rdev)
+        weight = IoWeight(major=major, minor=minor, weight=300)
+        group.apply(Limits(blkio_weight_device=(weight,)))
+        raw = fs.file_of(group, "io", "blkio.bfq.weight_device", "io.bfq.weight").read_text()
+        assert f"{major}:{minor} 300" in raw.splitlines()
+        asked = Limits(blkio_weight_device=(weight,))
+        assert asked.diff(group.held()) == ()
+        with pytest.raises(InvalidInputError):
+            group.apply(
+                Limits(
+                    io_weight_device=(IoWeight(major=major, minor=minor, weight=1),),
+                    io_max=(IoMax(major=999, minor=7, rbps=1),),
+                )
+            )
+        assert asked.diff(group.held()) == ()
+        taken_back = Limits(blkio_weight_device=(IoWeight(major=major, minor=minor),))
+        group.apply(taken_back)
+        assert taken_back.diff(group.held()) == ()
+        assert asked.diff(group.held()) != ()
+
+
+def test_io_weight_of_a_device_without_a_scheduler_for_it(fs, group):
+    with fs.loop_device() as device, fs.scheduled(device, "none"):
+        major, minor = os.major(device.rdev), os.minor(device.rdev)
+        weight = IoWeight(major=major, minor=minor, weight=300)
+        with pytest.raises(UnsupportedError, match=r"limit blkio_weight_device: .*"):
+            group.apply(Limits(pids_max=5, blkio_weight_device=(weight,)))
+        assert group.held().pids_max == UNLIMITED
+
+
+def test_any_setting_by_its_file(fs, group):
+    group.apply(Limits(conf=(("pids.max", "77"),)))
+    assert group.held(["pids.max"]).conf == (("pids.max", "77"),)
+    assert group.held().conf is None
+    before = group.held()
+    with pytest.raises(InvalidInputError, match=r"limit conf: .*pids\.max refuses"):
+        group.apply(Limits(cpu_quota_us=50_000, conf=(("pids.max", "78"), ("pids.max", "x"))))
+    assert group.held() == before
+    with pytest.raises(UnsupportedError, match=r"limit conf: there is no nonsense\.max"):
+        group.apply(Limits(conf=(("nonsense.max", "1"),)))
+    with pytest.raises(UnsupportedError, match=r"no pids\.nonsense in"):
+        group.apply(Limits(conf=(("pids.nonsense", "1"),)))
+
+
+def test_misc_and_rdma_through_their_files(fs, group):
+    for name in ("rdma", "misc"):
+        place = group.host.placements.get(name)
+        if place and place.version == 1:
+            with pytest.raises(UnsupportedError, match=f"no {name}.max in"):
+                group.apply(Limits(conf=((f"{name}.max", "x 1"),)))
+        elif place:  # enabled for the group when asked for; there is no such resource to limit
+            with pytest.raises(CgagentError, match=rf"limit conf: .*{name}\.max refuses"):
+                group.apply(Limits(conf=((f"{name}.max", "nonsense hca_handle=1"),)))
+            assert group.held([f"{name}.max"]).conf == ((f"{name}.max", ""),)
+        else:
+            with pytest.raises(UnsupportedError, match=f"no {name} cgroup controller"):
+                group.apply(Limits(conf=((f"{name}.max", "x 1"),)))
+
+
+def test_what_was_applied_has_not_drifted_until_somebody_else_writes(fs, group):
+    asked = Limits(
+        memory_max_bytes=64 * MIB + 1234,
+        memory_swap_max_bytes=MIB + 77,
+        cpu_shares=777,
+        cpu_quota_us=33_333,
+        cpuset_cpus="0,0",
+        pids_max=9,
+    )
+    group.apply(asked)
+    assert asked.diff(group.held()) == ()
+    fs.file_of(group, "pids", "pids.max", "pids.max").write_text("8")
+    assert asked.diff(group.held()) == (Drift("pids_max", 9, 8),)
 
 
 def test_a_group_that_is_not_there(parent):

@@ -41,6 +41,38 @@ NESTED_V1 = {
 }
 
 
+# In a container of a cgroup2 host without a cgroup namespace: a subtree is all there is to see.
+NESTED_V2 = {
+    "proc/self/mountinfo": (
+        "700 690 0:26 /machine/c1 /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
+    ),
+    "proc/self/cgroup": "0::/machine/c1/init.scope\n",
+    "sys/fs/cgroup/cgroup.controllers": "memory pids\n",
+}
+
+# In a cgroup namespace, moved out of its root by somebody outside: the paths climb.
+OUTSIDE = {
+    "proc/self/mountinfo": (
+        "700 690 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+        "701 690 0:26 /.. /host rw - cgroup2 cgroup2 rw\n"
+        "702 690 0:31 /../.. /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n"
+    ),
+    "proc/self/cgroup": "3:pids:/..\n0::/../other\n",
+    "sys/fs/cgroup/cgroup.controllers": "memory\n",
+}
+
+# v1 controllers mounted together under a name of the administrator's, a hierarchy without any
+# and one controller twice.
+ODD_V1 = {
+    "proc/self/mountinfo": (
+        "44 43 0:33 / /cg/all rw - cgroup all rw,cpu,cpuacct,memory,pids,freezer\n"
+        "45 43 0:34 / /cg/mine rw - cgroup none rw,name=mine,release_agent=/bin/x\n"
+        "46 43 0:33 / /sys/fs/cgroup/again rw - cgroup all rw,cpu,cpuacct,memory,pids,freezer\n"
+    ),
+    "proc/self/cgroup": "9:name=mine:/m\n8:cpu,cpuacct,memory,pids,freezer:/own\n",
+}
+
+
 @pytest.fixture
 def detect(tmp_path):
     def detect(tree):
@@ -90,6 +122,39 @@ def test_a_group_is_named_from_the_root_that_the_mount_shows(detect, tmp_path):
     assert host.placements["pids"].mount == f"{tmp_path}/host tree/pids"
     assert host.placements["pids"].own_path == "/docker/0123/inner"
     assert host.group("/x").unified_dir() is None
+
+
+def test_a_subtree_mounted_as_the_root(detect, tmp_path):
+    host = detect(NESTED_V2)
+    assert host.unified == Placement("", 2, f"{tmp_path}/sys/fs/cgroup", "/init.scope")
+    assert host.placements["memory"].own_path == "/init.scope"
+    assert host.group("/x").unified_dir() == f"{tmp_path}/sys/fs/cgroup/x"
+
+
+def test_our_own_group_outside_the_namespace_is_not_named(detect, tmp_path):
+    host = detect(OUTSIDE)
+    assert host.unified == Placement("", 2, f"{tmp_path}/sys/fs/cgroup", "/")
+    assert host.placements["pids"] == Placement("pids", 1, f"{tmp_path}/sys/fs/cgroup/pids", "/")
+
+
+def test_controllers_mounted_together_are_one_directory(detect, tmp_path):
+    host = detect(ODD_V1)
+    mount = f"{tmp_path}/sys/fs/cgroup/again"
+    assert host.v1_mounts == (mount,)
+    assert {p.mount for p in host.placements.values()} == {mount}
+    assert {p.own_path for p in host.placements.values()} == {"/own"}
+    assert "mine" not in str(host.placements)
+
+
+def test_a_threaded_group_is_refused(detect, tmp_path):
+    host = detect(V2)
+    mount = tmp_path / "sys/fs/cgroup"
+    (mount / "cgroup.subtree_control").write_text("")
+    (mount / "threads").mkdir()
+    (mount / "threads" / "cgroup.type").write_text("threaded\n")
+    with pytest.raises(UnsupportedError, match=r"it is 'threaded': .* is of single threads"):
+        host.group("/threads").create()
+    assert (mount / "threads").exists()
 
 
 def test_no_cgroups_at_all(detect):

@@ -1,6 +1,6 @@
 import pytest
 
-from cgagent.cgroups import UNLIMITED, Limits
+from cgagent.cgroups import UNLIMITED, IoMax, IoWeight, Limits
 from cgagent.errors import InvalidInputError
 
 
@@ -49,3 +49,18 @@ def test_merging_prefers_the_later_wish_in_whichever_unit():
     assert held.merged(Limits(blkio_weight=20, pids_max=6)) == Limits(
         cpu_shares=500, pids_max=6, blkio_weight=20
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"io_weight_device": (IoWeight(major=8, minor=0, weight=10_001),)},
+        {"blkio_weight_device": (IoWeight(major=8, minor=0, weight=0),)},
+        {"cpu_rt_period_us": -1},
+        {"io_max": (IoMax(major=8, minor=0, rbps=0),)},
+        {"io_max": (IoMax(major=8, minor=0, wiops=2**32),)},
+    ],
+)
+def test_values_of_devices_out_of_range(wrong):
+    with pytest.raises(InvalidInputError, match=f"limit {next(iter(wrong))}"):
+        Limits(**wrong)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +78,8 @@ def test_an_image_may_hold_anything(tmp_path_factory, passwd, spec):
     except InvalidInputError:
         return
     assert 0 <= found.uid < 2**32 - 1
+
+
+def test_a_fifo_for_the_users_file_does_not_make_the_start_wait(tmp_path):
+    os.mkfifo(tmp_path / "passwd")
+    assert look_up("0", str(tmp_path / "passwd"), str(tmp_path / "group")) == Identity(0, 0)

@@ -8,7 +8,7 @@ from cgagent.runtime.protocol import Exchange, State, error_from_wire, error_to_
 LIFE = (("start", State.STARTING), ("running", State.RUNNING), ("exited", State.EXITED))
 ALLOWED = {
     State.CREATED: {"attach", "start", "forget"},
-    State.STARTING: set(),
+    State.STARTING: {"forget"},
     State.RUNNING: {"attach", "signal"},
     State.EXITED: {"forget"},
 }

@@ -1,0 +1,135 @@
+"""Whose limit an OOM kill was for: kept beside the counts of one `Watcher`, which owns both.
+
+`Hits` compares v2's counts of limits hit; `Alarms` are v1's notifications: the kernel signals a
+group's eventfd, and those of all groups below it, when the group's limit brings the OOM killer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from cgagent.cgroups import files, oom
+from cgagent.cgroups.hierarchy import subgroups
+from cgagent.cgroups.memory import MemoryV1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.cgroups.group import Group
+
+_RECENT_S: Final = 1.0
+"""One shortage ends several processes, and not at one moment."""
+
+
+class Hits:
+    """How often each limit had been hit, and when that was last seen to rise."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._risen_at: dict[str, float] = {}
+
+    def learn(self, group: Group) -> None:
+        for one in _related(group):
+            self._look(one)
+
+    def limiting(self, group: Group) -> Group | None:
+        """The group whose limit was hit for a kill in `group`; None: it was the machine."""
+        related = list(_related(group))
+        for one in related:
+            self._look(one, is_new=0)
+        latest = time.monotonic() - _RECENT_S
+        return next((g for g in related if self._risen_at.get(g.path, 0) > latest), None)
+
+    def _look(self, group: Group, is_new: int | None = None) -> None:
+        """A group not seen before has begun at `is_new`, or where it is now."""
+        count = oom.hits(group)
+        if count is None:
+            return
+        if count > self._counts.get(group.path, count if is_new is None else is_new):
+            self._risen_at[group.path] = time.monotonic()
+        self._counts[group.path] = count
+
+
+def _related(group: Group) -> Iterator[Group]:
+    """Those above it, nearest first, then those below."""
+    yield from oom.lineage(group)
+    memory = group.controllers().memory
+    if memory:
+        for directory in subgroups(memory.directory):
+            yield group.host.group(group.path + directory.removeprefix(memory.directory))
+
+
+class Alarms:
+    """Eventfds of v1 groups, one for each group however many groups below it are watched."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, int] = {}
+        self._users: dict[str, set[str]] = {}
+        self._rung_at: dict[str, float] = {}
+
+    def arm(self, group: Group) -> list[int]:
+        """Alarms of the group and those above it; returns the descriptors that are new.
+
+        Raises:
+            OSError: the group's own cannot be set.
+        """
+        new = []
+        for one in oom.lineage(group):
+            if one.path not in self._by_path:
+                try:
+                    self._by_path[one.path] = _alarm(one)
+                except PermissionError:
+                    break  # delegated to us from here down: what is above stays unknown
+                new.append(self._by_path[one.path])
+            self._users.setdefault(one.path, set()).add(group.path)
+        return new
+
+    def disarm(self, group_path: str) -> list[int]:
+        """Close the alarms that only this group needed; returns their descriptors."""
+        closed = []
+        for path, users in list(self._users.items()):
+            users.discard(group_path)
+            if not users:
+                del self._users[path]
+                descriptor = self._by_path.pop(path)
+                os.close(descriptor)
+                closed.append(descriptor)
+        return closed
+
+    def ring(self, descriptor: int) -> set[str]:
+        """The watched groups that an alarm is for, now that it has rung; () if it is none."""
+        path = next((p for p, d in self._by_path.items() if d == descriptor), None)
+        if path is None:
+            return set()
+        os.eventfd_read(descriptor)
+        self._rung_at[path] = time.monotonic()
+        return self._users[path]
+
+    def limiting(self, group: Group) -> Group | None:
+        """The topmost whose alarm rang lately: all below it rang with it."""
+        latest = time.monotonic() - _RECENT_S
+        rung = [g for g in oom.lineage(group) if self._rung_at.get(g.path, 0) > latest]
+        return rung[-1] if rung else None
+
+    def close(self) -> None:
+        for descriptor in self._by_path.values():
+            os.close(descriptor)
+        self._by_path = {}
+
+
+def _alarm(group: Group) -> int:
+    memory = group.controllers().memory
+    directory = memory.directory if isinstance(memory, MemoryV1) else ""
+    descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            files.write(f"{directory}/cgroup.event_control", f"{descriptor} {control}")
+        finally:
+            os.close(control)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,159 @@
+"""What the kernel announces of containers' groups: OOM kills and why, limits hit, pressure.
+
+It becomes events and, for an OOM kill, part of the container's record, which outlives the group.
+Waits by descriptor in the agent's event loop; nothing is polled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.cgroups import (
+    Event,
+    MemoryHigh,
+    MemoryMax,
+    Oom,
+    PidsRefused,
+    PressureStall,
+    Trigger,
+    Watcher,
+)
+from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Group, OomCounters
+    from cgagent.engine.container import Container
+    from cgagent.engine.events import Events
+
+log = logging.getLogger(__name__)
+
+_QUIET_S: Final = 1.0
+"""A limit that is hit all the time is told of once a second, with the sum."""
+_TRIGGER_PARTS: Final = 4
+
+
+def parse_trigger(text: str) -> Trigger:
+    """``memory some 150000 1000000``: resource, kind, stall and window in microseconds.
+
+    Raises:
+        InvalidInputError: it is not of this form.
+    """
+    parts = text.split()
+    if (
+        len(parts) != _TRIGGER_PARTS
+        or parts[0] not in {"cpu", "memory", "io", "irq"}
+        or parts[1] not in {"some", "full"}
+        or not all(p.isdecimal() for p in parts[2:])
+    ):
+        raise InvalidInputError(
+            f"pressure trigger {text!r} must be RESOURCE some|full STALL_US WINDOW_US"
+        )
+    return Trigger(parts[0], parts[1], int(parts[2]), int(parts[3]))  # type: ignore[arg-type]
+
+
+class GroupWatch:
+    """Owns the watcher; made and ended by the engine, in whose event loop it lives."""
+
+    def __init__(self, events: Events, triggers: tuple[Trigger, ...]) -> None:
+        self._events = events
+        self._triggers = triggers
+        self._watcher = Watcher()
+        self._containers: dict[str, Container] = {}  # by cgroup path
+        self._counters: dict[str, OomCounters] = {}
+        self._reports: dict[str, Oom] = {}
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def start(self) -> None:
+        asyncio.get_running_loop().add_reader(self._watcher.fileno(), self._read)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._watcher.fileno())
+        self._watcher.close()
+
+    def begin(self, container: Container, group: Group) -> None:
+        """Watch a container that has just been started, or been found running."""
+        try:
+            self._counters[group.path] = group.oom_counters()
+            self._containers[group.path] = container
+            self._add(container, group)
+        except CgagentError as e:  # it has ended already
+            log.warning("container %s is not watched: %s", container.name, e.message)
+
+    def _add(self, container: Container, group: Group) -> None:
+        try:
+            self._watcher.add(group, *self._triggers)
+        except (UnsupportedError, InvalidInputError) as e:
+            if not self._triggers:
+                raise
+            log.warning("container %s: no pressure trigger: %s", container.name, e.message)
+            self._watcher.add(group)
+
+    def end(self, container: Container, group: Group) -> Oom | None:
+        """Stop watching; before the group is removed. What the OOM killer did, if it came."""
+        self._read()
+        self._watcher.remove(group)
+        self._containers.pop(group.path, None)
+        for key in [k for k in self._told if k[0] == container.id]:
+            del self._told[key]
+        counters = self._counters.pop(group.path, None)
+        report = self._reports.pop(group.path, None)
+        if report is None and counters is not None:
+            with contextlib.suppress(CgagentError):  # the group is gone
+                report = group.oom_report(counters)
+            if report is not None:
+                self._publish(container, "oom", **oom_attributes(report))
+        return report
+
+    def _read(self) -> None:
+        for event in self._watcher.read():
+            container = self._containers.get(event.group)
+            if container is not None:
+                self._tell(container, event)
+
+    def _tell(self, container: Container, event: Event) -> None:
+        if isinstance(event, Oom):
+            self._reports[event.group] = event
+            self._publish(container, "oom", **oom_attributes(event))
+        elif isinstance(event, MemoryHigh):
+            self._count(container, "memory-high", event.count)
+        elif isinstance(event, MemoryMax):
+            self._count(container, "memory-max", event.count)
+        elif isinstance(event, PidsRefused):
+            self._count(container, "pids-refused", event.count)
+        elif isinstance(event, PressureStall):
+            trigger = event.trigger
+            self._publish(container, "pressure", resource=trigger.resource, kind=trigger.kind)
+
+    def _count(self, container: Container, action: str, count: int) -> None:
+        last, untold = self._told.get((container.id, action), (0.0, 0))
+        now = time.monotonic()
+        if now - last < _QUIET_S:
+            self._told[container.id, action] = (last, untold + count)
+            return
+        self._told[container.id, action] = (now, 0)
+        self._publish(container, action, count=str(untold + count))
+
+    def _publish(self, container: Container, action: str, **attributes: str) -> None:
+        name, image = container.name, container.record.options.image
+        self._events.publish(
+            "container", action, container.id, name=name, image=image, **attributes
+        )
+
+
+def oom_attributes(event: Oom) -> dict[str, str]:
+    return {name: str(value) for name, value in oom_view(event).items() if value is not None}
+
+
+def oom_view(event: Oom) -> dict[str, Any]:
+    """For the container's record. `limiting_group` None: the machine's memory ran out."""
+    return {
+        "limiting_group": event.limiting_group,
+        "victims": event.victims,
+        "usage_bytes": event.usage_bytes,
+        "peak_bytes": event.peak_bytes,
+        "limit_bytes": event.limit_bytes,
+    }

@@ -1,0 +1,270 @@
+"""Processes and groups of the host: adopted, released, looked at, controlled; leases and events."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+
+import pytest
+
+from cgagent.cgroups import Host
+from cgagent.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidInputError,
+    NotFoundError,
+    UnsupportedError,
+)
+from tests.world.agent import SLOWNESS, eventually, group_file
+
+pytestmark = pytest.mark.system
+
+MIB = 1 << 20
+TREE = "sleep 1000 & sleep 1000 & while :; do sleep 0.1; done"
+
+
+@contextmanager
+def tree():
+    """A process of the host with children, in a session of its own; ended as a whole."""
+    process = subprocess.Popen(["sh", "-c", TREE], start_new_session=True)
+    eventually(lambda: len(children(process.pid)) >= 2)
+    try:
+        yield process
+    finally:
+        for pid in [*children(process.pid), process.pid]:
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                continue
+        process.wait()
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(word) for word in f.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def groups_of(pid):
+    with open(f"/proc/{pid}/cgroup") as f:
+        return f.read()
+
+
+def adopt(agent, pid, **options):
+    return agent.client.request("POST", "/v1/containers/adopt", {"pid": pid, **options})["id"]
+
+
+@pytest.fixture
+def group():
+    """A group of somebody else: not below the agent's parent."""
+    found = Host.detect().group(f"/cgagent-test-other-{uuid.uuid4().hex[:8]}")
+    found.create()
+    yield found
+    found.kill()
+    found.remove()
+
+
+def test_an_adopted_tree_is_limited_listed_and_put_back(agent):
+    with tree() as process:
+        before = groups_of(process.pid)
+        one = adopt(agent, process.pid, name="adopted", limits={"memory_max_bytes": 64 * MIB})
+        try:
+            path = agent.detail(one)["cgroup_path"]
+            inside = set(Host.detect().group(path).pids())
+            assert {process.pid, *children(process.pid)} <= inside
+            held = group_file(path, "memory", "memory.limit_in_bytes", "memory.max").read_text()
+            assert held.strip() == str(64 * MIB)
+            assert [c["name"] for c in agent.containers()] == ["adopted"]
+            assert agent.post(one, "freeze") is None
+            assert agent.state(one)["status"] == "frozen"
+            agent.post(one, "thaw")
+        finally:
+            agent.post(one, "release")
+        assert groups_of(process.pid) == before
+        assert all(groups_of(pid) == before for pid in children(process.pid))
+        assert agent.containers() == []
+        assert not Host.detect().group(path).exists()
+
+
+def test_the_end_of_an_adopted_tree_is_noticed(agent):
+    with tree() as process:
+        one = adopt(agent, process.pid)
+        agent.post(one, "kill?signal=KILL")
+        eventually(lambda: agent.state(one)["status"] == "exited")
+    assert agent.state(one)["exit_code"] is None
+    agent.remove(one)
+
+
+def test_what_is_not_possible_with_an_adopted_one(agent):
+    with tree() as process:
+        one = adopt(agent, process.pid)
+        try:
+            with pytest.raises(UnsupportedError, match="adopted"):
+                agent.exec(one, "true")
+            with pytest.raises(UnsupportedError, match="adopted"):
+                agent.logs(one)
+            with pytest.raises(ConflictError, match="in a container already"):
+                adopt(agent, process.pid)
+        finally:
+            agent.post(one, "release")
+
+
+@pytest.mark.parametrize(
+    ("pid", "error"), [(1, DeniedError), (2, DeniedError), (2**22 + 1, NotFoundError)]
+)
+def test_what_is_not_adopted(agent, pid, error):
+    if pid == 2 and os.path.exists("/proc/2/exe") and os.access("/proc/2/cmdline", os.R_OK):
+        with open("/proc/2/cmdline") as f:
+            if f.read():
+                pytest.skip("pid 2 is no kernel thread here")
+    with pytest.raises(error):
+        adopt(agent, pid)
+
+
+def test_a_container_is_stopped_not_released(agent, container):
+    one = container("sleep", "1000")
+    with pytest.raises(InvalidInputError, match="stop it instead"):
+        agent.post(one, "release")
+
+
+def test_an_adopted_tree_survives_the_agent(own_agent):
+    agent = own_agent
+    with tree() as process:
+        one = adopt(agent, process.pid)
+        agent.kill9()
+        agent.start()
+        assert agent.state(one)["status"] == "running"
+        agent.post(one, "release")
+        assert agent.cgroup_parent not in groups_of(process.pid)
+
+
+def test_a_lease_ends_a_freeze(agent, container):
+    one = container("sh", "-c", "while :; do :; done", limits={"cpus": 0.2})
+    agent.post(one, f"freeze?lease_s={1.5 * SLOWNESS}")
+    assert agent.state(one)["status"] == "frozen"
+    eventually(lambda: agent.state(one)["status"] == "running", timeout_s=10)
+    assert agent.state(one)["thaw_at_ns"] is None
+
+
+def test_a_lease_outlives_the_agent(own_agent):
+    agent = own_agent
+    one = agent.launch("sleep", "1000")
+    agent.post(one, f"freeze?lease_s={1.0 * SLOWNESS}")
+    agent.kill9()
+    time.sleep(1.1 * SLOWNESS)
+    agent.start()
+    eventually(lambda: agent.state(one)["status"] == "running")
+
+
+def test_groups_are_read_freely_and_changed_with_force(agent, group):
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        group.join(process.pid)
+        shown = agent.client.request("GET", f"/v1/cgroups{group.path}")
+        assert shown["usage"]["pids"]["current"] == 1
+        assert group.path in {n["path"] for n in agent.client.request("GET", "/v1/cgroups?depth=1")}
+        freeze = {"action": "freeze", "timeout_s": 10 * SLOWNESS}
+        with pytest.raises(DeniedError, match="--force"):
+            agent.client.request("POST", f"/v1/cgroups{group.path}", freeze)
+        assert group.freezer_state() == "thawed"
+        agent.client.request("POST", f"/v1/cgroups{group.path}", {**freeze, "force": True})
+        assert group.freezer_state() == "frozen"
+        limits = {"action": "set", "force": True, "limits": {"pids_max": 7}}
+        agent.client.request("POST", f"/v1/cgroups{group.path}", limits)
+        assert group.held().pids_max == 7
+        kill = {"action": "kill", "force": True, "timeout_s": 10 * SLOWNESS}
+        agent.client.request("POST", f"/v1/cgroups{group.path}", kill)
+        assert process.wait(10 * SLOWNESS) == -9
+
+
+def test_the_root_group_is_never_changed(agent):
+    with pytest.raises(DeniedError):
+        agent.client.request("POST", "/v1/cgroups/", {"action": "kill", "force": True})
+
+
+def test_cgroup_on_the_command_line(agent, container):
+    one = container("sleep", "1000")
+    path = agent.detail(one)["cgroup_path"]
+    listed = agent.cli("cgroup", "tree", agent.cgroup_parent)
+    assert listed.returncode == 0
+    assert path in listed.stdout
+    assert agent.cli("cgroup", "set", "--pids-limit", "9", path).returncode == 0
+    shown = json.loads(agent.cli("cgroup", "show", path).stdout)
+    assert shown["limits_held"]["pids_max"] == 9
+    drift = {d["name"]: d for d in agent.detail(one)["drift"]}
+    assert drift.get("pids_max") is None  # it was not asked for any
+    absent = agent.cli("cgroup", "show", "/cgagent-test-absent")
+    assert absent.returncode == 1
+    assert "does not exist" in absent.stderr
+
+
+def test_drift_shows_what_somebody_else_changed(agent, container):
+    one = container("sleep", "1000", limits={"pids_max": 20})
+    assert agent.detail(one)["drift"] == []
+    file = agent.cgroup_file(one, "pids", v1="pids.max", v2="pids.max")
+    file.write_text("33")
+    assert agent.detail(one)["drift"] == [{"name": "pids_max", "asked": 20, "held": 33}]
+
+
+def test_an_oom_kill_is_an_event_with_its_cause(agent, container):
+    one = container(
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"x = bytearray({96 * MIB})",
+        image="host",
+        limits={"memory_max_bytes": 48 * MIB},
+    )
+    agent.wait(one)
+    state = agent.state(one)
+    assert state["oom_killed"]
+    assert state["oom"]["limiting_group"] == agent.detail(one)["cgroup_path"]
+    assert state["oom"]["limit_bytes"] == 48 * MIB
+    told = [
+        e
+        for e in agent.client.lines("GET", "/v1/events")
+        if e["id"] == one and e["action"] == "oom"
+    ]
+    assert len(told) == 1
+    assert told[0]["attributes"]["victims"] == "1"
+
+
+def test_an_oom_of_the_parents_limit_names_the_parent(own_agent):
+    agent = own_agent
+    limits = {"action": "set", "limits": {"memory_max_bytes": 80 * MIB}}
+    agent.client.request("POST", f"/v1/cgroups{agent.cgroup_parent}", limits)
+    one = agent.create(
+        sys.executable, "-I", "-S", "-c", f"x = bytearray({160 * MIB})", image="host"
+    )
+    agent.post(one, "start")
+    agent.wait(one)
+    assert agent.state(one)["oom"]["limiting_group"] == agent.cgroup_parent
+
+
+def test_refused_forks_are_an_event(agent, container):
+    script = "for i in 1 2 3 4 5 6; do sleep 1000 & done; sleep 1000"
+    one = container("sh", "-c", script, limits={"pids_max": 3})
+    eventually(
+        lambda: any(
+            e["id"] == one and e["action"] == "pids-refused"
+            for e in agent.client.lines("GET", "/v1/events")
+        )
+    )
+
+
+def test_a_limit_below_use_is_refused_without_a_kill(agent, container):
+    script = f"x = bytearray({90 * MIB}); print('ready', flush=True); import time; time.sleep(1000)"
+    command = (sys.executable, "-I", "-S", "-c", script)
+    one = container(*command, image="host", limits={"memory_max_bytes": 200 * MIB})
+    eventually(lambda: "ready" in agent.log_text(one), timeout_s=20)
+    body = {"memory_max_bytes": 40 * MIB, "memory_swap_max_bytes": 0}
+    with pytest.raises(ConflictError, match="--force"):
+        agent.post(one, "update", body)
+    assert agent.state(one)["status"] == "running"
+    held = agent.cgroup_file(one, "memory", v1="memory.limit_in_bytes", v2="memory.max")
+    assert held.read_text().strip() == str(200 * MIB)

@@ -1,0 +1,44 @@
+"""Caps on a real disk: the rate that a writer past the page cache gets."""
+
+import os
+import re
+
+import pytest
+
+from cgagent.cgroups import IoMax, Limits
+
+pytestmark = pytest.mark.system
+
+MIB = 2**20
+RATE = 4 * MIB
+SIZE = 16 * MIB
+
+
+@pytest.fixture
+def target(fs):
+    """(path to write to, MAJOR, MINOR): in the guest a file on its disk, else a loop device."""
+    if "CGAGENT_TEST_MODE" not in os.environ:
+        with fs.loop_device(SIZE // MIB) as device:
+            yield device.path, os.major(device.rdev), os.minor(device.rdev)
+        return
+    directory = fs.disk_directory()
+    device = os.stat(directory).st_dev
+    path = f"{directory}/cgagent-test-caps"
+    try:
+        yield path, os.major(device), os.minor(device)
+    finally:
+        os.unlink(path)
+
+
+@pytest.mark.parametrize("kind", ["write", "read"])
+def test_a_capped_rate_is_kept_within_a_tenth(fs, group, target, kind):
+    path, major, minor = target
+    blocks = f"bs=64k count={SIZE // 65536}"
+    fill = f"dd if=/dev/zero of={path} {blocks} oflag=direct conv=notrunc"
+    fs.run(group, f"{fill} 2>&1")  # so that reading finds blocks and writing allocates none
+    group.apply(Limits(io_max=(IoMax(major=major, minor=minor, rbps=RATE, wbps=RATE),)))
+    drain = f"dd if={path} of=/dev/null {blocks} iflag=direct"
+    output, status = fs.run(group, f"{fill if kind == 'write' else drain} 2>&1")
+    assert status == 0, output
+    seconds = float(re.search(r"copied, ([\d.]+) s", output)[1])
+    assert 0.9 * RATE < SIZE / seconds < 1.1 * RATE
