@@ -13,7 +13,7 @@ from tests.world.agent import SLOWNESS, eventually
 pytestmark = pytest.mark.system
 
 MANY = 5 if SLOWNESS > 1 else 20
-COUNTING = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"
+COUNTING = f"i=0; while :; do i=$((i+1)); echo $i; sleep {0.02 * SLOWNESS}; done"
 
 
 def log_lines(path):
