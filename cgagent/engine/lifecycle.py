@@ -184,7 +184,6 @@ class Lifecycle:
                 raise
             running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
             self._containers.note(container, replace(container.record, outcome=running))
-            self.watch.begin(container, self.group(container))
         self.publish(container, "start")
         self._launcher.refill()
 
@@ -195,7 +194,9 @@ class Lifecycle:
         await self.make_ready(container)
         try:
             config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
-            self.group(container).apply(record.limits)
+            group = self.group(container)
+            group.apply(record.limits)
+            self.watch.begin(container, group)  # before the first fork that may be refused
             reply = await self._supervisor.request(
                 "start",
                 key=container.id,
@@ -208,6 +209,7 @@ class Lifecycle:
                 stdin_once=record.options.stdin_once,
             )
         except BaseException as e:  # a cancelled start, too, leaves nothing
+            self.watch.end(container, self.group(container))
             await self._launcher.discard(container.id, e if isinstance(e, CgagentError) else None)
             raise
         self._launcher.launched(container.id)

@@ -91,6 +91,7 @@ def _target(container: Container) -> Target:
         image=record.options.image,
         cgroup_path=record.cgroup_path,
         started_at_s=(record.outcome.started_ns or 0) / 1e9,
+        asked=record.limits,
     )
 
 

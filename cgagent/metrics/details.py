@@ -5,6 +5,7 @@ A container of a kernel that does not count one has no series of it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.metrics.families import NS, Family, Values, counter, gauge
@@ -48,7 +49,21 @@ def _irq_ns(sample: Sample) -> float | None:
     return None if irq is None else irq.total_ns
 
 
+def _drift(sample: Sample) -> Values:
+    asked = sample.target.asked
+    if asked is not None:  # settings by file are not among the limits that are sampled
+        for drift in replace(asked, conf=None).diff(sample.limits):
+            yield (drift.name,), 1
+
+
 DETAILS: Final = (
+    Family(
+        "gauge",
+        "cgagent_container_limit_drift",
+        "1 for each limit that the kernel does not hold as it was asked; no series where it does",
+        _drift,
+        ("limit",),
+    ),
     counter(
         "cgagent_container_cpu_throttled_local_seconds",
         "Time throttled by its own quota or by one of a group above it",
@@ -92,7 +107,7 @@ DETAILS: Final = (
     ),
     counter(
         "cgagent_container_frozen_seconds",
-        "Time it was frozen, as the kernel counts it",
+        "Time it was frozen, by the kernel's count or, where it has none, from sample to sample",
         lambda s: s.usage.frozen_ns,
         NS,
     ),

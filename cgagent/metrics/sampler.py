@@ -197,6 +197,8 @@ class _Source:
         self._group = host.group(target.cgroup_path)
         self._reader = Reader(self._group, descriptors)
         self._limits: Limits
+        self._frozen_ns = 0
+        self._frozen_at_ns: int | None = None
 
     def sample(self) -> Sample:
         """Raises NotFoundError when the group is gone; the descriptors are closed then."""
@@ -209,7 +211,16 @@ class _Source:
         except BaseException:
             self.close()
             raise
+        if usage.frozen_ns is None and usage.frozen is not None:
+            usage = replace(usage, frozen_ns=self._clock(now_ns, frozen=usage.frozen))
         return Sample(self.target, time.time(), now_ns, usage, self._limits)
+
+    def _clock(self, now_ns: int, *, frozen: bool) -> int:
+        """Time frozen from sample to sample, for kernels that do not count it."""
+        if self._frozen_at_ns is not None:
+            self._frozen_ns += now_ns - self._frozen_at_ns
+        self._frozen_at_ns = now_ns if frozen else None
+        return self._frozen_ns
 
     def try_sample(self) -> Sample | None:
         """None when the group is gone."""

@@ -23,6 +23,8 @@ class Target:
     image: str
     cgroup_path: str
     started_at_s: float
+    asked: Limits | None = None
+    """The limits it is to have, for the metric of those that are held otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

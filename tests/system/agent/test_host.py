@@ -209,6 +209,17 @@ def test_drift_shows_what_somebody_else_changed(agent, container):
     file.write_text("33")
     assert agent.detail(one)["drift"] == [{"name": "pids_max", "asked": 20, "held": 33}]
 
+    def exposed():
+        text = agent.client.connect()
+        with text.socket:
+            text.send("GET", "/metrics", None)
+            _, headers = text.head()
+            body = b"".join(text.pieces(headers)).decode()
+        lines = [x for x in body.splitlines() if x.startswith("cgagent_container_limit_drift{")]
+        return any(one in x and 'limit="pids_max"' in x for x in lines)
+
+    eventually(exposed, timeout_s=15)  # limits are sampled every 10 s
+
 
 def test_an_oom_kill_is_an_event_with_its_cause(agent, container):
     one = container(
