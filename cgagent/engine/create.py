@@ -125,8 +125,8 @@ def check_process(process: Process) -> None:
 
 def _hostname(request: Request, container_id: str) -> str:
     name = request.hostname or (os.uname().nodename if request.network == "host" else "")
-    if len(name) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
-        raise InvalidInputError(f"hostname {name!r} is not valid: at most 64 printable characters")
+    if len(name.encode()) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
+        raise InvalidInputError(f"hostname {name!r} is not valid: at most 64 bytes, no blanks")
     return name or container_id[:12]
 
 

@@ -230,6 +230,9 @@ class Lifecycle:
                 if not self._launcher.is_ready(container.id):  # noted by an agent killed right then
                     await self._supervisor.request("forget", key=container.id)
                 return
+            pids = (status.get("pid"), container.record.outcome.pid)
+            if None not in pids and pids[0] != pids[1]:
+                return  # the exit of an earlier run, told twice
             group = self.group(container)
             oom = self.watch.end(container, group)
             outcome = replace(

@@ -53,7 +53,10 @@ async def reconcile(
         half_removed = not lifecycle.bundle(container.id).path.exists()
         ended_for_good = container.record.outcome.status == "exited"
         if half_removed or (ended_for_good and container.record.options.auto_remove):
-            await lifecycle.remove(container)
+            try:
+                await lifecycle.remove(container)
+            except CgagentError as e:  # the agent starts all the same
+                log.error("container %s cannot be removed: %s", container.name, e.message)  # noqa: TRY400
 
 
 def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:

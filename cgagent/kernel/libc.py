@@ -61,6 +61,7 @@ def is_x86() -> bool:
 SYS_pivot_root: Final = 155 if is_x86() else 41
 SYS_capget: Final = 125 if is_x86() else 90
 SYS_capset: Final = 126 if is_x86() else 91
+SYS_open_tree: Final = 428
 SYS_clone3: Final = 435
 SYS_close_range: Final = 436
 SYS_openat2: Final = 437

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import UnavailableError
+from cgagent.kernel import mount
 from cgagent.runtime import wire
 from cgagent.runtime.protocol import error_from_wire
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _SOCKET: Final = "supervisor.sock"
 _BOOT: Final = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "import os, sys; os.close(int(sys.argv.pop(1))); sys.path.insert(0, sys.argv.pop(1)); "
     "from cgagent.runtime.supervisor import main; main(int(sys.argv[1]))"
 )
 
@@ -100,13 +101,20 @@ class Supervisor:
             finally:
                 os.umask(mask)
             listener.listen(8)
-            with open(self._log_path, "ab") as log:
+            # A container's process begins as a copy of the supervisor: even what it can reach
+            # of our interpreter through /proc/self/exe must not be writable (CVE-2019-5736).
+            program = mount.read_only_copy(os.path.realpath(sys.executable))
+            with open(self._log_path, "ab") as log, os.fdopen(program):
                 self._child = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _BOOT, root, str(listener.fileno())],
+                    [
+                        *(sys.executable, "-I", "-S", "-c", _BOOT),
+                        *(str(program), root, str(listener.fileno())),
+                    ],
+                    executable=mount.fd_path(program),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=(listener.fileno(),),
+                    pass_fds=(program, listener.fileno()),
                     start_new_session=True,
                     cwd="/",
                     env={"PATH": os.defpath, "LANG": "C.UTF-8"},

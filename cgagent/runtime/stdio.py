@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cgagent.runtime.loop import Loop
 
 _CHUNK: Final = 64 * 1024
+_LAST_CHUNKS: Final = 16  # a pipe holds 1 MiB at most
 _NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
 
 
@@ -171,7 +172,11 @@ class Stdio:
     def drain(self) -> None:
         """After the process has ended: take what is left in the pipes, without waiting."""
         for stream, fd in list(self._outputs.items()):
-            while data := _read(fd):
+            # bounded: what a command left running in the container may write on for ever
+            for _ in range(_LAST_CHUNKS):
+                data = _read(fd)
+                if not data:
+                    break
                 self._deliver(stream, data)
 
     def close(self, status: dict[str, Any]) -> None:

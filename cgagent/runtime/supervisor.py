@@ -264,7 +264,7 @@ class Supervisor:
         return {"pid": os.getpid()}
 
     def _exited(self, task: Task) -> None:
-        if self._agent is None and "/" not in task.key:
+        if self._agent is None and task.is_noted:
             del self._tasks[task.key]  # the exit file tells it to the next agent
             return
         self._tell(_exit_event(task))

@@ -43,6 +43,8 @@ class Task:
         self.exchange = Exchange(key)
         self.pid, self.pidfd = process
         self.exit: dict[str, Any] | None = None
+        self.is_noted = False
+        """Whether the exit is in a file, for an agent yet to come."""
         self._zygote = zygote
         self._loop = loop
         self._on_exit = on_exit
@@ -127,26 +129,28 @@ class Task:
         self._stdio.drain()
         killed = info.si_code != os.CLD_EXITED
         self.exit = {
+            "pid": self.pid,
             "exit_code": 128 + info.si_status if killed else info.si_status,
             "signal": info.si_status if killed else None,
             "finished_ns": time.time_ns(),
             "log_dropped_bytes": self._stdio.dropped_bytes,
         }
-        self._write_exit_file()
+        self.is_noted = self._write_exit_file()
         self.exchange.advance("exited")
         self._close(self.exit)
         self._on_exit(self)
 
-    def _write_exit_file(self) -> None:
+    def _write_exit_file(self) -> bool:
         if self._directory is None:
-            return
+            return False
         path = os.path.join(self._directory, EXIT_FILE)
         try:
             with open(path + ".new", "w", encoding="ascii") as f:
                 json.dump(self.exit, f)
             os.rename(path + ".new", path)
         except OSError:  # a full disk: the event and `list` still tell it while we live
-            return
+            return False
+        return True
 
     def abandon(self, status: dict[str, Any]) -> None:
         """End a zygote whose command does not run; clients that wait for it are told `status`."""
