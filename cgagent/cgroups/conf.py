@@ -67,7 +67,13 @@ def _checked(path: str) -> str:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        raise missing("conf", path) from None
+        directory, name = os.path.split(path)
+        if os.path.isdir(directory):
+            raise missing("conf", path) from None
+        raise UnsupportedError(
+            f"limit conf: there is no {name} in {directory}: groups are not made in this "
+            "hierarchy of cgroup v1"
+        ) from None
     if not mode & stat.S_IRUSR or not mode & stat.S_IWUSR:
         raise InvalidInputError(
             f"limit conf: {path} is not a setting: it cannot be both written and read back"

@@ -105,6 +105,7 @@ class Keys:
     def __init__(self, *keys: str) -> None:
         self._keys = keys
         self._shape: tuple[int, tuple[int, ...]] = (-1, ())
+        """The number of words of the last text that had all keys, and where they stood."""
 
     def values(self, text: str | None) -> list[int | None]:
         """In the order of the keys; None for one that is not there."""
@@ -113,18 +114,20 @@ class Keys:
         if length == len(words):
             numbers: list[int | None] = []
             for key, place in zip(self._keys, places, strict=True):
-                if place < 0:
-                    numbers.append(None)
-                elif words[place] == key:
-                    numbers.append(int(words[place + 1]))
-                else:
+                if words[place] != key:
                     break
+                numbers.append(int(words[place + 1]))
             else:
                 return numbers
-        names = words[::2]
-        found = tuple(names.index(key) * 2 if key in names else -1 for key in self._keys)
-        self._shape = (len(words), found)
-        return [None if place < 0 else int(words[place + 1]) for place in found]
+        return self._search(words)
+
+    def _search(self, words: list[str]) -> list[int | None]:
+        found = dict(zip(words[::2], range(0, len(words), 2), strict=True))
+        places = tuple(map(found.get, self._keys))
+        known = tuple(place for place in places if place is not None)
+        if len(known) == len(places):
+            self._shape = (len(words), known)
+        return [None if place is None else int(words[place + 1]) for place in places]
 
 
 def number(text: str | None) -> int | None:
