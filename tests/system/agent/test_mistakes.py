@@ -308,7 +308,7 @@ def test_a_full_disk(data_root, alpine_docker_archive, busybox_docker_archive):
             os.unlink(small / "filler")
             assert agent.run("echo", "room", image="busybox").stdout == "room\n"
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def fill(path: Path):
@@ -337,7 +337,7 @@ def test_a_container_that_fills_the_disk_is_not_stopped(data_root, busybox_docke
             agent.remove(one)
             assert agent.run("echo", "on", image="busybox").stdout == "on\n"
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 @pytest.mark.parametrize(
