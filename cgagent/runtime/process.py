@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import stat
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -122,17 +121,6 @@ def environment(process: dict[str, Any], who: Identity) -> dict[str, str]:
     env = dict(item.partition("=")[::2] for item in process.get("env", ()))
     env.setdefault("HOME", who.home)
     return env
-
-
-def reset_signals() -> None:
-    """Python ignores SIGPIPE and SIGXFSZ; ignored signals stay ignored over exec."""
-    for number in signal.valid_signals():
-        if number not in {signal.SIGKILL, signal.SIGSTOP}:
-            try:
-                signal.signal(number, signal.SIG_DFL)
-            except (OSError, ValueError):  # the C library keeps two real-time signals to itself
-                continue
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:

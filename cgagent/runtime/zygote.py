@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
-from cgagent.kernel import descriptors, namespaces
+from cgagent.kernel import descriptors, namespaces, signals
 from cgagent.runtime import process, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
@@ -72,7 +72,7 @@ def _report(sock: socket.socket, error: CgagentError) -> None:
 
 
 def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoReturn:
-    process.reset_signals()
+    signals.reset_all()
     os.setsid()
     # A copy of another container's stdin pipe held here would keep that pipe from ending.
     keep = {0, 1, 2, sock.fileno()}

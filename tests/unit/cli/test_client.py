@@ -17,7 +17,7 @@ from cgagent.errors import (
 )
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_quoting_can_be_undone(text):
     from urllib.parse import unquote
 

@@ -10,12 +10,13 @@ from cgagent.engine.limits import Conveniences
 from cgagent.errors import InvalidInputError
 
 MIB = 1 << 20
+RATES = st.one_of(st.none(), st.just(UNLIMITED), st.integers(1, 2**32 - 1))
 BYTES = st.one_of(st.none(), st.just(UNLIMITED), st.integers(0, 2**50))
 IO = st.builds(
     IoMax,
     major=st.integers(0, 300),
     minor=st.integers(0, 300),
-    **dict.fromkeys(("rbps", "wbps", "riops", "wiops"), BYTES),
+    **dict.fromkeys(("rbps", "wbps", "riops", "wiops"), RATES),
 )
 LIMITS = st.builds(
     Limits,
