@@ -229,7 +229,7 @@ def test_an_oom_kill_is_an_event_with_its_cause(agent, container):
         "-c",
         f"x = bytearray({96 * MIB})",
         image="host",
-        limits={"memory_max_bytes": 48 * MIB},
+        limits={"memory_max_bytes": 48 * MIB, "memory_swap_max_bytes": 0},
     )
     agent.wait(one)
     state = agent.state(one)
@@ -247,8 +247,9 @@ def test_an_oom_kill_is_an_event_with_its_cause(agent, container):
 
 def test_an_oom_of_the_parents_limit_names_the_parent(own_agent):
     agent = own_agent
-    limits = {"action": "set", "limits": {"memory_max_bytes": 80 * MIB}}
-    agent.client.request("POST", f"/v1/cgroups{agent.cgroup_parent}", limits)
+    limits = {"memory_max_bytes": 80 * MIB, "memory_swap_max_bytes": 0}
+    body = {"action": "set", "limits": limits}
+    agent.client.request("POST", f"/v1/cgroups{agent.cgroup_parent}", body)
     one = agent.create(
         sys.executable, "-I", "-S", "-c", f"x = bytearray({160 * MIB})", image="host"
     )
@@ -269,9 +270,10 @@ def test_refused_forks_are_an_event(agent, container):
 
 
 def test_a_limit_below_use_is_refused_without_a_kill(agent, container):
-    script = f"x = bytearray({90 * MIB}); print('ready', flush=True); import time; time.sleep(1000)"
+    script = f"x = b'x' * {90 * MIB}; print('ready', flush=True); import time; time.sleep(1000)"
     command = (sys.executable, "-I", "-S", "-c", script)
-    one = container(*command, image="host", limits={"memory_max_bytes": 200 * MIB})
+    limits = {"memory_max_bytes": 200 * MIB, "memory_swap_max_bytes": 0}
+    one = container(*command, image="host", limits=limits)
     eventually(lambda: "ready" in agent.log_text(one), timeout_s=20)
     body = {"memory_max_bytes": 40 * MIB, "memory_swap_max_bytes": 0}
     with pytest.raises(ConflictError, match="--force"):
