@@ -157,8 +157,24 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 - kept
 
 
+def console() -> NoReturn:
+    """As `main`, for the console script: ends without taking the interpreter apart (4 ms)."""
+    code = _guarded()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # told already, or there is nobody left to tell
+        pass
+    os._exit(code)
+
+
 def main() -> NoReturn:
     """Run the command line given to the process."""
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    """The exit code; every error of ours has been told."""
     _open_standard_streams()
     debug = "--debug" in takewhile(lambda argument: argument not in _NAMES, sys.argv)
     try:
@@ -180,7 +196,7 @@ def main() -> NoReturn:
         print(f"cgagent: {e.strerror or e}", file=sys.stderr)
         code = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Bundle:
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         with disk_full_is_no_space(f"container directory {self.path}"):
-            (self.path / name).write_text(json.dumps(value, indent=1))
+            (self.path / name).write_text(json.dumps(value))
 
     def take_exit(self) -> dict[str, Any] | None:
         """How the last run ended, if the supervisor has written it."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
-_REFILL_DELAY_S: Final = 0.03
+_REFILL_DELAY_S: Final = 0.08
 _REMOVE_S: Final = 1.0
 
 

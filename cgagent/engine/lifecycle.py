@@ -258,7 +258,8 @@ class Lifecycle:
         """Take the last figures, then end and remove the cgroup."""
 
         def work() -> None:
-            self._last_sample(container)
+            if not container.record.options.auto_remove:  # else nobody can ask for it any more
+                self._last_sample(container)
             group.kill(_KILL_TIMEOUT_S)
             group.remove()
 
@@ -379,10 +380,16 @@ class Lifecycle:
         """Remove all that is kept of one that does not run; the lock is held by the caller."""
         if container.removed:
             return
-        await self._launcher.discard(container.id)
+        if self._launcher.is_ready(container.id):
+            await self._launcher.discard(container.id)
+
+        def remove_files() -> None:
+            self.group(container).remove()
+            self.bundle(container.id).remove()
+            self._images.release(container.id)
+
         # its files first: on a full disk the database can change only when they are gone
-        await asyncio.to_thread(self.bundle(container.id).remove)
-        await asyncio.to_thread(self._images.release, container.id)
+        await asyncio.to_thread(remove_files)
         self._containers.drop(container)
         self._forget_samples(container.id)
         self.publish(container, "destroy")

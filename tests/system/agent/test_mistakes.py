@@ -20,7 +20,11 @@ from cgagent.errors import (
 )
 from tests.world.agent import SLOWNESS, Agent, free_port
 
-pytestmark = [pytest.mark.system, pytest.mark.usefixtures("nothing_made")]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.native,
+    pytest.mark.usefixtures("nothing_made"),
+]
 
 
 def status_of(agent, method, path, body=None, raw=None):

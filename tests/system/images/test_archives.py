@@ -11,7 +11,7 @@ import pytest
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.images import manifest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 HERE = {"os": "linux", "architecture": manifest.this_architecture()[0]}
 ELSEWHERE = {"os": "linux", "architecture": "imaginary"}

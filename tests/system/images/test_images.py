@@ -11,7 +11,7 @@ import pytest
 from cgagent.errors import ConflictError, InvalidInputError, NoSuchImageError
 from cgagent.images import HOST
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 CONTAINER = "c" * 64
 

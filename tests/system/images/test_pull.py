@@ -25,7 +25,7 @@ from cgagent.images.http import Endpoint, Repository
 from tests.world import debian
 from tests.world.registry import Registry, alpine_storage
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 HERE = {"os": "linux", "architecture": manifest.this_architecture()[0]}
 ELSEWHERE = {"os": "linux", "architecture": "imaginary"}
