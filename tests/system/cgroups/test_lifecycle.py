@@ -164,7 +164,7 @@ def test_a_task_in_uninterruptible_sleep_leaves_nothing_frozen(fs, group, tmp_pa
         for process in (stuck, other):
             process.stdin.write(b"\n")
             process.stdin.flush()
-        wait_for(lambda: state_of(stuck.pid) == "D", fs.SLOWNESS)
+        wait_for(lambda: is_stuck(stuck.pid, fs.SLOWNESS), fs.SLOWNESS)
         with pytest.raises(DeadlineError, match="did not freeze in time; it was thawed again"):
             group.freeze(0.5 * fs.SLOWNESS)
         assert group.freezer_state() == "thawed"
@@ -174,6 +174,15 @@ def test_a_task_in_uninterruptible_sleep_leaves_nothing_frozen(fs, group, tmp_pa
         wait_for(lambda: ticks(other.pid) > before, fs.SLOWNESS)
         group.kill(20 * fs.SLOWNESS)
         assert (stuck.wait(), other.wait()) == (-9, -9)
+
+
+def is_stuck(pid, slowness):
+    """In uninterruptible sleep for a while: not only for the disk, on its way to where it hangs."""
+    for _ in range(10):
+        if state_of(pid) != "D":
+            return False
+        time.sleep(0.03 * slowness)
+    return True
 
 
 def state_of(pid):
