@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request, Response
 
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
     from cgagent.engine.engine import Engine
 
+_MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # twice what execve takes
+
 
 def control_app(engine: Engine) -> FastAPI:
     """Everything, for the unix socket."""
-    app = FastAPI(title="cgagent", version=__version__, redoc_url=None)
+    app = FastAPI(
+        title="cgagent", version=__version__, redoc_url=None, max_body_size=_MAX_BODY_BYTES
+    )
     errors.install(app)
     app.include_router(containers.routes(engine))
     app.include_router(images.routes(engine))

@@ -45,10 +45,9 @@ def _text(path: str) -> str:
 def _number(text: str) -> int | None:
     if not text.isdecimal():
         return None
-    value = int(text)
-    if value > _MAX_ID:
-        raise InvalidInputError(f"user or group id {text} is larger than {_MAX_ID}")
-    return value
+    if len(text) > len(str(_MAX_ID)) or int(text) > _MAX_ID:
+        raise InvalidInputError(f"user or group id {text[:20]} is larger than {_MAX_ID}")
+    return int(text)
 
 
 def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -> Identity:
