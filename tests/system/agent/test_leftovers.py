@@ -23,6 +23,7 @@ def children(pid):
 def test_nothing_is_left_of_many_containers(agent, audited):
     agent.run("true")  # what is made once is made: log files, kept connections
     supervisor = agent.supervisor_pid
+    eventually(lambda: len(children(supervisor)) == 2)  # the two kept ready, each with descriptors
     before = {pid: descriptors(pid) for pid in (agent.pid, supervisor)}
     for number in range(ROUNDS):
         one = agent.create("sh", "-c", "echo x >/file; exec sleep 1000")
