@@ -15,7 +15,7 @@ from cgagent.cgroups import files
 from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,30 @@ def missing(limit: str, path: str) -> CgagentError:
         f"limit {limit}: there is no {name} in {directory}: this kernel has none, or its "
         "controller is not enabled for this group"
     )
+
+
+def earlier(writes: Sequence[Write]) -> tuple[tuple[str, str], ...]:
+    """(file, text) pairs that restore what the files hold now, in the order to write them."""
+    texts = [(write, files.read(write.path)) for write in writes]
+    return tuple((w.path, w.undo(text)) for w, text in reversed(texts) if text is not None)
+
+
+def put_back(pairs: Iterable[tuple[str, str]]) -> None:
+    """Write what `earlier` found; a file that is gone went with its group.
+
+    Raises:
+        CgagentError: a file could not be written; the others were.
+    """
+    failures = []
+    for path, value in pairs:
+        try:
+            files.write(path, value)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failures.append(files.failure(f"{path}: cannot be set back to {value!r}", error))
+    if failures:
+        raise failures[0]
 
 
 def _roll_back(done: list[Write]) -> str:

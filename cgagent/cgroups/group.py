@@ -108,6 +108,27 @@ class Group:
                 stack.enter_context(shrink.room_for(memory, limits, timeout_s))
             changes.commit(writes)
 
+    def earlier(self, limits: Limits) -> tuple[tuple[str, str], ...]:
+        """What `put_back` needs to undo an `apply` of these limits that never came back.
+
+        An `apply` that fails undoes itself. Kept somewhere safe before it, this is for one that
+        a crash cut short: (file, text) pairs, in the order to write them.
+
+        Raises:
+            UnsupportedError: this host has no such limit.
+        """
+        self._existing()
+        tree.enable_for(self.host, self.path, limits)
+        return changes.earlier([*shrink.brakes(self.controllers().memory), *self.plan(limits)])
+
+    def put_back(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Undo what `earlier` was asked about; nothing where the group is gone.
+
+        Raises:
+            CgagentError: a file could not be written; the others were.
+        """
+        changes.put_back(pairs)
+
     def plan(self, limits: Limits) -> list[Write]:
         """What `apply` would write, in its order.
 

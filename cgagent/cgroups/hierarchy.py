@@ -27,7 +27,19 @@ if TYPE_CHECKING:
 Version = Literal[1, 2]
 
 # The controllers a group uses. `freezer` (v1) only where cgroup2 has no freezer.
-USED: Final = ("cpu", "cpuacct", "cpuset", "memory", "io", "pids", "hugetlb", "devices", "freezer")
+USED: Final = (
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "io",
+    "pids",
+    "hugetlb",
+    "rdma",
+    "misc",
+    "devices",
+    "freezer",
+)
 
 # v1's name of the block IO controller; here it is always called by v2's.
 _RENAMED: Final = {"blkio": "io"}

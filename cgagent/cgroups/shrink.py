@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import files
+from cgagent.cgroups.changes import Write
 from cgagent.cgroups.memory import MemoryV1, MemoryV2
 from cgagent.errors import CgagentError, ConflictError
 
@@ -57,6 +58,14 @@ def room_for(
         raise
     if keeps_brake:
         files.write(path, before)
+
+
+def brakes(memory: MemoryV1 | MemoryV2 | None) -> list[Write]:
+    """What `room_for` may change beside the limit itself, as writes that change nothing."""
+    if not isinstance(memory, MemoryV2):
+        return []
+    held = files.read(memory.brake)
+    return [] if held is None else [Write("memory_max_bytes", memory.brake, held.strip())]
 
 
 def _put_back(path: str, value: str, error: BaseException) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from dataclasses import replace
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.limits import Conveniences
+
+log = logging.getLogger(__name__)
 
 _ROUNDS: Final = 20
 """A tree that forks while it is moved is followed this often."""
@@ -66,15 +69,21 @@ class Adoption:
             held = limit_rules.resolve(asked, extra)
             group = self._host.group(f"{self._parent}/{new_id()}")
             group.create()
-            origins: dict[int, Membership] = {}
+            origins = self._origins(root)
             try:
                 group.apply(held)
-                await asyncio.to_thread(self._move, root, group, origins)
+                # Kept before anything is moved: a crash then leaves no process that is nobody's.
                 container = self._containers.add(_record(root, chosen, group.path, held, origins))
             except BaseException:
-                _restore(group, origins, pid)
                 await asyncio.to_thread(group.remove)
                 raise
+            async with container.lock:
+                try:
+                    await asyncio.to_thread(self._move, root, group, origins)
+                    self._containers.save(container, _moved(container.record, origins))
+                except BaseException:
+                    await self._give_back(container, origins)
+                    raise
             self._lifecycle.watch.begin(container, group)
             self._lifecycle.publish(container, "adopt")
             self.watch(container)
@@ -94,6 +103,19 @@ class Adoption:
         if any(inside in d for d in Membership.of(self._host, pid).directories):
             raise ConflictError(f"process {pid} is in a container already; see cgagent ps")
         return process
+
+    def _origins(self, root: psutil.Process) -> dict[int, Membership]:
+        """Where the tree's processes are now."""
+        origins = {root.pid: Membership.of(self._host, root.pid)}
+        for process in root.children(recursive=True):
+            with contextlib.suppress(NotFoundError):  # it has ended
+                origins[process.pid] = Membership.of(self._host, process.pid)
+        return origins
+
+    async def _give_back(self, container: Container, origins: dict[int, Membership]) -> None:
+        """Everything where it was, and the container forgotten; its lock is held by the caller."""
+        await asyncio.to_thread(_restore, self._lifecycle.group(container), origins)
+        await self._lifecycle.forget(container)
 
     def _move(self, root: psutil.Process, group: Group, origins: dict[int, Membership]) -> None:
         """Until all of the tree is inside: a child born meanwhile is where its parent was."""
@@ -123,19 +145,22 @@ class Adoption:
             self._unwatch(container.id)
             group = self._lifecycle.group(container)
             async with container.lock:
-                origins = {pid: Membership(dirs) for pid, dirs in adopted.origins}
                 self._lifecycle.watch.end(container, group)
-                await asyncio.to_thread(_restore, group, origins, adopted.pid)
-                await self._lifecycle.forget(container)
+                await self._give_back(container, _memberships(adopted))
         self._lifecycle.publish(container, "release")
 
     # -- its end ----------------------------------------------------------------------------
 
-    def watch_all(self) -> None:
-        """After a restart of the agent."""
-        for container in self._containers:
-            if container.record.adopted is not None and container.running:
+    async def resume(self) -> None:
+        """After a restart of the agent: watch who is here; undo an adoption that was cut short."""
+        for container in list(self._containers):
+            adopted = container.record.adopted
+            if adopted is not None and container.running:
                 self.watch(container)
+            elif adopted is not None and container.record.outcome.status == "created":
+                log.warning("container %s: its adoption was cut short: undone", container.name)
+                async with container.lock:
+                    await self._give_back(container, _memberships(adopted))
 
     def watch(self, container: Container) -> None:
         self._watches[container.id] = asyncio.create_task(self._until_ended(container))
@@ -181,8 +206,9 @@ async def _process_ended(adopted: Adopted) -> None:
         os.close(pidfd)
 
 
-def _restore(group: Group, origins: dict[int, Membership], root: int) -> None:
+def _restore(group: Group, origins: dict[int, Membership]) -> None:
     """Everything in the group goes where it was; what was born in it, where the root was."""
+    root = next(iter(origins.values()))
     for _ in range(_ROUNDS):
         try:
             pids = group.pids()
@@ -192,7 +218,12 @@ def _restore(group: Group, origins: dict[int, Membership], root: int) -> None:
             return
         for pid in pids:
             with contextlib.suppress(NotFoundError):  # it has ended
-                (origins.get(pid) or origins[root]).restore(pid)
+                origins.get(pid, root).restore(pid)
+
+
+def _memberships(adopted: Adopted) -> dict[int, Membership]:
+    """The root's first."""
+    return {pid: Membership(directories) for pid, directories in adopted.origins}
 
 
 def _record(
@@ -201,20 +232,27 @@ def _record(
     ticks = start_ticks(root.pid)
     if ticks is None:
         raise NotFoundError(f"process {root.pid} has ended meanwhile")
-    now = time.time_ns()
     return Record(
         id=path.rpartition("/")[2],
         name=name,
         image_id="",
-        created_ns=now,
+        created_ns=time.time_ns(),
         cgroup_path=path,
         rootfs=None,
-        adopted=Adopted(
-            pid=root.pid,
-            start_ticks=ticks,
-            origins=tuple((pid, m.directories) for pid, m in origins.items()),
-        ),
+        adopted=Adopted(pid=root.pid, start_ticks=ticks, origins=_places(origins)),
         options=Options(image="", args=tuple(root.cmdline()) or (root.name(),), network="host"),
         limits=held,
-        outcome=replace(Outcome(status="running"), pid=root.pid, started_ns=now),
+        outcome=Outcome(pid=root.pid),
     )
+
+
+def _moved(record: Record, origins: dict[int, Membership]) -> Record:
+    return replace(
+        record,
+        adopted=record.adopted and replace(record.adopted, origins=_places(origins)),
+        outcome=replace(record.outcome, status="running", started_ns=record.created_ns),
+    )
+
+
+def _places(origins: dict[int, Membership]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    return tuple((pid, m.directories) for pid, m in origins.items())

@@ -111,6 +111,8 @@ class Record:
     adopted: Adopted | None = None
     options: Options
     limits: Limits
+    undo: tuple[tuple[str, str], ...] = ()
+    """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
     outcome: Outcome = Outcome()
 
     def to_document(self) -> str:
@@ -122,6 +124,7 @@ class Record:
                 "adopted": self.adopted and asdict(self.adopted),
                 "options": asdict(self.options),
                 "limits": limit_json.to_json(self.limits),
+                "undo": self.undo,
                 "outcome": asdict(self.outcome),
             }
         )
@@ -145,6 +148,7 @@ class Record:
             adopted=_adopted(value.get("adopted")),
             options=Options(volumes=volumes, **options),
             limits=limit_json.from_json(value["limits"]),
+            undo=tuple((path, text) for path, text in value.get("undo", ())),
             outcome=Outcome(**value["outcome"]),
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.engine import limits as limit_rules
-from cgagent.errors import ConflictError, NotFoundError
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.limits import Conveniences
+
+log = logging.getLogger(__name__)
 
 
 class Control:
@@ -50,11 +53,17 @@ class Control:
             group = self._lifecycle.group(container)
             if group.freezer_state() == "frozen":
                 raise ConflictError(f"container {container.name} is frozen already")
-            await asyncio.to_thread(group.freeze, timeout_s)
-            now = time.time_ns()
-            until = None if lease_s is None else now + int(lease_s * 1e9)
+            until = None if lease_s is None else time.time_ns() + int(lease_s * 1e9)
+            if until is not None:  # kept first: a crash must not make a freeze of a lease
+                self._containers.save(container, container.with_outcome(thaw_at_ns=until))
+            try:
+                await asyncio.to_thread(group.freeze, timeout_s)
+            except BaseException:
+                self._containers.note(container, container.with_outcome(thaw_at_ns=None))
+                raise
             self._containers.note(
-                container, container.with_outcome(frozen_since_ns=now, thaw_at_ns=until)
+                container,
+                container.with_outcome(frozen_since_ns=time.time_ns(), thaw_at_ns=until),
             )
             self._arm(container)
         self._refresh(container)
@@ -78,9 +87,12 @@ class Control:
         self._refresh(container)
         self._lifecycle.publish(container, "unpause")
 
-    def arm_all(self) -> None:
-        """After a restart of the agent: leases go on, and end now if they should have ended."""
+    async def resume(self) -> None:
+        """After a restart of the agent: undo updates that were cut short, and let leases go on."""
         for container in self._containers:
+            if container.record.undo:
+                log.warning("container %s: an update was cut short: undone", container.name)
+                await self.undo_update(container)
             self._arm(container)
 
     def _arm(self, container: Container) -> None:
@@ -114,15 +126,39 @@ class Control:
             ConflictError: the memory in use could not be brought down; nothing has changed.
         """
         async with self._jobs.run("update", container=container.id), container.lock:
-            record = container.record
-            changes = limit_rules.resolve(asked, extra, record.limits)
+            changes = limit_rules.resolve(asked, extra, container.record.limits)
             if container.running:
-                group = self._lifecycle.group(container)
-                await asyncio.to_thread(group.apply, changes, force=force)
-            merged = replace(record, limits=record.limits.merged(changes))
-            self._containers.save(container, merged)
+                await self._apply(container, changes, force=force)
+            else:
+                self._keep_limits(container, changes)
         self._refresh(container)
         self._lifecycle.publish(container, "update")
+
+    async def _apply(self, container: Container, changes: Limits, *, force: bool) -> None:
+        """In the kernel and in the database; what is noted first undoes it after a crash."""
+        group = self._lifecycle.group(container)
+        undo = await asyncio.to_thread(group.earlier, changes)
+        self._containers.save(container, replace(container.record, undo=undo))
+        try:
+            await asyncio.to_thread(group.apply, changes, force=force)
+            self._keep_limits(container, changes)
+        except BaseException:
+            await self.undo_update(container)
+            raise
+
+    def _keep_limits(self, container: Container, changes: Limits) -> None:
+        merged = container.record.limits.merged(changes)
+        self._containers.save(container, replace(container.record, limits=merged, undo=()))
+
+    async def undo_update(self, container: Container) -> None:
+        """Of an update that was not finished, put the earlier limits back."""
+        if container.running:
+            group = self._lifecycle.group(container)
+            try:
+                await asyncio.to_thread(group.put_back, container.record.undo)
+            except CgagentError as e:
+                log.error("container %s: after a failed update: %s", container.name, e.message)  # noqa: TRY400
+        self._containers.note(container, replace(container.record, undo=()))
 
     def is_frozen(self, container: Container) -> bool:
         if not container.running:

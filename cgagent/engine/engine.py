@@ -105,6 +105,7 @@ class Engine:
         self.watch.start()
         tasks = await self.supervisor.connect()
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
+        await self.adoption.resume()
         await reconcile.sweep(
             self.containers,
             self._store_images,
@@ -115,8 +116,7 @@ class Engine:
         for container in self.containers:
             if container.running:
                 self.watch.begin(container, self.lifecycle.group(container))
-        self.adoption.watch_all()
-        self.control.arm_all()
+        await self.control.resume()
         self.monitor.start()
         self.launcher.refill()
 

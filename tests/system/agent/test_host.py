@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from cgagent.cgroups import Host
+from cgagent.cli.client import Connection
 from cgagent.errors import (
     ConflictError,
     DeniedError,
@@ -141,6 +142,29 @@ def test_an_adopted_tree_survives_the_agent(own_agent):
         assert agent.state(one)["status"] == "running"
         agent.post(one, "release")
         assert agent.cgroup_parent not in groups_of(process.pid)
+
+
+def test_an_adoption_that_was_cut_short_is_finished_or_undone(own_agent):
+    """Killed at any point: the tree is a container with all its processes, or where it was."""
+    agent = own_agent
+    for number in range(2 if SLOWNESS > 1 else 6):
+        with tree() as process:
+            before = groups_of(process.pid)
+            with agent.client.connect().socket as raw:
+                Connection(raw).send("POST", "/v1/containers/adopt", {"pid": process.pid})
+                time.sleep(0.004 * number * SLOWNESS)
+                agent.kill9()
+            agent.start()
+            present = agent.containers()
+            if present:
+                assert present[0]["state"]["status"] == "running"
+                inside = set(Host.detect().group(present[0]["cgroup_path"]).pids())
+                assert {process.pid, *children(process.pid)} <= inside
+                agent.post(present[0]["id"], "release")
+            for pid in (process.pid, *children(process.pid)):
+                assert groups_of(pid) == before
+            assert agent.containers() == []
+            eventually(agent.cgroups_settled)
 
 
 def test_a_lease_ends_a_freeze(agent, container):

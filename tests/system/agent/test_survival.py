@@ -3,15 +3,18 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 
 import pytest
 
+from cgagent.cli.client import Connection
 from tests.world.agent import SLOWNESS, eventually
 
 pytestmark = pytest.mark.system
 
+MIB = 1 << 20
 MANY = 5 if SLOWNESS > 1 else 20
 COUNTING = f"i=0; while :; do i=$((i+1)); echo $i; sleep {0.02 * SLOWNESS}; done"
 
@@ -27,6 +30,15 @@ def alive(pid):
             return f.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def kept_limits(agent, container):
+    """What the database has, while no agent runs."""
+    with sqlite3.connect(f"file:{agent.data_root}/cgagent.db?mode=ro", uri=True) as database:
+        (document,) = database.execute(
+            "SELECT document FROM containers WHERE id = ?", (container,)
+        ).fetchone()
+    return json.loads(document)["limits"]
 
 
 def test_containers_go_on_and_no_line_is_lost(own_agent):
@@ -176,3 +188,42 @@ def test_killed_in_the_middle_of_starts_it_cleans_up(own_agent):
         assert running <= agent.cgroups()
         eventually(lambda seen=running: len(agent.cgroups() - seen) <= 2)
         agent.remove_all()
+
+
+def test_killed_in_the_middle_of_an_update_all_or_nothing_has_changed(own_agent):
+    """Whatever was written: afterwards the kernel holds the earlier limits or the new ones."""
+    agent = own_agent
+    one = agent.launch("sleep", "1000", limits={"pids_max": 50, "memory_max_bytes": 256 * MIB})
+    choices = [
+        {"pids_max": 60 + n, "memory_max_bytes": (64 + n) * MIB, "cpu_weight": 200 + n}
+        for n in range(2 if SLOWNESS > 1 else 6)
+    ]
+    for number, asked in enumerate(choices):
+        with agent.client.connect().socket as raw:
+            update = Connection(raw)
+            update.send("POST", f"/v1/containers/{one}/update", asked)
+            time.sleep(0.002 * number * SLOWNESS)
+            agent.kill9()
+        kept = kept_limits(agent, one)
+        agent.start()
+        detail = agent.detail(one)
+        assert detail["drift"] == []
+        assert detail["limits"] == kept
+        assert kept.items() >= asked.items() or not kept.items() & asked.items()
+
+
+def test_a_shrink_that_was_cut_short_is_undone(own_agent):
+    """The agent is killed while it brings memory use down, which slows the container."""
+    agent = own_agent
+    one = agent.launch("sh", "-c", f"exec tail -c {48 * MIB} /dev/zero")  # never gives it back
+    used = agent.cgroup_file(one, "memory", v1="memory.usage_in_bytes", v2="memory.current")
+    eventually(lambda: int(used.read_text()) > 40 * MIB, timeout_s=60)
+    brake = agent.cgroup_file(one, "memory", v1="memory.limit_in_bytes", v2="memory.high")
+    before = brake.read_text()
+    with agent.client.connect().socket as raw:
+        Connection(raw).send("POST", f"/v1/containers/{one}/update", {"memory_max_bytes": 20 * MIB})
+        time.sleep(0.03 * SLOWNESS)
+        agent.kill9()
+    agent.start()
+    assert brake.read_text() == before
+    assert agent.detail(one)["drift"] == []
