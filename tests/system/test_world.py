@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.world.audit import Snapshot, difference
+from tests.world.naming import CGROUP_PREFIX
 
 pytestmark = pytest.mark.system
 
@@ -39,7 +40,7 @@ def test_a_cgroup_can_be_made_in_every_hierarchy_and_the_audit_sees_it():
     hierarchies = _mounted("cgroup") + _mounted("cgroup2")
     assert hierarchies
     for hierarchy in hierarchies:
-        group = hierarchy / "cgagent-test-world"
+        group = hierarchy / f"{CGROUP_PREFIX}world"
         before = Snapshot.take()
         group.mkdir()
         try:

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +22,7 @@ from cgagent.cgroups import Host
 from cgagent.cli.client import Client
 from cgagent.cli.stream import exit_code
 from cgagent.errors import NotFoundError, UnavailableError
+from tests.world.naming import cgroup_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Agent:
         self.data_root = folder / "root"
         self.socket = folder / "run" / "cgagent.sock"
         self.log = folder / "log"
-        self.cgroup_parent = f"/cgagent-test-{uuid.uuid4().hex[:12]}"
+        self.cgroup_parent = cgroup_path()
         self.metrics = f"127.0.0.1:{free_port()}"
         self.client = Client(str(self.socket))
         self.process: subprocess.Popen[bytes] | None = None

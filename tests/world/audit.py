@@ -1,7 +1,7 @@
 """What a test run may leave behind: taken before and after, the difference must be empty.
 
-Counts only what belongs to cgagent or its tests, and not what an agent of another checkout does at
-the same time, as far as that can be told.
+Counts only what belongs to cgagent or its tests, and not what another run does at the same time, as
+far as that can be told.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.world import cache
+from tests.world.naming import CGROUP_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,10 +28,7 @@ class Snapshot:
     """Each set holds one line of text per object."""
 
     cgroups: frozenset[str]
-    """Paths of every hierarchy at or below ``/NAME*``.
-
-    Not those that a process of another checkout names on its command line.
-    """
+    """Paths of every hierarchy at or below the groups of this run."""
     mounts: frozenset[str]
     """Mount points in our own mount namespace."""
     network_namespaces: frozenset[str]
@@ -48,9 +46,9 @@ class Snapshot:
     @classmethod
     def take(cls, roots: Iterable[Path] = (), name: str = "cgagent") -> Self:
         mounts = list(_mounts())
-        processes, others = _processes(name)
+        processes = _processes(name)
         return cls(
-            cgroups=frozenset(_cgroups(mounts, name, others)),
+            cgroups=frozenset(_cgroups(mounts)),
             mounts=frozenset(point for point, _ in mounts),
             network_namespaces=frozenset(_network_namespaces(mounts, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
@@ -75,18 +73,16 @@ def _mounts() -> Iterator[tuple[str, str]]:
         yield left.split()[4], right.split()[0]
 
 
-def _cgroups(mounts: list[tuple[str, str]], name: str, others: list[str]) -> Iterator[str]:
+def _cgroups(mounts: list[tuple[str, str]]) -> Iterator[str]:
     for root, kind in mounts:
         if kind in ("cgroup", "cgroup2"):
-            for top in Path(root).glob(f"{name}*/"):
-                if not any(f"/{top.name}" in command for command in others):
-                    yield from (folder for folder, _, _ in os.walk(top))
+            for top in Path(root).glob(f"{CGROUP_PREFIX}*/"):
+                yield from (folder for folder, _, _ in os.walk(top))
 
 
-def _processes(name: str) -> tuple[dict[int, str], list[str]]:
-    """Processes with `name` on their command line: ours, and the commands of other checkouts."""
+def _processes(name: str) -> dict[int, str]:
+    """Processes with `name` on their command line, without those of other checkouts."""
     own: dict[int, str] = {}
-    others: list[str] = []
     ours = set(_ancestors())
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and int(entry) not in ours:
@@ -98,11 +94,10 @@ def _processes(name: str) -> tuple[dict[int, str], list[str]]:
             venv = _VENV.search(command)
             if _is_benchmark(entry, command) or "/cgagent-guest-" in command:
                 continue  # another run's
-            if venv is not None and Path(venv[1]) != _CHECKOUT:
-                others.append(command)
-            elif name in command:
+            is_ours = venv is None or Path(venv[1]) == _CHECKOUT
+            if is_ours and name in command:
                 own[int(entry)] = command
-    return own, others
+    return own
 
 
 def _is_benchmark(pid: str, command: str) -> bool:

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-import uuid
 from contextlib import contextmanager
 
 import pytest
@@ -20,6 +19,7 @@ from cgagent.errors import (
     UnsupportedError,
 )
 from tests.world.agent import SLOWNESS, eventually, group_file
+from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
 
@@ -63,7 +63,7 @@ def adopt(agent, pid, **options):
 @pytest.fixture
 def group():
     """A group of somebody else: not below the agent's parent."""
-    found = Host.detect().group(f"/cgagent-test-other-{uuid.uuid4().hex[:8]}")
+    found = Host.detect().group(cgroup_path())
     found.create()
     yield found
     found.kill()

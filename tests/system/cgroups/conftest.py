@@ -3,7 +3,6 @@
 import ctypes
 import os
 import subprocess
-import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from cgagent.cgroups import Host
 from tests.world import guest
+from tests.world.naming import cgroup_path
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 
@@ -24,7 +24,7 @@ def host():
 @pytest.fixture
 def parent(host):
     """A group path that is not made yet; whatever is made there is removed afterwards."""
-    group = host.group(f"/cgagent-test-{uuid.uuid4().hex}")
+    group = host.group(cgroup_path())
     yield group
     if group.exists():
         group.kill(10 * SLOWNESS)
@@ -106,7 +106,7 @@ class Loop:
 @contextmanager
 def loop_device(mib=64):
     subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
-    path = f"{disk_directory()}/cgagent-test-{uuid.uuid4().hex}"
+    path = disk_directory() + cgroup_path()
     with open(path, "wb") as file:
         file.truncate(mib << 20)
     try:

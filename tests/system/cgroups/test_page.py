@@ -4,10 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
+
+from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
 
@@ -31,7 +32,7 @@ def example():
     ],
 )
 def test_the_example(fs, example, command, expected):
-    path = f"/cgagent-test-{uuid.uuid4().hex}"
+    path = cgroup_path()
     ran = subprocess.run(
         [sys.executable, "-c", example, path, *command],
         capture_output=True,

@@ -1,7 +1,6 @@
 """Random updates of a live group: the kernel holds what was asked, or what it held before."""
 
 import os
-import uuid
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -10,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cgagent.cgroups import UNLIMITED, Host, IoMax, Limits
 from cgagent.errors import CgagentError
+from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
 
@@ -87,7 +87,7 @@ class Updates(RuleBasedStateMachine):
 
     @initialize()
     def create(self):
-        self.group = Host.detect().group(f"/cgagent-test-{uuid.uuid4().hex}")
+        self.group = Host.detect().group(cgroup_path())
         self.group.create()
         self.model = Limits()
         self.held = self.group.held()

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import time
-import uuid
 
 import pytest
 
 from cgagent.cgroups import Host, Limits
 from cgagent.metrics import Metrics, Sampler, Target, between
+from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
 
@@ -17,7 +17,7 @@ SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 
 @pytest.fixture
 def group():
-    group = Host.detect().group(f"/cgagent-test-{uuid.uuid4().hex}")
+    group = Host.detect().group(cgroup_path())
     group.create()
     yield group
     if group.exists():
