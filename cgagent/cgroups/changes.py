@@ -79,26 +79,27 @@ def put_back(pairs: Iterable[tuple[str, str]]) -> None:
     Raises:
         CgagentError: a file could not be written; the others were.
     """
-    failures = []
-    for path, value in pairs:
-        try:
-            files.write(path, value)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            failures.append(files.failure(f"{path}: cannot be set back to {value!r}", error))
-    if failures:
-        raise failures[0]
+    for path, value, error in _write_all(pairs):
+        if not isinstance(error, FileNotFoundError):
+            raise files.failure(f"{path}: cannot be set back to {value!r}", error)
 
 
 def _roll_back(done: list[Write]) -> str:
     """Restore in reverse order; returns what could not be restored, for the message."""
-    failed = ""
-    for write in reversed(done):
+    return "".join(
+        f"; {path} could not be set back to {value!r}: {error.strerror}"
+        for path, value, error in _write_all((w.path, w.value) for w in reversed(done))
+    )
+
+
+def _write_all(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, OSError]]:
+    """Write each, whatever becomes of the others; those that failed, with the cause."""
+    failed = []
+    for path, value in pairs:
         try:
-            files.write(write.path, write.value)
+            files.write(path, value)
         except OSError as error:
-            failed += f"; {write.path} could not be set back to {write.value!r}: {error.strerror}"
+            failed.append((path, value, error))
     return failed
 
 

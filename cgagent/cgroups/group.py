@@ -119,7 +119,8 @@ class Group:
         """
         self._existing()
         tree.enable_for(self.host, self.path, limits)
-        return changes.earlier([*shrink.brakes(self.controllers().memory), *self.plan(limits)])
+        brake = shrink.earlier(self.controllers().memory, limits)
+        return (*changes.earlier(self.plan(limits)), *brake)
 
     def put_back(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Undo what `earlier` was asked about; nothing where the group is gone.

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import files
-from cgagent.cgroups.changes import Write
 from cgagent.cgroups.memory import MemoryV1, MemoryV2
 from cgagent.errors import CgagentError, ConflictError
 
@@ -60,12 +59,12 @@ def room_for(
         files.write(path, before)
 
 
-def brakes(memory: MemoryV1 | MemoryV2 | None) -> list[Write]:
-    """What `room_for` may change beside the limit itself, as writes that change nothing."""
-    if not isinstance(memory, MemoryV2):
-        return []
+def earlier(memory: MemoryV1 | MemoryV2 | None, limits: Limits) -> tuple[tuple[str, str], ...]:
+    """(file, text) pairs that restore what `room_for` may change beside the limit itself."""
+    if not isinstance(memory, MemoryV2) or not isinstance(limits.memory_max_bytes, int):
+        return ()
     held = files.read(memory.brake)
-    return [] if held is None else [Write("memory_max_bytes", memory.brake, held.strip())]
+    return () if held is None else ((memory.brake, held.strip()),)
 
 
 def _put_back(path: str, value: str, error: BaseException) -> None:

@@ -67,9 +67,9 @@ class Adoption:
             root = self._process(pid)
             chosen = self._lifecycle.choose_name(name)
             held = limit_rules.resolve(asked, extra)
+            origins = self._origins(root)
             group = self._host.group(f"{self._parent}/{new_id()}")
             group.create()
-            origins = self._origins(root)
             try:
                 group.apply(held)
                 # Kept before anything is moved: a crash then leaves no process that is nobody's.
@@ -126,7 +126,8 @@ class Adoption:
                 return
             for pid in outside:
                 with contextlib.suppress(NotFoundError):  # it has ended
-                    origins.setdefault(pid, Membership.of(self._host, pid))
+                    if pid not in origins:
+                        origins[pid] = Membership.of(self._host, pid)
                     group.join(pid)
         raise ConflictError(f"process {root.pid} forks faster than it can be followed")
 
@@ -155,9 +156,11 @@ class Adoption:
         """After a restart of the agent: watch who is here; undo an adoption that was cut short."""
         for container in list(self._containers):
             adopted = container.record.adopted
-            if adopted is not None and container.running:
+            if adopted is None:
+                continue
+            if container.running:
                 self.watch(container)
-            elif adopted is not None and container.record.outcome.status == "created":
+            elif container.record.outcome.status == "created":
                 log.warning("container %s: its adoption was cut short: undone", container.name)
                 async with container.lock:
                     await self._give_back(container, _memberships(adopted))
