@@ -95,6 +95,14 @@ class Agent:
     def kill9(self) -> None:
         self._end(signal.SIGKILL)
 
+    def kill9_amid(self, path: str, body: Any, after_s: float) -> None:
+        """Send a POST request, and kill the agent so long after it, whatever it is at."""
+        connection = self.client.connect()
+        with connection.socket:
+            connection.send("POST", path, body)
+            time.sleep(after_s)
+            self.kill9()
+
     def stop(self) -> int:
         """SIGTERM; its exit status."""
         return self._end(signal.SIGTERM)
@@ -286,6 +294,15 @@ def group_file(path: str, controller: str, v1: str, v2: str) -> Path:
 def has_v1(controller: str) -> bool:
     place = Host.detect().placements.get(controller)
     return place is not None and place.version == 1
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and has not ended: a zombie has."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def free_port() -> int:

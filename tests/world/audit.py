@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.world import cache
-from tests.world.naming import CGROUP_PREFIX
+from tests.world.naming import is_another_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class Snapshot:
     """Each set holds one line of text per object."""
 
     cgroups: frozenset[str]
-    """Paths of every hierarchy at or below the groups of this run."""
+    """Paths of every hierarchy at or below ``/NAME*``, without other runs' groups."""
     mounts: frozenset[str]
     """Mount points in our own mount namespace."""
     network_namespaces: frozenset[str]
@@ -48,7 +48,7 @@ class Snapshot:
         mounts = list(_mounts())
         processes = _processes(name)
         return cls(
-            cgroups=frozenset(_cgroups(mounts)),
+            cgroups=frozenset(_cgroups(mounts, name)),
             mounts=frozenset(point for point, _ in mounts),
             network_namespaces=frozenset(_network_namespaces(mounts, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
@@ -73,11 +73,12 @@ def _mounts() -> Iterator[tuple[str, str]]:
         yield left.split()[4], right.split()[0]
 
 
-def _cgroups(mounts: list[tuple[str, str]]) -> Iterator[str]:
+def _cgroups(mounts: list[tuple[str, str]], name: str) -> Iterator[str]:
     for root, kind in mounts:
         if kind in ("cgroup", "cgroup2"):
-            for top in Path(root).glob(f"{CGROUP_PREFIX}*/"):
-                yield from (folder for folder, _, _ in os.walk(top))
+            for top in Path(root).glob(f"{name}*/"):
+                if not is_another_runs(top.name):
+                    yield from (folder for folder, _, _ in os.walk(top))
 
 
 def _processes(name: str) -> dict[int, str]:

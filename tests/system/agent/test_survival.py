@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from cgagent.cli.client import Connection
-from tests.world.agent import SLOWNESS, eventually
+from tests.world.agent import SLOWNESS, alive, eventually
 
 pytestmark = pytest.mark.system
 
@@ -22,14 +21,6 @@ COUNTING = f"i=0; while :; do i=$((i+1)); echo $i; sleep {0.02 * SLOWNESS}; done
 def log_lines(path):
     with open(path, encoding="utf-8") as f:
         return [json.loads(line)["log"] for line in f if line.endswith("\n")]
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-            return f.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def kept_limits(agent, container):
@@ -199,11 +190,7 @@ def test_killed_in_the_middle_of_an_update_all_or_nothing_has_changed(own_agent)
         for n in range(2 if SLOWNESS > 1 else 6)
     ]
     for number, asked in enumerate(choices):
-        with agent.client.connect().socket as raw:
-            update = Connection(raw)
-            update.send("POST", f"/v1/containers/{one}/update", asked)
-            time.sleep(0.002 * number * SLOWNESS)
-            agent.kill9()
+        agent.kill9_amid(f"/v1/containers/{one}/update", asked, 0.002 * number * SLOWNESS)
         kept = kept_limits(agent, one)
         agent.start()
         detail = agent.detail(one)
@@ -220,10 +207,8 @@ def test_a_shrink_that_was_cut_short_is_undone(own_agent):
     eventually(lambda: int(used.read_text()) > 40 * MIB, timeout_s=60)
     brake = agent.cgroup_file(one, "memory", v1="memory.limit_in_bytes", v2="memory.high")
     before = brake.read_text()
-    with agent.client.connect().socket as raw:
-        Connection(raw).send("POST", f"/v1/containers/{one}/update", {"memory_max_bytes": 20 * MIB})
-        time.sleep(0.03 * SLOWNESS)
-        agent.kill9()
+    less = {"memory_max_bytes": 20 * MIB}
+    agent.kill9_amid(f"/v1/containers/{one}/update", less, 0.03 * SLOWNESS)
     agent.start()
     assert brake.read_text() == before
     assert agent.detail(one)["drift"] == []
