@@ -24,6 +24,7 @@ from cgagent.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from cgagent.runtime import spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +220,7 @@ class Lifecycle:
     async def make_ready(self, container: Container) -> None:
         """Cgroup and zygote: what attaching before the start needs."""
         own_network = container.record.options.network != "host"
-        await self._launcher.prepare(container.id, own_network=own_network)
+        await self._launcher.prepare(container.id, spec.namespaces(own_network=own_network))
 
     # -- the end ----------------------------------------------------------------------------
 

@@ -75,6 +75,12 @@ def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -
     return Identity(uid, int(found[3]) if found else 0, member_of, home)
 
 
+def home_of(uid: int, users: str = "/etc/passwd") -> str:
+    """The home directory of a user id in the root this process sees; "/" if nobody has it."""
+    found = next((p for p in _entries(users, 7) if int(p[2]) == uid), None)
+    return (found[5] if found else "") or "/"
+
+
 def _group(name: str, path: str) -> int:
     gid = _number(name)
     if gid is not None:

@@ -146,13 +146,18 @@ def _cgroup_mounts(cgroups: tuple[CgroupMount, ...]) -> list[dict[str, Any]]:
 
 
 def _volume(v: Volume) -> dict[str, Any]:
-    options = ["rbind", "rprivate", *(["ro"] if v.read_only else [])]
+    options = ["rbind", "rprivate", *(["rro"] if v.read_only else [])]
     return _mount(v.destination, "bind", *options, source=v.source)
+
+
+def namespaces(*, own_network: bool) -> list[dict[str, Any]]:
+    """``linux.namespaces``."""
+    kinds = ["pid", "mount", "uts", "ipc", "cgroup", *(["network"] if own_network else [])]
+    return [{"type": kind} for kind in kinds]
 
 
 def build(plan: Plan) -> dict[str, Any]:
     """The configuration. ``root.path`` is ``rootfs`` in the bundle, as runtimes expect it."""
-    kinds = ["pid", "mount", "uts", "ipc", "cgroup", *(["network"] if plan.own_network else [])]
     volumes = sorted(plan.volumes, key=lambda v: v.destination.count("/"))
     return {
         "ociVersion": OCI_VERSION,
@@ -161,7 +166,7 @@ def build(plan: Plan) -> dict[str, Any]:
         "hostname": plan.hostname,
         "mounts": _api_mounts(plan) + [_volume(v) for v in volumes],
         "linux": {
-            "namespaces": [{"type": kind} for kind in kinds],
+            "namespaces": namespaces(own_network=plan.own_network),
             "cgroupsPath": plan.cgroup_path,
             "seccomp": default_profile(DEFAULT_CAPABILITIES),
             "maskedPaths": list(MASKED_PATHS),

@@ -13,27 +13,22 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
 from cgagent.kernel import namespaces
 from cgagent.runtime import wire, zygote
 from cgagent.runtime.client import Client
+from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import State, error_to_wire
 from cgagent.runtime.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _FIRST_AGENT_S: Final = 30.0
-_BASE_FLAGS: Final = (
-    namespaces.CLONE_NEWNS
-    | namespaces.CLONE_NEWPID
-    | namespaces.CLONE_NEWUTS
-    | namespaces.CLONE_NEWIPC
-)
-
 Reply = dict[str, Any] | None
 
 
@@ -182,12 +177,27 @@ class Supervisor:
         join_files = tuple(message.get("join_files", ()))
         if "inside" in message:
             return self._fork_inside(message["inside"], join_files, sock, cgroup_fd)
-        network = bool(message.get("new_network"))
-        flags = _BASE_FLAGS | (namespaces.CLONE_NEWNET if network else 0)
-        pid, pidfd = namespaces.clone(flags, cgroup_fd)
-        if pid == 0:
-            zygote.run(sock, zygote.Surroundings(join_files, new_network=network))
+        isolation = Isolation.from_oci(message["namespaces"])
+        with ExitStack() as stack:
+            join = isolation.open(stack)
+            with self._children_in(dict(join).get(namespaces.CLONE_NEWPID)):
+                pid, pidfd = namespaces.clone(isolation.clone_flags, cgroup_fd)
+                if pid == 0:
+                    others = tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID)
+                    zygote.run(sock, zygote.Surroundings(join_files, isolation.own, others))
         return pid, pidfd
+
+    @contextmanager
+    def _children_in(self, pid_namespace: int | None) -> Iterator[None]:
+        """Children are born in the pid namespace of this descriptor: ours to reap all the same."""
+        if pid_namespace is None:
+            yield
+            return
+        namespaces.setns(pid_namespace, namespaces.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            namespaces.setns(self._own_pid_namespace, namespaces.CLONE_NEWPID)
 
     def _fork_inside(
         self,
@@ -196,17 +206,13 @@ class Supervisor:
         sock: socket.socket,
         cgroup_fd: int | None,
     ) -> tuple[int, int]:
-        """A child born in the container's pid namespace: ours to reap, without a go-between."""
         target = self._task({"key": container})
         if target.exchange.state is not State.RUNNING:
             raise ConflictError(f"container {container} is not running")
-        namespaces.setns(target.pidfd, namespaces.CLONE_NEWPID)
-        try:
+        with self._children_in(target.pidfd):
             pid, pidfd = namespaces.clone(0, cgroup_fd)
             if pid == 0:
                 zygote.run(sock, zygote.Surroundings(join_files, enter_pidfd=target.pidfd))
-        finally:
-            namespaces.setns(self._own_pid_namespace, namespaces.CLONE_NEWPID)
         return pid, pidfd
 
     def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:

@@ -21,8 +21,16 @@ from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 FAILED: Final = 125
+_ALL_OF_A_CONTAINER: Final = (
+    namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWNET
+    | namespaces.CLONE_NEWCGROUP
+)
 READY: Final = {"ready": True}
 
 
@@ -32,7 +40,11 @@ class Surroundings:
 
     join_files: tuple[str, ...]
     """cgroup.procs files of v1 hierarchies; writing "0" moves the writer."""
-    new_network: bool = True
+    own: frozenset[str] = frozenset()
+    """Kinds of namespaces that are new, as in `isolation`."""
+    join: tuple[tuple[int, int], ...] = ()
+    """(flag, descriptor) of namespaces to join, the pid namespace not among them: one is born
+    into that."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
 
@@ -75,7 +87,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     signals.reset_all()
     os.setsid()
     # A copy of another container's stdin pipe held here would keep that pipe from ending.
-    keep = {0, 1, 2, sock.fileno()}
+    keep = {0, 1, 2, sock.fileno(), *(fd for _, fd in where.join)}
     descriptors.close_all_but(keep if where.enter_pidfd is None else keep | {where.enter_pidfd})
     progress("join the cgroup")
     for path in where.join_files:
@@ -94,18 +106,32 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         os.close(fd)
     progress("read the seccomp filter")
     program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
+    progress("read the configuration")
+    config = _read(job)
+    spec = config["process"]
+    outside = process.Outside.prepare(spec)
     if where.enter_pidfd is None:
-        spec = _set_up_container(job, progress)
+        set_up_container(steps.Setup(config, job["rootfs"], job["root"]), progress)
     else:
-        spec = _enter_container(job, where.enter_pidfd, progress)
-    process.run(spec, progress, ready=lambda: wire.send(sock, READY), seccomp_filter=program)
+        progress("join the container's namespaces")
+        namespaces.setns(where.enter_pidfd, _ALL_OF_A_CONTAINER)
+    process.run(
+        spec,
+        progress,
+        ready=lambda: wire.send(sock, READY),
+        seccomp_filter=program,
+        outside=outside,
+    )
 
 
 def _own_namespaces(where: Surroundings) -> None:
+    for flag, fd in where.join:
+        namespaces.setns(fd, flag)
+        os.close(fd)
     # After joining the cgroup: the namespace's root is where the process is at that moment.
-    namespaces.unshare(namespaces.CLONE_NEWCGROUP)
-    steps.make_private()
-    if where.new_network:
+    if "cgroup" in where.own:
+        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+    if "network" in where.own:
         steps.loopback_up()
 
 
@@ -114,35 +140,19 @@ def _read_bytes(path: str) -> bytes:
         return f.read()
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(job: dict[str, Any]) -> dict[str, Any]:
+    """The whole configuration, or for a command run inside only its process."""
+    inside = "process_file" in job
+    path = job["process_file"] if inside else os.path.join(job["bundle"], CONFIG_FILE)
     with open(path, encoding="utf-8") as f:
         value = json.load(f)
     if not isinstance(value, dict):
         raise InternalError(f"{path} is not a JSON object")
-    return value
+    return {"process": value} if inside else value
 
 
-def _set_up_container(job: dict[str, Any], progress: _Progress) -> dict[str, Any]:
-    progress("read the configuration")
-    config = _read(os.path.join(job["bundle"], CONFIG_FILE))
-    setup = steps.Setup(config, job["rootfs"], job["root"])
+def set_up_container(setup: steps.Setup, progress: Callable[[str], None]) -> None:
+    """Every step of the plan; afterwards ``/`` is the container's."""
     for name, step in steps.PLAN:
         progress(name)
         step(setup)
-    spec: dict[str, Any] = config["process"]
-    return spec
-
-
-def _enter_container(job: dict[str, Any], pidfd: int, progress: _Progress) -> dict[str, Any]:
-    progress("read the process configuration")
-    spec = _read(job["process_file"])
-    progress("join the container's namespaces")
-    namespaces.setns(
-        pidfd,
-        namespaces.CLONE_NEWNS
-        | namespaces.CLONE_NEWUTS
-        | namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWNET
-        | namespaces.CLONE_NEWCGROUP,
-    )
-    return spec

@@ -53,8 +53,8 @@ def test_a_mount_below_another_comes_after_it():
     points = [m["destination"] for m in built["mounts"]]
     for index, point in enumerate(points):
         assert not any(later != point and point.startswith(later + "/") for later in points[index:])
-    assert "ro" in mounts_of(built)["/data"]["options"]
-    assert "ro" not in mounts_of(built)["/data/deep/er"]["options"]
+    assert "rro" in mounts_of(built)["/data"]["options"]
+    assert "rro" not in mounts_of(built)["/data/deep/er"]["options"]
 
 
 def test_every_mount_of_a_configuration_can_be_read_back():
