@@ -61,6 +61,7 @@ COMMANDS: Final = (
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),
     Command("serve", "system", "run the agent"),
+    Command("oci", "oci", "be an OCI runtime, as runc is, without an agent"),
 )
 
 

@@ -209,7 +209,27 @@ def environment(process: dict[str, Any], who: Identity) -> dict[str, str]:
     return env
 
 
-def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
+def require_executable(process: dict[str, Any]) -> None:
+    """Tell now what `execute` would tell later.
+
+    Raises:
+        CommandNotFoundError, NotExecutableError.
+    """
+    command = process["args"][0]
+    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
+    found = [c for c in _candidates(command, env.get("PATH", DEFAULT_PATH)) if os.path.exists(c)]
+    if not found:
+        raise _not_found(command)
+    if not any(os.access(c, os.X_OK) and not os.path.isdir(c) for c in found):
+        raise NotExecutableError(f"command {command!r}: {_reason(PermissionError(errno.EACCES))}")
+
+
+def _not_found(command: str) -> CommandNotFoundError:
+    where = "no such file or directory" if "/" in command else "executable file not found in $PATH"
+    return CommandNotFoundError(f"command {command!r}: {where}")
+
+
+def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) -> NoReturn:
     """Become the command, looked up in the container's PATH.
 
     Raises:
@@ -217,7 +237,7 @@ def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
         NotExecutableError: a file that cannot be executed.
     """
     args = process["args"]
-    descriptors.close_on_exec_from(3)
+    descriptors.close_on_exec_from(3 + preserved)
     denied: OSError | None = None
     for candidate in _candidates(args[0], env.get("PATH", DEFAULT_PATH)):
         try:
@@ -228,8 +248,7 @@ def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
         except OSError as e:
             denied = denied or e
     if denied is None:
-        where = "no such file or directory" if "/" in args[0] else "executable not found in $PATH"
-        raise CommandNotFoundError(f"command {args[0]!r}: {where}")
+        raise _not_found(args[0])
     reason = {
         errno.ENOEXEC: "exec format error: neither a binary for this machine nor a #! script",
         errno.ENOENT: "its interpreter (#! line or dynamic loader) is missing",
@@ -241,12 +260,16 @@ def run(
     process: dict[str, Any],
     step: Callable[[str], None],
     ready: Callable[[], None],
-    seccomp_filter: bytes | None,
+    *,
     outside: Outside,
+    seccomp_filter: bytes | None,
+    seccomp_flags: int = 0,
+    preserved: int = 0,
 ) -> NoReturn:
     """All of it, in the one order that works.
 
     `step` is told the name of each part first; `ready` is called when only exec is left to do.
+    The command gets `preserved` descriptors beyond the standard streams.
     """
     step("set resource limits")
     set_rlimits(process)
@@ -263,7 +286,7 @@ def run(
         caps.no_new_privileges()
     own_stdio(who)
     if seccomp_filter is not None:  # before the capabilities: it takes CAP_SYS_ADMIN
-        seccomp.load(seccomp_filter)
+        seccomp.load(seccomp_filter, seccomp_flags)
     step("drop privileges")
     become(process, who)
     step("execute the command")
@@ -271,4 +294,4 @@ def run(
     ready()
     if outside.label is not None:
         outside.label.write()
-    execute(process, env)
+    execute(process, env, preserved)

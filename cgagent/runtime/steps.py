@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel import libc, namespaces, procfs
 from cgagent.kernel import mount as km
-from cgagent.runtime import console, devices, lsm, mounts, sysctl
+from cgagent.runtime import console, devices, hooks, lsm, mounts, sysctl
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.mount_options import PROPAGATION
 from cgagent.runtime.mounts import Mount
@@ -42,6 +42,8 @@ class Setup:
     staging: str
     """The host directory that becomes ``/``."""
     bundle: str = "/"
+    state: dict[str, Any] = field(default_factory=dict)
+    """For hooks."""
     root_fd: int = -1
     dev_fd: int | None = None
     console: console.Console | None = None
@@ -181,6 +183,12 @@ def hide_paths(s: Setup) -> None:
         mounts.mask(s.root_fd, path)
 
 
+def run_hooks(s: Setup) -> None:
+    if hooks.of_kind(s.config, "createContainer"):
+        state = {**s.state, "status": "creating", "pid": os.getpid()}
+        hooks.run(s.config, "createContainer", state)
+
+
 def enter_root(s: Setup) -> None:
     """pivot_root onto itself, then let go of the host's tree: no path leads back to it."""
     os.fchdir(s.root_fd)
@@ -239,6 +247,8 @@ PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
     ("make the console", make_console),
     # after mount_all: over /proc and /sys; before pivot_root: it needs the host's /dev/null
     ("hide paths", hide_paths),
+    # before pivot_root: in the container's namespaces, but with the host's programs
+    ("run createContainer hooks", run_hooks),
     ("enter the root file system", enter_root),
     ("set host and domain name", set_names),
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
-from cgagent.kernel import descriptors, namespaces, signals
+from cgagent.kernel import descriptors, namespaces, seccomp, signals
 from cgagent.runtime import process, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
@@ -67,13 +67,18 @@ def run(sock: socket.socket, where: Surroundings) -> NoReturn:
     except CgagentError as e:
         _report(sock, e)
     except OSError as e:
-        kind = NoSpaceError if e.errno == errno.ENOSPC else InternalError
-        cause = e.strerror or str(e)
-        where_ = f" {e.filename}" if e.filename else ""
-        _report(sock, kind(f"{progress.doing}{where_}: {cause[:1].lower()}{cause[1:]}"))
+        _report(sock, from_os_error(progress.doing, e))
     except BaseException as e:  # noqa: BLE001 - a fork must not unwind into the supervisor's loop
         _report(sock, InternalError(f"{progress.doing}: {type(e).__name__}: {e}"))
     os._exit(FAILED)
+
+
+def from_os_error(doing: str, error: OSError) -> CgagentError:
+    """A failure of a named step."""
+    kind = NoSpaceError if error.errno == errno.ENOSPC else InternalError
+    cause = error.strerror or str(error)
+    where = f" {error.filename}" if error.filename else ""
+    return kind(f"{doing}{where}: {cause[:1].lower()}{cause[1:]}")
 
 
 def _report(sock: socket.socket, error: CgagentError) -> None:
@@ -90,12 +95,10 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     keep = {0, 1, 2, sock.fileno(), *(fd for _, fd in where.join)}
     descriptors.close_all_but(keep if where.enter_pidfd is None else keep | {where.enter_pidfd})
     progress("join the cgroup")
-    for path in where.join_files:
-        with open(path, "w", encoding="ascii") as f:
-            f.write("0")
+    join_cgroup(where)
     if where.enter_pidfd is None:
         progress("make namespaces")
-        _own_namespaces(where)
+        own_namespaces(where)
     progress("wait for the job")
     received = wire.receive(sock)
     if received is None:  # not wanted any more
@@ -119,12 +122,20 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         spec,
         progress,
         ready=lambda: wire.send(sock, READY),
-        seccomp_filter=program,
         outside=outside,
+        seccomp_filter=program,
+        seccomp_flags=seccomp.flags_of((config.get("linux") or {}).get("seccomp")),
     )
 
 
-def _own_namespaces(where: Surroundings) -> None:
+def join_cgroup(where: Surroundings) -> None:
+    for path in where.join_files:
+        with open(path, "w", encoding="ascii") as f:
+            f.write("0")
+
+
+def own_namespaces(where: Surroundings) -> None:
+    """Those that clone does not make, and those of others."""
     for flag, fd in where.join:
         namespaces.setns(fd, flag)
         os.close(fd)
