@@ -221,7 +221,7 @@ def require_executable(process: dict[str, Any]) -> None:
     if not found:
         raise _not_found(command)
     if not any(os.access(c, os.X_OK) and not os.path.isdir(c) for c in found):
-        raise NotExecutableError(f"command {command!r}: {_reason(PermissionError(errno.EACCES))}")
+        raise NotExecutableError(f"command {command!r}: {os.strerror(errno.EACCES).lower()}")
 
 
 def _not_found(command: str) -> CommandNotFoundError:

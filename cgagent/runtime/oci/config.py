@@ -85,7 +85,7 @@ def cgroup_path(config: dict[str, Any], container_id: str) -> str:
 
 
 def expand_cgroup_mounts(config: dict[str, Any], host: Host, path: str) -> None:
-    """Mounts of type ``cgroup`` mean all hierarchies of the host: name each.
+    """Mounts of type ``cgroup`` mean all hierarchies that the group is in: name each.
 
     With a cgroup namespace of its own a container's group is the root of what it sees; without
     one, its own group's directory is bound, so that it sees no other.
@@ -114,7 +114,8 @@ def _hierarchies(
     writable = [o for o in words if o != "ro"]
     tmpfs = {"type": "tmpfs", "source": "tmpfs", "options": [*writable, "mode=755"]}
     found = [{"destination": where, **tmpfs}]
-    for mount in (*host.v1_mounts, *([unified] if unified else [])):
+    joined = [m for m in host.v1_mounts if os.path.isdir(m + path)]
+    for mount in (*joined, *([unified] if unified else [])):
         below = {"destination": f"{where}/{os.path.basename(mount)}"}
         if own:
             names = [n for n, p in host.placements.items() if p.mount == mount and p.version == 1]

@@ -52,7 +52,6 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
         raise InvalidInputError("config.json has no process")
     host = Host.detect()
     path = oci_config.cgroup_path(config, entry.id)
-    oci_config.expand_cgroup_mounts(config, host, path)
     if config.get("hooks"):
         hooks.preload()
     entry.make()
@@ -65,6 +64,7 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
             wanted = config["linux"].get("resources") or {}
             group.restrict_devices(resources.device_rules(wanted))
             group.apply(resources.limits(wanted))
+            oci_config.expand_cgroup_mounts(config, host, path)
             return _make_process(entry, config, bundle, group, wishes)
 
 

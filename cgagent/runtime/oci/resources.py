@@ -91,7 +91,7 @@ def _swap(memory: dict[str, Any]) -> int | Unlimited | None:
         return UNLIMITED
     if not limit or limit < 0:
         raise InvalidInputError("linux.resources.memory: swap needs a limit of memory beside it")
-    return swap_from_memory_swap(total, limit)
+    return swap_from_memory_swap(limit, total)
 
 
 def _throttles(io: dict[str, Any]) -> tuple[IoMax, ...]:
