@@ -9,11 +9,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
-from cgagent.runtime.oci import config, create, lifecycle, store
+from cgagent.runtime.oci import lifecycle, store
 
 if TYPE_CHECKING:
     import argparse
 
+    from cgagent.runtime.oci.create import Child, Wishes
     from cgagent.runtime.oci.main import Log
 
 
@@ -31,12 +32,14 @@ def _process_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
 
 
-def _wishes(parsed: argparse.Namespace) -> create.Wishes:
+def _wishes(parsed: argparse.Namespace) -> Wishes:
+    from cgagent.runtime.oci.create import Wishes
+
     preserved = parsed.preserve_fds
     listening = os.environ.get("LISTEN_FDS", "")
     if not preserved and listening.isdecimal():
         preserved = int(listening)
-    return create.Wishes(
+    return Wishes(
         console_socket=parsed.console_socket, pid_file=parsed.pid_file, preserved=preserved
     )
 
@@ -49,7 +52,9 @@ def _bundle_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id")
 
 
-def _create(root: str, parsed: argparse.Namespace) -> tuple[store.Entry, create.Child]:
+def _create(root: str, parsed: argparse.Namespace) -> tuple[store.Entry, Child]:
+    from cgagent.runtime.oci import create
+
     if parsed.no_pivot:
         raise InvalidInputError(
             "--no-pivot: a container that could leave its root is not made; its root must not be "
@@ -167,6 +172,8 @@ def list_(root: str, words: list[str], _log: Log) -> int:
 def exec_(root: str, words: list[str], _log: Log) -> int:
     import argparse
 
+    from cgagent.runtime.oci.execute import execute
+
     parser = _flags("exec", "[flags] ID [COMMAND [ARG...]]")
     _process_flags(parser)
     parser.add_argument("-d", "--detach", action="store_true")
@@ -185,10 +192,10 @@ def exec_(root: str, words: list[str], _log: Log) -> int:
     parsed = parser.parse_args(words)
     entry = store.Entry(root, parsed.id)
     if parsed.process:
-        process = config.read_json(parsed.process)
+        process = store.read_json(parsed.process)
     else:
         process = _exec_process(entry.config()["process"], parsed)
-    child = lifecycle.exec_(entry, process, _wishes(parsed))
+    child = execute(entry, process, _wishes(parsed))
     return 0 if parsed.detach else lifecycle.wait(child)
 
 
@@ -297,7 +304,7 @@ def update_(root: str, words: list[str], _log: Log) -> int:
     wanted: dict[str, Any] = {}
     if parsed.resources:
         path = "/dev/stdin" if parsed.resources == "-" else parsed.resources
-        wanted = config.read_json(path)
+        wanted = store.read_json(path)
     for flag, (section, name) in _UPDATES.items():
         value = getattr(parsed, flag[2:].replace("-", "_"))
         if value is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups.hierarchy import checked_path
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.oci import store
 from cgagent.runtime.protocol import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def load(bundle: str) -> dict[str, Any]:
         NotFoundError: no bundle, or no root file system in it.
         InvalidInputError: no configuration of this specification.
     """
-    config = read_json(os.path.join(bundle, CONFIG_FILE))
+    config = store.read_json(os.path.join(bundle, CONFIG_FILE))
     version = config.get("ociVersion")
     if not isinstance(version, str) or not version.startswith(_MAJOR):
         raise InvalidInputError(f"{CONFIG_FILE}: ociVersion {version!r} is not a version 1.x")
@@ -41,20 +41,6 @@ def load(bundle: str) -> dict[str, Any]:
     if config.get("process") is not None:
         check_process(config["process"])
     return config
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """Raises NotFoundError, InvalidInputError."""
-    try:
-        with open(path, encoding="utf-8") as f:
-            value = json.load(f)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file or directory") from None
-    except (ValueError, RecursionError) as e:
-        raise InvalidInputError(f"{path} is not JSON: {e}") from None
-    if not isinstance(value, dict):
-        raise InvalidInputError(f"{path} is not a JSON object")
-    return value
 
 
 def check_process(process: dict[str, Any]) -> None:

@@ -110,7 +110,7 @@ def _make_process(
             child.expect("made")
             for kind in ("prestart", "createRuntime"):
                 hooks.run(config, kind, {**told, "status": "creating", "pid": child.pid})
-            wire.send(child.sock, init.GO)
+            wire.send(child.sock, store.GO)
             child.expect("ready")
             state = store.State(
                 id=entry.id,
@@ -225,20 +225,10 @@ def console_socket(
 
 def _start_socket(entry: store.Entry, stack: ExitStack) -> socket.socket:
     sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-    with short_path(entry.path) as directory:  # a socket's path is bounded to 107 bytes
+    with store.short_path(entry.path) as directory:  # a socket's path is bounded to 107 bytes
         sock.bind(f"{directory}/{store.START_SOCKET}")
     sock.listen(1)
     return sock
-
-
-@contextlib.contextmanager
-def short_path(directory: str) -> Iterator[str]:
-    """Another name of a directory, of a few bytes."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
 
 
 def write_pid_file(path: str | None, pid: int) -> None:

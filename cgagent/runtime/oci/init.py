@@ -28,7 +28,6 @@ from cgagent.runtime.isolation import FLAGS, Isolation
 from cgagent.runtime.protocol import error_to_wire
 
 MADE: Final = {"made": True}
-GO: Final = {"go": True}
 READY: Final = {"ready": True}
 _PTMX: Final = b"/dev/ptmx"
 

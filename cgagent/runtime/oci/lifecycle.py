@@ -6,22 +6,18 @@ import contextlib
 import os
 import signal
 import socket
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cgroups import Host
 from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
-from cgagent.kernel import seccomp
 from cgagent.runtime import hooks, wire
-from cgagent.runtime.isolation import Isolation
-from cgagent.runtime.oci import config as oci_config
-from cgagent.runtime.oci import create, init, resources, store
+from cgagent.runtime.oci import store
 from cgagent.runtime.protocol import error_from_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgagent.cgroups import Group
+    from cgagent.runtime.oci.create import Child
 
 _FORWARDED: Final = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
@@ -30,6 +26,9 @@ _FORWARDED: Final = (
 
 
 def group(state: store.State) -> Group:
+    """Its cgroup. The library is loaded by the calls that need it: 60 ms."""
+    from cgagent.cgroups import Host
+
     return Host.detect().group(state.cgroup_path)
 
 
@@ -60,10 +59,10 @@ def start(entry: store.Entry) -> None:
             )
         config = entry.config()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-            with create.short_path(entry.path) as directory:
+            with store.short_path(entry.path) as directory:
                 sock.connect(f"{directory}/{store.START_SOCKET}")
             os.unlink(os.path.join(entry.path, store.START_SOCKET))
-            wire.send(sock, init.GO)
+            wire.send(sock, store.GO)
             received = wire.receive(sock)
         if received is not None:
             raise error_from_wire(received[0])
@@ -145,8 +144,13 @@ def resume(entry: store.Entry) -> None:
     group(state).thaw()
 
 
-def update(entry: store.Entry, wanted: resources.Resources) -> None:
-    """Change limits of a container that has not ended; all of them or none."""
+def update(entry: store.Entry, wanted: dict[str, Any]) -> None:
+    """Change limits of a container that has not ended; all of them or none.
+
+    `wanted` is a ``linux.resources`` object.
+    """
+    from cgagent.runtime.oci import resources
+
     group(_running(entry)).apply(resources.limits(wanted))
 
 
@@ -157,55 +161,7 @@ def _running(entry: store.Entry) -> store.State:
     return state
 
 
-def exec_(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) -> create.Child:
-    """A command inside, running when this returns.
-
-    Raises:
-        ConflictError: the container does not run.
-        CgagentError: the command could not be executed.
-    """
-    state = entry.state()
-    found = status(entry, state)
-    if found != "running":
-        raise ConflictError(f"container {entry.id} is {found}: nothing can be executed in it")
-    config = entry.config()
-    oci_config.check_process(process)
-    own = group(state)
-    isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
-    if "mount" not in isolation.private:
-        raise UnsupportedError("exec: the container has no mount namespace of its own")
-    with ExitStack() as stack:
-        pidfd = os.pidfd_open(state.pid)
-        stack.callback(os.close, pidfd)
-        if not store.is_alive(state):
-            raise store.not_running(entry.id)
-        plan = init.Plan(
-            config={"process": process},
-            bundle=state.bundle,
-            rootfs=state.rootfs,
-            state={},
-            join_files=own.join_files(),
-            isolation=isolation,
-            join=(),
-            seccomp=create.filter_of(config),
-            seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
-            preserved=wishes.preserved,
-            console_socket=create.console_socket(process, wishes, stack),
-            start_socket=None,
-            enter_pidfd=pidfd,
-        )
-        child = create.spawn(plan, own, stack)
-        try:
-            child.expect("ready")
-            child.expect_end()
-            create.write_pid_file(wishes.pid_file, child.pid)
-        except BaseException:
-            child.kill()
-            raise
-    return child
-
-
-def wait(child: create.Child) -> int:
+def wait(child: Child) -> int:
     """Until it ends, passing on signals meant for it; its exit code, 128+N by signal N."""
     for number in _FORWARDED:
         signal.signal(number, lambda n, _: _pass_on(child, n))
@@ -216,6 +172,6 @@ def wait(child: create.Child) -> int:
     return info.si_status if ended_itself else 128 + info.si_status
 
 
-def _pass_on(child: create.Child, number: int) -> None:
+def _pass_on(child: Child, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(child.pidfd, number)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT: Final = "/run/cgagent/oci"
 START_SOCKET: Final = "start"
+GO: Final = {"go": True}
+"""What is said to a first process over that socket."""
 _STATE: Final = "state.json"
 _LOCK: Final = "lock"
 _ID: Final = re.compile(r"[\w+.-]{1,1024}", re.ASCII)
@@ -123,6 +125,16 @@ class Entry:
         shutil.rmtree(self.path, ignore_errors=False)
 
 
+@contextlib.contextmanager
+def short_path(directory: str) -> Iterator[str]:
+    """Another name of a directory, of a few bytes."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
 def entries(root: str) -> Iterator[Entry]:
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(root)):
@@ -181,3 +193,17 @@ def view(state: State, status: str, pid: int | None = None) -> dict[str, Any]:
         "owner": "",
     }
     return {**shown, "annotations": state.annotations}
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Raises NotFoundError, InvalidInputError."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            value = json.load(f)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file or directory") from None
+    except (ValueError, RecursionError) as e:
+        raise InvalidInputError(f"{path} is not JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{path} is not a JSON object")
+    return value
