@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError, UnsupportedError
-from cgagent.kernel import libc, namespaces, procfs
+from cgagent.kernel import libc, namespaces, procfs, scheduling
 from cgagent.kernel import mount as km
 from cgagent.runtime import console, devices, hooks, lsm, mounts, sysctl
 from cgagent.runtime.isolation import Isolation
@@ -229,6 +229,16 @@ def set_names(s: Setup) -> None:
         libc.setdomainname(name, len(name))
 
 
+def set_domain(s: Setup) -> None:
+    """The execution domain: what machine uname(2) tells a 32-bit program it is on."""
+    personality = s.linux.get("personality")
+    if not personality:
+        return
+    if personality.get("domain") not in scheduling.DOMAINS or personality.get("flags"):
+        raise InvalidInputError(f"linux.personality: {personality} is not known")
+    scheduling.set_domain(scheduling.DOMAINS[personality["domain"]])
+
+
 PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
     ("check the configuration", check),
     # first of all: through the host's /proc, before any mount of the container's
@@ -251,6 +261,7 @@ PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
     ("run createContainer hooks", run_hooks),
     ("enter the root file system", enter_root),
     ("set host and domain name", set_names),
+    ("set the execution domain", set_domain),
 )
 
 

@@ -79,6 +79,8 @@ def run_(root: str, words: list[str], log: Log) -> int:
     parser.add_argument("--keep", action="store_true")
     parsed = parser.parse_args(words)
     entry, child = _create(root, parsed)
+    if not parsed.detach:
+        lifecycle.pass_signals_on(child)
     try:
         lifecycle.start(entry)
     except BaseException:
@@ -196,7 +198,10 @@ def exec_(root: str, words: list[str], _log: Log) -> int:
     else:
         process = _exec_process(entry.config()["process"], parsed)
     child = execute(entry, process, _wishes(parsed))
-    return 0 if parsed.detach else lifecycle.wait(child)
+    if parsed.detach:
+        return 0
+    lifecycle.pass_signals_on(child)
+    return lifecycle.wait(child)
 
 
 def _exec_process(process: dict[str, Any], parsed: argparse.Namespace) -> dict[str, Any]:

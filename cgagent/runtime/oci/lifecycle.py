@@ -161,10 +161,14 @@ def _running(entry: store.Entry) -> store.State:
     return state
 
 
-def wait(child: Child) -> int:
-    """Until it ends, passing on signals meant for it; its exit code, 128+N by signal N."""
+def pass_signals_on(child: Child) -> None:
+    """From now on, those that ask this process to end or to do something are the child's."""
     for number in _FORWARDED:
         signal.signal(number, lambda n, _: _pass_on(child, n))
+
+
+def wait(child: Child) -> int:
+    """Until it ends; its exit code, 128+N by signal N."""
     info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
     if info is None:
         return 1
