@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cgagent.cgroups import Host
-from tests.system.runtime.conftest import PROGRAM
+from tests.world.oci import PROGRAM
 
 pytestmark = pytest.mark.system
 

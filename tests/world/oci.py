@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from cgagent.cgroups import Host
 from cgagent.runtime import spec
 from tests.world import images, naming
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROGRAM = str(Path(sys.executable).with_name("cgagent-oci"))
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
@@ -104,12 +98,3 @@ class Oci:
         group = Host.detect().group(self.group)
         if group.exists():
             group.remove()
-
-
-@pytest.fixture
-def oci(data_root: Path, slowness: float) -> Iterator[Oci]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    runtime = Oci(data_root, slowness)
-    yield runtime
-    runtime.close()
