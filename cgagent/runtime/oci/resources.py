@@ -1,4 +1,4 @@
-"""``linux.resources`` of an OCI configuration as limits and device rules, and limits back."""
+"""``linux.resources`` of an OCI configuration as limits and device rules."""
 
 from __future__ import annotations
 
@@ -151,70 +151,3 @@ def device_rules(resources: Resources) -> tuple[DeviceRule, ...]:
 
 def _number(value: int | None) -> int | None:
     return None if value is None or value < 0 else value
-
-
-def from_limits(held: Limits) -> Resources:
-    """The other way round, for a runtime that is handed a configuration of ours.
-
-    What the specification has no field for goes to ``unified``, which v1 does not take.
-    """
-    found: Resources = {}
-    for (section, name), field in (_PLAIN | _BOUNDED).items():
-        value = getattr(held, field)
-        if value is not None:
-            found.setdefault(section, {})[name] = -1 if value is UNLIMITED else value
-    if held.shares is not None:
-        found.setdefault("cpu", {})["shares"] = held.shares
-    if held.cpu_idle is not None:
-        found.setdefault("cpu", {})["idle"] = int(held.cpu_idle)
-    _add_swap(found, held)
-    _add_io(found, held)
-    if held.hugetlb_max_bytes:
-        found["hugepageLimits"] = [
-            {"pageSize": size, "limit": value}
-            for size, value in held.hugetlb_max_bytes
-            if value is not UNLIMITED
-        ]
-    unified = {
-        file: "max" if value is UNLIMITED else str(int(value))
-        for file, value in (
-            ("memory.high", held.memory_high_bytes),
-            ("memory.min", held.memory_min_bytes),
-            ("memory.zswap.max", held.memory_zswap_max_bytes),
-            ("memory.oom.group", held.oom_group),
-            ("io.weight", held.io_weight),
-        )
-        if value is not None
-    }
-    unified.update(held.conf or ())
-    if unified:
-        found["unified"] = unified
-    return found
-
-
-def _add_swap(found: Resources, held: Limits) -> None:
-    swap, memory = held.memory_swap_max_bytes, held.memory_max_bytes
-    if swap is UNLIMITED:
-        found.setdefault("memory", {})["swap"] = -1
-    elif isinstance(swap, int) and isinstance(memory, int):
-        found["memory"]["swap"] = memory + swap
-
-
-def _add_io(found: Resources, held: Limits) -> None:
-    io = found.setdefault("blockIO", {})
-    for name, key in _THROTTLES.items():
-        rates = [
-            {"major": caps.major, "minor": caps.minor, "rate": rate}
-            for caps in held.io_max or ()
-            if isinstance(rate := getattr(caps, key), int)
-        ]
-        if rates:
-            io[name] = rates
-    weights = [
-        {"major": w.major, "minor": w.minor, "weight": w.weight}
-        for w in held.blkio_weight_device or ()
-    ]
-    if weights:
-        io["weightDevice"] = weights
-    if not io:
-        del found["blockIO"]
