@@ -7,10 +7,13 @@ unit/runtime/test_console.py as well as here.
 
 import os
 import socket
+import subprocess
 import sysconfig
 from pathlib import Path
 
 import pytest
+
+from tests.world.oci import PROGRAM
 
 pytestmark = pytest.mark.system
 
@@ -103,6 +106,18 @@ def test_cve_2024_21626_the_working_directory_is_inside(oci, number):
     assert "working directory" in oci.refused(config)
 
 
+def test_cve_2024_21626_a_descriptor_of_a_host_directory_does_not_lead_out(oci):
+    """Given on purpose, so that nothing but the look at the working directory stands in the way."""
+    config = oci.sh("ls")
+    config["process"]["cwd"] = "/proc/self/fd/3"
+    flags = ("run", "--preserve-fds", "1", "-b", str(oci.bundle(config)), "box")
+    words = [PROGRAM, "--root", str(oci.root), *flags]
+    command = ["sh", "-c", 'exec 3</etc; exec "$@"', "sh", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "leads out of the container" in done.stderr
+    assert done.stdout == ""
+
+
 def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
     oci("run", "-d", "-b", str(oci.bundle(oci.sh("exec sleep 1000"))), "box")
     for number in range(3, 16):
@@ -151,19 +166,19 @@ def test_cve_2025_52565_the_console_is_the_terminal(oci, host_directory, slownes
 
 def test_cve_2025_52881_kernel_parameters_go_to_the_kernel(oci, host_directory):
     """A volume lies over /proc: what is written for the container must not go into it."""
-    files = ("sys/net/ipv4/ip_forward", "self/oom_score_adj", "self/attr/exec")
+    files = ("sys/net/ipv4/ip_default_ttl", "self/oom_score_adj", "self/attr/exec")
     for name in files:
         (host_directory / name).parent.mkdir(parents=True, exist_ok=True)
         (host_directory / name).write_text("untouched")
-    config = oci.sh("cat /real/sys/net/ipv4/ip_forward /real/self/oom_score_adj")
+    config = oci.sh("cat /real/sys/net/ipv4/ip_default_ttl /real/self/oom_score_adj")
     for entry in config["mounts"]:
         if entry["destination"] == "/proc":
             entry["destination"] = "/real"
     config["mounts"].append(bind(host_directory, "/proc"))
     config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
-    config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+    config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
     config["process"]["oomScoreAdj"] = 456
-    assert oci.output(config).split() == ["1", "456"]
+    assert oci.output(config).split() == ["77", "456"]
     assert {(host_directory / name).read_text() for name in files} == {"untouched"}
 
 
