@@ -58,6 +58,8 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.location = ""
+        """Of one that was upgraded: the path of what it is connected to, if the agent told it."""
         self._buffer = b""
 
     def ended(self) -> bool:
@@ -207,6 +209,7 @@ class Client:
         if status != 101:  # noqa: PLR2004 - Switching Protocols
             with connection.socket:
                 raise _error(status, b"".join(connection.pieces(headers)))
+        connection.location = headers.get("location", "")
         return connection
 
 

@@ -88,6 +88,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "WorkingDir": options["working_dir"],
             "OpenStdin": options["stdin"],
             "StdinOnce": options["stdin_once"],
+            "Tty": options["tty"],
             "Labels": options["labels"],
             "StopSignal": options["stop_signal"],
         },
@@ -95,6 +96,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "NetworkMode": options["network"],
             "AutoRemove": options["auto_remove"],
             "ReadonlyRootfs": options["read_only"],
+            "Init": options["init"],
             "Binds": [
                 f"{v['source']}:{v['destination']}{':ro' if v['read_only'] else ''}"
                 for v in options["volumes"]

@@ -8,7 +8,7 @@ import os
 from cgagent.cli import limits, stream
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
-from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError, UnsupportedError
+from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def _add_create_flags(parser: argparse.ArgumentParser) -> None:
     add("--read-only", action="store_true", help="a read-only root file system")
     add("--rm", action="store_true", help="remove the container when it ends")
     add("-i", "--interactive", action="store_true", help="keep standard input open")
-    add("-t", "--tty", action="store_true", help=argparse.SUPPRESS)
+    add("-t", "--tty", action="store_true", help="give it a terminal")
+    add("--init", action="store_true", help="a small init as the first process, to reap others")
     add("--stop-signal", metavar="SIGNAL", help="what stop sends first")
     limits.add_flags(parser)
     add("image", metavar="IMAGE", help="a name, or host for this machine's own files")
@@ -52,8 +53,6 @@ def _parser(context: Context, usage: str, description: str) -> argparse.Argument
 
 
 def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
-    if args.tty:
-        raise UnsupportedError("--tty is not there yet; use -i for input without a terminal")
     body = {
         "image": args.image,
         "command": args.command,
@@ -72,8 +71,27 @@ def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any
         "stdin_once": args.interactive and foreground,
         "read_only": args.read_only,
         "stop_signal": args.stop_signal,
+        "tty": args.tty,
+        "init": args.init,
     }
+    if args.tty:
+        body["console_size"] = _console_size(interactive=foreground and args.interactive)
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _console_size(*, interactive: bool) -> tuple[int, int] | None:
+    from cgagent.cli import terminal
+
+    terminal.require(interactive=interactive)
+    return terminal.size()
+
+
+def _add_detach_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detach-keys",
+        metavar="KEYS",
+        help="what ends a terminal's session and nothing else; default ctrl-p,ctrl-q",
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -124,6 +142,7 @@ def run(context: Context) -> int:
         "Create a container of an image and run a command in it.",
     )
     parser.add_argument("-d", "--detach", action="store_true", help="print the id and leave it")
+    _add_detach_keys(parser)
     _add_create_flags(parser)
     args = parser.parse_args(context.args)
     body = _create_body(args, foreground=not args.detach)
@@ -134,18 +153,33 @@ def run(context: Context) -> int:
             client.request("POST", f"/v1/containers/{made['id']}/start")
             print(made["id"])
             return 0
-        attach_path = f"/v1/containers/{made['id']}/attach" + query(
-            start=True, stdin=args.interactive
-        )
-        connection = client.upgrade(attach_path)
-        code = stream.stay(client, connection, made["id"], stdin=args.interactive)
+        code, goes_on = _foreground(client, args, f"/v1/containers/{made['id']}")
     except (CgagentError, KeyboardInterrupt):
         if args.rm:
             _remove_quietly(client, made["id"])
         raise
-    if args.rm:
+    if args.rm and not goes_on:
         _wait_until_removed(client, made["id"])
     return code
+
+
+def _foreground(client: Client, args: argparse.Namespace, path: str) -> tuple[int, bool]:
+    """Start a container and be connected; the exit code, and whether it goes on without us."""
+    attach_path = f"{path}/attach" + query(
+        start=True, stdin=args.interactive, detach_keys=args.detach_keys
+    )
+    if args.tty and args.interactive:
+        from cgagent.cli import terminal
+
+        end = terminal.session(client, attach_path, resize=path)
+        return end.code, end.goes_on
+    connection = client.upgrade(attach_path)
+    if args.tty:
+        from cgagent.cli import terminal
+
+        terminal.follow_size(client, path)
+    container = path.rpartition("/")[2]
+    return stream.stay(client, connection, container, stdin=args.interactive), False
 
 
 def _remove_quietly(client: Client, container: str) -> None:
@@ -182,14 +216,13 @@ def exec_(context: Context) -> int:
     add("-d", "--detach", action="store_true", help="print the id and leave it")
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
     add("-i", "--interactive", action="store_true", help="keep standard input open")
-    add("-t", "--tty", action="store_true", help=argparse.SUPPRESS)
+    add("-t", "--tty", action="store_true", help="give it a terminal")
+    _add_detach_keys(parser)
     add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
     add("-w", "--workdir", metavar="DIR", help="working directory inside")
     add("container", metavar="CONTAINER")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     args = parser.parse_args(context.args)
-    if args.tty:
-        raise UnsupportedError("--tty is not there yet; use -i for input without a terminal")
     if not args.command:
         parser.error("a command is needed")
     body = {
@@ -197,13 +230,26 @@ def exec_(context: Context) -> int:
         "env": [_env(item) for item in args.env],
         "working_dir": args.workdir,
         "user": args.user,
+        "tty": args.tty,
     }
+    if args.tty:
+        body["console_size"] = _console_size(interactive=args.interactive and not args.detach)
     client = connect(context)
     path = f"/v1/containers/{quote(args.container)}/exec"
     if args.detach:
         print(client.request("POST", path, body)["id"])
         return 0
-    return stream.stay_without_signals(client.upgrade(path, body), stdin=args.interactive)
+    path += query(detach_keys=args.detach_keys)
+    if args.tty and args.interactive:
+        from cgagent.cli import terminal
+
+        return terminal.session(client, path, body).code
+    connection = client.upgrade(path, body)
+    if args.tty:
+        from cgagent.cli import terminal
+
+        terminal.follow_size(client, connection.location)
+    return stream.stay_without_signals(connection, stdin=args.interactive)
 
 
 def attach(context: Context) -> int:
@@ -211,6 +257,7 @@ def attach(context: Context) -> int:
         "[flags] CONTAINER", "Connect to a running container's input and output."
     )
     parser.add_argument("--no-stdin", action="store_true", help="do not send standard input")
+    _add_detach_keys(parser)
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
@@ -221,5 +268,16 @@ def attach(context: Context) -> int:
             f"container {args.container} is not running; start it first "
             f"(cgagent start {args.container})"
         )
-    connection = client.upgrade(f"/v1/containers/{detail['id']}/attach" + query(stdin=stdin))
+    path = f"/v1/containers/{detail['id']}"
+    attach_path = f"{path}/attach" + query(stdin=stdin, detach_keys=args.detach_keys)
+    if detail["options"]["tty"] and stdin:
+        from cgagent.cli import terminal
+
+        terminal.require(interactive=True)
+        return terminal.session(client, attach_path, resize=path, redraw=True).code
+    connection = client.upgrade(attach_path)
+    if detail["options"]["tty"]:
+        from cgagent.cli import terminal
+
+        terminal.follow_size(client, path, redraw=True)
     return stream.stay(client, connection, detail["id"], stdin=stdin)

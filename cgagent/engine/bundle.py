@@ -14,6 +14,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from cgagent.engine import init
 from cgagent.network import files as network
 from cgagent.runtime import spec
 from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
@@ -60,12 +61,17 @@ class Bundle:
         )
         plan = Plan(
             process=Process(
-                args=options.args, env=options.env, cwd=options.working_dir, user=options.user
+                args=(*init.WRAPPER, *options.args) if options.init else options.args,
+                env=options.env,
+                cwd=options.working_dir,
+                user=options.user,
+                terminal=options.tty,
+                console_size=options.console_size,
             ),
             hostname=options.hostname,
             cgroup_path=record.cgroup_path,
             cgroups=cgroups,
-            volumes=(*own_files, *options.volumes),
+            volumes=(*own_files, *([init.volume()] if options.init else []), *options.volumes),
             own_network=options.network != "host",
             read_only_root=options.read_only,
         )

@@ -43,6 +43,10 @@ class Options:
     stdin_once: bool = False
     stop_signal: str = "SIGTERM"
     read_only: bool = False
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows and columns of the terminal at its start."""
+    init: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +142,7 @@ class Record:
         volumes = tuple(Volume(**v) for v in options.pop("volumes"))
         for key in ("args", "env"):
             options[key] = tuple(options[key])
+        size = options.pop("console_size", None)
         return cls(
             id=id_,
             name=name,
@@ -146,7 +151,9 @@ class Record:
             cgroup_path=value["cgroup_path"],
             rootfs=_rootfs(value["rootfs"]),
             adopted=_adopted(value.get("adopted")),
-            options=Options(volumes=volumes, **options),
+            options=Options(
+                volumes=volumes, console_size=None if size is None else tuple(size), **options
+            ),
             limits=limit_json.from_json(value["limits"]),
             undo=tuple((path, text) for path, text in value.get("undo", ())),
             outcome=Outcome(**value["outcome"]),

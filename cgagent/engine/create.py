@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
+from cgagent.engine import init
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
 from cgagent.errors import InvalidInputError
+from cgagent.runtime import console
 from cgagent.runtime.process import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class Request:
     stdin_once: bool = False
     read_only: bool = False
     stop_signal: str | None = None
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    init: bool = False
 
 
 def options(request: Request, image: ImageConfig, container_id: str) -> Options:
@@ -58,6 +63,10 @@ def options(request: Request, image: ImageConfig, container_id: str) -> Options:
         check_volume(volume)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)
+    if request.console_size is not None:
+        console.check_size(*request.console_size)
+    if request.init:
+        init.find()
     return Options(
         image=request.image,
         args=_arguments(request, image),
@@ -73,6 +82,9 @@ def options(request: Request, image: ImageConfig, container_id: str) -> Options:
         stdin_once=request.stdin_once,
         stop_signal=stop_signal,
         read_only=request.read_only,
+        tty=request.tty,
+        console_size=request.console_size,
+        init=request.init,
     )
 
 
@@ -93,6 +105,8 @@ def _arguments(request: Request, image: ImageConfig) -> tuple[str, ...]:
 def _environment(request: Request, image: ImageConfig, container_id: str) -> tuple[str, ...]:
     hostname = _hostname(request, container_id)
     values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if request.tty:
+        values["TERM"] = "xterm"
     for item in (*image.env, *request.env):
         _check_variable(item)
         name, _, value = item.partition("=")
@@ -119,6 +133,8 @@ def check_process(process: Process) -> None:
     _refuse_nul("command", *process.args)
     _refuse_nul("user", process.user)
     _working_dir(process.cwd)
+    if process.console_size is not None:
+        console.check_size(*process.console_size)
     for item in process.env:
         _check_variable(item)
 

@@ -208,6 +208,7 @@ class Lifecycle:
                 seccomp=self.filters.path(config["linux"]["seccomp"]),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
+                terminal=record.options.tty,
             )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self.watch.end(container, self.group(container))

@@ -79,6 +79,17 @@ def make(root_fd: int, size: Size | None) -> Console:
         raise
 
 
+def make_in_own_root(process: dict[str, Any]) -> Console | None:
+    """As `make`, for a command that enters a container: its root is ours. None: it wants none."""
+    if not process.get("terminal"):
+        return None
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return make(root, size_of(process))
+    finally:
+        os.close(root)
+
+
 def _no_devpts() -> InvalidInputError:
     return InvalidInputError(
         f"a terminal needs a devpts at {_DEVPTS} in the container; mount one there"

@@ -165,10 +165,12 @@ def enter_directory(process: dict[str, Any]) -> None:
 
 
 def own_stdio(who: Identity) -> None:
-    """Give the pipes to the container's user, who may open /dev/stdout anew."""
+    """Give the pipes to the container's user, who may open /dev/stdout anew; or the terminal."""
     for fd in range(3):
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.fchown(fd, who.uid, who.gid)
+        elif os.isatty(fd):
+            os.fchown(fd, who.uid, -1)  # its group stays tty's, for write(1)
 
 
 def become(process: dict[str, Any], who: Identity) -> None:

@@ -28,7 +28,7 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ attach         │ (a step failed, forget)   │ attach, signal         │ forget
+                  │ attach         │ (a step failed, forget)   │ attach, signal, resize │ forget
                   │ forget         └──> the task is gone       │                        └──> gone
                   └──> gone
 
@@ -66,6 +66,7 @@ _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
+    "resize": frozenset({State.RUNNING}),
     "forget": frozenset({State.CREATED, State.STARTING, State.EXITED}),
 }
 

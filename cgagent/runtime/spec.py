@@ -55,6 +55,9 @@ class Process:
     env: tuple[str, ...] = ()
     cwd: str = "/"
     user: str = ""
+    terminal: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows and columns of the terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +76,10 @@ class Plan:
 
 def process(p: Process) -> dict[str, Any]:
     """The ``process`` object, with default capabilities."""
+    size = p.console_size
     return {
-        "terminal": False,
+        "terminal": p.terminal,
+        **({"consoleSize": {"height": size[0], "width": size[1]}} if size else {}),
         "user": {"uid": 0, "gid": 0, "username": p.user},
         "args": list(p.args),
         "env": list(p.env),

@@ -44,6 +44,7 @@ class Supervisor:
             "create": self._create,
             "attach": self._attach,
             "signal": self._signal,
+            "resize": self._resize,
             "forget": self._forget,
             "list": self._list,
         }
@@ -225,6 +226,7 @@ class Supervisor:
             raw=bool(message.get("raw")),
             status=bool(message.get("status")),
             tail=tail,
+            detach_keys=message.get("detach_keys", "").encode("ascii"),
         )
         task.attach(client)
         return None
@@ -250,6 +252,10 @@ class Supervisor:
 
     def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:
         self._task(message).signal(message["signal"])
+        return None
+
+    def _resize(self, message: dict[str, Any], _fds: list[int]) -> Reply:
+        self._task(message).resize(message["rows"], message["columns"])
         return None
 
     def _forget(self, message: dict[str, Any], _fds: list[int]) -> Reply:

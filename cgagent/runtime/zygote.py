@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals
-from cgagent.runtime import process, steps, wire
+from cgagent.runtime import console, process, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _ALL_OF_A_CONTAINER: Final = (
     | namespaces.CLONE_NEWCGROUP
 )
 READY: Final = {"ready": True}
+CONSOLE: Final = {"console": True}
+"""Told with the master of the terminal that the command will have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,18 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     spec = config["process"]
     outside = process.Outside.prepare(spec)
     if where.enter_pidfd is None:
-        set_up_container(steps.Setup(config, job["rootfs"], job["root"]), progress)
+        setup = steps.Setup(config, job["rootfs"], job["root"])
+        set_up_container(setup, progress)
+        terminal = setup.console
     else:
         progress("join the container's namespaces")
         namespaces.setns(where.enter_pidfd, _ALL_OF_A_CONTAINER)
+        progress("make a terminal")
+        terminal = console.make_in_own_root(spec)
+    if terminal is not None:
+        progress("take the terminal")
+        wire.send(sock, CONSOLE, [terminal.master])
+        console.enter(terminal)
     process.run(
         spec,
         progress,

@@ -119,6 +119,9 @@ class CreateBody(Strict):
     stdin_once: bool = False
     read_only: bool = False
     stop_signal: str | None = None
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    init: bool = False
 
     def request(self) -> Request:
         return Request(
@@ -140,6 +143,9 @@ class CreateBody(Strict):
             stdin_once=self.stdin_once,
             read_only=self.read_only,
             stop_signal=self.stop_signal,
+            tty=self.tty,
+            console_size=self.console_size,
+            init=self.init,
         )
 
 
@@ -163,16 +169,22 @@ class ExecBody(Strict):
     env: list[str] = []
     working_dir: str | None = None
     user: str | None = None
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
 
     def process(self, container: Container) -> Process:
         options = container.record.options
         names = {item.partition("=")[0] for item in self.env}
         kept = [item for item in options.env if item.partition("=")[0] not in names]
+        if self.tty and not any(item.startswith("TERM=") for item in (*kept, *self.env)):
+            kept.append("TERM=xterm")
         return Process(
             args=tuple(self.command),
             env=(*kept, *self.env),
             cwd=self.working_dir or options.working_dir,
             user=options.user if self.user is None else self.user,
+            terminal=self.tty,
+            console_size=self.console_size,
         )
 
 

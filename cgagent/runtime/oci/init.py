@@ -130,15 +130,8 @@ def _set_up(voice: _Voice, plan: Plan) -> console.Console | None:
 def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
     voice("join the container's namespaces")
     namespaces.setns(pidfd, flags_of(plan.isolation))
-    spec = plan.config["process"]
-    if not spec.get("terminal"):
-        return None
     voice("make a terminal")
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    try:
-        return console.make(root, console.size_of(spec))
-    finally:
-        os.close(root)
+    return console.make_in_own_root(plan.config["process"])
 
 
 def flags_of(isolation: Isolation) -> int:
