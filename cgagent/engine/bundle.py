@@ -89,6 +89,14 @@ class Bundle:
         with disk_full_is_no_space(f"container directory {self.path}"):
             (self.path / name).write_text(json.dumps(value))
 
+    def mount_points(self) -> list[str]:
+        """Where something was mounted at the last start."""
+        try:
+            config = json.loads((self.path / CONFIG_FILE).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return []
+        return [m["destination"] for m in config["mounts"]]
+
     def take_exit(self) -> dict[str, Any] | None:
         """How the last run ended, if the supervisor has written it."""
         try:

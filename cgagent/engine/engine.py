@@ -16,6 +16,7 @@ from cgagent.engine import reconcile
 from cgagent.engine.adopt import Adoption
 from cgagent.engine.containers import Containers
 from cgagent.engine.control import Control
+from cgagent.engine.copying import Copying
 from cgagent.engine.events import Events
 from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
@@ -94,6 +95,7 @@ class Engine:
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
+        self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir
         self._background: set[asyncio.Task[None]] = set()

@@ -167,7 +167,7 @@ class Lifecycle:
             CgagentError: a step of the set-up failed.
         """
         async with self._jobs.run("start", container=container.id), container.lock:
-            self._require_there(container)
+            self.require_there(container)
             if container.running:
                 return
             container.require_started_here("a start")
@@ -408,7 +408,7 @@ class Lifecycle:
             )
 
     @staticmethod
-    def _require_there(container: Container) -> None:
+    def require_there(container: Container) -> None:
         if container.removed:
             raise NotFoundError(f"container {container.name} has been removed")
 

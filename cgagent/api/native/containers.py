@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from cgagent.api.native import streams
+from cgagent.api.native import files, streams
 from cgagent.api.native.schemas import (
     AdoptBody,
     CreateBody,
@@ -14,6 +14,7 @@ from cgagent.api.native.schemas import (
     container_detail,
     container_summary,
 )
+from cgagent.engine import processes
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
@@ -25,6 +26,7 @@ def routes(engine: Engine) -> APIRouter:
     _add_adoption(router, engine)
     _add_control(router, engine)
     streams.add(router, engine)
+    files.add(router, engine)
     return router
 
 
@@ -139,5 +141,8 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         return engine.monitor.stats(engine.containers.find(reference))
 
     @router.get("/{reference}/processes")
-    async def container_processes(reference: str) -> dict[str, Any]:
-        return {"pids": engine.control.process_ids(engine.containers.find(reference))}
+    async def container_processes(reference: str, ps_args: str = "") -> dict[str, Any]:
+        """Process ids of the host, and a table of them; `ps_args` as ``top`` takes them."""
+        pids = engine.control.process_ids(engine.containers.find(reference))
+        shown = processes.table(pids, ps_args.split())
+        return {"pids": pids, "titles": shown.titles, "processes": shown.rows}
