@@ -18,6 +18,7 @@ import errno
 import json
 import os
 import resource
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from .place import Placer
@@ -111,6 +112,7 @@ def main(request: dict[str, Any], enter: Callable[[], None]) -> None:
     try:
         proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         enter()
+        sys.meta_path.clear()  # a module would come from the container (CVE-2019-14271)
         os.umask(0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))

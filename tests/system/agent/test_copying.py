@@ -4,9 +4,11 @@ import io
 import os
 import stat
 import subprocess
+import sysconfig
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -286,6 +288,27 @@ def test_directories_swapped_for_links_all_the_while(agent, container, cp, tmp_p
         assert os.listdir(victim) == ["secret"]
         for folder, _, files in os.walk(out):
             assert "secret" not in files, folder
+
+
+def test_no_code_of_the_containers_is_loaded(agent, running, cp, tmp_path):
+    """CVE-2019-14271: modules where ours would be looked for, and a tree that needs much of tar."""
+    library = sysconfig.get_path("stdlib")
+    names = [p.stem for p in Path(library).glob("*.py")]
+    names += [f"encodings/{p.stem}" for p in Path(library, "encodings").glob("*.py")]
+    poison = tmp_path / "poison"
+    (poison / "encodings").mkdir(parents=True)
+    for name in names:
+        (poison / f"{name}.py").write_text("open('/loaded', 'w').close()\n")
+    agent.exec(running, "mkdir", "-p", library)
+    cp(f"{poison}/.", f"{running}:{library}")
+    odd = os.path.join(os.fsencode(tmp_path), b"\xff\xfe" + b"n" * 150)
+    with open(odd, "w") as file:
+        file.write("x")
+    cp(os.fsdecode(odd), f"{running}:/tmp")
+    cp(f"{running}:/tmp", str(tmp_path / "back"))
+    cp(f"{running}:/no", "-", fails_with="no such file")
+    cp("-", f"{running}:/tmp", input=b"x" * 1024, fails_with="the archive")
+    assert agent.exec(running, "ls", "/loaded").exit_code != 0
 
 
 def test_fifos_and_devices_do_not_stop_it(agent, running, cp, tmp_path):
