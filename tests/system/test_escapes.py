@@ -1,7 +1,7 @@
 """Ways out of containers that other runtimes had, by their CVE numbers: none of them is one here.
 
 CVE-2018-15664, CVE-2026-41567, CVE-2026-41568 and CVE-2026-42306 (archives) have their tests with
-the layers and with cp: images/test_layers.py, agent/test_copying.py, unit/cli/test_copy.py.
+the layers and with cp: images/test_layers.py, agent/test_copying_harm.py, unit/cli/test_copy.py.
 CVE-2025-52565 (the console) is in unit/kernel/test_pty.py and unit/runtime/test_console.py as
 well as here.
 """

@@ -20,6 +20,9 @@ from tests.world.agent import SLOWNESS
 if TYPE_CHECKING:
     from types import TracebackType
 
+CTRL_C, CTRL_D, CTRL_P, CTRL_Q, CTRL_Z = b"\x03", b"\x04", b"\x10", b"\x11", b"\x1a"
+DETACH = CTRL_P + CTRL_Q
+PROMPT = "# "
 _WAIT_S = 20 * SLOWNESS
 
 
