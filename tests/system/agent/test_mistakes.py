@@ -61,7 +61,6 @@ def status_of(agent, method, path, body=None, raw=None):
         ("run --nosuch alpine", "unrecognized arguments|not known|--nosuch"),
         ("run", "required: IMAGE"),
         ("pull Alpine", "Alpine.*lower"),
-        ("run -t alpine", "--tty is not there yet"),
         ("frobnicate", "command 'frobnicate' is not known; see cgagent --help"),
         ("load -i /no/such.tar", "archive /no/such.tar does not exist"),
         ("stop -t soon x", "--time 'soon' is not a duration"),
