@@ -87,5 +87,4 @@ def _kernel_files(
         shm_size_bytes=options.shm_size_bytes or SHM_SIZE_BYTES,
         shm_source=SHM if ipc.ipc == namespaces.HOST else shm,
         has_shm=ipc.ipc != "none",
-        host_mqueue=ipc.ipc == namespaces.HOST,
     )

@@ -127,7 +127,7 @@ class Volumes:
         """
         wanted = {m.source: m for m in mounts if m.type == "volume"}
         made: list[str] = []
-        self._held.update(wanted)
+        self._held.update(wanted.keys())
         try:
             for name, mount in wanted.items():
                 row = VolumeRow(
@@ -140,12 +140,12 @@ class Volumes:
                     made.append(name)
             yield
         except BaseException:
-            self._held.subtract(wanted)
+            self._held.subtract(wanted.keys())
             for name in made:
                 with contextlib.suppress(ConflictError):  # somebody else wants it by now
                     await self._remove(name)
             raise
-        self._held.subtract(wanted)
+        self._held.subtract(wanted.keys())
 
     async def populate(
         self, mounts: Iterable[MountSpec], root: dict[str, Any], staging: str

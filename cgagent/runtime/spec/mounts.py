@@ -46,8 +46,6 @@ class KernelFiles:
     shm_source: str | None = None
     """A directory to be bound as /dev/shm: that of whoever shares its ipc namespace."""
     has_shm: bool = True
-    host_mqueue: bool = False
-    """The host's message queues, together with its ipc namespace."""
 
 
 def mounts(kernel_files: KernelFiles, asked: Iterable[MountPoint]) -> list[dict[str, Any]]:
@@ -88,7 +86,7 @@ def _kernel_mounts(k: KernelFiles) -> list[dict[str, Any]]:
             *("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         ),
         *_shm_mounts(k),
-        _mqueue_mount(k),
+        _mount("/dev/mqueue", "mqueue", *_SAFE),
         _sys_mount(k),
         *_cgroup_mounts(k),
     ]
@@ -102,12 +100,6 @@ def _shm_mounts(k: KernelFiles) -> list[dict[str, Any]]:
     size = f"size={k.shm_size_bytes // 1024}k" if k.shm_size_bytes % 1024 == 0 else ""
     size = size or f"size={k.shm_size_bytes}"
     return [_mount(SHM, "tmpfs", *_SAFE, "mode=1777", size, source="shm")]
-
-
-def _mqueue_mount(k: KernelFiles) -> dict[str, Any]:
-    if k.host_mqueue:
-        return _mount("/dev/mqueue", "bind", "rbind", "rprivate", *_SAFE, source="/dev/mqueue")
-    return _mount("/dev/mqueue", "mqueue", *_SAFE)
 
 
 def _access(k: KernelFiles) -> tuple[str, ...]:
