@@ -33,13 +33,13 @@ def resolve(text: str, capabilities: Collection[str]) -> dict[str, Any]:
     """
     found = _document(text)
     for action in (found.get("defaultAction"), *(r.get("action") for r in _rules(found))):
-        if action not in ACTIONS:
+        if not isinstance(action, str) or action not in ACTIONS:
             raise InvalidInputError(f"seccomp profile: action {action!r} is not known")
     asked = {
         "defaultAction": found["defaultAction"],
         "defaultErrnoRet": found.get("defaultErrnoRet"),
         "architectures": _architectures(found),
-        "flags": found.get("flags") or None,
+        "flags": _strings(found, "flags") or None,
         "syscalls": [_plain(r) for r in _rules(found) if _applies(r, capabilities)],
     }
     return {name: value for name, value in asked.items() if value is not None}
@@ -56,44 +56,68 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _rules(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rules = found.get("syscalls") or []
-    if not isinstance(rules, list) or not all(isinstance(r, dict) for r in rules):
-        raise InvalidInputError("seccomp profile: syscalls is not a list of objects")
+    rules = _objects(found, "syscalls")
     for rule in rules:
         _check_rule(rule)
     return rules
 
 
 def _check_rule(rule: Mapping[str, Any]) -> None:
-    names = rule.get("names") or [rule.get("name")]
-    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+    if not (_strings(rule, "names") or isinstance(rule.get("name"), str)):
         raise InvalidInputError("seccomp profile: a rule has no names of system calls")
-    for comparison in rule.get("args") or ():
+    for comparison in _objects(rule, "args"):
         numbers = (comparison.get("index"), comparison.get("value"), comparison.get("valueTwo", 0))
-        if comparison.get("op") not in OPERATORS or not all(isinstance(n, int) for n in numbers):
-            raise InvalidInputError(
-                f"seccomp profile: a rule for {names[0]} has a comparison that is not one"
-            )
+        if str(comparison.get("op")) not in OPERATORS or not all(type(n) is int for n in numbers):
+            raise InvalidInputError("seccomp profile: args has a comparison that is not one")
+    if not isinstance(rule.get("errnoRet") or 0, int):
+        raise InvalidInputError("seccomp profile: errnoRet is not a number")
+    for name in ("includes", "excludes"):
+        conditions = _object(rule, name)
+        _strings(conditions, "caps")
+        _strings(conditions, "arches")
+        if conditions.get("minKernel"):
+            _kernel_is(conditions["minKernel"])
+
+
+def _object(of: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = of.get(name) or {}
+    if not isinstance(found, dict):
+        raise InvalidInputError(f"seccomp profile: {name} is not an object")
+    return found
+
+
+def _objects(of: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = of.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise InvalidInputError(f"seccomp profile: {name} is not a list of objects")
+    return found
+
+
+def _strings(of: Mapping[str, Any], name: str) -> list[str]:
+    found = of.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise InvalidInputError(f"seccomp profile: {name} is not a list of names")
+    return found
 
 
 def _plain(rule: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: rule[name] for name in _KEPT if rule.get(name) is not None}
-    return {"names": [rule["name"]], **kept} if "names" not in kept else kept
+    return {**kept, "names": rule.get("names") or [rule["name"]]}
 
 
 def _architectures(found: Mapping[str, Any]) -> list[str]:
     """Docker's map gives this machine's architecture and the ones it can also run."""
     if "archMap" not in found:
-        return list(found.get("architectures") or ())
+        return _strings(found, "architectures")
     ours = _MACHINES.get(os.uname().machine, ("", ""))[1]
-    for entry in found["archMap"] or ():
+    for entry in _objects(found, "archMap"):
         if entry.get("architecture") == ours:
-            return [ours, *(entry.get("subArchitectures") or ())]
+            return [ours, *_strings(entry, "subArchitectures")]
     return []
 
 
 def _applies(rule: Mapping[str, Any], capabilities: Collection[str]) -> bool:
-    includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
+    includes, excludes = _object(rule, "includes"), _object(rule, "excludes")
     return _all_hold(includes, capabilities) and not _any_holds(excludes, capabilities)
 
 
@@ -117,9 +141,9 @@ def _machine() -> str:
     return _MACHINES.get(os.uname().machine, ("", ""))[0]
 
 
-def _kernel_is(least: str) -> bool:
+def _kernel_is(least: Any) -> bool:
     """At least this version, as ``MAJOR.MINOR``."""
-    wanted, ours = _VERSION.match(least), _VERSION.match(os.uname().release)
+    wanted, ours = _VERSION.match(str(least)), _VERSION.match(os.uname().release)
     if wanted is None:
         raise InvalidInputError(f"seccomp profile: minKernel {least!r} is not a version")
     return ours is None or tuple(map(int, ours.groups())) >= tuple(map(int, wanted.groups()))
