@@ -40,7 +40,7 @@ def mounts(items: list[str]) -> list[dict[str, Any]]:
 def _mount(item: str) -> dict[str, Any]:
     """Docker's ``--mount``: a line of comma-separated values, each KEY or KEY=VALUE."""
     found: dict[str, Any] = {"type": "volume"}
-    parts = [part.partition("=") for part in next(csv.reader([item]), ())]
+    parts = [part.partition("=") for part in _comma_separated(item)]
     keys = [key.strip().lower() for key, _, _ in parts]
     for key, (_, separator, value) in zip(keys, parts, strict=True):
         _set(found, item, key, value, is_bare=not separator)
@@ -55,10 +55,17 @@ def _mount(item: str) -> dict[str, Any]:
                 f"{found['type']!r}"
             )
     if found["type"] == "bind":
-        if "source" not in found:
+        if not found.get("source"):
             raise InvalidInputError(f"--mount {item!r}: source is required for a bind mount")
         found["source"] = os.path.abspath(os.path.expanduser(found["source"]))
     return found
+
+
+def _comma_separated(item: str) -> list[str]:
+    try:
+        return next(csv.reader([item]), [])
+    except csv.Error as e:
+        raise InvalidInputError(f"--mount {item!r}: {str(e).partition(' -')[0]}") from None
 
 
 def _set(found: dict[str, Any], item: str, key: str, value: str, *, is_bare: bool) -> None:
