@@ -448,11 +448,10 @@ class Lifecycle:
 
         # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(remove_files)
+        if volumes or container.record.options.auto_remove:
+            await self._volumes.remove_anonymous(container)
         self._containers.drop(container)
         self._forget_samples(container.id)
-        options = container.record.options
-        if volumes or options.auto_remove:
-            await self._volumes.remove_anonymous(options.mounts)
         self.publish(container, "destroy")
 
     # -- conditions -------------------------------------------------------------------------

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
+    from cgagent.engine.container import Container
     from cgagent.engine.containers import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
@@ -190,8 +191,9 @@ class Volumes:
                 return
             await self._remove(name)
 
-    async def _remove(self, name: str) -> None:
-        users = self.find(name).users
+    async def _remove(self, name: str, leaving: str | None = None) -> None:
+        """`leaving` is the name of a container that is being removed itself."""
+        users = [user for user in self.find(name).users if user != leaving]
         if users or self._held[name] > 0:
             who = ", ".join(users) or "a container that is being created"
             raise ConflictError(f"volume {name} is in use by {who}; remove the container first")
@@ -203,12 +205,12 @@ class Volumes:
         self._events.publish("volume", "destroy", name, driver="local")
         await asyncio.to_thread(_remove, removed)
 
-    async def remove_anonymous(self, mounts: Iterable[MountSpec]) -> None:
-        """Those that went with a container which is gone; one that another has by now stays."""
-        for mount in mounts:
+    async def remove_anonymous(self, container: Container) -> None:
+        """Those of a container that is being removed; one that another has by now stays."""
+        for mount in container.record.options.mounts:
             if mount.type == "volume" and mount.anonymous:
                 with contextlib.suppress(ConflictError, NotFoundError):
-                    await self._remove(mount.source)
+                    await self._remove(mount.source, container.name)
 
     async def prune(self, *, named: bool) -> tuple[list[str], int]:
         """Remove those that no container has, only anonymous ones unless `named`.
