@@ -106,16 +106,17 @@ class Volumes:
         """Whether it was made now."""
         is_new = row.name not in self._by_name
         directory = self._directory / row.name
-        with disk_full_is_no_space(f"volume {row.name}"):
-            self._directory.mkdir(mode=0o701, exist_ok=True)
-            directory.mkdir(mode=0o701, exist_ok=True)
-            (directory / DATA).mkdir(mode=0o755, exist_ok=True)
-        if is_new:
-            try:
+        try:
+            with disk_full_is_no_space(f"volume {row.name}"):
+                (directory / DATA).mkdir(mode=0o755, parents=True, exist_ok=True)
+                self._directory.chmod(0o700)  # what is in a volume is nobody else's business
+            if is_new:
                 self._rows.insert(row)
-            except BaseException:
+        except BaseException:
+            if is_new:
                 _remove(directory)
-                raise
+            raise
+        if is_new:
             self._by_name[row.name] = row
             self._events.publish("volume", "create", row.name, driver="local")
         return is_new
