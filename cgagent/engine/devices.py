@@ -106,13 +106,17 @@ def _check(device: Device) -> None:
     for path in (device.path_on_host, device.path_in_container):
         if not path.startswith("/") or "\0" in path:
             raise InvalidInputError(f"device path {path!r} must be an absolute path")
-    if os.path.normpath(device.path_in_container) in {"/", "/dev"}:
+    if _normal(device.path_in_container) in {"/", "/dev"}:
         raise InvalidInputError(
             f"device path {device.path_in_container!r} is a directory of the container's own"
         )
     access = device.access
     if not access or set(access) - set("rwm") or len(set(access)) != len(access):
         raise InvalidInputError(f"invalid device mode: {access!r}; some of rwm, each once")
+
+
+def _normal(path: str) -> str:
+    return "/" + os.path.normpath(path).lstrip("/")  # it keeps two slashes at the beginning
 
 
 def _stat(path: str, named: str) -> os.stat_result:
@@ -130,7 +134,7 @@ def _node(path: str, status: os.stat_result, named: str) -> DeviceNode:
     if kind is None:
         raise InvalidInputError(f"device {named}: not a device node")
     return DeviceNode(
-        path=os.path.normpath(path),
+        path=_normal(path),
         kind=kind,
         major=os.major(status.st_rdev),
         minor=os.minor(status.st_rdev),

@@ -134,7 +134,7 @@ def combined(asked: Iterable[MountSpec], image_volumes: Iterable[str]) -> tuple[
 
 def checked(spec: MountSpec) -> MountSpec:
     """With its destination in canonical form. Raises InvalidInputError."""
-    destination = os.path.normpath(spec.destination)
+    destination = "/" + os.path.normpath(spec.destination).lstrip("/")  # "//" is kept by it
     for path in (spec.source, spec.destination):
         if "\0" in path:
             raise InvalidInputError(f"volume {path!r} has a NUL byte in it")
@@ -142,7 +142,6 @@ def checked(spec: MountSpec) -> MountSpec:
         raise InvalidInputError(
             f"volume destination {spec.destination!r} must be an absolute path other than /"
         )
-    destination = "/" + destination.lstrip("/")
     if destination in _OWN_FILE_SYSTEMS:
         raise InvalidInputError(
             f"volume destination {destination} is a file system of the container's own; "

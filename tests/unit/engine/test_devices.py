@@ -52,6 +52,7 @@ def test_privileged_is_everything():
         Device(path_on_host="dev/null", path_in_container="/dev/x"),
         Device(path_on_host="/dev/null", path_in_container="x"),
         Device(path_on_host="/dev/null", path_in_container="/dev/"),
+        Device(path_on_host="/dev/null", path_in_container="//dev"),
         Device(path_on_host="/dev/null", path_in_container="/"),
         Device(path_on_host="/dev/null", path_in_container="/dev/x", access="rr"),
         Device(path_on_host="/dev/null", path_in_container="/dev/x", access=""),

@@ -33,6 +33,7 @@ def test_volume_flags(text, expected):
 
 @given(st.text("/:,abrow.\0", max_size=20))
 @example("a:/b:ro,")
+@example("//")
 def test_any_text_is_a_mount_or_an_error(text):
     try:
         spec = mounts.checked(parse_bind(text))
