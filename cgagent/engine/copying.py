@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -168,12 +168,14 @@ class Copying:
 
     def _place(self, container: Container) -> dict[str, Any]:
         record = container.record
-        bundle = self._lifecycle.bundle(container.id)
-        config = bundle.write_config(record, ())
+        points = sorted(
+            self._lifecycle.mount_points(container), key=lambda p: p.destination.count("/")
+        )
         return {
-            "config": {"mounts": config["mounts"], "root": config["root"]},
+            "mounts": [asdict(p) for p in points if p.type == "bind"],
             "rootfs": [root_mount(record.rootfs)] if record.rootfs else [],
-            "staging": str(bundle.root),
+            "staging": str(self._lifecycle.bundle(container.id).root),
+            "read_only": record.options.read_only,
         }
 
     def _open_root(self, container: Container) -> int:

@@ -25,6 +25,7 @@ from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
+from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images import Images
@@ -32,6 +33,7 @@ from cgagent.runtime.filters import Filters
 from cgagent.runtime.native import Supervisor
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
+from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -66,6 +68,13 @@ class Engine:
         self.containers = Containers(ContainerRows(self.database))
         self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers)
         self.jobs = Jobs(self.monitor.observe_job)
+        self.volumes = Volumes(
+            settings.data_root / "volumes",
+            VolumeRows(self.database),
+            self.containers,
+            self.jobs,
+            self.events,
+        )
         self.supervisor = Supervisor(
             settings.run_dir,
             settings.data_root / "supervisor.log",
@@ -78,6 +87,7 @@ class Engine:
         self.lifecycle = Lifecycle(
             containers=self.containers,
             images=images,
+            volumes=self.volumes,
             supervisor=self.supervisor,
             launcher=self.launcher,
             jobs=self.jobs,
@@ -115,6 +125,7 @@ class Engine:
             self.settings.cgroup_parent,
             self._containers_dir,
         )
+        await self.volumes.sweep()
         for container in self.containers:
             if container.running:
                 self.watch.begin(container, self.lifecycle.group(container))

@@ -11,7 +11,7 @@ import shutil
 from typing import Final
 
 from cgagent.errors import UnsupportedError
-from cgagent.runtime.spec import Volume
+from cgagent.runtime.spec import MountPoint
 
 _NAMES: Final = ("docker-init", "tini-static")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/usr/libexec/docker"
@@ -37,5 +37,6 @@ def find() -> str:
     )
 
 
-def volume() -> Volume:
-    return Volume(source=find(), destination=_DESTINATION, read_only=True)
+def mount_point() -> MountPoint:
+    options = ("bind", "rprivate", "ro")
+    return MountPoint(destination=_DESTINATION, type="bind", source=find(), options=options)

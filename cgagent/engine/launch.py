@@ -16,6 +16,7 @@ from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.engine.names import new_id
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.runtime import spec
+from cgagent.runtime.oci.resources import device_rules
 from cgagent.runtime.protocol import error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
@@ -88,6 +89,12 @@ class Launcher:
         await self._make(container_id, wanted)
         self._in_use.add(container_id)
 
+    def restrict_devices(self, container_id: str, resources: dict[str, Any]) -> None:
+        """To what ``linux.resources`` says, where that is not what every container has."""
+        if resources.get("devices"):
+            group = self._host.group(self.cgroup_path(container_id))
+            group.restrict_devices(device_rules(resources))
+
     async def _make(self, container_id: str, wanted: Namespaces) -> None:
         if self._ready.get(container_id) == wanted:
             return
@@ -144,7 +151,7 @@ class Launcher:
         while len(self._pool) < POOL_SIZE and not self._closed:
             container_id = new_id()
             try:
-                await self._make(container_id, spec.namespaces(own_network=True))
+                await self._make(container_id, spec.namespaces(spec.OWN_NAMESPACES))
             except CgagentError:
                 return  # a start will meet the same cause and tell it to somebody
             self._pool.append(container_id)

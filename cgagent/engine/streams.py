@@ -18,8 +18,7 @@ from cgagent.engine import create
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
-from cgagent.runtime.seccomp import default_profile
-from cgagent.runtime.spec import DEFAULT_CAPABILITIES
+from cgagent.runtime.spec import exec_process
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -114,8 +113,12 @@ class Streams:
         container: Container,
         process: Process,
         take: TakeFor | None,
+        *,
+        privileged: bool = False,
     ) -> Exec:
         """Run a command, with a client attached or none.
+
+        It has what the container's own process has, or with `privileged` every capability.
 
         Raises:
             ConflictError: the container is not running, or frozen.
@@ -138,7 +141,10 @@ class Streams:
             )
             key = f"{container.id}/{run.id}"
             group = self._lifecycle.group(container)
-            file = self._lifecycle.bundle(container.id).write_exec(run.id[:12], process)
+            bundle = self._lifecycle.bundle(container.id)
+            config = bundle.read_config()
+            made = exec_process(config["process"], process, privileged=privileged)
+            file = bundle.write_exec(run.id[:12], made)
             try:
                 await self._supervisor.request(
                     "create",
@@ -155,7 +161,7 @@ class Streams:
                     "start",
                     key=key,
                     process_file=file,
-                    seccomp=self._lifecycle.filters.path(default_profile(DEFAULT_CAPABILITIES)),
+                    seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
                     stdin=take is not None,
                     stdin_once=True,
                     terminal=process.terminal,

@@ -23,8 +23,10 @@ def running(root_fd: int) -> None:
     os.close(root_fd)
 
 
-def stopped(config: dict[str, Any], rootfs: list[dict[str, Any]], staging: str) -> None:
-    """The root of one that does not run, with what is bound into it.
+def stopped(
+    mounts: list[dict[str, Any]], rootfs: list[dict[str, Any]], staging: str, *, read_only: bool
+) -> None:
+    """The root of one that does not run, with the `mounts`, in OCI form, in it.
 
     It is mounted in a namespace of this process's own and gone with it.
 
@@ -32,12 +34,10 @@ def stopped(config: dict[str, Any], rootfs: list[dict[str, Any]], staging: str) 
         NotFoundError: what is to be bound does not exist any more.
     """
     namespaces.unshare(namespaces.CLONE_NEWNS)
-    binds = [m for m in config["mounts"] if m.get("type") == "bind"]
-    own = [m for m in binds if not m["destination"].startswith(("/sys", "/proc", "/dev"))]
-    setup = steps.Setup({"mounts": own, "linux": _OWN_MOUNTS}, rootfs, staging)
+    setup = steps.Setup({"mounts": mounts, "linux": _OWN_MOUNTS}, rootfs, staging)
     for step in (steps.open_sources, steps.make_private, steps.mount_root, steps.mount_all):
         step(setup)
-    if config["root"].get("readonly"):
+    if read_only:
         top = os.open(staging, os.O_PATH | os.O_CLOEXEC)
         km.set_attributes(top, km.MOUNT_ATTR_RDONLY, recursive=False)
         os.close(top)

@@ -68,7 +68,7 @@ def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -
     name = found[0] if found else None
     home = (found[5] or "/") if found else "/"
     if group_name:
-        return Identity(uid, _group(group_name, groups), (), home)
+        return Identity(uid, group_id(group_name, groups), (), home)
     member_of = tuple(
         int(g[2]) for g in _entries(groups, 3) if name and name in (g[3:] or [""])[0].split(",")
     )
@@ -81,7 +81,12 @@ def home_of(uid: int, users: str = "/etc/passwd") -> str:
     return (found[5] if found else "") or "/"
 
 
-def _group(name: str, path: str) -> int:
+def group_id(name: str, path: str = "/etc/group") -> int:
+    """A number, or a name in the root this process sees.
+
+    Raises:
+        InvalidInputError: the file does not have it.
+    """
     gid = _number(name)
     if gid is not None:
         return gid

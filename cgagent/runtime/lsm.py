@@ -13,7 +13,7 @@ from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel import procfs
 
 
-def _has_apparmor() -> bool:
+def has_apparmor() -> bool:
     try:
         with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as f:
             return f.read(1) == "Y"
@@ -49,7 +49,7 @@ def open_label(process: dict[str, Any], proc_root: int) -> Label | None:
         UnsupportedError: this host has no such security module.
     """
     if profile := process.get("apparmorProfile"):
-        if not _has_apparmor():
+        if not has_apparmor():
             raise UnsupportedError(f"apparmorProfile {profile!r}: this host has no AppArmor")
         return Label(_open(proc_root, "attr/apparmor/exec", "attr/exec"), f"exec {profile}")
     if label := process.get("selinuxLabel"):

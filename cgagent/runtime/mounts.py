@@ -8,17 +8,33 @@ mount is cloned, with its attributes, before anything of the container is mounte
 from __future__ import annotations
 
 import os
+import re
 import stat
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cgagent.errors import NotFoundError, UnsupportedError
-from cgagent.kernel import beneath
+from cgagent.kernel import beneath, namespaces
 from cgagent.kernel import mount as km
 from cgagent.runtime import copyup
 from cgagent.runtime.mount_options import Options
 
+_OF_ANOTHER: Final = re.compile(r"/proc/(\d+)/root(/.+)")
 _ON_REMOUNT: Final = ~(km.MS_BIND | km.MS_REC)
+
+
+def _clone_tree(source: str, host_mounts: int | None, *, recursive: bool) -> int:
+    """A tree of the host, or, by way of ``/proc/PID/root``, of another container."""
+    with ExitStack() as stack:
+        other = _OF_ANOTHER.fullmatch(source)
+        if other:
+            host_mounts = os.open(f"/proc/{other[1]}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, host_mounts)
+            source = other[2]  # "/" is theirs meanwhile: no link of theirs leads to us
+        if host_mounts is not None:
+            stack.enter_context(namespaces.in_mounts_of(host_mounts))
+        return km.clone_tree(source, recursive=recursive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +89,11 @@ class Mount:
         changes = self.options.propagation or (propagation,)
         return self.is_bind and any(c & (km.MS_SLAVE | km.MS_SHARED) for c in changes)
 
-    def open_source(self, propagation: int) -> int | None:
+    def open_source(self, propagation: int, host_mounts: int | None = None) -> int | None:
         """A bind mount's tree, attached nowhere yet; None for what is no bind mount.
 
-        `propagation` is what it gets unless the entry has its own.
+        `propagation` is what it gets unless the entry has its own. `host_mounts` is the mount
+        namespace to look its source up in, if not our own.
 
         Raises:
             NotFoundError: the source does not exist.
@@ -85,7 +102,7 @@ class Mount:
             return None
         recursive = bool(self.options.flags & km.MS_REC)
         try:
-            tree = km.clone_tree(self.source or "", recursive=recursive)
+            tree = _clone_tree(self.source or "", host_mounts, recursive=recursive)
         except FileNotFoundError:
             raise NotFoundError(
                 f"mount source {self.source} does not exist on the host; create it first"

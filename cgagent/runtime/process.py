@@ -20,7 +20,7 @@ from cgagent.errors import CommandNotFoundError, InvalidInputError, NotExecutabl
 from cgagent.kernel import capabilities as caps
 from cgagent.kernel import descriptors, procfs, scheduling, seccomp
 from cgagent.runtime import lsm
-from cgagent.runtime.identity import Identity, home_of, look_up
+from cgagent.runtime.identity import Identity, group_id, home_of, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,10 @@ def _set_io_priority(io: dict[str, Any]) -> None:
 
 def find_identity(process: dict[str, Any]) -> Identity:
     user = process.get("user") or {}
-    extra = tuple(user.get("additionalGids") or ())
+    extra = (
+        *(user.get("additionalGids") or ()),
+        *map(group_id, user.get("additionalGroups") or ()),  # ours: names, as docker has them
+    )
     if "username" in user:
         found = look_up(user["username"])
         return replace(found, groups=(*found.groups, *extra))

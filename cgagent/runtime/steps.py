@@ -42,6 +42,8 @@ class Setup:
     staging: str
     """The host directory that becomes ``/``."""
     bundle: str = "/"
+    host_mounts: int | None = None
+    """The mount namespace of the host, if ours is a copy that may be older than its mounts."""
     state: dict[str, Any] = field(default_factory=dict)
     """For hooks."""
     root_fd: int = -1
@@ -117,6 +119,10 @@ def _naming(m: Mount) -> Iterator[None]:
         raise OSError(e.errno, f"{m.describe()}: {os.strerror(e.errno or 0).lower()}") from e
 
 
+def _open_source(s: Setup, m: Mount) -> int | None:
+    return m.open_source(s.propagation, s.host_mounts)
+
+
 def open_sources(s: Setup) -> None:
     """Of bind mounts that shall see what is mounted on the host later, or the other way round.
 
@@ -126,7 +132,7 @@ def open_sources(s: Setup) -> None:
         m = Mount.from_oci(entry, s.bundle)
         with _naming(m):
             early = m.follows_host(s.propagation)
-            s.mounts.append((m, m.open_source(s.propagation) if early else None))
+            s.mounts.append((m, _open_source(s, m) if early else None))
 
 
 def make_private(s: Setup) -> None:
@@ -148,7 +154,7 @@ def mount_all(s: Setup) -> None:
     for m, early in s.mounts:
         with _naming(m):
             before = devices.number_below(s.root_fd, m)
-            source = m.open_source(s.propagation) if early is None else early
+            source = _open_source(s, m) if early is None else early
             m.apply(s.root_fd, source)
             if before is not None:
                 s.dev_fd = devices.open_mounted(s.root_fd, before)
@@ -199,6 +205,8 @@ def enter_root(s: Setup) -> None:
         os.chroot(".")
     os.chdir("/")
     os.close(s.root_fd)
+    if s.host_mounts is not None:
+        os.close(s.host_mounts)
     if "mount" in s.isolation.own:
         _settle_root(s)
 

@@ -40,6 +40,7 @@ class Supervisor:
         self._agent: socket.socket | None = None
         self._unsent: list[dict[str, Any]] = []
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._own_mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._ops: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
             "create": self._create,
             "attach": self._attach,
@@ -185,7 +186,10 @@ class Supervisor:
                 pid, pidfd = namespaces.clone(isolation.clone_flags, cgroup_fd)
                 if pid == 0:
                     others = tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID)
-                    zygote.run(sock, zygote.Surroundings(join_files, isolation.own, others))
+                    where = zygote.Surroundings(
+                        join_files, isolation.own, others, self._own_mount_namespace
+                    )
+                    zygote.run(sock, where)
         return pid, pidfd
 
     @contextmanager

@@ -47,6 +47,8 @@ class Surroundings:
     join: tuple[tuple[int, int], ...] = ()
     """(flag, descriptor) of namespaces to join, the pid namespace not among them: one is born
     into that."""
+    host_mounts: int | None = None
+    """The host's mount namespace as it will be at the job: ours is a copy from before."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
 
@@ -95,7 +97,8 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     os.setsid()
     # A copy of another container's stdin pipe held here would keep that pipe from ending.
     keep = {0, 1, 2, sock.fileno(), *(fd for _, fd in where.join)}
-    descriptors.close_all_but(keep if where.enter_pidfd is None else keep | {where.enter_pidfd})
+    keep |= {fd for fd in (where.enter_pidfd, where.host_mounts) if fd is not None}
+    descriptors.close_all_but(keep)
     progress("join the cgroup")
     join_cgroup(where)
     if where.enter_pidfd is None:
@@ -116,7 +119,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     spec = config["process"]
     outside = process.Outside.prepare(spec)
     if where.enter_pidfd is None:
-        setup = steps.Setup(config, job["rootfs"], job["root"])
+        setup = steps.Setup(config, job["rootfs"], job["root"], host_mounts=where.host_mounts)
         set_up_container(setup, progress)
         terminal = setup.console
     else:

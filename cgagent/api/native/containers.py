@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 
 from cgagent.api.native import files, streams
+from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.schemas import (
     AdoptBody,
-    CreateBody,
     LimitsBody,
     container_detail,
     container_summary,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1/containers", tags=["containers"])
     _add_lifecycle(router, engine)
+    _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
     _add_control(router, engine)
     streams.add(router, engine)
@@ -33,7 +34,7 @@ def routes(engine: Engine) -> APIRouter:
 def _detail(engine: Engine, reference: str) -> dict[str, Any]:
     container = engine.containers.find(reference)
     log_path = str(engine.lifecycle.bundle(container.id).log)
-    return container_detail(container, engine.control, log_path)
+    return container_detail(container, engine.control, log_path, engine.volumes.path)
 
 
 def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
@@ -54,8 +55,12 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         return _detail(engine, reference)
 
     @router.delete("/{reference}", status_code=204)
-    async def remove_container(reference: str, *, force: bool = False) -> Response:
-        await engine.lifecycle.remove(engine.containers.find(reference), force=force)
+    async def remove_container(
+        reference: str, *, force: bool = False, volumes: bool = False
+    ) -> Response:
+        """With `volumes`, those of its own that have no name."""
+        container = engine.containers.find(reference)
+        await engine.lifecycle.remove(container, force=force, volumes=volumes)
         return Response(status_code=204)
 
     @router.post("/{reference}/start", status_code=204)
@@ -80,6 +85,13 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/kill", status_code=204)
     async def kill_container(reference: str, signal: str = "SIGKILL") -> Response:
         await engine.lifecycle.kill(engine.containers.find(reference), signal)
+        return Response(status_code=204)
+
+
+def _add_rename_and_wait(router: APIRouter, engine: Engine) -> None:
+    @router.post("/{reference}/rename", status_code=204)
+    async def rename_container(reference: str, name: str) -> Response:
+        await engine.lifecycle.rename(engine.containers.find(reference), name)
         return Response(status_code=204)
 
     @router.post("/{reference}/wait")

@@ -86,7 +86,7 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
         container = engine.containers.find(reference)
         process = body.process(container)
         if request.headers.get("upgrade") is None:
-            run = await engine.streams.exec(container, process, None)
+            run = await engine.streams.exec(container, process, None, privileged=body.privileged)
             return {"id": run.id, "pid": run.pid}
         require_upgrade(request.headers)
         keys = parse_keys(detach_keys) if body.tty else b""
@@ -96,7 +96,8 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
             return Attachment(fd=taken.fd, tail=taken.tail, detach_keys=keys)
 
         async def handler(take: Take) -> None:
-            await engine.streams.exec(container, process, partial(connect, take))
+            take_for = partial(connect, take)
+            await engine.streams.exec(container, process, take_for, privileged=body.privileged)
 
         return Hijack(handler)
 

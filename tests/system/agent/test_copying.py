@@ -152,13 +152,15 @@ def test_more_than_a_request_may_have(running, agent, cp, tmp_path):
 def test_volumes_and_files_of_ours(agent, container, cp, tmp_path):
     (tmp_path / "v").mkdir()
     (tmp_path / "hosts").write_text("127.0.0.1 new\n")
-    volumes = [{"source": str(tmp_path / "v"), "destination": "/v"}]
-    one = container("sleep", "1000", start=False, volumes=volumes)
+    one = container("sleep", "1000", start=False, binds=[f"{tmp_path / 'v'}:/v", "data:/data"])
+    cp(str(tmp_path / "hosts"), f"{one}:/data/x")
     cp(str(tmp_path / "hosts"), f"{one}:/v/x")
     assert (tmp_path / "v" / "x").read_text() == "127.0.0.1 new\n"
     agent.post(one, "start")
     cp(str(tmp_path / "hosts"), f"{one}:/etc/hosts")  # mounted: written into
-    assert agent.exec(one, "cat", "/etc/hosts").stdout == "127.0.0.1 new\n"
+    assert agent.exec(one, "cat", "/etc/hosts", "/data/x").stdout == "127.0.0.1 new\n" * 2
+    agent.remove(one)
+    agent.client.request("DELETE", "/v1/volumes/data")
 
 
 @pytest.mark.parametrize("start", [True, False])
@@ -203,6 +205,5 @@ def test_what_a_container_changed(agent, container):
 
 
 def test_nothing_of_ours_is_shown(agent, container, tmp_path):
-    volumes = [{"source": str(tmp_path), "destination": "/vol"}]
-    one = container("sleep", "1000", tty=True, volumes=volumes)
+    one = container("sleep", "1000", tty=True, binds=[f"{tmp_path}:/vol", "/anonymous"])
     assert changes(agent, one) == []

@@ -11,6 +11,6 @@ def test_a_host_without_one_is_told_the_package(monkeypatch, tmp_path):
     program = tmp_path / "tini-static"
     program.touch(0o755)
     assert init.find() == str(program)
-    volume = init.volume()
-    assert (volume.source, volume.destination) == (str(program), "/sbin/docker-init")
-    assert volume.read_only
+    mount = init.mount_point()
+    assert (mount.source, mount.destination) == (str(program), "/sbin/docker-init")
+    assert "ro" in mount.options
