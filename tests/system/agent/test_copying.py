@@ -205,5 +205,5 @@ def test_what_a_container_changed(agent, container):
 
 
 def test_nothing_of_ours_is_shown(agent, container, tmp_path):
-    one = container("sleep", "1000", tty=True, binds=[f"{tmp_path}:/vol", "/anonymous"])
+    one = container("sleep", "1000", tty=True, binds=[f"{tmp_path}:/vol"])
     assert changes(agent, one) == []
