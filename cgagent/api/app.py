@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 
 from cgagent import __version__
 from cgagent.api import errors
-from cgagent.api.native import cgroups, containers, images, system
+from cgagent.api.native import cgroups, containers, execs, images, system, volumes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,7 +25,9 @@ def control_app(engine: Engine) -> FastAPI:
     )
     errors.install(app)
     app.include_router(containers.routes(engine))
+    app.include_router(execs.routes(engine))
     app.include_router(images.routes(engine))
+    app.include_router(volumes.routes(engine))
     app.include_router(cgroups.routes(engine))
     app.include_router(system.routes(engine))
 

@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    Take = Callable[[], Awaitable["TakenOver"]]
+    Take = Callable[..., Awaitable["TakenOver"]]
+    """With the arguments of `HijackProtocol.take`."""
 
 EXTENSION: Final = "cgagent.hijack"
-_SWITCHING: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\n"
-    b"Content-Type: application/vnd.docker.multiplexed-stream\r\n"
-    b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-)
+_FRAMED: Final = "application/vnd.docker.multiplexed-stream"
+_RAW: Final = "application/vnd.docker.raw-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +76,19 @@ class HijackProtocol(HttpToolsProtocol):
         if not self._body_left:
             self.transport.pause_reading()
 
-    async def take(self) -> TakenOver:
-        """Answer 101 and give the connection away."""
-        self.transport.write(_SWITCHING)
+    async def take(self, *, raw: bool = False, location: str | None = None) -> TakenOver:
+        """Answer 101 and give the connection away.
+
+        `raw`: what is sent will have no frames; `location`: the path of what it is connected to.
+        """
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            f"Content-Type: {_RAW if raw else _FRAMED}",
+            "Connection: Upgrade",
+            "Upgrade: tcp",
+            *([f"Location: {location}"] if location else []),
+        ]
+        self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n")
         await self.flow.drain()
         fd = os.dup(self.transport.get_extra_info("socket").fileno())
         self.cycle.response_started = True
@@ -104,10 +112,10 @@ class Hijack(Response):
         take: Take = scope["extensions"][EXTENSION]["take"]
         taken = False
 
-        async def take_once() -> TakenOver:
+        async def take_once(**arguments: Any) -> TakenOver:
             nonlocal taken
             taken = True
-            return await take()
+            return await take(**arguments)
 
         try:
             await self._handler(take_once)

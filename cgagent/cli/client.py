@@ -13,6 +13,7 @@ from cgagent.errors import (
     DeniedError,
     InternalError,
     InvalidInputError,
+    NotFoundError,
     UnavailableError,
     from_kind,
 )
@@ -58,6 +59,8 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.location = ""
+        """Of one that was upgraded: the path of what it is connected to, if the agent told it."""
         self._buffer = b""
 
     def ended(self) -> bool:
@@ -78,6 +81,45 @@ class Connection:
             *(["Content-Type: application/json"] if data else []),
             f"Content-Length: {len(data)}",
         ]
+        self._start(lines, data)
+
+    def send_stream(self, method: str, path: str, pieces: Iterator[bytes]) -> None:
+        """A request whose body comes in pieces; cut short when the answer comes before its end."""
+        self._start(
+            [
+                f"{method} {path} HTTP/1.1",
+                "Host: cgagent",
+                "Content-Type: application/x-tar",
+                "Transfer-Encoding: chunked",
+            ]
+        )
+        self.socket.setblocking(False)
+        try:
+            for piece in pieces:
+                if piece and not self._offer(b"%x\r\n%b\r\n" % (len(piece), piece)):
+                    return
+            self._offer(b"0\r\n\r\n")
+        finally:
+            self.socket.setblocking(True)
+
+    def _offer(self, data: bytes) -> bool:
+        """Send it all, unless the other end answers first."""
+        from select import select
+
+        view = memoryview(data)
+        while view:
+            answered, _, _ = select([self.socket], [self.socket], [])
+            if answered:
+                return False
+            try:
+                view = view[self.socket.send(view) :]
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                return False
+        return True
+
+    def _start(self, lines: list[str], data: bytes = b"") -> None:
         try:
             self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
         except ConnectionError:
@@ -199,6 +241,37 @@ class Client:
                 for line in whole:
                     yield json.loads(line)
 
+    def head(self, path: str) -> dict[str, str]:
+        """The headers alone: an error has no message of the agent's."""
+        connection = self.connect()
+        with connection.socket:
+            connection.send("HEAD", path, None)
+            status, headers = connection.head()
+        if status == 404:  # noqa: PLR2004 - Not Found
+            raise NotFoundError("the agent does not have it")
+        if status not in _OK:
+            raise _error(status, b"")
+        return headers
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """A body that is no JSON, as it comes."""
+        connection = self.connect()
+        with connection.socket:
+            connection.send("GET", path, None)
+            status, headers = connection.head()
+            if status not in _OK:
+                raise _error(status, b"".join(connection.pieces(headers)))
+            yield from connection.pieces(headers)
+
+    def upload(self, path: str, pieces: Iterator[bytes]) -> None:
+        """Send a tar stream."""
+        connection = self.connect()
+        with connection.socket:
+            connection.send_stream("PUT", path, pieces)
+            status, headers = connection.head()
+            if status not in _OK:
+                raise _error(status, b"".join(connection.pieces(headers)))
+
     def upgrade(self, path: str, body: Any = None) -> Connection:
         """A connection that has become the container's input and output."""
         connection, self._connection = self._kept(), None
@@ -207,6 +280,7 @@ class Client:
         if status != 101:  # noqa: PLR2004 - Switching Protocols
             with connection.socket:
                 raise _error(status, b"".join(connection.pieces(headers)))
+        connection.location = headers.get("location", "")
         return connection
 
 

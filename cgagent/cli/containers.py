@@ -83,15 +83,26 @@ def kill(context: Context) -> int:
 
 
 def rm(context: Context) -> int:
-    parser = context.parser("[-f] CONTAINER [CONTAINER...]", "Remove containers and their files.")
+    parser = context.parser("[-fv] CONTAINER [CONTAINER...]", "Remove containers and their files.")
     parser.add_argument("-f", "--force", action="store_true", help="running ones too (SIGKILL)")
+    parser.add_argument("-v", "--volumes", action="store_true", help="their nameless volumes, too")
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
+    options = query(force=args.force or None, volumes=args.volumes or None)
     return each(
         args.containers,
-        lambda c: client.request("DELETE", _path(c) + query(force=args.force or None)),
+        lambda c: client.request("DELETE", _path(c) + options),
     )
+
+
+def rename(context: Context) -> int:
+    parser = context.parser("CONTAINER NAME", "Give a container another name.")
+    parser.add_argument("container", metavar="CONTAINER")
+    parser.add_argument("name", metavar="NAME")
+    args = parser.parse_args(context.args)
+    connect(context).request("POST", _path(args.container, "rename") + query(name=args.name))
+    return 0
 
 
 def wait(context: Context) -> int:

@@ -15,6 +15,7 @@ from cgagent.errors import InvalidInputError
 if TYPE_CHECKING:
     from cgagent.cli.main import Context
 
+_SHM_SIZE_BYTES: Final = 64 * 1024 * 1024  # when nothing was asked for
 _FIELD: Final = re.compile(r"\{\{\s*(json\s+)?((?:\.\w+)+)\s*\}\}")
 
 
@@ -27,12 +28,21 @@ def inspect(context: Context) -> int:
     args = parser.parse_args(context.args)
     client = connect(context)
     found = [shape(client.request("GET", f"/v1/containers/{quote(c)}")) for c in args.containers]
-    if args.format:
+    print_all(found, args.format)
+    return 0
+
+
+def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
+    """As JSON, or a line of text for each.
+
+    Raises:
+        InvalidInputError: the format names a field that is not there.
+    """
+    if format_:
         for item in found:
-            print(_FIELD.sub(partial(_field, item), args.format))
+            print(_FIELD.sub(partial(_field, item), format_))
     else:
         print(json.dumps(found, indent=4))
-    return 0
 
 
 def _field(item: dict[str, Any], match: re.Match[str]) -> str:
@@ -48,7 +58,7 @@ def _field(item: dict[str, Any], match: re.Match[str]) -> str:
     return "" if value is None else str(value)
 
 
-def _time(nanoseconds: int | None) -> str:
+def show_time(nanoseconds: int | None) -> str:
     seconds, rest = divmod(nanoseconds or 0, 1_000_000_000)
     if not nanoseconds:
         return "0001-01-01T00:00:00Z"  # Docker's for never
@@ -61,7 +71,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
     status = {"frozen": "paused"}.get(state["status"], state["status"])
     return {
         "Id": detail["id"],
-        "Created": _time(detail["created_ns"]),
+        "Created": show_time(detail["created_ns"]),
         "Path": options["args"][0],
         "Args": options["args"][1:],
         "State": {
@@ -73,14 +83,15 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "Pid": state["pid"] or 0,
             "ExitCode": state["exit_code"] or 0,
             "Error": state["error"] or "",
-            "StartedAt": _time(state["started_ns"]),
-            "FinishedAt": _time(state["finished_ns"]),
+            "StartedAt": show_time(state["started_ns"]),
+            "FinishedAt": show_time(state["finished_ns"]),
         },
         "Image": detail["image_id"],
         "Name": detail["name"],
         "LogPath": detail["log_path"],
         "Config": {
             "Hostname": options["hostname"],
+            "Domainname": options["domainname"],
             "User": options["user"],
             "Env": options["env"],
             "Cmd": options["args"],
@@ -88,20 +99,78 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "WorkingDir": options["working_dir"],
             "OpenStdin": options["stdin"],
             "StdinOnce": options["stdin_once"],
+            "Tty": options["tty"],
             "Labels": options["labels"],
             "StopSignal": options["stop_signal"],
+            "StopTimeout": options["stop_timeout_s"],
         },
-        "HostConfig": {
-            "NetworkMode": options["network"],
-            "AutoRemove": options["auto_remove"],
-            "ReadonlyRootfs": options["read_only"],
-            "Binds": [
-                f"{v['source']}:{v['destination']}{':ro' if v['read_only'] else ''}"
-                for v in options["volumes"]
-            ],
-        },
+        "HostConfig": _host_config(options),
+        "Mounts": [_mount(m) for m in detail["mounts"]],
         "CgroupPath": detail["cgroup_path"],
         "Limits": detail["limits"],
         "LimitsHeld": detail["limits_held"],
         "LimitsDrift": detail["drift"],
+    }
+
+
+def _host_config(options: dict[str, Any]) -> dict[str, Any]:
+    confined, shared, lookup = (options[k] for k in ("confinement", "namespaces", "lookup"))
+    tmpfs = [m for m in options["mounts"] if m["type"] == "tmpfs"]
+    return {
+        "NetworkMode": options["network"],
+        "AutoRemove": options["auto_remove"],
+        "ReadonlyRootfs": options["read_only"],
+        "Init": options["init"],
+        "Binds": [_bind(m) for m in options["mounts"] if m["type"] != "tmpfs"],
+        "Tmpfs": {m["destination"]: ",".join(m["tmpfs_options"]) for m in tmpfs},
+        "ShmSize": options["shm_size_bytes"] or _SHM_SIZE_BYTES,
+        "Privileged": confined["privileged"],
+        "CapAdd": confined["cap_add"],
+        "CapDrop": confined["cap_drop"],
+        "SecurityOpt": confined["security_opt"],
+        "Devices": [
+            {
+                "PathOnHost": d["path_on_host"],
+                "PathInContainer": d["path_in_container"],
+                "CgroupPermissions": d["access"],
+            }
+            for d in confined["devices"]
+        ],
+        "DeviceCgroupRules": confined["device_cgroup_rules"],
+        "Ulimits": [
+            {"Name": u["name"], "Soft": u["soft"], "Hard": u["hard"]} for u in confined["ulimits"]
+        ],
+        "Sysctls": confined["sysctls"],
+        "GroupAdd": confined["group_add"],
+        "OomScoreAdj": confined["oom_score_adj"] or 0,
+        "PidMode": shared["pid"],
+        "IpcMode": shared["ipc"],
+        "UTSMode": shared["uts"],
+        "CgroupnsMode": shared["cgroup"],
+        "UsernsMode": shared["user"],
+        "ExtraHosts": lookup["extra_hosts"],
+        "Dns": lookup["dns"],
+        "DnsSearch": lookup["dns_search"],
+        "DnsOptions": lookup["dns_options"],
+    }
+
+
+def _bind(m: dict[str, Any]) -> str:
+    options = [
+        *(["ro"] if m["read_only"] else []),
+        *([m["propagation"]] if m["propagation"] else []),
+        *(["nocopy"] if m["no_copy"] else []),
+    ]
+    return ":".join((m["source"], m["destination"], *([",".join(options)] if options else [])))
+
+
+def _mount(m: dict[str, Any]) -> dict[str, Any]:
+    named = {"Name": m["source"], "Driver": "local"} if m["type"] == "volume" else {}
+    return {
+        "Type": m["type"],
+        **named,
+        "Source": m["mountpoint"],
+        "Destination": m["destination"],
+        "RW": not m["read_only"],
+        "Propagation": m["propagation"] or ("rprivate" if m["type"] == "bind" else ""),
     }

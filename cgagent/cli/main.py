@@ -37,8 +37,12 @@ COMMANDS: Final = (
     Command("restart", "containers", "stop and start containers"),
     Command("kill", "containers", "send a signal to containers"),
     Command("rm", "containers", "remove containers"),
+    Command("rename", "containers", "give a container another name"),
     Command("wait", "containers", "wait until containers have ended, print their exit codes"),
     Command("exec", "run", "run a command inside a running container", "exec_"),
+    Command("cp", "copy", "copy files out of a container or into it"),
+    Command("diff", "inside", "show what a container has changed in its files"),
+    Command("top", "inside", "show the processes of a container"),
     Command("attach", "run", "connect to a running container's input and output"),
     Command("ps", "containers", "list containers"),
     Command("inspect", "inspect", "show everything about containers, as JSON"),
@@ -56,11 +60,13 @@ COMMANDS: Final = (
     Command("pull", "images", "fetch an image from its registry"),
     Command("load", "images", "take images out of an archive"),
     Command("rmi", "images", "remove images"),
+    Command("volume", "volumes", "make, list, show and remove volumes"),
     Command("events", "system", "show what happens"),
     Command("jobs", "system", "show what the agent is doing and did last"),
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),
     Command("serve", "system", "run the agent"),
+    Command("oci", "oci", "be an OCI runtime, as runc is, without an agent"),
 )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from cgagent.cli import limits, stream
+from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
-from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError, UnsupportedError
+from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,95 +17,42 @@ if TYPE_CHECKING:
     from cgagent.cli.main import Context
 
 
-def _add_create_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--name", help="a name for the container")
-    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
-    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label")
-    add("-w", "--workdir", metavar="DIR", help="working directory inside")
-    add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
-    add("-v", "--volume", action="append", default=[], metavar="SOURCE:TARGET[:ro]", help="bind")
-    add("-h", "--hostname", help="host name inside")
-    add("--entrypoint", metavar="COMMAND", help="instead of the image's entrypoint")
-    add(
-        "--network",
-        "--net",
-        choices=["none", "host"],
-        default="none",
-        help="none (the default until bridge networking is there): only a loopback interface; "
-        "host: the host's network",
-    )
-    add("--read-only", action="store_true", help="a read-only root file system")
-    add("--rm", action="store_true", help="remove the container when it ends")
-    add("-i", "--interactive", action="store_true", help="keep standard input open")
-    add("-t", "--tty", action="store_true", help=argparse.SUPPRESS)
-    add("--stop-signal", metavar="SIGNAL", help="what stop sends first")
-    limits.add_flags(parser)
-    add("image", metavar="IMAGE", help="a name, or host for this machine's own files")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the image's")
-
-
 def _parser(context: Context, usage: str, description: str) -> argparse.ArgumentParser:
     parser = context.parser(usage, description, add_help=False)  # -h is docker's --hostname
     parser.add_argument("--help", action="help", help="show this text")
     return parser
 
 
-def _create_body(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
-    if args.tty:
-        raise UnsupportedError("--tty is not there yet; use -i for input without a terminal")
-    body = {
-        "image": args.image,
-        "command": args.command,
-        "entrypoint": None if args.entrypoint is None else _words(args.entrypoint),
-        "name": args.name,
-        "env": [_env(item) for item in args.env],
-        "working_dir": args.workdir,
-        "user": args.user,
-        "hostname": args.hostname,
-        "network": args.network,
-        "volumes": [_volume(item) for item in args.volume],
-        "labels": dict(item.partition("=")[::2] for item in args.label),
-        "limits": limits.request(args),
-        "auto_remove": args.rm,
-        "stdin": args.interactive,
-        "stdin_once": args.interactive and foreground,
-        "read_only": args.read_only,
-        "stop_signal": args.stop_signal,
-    }
-    return {name: value for name, value in body.items() if value is not None}
+def _add_detach_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detach-keys",
+        metavar="KEYS",
+        help="what ends a terminal's session and nothing else; default ctrl-p,ctrl-q",
+    )
 
 
-def _words(text: str) -> list[str]:
-    import shlex
-
+def _create(client: Client, body: dict[str, Any], id_file: str | None) -> dict[str, Any]:
+    """Create, pulling the image first if it is not there; the id goes into a file as well."""
+    if id_file is None:
+        return _create_pulling(client, body)
     try:
-        return shlex.split(text)
-    except ValueError as e:
-        raise InvalidInputError(f"--entrypoint {text!r}: {str(e).lower()}") from None
+        with open(id_file, "x", encoding="ascii") as f:
+            made = _create_pulling(client, body)
+            f.write(made["id"])
+    except FileExistsError:
+        raise InvalidInputError(
+            f"container id file {id_file} exists; make sure the other container is not running, "
+            "or remove the file"
+        ) from None
+    except CgagentError:
+        os.unlink(id_file)
+        raise
+    except OSError as e:
+        raise InvalidInputError(f"--cidfile {id_file}: {str(e.strerror).lower()}") from None
+    return made
 
 
-def _env(item: str) -> str:
-    name, separator, _ = item.partition("=")
-    return item if separator else f"{name}={os.environ.get(name, '')}"
-
-
-def _volume(item: str) -> dict[str, Any]:
-    parts = item.split(":")
-    if len(parts) not in {2, 3} or not all(parts):
-        raise InvalidInputError(f"--volume {item!r} must be SOURCE:TARGET or SOURCE:TARGET:ro")
-    options = parts[2].split(",") if len(parts) == 3 else []  # noqa: PLR2004 - the third part
-    unknown = [o for o in options if o not in {"ro", "rw"}]
-    if unknown:
-        raise InvalidInputError(f"--volume {item!r}: option {unknown[0]!r} is not ro or rw")
-    source = parts[0]
-    if source.startswith((".", "~")):
-        source = os.path.abspath(os.path.expanduser(source))
-    return {"source": source, "destination": parts[1], "read_only": "ro" in options}
-
-
-def _create(client: Client, body: dict[str, Any]) -> dict[str, Any]:
-    """Create, pulling the image first if it is not there."""
+def _create_pulling(client: Client, body: dict[str, Any]) -> dict[str, Any]:
     try:
         made = client.request("POST", "/v1/containers", body)
     except NoSuchImageError:
@@ -124,28 +71,44 @@ def run(context: Context) -> int:
         "Create a container of an image and run a command in it.",
     )
     parser.add_argument("-d", "--detach", action="store_true", help="print the id and leave it")
-    _add_create_flags(parser)
+    _add_detach_keys(parser)
+    create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
-    body = _create_body(args, foreground=not args.detach)
+    body = create_flags.request(args, foreground=not args.detach)
     client = connect(context)
-    made = _create(client, body)
+    made = _create(client, body, args.cidfile)
     try:
         if args.detach:
             client.request("POST", f"/v1/containers/{made['id']}/start")
             print(made["id"])
             return 0
-        attach_path = f"/v1/containers/{made['id']}/attach" + query(
-            start=True, stdin=args.interactive
-        )
-        connection = client.upgrade(attach_path)
-        code = stream.stay(client, connection, made["id"], stdin=args.interactive)
+        code, goes_on = _foreground(client, args, f"/v1/containers/{made['id']}")
     except (CgagentError, KeyboardInterrupt):
         if args.rm:
             _remove_quietly(client, made["id"])
         raise
-    if args.rm:
+    if args.rm and not goes_on:
         _wait_until_removed(client, made["id"])
     return code
+
+
+def _foreground(client: Client, args: argparse.Namespace, path: str) -> tuple[int, bool]:
+    """Start a container and be connected; the exit code, and whether it goes on without us."""
+    attach_path = f"{path}/attach" + query(
+        start=True, stdin=args.interactive, detach_keys=args.detach_keys
+    )
+    if args.tty and args.interactive:
+        from cgagent.cli import terminal
+
+        end = terminal.session(client, attach_path, resize=path)
+        return end.code, end.goes_on
+    connection = client.upgrade(attach_path)
+    if args.tty:
+        from cgagent.cli import terminal
+
+        terminal.follow_size(client, path)
+    container = path.rpartition("/")[2]
+    return stream.stay(client, connection, container, stdin=args.interactive), False
 
 
 def _remove_quietly(client: Client, container: str) -> None:
@@ -167,10 +130,10 @@ def create(context: Context) -> int:
     parser = _parser(
         context, "[flags] IMAGE [COMMAND [ARG...]]", "Create a container, to be started later."
     )
-    _add_create_flags(parser)
+    create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
-    body = _create_body(args, foreground=False)
-    print(_create(connect(context), body)["id"])
+    body = create_flags.request(args, foreground=False)
+    print(_create(connect(context), body, args.cidfile)["id"])
     return 0
 
 
@@ -182,28 +145,44 @@ def exec_(context: Context) -> int:
     add("-d", "--detach", action="store_true", help="print the id and leave it")
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
     add("-i", "--interactive", action="store_true", help="keep standard input open")
-    add("-t", "--tty", action="store_true", help=argparse.SUPPRESS)
+    add("-t", "--tty", action="store_true", help="give it a terminal")
+    _add_detach_keys(parser)
     add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
     add("-w", "--workdir", metavar="DIR", help="working directory inside")
+    add("--privileged", action="store_true", help="with every capability")
     add("container", metavar="CONTAINER")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     args = parser.parse_args(context.args)
-    if args.tty:
-        raise UnsupportedError("--tty is not there yet; use -i for input without a terminal")
     if not args.command:
         parser.error("a command is needed")
     body = {
         "command": args.command,
-        "env": [_env(item) for item in args.env],
+        "env": [create_flags.env(item) for item in args.env],
         "working_dir": args.workdir,
         "user": args.user,
+        "tty": args.tty,
+        "privileged": args.privileged,
     }
+    if args.tty:
+        body["console_size"] = create_flags.console_size(
+            interactive=args.interactive and not args.detach
+        )
     client = connect(context)
     path = f"/v1/containers/{quote(args.container)}/exec"
     if args.detach:
         print(client.request("POST", path, body)["id"])
         return 0
-    return stream.stay_without_signals(client.upgrade(path, body), stdin=args.interactive)
+    path += query(detach_keys=args.detach_keys)
+    if args.tty and args.interactive:
+        from cgagent.cli import terminal
+
+        return terminal.session(client, path, body).code
+    connection = client.upgrade(path, body)
+    if args.tty:
+        from cgagent.cli import terminal
+
+        terminal.follow_size(client, connection.location)
+    return stream.stay_without_signals(connection, stdin=args.interactive)
 
 
 def attach(context: Context) -> int:
@@ -211,6 +190,7 @@ def attach(context: Context) -> int:
         "[flags] CONTAINER", "Connect to a running container's input and output."
     )
     parser.add_argument("--no-stdin", action="store_true", help="do not send standard input")
+    _add_detach_keys(parser)
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
@@ -221,5 +201,16 @@ def attach(context: Context) -> int:
             f"container {args.container} is not running; start it first "
             f"(cgagent start {args.container})"
         )
-    connection = client.upgrade(f"/v1/containers/{detail['id']}/attach" + query(stdin=stdin))
+    path = f"/v1/containers/{detail['id']}"
+    attach_path = f"{path}/attach" + query(stdin=stdin, detach_keys=args.detach_keys)
+    if detail["options"]["tty"] and stdin:
+        from cgagent.cli import terminal
+
+        terminal.require(interactive=True)
+        return terminal.session(client, attach_path, resize=path, redraw=True).code
+    connection = client.upgrade(attach_path)
+    if detail["options"]["tty"]:
+        from cgagent.cli import terminal
+
+        terminal.follow_size(client, path, redraw=True)
     return stream.stay(client, connection, detail["id"], stdin=stdin)

@@ -147,6 +147,15 @@ def _pass_signals_on(client: Client, container: str) -> None:
         signal.signal(number, handle)
 
 
+def pump(connection: Connection, *, stdin: bool) -> dict[str, Any]:
+    """Move bytes both ways until the end; the status that comes then.
+
+    Raises:
+        UnavailableError: the connection ended without one.
+    """
+    return _Pump(connection, stdin=stdin).run()
+
+
 def stay(client: Client, connection: Connection, container: str, *, stdin: bool) -> int:
     """Be connected until the end; the exit code.
 
@@ -154,12 +163,12 @@ def stay(client: Client, connection: Connection, container: str, *, stdin: bool)
         CgagentError: the command could not be started.
     """
     _pass_signals_on(client, container)
-    return exit_code(_Pump(connection, stdin=stdin).run())
+    return exit_code(pump(connection, stdin=stdin))
 
 
 def stay_without_signals(connection: Connection, *, stdin: bool) -> int:
     """As `stay`, for a command inside a container: signals are ours."""
-    return exit_code(_Pump(connection, stdin=stdin).run())
+    return exit_code(pump(connection, stdin=stdin))
 
 
 def exit_code(status: dict[str, Any]) -> int:

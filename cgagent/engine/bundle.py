@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 from cgagent.network import files as network
 from cgagent.runtime import spec
 from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
-from cgagent.runtime.spec import Plan, Process, Volume
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cgagent.engine.container import Options, Record
+    from cgagent.engine.container import Options
     from cgagent.images import RootFs
-    from cgagent.runtime.spec import CgroupMount
+    from cgagent.runtime.spec import Plan
 
 
 class Bundle:
@@ -42,8 +41,14 @@ class Bundle:
                 self.path.mkdir(mode=0o700)
                 self.root.mkdir(mode=0o700)
                 (self.path / "hostname").write_text(options.hostname + "\n")
-                (self.path / "hosts").write_text(network.hosts(options.network, options.hostname))
-                (self.path / "resolv.conf").write_text(network.resolv_conf(options.network))
+                (self.path / "hosts").write_text(
+                    network.hosts(
+                        options.network, options.hostname, options.domainname, options.lookup
+                    )
+                )
+                (self.path / "resolv.conf").write_text(
+                    network.resolv_conf(options.network, options.lookup)
+                )
         except BaseException:
             self.remove()
             raise
@@ -51,37 +56,33 @@ class Bundle:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def write_config(self, record: Record, cgroups: tuple[CgroupMount, ...]) -> dict[str, Any]:
+    def write_config(self, plan: Plan) -> dict[str, Any]:
         """Write the OCI configuration; it is returned as well."""
-        options = record.options
-        own_files = tuple(
-            Volume(source=str(self.path / name), destination=f"/etc/{name}")
-            for name in ("hostname", "hosts", "resolv.conf")
-        )
-        plan = Plan(
-            process=Process(
-                args=options.args, env=options.env, cwd=options.working_dir, user=options.user
-            ),
-            hostname=options.hostname,
-            cgroup_path=record.cgroup_path,
-            cgroups=cgroups,
-            volumes=(*own_files, *options.volumes),
-            own_network=options.network != "host",
-            read_only_root=options.read_only,
-        )
         config = spec.build(plan)
         self._write(CONFIG_FILE, config)
         return config
 
-    def write_exec(self, exec_id: str, process: Process) -> str:
+    def read_config(self) -> dict[str, Any]:
+        """The OCI configuration of the last start."""
+        config: dict[str, Any] = json.loads((self.path / CONFIG_FILE).read_text())
+        return config
+
+    def write_exec(self, exec_id: str, process: dict[str, Any]) -> str:
         """The path of the process configuration."""
         name = f"exec-{exec_id}.json"
-        self._write(name, spec.process(process))
+        self._write(name, process)
         return str(self.path / name)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         with disk_full_is_no_space(f"container directory {self.path}"):
             (self.path / name).write_text(json.dumps(value))
+
+    def mount_points(self) -> list[str]:
+        """Where something was mounted at the last start."""
+        try:
+            return [m["destination"] for m in self.read_config()["mounts"]]
+        except (FileNotFoundError, json.JSONDecodeError):
+            return []
 
     def take_exit(self) -> dict[str, Any] | None:
         """How the last run ended, if the supervisor has written it."""

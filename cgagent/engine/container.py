@@ -14,9 +14,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cgagent.engine import limits as limit_json
+from cgagent.engine.confinement import Confinement, Ulimit
+from cgagent.engine.devices import Device
+from cgagent.engine.mounts import MountSpec
+from cgagent.engine.namespaces import Namespaces
 from cgagent.errors import UnsupportedError
 from cgagent.images import RootFs
-from cgagent.runtime.spec import Volume
+from cgagent.network.files import NameLookup
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
@@ -35,14 +39,45 @@ class Options:
     working_dir: str = "/"
     user: str = ""
     hostname: str = ""
+    domainname: str = ""
     network: Mode = "none"
-    volumes: tuple[Volume, ...] = ()
+    mounts: tuple[MountSpec, ...] = ()
+    shm_size_bytes: int | None = None
+    """None: the default."""
+    confinement: Confinement = field(default_factory=Confinement)
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    lookup: NameLookup = field(default_factory=NameLookup)
     labels: dict[str, str] = field(default_factory=dict)
     auto_remove: bool = False
     stdin: bool = False
     stdin_once: bool = False
     stop_signal: str = "SIGTERM"
     read_only: bool = False
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows and columns of the terminal at its start."""
+    init: bool = False
+    stop_timeout_s: float | None = None
+    """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Options:
+        """The inverse of `asdict`, after JSON has made lists of the tuples."""
+        v = _with_tuples(value)
+        wide = dict(v.pop("confinement", {}))
+        wide["devices"] = tuple(Device(**d) for d in wide.get("devices", ()))
+        wide["ulimits"] = tuple(Ulimit(**u) for u in wide.get("ulimits", ()))
+        return cls(
+            mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
+            confinement=Confinement(**_with_tuples(wide)),
+            namespaces=Namespaces(**v.pop("namespaces", {})),
+            lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
+            **v,
+        )
+
+
+def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +169,6 @@ class Record:
         cls, *, id_: str, name: str, image_id: str, created_ns: int, document: str
     ) -> Record:
         value: dict[str, Any] = json.loads(document)
-        options = value["options"]
-        volumes = tuple(Volume(**v) for v in options.pop("volumes"))
-        for key in ("args", "env"):
-            options[key] = tuple(options[key])
         return cls(
             id=id_,
             name=name,
@@ -146,7 +177,7 @@ class Record:
             cgroup_path=value["cgroup_path"],
             rootfs=_rootfs(value["rootfs"]),
             adopted=_adopted(value.get("adopted")),
-            options=Options(volumes=volumes, **options),
+            options=Options.from_json(value["options"]),
             limits=limit_json.from_json(value["limits"]),
             undo=tuple((path, text) for path, text in value.get("undo", ())),
             outcome=Outcome(**value["outcome"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.engine.container import Container, Record
@@ -102,6 +103,12 @@ class Containers:
         except CgagentError as e:
             log.error("container %s: its state is only in memory: %s", record.name, e.message)  # noqa: TRY400
         container.record = record
+        container.notify()
+
+    def rename(self, container: Container, name: str) -> None:
+        """Raises ConflictError: the name is taken."""
+        self._rows.rename(container.id, name)
+        container.record = replace(container.record, name=name)
         container.notify()
 
     def drop(self, container: Container) -> None:

@@ -8,18 +8,30 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
+from cgagent.engine import confinement, init, mounts, namespaces
+from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
+from cgagent.engine.namespaces import Namespaces
 from cgagent.errors import InvalidInputError
+from cgagent.network import files
+from cgagent.network.files import NameLookup
+from cgagent.runtime import console
 from cgagent.runtime.process import DEFAULT_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.engine.container import Container
+    from cgagent.engine.mounts import MountSpec
     from cgagent.images import ImageConfig
     from cgagent.network.files import Mode
-    from cgagent.runtime.spec import Process, Volume
+    from cgagent.runtime.spec import Process
 
 
 _HOST_NAME_MAX: Final = 64  # the kernel's
+_STOP_TIMEOUT_MAX_S: Final = 1e9
+_PAGE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +46,13 @@ class Request:
     working_dir: str | None = None
     user: str | None = None
     hostname: str | None = None
+    domainname: str = ""
     network: Mode = "none"
-    volumes: tuple[Volume, ...] = ()
+    mounts: tuple[MountSpec, ...] = ()
+    shm_size_bytes: int | None = None
+    confinement: Confinement = field(default_factory=Confinement)
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    lookup: NameLookup = field(default_factory=NameLookup)
     labels: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     conveniences: Conveniences = field(default_factory=Conveniences)
@@ -44,20 +61,35 @@ class Request:
     stdin_once: bool = False
     read_only: bool = False
     stop_signal: str | None = None
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    init: bool = False
+    stop_timeout_s: float | None = None
 
 
-def options(request: Request, image: ImageConfig, container_id: str) -> Options:
-    """Fill in and check.
+def options(
+    request: Request,
+    image: ImageConfig,
+    container_id: str,
+    find: Callable[[str], Container],
+) -> Options:
+    """Fill in and check. `find` looks other containers up.
 
     Raises:
-        InvalidInputError: no command, a bad volume, an unknown signal.
+        InvalidInputError: no command, a bad volume, an unknown signal, any other value.
+        NotFoundError, ConflictError: of another container whose namespace is to be shared.
+        UnsupportedError: what this host cannot do.
     """
     user = request.user if request.user is not None else image.user or ""
     _refuse_nul("user", user)
-    for volume in request.volumes:
-        check_volume(volume)
+    shared = namespaces.checked(request.namespaces, find)
+    private = namespaces.private(shared, request.network)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)
+    if request.console_size is not None:
+        console.check_size(*request.console_size)
+    if request.init:
+        init.find()
     return Options(
         image=request.image,
         args=_arguments(request, image),
@@ -65,14 +97,23 @@ def options(request: Request, image: ImageConfig, container_id: str) -> Options:
         working_dir=_working_dir(request.working_dir or image.working_dir or "/"),
         user=user,
         hostname=_hostname(request, container_id),
+        domainname=_domainname(request),
         network=request.network,
-        volumes=request.volumes,
+        mounts=mounts.combined(request.mounts, image.volumes),
+        shm_size_bytes=_shm_size(request),
+        confinement=confinement.checked(request.confinement, private),
+        namespaces=shared,
+        lookup=files.checked(request.lookup),
         labels={**image.labels, **request.labels},
         auto_remove=request.auto_remove,
         stdin=request.stdin,
         stdin_once=request.stdin_once,
         stop_signal=stop_signal,
         read_only=request.read_only,
+        tty=request.tty,
+        console_size=request.console_size,
+        init=request.init,
+        stop_timeout_s=_stop_timeout(request.stop_timeout_s),
     )
 
 
@@ -93,6 +134,8 @@ def _arguments(request: Request, image: ImageConfig) -> tuple[str, ...]:
 def _environment(request: Request, image: ImageConfig, container_id: str) -> tuple[str, ...]:
     hostname = _hostname(request, container_id)
     values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if request.tty:
+        values["TERM"] = "xterm"
     for item in (*image.env, *request.env):
         _check_variable(item)
         name, _, value = item.partition("=")
@@ -119,12 +162,18 @@ def check_process(process: Process) -> None:
     _refuse_nul("command", *process.args)
     _refuse_nul("user", process.user)
     _working_dir(process.cwd)
+    if process.console_size is not None:
+        console.check_size(*process.console_size)
     for item in process.env:
         _check_variable(item)
 
 
 def _hostname(request: Request, container_id: str) -> str:
-    name = request.hostname or (os.uname().nodename if request.network == "host" else "")
+    shares_uts = request.namespaces.uts == namespaces.HOST
+    if shares_uts and (request.hostname or request.domainname):
+        raise InvalidInputError("conflicting options: hostname and the host's UTS namespace")
+    shares = shares_uts or request.network == "host"
+    name = request.hostname or (os.uname().nodename if shares else "")
     if len(name.encode()) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
         raise InvalidInputError(f"hostname {name!r} is not valid: at most 64 bytes, no blanks")
     return name or container_id[:12]
@@ -137,26 +186,29 @@ def _working_dir(path: str) -> str:
     return os.path.normpath(path)
 
 
-def check_volume(volume: Volume) -> None:
-    """Raises InvalidInputError."""
-    _refuse_nul("volume", volume.source, volume.destination)
-    if not volume.source.startswith("/"):
+def _domainname(request: Request) -> str:
+    name = request.domainname
+    if len(name.encode()) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
+        raise InvalidInputError(f"domainname {name!r} is not valid: at most 64 bytes, no blanks")
+    return name
+
+
+def _shm_size(request: Request) -> int | None:
+    size = request.shm_size_bytes
+    if size is not None and size < _PAGE:
+        raise InvalidInputError(f"shm size {size} bytes is less than a page; give more")
+    if size is not None and request.namespaces.ipc not in {"private", "shareable"}:
         raise InvalidInputError(
-            f"volume source {volume.source!r} must be an absolute path on the host; "
-            "named volumes are not there yet"
+            f"shm size: with ipc mode {request.namespaces.ipc} there is no /dev/shm of its own"
         )
-    if not os.path.exists(volume.source):
-        raise InvalidInputError(f"volume source {volume.source} does not exist; create it first")
-    destination = os.path.normpath(volume.destination)
-    if not volume.destination.startswith("/") or destination == "/":
-        raise InvalidInputError(
-            f"volume destination {volume.destination!r} must be an absolute path other than /"
-        )
-    if destination in {"/proc", "/sys", "/dev"}:
-        raise InvalidInputError(
-            f"volume destination {destination} is a file system of the container's own; "
-            "mount below it or elsewhere"
-        )
+    return size
+
+
+def _stop_timeout(seconds: float | None) -> float | None:
+    """-1 is docker's for: never SIGKILL."""
+    if seconds is not None and seconds != -1 and not 0 <= seconds < _STOP_TIMEOUT_MAX_S:
+        raise InvalidInputError(f"stop timeout {seconds:g} is not a number of seconds, nor -1")
+    return seconds
 
 
 def signal_number(name: str) -> int:

@@ -16,6 +16,7 @@ from cgagent.engine import reconcile
 from cgagent.engine.adopt import Adoption
 from cgagent.engine.containers import Containers
 from cgagent.engine.control import Control
+from cgagent.engine.copying import Copying
 from cgagent.engine.events import Events
 from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
@@ -24,6 +25,7 @@ from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
+from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images import Images
@@ -31,6 +33,7 @@ from cgagent.runtime.filters import Filters
 from cgagent.runtime.native import Supervisor
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
+from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -65,6 +68,13 @@ class Engine:
         self.containers = Containers(ContainerRows(self.database))
         self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers)
         self.jobs = Jobs(self.monitor.observe_job)
+        self.volumes = Volumes(
+            settings.data_root / "volumes",
+            VolumeRows(self.database),
+            self.containers,
+            self.jobs,
+            self.events,
+        )
         self.supervisor = Supervisor(
             settings.run_dir,
             settings.data_root / "supervisor.log",
@@ -77,6 +87,7 @@ class Engine:
         self.lifecycle = Lifecycle(
             containers=self.containers,
             images=images,
+            volumes=self.volumes,
             supervisor=self.supervisor,
             launcher=self.launcher,
             jobs=self.jobs,
@@ -94,6 +105,7 @@ class Engine:
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
+        self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir
         self._background: set[asyncio.Task[None]] = set()
@@ -113,6 +125,7 @@ class Engine:
             self.settings.cgroup_parent,
             self._containers_dir,
         )
+        await self.volumes.sweep()
         for container in self.containers:
             if container.running:
                 self.watch.begin(container, self.lifecycle.group(container))

@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.engine.names import new_id
 from cgagent.errors import CgagentError, NotFoundError
+from cgagent.runtime import spec
+from cgagent.runtime.oci.resources import device_rules
 from cgagent.runtime.protocol import error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group, Host
     from cgagent.runtime.native import Supervisor
+
+Namespaces = list[dict[str, Any]]
 
 POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
@@ -35,7 +39,7 @@ class Launcher:
         self._host = host
         self._supervisor = supervisor
         self._parent = cgroup_parent.rstrip("/")
-        self._ready: dict[str, bool] = {}  # id -> has a network namespace of its own
+        self._ready: dict[str, Namespaces] = {}  # id -> the namespaces made for it
         self._pool: list[str] = []  # those in `_ready` that no container has
         self._in_use: set[str] = set()  # attached to or being started
         self._refilling: asyncio.Task[None] | None = None
@@ -77,13 +81,22 @@ class Launcher:
             await self.discard(idle[0])
         return container_id
 
-    async def prepare(self, container_id: str, *, own_network: bool) -> None:
-        """Make cgroup and zygote, unless they are there, to be used. On failure nothing is left."""
-        await self._make(container_id, own_network=own_network)
+    async def prepare(self, container_id: str, wanted: Namespaces) -> None:
+        """Make cgroup and zygote, unless they are there, to be used. On failure nothing is left.
+
+        `wanted` is ``linux.namespaces`` of the container's OCI configuration.
+        """
+        await self._make(container_id, wanted)
         self._in_use.add(container_id)
 
-    async def _make(self, container_id: str, *, own_network: bool) -> None:
-        if self._ready.get(container_id) is own_network:
+    def restrict_devices(self, container_id: str, resources: dict[str, Any]) -> None:
+        """To what ``linux.resources`` says, where that is not what every container has."""
+        if resources.get("devices"):
+            group = self._host.group(self.cgroup_path(container_id))
+            group.restrict_devices(device_rules(resources))
+
+    async def _make(self, container_id: str, wanted: Namespaces) -> None:
+        if self._ready.get(container_id) == wanted:
             return
         if container_id in self._ready:
             await self.discard(container_id)
@@ -94,14 +107,14 @@ class Launcher:
             await self._supervisor.request(
                 "create",
                 key=container_id,
-                new_network=own_network,
+                namespaces=wanted,
                 cgroup_dir=group.unified_dir(),
                 join_files=group.join_files(),
             )
         except BaseException:
             await asyncio.to_thread(group.remove)
             raise
-        self._ready[container_id] = own_network
+        self._ready[container_id] = wanted
 
     def is_ready(self, container_id: str) -> bool:
         return container_id in self._ready
@@ -138,7 +151,7 @@ class Launcher:
         while len(self._pool) < POOL_SIZE and not self._closed:
             container_id = new_id()
             try:
-                await self._make(container_id, own_network=True)
+                await self._make(container_id, spec.namespaces(spec.OWN_NAMESPACES))
             except CgagentError:
                 return  # a start will meet the same cause and tell it to somebody
             self._pool.append(container_id)

@@ -12,10 +12,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from cgagent.engine import create, limits
+from cgagent.engine import create, limits, namespaces
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
 from cgagent.engine.names import check_name, random_name
+from cgagent.engine.plan import mount_points, plan
 from cgagent.engine.watch import oom_view
 from cgagent.errors import (
     CgagentError,
@@ -24,6 +25,7 @@ from cgagent.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from cgagent.runtime import spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
+    from cgagent.engine.namespaces import Namespaces
+    from cgagent.engine.volumes import Volumes
     from cgagent.engine.watch import GroupWatch
     from cgagent.images import Image, Images
     from cgagent.runtime.filters import Filters
     from cgagent.runtime.native import Supervisor
+    from cgagent.runtime.spec import MountPoint
 
 _KILL_TIMEOUT_S = 10.0
 _MANY = 500
@@ -52,6 +57,7 @@ class Lifecycle:
         *,
         containers: Containers,
         images: Images,
+        volumes: Volumes,
         supervisor: Supervisor,
         launcher: Launcher,
         jobs: Jobs,
@@ -66,6 +72,7 @@ class Lifecycle:
         """`last_sample` takes a final look at a container's cgroup before it is removed."""
         self._containers = containers
         self._images = images
+        self._volumes = volumes
         self._supervisor = supervisor
         self._launcher = launcher
         self._jobs = jobs
@@ -82,6 +89,11 @@ class Lifecycle:
 
     def group(self, container: Container) -> Group:
         return self._launcher.group(container.record.cgroup_path)
+
+    def mount_points(self, container: Container) -> tuple[MountPoint, ...]:
+        """What is mounted into it, beside the kernel's own file systems."""
+        path = self.bundle(container.id).path
+        return mount_points(container.record.options, path, self._volumes.path)
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         self._events.publish(
@@ -107,27 +119,31 @@ class Lifecycle:
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._launcher.reserve()
             try:
-                options = create.options(request, image.config, container_id)
-                container = self._make(container_id, name, image, options, held)
+                find = self._containers.find
+                options = create.options(request, image.config, container_id, find)
+                async with self._volumes.held(options.mounts):
+                    container = await self._make(container_id, name, image, options, held)
             except BaseException:
                 await self._launcher.discard(container_id)
                 raise
             self.publish(container, "create")
             return container
 
-    def _make(
+    async def _make(
         self, container_id: str, name: str, image: Image, options: Options, held: Limits
     ) -> Container:
         bundle = self.bundle(container_id)
         bundle.make(options)
         try:
+            rootfs = self._images.prepare(image, container_id)
+            await self._volumes.populate(options.mounts, root_mount(rootfs), str(bundle.root))
             record = Record(
                 id=container_id,
                 name=name,
                 image_id=image.id,
                 created_ns=time.time_ns(),
                 cgroup_path=self._launcher.cgroup_path(container_id),
-                rootfs=self._images.prepare(image, container_id),
+                rootfs=rootfs,
                 options=options,
                 limits=held,
             )
@@ -166,7 +182,7 @@ class Lifecycle:
             CgagentError: a step of the set-up failed.
         """
         async with self._jobs.run("start", container=container.id), container.lock:
-            self._require_there(container)
+            self.require_there(container)
             if container.running:
                 return
             container.require_started_here("a start")
@@ -193,7 +209,16 @@ class Lifecycle:
         bundle.clear_exit()
         await self.make_ready(container)
         try:
-            config = bundle.write_config(record, self._launcher.cgroup_mounts(record.cgroup_path))
+            config = bundle.write_config(
+                plan(
+                    record,
+                    bundle=bundle.path,
+                    cgroups=self._launcher.cgroup_mounts(record.cgroup_path),
+                    pid_of=self._pid_of,
+                    volume_path=self._volumes.path,
+                )
+            )
+            self._launcher.restrict_devices(container.id, config["linux"].get("resources", {}))
             group = self.group(container)
             group.apply(record.limits)
             self.watch.begin(container, group)  # before the first fork that may be refused
@@ -204,9 +229,10 @@ class Lifecycle:
                 root=str(bundle.root),
                 rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
                 log=str(bundle.log),
-                seccomp=self.filters.path(config["linux"]["seccomp"]),
+                seccomp=self.filters.path(config["linux"].get("seccomp")),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,
+                terminal=record.options.tty,
             )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self.watch.end(container, self.group(container))
@@ -218,8 +244,27 @@ class Lifecycle:
 
     async def make_ready(self, container: Container) -> None:
         """Cgroup and zygote: what attaching before the start needs."""
-        own_network = container.record.options.network != "host"
-        await self._launcher.prepare(container.id, own_network=own_network)
+        options = container.record.options
+        wanted = namespaces.listed(options.namespaces, options.network, self._pid_of)
+        await self._launcher.prepare(container.id, spec.namespaces(wanted))
+        try:
+            self._require_same(options.namespaces)
+        except CgagentError as e:
+            await self._launcher.discard(container.id, e)
+            raise
+
+    def _pid_of(self, container_id: str) -> int:
+        """Of a container whose namespace is joined. Raises NotFoundError, ConflictError."""
+        other = self._containers.find(container_id)
+        self.require_running(other)
+        return other.record.outcome.pid or 0
+
+    def _require_same(self, joined: Namespaces) -> None:
+        """A pid can be another process's by now: then what was joined is not what was meant."""
+        for other in filter(None, (joined.joined("pid"), joined.joined("ipc"))):
+            container = self._containers.find(other)
+            if container.record.outcome.pid not in self.group(container).pids():
+                raise ConflictError(f"container {container.name} has just ended; start it first")
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -323,7 +368,8 @@ class Lifecycle:
 
     async def stop(self, container: Container, timeout_s: float | None = None) -> None:
         """Stop signal, then after the timeout SIGKILL. One that does not run is left alone."""
-        timeout = self._stop_timeout_s if timeout_s is None else timeout_s
+        own = container.record.options.stop_timeout_s
+        timeout = self._timeout(own if timeout_s is None else timeout_s)
         if not container.running:
             return
         async with self._jobs.run("stop", container=container.id):
@@ -338,6 +384,11 @@ class Lifecycle:
             except ConflictError:
                 await self.wait(container, "not-running")  # it ended by itself meanwhile
         self.publish(container, "stop")
+
+    def _timeout(self, asked: float | None) -> float | None:
+        """None for ever, which docker calls -1."""
+        chosen = self._stop_timeout_s if asked is None else asked
+        return None if chosen < 0 else chosen
 
     async def _kill_and_wait(self, container: Container) -> None:
         try:
@@ -357,8 +408,22 @@ class Lifecycle:
         await self.stop(container, timeout_s)
         await self.start(container)
 
-    async def remove(self, container: Container, *, force: bool = False) -> None:
-        """Remove a container with its files.
+    async def rename(self, container: Container, name: str) -> None:
+        """Call it something else, running or not.
+
+        Raises:
+            InvalidInputError: the name. ConflictError: it is taken, or was its name already.
+        """
+        async with self._jobs.run("rename", container=container.id, to=name), container.lock:
+            self.require_there(container)
+            old = container.name
+            self._containers.rename(container, self.choose_name(check_name(name)))
+        self.publish(container, "rename", old_name=old)
+
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
+        """Remove a container with its files, and with `volumes` those without a name.
 
         Raises:
             ConflictError: it runs and `force` was not given.
@@ -374,9 +439,9 @@ class Lifecycle:
                     await self._kill_and_wait(container)
                 async with container.lock:
                     if not container.running:  # it may have been started meanwhile
-                        await self.forget(container)
+                        await self.forget(container, volumes=volumes)
 
-    async def forget(self, container: Container) -> None:
+    async def forget(self, container: Container, *, volumes: bool = False) -> None:
         """Remove all that is kept of one that does not run; the lock is held by the caller."""
         if container.removed:
             return
@@ -390,6 +455,8 @@ class Lifecycle:
 
         # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(remove_files)
+        if volumes or container.record.options.auto_remove:
+            await self._volumes.remove_anonymous(container)
         self._containers.drop(container)
         self._forget_samples(container.id)
         self.publish(container, "destroy")
@@ -406,7 +473,7 @@ class Lifecycle:
             )
 
     @staticmethod
-    def _require_there(container: Container) -> None:
+    def require_there(container: Container) -> None:
         if container.removed:
             raise NotFoundError(f"container {container.name} has been removed")
 

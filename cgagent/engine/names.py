@@ -51,3 +51,22 @@ def check_name(name: str) -> str:
             "letter or digit"
         )
     return name
+
+
+def check_volume_name(name: str) -> str:
+    """Docker's rule for names of volumes: at least two characters.
+
+    Raises:
+        InvalidInputError: it does not hold.
+    """
+    if len(name) == 1:
+        raise InvalidInputError(
+            f"volume name {name!r} is too short, names should be at least two alphanumeric "
+            "characters"
+        )
+    if not _NAME.fullmatch(name) or len(name) > _MAX_LENGTH:
+        raise InvalidInputError(
+            f"volume name {name[:80]!r} includes invalid characters: letters, digits and _ . - "
+            "after a first letter or digit; for a directory of the host use its absolute path"
+        )
+    return name

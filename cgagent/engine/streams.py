@@ -10,14 +10,15 @@ import contextlib
 import os
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine import create
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
-from cgagent.runtime.seccomp import default_profile
-from cgagent.runtime.spec import DEFAULT_CAPABILITIES
+from cgagent.runtime.spec import exec_process
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +35,9 @@ _KEPT_EXECS = 256
 Take: TypeAlias = "Callable[[], Awaitable[Attachment]]"
 """Gives the client's socket, when everything is ready for it."""
 
+TakeFor: TypeAlias = "Callable[[Exec], Awaitable[Attachment]]"
+"""The same, told which command it is for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
@@ -44,12 +48,17 @@ class Attachment:
     stdin: bool = True
     stdout: bool = True
     stderr: bool = True
+    raw: bool = False
+    """Output as it is, without frames, and no status at the end."""
+    detach_keys: bytes = b""
 
     def arguments(self) -> dict[str, Any]:
         wanted = ((STDIN, self.stdin), (STDOUT, self.stdout), (STDERR, self.stderr))
         return {
             "streams": [number for number, want in wanted if want],
-            "status": True,
+            "raw": self.raw,
+            "status": not self.raw,
+            "detach_keys": self.detach_keys.decode("ascii"),
         }
 
 
@@ -60,6 +69,7 @@ class Exec:
     id: str
     container_id: str
     args: tuple[str, ...]
+    tty: bool = False
     running: bool = False
     pid: int | None = None
     exit_code: int | None = None
@@ -102,9 +112,13 @@ class Streams:
         self,
         container: Container,
         process: Process,
-        take: Take | None,
+        take: TakeFor | None,
+        *,
+        privileged: bool = False,
     ) -> Exec:
         """Run a command, with a client attached or none.
+
+        It has what the container's own process has, or with `privileged` every capability.
 
         Raises:
             ConflictError: the container is not running, or frozen.
@@ -119,10 +133,18 @@ class Streams:
                     f"container {container.name} is frozen; thaw it first "
                     f"(cgagent thaw {container.name})"
                 )
-            run = Exec(id=secrets.token_hex(32), container_id=container.id, args=process.args)
+            run = Exec(
+                id=secrets.token_hex(32),
+                container_id=container.id,
+                args=process.args,
+                tty=process.terminal,
+            )
             key = f"{container.id}/{run.id}"
             group = self._lifecycle.group(container)
-            file = self._lifecycle.bundle(container.id).write_exec(run.id[:12], process)
+            bundle = self._lifecycle.bundle(container.id)
+            config = bundle.read_config()
+            made = exec_process(config["process"], process, privileged=privileged)
+            file = bundle.write_exec(run.id[:12], made)
             try:
                 await self._supervisor.request(
                     "create",
@@ -132,16 +154,17 @@ class Streams:
                     join_files=group.join_files(),
                 )
                 if take is not None:
-                    await self._connect(key, take)
+                    await self._connect(key, partial(take, run))
                 self._keep(run)
                 run.running = True
                 reply = await self._supervisor.request(
                     "start",
                     key=key,
                     process_file=file,
-                    seccomp=self._lifecycle.filters.path(default_profile(DEFAULT_CAPABILITIES)),
+                    seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
                     stdin=take is not None,
                     stdin_once=True,
+                    terminal=process.terminal,
                 )
             except BaseException as e:  # a client that is gone, a cancelled job
                 run.running = False
@@ -151,6 +174,32 @@ class Streams:
                 Path(file).unlink(missing_ok=True)
             run.pid = reply["pid"]
             return run
+
+    async def resize(self, container: Container, rows: int, columns: int) -> None:
+        """Of a container's terminal; its foreground processes are told.
+
+        Raises:
+            ConflictError: it is not running, or has no terminal.
+        """
+        container.require_started_here("a terminal")
+        self._lifecycle.require_running(container)
+        if not container.record.options.tty:
+            raise ConflictError(f"container {container.name} has no terminal")
+        await self._resize(container.id, rows, columns)
+
+    async def resize_exec(self, run: Exec, rows: int, columns: int) -> None:
+        """Of the terminal of a command run inside a container.
+
+        Raises:
+            ConflictError: it has ended, or has no terminal.
+        """
+        if not run.tty or not run.running:
+            raise ConflictError(f"exec {run.id[:12]} has no terminal, or has ended")
+        await self._resize(f"{run.container_id}/{run.id}", rows, columns)
+
+    async def _resize(self, key: str, rows: int, columns: int) -> None:
+        check_size(rows, columns)
+        await self._supervisor.request("resize", key=key, rows=rows, columns=columns)
 
     async def _abandon(self, key: str, error: CgagentError | None) -> None:
         told = {"error": error_to_wire(error)} if error else {}

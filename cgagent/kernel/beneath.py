@@ -15,7 +15,10 @@ from typing import Final
 
 from cgagent.kernel import libc
 
+RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
 
@@ -27,11 +30,14 @@ class _OpenHow(ctypes.Structure):
 
 def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
     """openat2 `path` as a process chrooted to `root_fd` would see it. Close-on-exec."""
-    how = _OpenHow(
-        flags=flags | os.O_CLOEXEC, mode=mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-    )
+    return openat2(root_fd, path, flags, mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def openat2(directory: int, path: str, flags: int, mode: int = 0, *, resolve: int) -> int:
+    """The system call itself. Close-on-exec."""
+    how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=mode, resolve=resolve)
     return libc.syscall(
-        libc.SYS_openat2, root_fd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
+        libc.SYS_openat2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
     )
 
 

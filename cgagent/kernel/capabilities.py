@@ -33,6 +33,7 @@ PR_SET_KEEPCAPS: Final = 8
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_RAISE: Final = 2
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
 
@@ -93,6 +94,13 @@ def no_new_privileges() -> None:
 
 def clear_ambient() -> None:
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def raise_ambient(bits: int) -> None:
+    """Add to the ambient set what is both permitted and inheritable. Since kernel 4.3."""
+    for bit in range(_MOST):
+        if bits >> bit & 1:
+            libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, bit, 0, 0)
 
 
 def set_process(effective: int, permitted: int, inheritable: int) -> None:

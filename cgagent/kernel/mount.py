@@ -22,12 +22,15 @@ MS_NODIRATIME: Final = 2048
 MS_BIND: Final = 4096
 MS_MOVE: Final = 8192
 MS_REC: Final = 16384
+MS_SILENT: Final = 1 << 15
 MS_UNBINDABLE: Final = 1 << 17
 MS_PRIVATE: Final = 1 << 18
 MS_SLAVE: Final = 1 << 19
 MS_SHARED: Final = 1 << 20
 MS_RELATIME: Final = 1 << 21
+MS_I_VERSION: Final = 1 << 23
 MS_STRICTATIME: Final = 1 << 24
+MS_LAZYTIME: Final = 1 << 25
 
 MNT_DETACH: Final = 2
 
@@ -35,10 +38,19 @@ MOUNT_ATTR_RDONLY: Final = 0x1
 MOUNT_ATTR_NOSUID: Final = 0x2
 MOUNT_ATTR_NODEV: Final = 0x4
 MOUNT_ATTR_NOEXEC: Final = 0x8
+MOUNT_ATTR_ATIME: Final = 0x70
+"""The mask of the next three, of which one holds."""
+MOUNT_ATTR_RELATIME: Final = 0x00
+MOUNT_ATTR_NOATIME: Final = 0x10
+MOUNT_ATTR_STRICTATIME: Final = 0x20
+MOUNT_ATTR_NODIRATIME: Final = 0x80
+MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
+
 _AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
-_OPEN_TREE_FLAGS: Final = 1 | os.O_CLOEXEC  # OPEN_TREE_CLONE
 _AT_RECURSIVE: Final = 0x8000
+_OPEN_TREE_CLONE: Final = 1
+_MOVE_MOUNT_EMPTY_PATHS: Final = 0x4 | 0x40  # F_EMPTY_PATH, T_EMPTY_PATH
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -64,12 +76,26 @@ def pivot_root(new_root: str, put_old: str) -> None:
     libc.syscall(libc.SYS_pivot_root, os.fsencode(new_root), os.fsencode(put_old))
 
 
+def clone_tree(path: str, *, recursive: bool) -> int:
+    """A bind mount of `path` that is attached nowhere yet. Close-on-exec. Since kernel 5.2.
+
+    It keeps the propagation of the mount it is of.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    return libc.syscall(libc.SYS_open_tree, _AT_FDCWD, os.fsencode(path), flags)
+
+
+def attach(tree: int, target: int) -> None:
+    """Mount what `clone_tree` gave on what the descriptor `target` refers to. Since 5.2."""
+    libc.syscall(libc.SYS_move_mount, tree, b"", target, b"", _MOVE_MOUNT_EMPTY_PATHS)
+
+
 def read_only_copy(path: str) -> int:
     """A descriptor of a file that cannot be opened for writing through it, or below it.
 
     It is on a detached, read-only clone of the file's mount. Since kernel 5.12.
     """
-    fd = libc.syscall(libc.SYS_open_tree, _AT_FDCWD, os.fsencode(path), _OPEN_TREE_FLAGS)
+    fd = clone_tree(path, recursive=False)
     set_attributes(fd, MOUNT_ATTR_RDONLY, recursive=False)
     return fd
 
@@ -82,9 +108,16 @@ class _MountAttr(ctypes.Structure):
     ]
 
 
-def set_attributes(descriptor: int, attr_set: int, *, recursive: bool) -> None:
+def set_attributes(
+    descriptor: int,
+    attr_set: int,
+    *,
+    recursive: bool,
+    clear: int = 0,
+    propagation: int = 0,
+) -> None:
     """mount_setattr(2) on the mount an O_PATH descriptor is on. Since kernel 5.12."""
-    attr = _MountAttr(attr_set=attr_set)
+    attr = _MountAttr(attr_set=attr_set, attr_clr=clear, propagation=propagation)
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     libc.syscall(
         libc.SYS_mount_setattr,

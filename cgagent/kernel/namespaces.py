@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Final
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLONE_NEWTIME: Final = 0x00000080
 CLONE_PIDFD: Final = 0x00001000
@@ -60,6 +65,23 @@ def clone(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
 def setns(descriptor: int, flags: int) -> None:
     """Join namespaces: of one nsfs file, or with a pidfd (since 5.8) several of one process."""
     libc.setns(descriptor, flags)
+
+
+@contextmanager
+def in_mounts_of(descriptor: int) -> Iterator[None]:
+    """Be in another mount namespace for a while; root and working directory are ``/`` afterwards.
+
+    Not for a process that has threads.
+    """
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(descriptor, CLONE_NEWNS)
+        try:
+            yield
+        finally:
+            setns(ours, CLONE_NEWNS)
+    finally:
+        os.close(ours)
 
 
 def unshare(flags: int) -> None:

@@ -19,7 +19,7 @@ _SYS_seccomp: Final = 317 if libc.is_x86() else 277
 _SECCOMP_SET_MODE_FILTER: Final = 1
 _INSTRUCTION_BYTES: Final = 8
 
-_ACTIONS: Final = {
+_VALUELESS: Final = {
     "SCMP_ACT_KILL": 0x00000000,
     "SCMP_ACT_KILL_THREAD": 0x00000000,
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
@@ -28,7 +28,13 @@ _ACTIONS: Final = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 _WITH_VALUE: Final = {"SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_TRACE": 0x7FF00000}
-_OPERATORS: Final = {
+ACTIONS: Final = (*_VALUELESS, *_WITH_VALUE)
+FLAGS: Final = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+}
+OPERATORS: Final = {
     "SCMP_CMP_NE": 1,
     "SCMP_CMP_LT": 2,
     "SCMP_CMP_LE": 3,
@@ -60,11 +66,25 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def load(program: bytes) -> None:
+def load(program: bytes, flags: int = 0) -> None:
     """Filter this process's system calls from now on. Needs no_new_privs or CAP_SYS_ADMIN."""
     buffer = ctypes.create_string_buffer(program, len(program))
     description = _Program(len(program) // _INSTRUCTION_BYTES, ctypes.addressof(buffer))
-    libc.syscall(_SYS_seccomp, _SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(description))
+    libc.syscall(_SYS_seccomp, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(description))
+
+
+def flags_of(config: dict[str, Any] | None) -> int:
+    """What an OCI seccomp object has as flags of seccomp(2).
+
+    Raises:
+        UnsupportedError: one that needs a listener, or is not known.
+    """
+    flags = 0
+    for name in (config or {}).get("flags") or ():
+        if name not in FLAGS:
+            raise UnsupportedError(f"seccomp: flag {name!r} is not supported")
+        flags |= FLAGS[name]
+    return flags
 
 
 def compile_filter(config: dict[str, Any]) -> bytes:
@@ -83,9 +103,9 @@ def compile_filter(config: dict[str, Any]) -> bytes:
         _checked(library.seccomp_attr_set(context, _FLTATR_CTL_NNP, 0), "no_new_privs")
         # a tree of comparisons instead of a list: 8 instead of 300 for each system call
         library.seccomp_attr_set(context, _FLTATR_CTL_OPTIMIZE, _BINARY_TREE)
-        for name in config.get("architectures", ()):
+        for name in config.get("architectures") or ():
             _add_architecture(library, context, name)
-        for rule in config.get("syscalls", ()):
+        for rule in config.get("syscalls") or ():
             _add_rule(library, context, rule, default)
         return _exported(library, context)
     finally:
@@ -125,10 +145,12 @@ def _action(name: str, value: int | None) -> int:
     if name in _WITH_VALUE:
         return _WITH_VALUE[name] | (errno.EPERM if value is None else value)
     if name == "SCMP_ACT_NOTIFY":
-        raise UnsupportedError("seccomp: SCMP_ACT_NOTIFY needs a listener, which is not there yet")
-    if name not in _ACTIONS:
+        raise UnsupportedError("seccomp: SCMP_ACT_NOTIFY and its listener are not supported")
+    if name not in _VALUELESS:
         raise InvalidInputError(f"seccomp: action {name!r} is not known")
-    return _ACTIONS[name]
+    if value is not None:
+        raise InvalidInputError(f"seccomp: action {name} returns no errno; leave errnoRet out")
+    return _VALUELESS[name]
 
 
 def _add_architecture(library: Any, context: int, name: str) -> None:
@@ -143,6 +165,8 @@ def _add_architecture(library: Any, context: int, name: str) -> None:
 
 def _add_rule(library: Any, context: int, rule: dict[str, Any], default: int) -> None:
     action = _action(rule["action"], rule.get("errnoRet"))
+    if not rule.get("names"):
+        raise InvalidInputError("seccomp: a rule names no system call")
     if action == default:
         return
     comparisons = [
@@ -152,7 +176,7 @@ def _add_rule(library: Any, context: int, rule: dict[str, Any], default: int) ->
             datum_a=c["value"],
             datum_b=c.get("valueTwo", 0),
         )
-        for c in rule.get("args", ())
+        for c in rule.get("args") or ()
     ]
     array = (_Comparison * len(comparisons))(*comparisons)
     for name in rule["names"]:
@@ -166,9 +190,9 @@ def _add_rule(library: Any, context: int, rule: dict[str, Any], default: int) ->
 
 
 def _operator(name: str) -> int:
-    if name not in _OPERATORS:
+    if name not in OPERATORS:
         raise InvalidInputError(f"seccomp: operator {name!r} is not known")
-    return _OPERATORS[name]
+    return OPERATORS[name]
 
 
 def _exported(library: Any, context: int) -> bytes:

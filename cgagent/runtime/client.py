@@ -11,6 +11,7 @@ import json
 import socket
 from typing import Any, Final
 
+from cgagent.runtime.detach import Watcher
 from cgagent.runtime.protocol import STATUS
 
 HIGH_WATER: Final = 1024 * 1024
@@ -23,6 +24,7 @@ def frame(stream: int, payload: bytes) -> bytes:
 
 class Client:
     __slots__ = (
+        "_detach",
         "_out",
         "_sock",
         "closing",
@@ -35,12 +37,20 @@ class Client:
     )
 
     def __init__(
-        self, fd: int, *, streams: frozenset[int], raw: bool, status: bool, tail: bytes
+        self,
+        fd: int,
+        *,
+        streams: frozenset[int],
+        raw: bool,
+        status: bool,
+        tail: bytes,
+        detach_keys: bytes = b"",
     ) -> None:
         """Take the socket `fd` over.
 
         `streams` has the numbers wanted (STDIN: its input is taken); `status`: at the end a STATUS
-        frame is sent; `tail`: input that the API had already read from the socket.
+        frame is sent; `tail`: input that the API had already read from the socket; `detach_keys`:
+        input that ends the session.
         """
         self._sock = socket.socket(fileno=fd)
         self._sock.setblocking(False)
@@ -49,6 +59,7 @@ class Client:
         self.raw = raw
         self.status = status
         self.tail = tail
+        self._detach = Watcher(detach_keys) if detach_keys else None
         self.reads_done = False
         self.closing = False
         self.gone = False
@@ -62,7 +73,7 @@ class Client:
 
     def output(self, stream: int, data: bytes) -> None:
         """Queue a piece of output and send what the socket takes."""
-        if stream in self.streams and not self.gone:
+        if stream in self.streams and not self.gone and not self.closing:
             self._out += data if self.raw else frame(stream, data)
             self.flush()
 
@@ -87,7 +98,20 @@ class Client:
             self.gone = True
 
     def receive(self) -> bytes | None:
-        """Some input; empty at its end; None if there is none now."""
+        """Some input; empty at its end; None if there is none now.
+
+        With the keys to detach in it, the session is finished.
+        """
+        data = self._read()
+        if not data or self._detach is None:
+            return data
+        data = self._detach.pass_on(data)
+        if self._detach.found:
+            self.reads_done = True
+            self.finish({"detached": True})
+        return data or None
+
+    def _read(self) -> bytes | None:
         if self.tail:
             data, self.tail = self.tail, b""
             return data

@@ -68,14 +68,25 @@ def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -
     name = found[0] if found else None
     home = (found[5] or "/") if found else "/"
     if group_name:
-        return Identity(uid, _group(group_name, groups), (), home)
+        return Identity(uid, group_id(group_name, groups), (), home)
     member_of = tuple(
         int(g[2]) for g in _entries(groups, 3) if name and name in (g[3:] or [""])[0].split(",")
     )
     return Identity(uid, int(found[3]) if found else 0, member_of, home)
 
 
-def _group(name: str, path: str) -> int:
+def home_of(uid: int, users: str = "/etc/passwd") -> str:
+    """The home directory of a user id in the root this process sees; "/" if nobody has it."""
+    found = next((p for p in _entries(users, 7) if int(p[2]) == uid), None)
+    return (found[5] if found else "") or "/"
+
+
+def group_id(name: str, path: str = "/etc/group") -> int:
+    """A number, or a name in the root this process sees.
+
+    Raises:
+        InvalidInputError: the file does not have it.
+    """
     gid = _number(name)
     if gid is not None:
         return gid

@@ -1,60 +1,40 @@
 """Mounts as data: an OCI mount entry, what it will do, and doing it inside a root.
 
 Every target is opened beneath the container's root (openat2) and mounted onto by descriptor, so
-a symlink in an image or a shared volume cannot send a mount anywhere else.
+a symlink in an image or a shared volume cannot send a mount anywhere else. The source of a bind
+mount is cloned, with its attributes, before anything of the container is mounted.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cgagent.errors import InvalidInputError, NotFoundError
-from cgagent.kernel import beneath
+from cgagent.errors import NotFoundError, UnsupportedError
+from cgagent.kernel import beneath, namespaces
 from cgagent.kernel import mount as km
+from cgagent.runtime import copyup
+from cgagent.runtime.mount_options import Options
 
-_SET: Final = {
-    "ro": km.MS_RDONLY,
-    "nosuid": km.MS_NOSUID,
-    "nodev": km.MS_NODEV,
-    "noexec": km.MS_NOEXEC,
-    "sync": km.MS_SYNCHRONOUS,
-    "dirsync": km.MS_DIRSYNC,
-    "noatime": km.MS_NOATIME,
-    "nodiratime": km.MS_NODIRATIME,
-    "relatime": km.MS_RELATIME,
-    "strictatime": km.MS_STRICTATIME,
-    "nosymfollow": km.MS_NOSYMFOLLOW,
-    "bind": km.MS_BIND,
-    "rbind": km.MS_BIND | km.MS_REC,
-}
-_CLEAR: Final = {
-    "rw": km.MS_RDONLY,
-    "suid": km.MS_NOSUID,
-    "dev": km.MS_NODEV,
-    "exec": km.MS_NOEXEC,
-    "async": km.MS_SYNCHRONOUS,
-    "atime": km.MS_NOATIME,
-    "defaults": 0,
-}
-_PROPAGATION: Final = {
-    "private": km.MS_PRIVATE,
-    "rprivate": km.MS_PRIVATE | km.MS_REC,
-    "slave": km.MS_SLAVE,
-    "rslave": km.MS_SLAVE | km.MS_REC,
-    "shared": km.MS_SHARED,
-    "rshared": km.MS_SHARED | km.MS_REC,
-    "unbindable": km.MS_UNBINDABLE,
-    "runbindable": km.MS_UNBINDABLE | km.MS_REC,
-}
-_PER_MOUNT: Final = {  # what a bind mount takes in a second call, as attributes of the mount
-    km.MS_RDONLY: km.MOUNT_ATTR_RDONLY,
-    km.MS_NOSUID: km.MOUNT_ATTR_NOSUID,
-    km.MS_NODEV: km.MOUNT_ATTR_NODEV,
-    km.MS_NOEXEC: km.MOUNT_ATTR_NOEXEC,
-}
+_OF_ANOTHER: Final = re.compile(r"/proc/(\d+)/root(/.+)")
+_ON_REMOUNT: Final = ~(km.MS_BIND | km.MS_REC)
+
+
+def _clone_tree(source: str, host_mounts: int | None, *, recursive: bool) -> int:
+    """A tree of the host, or, by way of ``/proc/PID/root``, of another container."""
+    with ExitStack() as stack:
+        other = _OF_ANOTHER.fullmatch(source)
+        if other:
+            host_mounts = os.open(f"/proc/{other[1]}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, host_mounts)
+            source = other[2]  # "/" is theirs meanwhile: no link of theirs leads to us
+        if host_mounts is not None:
+            stack.enter_context(namespaces.in_mounts_of(host_mounts))
+        return km.clone_tree(source, recursive=recursive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,102 +44,148 @@ class Mount:
     destination: str
     type: str | None
     source: str | None
-    flags: int
-    propagation: tuple[int, ...]
-    data: str
+    options: Options
 
     @classmethod
-    def from_oci(cls, entry: dict[str, Any]) -> Mount:
+    def from_oci(cls, entry: dict[str, Any], bundle: str = "/") -> Mount:
         """An entry of the OCI configuration's ``mounts``.
 
+        A relative destination is below the root, a relative bind source below `bundle`.
+
         Raises:
-            InvalidInputError: a destination that is not absolute.
+            UnsupportedError: an id-mapped mount.
         """
-        destination = entry["destination"]
-        if not destination.startswith("/"):
-            raise InvalidInputError(f"mount destination {destination!r} must be an absolute path")
-        flags, propagation, data = 0, [], []
-        for option in entry.get("options", ()):
-            if option in _SET:
-                flags |= _SET[option]
-            elif option in _CLEAR:
-                flags &= ~_CLEAR[option]
-            elif option in _PROPAGATION:
-                propagation.append(_PROPAGATION[option])
-            else:
-                data.append(option)
-        kind = entry.get("type")
+        options = Options.parse(entry.get("options") or ())
+        if options.id_mapped or entry.get("uidMappings") or entry.get("gidMappings"):
+            raise UnsupportedError(
+                f"mount {entry['destination']}: id-mapped mounts are not supported"
+            )
+        kind, source = entry.get("type"), entry.get("source")
+        flags = options.flags
         if kind == "bind" and not flags & km.MS_BIND:
             flags |= km.MS_BIND | km.MS_REC
-        return cls(
-            destination,
-            None if flags & km.MS_BIND else kind,
-            entry.get("source"),
-            flags,
-            tuple(propagation),
-            ",".join(data),
-        )
+        if flags & km.MS_BIND:
+            kind = None
+            source = source and os.path.join(bundle, source)
+        options = replace(options, flags=flags)
+        return cls("/" + entry["destination"].lstrip("/"), kind, source, options)
 
     @property
     def is_bind(self) -> bool:
-        return bool(self.flags & km.MS_BIND)
+        return bool(self.options.flags & km.MS_BIND)
+
+    @property
+    def is_remount(self) -> bool:
+        return bool(self.options.flags & km.MS_REMOUNT)
 
     def describe(self) -> str:
         what = "bind" if self.is_bind else str(self.type)
-        data = f" [{self.data}]" if self.data else ""
+        what = "remount" if self.is_remount else what
+        data = f" [{self.options.data}]" if self.options.data else ""
         return f"mount {what} {self.source or ''} on {self.destination}{data}"
 
-    def apply(self, root_fd: int) -> None:
-        """Mount it inside the root.
+    def follows_host(self, propagation: int) -> bool:
+        """Whether mounts on the host shall turn up below this one later, or its own there."""
+        changes = self.options.propagation or (propagation,)
+        return self.is_bind and any(c & (km.MS_SLAVE | km.MS_SHARED) for c in changes)
+
+    def open_source(self, propagation: int, host_mounts: int | None = None) -> int | None:
+        """A bind mount's tree, attached nowhere yet; None for what is no bind mount.
+
+        `propagation` is what it gets unless the entry has its own. `host_mounts` is the mount
+        namespace to look its source up in, if not our own.
 
         Raises:
-            NotFoundError: a bind mount's source does not exist.
-            OSError: the kernel refused.
+            NotFoundError: the source does not exist.
         """
-        source_fd = self._open_source() if self.is_bind else None
+        if not self.is_bind or self.is_remount:
+            return None
+        recursive = bool(self.options.flags & km.MS_REC)
         try:
-            target_fd = self._open_target(root_fd, source_fd)
-            try:
-                self._mount(source_fd, km.fd_path(target_fd))
-            finally:
-                os.close(target_fd)
-        finally:
-            if source_fd is not None:
-                os.close(source_fd)
-        if self.is_bind or self.propagation:
-            self._finish(root_fd)
-
-    def _open_source(self) -> int:
-        try:
-            return os.open(self.source or "", os.O_PATH | os.O_CLOEXEC)
+            tree = _clone_tree(self.source or "", host_mounts, recursive=recursive)
         except FileNotFoundError:
             raise NotFoundError(
                 f"mount source {self.source} does not exist on the host; create it first"
             ) from None
+        try:
+            self._dress(tree, propagation)
+        except BaseException:
+            os.close(tree)
+            raise
+        return tree
 
-    def _open_target(self, root_fd: int, source_fd: int | None) -> int:
-        if source_fd is None or stat.S_ISDIR(os.fstat(source_fd).st_mode):
+    def _dress(self, tree: int, propagation: int) -> None:
+        own = self.options.attributes
+        if own:
+            km.set_attributes(tree, own.set, clear=own.clear, recursive=False)
+        if not self.options.propagation:
+            propagate(tree, propagation | km.MS_REC)
+        self._finish(tree)
+
+    def _finish(self, mount: int) -> None:
+        """What takes a call of its own on any mount."""
+        below = self.options.recursive
+        if below:
+            km.set_attributes(mount, below.set, clear=below.clear, recursive=True)
+        for change in self.options.propagation:
+            propagate(mount, change)
+
+    def apply(self, root_fd: int, source: int | None = None) -> None:
+        """Mount it inside the root; `source` is what `open_source` gave.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        if self.is_remount:
+            self._remount(root_fd)
+            return
+        target = self._open_target(root_fd, source)
+        try:
+            if source is None:
+                self._mount_new(root_fd, target)
+            else:
+                km.attach(source, target)
+        finally:
+            os.close(target)
+
+    def _open_target(self, root_fd: int, source: int | None) -> int:
+        if source is None or stat.S_ISDIR(os.fstat(source).st_mode):
             return beneath.ensure_directory(root_fd, self.destination)
         return beneath.ensure_file(root_fd, self.destination)
 
-    def _mount(self, source_fd: int | None, target: str) -> None:
-        if source_fd is None:
-            km.mount(self.source or self.type, target, self.type, self.flags, self.data)
-        else:
-            km.mount(km.fd_path(source_fd), target, None, self.flags & (km.MS_BIND | km.MS_REC))
+    def _mount_new(self, root_fd: int, target: int) -> None:
+        options = self.options
+        where = km.fd_path(target)
+        km.mount(self.source or self.type, where, self.type, options.flags, options.data)
+        if not (options.recursive or options.propagation or options.copy_up):
+            return
+        top = beneath.open_in_root(root_fd, self.destination, os.O_PATH)
+        try:
+            if options.copy_up:
+                copyup.copy(target, top)
+            self._finish(top)
+        finally:
+            os.close(top)
 
-    def _finish(self, root_fd: int) -> None:
-        """Per-mount flags of a bind, and propagation: calls of their own, on what is on top now."""
+    def _remount(self, root_fd: int) -> None:
+        """Change a mount that is there."""
         fd = beneath.open_in_root(root_fd, self.destination, os.O_PATH)
         try:
             if self.is_bind:
-                attributes = sum(a for f, a in _PER_MOUNT.items() if self.flags & f)
-                if attributes:
-                    km.set_attributes(fd, attributes, recursive=bool(self.flags & km.MS_REC))
-            for change in self.propagation:
-                km.mount(None, km.fd_path(fd), None, change)
+                own = self.options.attributes
+                km.set_attributes(fd, own.set, clear=own.clear, recursive=False)
+            else:
+                flags = self.options.flags & _ON_REMOUNT
+                km.mount(None, km.fd_path(fd), None, flags, self.options.data)
+            self._finish(fd)
         finally:
             os.close(fd)
+
+
+def propagate(mount: int, change: int) -> None:
+    """Change a mount's propagation, given as mount(2) has it."""
+    recursive = bool(change & km.MS_REC)
+    km.set_attributes(mount, 0, propagation=change & ~km.MS_REC, recursive=recursive)
 
 
 def mask(root_fd: int, path: str) -> None:

@@ -13,15 +13,20 @@ import errno
 import os
 import resource
 import stat
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CommandNotFoundError, InvalidInputError, NotExecutableError
 from cgagent.kernel import capabilities as caps
-from cgagent.kernel import descriptors, seccomp
-from cgagent.runtime.identity import Identity, look_up
+from cgagent.kernel import descriptors, procfs, scheduling, seccomp
+from cgagent.runtime import lsm
+from cgagent.runtime.identity import Identity, group_id, home_of, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_IO_LEVELS: Final = range(8)
+_UMASK: Final = 0o022
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -30,34 +35,116 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno or 0).lower()
 
 
-def set_rlimits(process: dict[str, Any]) -> None:
-    """Raises InvalidInputError where the agent itself may not go as high."""
-    for entry in process.get("rlimits", ()):
-        number = getattr(resource, entry["type"], None)
-        if number is None:
-            raise InvalidInputError(f"resource limit {entry['type']!r} is not known")
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is written through the host's /proc, opened before the container's is in sight."""
+
+    label: lsm.Label | None
+
+    @classmethod
+    def prepare(cls, process: dict[str, Any]) -> Outside:
+        """Set what can be set now: the OOM score, whose file the kernel keeps to this process.
+
+        Raises:
+            UnsupportedError: a label of a security module that this host does not have.
+        """
+        score = process.get("oomScoreAdj")
+        wants_label = process.get("apparmorProfile") or process.get("selinuxLabel")
+        if score is None and not wants_label:
+            return cls(None)
+        root = procfs.open_root()
         try:
-            resource.setrlimit(number, (entry["soft"], entry["hard"]))
+            if score is not None:
+                set_oom_score(root, score)
+            return cls(lsm.open_label(process, root))
+        finally:
+            os.close(root)
+
+
+def set_oom_score(proc_root: int, score: int) -> None:
+    """Raises InvalidInputError where the kernel refuses it."""
+    try:
+        fd = procfs.open_own(proc_root, "oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(fd, str(score).encode())
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise InvalidInputError(f"oomScoreAdj {score}: {_reason(e)}") from None
+
+
+def set_rlimits(process: dict[str, Any]) -> None:
+    """Raises InvalidInputError: unknown, given twice, or above what the agent itself may have."""
+    seen = set()
+    for entry in process.get("rlimits") or ():
+        number = getattr(resource, entry["type"], None)
+        if number is None or not entry["type"].startswith("RLIMIT_"):
+            raise InvalidInputError(f"resource limit {entry['type']!r} is not known")
+        if number in seen:
+            raise InvalidInputError(f"resource limit {entry['type']} is given twice")
+        seen.add(number)
+        soft, hard = (_rlimit(entry[which]) for which in ("soft", "hard"))
+        try:
+            resource.setrlimit(number, (soft, hard))
         except (PermissionError, ValueError):
-            hard = resource.getrlimit(number)[1]
+            most = resource.getrlimit(number)[1]
             raise InvalidInputError(
                 f"resource limit {entry['type']} {entry['soft']}:{entry['hard']} is above what "
-                f"the agent may grant ({hard}); ask for less"
+                f"the agent may grant ({most}); ask for less"
             ) from None
 
 
-def set_oom_score(process: dict[str, Any]) -> None:
-    value = process.get("oomScoreAdj")
-    if value is not None:
-        with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as f:
-            f.write(str(value))
+def _rlimit(value: int) -> int:
+    """The specification has unsigned numbers, Python the same bits signed: -1 is no limit."""
+    return value - 2**64 if value >= 2**63 else value
+
+
+def set_scheduling(process: dict[str, Any]) -> None:
+    """CPU policy and input/output priority. Raises InvalidInputError: unknown or refused."""
+    scheduler, io = process.get("scheduler"), process.get("ioPriority")
+    try:
+        if scheduler:
+            _set_policy(scheduler)
+        if io:
+            _set_io_priority(io)
+    except OSError as e:
+        what = "scheduler" if scheduler else "ioPriority"
+        raise InvalidInputError(f"process.{what}: {_reason(e)}") from None
+
+
+def _set_policy(scheduler: dict[str, Any]) -> None:
+    policy, flags = scheduler["policy"], scheduler.get("flags") or ()
+    for name, known in ((policy, scheduling.POLICIES), *((f, scheduling.FLAGS) for f in flags)):
+        if name not in known:
+            raise InvalidInputError(f"process.scheduler: {name!r} is not known to this kernel")
+    scheduling.set_policy(
+        scheduling.POLICIES[policy],
+        flags=sum(scheduling.FLAGS[f] for f in set(flags)),
+        nice=scheduler.get("nice") or 0,
+        priority=scheduler.get("priority") or 0,
+        runtime_ns=scheduler.get("runtime") or 0,
+        deadline_ns=scheduler.get("deadline") or 0,
+        period_ns=scheduler.get("period") or 0,
+    )
+
+
+def _set_io_priority(io: dict[str, Any]) -> None:
+    if io["class"] not in scheduling.IO_CLASSES or io.get("priority", 0) not in _IO_LEVELS:
+        raise InvalidInputError(f"process.ioPriority: {io} has a class or level that is not known")
+    scheduling.set_io_priority(scheduling.IO_CLASSES[io["class"]], io.get("priority", 0))
 
 
 def find_identity(process: dict[str, Any]) -> Identity:
-    user = process.get("user", {})
+    user = process.get("user") or {}
+    extra = (
+        *(user.get("additionalGids") or ()),
+        *map(group_id, user.get("additionalGroups") or ()),  # ours: names, as docker has them
+    )
     if "username" in user:
-        return look_up(user["username"])
-    return Identity(user.get("uid", 0), user.get("gid", 0), tuple(user.get("additionalGids", ())))
+        found = look_up(user["username"])
+        return replace(found, groups=(*found.groups, *extra))
+    uid = user.get("uid", 0)
+    return Identity(uid, user.get("gid", 0), extra, home_of(uid))
 
 
 def enter_directory(process: dict[str, Any]) -> None:
@@ -81,10 +168,12 @@ def enter_directory(process: dict[str, Any]) -> None:
 
 
 def own_stdio(who: Identity) -> None:
-    """Give the pipes to the container's user, who may open /dev/stdout anew."""
+    """Give the pipes to the container's user, who may open /dev/stdout anew; or the terminal."""
     for fd in range(3):
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.fchown(fd, who.uid, who.gid)
+        elif os.isatty(fd):
+            os.fchown(fd, who.uid, -1)  # its group stays tty's, for write(1)
 
 
 def become(process: dict[str, Any], who: Identity) -> None:
@@ -93,11 +182,11 @@ def become(process: dict[str, Any], who: Identity) -> None:
     The bounding set first: it needs CAP_SETPCAP. Then the ids, keeping capabilities over the
     change, because setgroups and setuid need theirs. Then the sets themselves.
     """
-    sets = process.get("capabilities", {})
+    sets = process.get("capabilities") or {}
     ours = caps.held_by_us()
-    bounding, effective, permitted, inheritable = (
-        caps.mask(sets.get(name, ())) & ours
-        for name in ("bounding", "effective", "permitted", "inheritable")
+    bounding, effective, permitted, inheritable, ambient = (
+        caps.mask(sets.get(name) or ()) & ours
+        for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
     )
     caps.limit_bounding(bounding)
     caps.clear_ambient()
@@ -106,9 +195,11 @@ def become(process: dict[str, Any], who: Identity) -> None:
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
     caps.keep_over_setuid(keep=False)
-    if who.uid:  # as the kernel does at exec for a user who is not root, and Docker shows
-        effective = permitted = 0
+    if who.uid and "username" in process.get("user", {}):
+        # The agent cannot know the user's number; Docker gives a user who is not root none.
+        effective = permitted = ambient
     caps.set_process(effective, permitted, inheritable)
+    caps.raise_ambient(ambient & permitted & inheritable)
 
 
 def _candidates(command: str, path: str) -> list[str]:
@@ -118,12 +209,32 @@ def _candidates(command: str, path: str) -> list[str]:
 
 
 def environment(process: dict[str, Any], who: Identity) -> dict[str, str]:
-    env = dict(item.partition("=")[::2] for item in process.get("env", ()))
+    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
     env.setdefault("HOME", who.home)
     return env
 
 
-def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
+def require_executable(process: dict[str, Any]) -> None:
+    """Tell now what `execute` would tell later.
+
+    Raises:
+        CommandNotFoundError, NotExecutableError.
+    """
+    command = process["args"][0]
+    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
+    found = [c for c in _candidates(command, env.get("PATH", DEFAULT_PATH)) if os.path.exists(c)]
+    if not found:
+        raise _not_found(command)
+    if not any(os.access(c, os.X_OK) and not os.path.isdir(c) for c in found):
+        raise NotExecutableError(f"command {command!r}: {os.strerror(errno.EACCES).lower()}")
+
+
+def _not_found(command: str) -> CommandNotFoundError:
+    where = "no such file or directory" if "/" in command else "executable file not found in $PATH"
+    return CommandNotFoundError(f"command {command!r}: {where}")
+
+
+def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) -> NoReturn:
     """Become the command, looked up in the container's PATH.
 
     Raises:
@@ -131,7 +242,7 @@ def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
         NotExecutableError: a file that cannot be executed.
     """
     args = process["args"]
-    descriptors.close_on_exec_from(3)
+    descriptors.close_on_exec_from(3 + preserved)
     denied: OSError | None = None
     for candidate in _candidates(args[0], env.get("PATH", DEFAULT_PATH)):
         try:
@@ -142,8 +253,7 @@ def execute(process: dict[str, Any], env: dict[str, str]) -> NoReturn:
         except OSError as e:
             denied = denied or e
     if denied is None:
-        where = "no such file or directory" if "/" in args[0] else "executable not found in $PATH"
-        raise CommandNotFoundError(f"command {args[0]!r}: {where}")
+        raise _not_found(args[0])
     reason = {
         errno.ENOEXEC: "exec format error: neither a binary for this machine nor a #! script",
         errno.ENOENT: "its interpreter (#! line or dynamic loader) is missing",
@@ -155,29 +265,38 @@ def run(
     process: dict[str, Any],
     step: Callable[[str], None],
     ready: Callable[[], None],
+    *,
+    outside: Outside,
     seccomp_filter: bytes | None,
+    seccomp_flags: int = 0,
+    preserved: int = 0,
 ) -> NoReturn:
     """All of it, in the one order that works.
 
     `step` is told the name of each part first; `ready` is called when only exec is left to do.
+    The command gets `preserved` descriptors beyond the standard streams.
     """
     step("set resource limits")
     set_rlimits(process)
-    set_oom_score(process)  # before the ids: lowering it needs CAP_SYS_RESOURCE
+    step("set scheduling")  # before the ids: it needs CAP_SYS_NICE
+    set_scheduling(process)
     step("look up the user")
     who = find_identity(process)
     step("enter the working directory")  # before the ids: it may have to be made
     enter_directory(process)
-    os.umask(0o022)
+    mask = (process.get("user") or {}).get("umask")
+    os.umask(_UMASK if mask is None else mask)
     step("load the seccomp filter")
     if process.get("noNewPrivileges"):
         caps.no_new_privileges()
     own_stdio(who)
     if seccomp_filter is not None:  # before the capabilities: it takes CAP_SYS_ADMIN
-        seccomp.load(seccomp_filter)
+        seccomp.load(seccomp_filter, seccomp_flags)
     step("drop privileges")
     become(process, who)
     step("execute the command")
     env = environment(process, who)
     ready()
-    execute(process, env)
+    if outside.label is not None:
+        outside.label.write()
+    execute(process, env, preserved)

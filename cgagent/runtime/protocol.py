@@ -17,10 +17,13 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │ {"seq": 4, "op": "signal", "signal": 15}      │
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4}
-      │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
-      │ {"seq": 5, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
-      │──────────────────────────────────────────────>│   tell its clients "status"
+      │ {"seq": 5, "op": "resize", "rows": 24, ...}   │   of its terminal, if it has one
+      │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 5}
+      │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
+      │ {"seq": 6, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
+      │──────────────────────────────────────────────>│   tell its clients "status"
+      │<──────────────────────────────────────────────│ {"seq": 6}
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
 task goes through, and what may be said to it when:
@@ -28,7 +31,7 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ attach         │ (a step failed, forget)   │ attach, signal         │ forget
+                  │ attach         │ (a step failed, forget)   │ attach, signal, resize │ forget
                   │ forget         └──> the task is gone       │                        └──> gone
                   └──> gone
 
@@ -66,6 +69,7 @@ _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
+    "resize": frozenset({State.RUNNING}),
     "forget": frozenset({State.CREATED, State.STARTING, State.EXITED}),
 }
 

@@ -10,6 +10,11 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+from cgagent.runtime import seccomp_file
+
+DEFAULT: Final = "default"
+UNCONFINED: Final = "unconfined"
+
 _NEW_NAMESPACES: Final = 0x7E020000
 """Every CLONE_NEW* flag of clone(2) and unshare(2)."""
 _AF_ALG: Final = 38
@@ -122,6 +127,19 @@ def _compare(index: int, op: str, value: int, second: int = 0) -> dict[str, Any]
 
 def _allow(*names: str, args: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
     return {"names": list(names), "action": "SCMP_ACT_ALLOW", "args": list(args)}
+
+
+def profile(choice: str, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
+    """The OCI object of `DEFAULT`, `UNCONFINED` (None) or a profile file's text.
+
+    Raises:
+        InvalidInputError: the text is no profile.
+    """
+    if choice == UNCONFINED:
+        return None
+    if choice == DEFAULT:
+        return default_profile(capabilities)
+    return seccomp_file.resolve(choice, capabilities)
 
 
 def default_profile(capabilities: tuple[str, ...]) -> dict[str, Any]:

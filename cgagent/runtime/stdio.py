@@ -1,16 +1,20 @@
-"""A task's standard streams: its pipes, its log, and the clients attached to them.
+"""A task's standard streams: its pipes or its terminal, its log, and the clients attached to them.
 
-Made when the task is; the pipes exist from `open` (the start) on. Clients may come before and
+Made when the task is; the pipes exist from `open` (the start) on, a terminal from the moment
+the task has made it. Clients may come before and
 after. Output goes to the log and to every client; a slow client holds the pipes back.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.errors import ConflictError
+from cgagent.kernel import pty
 from cgagent.runtime.client import HIGH_WATER, Client
 from cgagent.runtime.logfile import LogFile
 from cgagent.runtime.loop import HANGUP
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from cgagent.runtime.loop import Loop
 
 _CHUNK: Final = 64 * 1024
-_LAST_CHUNKS: Final = 16  # a pipe holds 1 MiB at most
+_LAST_BYTES: Final = 1024 * 1024  # what a pipe holds at most
 _NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
 
 
@@ -35,6 +39,9 @@ class Stdio:
         self._stdin_ending = False
         self._input = bytearray()  # taken from clients, not yet in the pipe
         self._running = False
+        self._terminal = False
+        self._wants_input = False
+        self._slave: int | None = None
 
     @property
     def dropped_bytes(self) -> int:
@@ -43,11 +50,20 @@ class Stdio:
 
     # -- pipes ------------------------------------------------------------------------------
 
-    def open(self, *, log: str | None, stdin: bool, stdin_once: bool) -> list[int]:
-        """Make the pipes; returns the child's three ends, which the caller closes."""
-        self._stdin_once = stdin_once
+    def open(
+        self, *, log: str | None, stdin: bool, stdin_once: bool, terminal: bool = False
+    ) -> list[int]:
+        """Make the pipes; returns the child's three ends, which the caller closes.
+
+        With `terminal` there are none: the child makes a terminal; see `take_terminal`.
+        """
         if log:
             self._log = LogFile(log)
+        self._terminal = terminal
+        self._wants_input = stdin
+        if terminal:  # whose input ends with a key, not with a client
+            return []
+        self._stdin_once = stdin_once
         if stdin:
             stdin_read, self._stdin = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self._stdin, False)
@@ -60,6 +76,21 @@ class Stdio:
             self._outputs[stream] = read
             child_ends.append(write)
         return child_ends
+
+    def take_terminal(self, master: int) -> None:
+        """Own the terminal that the child has made."""
+        os.set_blocking(master, False)
+        self._outputs[STDOUT] = master
+        # kept open: an init that closes and opens its terminal again does not end it
+        self._slave = pty.open_slave(master)
+        if self._wants_input:
+            self._stdin = os.dup(master)  # to be watched apart from the output
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Raises ConflictError where there is no terminal."""
+        if not self._terminal or STDOUT not in self._outputs:
+            raise ConflictError("it has no terminal; give it one with --tty")
+        pty.set_size(self._outputs[STDOUT], rows, columns)
 
     def run(self) -> None:
         """The command runs: start moving bytes."""
@@ -173,19 +204,19 @@ class Stdio:
         """After the process has ended: take what is left in the pipes, without waiting."""
         for stream, fd in list(self._outputs.items()):
             # bounded: what a command left running in the container may write on for ever
-            for _ in range(_LAST_CHUNKS):
-                data = _read(fd)
-                if not data:
-                    break
+            left = _LAST_BYTES
+            while left > 0 and (data := _read(fd)):
                 self._deliver(stream, data)
+                left -= len(data)
 
     def close(self, status: dict[str, Any]) -> None:
         """Close pipes and log; clients get `status` after the rest of their output."""
-        for fd in (*self._outputs.values(), *([] if self._stdin is None else [self._stdin])):
-            self._loop.forget(fd)
-            os.close(fd)
+        for fd in (*self._outputs.values(), self._stdin, self._slave):
+            if fd is not None:
+                self._loop.forget(fd)
+                os.close(fd)
         self._outputs.clear()
-        self._stdin = None
+        self._stdin = self._slave = None
         if self._log:
             self._log.close()
         for client in self._clients:
@@ -195,10 +226,15 @@ class Stdio:
 
 
 def _read(fd: int) -> bytes | None:
+    """None for nothing now; empty at the end."""
     try:
         return os.read(fd, _CHUNK)
     except BlockingIOError:
         return None
+    except OSError as e:
+        if e.errno != errno.EIO:  # a terminal that was hung up
+            raise
+        return b""
 
 
 def _see_off(client: Client, loop: Loop) -> None:

@@ -6,51 +6,30 @@ command is executed; so every mount dies with it, whatever happens. `PLAN` is th
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
-import stat
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.kernel import beneath, libc, namespaces
+from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.kernel import libc, namespaces, procfs, scheduling
 from cgagent.kernel import mount as km
-from cgagent.runtime import mounts
+from cgagent.runtime import console, devices, hooks, lsm, mounts, sysctl
+from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.mount_options import PROPAGATION
 from cgagent.runtime.mounts import Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
-
-DEFAULT_DEVICES: Final = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
-_LINKS: Final = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
-
-NAMESPACE_FLAGS: Final[Mapping[str, int]] = {
-    "pid": namespaces.CLONE_NEWPID,
-    "mount": namespaces.CLONE_NEWNS,
-    "uts": namespaces.CLONE_NEWUTS,
-    "ipc": namespaces.CLONE_NEWIPC,
-    "network": namespaces.CLONE_NEWNET,
-    "cgroup": namespaces.CLONE_NEWCGROUP,
-}
+_CLOCKS: Final = {"monotonic": 1, "boottime": 7}
+_UNSUPPORTED: Final = ("intelRdt", "netDevices", "memoryPolicy")
 
 
 @dataclass(slots=True)
@@ -62,95 +41,188 @@ class Setup:
     """Mounts, in OCI form, that make the root file system at `staging`; none: it is there."""
     staging: str
     """The host directory that becomes ``/``."""
+    bundle: str = "/"
+    host_mounts: int | None = None
+    """The mount namespace of the host, if ours is a copy that may be older than its mounts."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """For hooks."""
     root_fd: int = -1
+    dev_fd: int | None = None
+    console: console.Console | None = None
     linux: dict[str, Any] = field(init=False)
+    isolation: Isolation = field(init=False)
+    mounts: list[tuple[Mount, int | None]] = field(init=False, default_factory=list)
+    """With the tree of a bind mount that was opened early, until it is attached."""
 
     def __post_init__(self) -> None:
-        self.linux = self.config.get("linux", {})
+        self.linux = self.config.get("linux") or {}
+        self.isolation = Isolation.from_oci(self.linux.get("namespaces") or ())
+
+    @property
+    def propagation(self) -> int:
+        """Of the root, and of bind mounts that have none of their own."""
+        name = self.linux.get("rootfsPropagation") or "rprivate"
+        if name not in PROPAGATION:
+            raise InvalidInputError(f"rootfsPropagation {name!r} is not known")
+        return PROPAGATION[name]
 
 
-def make_private() -> None:
+def check(s: Setup) -> None:
+    """Refuse what this runtime or this container cannot do, before anything is done."""
+    for name in _UNSUPPORTED:
+        if s.linux.get(name):
+            raise UnsupportedError(f"linux.{name} is not supported")
+    if s.linux.get("mountLabel") and not lsm.has_selinux():
+        raise UnsupportedError("linux.mountLabel: this host has no SELinux")
+    if "uts" not in s.isolation.private and (
+        s.config.get("hostname") or s.config.get("domainname")
+    ):
+        raise InvalidInputError("hostname: it needs a uts namespace that is not the host's")
+    if "mount" not in s.isolation.own and (s.rootfs or s.config.get("mounts")):
+        raise InvalidInputError("mounts: they need a mount namespace of the container's own")
+
+
+def set_kernel_parameters(s: Setup) -> None:
+    sysctl.apply(s.linux.get("sysctl") or {}, s.isolation.private)
+
+
+def set_clocks(s: Setup) -> None:
+    """A time namespace with its offsets: they are fixed once a process is in it."""
+    if "time" not in s.isolation.own:
+        return
+    namespaces.unshare(namespaces.CLONE_NEWTIME)
+    root = procfs.open_root()
+    try:
+        for clock, offset in (s.linux.get("timeOffsets") or {}).items():
+            if clock not in _CLOCKS:
+                raise InvalidInputError(f"timeOffsets: clock {clock!r} has no offset")
+            line = f"{_CLOCKS[clock]} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}"
+            fd = procfs.open_own(root, "timens_offsets", os.O_WRONLY)
+            try:
+                os.write(fd, line.encode())
+            finally:
+                os.close(fd)
+    finally:
+        os.close(root)
+    # The one /proc file that is a link to follow: in the host's /proc, before any mount of ours.
+    fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    namespaces.setns(fd, namespaces.CLONE_NEWTIME)
+    os.close(fd)
+
+
+@contextmanager
+def _naming(m: Mount) -> Iterator[None]:
+    """A failure says which mount it was."""
+    try:
+        yield
+    except OSError as e:
+        raise OSError(e.errno, f"{m.describe()}: {os.strerror(e.errno or 0).lower()}") from e
+
+
+def _open_source(s: Setup, m: Mount) -> int | None:
+    return m.open_source(s.propagation, s.host_mounts)
+
+
+def open_sources(s: Setup) -> None:
+    """Of bind mounts that shall see what is mounted on the host later, or the other way round.
+
+    The rest are opened when it is their turn: so the root is the first mount of the container.
+    """
+    for entry in s.config.get("mounts") or ():
+        m = Mount.from_oci(entry, s.bundle)
+        with _naming(m):
+            early = m.follows_host(s.propagation)
+            s.mounts.append((m, _open_source(s, m) if early else None))
+
+
+def make_private(s: Setup) -> None:
     """No mount made here reaches the host, and none of the host's reaches here."""
-    km.mount(None, "/", None, km.MS_PRIVATE | km.MS_REC)
+    if "mount" in s.isolation.own:
+        km.mount(None, "/", None, km.MS_PRIVATE | km.MS_REC)
 
 
 def mount_root(s: Setup) -> None:
     for entry in s.rootfs:
         m = Mount.from_oci(entry)
-        km.mount(m.source, s.staging, m.type, m.flags, m.data)
-    if not s.rootfs:  # pivot_root wants a mount point
+        km.mount(m.source, s.staging, m.type, m.options.flags, m.options.data)
+    if not s.rootfs and "mount" in s.isolation.own:  # pivot_root wants a mount point
         km.mount(s.staging, s.staging, None, km.MS_BIND | km.MS_REC)
     s.root_fd = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def mount_all(s: Setup) -> None:
-    for entry in s.config.get("mounts", ()):
-        m = Mount.from_oci(entry)
-        try:
-            m.apply(s.root_fd)
-        except OSError as e:
-            raise OSError(e.errno, f"{m.describe()}: {os.strerror(e.errno or 0).lower()}") from e
+    for m, early in s.mounts:
+        with _naming(m):
+            before = devices.number_below(s.root_fd, m)
+            source = _open_source(s, m) if early is None else early
+            m.apply(s.root_fd, source)
+            if before is not None:
+                s.dev_fd = devices.open_mounted(s.root_fd, before)
+        if source is not None:
+            os.close(source)
 
 
 def make_devices(s: Setup) -> None:
-    """The default device nodes and links. /dev is our own tmpfs, never the image's directory."""
-    dev = beneath.open_in_root(s.root_fd, "/dev", os.O_RDONLY | os.O_DIRECTORY)
+    """Nodes and links, unless the whole of /dev is somebody else's, bound there."""
+    binds = (m for m, _ in s.mounts if m.is_bind)
+    if any(os.path.normpath(m.destination) == devices.DEV for m in binds):
+        return
+    dev = devices.open_in_root(s.root_fd) if s.dev_fd is None else s.dev_fd
     try:
-        _require_own_dev(dev)
-        mask = os.umask(0)
-        for name, (major, minor) in DEFAULT_DEVICES.items():
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
-        for device in s.linux.get("devices", ()):
-            _make_device(s.root_fd, device)
-        os.umask(mask)
-        for name, target in _LINKS.items():
-            os.symlink(target, name, dir_fd=dev)
+        devices.make(s.root_fd, dev, s.linux.get("devices") or ())
     finally:
         os.close(dev)
 
 
-def _require_own_dev(dev: int) -> None:
-    """Refuse to make nodes in anything but the fresh tmpfs with its mount points in it.
-
-    A volume may lie over it, by way of a symlink of the image's: that is the host's directory.
-    """
-    names = set(os.listdir(dev))
-    covered = "pts" not in names or os.stat("pts", dir_fd=dev).st_dev == os.fstat(dev).st_dev
-    if covered or names - {"pts", "shm", "mqueue"}:
-        raise FileExistsError(errno.EEXIST, "the container's /dev is not an empty tmpfs of its own")
-
-
-def _make_device(root_fd: int, device: dict[str, Any]) -> None:
-    kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-    parent, name = os.path.split(device["path"])
-    directory = beneath.ensure_directory(root_fd, parent)
-    try:
-        number = os.makedev(device.get("major", 0), device.get("minor", 0))
-        mode = kind[device["type"]] | device.get("fileMode", 0o666)
-        os.mknod(name, mode, number, dir_fd=directory)
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=directory)
-    finally:
-        os.close(directory)
+def make_console(s: Setup) -> None:
+    process = s.config.get("process") or {}
+    if process.get("terminal"):
+        s.console = console.make(s.root_fd, console.size_of(process))
+        console.bind(s.root_fd, s.console.slave)
 
 
 def hide_paths(s: Setup) -> None:
-    mounted = {m["destination"] for m in s.config.get("mounts", ())}
-    for path in s.linux.get("readonlyPaths", ()):
+    mounted = {m.destination for m, _ in s.mounts}
+    for path in s.linux.get("readonlyPaths") or ():
         mounts.read_only(s.root_fd, path, is_mount=path in mounted)
-    for path in s.linux.get("maskedPaths", ()):
+    for path in s.linux.get("maskedPaths") or ():
         mounts.mask(s.root_fd, path)
+
+
+def run_hooks(s: Setup) -> None:
+    if hooks.of_kind(s.config, "createContainer"):
+        state = {**s.state, "status": "creating", "pid": os.getpid()}
+        hooks.run(s.config, "createContainer", state)
 
 
 def enter_root(s: Setup) -> None:
     """pivot_root onto itself, then let go of the host's tree: no path leads back to it."""
     os.fchdir(s.root_fd)
-    km.pivot_root(".", ".")
-    km.detach(".")
+    if "mount" in s.isolation.own:
+        km.pivot_root(".", ".")
+        km.detach(".")
+    else:  # the tree of mounts is somebody else's: it stays as it is
+        os.chroot(".")
     os.chdir("/")
     os.close(s.root_fd)
-    if s.config.get("root", {}).get("readonly"):
-        fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
-        km.set_attributes(fd, km.MOUNT_ATTR_RDONLY, recursive=False)
+    if s.host_mounts is not None:
+        os.close(s.host_mounts)
+    if "mount" in s.isolation.own:
+        _settle_root(s)
+
+
+def _settle_root(s: Setup) -> None:
+    readonly = (s.config.get("root") or {}).get("readonly")
+    propagation = s.linux.get("rootfsPropagation")
+    if not readonly and not propagation:
+        return
+    fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        if readonly:
+            km.set_attributes(fd, km.MOUNT_ATTR_RDONLY, recursive=False)
+        if propagation:
+            mounts.propagate(fd, s.propagation)
+    finally:
         os.close(fd)
 
 
@@ -165,16 +237,39 @@ def set_names(s: Setup) -> None:
         libc.setdomainname(name, len(name))
 
 
+def set_domain(s: Setup) -> None:
+    """The execution domain: what machine uname(2) tells a 32-bit program it is on."""
+    personality = s.linux.get("personality")
+    if not personality:
+        return
+    if personality.get("domain") not in scheduling.DOMAINS or personality.get("flags"):
+        raise InvalidInputError(f"linux.personality: {personality} is not known")
+    scheduling.set_domain(scheduling.DOMAINS[personality["domain"]])
+
+
 PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
+    ("check the configuration", check),
+    # first of all: through the host's /proc, before any mount of the container's
+    ("set kernel parameters", set_kernel_parameters),
+    ("set clocks", set_clocks),
+    # before make_private: a clone keeps the tie that its source has to the host
+    ("open the sources of mounts", open_sources),
+    # before mount_root: or the host would see the container's mounts
+    ("make mounts private", make_private),
     ("mount the root file system", mount_root),
     # before the host's /proc and the mounts' sources go out of sight with pivot_root
     ("mount file systems", mount_all),
     # after mount_all: into the tmpfs that is the container's /dev
     ("make devices", make_devices),
+    # after mount_all: in the container's devpts; before pivot_root: it needs the host's /proc
+    ("make the console", make_console),
     # after mount_all: over /proc and /sys; before pivot_root: it needs the host's /dev/null
     ("hide paths", hide_paths),
+    # before pivot_root: in the container's namespaces, but with the host's programs
+    ("run createContainer hooks", run_hooks),
     ("enter the root file system", enter_root),
     ("set host and domain name", set_names),
+    ("set the execution domain", set_domain),
 )
 
 

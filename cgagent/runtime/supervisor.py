@@ -13,27 +13,22 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
 from cgagent.kernel import namespaces
 from cgagent.runtime import wire, zygote
 from cgagent.runtime.client import Client
+from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import State, error_to_wire
 from cgagent.runtime.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _FIRST_AGENT_S: Final = 30.0
-_BASE_FLAGS: Final = (
-    namespaces.CLONE_NEWNS
-    | namespaces.CLONE_NEWPID
-    | namespaces.CLONE_NEWUTS
-    | namespaces.CLONE_NEWIPC
-)
-
 Reply = dict[str, Any] | None
 
 
@@ -45,10 +40,12 @@ class Supervisor:
         self._agent: socket.socket | None = None
         self._unsent: list[dict[str, Any]] = []
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._own_mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._ops: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
             "create": self._create,
             "attach": self._attach,
             "signal": self._signal,
+            "resize": self._resize,
             "forget": self._forget,
             "list": self._list,
         }
@@ -182,12 +179,30 @@ class Supervisor:
         join_files = tuple(message.get("join_files", ()))
         if "inside" in message:
             return self._fork_inside(message["inside"], join_files, sock, cgroup_fd)
-        network = bool(message.get("new_network"))
-        flags = _BASE_FLAGS | (namespaces.CLONE_NEWNET if network else 0)
-        pid, pidfd = namespaces.clone(flags, cgroup_fd)
-        if pid == 0:
-            zygote.run(sock, zygote.Surroundings(join_files, new_network=network))
+        isolation = Isolation.from_oci(message["namespaces"])
+        with ExitStack() as stack:
+            join = isolation.open(stack)
+            with self._children_in(dict(join).get(namespaces.CLONE_NEWPID)):
+                pid, pidfd = namespaces.clone(isolation.clone_flags, cgroup_fd)
+                if pid == 0:
+                    others = tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID)
+                    where = zygote.Surroundings(
+                        join_files, isolation.own, others, self._own_mount_namespace
+                    )
+                    zygote.run(sock, where)
         return pid, pidfd
+
+    @contextmanager
+    def _children_in(self, pid_namespace: int | None) -> Iterator[None]:
+        """Children are born in the pid namespace of this descriptor: ours to reap all the same."""
+        if pid_namespace is None:
+            yield
+            return
+        namespaces.setns(pid_namespace, namespaces.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            namespaces.setns(self._own_pid_namespace, namespaces.CLONE_NEWPID)
 
     def _fork_inside(
         self,
@@ -196,17 +211,13 @@ class Supervisor:
         sock: socket.socket,
         cgroup_fd: int | None,
     ) -> tuple[int, int]:
-        """A child born in the container's pid namespace: ours to reap, without a go-between."""
         target = self._task({"key": container})
         if target.exchange.state is not State.RUNNING:
             raise ConflictError(f"container {container} is not running")
-        namespaces.setns(target.pidfd, namespaces.CLONE_NEWPID)
-        try:
+        with self._children_in(target.pidfd):
             pid, pidfd = namespaces.clone(0, cgroup_fd)
             if pid == 0:
                 zygote.run(sock, zygote.Surroundings(join_files, enter_pidfd=target.pidfd))
-        finally:
-            namespaces.setns(self._own_pid_namespace, namespaces.CLONE_NEWPID)
         return pid, pidfd
 
     def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:
@@ -219,6 +230,7 @@ class Supervisor:
             raw=bool(message.get("raw")),
             status=bool(message.get("status")),
             tail=tail,
+            detach_keys=message.get("detach_keys", "").encode("ascii"),
         )
         task.attach(client)
         return None
@@ -244,6 +256,10 @@ class Supervisor:
 
     def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:
         self._task(message).signal(message["signal"])
+        return None
+
+    def _resize(self, message: dict[str, Any], _fds: list[int]) -> Reply:
+        self._task(message).resize(message["rows"], message["columns"])
         return None
 
     def _forget(self, message: dict[str, Any], _fds: list[int]) -> Reply:

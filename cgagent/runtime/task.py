@@ -18,6 +18,7 @@ from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.runtime import wire
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
+from cgagent.runtime.zygote import CONSOLE
 
 if TYPE_CHECKING:
     import socket
@@ -70,6 +71,15 @@ class Task:
         self.exchange.check("signal")
         signal.pidfd_send_signal(self.pidfd, number)
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Of its terminal.
+
+        Raises:
+            ConflictError: it has none.
+        """
+        self.exchange.check("resize")
+        self._stdio.resize(rows, columns)
+
     def start(self, job: dict[str, Any], done: Callable[[CgagentError | None], None]) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed."""
         self.exchange.check("start")
@@ -77,6 +87,7 @@ class Task:
             log=job.get("log"),
             stdin=bool(job.get("stdin")),
             stdin_once=bool(job.get("stdin_once")),
+            terminal=bool(job.get("terminal")),
         )
         try:
             wire.send(self._zygote, job, child_ends)
@@ -98,6 +109,8 @@ class Task:
         if received is not None:
             if received[0].get("ready"):
                 self._ready = True
+            elif received[0] == CONSOLE:
+                self._stdio.take_terminal(received[1][0])
             else:
                 self._failure = error_from_wire(received[0])
             return

@@ -15,15 +15,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
-from cgagent.kernel import descriptors, namespaces, signals
-from cgagent.runtime import process, steps, wire
+from cgagent.kernel import descriptors, namespaces, seccomp, signals
+from cgagent.runtime import console, process, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 FAILED: Final = 125
+_ALL_OF_A_CONTAINER: Final = (
+    namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWNET
+    | namespaces.CLONE_NEWCGROUP
+)
 READY: Final = {"ready": True}
+CONSOLE: Final = {"console": True}
+"""Told with the master of the terminal that the command will have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,13 @@ class Surroundings:
 
     join_files: tuple[str, ...]
     """cgroup.procs files of v1 hierarchies; writing "0" moves the writer."""
-    new_network: bool = True
+    own: frozenset[str] = frozenset()
+    """Kinds of namespaces that are new, as in `isolation`."""
+    join: tuple[tuple[int, int], ...] = ()
+    """(flag, descriptor) of namespaces to join, the pid namespace not among them: one is born
+    into that."""
+    host_mounts: int | None = None
+    """The host's mount namespace as it will be at the job: ours is a copy from before."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
 
@@ -55,13 +71,18 @@ def run(sock: socket.socket, where: Surroundings) -> NoReturn:
     except CgagentError as e:
         _report(sock, e)
     except OSError as e:
-        kind = NoSpaceError if e.errno == errno.ENOSPC else InternalError
-        cause = e.strerror or str(e)
-        where_ = f" {e.filename}" if e.filename else ""
-        _report(sock, kind(f"{progress.doing}{where_}: {cause[:1].lower()}{cause[1:]}"))
+        _report(sock, from_os_error(progress.doing, e))
     except BaseException as e:  # noqa: BLE001 - a fork must not unwind into the supervisor's loop
         _report(sock, InternalError(f"{progress.doing}: {type(e).__name__}: {e}"))
     os._exit(FAILED)
+
+
+def from_os_error(doing: str, error: OSError) -> CgagentError:
+    """A failure of a named step."""
+    kind = NoSpaceError if error.errno == errno.ENOSPC else InternalError
+    cause = error.strerror or str(error)
+    where = f" {error.filename}" if error.filename else ""
+    return kind(f"{doing}{where}: {cause[:1].lower()}{cause[1:]}")
 
 
 def _report(sock: socket.socket, error: CgagentError) -> None:
@@ -75,15 +96,14 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     signals.reset_all()
     os.setsid()
     # A copy of another container's stdin pipe held here would keep that pipe from ending.
-    keep = {0, 1, 2, sock.fileno()}
-    descriptors.close_all_but(keep if where.enter_pidfd is None else keep | {where.enter_pidfd})
+    keep = {0, 1, 2, sock.fileno(), *(fd for _, fd in where.join)}
+    keep |= {fd for fd in (where.enter_pidfd, where.host_mounts) if fd is not None}
+    descriptors.close_all_but(keep)
     progress("join the cgroup")
-    for path in where.join_files:
-        with open(path, "w", encoding="ascii") as f:
-            f.write("0")
+    join_cgroup(where)
     if where.enter_pidfd is None:
         progress("make namespaces")
-        _own_namespaces(where)
+        own_namespaces(where)
     progress("wait for the job")
     received = wire.receive(sock)
     if received is None:  # not wanted any more
@@ -94,18 +114,48 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         os.close(fd)
     progress("read the seccomp filter")
     program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
+    progress("read the configuration")
+    config = _read(job)
+    spec = config["process"]
+    outside = process.Outside.prepare(spec)
     if where.enter_pidfd is None:
-        spec = _set_up_container(job, progress)
+        setup = steps.Setup(config, job["rootfs"], job["root"], host_mounts=where.host_mounts)
+        set_up_container(setup, progress)
+        terminal = setup.console
     else:
-        spec = _enter_container(job, where.enter_pidfd, progress)
-    process.run(spec, progress, ready=lambda: wire.send(sock, READY), seccomp_filter=program)
+        progress("join the container's namespaces")
+        namespaces.setns(where.enter_pidfd, _ALL_OF_A_CONTAINER)
+        progress("make a terminal")
+        terminal = console.make_in_own_root(spec)
+    if terminal is not None:
+        progress("take the terminal")
+        wire.send(sock, CONSOLE, [terminal.master])
+        console.enter(terminal)
+    process.run(
+        spec,
+        progress,
+        ready=lambda: wire.send(sock, READY),
+        outside=outside,
+        seccomp_filter=program,
+        seccomp_flags=seccomp.flags_of((config.get("linux") or {}).get("seccomp")),
+    )
 
 
-def _own_namespaces(where: Surroundings) -> None:
+def join_cgroup(where: Surroundings) -> None:
+    for path in where.join_files:
+        with open(path, "w", encoding="ascii") as f:
+            f.write("0")
+
+
+def own_namespaces(where: Surroundings) -> None:
+    """Those that clone does not make, and those of others."""
+    for flag, fd in where.join:
+        namespaces.setns(fd, flag)
+        os.close(fd)
     # After joining the cgroup: the namespace's root is where the process is at that moment.
-    namespaces.unshare(namespaces.CLONE_NEWCGROUP)
-    steps.make_private()
-    if where.new_network:
+    if "cgroup" in where.own:
+        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+    if "network" in where.own:
         steps.loopback_up()
 
 
@@ -114,35 +164,19 @@ def _read_bytes(path: str) -> bytes:
         return f.read()
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(job: dict[str, Any]) -> dict[str, Any]:
+    """The whole configuration, or for a command run inside only its process."""
+    inside = "process_file" in job
+    path = job["process_file"] if inside else os.path.join(job["bundle"], CONFIG_FILE)
     with open(path, encoding="utf-8") as f:
         value = json.load(f)
     if not isinstance(value, dict):
         raise InternalError(f"{path} is not a JSON object")
-    return value
+    return {"process": value} if inside else value
 
 
-def _set_up_container(job: dict[str, Any], progress: _Progress) -> dict[str, Any]:
-    progress("read the configuration")
-    config = _read(os.path.join(job["bundle"], CONFIG_FILE))
-    setup = steps.Setup(config, job["rootfs"], job["root"])
+def set_up_container(setup: steps.Setup, progress: Callable[[str], None]) -> None:
+    """Every step of the plan; afterwards ``/`` is the container's."""
     for name, step in steps.PLAN:
         progress(name)
         step(setup)
-    spec: dict[str, Any] = config["process"]
-    return spec
-
-
-def _enter_container(job: dict[str, Any], pidfd: int, progress: _Progress) -> dict[str, Any]:
-    progress("read the process configuration")
-    spec = _read(job["process_file"])
-    progress("join the container's namespaces")
-    namespaces.setns(
-        pidfd,
-        namespaces.CLONE_NEWNS
-        | namespaces.CLONE_NEWUTS
-        | namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWNET
-        | namespaces.CLONE_NEWCGROUP,
-    )
-    return spec

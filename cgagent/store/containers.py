@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cgagent.store.database import Database
 
 
@@ -38,17 +41,27 @@ class ContainerRows:
         Raises:
             ConflictError: the name is taken.
         """
+        with self._unique_name(row.name), self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO containers (id, name, image_id, created_ns, document) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (row.id, row.name, row.image_id, row.created_ns, row.document),
+            )
+
+    def rename(self, id_: str, name: str) -> None:
+        """Raises ConflictError: the name is taken."""
+        with self._unique_name(name), self._database.transaction() as connection:
+            connection.execute("UPDATE containers SET name = ? WHERE id = ?", (name, id_))
+
+    @staticmethod
+    @contextmanager
+    def _unique_name(name: str) -> Iterator[None]:
         try:
-            with self._database.transaction() as connection:
-                connection.execute(
-                    "INSERT INTO containers (id, name, image_id, created_ns, document) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (row.id, row.name, row.image_id, row.created_ns, row.document),
-                )
+            yield
         except sqlite3.IntegrityError:
             raise ConflictError(
-                f"container name {row.name!r} is taken; remove that container "
-                f"(cgagent rm {row.name}) or choose another name"
+                f"container name {name!r} is taken; remove that container "
+                f"(cgagent rm {name}) or choose another name"
             ) from None
 
     def update(self, id_: str, document: str) -> None:

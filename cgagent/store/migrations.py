@@ -53,4 +53,12 @@ MIGRATIONS: Final = (
         document   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE volumes (
+        name       TEXT PRIMARY KEY,
+        anonymous  INTEGER NOT NULL,   -- 1: named by us, goes with its container
+        created_ns INTEGER NOT NULL,
+        labels     TEXT NOT NULL       -- JSON: an object of strings
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

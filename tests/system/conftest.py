@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.world.audit import Snapshot, difference
+from tests.world.oci import Oci
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,3 +33,11 @@ def nothing_left_behind(slowness: float, state_root: Path) -> Iterator[None]:
         if left and time.monotonic() > deadline:
             pytest.fail("the system tests left behind:\n" + "\n".join(left), pytrace=False)
         time.sleep(0.1)
+
+
+@pytest.fixture
+def oci(data_root: Path, slowness: float) -> Iterator[Oci]:
+    """`cgagent oci` below a folder of this test's."""
+    runtime = Oci(data_root, slowness)
+    yield runtime
+    runtime.close()

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cgagent.engine import limits as limit_json
-from cgagent.engine.create import Request
 from cgagent.engine.limits import Conveniences
-from cgagent.runtime.spec import Process, Volume
+from cgagent.runtime.spec import Process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.cgroups import Limits
     from cgagent.engine.container import Container
     from cgagent.engine.control import Control
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
+    from cgagent.engine.volumes import Volume
     from cgagent.images import Image
 
 Bytes = Annotated[int, Field(ge=0)]
@@ -95,54 +97,6 @@ class LimitsBody(Strict):
         return Conveniences(cpus=self.cpus, memory_swap_bytes=self.memory_swap_bytes)
 
 
-class VolumeBody(Strict):
-    source: str
-    destination: str
-    read_only: bool = False
-
-
-class CreateBody(Strict):
-    image: str
-    command: list[str] = []
-    entrypoint: list[str] | None = None
-    name: str | None = None
-    env: list[str] = []
-    working_dir: str | None = None
-    user: str | None = None
-    hostname: str | None = None
-    network: Literal["none", "host"] = "none"
-    volumes: list[VolumeBody] = []
-    labels: dict[str, str] = {}
-    limits: LimitsBody = LimitsBody()
-    auto_remove: bool = False
-    stdin: bool = False
-    stdin_once: bool = False
-    read_only: bool = False
-    stop_signal: str | None = None
-
-    def request(self) -> Request:
-        return Request(
-            image=self.image,
-            command=tuple(self.command),
-            entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
-            name=self.name,
-            env=tuple(self.env),
-            working_dir=self.working_dir,
-            user=self.user,
-            hostname=self.hostname,
-            network=self.network,
-            volumes=tuple(Volume(**v.model_dump()) for v in self.volumes),
-            labels=self.labels,
-            limits=self.limits.limits(),
-            conveniences=self.limits.conveniences(),
-            auto_remove=self.auto_remove,
-            stdin=self.stdin,
-            stdin_once=self.stdin_once,
-            read_only=self.read_only,
-            stop_signal=self.stop_signal,
-        )
-
-
 class AdoptBody(Strict):
     pid: Annotated[int, Field(ge=1)]
     name: str | None = None
@@ -163,16 +117,24 @@ class ExecBody(Strict):
     env: list[str] = []
     working_dir: str | None = None
     user: str | None = None
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    privileged: bool = False
+    """With every capability."""
 
     def process(self, container: Container) -> Process:
         options = container.record.options
         names = {item.partition("=")[0] for item in self.env}
         kept = [item for item in options.env if item.partition("=")[0] not in names]
+        if self.tty and not any(item.startswith("TERM=") for item in (*kept, *self.env)):
+            kept.append("TERM=xterm")
         return Process(
             args=tuple(self.command),
             env=(*kept, *self.env),
             cwd=self.working_dir or options.working_dir,
             user=options.user if self.user is None else self.user,
+            terminal=self.tty,
+            console_size=self.console_size,
         )
 
 
@@ -194,16 +156,23 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
     }
 
 
-def container_detail(container: Container, control: Control, log_path: str) -> dict[str, Any]:
+def container_detail(
+    container: Container, control: Control, log_path: str, volume_path: Callable[[str], str]
+) -> dict[str, Any]:
     """Everything: `limits` is what was asked for, `limits_held` what the kernel holds.
 
     `drift` has what differs but for the kernel's rounding: somebody changed it, say.
     """
     record = container.record
     held = control.held_limits(container)
+    mounts = [
+        {**asdict(m), "mountpoint": volume_path(m.source) if m.type == "volume" else m.source}
+        for m in record.options.mounts
+    ]
     return {
         **container_summary(container, control),
         "options": asdict(record.options),
+        "mounts": mounts,
         "limits": limit_json.to_json(record.limits),
         "limits_held": None if held is None else limit_json.to_json(held),
         "drift": None if held is None else limit_json.drift_to_json(record.limits.diff(held)),
@@ -220,6 +189,18 @@ def image_view(image: Image) -> dict[str, Any]:
         "created": None if image.created is None else image.created.isoformat(),
         "config": asdict(image.config),
         "layers": list(image.layers),
+    }
+
+
+def volume_view(volume: Volume) -> dict[str, Any]:
+    return {
+        "name": volume.name,
+        "driver": "local",
+        "created_ns": volume.row.created_ns,
+        "anonymous": volume.row.anonymous,
+        "labels": volume.row.labels,
+        "mountpoint": volume.mountpoint,
+        "containers": list(volume.users),
     }
 
 

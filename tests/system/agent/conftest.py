@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.world import guest
-from tests.world.agent import Agent, eventually
+from tests.world.agent import SLOWNESS, Agent, eventually
 from tests.world.audit import Snapshot, difference
+from tests.world.screen import Screen
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +76,57 @@ def audited():
     roots = (Path(guest.STATE_FOLDER),)
     before = Snapshot.take(roots)
     return lambda: difference(before, Snapshot.take(roots))
+
+
+@pytest.fixture
+def screen(agent):
+    """Run a command line of cgagent's in a terminal: ``screen("run", ...)``."""
+    made = []
+
+    def run(*args, of=agent, size=(24, 80)):
+        made.append(Screen(of.cli_command(*args), size))
+        return made[-1]
+
+    yield run
+    for one in made:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture
+def shell(container):
+    """A container that runs a shell in a terminal."""
+    return container("sh", tty=True, stdin=True)
+
+
+@pytest.fixture(params=["running", "stopped"])
+def box(request, container, agent):
+    """A container, running, or one that was never started."""
+    return container("sleep", "1000", start=request.param == "running")
+
+
+@pytest.fixture
+def running(container):
+    return container("sleep", "1000")
+
+
+@pytest.fixture
+def cp(agent):
+    """``cgagent cp`` that must work, or must not."""
+
+    def copy(*args, fails_with=None, **options):
+        done = subprocess.run(
+            agent.cli_command("cp", *args),
+            check=False,
+            capture_output=True,
+            timeout=60 * SLOWNESS,
+            **options,
+        )
+        if fails_with is None:
+            assert (done.returncode, done.stderr) == (0, b"")
+        else:
+            assert done.returncode != 0
+            assert done.stderr.count(b"\n") == 1
+            assert fails_with in done.stderr.decode()
+        return done.stdout
+
+    return copy

@@ -205,11 +205,8 @@ def test_a_symlink_in_the_image_does_not_lead_a_volume_outside(agent, tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "trap").symlink_to("/etc")
     (tmp_path / "data").mkdir()
-    volumes = [
-        {"source": str(tmp_path / "shared"), "destination": "/shared"},
-        {"source": str(tmp_path / "data"), "destination": "/shared/trap/deep"},
-    ]
-    result = agent.run("sh", "-c", "ls -d /etc/deep && touch /etc/deep/x", volumes=volumes)
+    binds = [f"{tmp_path}/shared:/shared", f"{tmp_path}/data:/shared/trap/deep"]
+    result = agent.run("sh", "-c", "ls -d /etc/deep && touch /etc/deep/x", binds=binds)
     assert result.exit_code == 0
     assert (tmp_path / "data" / "x").exists()
     assert not os.path.exists("/etc/deep")

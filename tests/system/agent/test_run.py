@@ -29,7 +29,7 @@ def test_output_and_error_output_stay_apart(agent):
         (("--no-such-flag", "alpine"), 125, "no-such-flag"),
         (("alpine", "/etc/passwd"), 126, "'/etc/passwd': permission denied"),
         (("alpine", "/etc"), 126, "'/etc'"),
-        (("alpine", "no-such-command"), 127, "executable not found in $PATH"),
+        (("alpine", "no-such-command"), 127, "executable file not found in $PATH"),
         (("alpine", "/no/such/file"), 127, "no such file or directory"),
     ],
 )

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from cgagent import errors as cgagent_errors
 from cgagent.api import errors
-from cgagent.api.native.schemas import CreateBody
+from cgagent.api.native.creation import CreateBody
 from cgagent.errors import EXIT_CODE, HTTP_STATUS, from_kind
 
 

@@ -21,13 +21,18 @@ def document():
             (f"/v1/containers/{{reference}}/{verb}", "post")
             for verb in (
                 *("start", "stop", "kill", "restart", "freeze", "thaw", "update", "wait"),
-                *("exec", "attach"),
+                *("exec", "attach", "rename"),
             )
         ),
         ("/v1/containers/{reference}/logs", "get"),
         ("/v1/containers/{reference}/stats", "get"),
         ("/v1/images", "get"),
         ("/v1/images/pull", "post"),
+        ("/v1/volumes", "get"),
+        ("/v1/volumes", "post"),
+        ("/v1/volumes/{name}", "get"),
+        ("/v1/volumes/{name}", "delete"),
+        ("/v1/volumes/prune", "post"),
         ("/v1/events", "get"),
         ("/v1/jobs", "get"),
         ("/v1/info", "get"),

@@ -5,11 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.cgroups import UNLIMITED, Limits
+from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.container import Container, Options, Outcome, Record
 from cgagent.engine.containers import Containers
+from cgagent.engine.devices import Device
+from cgagent.engine.mounts import MountSpec
+from cgagent.engine.namespaces import Namespaces
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.images import RootFs
-from cgagent.runtime.spec import Volume
+from cgagent.network.files import NameLookup
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
 
@@ -37,9 +41,33 @@ RECORDS = st.builds(
         image=TEXT,
         args=st.lists(TEXT).map(tuple),
         env=st.lists(TEXT).map(tuple),
-        volumes=st.lists(
-            st.builds(Volume, source=TEXT, destination=TEXT, read_only=st.booleans())
+        mounts=st.lists(
+            st.builds(
+                MountSpec,
+                type=st.sampled_from(["bind", "volume", "tmpfs"]),
+                source=TEXT,
+                destination=TEXT,
+                read_only=st.booleans(),
+                labels=st.dictionaries(TEXT, TEXT),
+                tmpfs_options=st.lists(TEXT).map(tuple),
+            )
         ).map(tuple),
+        confinement=st.builds(
+            Confinement,
+            privileged=st.booleans(),
+            cap_add=st.lists(TEXT).map(tuple),
+            security_opt=st.lists(TEXT).map(tuple),
+            devices=st.lists(
+                st.builds(Device, path_on_host=TEXT, path_in_container=TEXT, access=TEXT)
+            ).map(tuple),
+            ulimits=st.lists(
+                st.builds(Ulimit, name=TEXT, soft=st.integers(-1), hard=st.integers(-1))
+            ).map(tuple),
+            sysctls=st.dictionaries(TEXT, TEXT),
+        ),
+        namespaces=st.builds(Namespaces, pid=TEXT, ipc=TEXT),
+        lookup=st.builds(NameLookup, dns=st.lists(TEXT).map(tuple)),
+        stop_timeout_s=st.one_of(st.none(), st.integers(0, 100)),
         labels=st.dictionaries(TEXT, TEXT),
         auto_remove=st.booleans(),
     ),

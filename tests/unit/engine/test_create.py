@@ -1,19 +1,26 @@
+import os
 import signal
 
 import pytest
 
 from cgagent.engine import create
 from cgagent.engine.create import Request
-from cgagent.errors import InvalidInputError
+from cgagent.engine.namespaces import Namespaces
+from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.images import ImageConfig
-from cgagent.runtime.spec import Process, Volume
+from cgagent.runtime.spec import Process
 
 ID = "abcdef012345" + "0" * 52
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def no_other(reference):
+    raise NotFoundError(f"container {reference!r} does not exist")
+
+
 def options(image=None, **request):
-    return create.options(Request(image="i", **request), image or ImageConfig(cmd=("run",)), ID)
+    image = image or ImageConfig(cmd=("run",))
+    return create.options(Request(image="i", **request), image, ID, no_other)
 
 
 @pytest.mark.parametrize(
@@ -79,20 +86,37 @@ def test_host_names_that_are_none(name):
         options(hostname=name)
 
 
+def test_the_hosts_names_are_not_changed():
+    shared = Namespaces(uts="host")
+    with pytest.raises(InvalidInputError, match="conflicting options: hostname"):
+        options(namespaces=shared, hostname="box")
+    with pytest.raises(InvalidInputError, match="conflicting options: hostname"):
+        options(namespaces=shared, domainname="example.org")
+    assert options(namespaces=shared).hostname == os.uname().nodename
+
+
 @pytest.mark.parametrize(
-    ("source", "destination", "complaint"),
+    "wrong",
     [
-        ("name", "/x", "named volumes"),
-        ("/no/such/path", "/x", "does not exist; create it first"),
-        ("/tmp", "x", "absolute path other than /"),
-        ("/tmp", "/", "absolute path other than /"),
-        ("/tmp", "/a/..", "absolute path other than /"),
-        ("/tmp\0", "/x", "NUL"),
+        {"domainname": "a b"},
+        {"domainname": "d" * 65},
+        {"shm_size_bytes": 100},
+        {"shm_size_bytes": 1 << 20, "namespaces": Namespaces(ipc="host")},
+        {"stop_timeout_s": -2},
+        {"stop_timeout_s": float("nan")},
     ],
 )
-def test_volumes_that_are_none(source, destination, complaint):
-    with pytest.raises(InvalidInputError, match=complaint):
-        options(volumes=(Volume(source=source, destination=destination),))
+def test_values_that_are_none(wrong):
+    with pytest.raises(InvalidInputError):
+        options(**wrong)
+
+
+def test_an_images_volumes_get_names():
+    image = ImageConfig(cmd=("x",), volumes=("/data", "/cache"))
+    one, two = options(image).mounts
+    assert (one.type, one.destination, one.anonymous) == ("volume", "/data", True)
+    assert len({one.source, two.source}) == 2
+    assert len(one.source) == 64
 
 
 @pytest.mark.parametrize("wrong", [{"command": ("a\0",)}, {"user": "\0"}, {"working_dir": "/\0"}])

@@ -1,11 +1,16 @@
-"""A task's streams let go of clients that have gone."""
+"""A task's streams: clients that have gone are let go of; a terminal instead of pipes."""
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import socket
+import termios
 
 import pytest
 
+from cgagent.errors import ConflictError
 from cgagent.runtime.client import Client
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
@@ -28,4 +33,92 @@ def test_a_client_that_hangs_up_is_dropped_while_the_task_is_silent(half_closed_
     for _ in range(3):
         loop.run_once(0)
     assert loop.watched == 0
+    stdio.close({})
+
+
+@pytest.fixture
+def terminal():
+    """Streams over a terminal, a client's far end, the command's end."""
+    loop = Loop()
+    stdio = Stdio(loop)
+    assert stdio.open(log=None, stdin=True, stdin_once=True, terminal=True) == []
+    master, slave = pty.openpty()
+    stdio.take_terminal(master)
+    near, far = socket.socketpair()
+    streams = frozenset({STDIN, STDOUT})
+    stdio.attach(
+        Client(
+            near.detach(),
+            streams=streams,
+            raw=False,
+            status=True,
+            tail=b"",
+            detach_keys=b"\x10\x11",
+        )
+    )
+    stdio.run()
+    far.settimeout(5)
+    yield loop, stdio, far, slave
+    stdio.close({})
+    os.close(slave)
+    far.close()
+
+
+def test_a_terminals_output_and_input(terminal):
+    loop, _, far, slave = terminal
+    os.write(slave, b"out\n")
+    loop.run_once(1)
+    assert far.recv(100) == b"\1\0\0\0\0\0\0\5out\r\n"
+    far.sendall(b"in\n")
+    loop.run_once(1)
+    assert os.read(slave, 100) == b"in\n"
+
+
+def test_keys_detach_and_the_terminal_stays(terminal):
+    loop, stdio, far, slave = terminal
+    far.sendall(b"x\n\x10\x11")
+    loop.run_once(1)
+    header = far.recv(8)
+    assert header[0] == 3
+    assert json.loads(far.recv(100)) == {"detached": True}
+    assert far.recv(100) == b""
+    assert os.read(slave, 100) == b"x\n"
+    stdio.resize(10, 20)
+    assert termios.tcgetwinsize(slave) == (10, 20)
+
+
+def test_a_terminal_closed_and_opened_again_goes_on(terminal):
+    loop, _, far, slave = terminal
+    name = os.ttyname(slave)
+    os.close(slave)
+    loop.run_once(0)
+    again = os.open(name, os.O_RDWR | os.O_NOCTTY)
+    assert again == slave, "the lowest free number, which the fixture closes"
+    os.write(slave, b"x")
+    loop.run_once(1)
+    assert far.recv(100)[8:] == b"x"
+
+
+def test_all_that_a_terminal_holds_is_taken_at_the_end(terminal):
+    _, stdio, far, slave = terminal
+    os.set_blocking(slave, False)
+    written = 0
+    while True:
+        try:
+            written += os.write(slave, b"x" * 4096)
+        except BlockingIOError:
+            break
+    stdio.drain()
+    received = b""
+    while len(received) < written:
+        received += far.recv(65536).replace(b"\1\0\0\0\0\0\x10\0", b"")
+    assert received.count(b"x") == written
+
+
+def test_pipes_have_no_size():
+    stdio = Stdio(Loop())
+    for end in stdio.open(log=None, stdin=False, stdin_once=False):
+        os.close(end)
+    with pytest.raises(ConflictError, match="no terminal"):
+        stdio.resize(1, 1)
     stdio.close({})

@@ -1,0 +1,126 @@
+"""Streams of ``/v1/containers/ID``: attach, exec, the terminal's size, logs."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from cgagent.api.hijack import Hijack, require_upgrade
+from cgagent.api.native.schemas import ExecBody
+from cgagent.engine.streams import Attachment
+from cgagent.runtime.detach import parse_keys
+from cgagent.runtime.logs import LogQuery, follow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cgagent.api.hijack import Take
+    from cgagent.engine.engine import Engine
+    from cgagent.engine.streams import Exec
+
+
+def add(router: APIRouter, engine: Engine) -> None:
+    _add_attach(router, engine)
+    _add_exec(router, engine)
+    _add_logs(router, engine)
+
+
+def _add_attach(router: APIRouter, engine: Engine) -> None:
+    @router.post("/{reference}/attach", status_code=101, response_model=None)
+    async def attach_container(
+        reference: str,
+        request: Request,
+        *,
+        start: bool = False,
+        stdin: bool = True,
+        stdout: bool = True,
+        stderr: bool = True,
+        framed: bool = True,
+        detach_keys: str = "",
+    ) -> Hijack:
+        """Take the connection over: framed output down, raw input up, a status frame at the end.
+
+        With `start` the container is started after the client is attached, so that no output is
+        missed; a failure of the start is then told in the status frame. Without `framed` there is
+        the output alone. `detach_keys` end the session of a terminal and nothing else.
+        """
+        require_upgrade(request.headers)
+        container = engine.containers.find(reference)
+        keys = parse_keys(detach_keys)
+        wanted: dict[str, Any] = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        if container.record.options.tty:
+            wanted["detach_keys"] = keys
+
+        async def connect(take: Take) -> Attachment:
+            taken = await take(raw=not framed)
+            return Attachment(fd=taken.fd, tail=taken.tail, raw=not framed, **wanted)
+
+        async def handler(take: Take) -> None:
+            await engine.streams.attach(container, partial(connect, take))
+            if start:
+                await engine.lifecycle.start(container)
+
+        return Hijack(handler)
+
+    @router.post("/{reference}/resize", status_code=204)
+    async def resize_container(reference: str, h: int, w: int) -> Response:
+        """`h` rows and `w` columns for its terminal."""
+        await engine.streams.resize(engine.containers.find(reference), h, w)
+        return Response(status_code=204)
+
+
+def _add_exec(router: APIRouter, engine: Engine) -> None:
+    @router.post("/{reference}/exec", response_model=None)
+    async def exec_in_container(
+        reference: str, body: ExecBody, request: Request, *, detach_keys: str = ""
+    ) -> Hijack | dict[str, Any]:
+        """Run a command inside.
+
+        With ``Upgrade: tcp`` the connection becomes its input and output, and ``Location`` has
+        its path below ``/v1/exec``; without, it runs detached and the answer has its id and pid.
+        """
+        container = engine.containers.find(reference)
+        process = body.process(container)
+        if request.headers.get("upgrade") is None:
+            run = await engine.streams.exec(container, process, None, privileged=body.privileged)
+            return {"id": run.id, "pid": run.pid}
+        require_upgrade(request.headers)
+        keys = parse_keys(detach_keys) if body.tty else b""
+
+        async def connect(take: Take, run: Exec) -> Attachment:
+            taken = await take(location=f"/v1/exec/{run.id}")
+            return Attachment(fd=taken.fd, tail=taken.tail, detach_keys=keys)
+
+        async def handler(take: Take) -> None:
+            take_for = partial(connect, take)
+            await engine.streams.exec(container, process, take_for, privileged=body.privileged)
+
+        return Hijack(handler)
+
+
+def _add_logs(router: APIRouter, engine: Engine) -> None:
+    @router.get("/{reference}/logs", response_model=None)
+    async def container_logs(
+        reference: str,
+        *,
+        follow_: Annotated[bool, Query(alias="follow")] = False,
+        tail: Annotated[int | None, Query(ge=0)] = None,
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> StreamingResponse:
+        """Entries as JSON lines: ``log``, ``stream``, ``time``."""
+        container = engine.containers.find(reference)
+        container.require_started_here("showing its output")
+        streams = frozenset(n for n, w in (("stdout", stdout), ("stderr", stderr)) if w)
+        query = LogQuery(streams=streams, tail=tail, follow=follow_)
+        path = str(engine.lifecycle.bundle(container.id).log)
+
+        async def lines() -> AsyncIterator[bytes]:
+            async for entries in follow(path, query, lambda: container.running):
+                yield b"".join(json.dumps(e).encode() + b"\n" for e in entries)
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")

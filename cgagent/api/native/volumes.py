@@ -1,0 +1,47 @@
+"""``/v1/volumes``: make, look, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Response
+
+from cgagent.api.native.schemas import Strict, volume_view
+
+if TYPE_CHECKING:
+    from cgagent.engine.engine import Engine
+
+
+class VolumeBody(Strict):
+    name: str | None = None
+    labels: dict[str, str] = {}
+
+
+def routes(engine: Engine) -> APIRouter:
+    router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
+
+    @router.get("")
+    async def list_volumes() -> list[dict[str, Any]]:
+        return [volume_view(v) for v in engine.volumes.all()]
+
+    @router.post("", status_code=201)
+    async def create_volume(body: VolumeBody) -> dict[str, Any]:
+        """A volume of that name that is there is left as it is."""
+        return volume_view(await engine.volumes.create(body.name, body.labels))
+
+    @router.post("/prune")
+    async def prune_volumes(*, all: bool = False) -> dict[str, Any]:  # noqa: A002
+        """Remove what no container has; with `all`, also volumes that have a name."""
+        names, freed = await engine.volumes.prune(named=all)
+        return {"removed": names, "freed_bytes": freed}
+
+    @router.get("/{name}")
+    async def inspect_volume(name: str) -> dict[str, Any]:
+        return volume_view(engine.volumes.find(name))
+
+    @router.delete("/{name}", status_code=204)
+    async def remove_volume(name: str, *, force: bool = False) -> Response:
+        await engine.volumes.remove(name, force=force)
+        return Response(status_code=204)
+
+    return router

@@ -1,0 +1,212 @@
+"""The flags of ``run`` and ``create``, docker's spellings, and what they become in a request.
+
+What takes parsing is parsed by `cgagent.cli.create_values`, loaded only for a flag that was given:
+this module is on the path of every ``run``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from cgagent.cli import limits
+from cgagent.errors import InvalidInputError, UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+
+_TEXTS: Final = (  # flag, metavar, help, the request's field
+    ("--name", "NAME", "a name for the container", "name"),
+    ("--domainname", "NAME", "NIS domain name inside", "domainname"),
+    ("--pid", "MODE", "pid namespace: host, container:NAME", "pid"),
+    ("--ipc", "MODE", "ipc namespace: private, shareable, none, host, container:NAME", "ipc"),
+    ("--uts", "MODE", "uts namespace: host", "uts"),
+    ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
+    ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
+)
+_LISTS: Final = (
+    ("--cap-add", "CAPABILITY", "a capability beyond the default ones, or ALL", "cap_add"),
+    ("--cap-drop", "CAPABILITY", "a default capability not to have, or ALL", "cap_drop"),
+    ("--device-cgroup-rule", "RULE", "such as 'c 42:* rmw'", "device_cgroup_rules"),
+    ("--group-add", "GROUP", "a further group of the user's", "group_add"),
+    ("--add-host", "NAME:ADDRESS", "a line of /etc/hosts", "extra_hosts"),
+    ("--dns", "ADDRESS", "a name server", "dns"),
+    ("--dns-search", "DOMAIN", "a search domain; . for none", "dns_search"),
+)
+_PARSED: Final = (  # by the function of that name in create_values
+    ("--mount", "KEY=VALUE,...", "type=bind|volume|tmpfs,source=...,target=...", "mounts"),
+    ("--tmpfs", "TARGET[:OPTIONS]", "a file system in memory", "tmpfs"),
+    ("--device", "HOST[:CONTAINER[:rwm]]", "a device of the host", "devices"),
+    ("--ulimit", "NAME=SOFT[:HARD]", "a resource limit, such as nofile=1024", "ulimits"),
+    ("--sysctl", "NAME=VALUE", "a kernel parameter of its namespaces", "sysctls"),
+    ("--security-opt", "OPTION", "no-new-privileges, seccomp=FILE, ...", "security_opt"),
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
+    add("--env-file", action="append", default=[], metavar="FILE", help="lines of environment")
+    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label")
+    add("--label-file", action="append", default=[], metavar="FILE", help="lines of labels")
+    add("-w", "--workdir", metavar="DIR", help="working directory inside")
+    add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
+    add(
+        "-v",
+        "--volume",
+        action="append",
+        default=[],
+        metavar="[SOURCE:]TARGET[:OPTIONS]",
+        help="a directory of the host, or a volume by name or of its own",
+    )
+    add("-h", "--hostname", help="host name inside")
+    add("--entrypoint", metavar="COMMAND", help="instead of the image's entrypoint")
+    add(
+        "--network",
+        "--net",
+        choices=["none", "host"],
+        default="none",
+        help="none (the default until bridge networking is there): only a loopback interface; "
+        "host: the host's network",
+    )
+    add("-p", "--publish", action="append", default=[], help=argparse.SUPPRESS)
+    add("-P", "--publish-all", action="store_true", help=argparse.SUPPRESS)
+    add("--read-only", action="store_true", help="a read-only root file system")
+    add("--privileged", action="store_true", help="every capability and device, no filter")
+    add("--rm", action="store_true", help="remove the container when it ends")
+    add("-i", "--interactive", action="store_true", help="keep standard input open")
+    add("-t", "--tty", action="store_true", help="give it a terminal")
+    add("--init", action="store_true", help="a small init as the first process, to reap others")
+    add("--cidfile", metavar="FILE", help="write the container's id there")
+    add("--shm-size", metavar="SIZE", help="of /dev/shm; default 64m")
+    add("--oom-score-adj", type=int, metavar="N", help="-1000 to 1000: more is killed sooner")
+    add("--stop-timeout", type=int, metavar="SECONDS", help="before SIGKILL; -1: never")
+    add(
+        "--dns-option",
+        "--dns-opt",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="a resolver option",
+    )
+    for flag, metavar, text, field in _TEXTS:
+        add(flag, metavar=metavar, help=text, dest=field)
+    for flag, metavar, text, field in (*_LISTS, *_PARSED):
+        add(flag, action="append", default=[], metavar=metavar, help=text, dest=field)
+    limits.add_flags(parser)
+    add("image", metavar="IMAGE", help="a name, or host for this machine's own files")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the image's")
+
+
+def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
+    """The body of a request to create; only what was given.
+
+    Raises:
+        InvalidInputError: a value of a form that is none.
+        UnsupportedError: a flag that is not there yet.
+    """
+    _refuse_missing(args)
+    values = {
+        "image": args.image,
+        "command": args.command,
+        "entrypoint": None if args.entrypoint is None else words(args.entrypoint),
+        "env": [*_lines(args.env_file, "env"), *map(env, args.env)],
+        "working_dir": args.workdir,
+        "user": args.user,
+        "hostname": args.hostname,
+        "network": args.network,
+        "binds": [_bind(item) for item in args.volume],
+        "labels": dict(_pair(i) for i in (*_lines(args.label_file, "label"), *args.label)),
+        "limits": limits.request(args),
+        "auto_remove": args.rm,
+        "stdin": args.interactive,
+        "stdin_once": args.interactive and foreground,
+        "read_only": args.read_only,
+        "privileged": args.privileged,
+        "tty": args.tty,
+        "init": args.init,
+        "shm_size_bytes": None if args.shm_size is None else _size(args.shm_size, "--shm-size"),
+        "oom_score_adj": args.oom_score_adj,
+        "stop_timeout_s": args.stop_timeout,
+        "dns_options": args.dns_option or None,
+        **{field: getattr(args, field) for *_, field in _TEXTS},
+        **{field: getattr(args, field) or None for *_, field in _LISTS},
+        **_parsed(args),
+    }
+    if args.tty:
+        values["console_size"] = console_size(interactive=foreground and args.interactive)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def console_size(*, interactive: bool) -> tuple[int, int] | None:
+    """Rows and columns of our own terminal; None if there is none.
+
+    Raises:
+        InvalidInputError: input is to come from a terminal, and does not.
+    """
+    from cgagent.cli import terminal
+
+    terminal.require(interactive=interactive)
+    return terminal.size()
+
+
+def _refuse_missing(args: argparse.Namespace) -> None:
+    if args.publish or args.publish_all:
+        raise UnsupportedError(
+            "published ports need a bridge network, which is not there yet; use --network host"
+        )
+
+
+def _parsed(args: argparse.Namespace) -> dict[str, Any]:
+    given = {field: getattr(args, field) for *_, field in _PARSED if getattr(args, field)}
+    if not given:
+        return {}
+    from cgagent.cli import create_values
+
+    return {field: getattr(create_values, field)(items) for field, items in given.items()}
+
+
+def _lines(files: list[str], what: str) -> list[str]:
+    if not files:
+        return []
+    from cgagent.cli import create_values
+
+    return create_values.lines(files, what)
+
+
+def _size(text: str, flag: str) -> int:
+    from cgagent.cli.units import parse_size
+
+    return parse_size(text, flag)
+
+
+def words(text: str) -> list[str]:
+    """Of ``--entrypoint``, as a shell would split them."""
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as e:
+        raise InvalidInputError(f"--entrypoint {text!r}: {str(e).lower()}") from None
+
+
+def env(item: str) -> str:
+    """``NAME`` alone takes the value from our own environment."""
+    name, separator, _ = item.partition("=")
+    return item if separator else f"{name}={os.environ.get(name, '')}"
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, _, value = item.partition("=")
+    return name, value
+
+
+def _bind(item: str) -> str:
+    """A relative source is made absolute here: the agent has another working directory."""
+    source, separator, rest = item.partition(":")
+    if separator and source.startswith((".", "~")):
+        source = os.path.abspath(os.path.expanduser(source))
+    return source + separator + rest

@@ -1,0 +1,118 @@
+"""Reading a bundle's configuration, and putting it into the form the steps carry out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.cgroups.hierarchy import checked_path
+from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
+from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.oci import store
+from cgagent.runtime.protocol import CONFIG_FILE
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Host
+
+_PARENT: Final = "/cgagent-oci"
+_MAJOR: Final = "1."
+
+
+def load(bundle: str) -> dict[str, Any]:
+    """Of the bundle's directory.
+
+    Raises:
+        NotFoundError: no bundle, or no root file system in it.
+        InvalidInputError: no configuration of this specification.
+    """
+    config = store.read_json(os.path.join(bundle, CONFIG_FILE))
+    version = config.get("ociVersion")
+    if not isinstance(version, str) or not version.startswith(_MAJOR):
+        raise InvalidInputError(f"{CONFIG_FILE}: ociVersion {version!r} is not a version 1.x")
+    root = (config.get("root") or {}).get("path")
+    if not root:
+        raise InvalidInputError(f"{CONFIG_FILE}: root.path is missing")
+    if not os.path.isdir(rootfs(config, bundle)):
+        raise NotFoundError(f"root file system {rootfs(config, bundle)} is not a directory")
+    linux = config.setdefault("linux", {})
+    isolation = Isolation.from_oci(linux.get("namespaces") or ())
+    if "user" in isolation.private or linux.get("uidMappings") or linux.get("gidMappings"):
+        raise UnsupportedError("user namespaces are not supported")
+    if config.get("process") is not None:
+        check_process(config["process"])
+    return config
+
+
+def check_process(process: dict[str, Any]) -> None:
+    """Raises InvalidInputError. Takes out the user's name, which is for other systems."""
+    if not process.get("args"):
+        raise InvalidInputError("process.args is empty")
+    if not str(process.get("cwd", "")).startswith("/"):
+        raise InvalidInputError(f"process.cwd {process.get('cwd')!r} must be an absolute path")
+    (process.get("user") or {}).pop("username", None)
+
+
+def rootfs(config: dict[str, Any], bundle: str) -> str:
+    return os.path.realpath(os.path.join(bundle, config["root"]["path"]))
+
+
+def cgroup_path(config: dict[str, Any], container_id: str) -> str:
+    """``linux.cgroupsPath``, the same below each hierarchy's root.
+
+    Raises:
+        UnsupportedError: it is in systemd's form.
+    """
+    path = config["linux"].get("cgroupsPath")
+    if not path:
+        return f"{_PARENT}/{container_id}"
+    if ":" in path and "/" not in path:
+        raise UnsupportedError(f"cgroupsPath {path!r}: slices of systemd are not supported")
+    return checked_path("/" + path.strip("/"))
+
+
+def expand_cgroup_mounts(config: dict[str, Any], host: Host, path: str) -> None:
+    """Mounts of type ``cgroup`` mean all hierarchies that the group is in: name each.
+
+    With a cgroup namespace of its own a container's group is the root of what it sees; without
+    one, its own group's directory is bound, so that it sees no other.
+    """
+    isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
+    expanded: list[dict[str, Any]] = []
+    for entry in config.get("mounts") or ():
+        if entry.get("type") == "cgroup":
+            expanded += _hierarchies(entry, host, path, own="cgroup" in isolation.own)
+        else:
+            expanded.append(entry)
+    config["mounts"] = expanded
+
+
+def _hierarchies(
+    entry: dict[str, Any], host: Host, path: str, *, own: bool
+) -> list[dict[str, Any]]:
+    words = [o for o in entry.get("options") or () if o not in {"bind", "rbind"}]
+    where = entry["destination"]
+    unified = host.unified.mount if host.unified else None
+    if not host.v1_mounts:
+        if own or unified is None:
+            return [{**entry, "type": "cgroup2", "source": "cgroup", "options": words}]
+        bound = {**entry, "type": "bind", "source": unified + path, "options": ["bind", *words]}
+        return [bound]
+    writable = [o for o in words if o != "ro"]
+    tmpfs = {"type": "tmpfs", "source": "tmpfs", "options": [*writable, "mode=755"]}
+    found = [{"destination": where, **tmpfs}]
+    joined = [m for m in host.v1_mounts if os.path.isdir(m + path)]
+    for mount in (*joined, *([unified] if unified else [])):
+        below = {"destination": f"{where}/{os.path.basename(mount)}"}
+        if own:
+            names = [n for n, p in host.placements.items() if p.mount == mount and p.version == 1]
+            data = ",".join("blkio" if n == "io" else n for n in names)
+            kind = "cgroup2" if mount == unified else "cgroup"
+            options = [*words, *([data] if data and mount != unified else [])]
+            found.append({**below, "type": kind, "source": "cgroup", "options": options})
+        else:
+            bind = {"type": "bind", "source": mount + path, "options": ["bind", *words]}
+            found.append({**below, **bind})
+    if "ro" in words:
+        again = {"type": "none", "source": "none", "options": ["remount", "bind", "ro"]}
+        found.append({"destination": where, **again})
+    return found

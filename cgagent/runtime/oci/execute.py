@@ -1,0 +1,61 @@
+"""`exec`: a command in a container that is running."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from cgagent.errors import ConflictError, UnsupportedError
+from cgagent.kernel import seccomp
+from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.oci import config as oci_config
+from cgagent.runtime.oci import create, init, lifecycle, store
+
+
+def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) -> create.Child:
+    """A command inside, running when this returns.
+
+    Raises:
+        ConflictError: the container does not run.
+        CgagentError: the command could not be executed.
+    """
+    state = entry.state()
+    found = lifecycle.status(entry, state)
+    if found != "running":
+        raise ConflictError(f"container {entry.id} is {found}: nothing can be executed in it")
+    config = entry.config()
+    oci_config.check_process(process)
+    own = lifecycle.group(state)
+    isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
+    if "mount" not in isolation.private:
+        raise UnsupportedError("exec: the container has no mount namespace of its own")
+    with ExitStack() as stack:
+        pidfd = os.pidfd_open(state.pid)
+        stack.callback(os.close, pidfd)
+        if not store.is_alive(state):
+            raise store.not_running(entry.id)
+        plan = init.Plan(
+            config={"process": process},
+            bundle=state.bundle,
+            rootfs=state.rootfs,
+            state={},
+            join_files=own.join_files(),
+            isolation=isolation,
+            join=(),
+            seccomp=create.filter_of(config),
+            seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
+            preserved=wishes.preserved,
+            console_socket=create.console_socket(process, wishes, stack),
+            start_socket=None,
+            enter_pidfd=pidfd,
+        )
+        child = create.spawn(plan, own, stack)
+        try:
+            child.expect("ready")
+            child.expect_end()
+            create.write_pid_file(wishes.pid_file, child.pid)
+        except BaseException:
+            child.kill()
+            raise
+    return child

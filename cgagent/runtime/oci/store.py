@@ -1,0 +1,209 @@
+"""What is known of each container between two calls: a directory below ``--root``.
+
+``state.json`` is written when the container is there, and ``config.json`` is a copy: what
+happens to the bundle's later does not matter. ``start`` is the socket of a first process that
+waits; while it is there, the container is ``created``. A lock keeps two calls about one container
+apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
+from cgagent.runtime.protocol import CONFIG_FILE
+from cgagent.runtime.spec import OCI_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_ROOT: Final = "/run/cgagent/oci"
+START_SOCKET: Final = "start"
+GO: Final = {"go": True}
+"""What is said to a first process over that socket."""
+_STATE: Final = "state.json"
+_LOCK: Final = "lock"
+_ID: Final = re.compile(r"[\w+.-]{1,1024}", re.ASCII)
+_STARTTIME: Final = 19  # of /proc/PID/stat, counted after the command's ")"
+
+Status = Literal["created", "running", "stopped", "paused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A container as it was created."""
+
+    id: str
+    pid: int
+    pid_start: str
+    """In the kernel's ticks: a later process of the same number has another one."""
+    bundle: str
+    rootfs: str
+    created: str
+    cgroup_path: str
+    annotations: dict[str, str]
+
+
+class Entry:
+    """One container's directory."""
+
+    def __init__(self, root: str, container_id: str) -> None:
+        if not _ID.fullmatch(container_id) or container_id in {".", ".."}:
+            raise InvalidInputError(
+                f"container id {container_id!r}: letters, digits, and _+-. only"
+            )
+        self.id = container_id
+        self.path = os.path.join(root, container_id)
+
+    def make(self) -> None:
+        """Raises ConflictError: the id is taken."""
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            raise ConflictError(
+                f"container {self.id} exists; delete it or choose another id"
+            ) from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Raises NotFoundError: no such container."""
+        try:
+            fd = os.open(f"{self.path}/{_LOCK}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise self.missing() from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def missing(self) -> NotFoundError:
+        return NotFoundError(f"container {self.id} does not exist")
+
+    def save(self, state: State) -> None:
+        self._write(_STATE, asdict(state))
+
+    def save_config(self, config: dict[str, Any]) -> None:
+        self._write(CONFIG_FILE, config)
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        path = os.path.join(self.path, name)
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            json.dump(value, f)
+        os.rename(path + ".new", path)
+
+    def state(self) -> State:
+        """Raises NotFoundError."""
+        return State(**self._read(_STATE))
+
+    def config(self) -> dict[str, Any]:
+        return self._read(CONFIG_FILE)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            with open(os.path.join(self.path, name), encoding="utf-8") as f:
+                value: dict[str, Any] = json.load(f)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self.missing() from None
+        return value
+
+    @property
+    def waits(self) -> bool:
+        """Whether its first process has not been told to start."""
+        return os.path.exists(os.path.join(self.path, START_SOCKET))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=False)
+
+
+@contextlib.contextmanager
+def short_path(directory: str) -> Iterator[str]:
+    """Another name of a directory, of a few bytes."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def entries(root: str) -> Iterator[Entry]:
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(root)):
+            if os.path.exists(os.path.join(root, name, _STATE)):
+                yield Entry(root, name)
+
+
+def process_start(pid: int) -> str | None:
+    """When a process began; None if it has ended, reaped or not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            fields = f.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in {"Z", "X"} else fields[_STARTTIME]
+
+
+def is_alive(state: State) -> bool:
+    return process_start(state.pid) == state.pid_start
+
+
+def send(state: State, number: int) -> None:
+    """Signal its first process, and no later one of that number.
+
+    Raises:
+        ConflictError: it has ended.
+    """
+    try:
+        pidfd = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        raise not_running(state.id) from None
+    try:
+        if not is_alive(state):
+            raise not_running(state.id)
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        raise not_running(state.id) from None
+    finally:
+        os.close(pidfd)
+
+
+def not_running(container_id: str) -> ConflictError:
+    return ConflictError(f"container {container_id} is not running")
+
+
+def view(state: State, status: str, pid: int | None = None) -> dict[str, Any]:
+    """The state as the specification has it, with runc's additions."""
+    shown = {
+        "ociVersion": OCI_VERSION,
+        "id": state.id,
+        "pid": (0 if status == "stopped" else state.pid) if pid is None else pid,
+        "status": status,
+        "bundle": state.bundle,
+        "rootfs": state.rootfs,
+        "created": state.created,
+        "owner": "",
+    }
+    return {**shown, "annotations": state.annotations}
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Raises NotFoundError, InvalidInputError."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            value = json.load(f)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file or directory") from None
+    except (ValueError, RecursionError) as e:
+        raise InvalidInputError(f"{path} is not JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{path} is not a JSON object")
+    return value

@@ -1,0 +1,64 @@
+from types import SimpleNamespace
+
+import pytest
+
+from cgagent.engine import namespaces
+from cgagent.engine.namespaces import Namespaces
+from cgagent.errors import ConflictError, InvalidInputError, NotFoundError, UnsupportedError
+from cgagent.runtime.spec import OWN_NAMESPACES, Namespace
+
+
+def find(reference):
+    """Containers by the name of their ipc mode."""
+    if reference == "nosuch":
+        raise NotFoundError("none")
+    options = SimpleNamespace(namespaces=Namespaces(ipc=reference))
+    return SimpleNamespace(
+        id=f"id-{reference}",
+        name=reference,
+        record=SimpleNamespace(options=options),
+        require_started_here=lambda _: None,
+    )
+
+
+def test_nothing_asked_is_all_of_ones_own():
+    assert namespaces.listed(Namespaces(), "none", lambda _: 0) == OWN_NAMESPACES
+
+
+def test_shared_and_joined():
+    asked = Namespaces(pid="container:shareable", ipc="container:shareable", uts="host")
+    shared = namespaces.checked(asked, find)
+    assert shared.pid == shared.ipc == "container:id-shareable"
+    assert namespaces.listed(shared, "host", lambda _: 7) == (
+        Namespace("pid", "/proc/7/ns/pid"),
+        Namespace("mount"),
+        Namespace("ipc", "/proc/7/ns/ipc"),
+        Namespace("cgroup"),
+    )
+    assert namespaces.private(shared, "host") == {"pid", "mount", "ipc", "cgroup"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"pid": "private"},
+        {"pid": "container:"},
+        {"ipc": ""},
+        {"uts": "container:x"},
+        {"cgroup": "container:x"},
+        {"cgroup": "x"},
+    ],
+)
+def test_modes_that_are_none(asked):
+    with pytest.raises(InvalidInputError, match=r"invalid .* mode"):
+        namespaces.checked(Namespaces(**asked), find)
+
+
+def test_refusals():
+    with pytest.raises(UnsupportedError, match="user namespaces are not there yet"):
+        namespaces.checked(Namespaces(user="auto"), find)
+    with pytest.raises(ConflictError, match="create it with --ipc shareable"):
+        namespaces.checked(Namespaces(ipc="container:private"), find)
+    with pytest.raises(NotFoundError):
+        namespaces.checked(Namespaces(pid="container:nosuch"), find)
+    assert namespaces.checked(Namespaces(user="host"), find).user == "host"

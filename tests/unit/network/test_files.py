@@ -1,0 +1,66 @@
+import pytest
+
+from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.network import files
+from cgagent.network.files import NameLookup
+
+
+def test_nothing_asked():
+    assert files.resolv_conf("none", NameLookup()) == ""
+    assert files.hosts("none", "box", "", NameLookup()).splitlines()[-1] == "127.0.1.1\tbox"
+    assert files.hosts("none", "box", "d.e", NameLookup()).splitlines()[-1] == (
+        "127.0.1.1\tbox.d.e box"
+    )
+
+
+def test_lines_of_the_users(monkeypatch):
+    monkeypatch.setattr(
+        files, "_read", lambda _: "# ours\nnameserver 1.1.1.1\nsearch a\noptions x\n"
+    )
+    lookup = NameLookup(dns=("2.2.2.2", "3.3.3.3"), dns_search=("b", "c"))
+    assert files.resolv_conf("host", lookup).splitlines() == [
+        *("# ours", "options x", "nameserver 2.2.2.2", "nameserver 3.3.3.3", "search b c"),
+    ]
+    none = files.resolv_conf("host", NameLookup(dns_search=(".",)))
+    assert none.splitlines() == ["# ours", "nameserver 1.1.1.1", "options x"]
+    assert files.resolv_conf("host", NameLookup()).count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("db:10.0.0.1", "10.0.0.1\tdb"),
+        ("db=10.0.0.1", "10.0.0.1\tdb"),
+        ("db:::1", "::1\tdb"),
+        ("db=[FE80::0:1]", "fe80::1\tdb"),
+    ],
+)
+def test_hosts(text, line):
+    lookup = files.checked(NameLookup(extra_hosts=(text,)))
+    assert files.hosts("none", "box", "", lookup).splitlines()[-1] == line
+    assert files.checked(lookup) == lookup
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"extra_hosts": ("",)},
+        {"extra_hosts": ("db",)},
+        {"extra_hosts": (":1.1.1.1",)},
+        {"extra_hosts": ("a b:1.1.1.1",)},
+        {"extra_hosts": ("a:1.1.1",)},
+        {"extra_hosts": ("a:1.1.1.1\n2.2.2.2 b",)},
+        {"dns": ("x",)},
+        {"dns": ("",)},
+        {"dns_search": ("a\nnameserver 6.6.6.6",)},
+        {"dns_options": ("",)},
+    ],
+)
+def test_what_would_be_no_line(wrong):
+    with pytest.raises(InvalidInputError):
+        files.checked(NameLookup(**wrong))
+
+
+def test_no_gateway_yet():
+    with pytest.raises(UnsupportedError, match="no bridge network yet"):
+        files.checked(NameLookup(extra_hosts=("gate:host-gateway",)))
