@@ -12,6 +12,7 @@ import pytest
 
 from cgagent.engine.volumes import populate
 from cgagent.errors import InternalError
+from cgagent.images.unpack.trees import remove_tree
 
 pytestmark = pytest.mark.system
 
@@ -32,7 +33,10 @@ def fill(tmp_path):
         assert os.listdir(tmp_path / "upper") == []
         return target if made else None
 
-    return run
+    yield run
+    for name in ("lower", "volume"):  # pytest's own clean-up cannot remove a tree that is too deep
+        if (tmp_path / name).exists():
+            remove_tree(os.fsencode(tmp_path / name))
 
 
 def test_a_link_leads_nowhere_else(fill):
