@@ -30,6 +30,11 @@ class Settings:
     metrics_listen: str = "127.0.0.1:9753"
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
     sample_interval_s: float = 1.0
+    """Of what changes from second to second: CPU time, memory in use, tasks, pressure."""
+    sample_full_interval_s: float = 10.0
+    """Of everything else, and of the search for groups to `watch`."""
+    watch: tuple[str, ...] = ()
+    """Groups of the host that are sampled too: ``system.slice/*.service``; see docs/metrics.md."""
     stop_timeout_s: float = 10.0
     pressure_triggers: tuple[str, ...] = ()
     """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""

@@ -66,7 +66,7 @@ class Engine:
         images = Images(settings, self.database)
         self.events = Events()
         self.containers = Containers(ContainerRows(self.database))
-        self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers)
+        self.monitor = Monitor(self.host, settings, self.containers)
         self.jobs = Jobs(self.monitor.observe_job)
         self.volumes = Volumes(
             settings.data_root / "volumes",

@@ -29,13 +29,31 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A target's usage at one moment, and the limits as last read (10 s old at most)."""
+    """A target's usage at one moment, and the limits as last read (10 s old at most).
+
+    Of `usage`, all but CPU time, memory in use, tasks, pressure and the freezer is of `full_ns`.
+    """
 
     target: Target
     at_s: float
     monotonic_ns: int
+    full_ns: int
     usage: Usage
     limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the engine knows of a container, running or not."""
+
+    target: Target
+    state: str
+    exit_code: int | None = None
+    """Of the last run that ended."""
+    oom_killed: bool = False
+    limiting_group: str | None = None
+    """Whose memory limit the OOM killer enforced, where that is known."""
+    log_dropped_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +74,7 @@ class HostSample:
     agent_cpu_seconds: float
     agent_resident_bytes: int
     agent_open_fds: int
+    """As of the last round in which it was counted, which takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

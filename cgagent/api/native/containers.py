@@ -14,6 +14,7 @@ from cgagent.api.native.schemas import (
     container_detail,
     container_summary,
 )
+from cgagent.api.sent_events import sent_events
 from cgagent.engine import processes
 
 if TYPE_CHECKING:
@@ -147,10 +148,22 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         await engine.control.update(container, body.limits(), body.conveniences(), force=force)
         return _detail(engine, reference)
 
-    @router.get("/{reference}/stats")
-    async def container_stats(reference: str) -> dict[str, Any]:
-        """The last sample and the rates since the one before; a fresh sample if there is none."""
-        return engine.monitor.stats(engine.containers.find(reference))
+    @router.get("/{reference}/stats", response_model=None)
+    async def container_stats(
+        reference: str, since: float | None = None, *, stream: bool = False
+    ) -> dict[str, Any] | Response:
+        """The last sample and the rates since the one before; a fresh sample if there is none.
+
+        With `since`, in Unix seconds: the rows kept in memory that are later, one for each
+        sample of the last 10 minutes and one for each 15 seconds of the last 6 hours. With
+        `stream`: server-sent events, one at each sample, until the container has ended.
+        """
+        container = engine.containers.find(reference)
+        if stream:
+            return sent_events(engine.monitor, lambda: engine.monitor.stats(container))
+        if since is not None:
+            return engine.monitor.history(container, since)
+        return engine.monitor.stats(container)
 
     @router.get("/{reference}/processes")
     async def container_processes(reference: str, ps_args: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.native.schemas import event_view, job_view
+from cgagent.api.sent_events import sent_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +36,13 @@ def routes(engine: Engine) -> APIRouter:
     @router.get("/-/ready", response_class=PlainTextResponse)
     async def ready() -> str:
         return "ready\n"
+
+    @router.get("/v1/stats", response_model=None)
+    async def stats(*, stream: bool = False) -> list[dict[str, Any]] | Response:
+        """As ``/v1/containers/ID/stats``, of every running container and every watched group."""
+        if stream:
+            return sent_events(engine.monitor, engine.monitor.all_stats)
+        return engine.monitor.all_stats()
 
     _add_events(router, engine)
     _add_jobs(router, engine)
