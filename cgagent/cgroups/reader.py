@@ -33,11 +33,10 @@ _LOOK_AGAIN: Final = 256
 
 _FAST: Final = frozenset(
     {
-        *("cpu.stat", "cpu.stat.local"),
-        *("cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys"),
+        *("cpu.stat", "cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys"),
         *("memory.current", "memory.usage_in_bytes", "pids.current"),
-        *("cpu.pressure", "memory.pressure", "io.pressure", "irq.pressure"),
-        *("cgroup.events", "cgroup.stat.local", "freezer.state"),
+        *("cpu.pressure", "memory.pressure", "io.pressure"),
+        *("cgroup.events", "freezer.state"),
     }
 )
 """What changes from second to second and costs the kernel little."""
