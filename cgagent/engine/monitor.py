@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.engine.watched import WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
-from cgagent.metrics import COLUMNS, Metrics, Sample, Sampler, Standing, Target
+from cgagent.metrics import COLUMNS, Held, Metrics, Sample, Sampler, Standing, Target, Walker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,13 +36,17 @@ class Monitor:
             self._sampled,
             full_interval_s=settings.sample_full_interval_s,
         )
+        self._walker = Walker(self._held)
+        self._host = host
         self._metrics = Metrics(self._sampler, self._standings)
         self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:
         self._sampler.start()
+        self._walker.start()
 
     def stop(self) -> None:
+        self._walker.stop()
         self._sampler.stop()
 
     def _sampled(self) -> Iterable[Target]:
@@ -76,7 +80,16 @@ class Monitor:
             oom_killed=outcome.oom_killed,
             limiting_group=(outcome.oom or {}).get("limiting_group"),
             log_dropped_bytes=outcome.log_dropped_bytes,
+            holdings=self._walker.get(container.id),
         )
+
+    def _held(self) -> Iterable[Held]:
+        """Called in the walker's thread."""
+        return [self._one_held(c.record) for c in self._containers if c.running]
+
+    def _one_held(self, record: Record) -> Held:
+        group = self._host.group(record.cgroup_path)
+        return Held(record.id, record.rootfs.upper if record.rootfs else None, group.pids)
 
     def observe_job(self, name: str, outcome: str, seconds: float) -> None:
         self._metrics.observe_job(name, outcome, seconds)
@@ -150,4 +163,5 @@ def _target(record: Record) -> Target:
         cgroup_path=record.cgroup_path,
         started_at_s=(record.outcome.started_ns or 0) / 1e9,
         asked=record.limits,
+        pid=record.outcome.pid,
     )

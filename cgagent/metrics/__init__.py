@@ -6,6 +6,8 @@ changes a container. It knows containers only as `Target`s.
 
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
+from cgagent.metrics.holdings import Held, Holdings, Walker
+from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
 from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
@@ -15,7 +17,10 @@ __all__ = [
     "COLUMNS",
     "STATES",
     "Asked",
+    "Held",
+    "Holdings",
     "HostSample",
+    "Interface",
     "Metrics",
     "Rates",
     "Rendering",
@@ -24,5 +29,6 @@ __all__ = [
     "SamplerState",
     "Standing",
     "Target",
+    "Walker",
     "between",
 ]

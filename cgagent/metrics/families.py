@@ -263,6 +263,22 @@ PIDS: Final = (
     ),
 )
 
+
+def _network(field: str) -> Callable[[Sample], Values]:
+    return lambda s: (((i.name,), getattr(i, field)) for i in s.network or ())
+
+
+NETWORK: Final = tuple(
+    counters(f"container_network_{field}", text, _network(field), "interface")
+    for way in ("receive", "transmit")
+    for field, text in (
+        (f"{way}_bytes", f"Bytes {way}d"),
+        (f"{way}_packets", f"Packets {way}d"),
+        (f"{way}_packets_dropped", f"Packets dropped at {way}"),
+        (f"{way}_errors", f"Errors at {way}"),
+    )
+)
+
 PRESSURE: Final = tuple(
     counter(
         f"container_pressure_{resource}_{name}_seconds",
@@ -317,5 +333,5 @@ SPEC: Final = (
     ),
 )
 
-SAMPLED: Final = (*CPU, *MEMORY, *IO, *PIDS, *PRESSURE, *SPEC)
+SAMPLED: Final = (*CPU, *MEMORY, *IO, *NETWORK, *PIDS, *PRESSURE, *SPEC)
 """What is read of samples; `details.DETAILS` has more."""

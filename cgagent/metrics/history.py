@@ -88,7 +88,9 @@ class History:
 
     def add(self, at_s: float, row: Row) -> None:
         if at_s >= self._slot_ends_s and self._slot:
-            self._coarse.add(self._time(self._slot_ends_s), [_mean(v) for v in zip(*self._slot, strict=True)])
+            self._coarse.add(
+                self._time(self._slot_ends_s), [_mean(v) for v in zip(*self._slot, strict=True)]
+            )
             self._slot.clear()
             self._slot_ends_s += COARSE_S * (1 + (at_s - self._slot_ends_s) // COARSE_S)
         self._slot.append(row)

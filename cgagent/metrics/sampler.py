@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import Reader
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.metrics import host as machine
+from cgagent.metrics import network
 from cgagent.metrics.history import History, Row, row_of
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
@@ -239,6 +240,7 @@ class _Source:
         self._frozen_ns = 0
         self._frozen_at_ns: int | None = None
         self._full_ns = 0
+        self._network: tuple[network.Interface, ...] | None = None
 
     def sample(self, *, full: bool) -> Sample:
         """Raises NotFoundError when the group is gone; the descriptors are closed then."""
@@ -248,6 +250,7 @@ class _Source:
             now_ns = time.monotonic_ns()
             if full:
                 self._full_ns = now_ns
+                self._network = network.read(self.target.pid) if self.target.pid else None
             if self.limits_read_ns is None or (
                 full and now_ns - self.limits_read_ns >= _LIMITS_AGE_NS
             ):
@@ -258,7 +261,9 @@ class _Source:
             raise
         if usage.frozen_ns is None and usage.frozen is not None:
             usage = replace(usage, frozen_ns=self._clock(now_ns, frozen=usage.frozen))
-        return Sample(self.target, time.time(), now_ns, self._full_ns, usage, self._limits)
+        return Sample(
+            self.target, time.time(), now_ns, self._full_ns, usage, self._limits, self._network
+        )
 
     def _clock(self, now_ns: int, *, frozen: bool) -> int:
         """Time frozen from sample to sample, for kernels that do not count it."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cgagent.cgroups import Limits, Usage
+    from cgagent.metrics.holdings import Holdings
+    from cgagent.metrics.network import Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Target:
     started_at_s: float
     asked: Limits | None = None
     """The limits it is to have, for the metric of those that are held otherwise."""
+    pid: int | None = None
+    """Its first process, whose network namespace is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Sample:
     full_ns: int
     usage: Usage
     limits: Limits
+    network: tuple[Interface, ...] | None = None
+    """Where it has a network namespace of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,7 @@ class Standing:
     limiting_group: str | None = None
     """Whose memory limit the OOM killer enforced, where that is known."""
     log_dropped_bytes: int = 0
+    holdings: Holdings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Final
 from cgagent.metrics.families import Family
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.metrics.families import Values
     from cgagent.metrics.samples import Standing
 
 STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
+_LAYER: Final = "overlay"
+"""What cAdvisor's `device` label has where the writable layer is not a disk of its own."""
 
 
 def _state(standing: Standing) -> Values:
@@ -20,6 +24,14 @@ def _state(standing: Standing) -> Values:
 def _oom(standing: Standing) -> Values:
     if standing.oom_killed:
         yield (standing.limiting_group or "",), 1
+
+
+def _held(field: str) -> Callable[[Standing], Values]:
+    return lambda s: (((), getattr(s.holdings, field, None)),)
+
+
+def _on_disk(field: str) -> Callable[[Standing], Values]:
+    return lambda s: (((_LAYER,), getattr(s.holdings, field, None)),)
 
 
 STANDING: Final[tuple[Family[Standing], ...]] = (
@@ -48,5 +60,41 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "cgagent_container_log_dropped_bytes",
         "Output that could not be written to its log, in this run",
         lambda s: (((), s.log_dropped_bytes),),
+    ),
+    Family(
+        "gauge",
+        "container_file_descriptors",
+        "Open file descriptors of all its processes; counted once a minute",
+        _held("file_descriptors"),
+    ),
+    *(
+        Family("gauge", name, text, _on_disk(field), ("device",))
+        for name, field, text in (
+            (
+                "container_fs_usage_bytes",
+                "used_bytes",
+                "Disk space of its writable layer; counted once a minute",
+            ),
+            (
+                "container_fs_limit_bytes",
+                "limit_bytes",
+                "Size of the file system that its writable layer is on",
+            ),
+            (
+                "container_fs_inodes_free",
+                "free_inodes",
+                "Free inodes of the file system that its writable layer is on",
+            ),
+            (
+                "container_fs_inodes_total",
+                "total_inodes",
+                "Inodes of the file system that its writable layer is on",
+            ),
+            (
+                "cgagent_container_fs_inodes_used",
+                "used_inodes",
+                "Files and directories in its writable layer; counted once a minute",
+            ),
+        )
     ),
 )
