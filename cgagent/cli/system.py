@@ -79,7 +79,24 @@ def serve(context: Context) -> int:
     add("--socket", metavar="PATH", help="(default /run/cgagent/cgagent.sock)")
     add("--cgroup-parent", metavar="PATH", help="where containers' cgroups go (default /cgagent)")
     add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
-    add("--sample-interval", metavar="SECONDS", dest="sample_interval_s")
+    add(
+        "--sample-interval",
+        metavar="SECONDS",
+        dest="sample_interval_s",
+        help="between readings of CPU time, memory in use, tasks and pressure (default 1)",
+    )
+    add(
+        "--sample-full-interval",
+        metavar="SECONDS",
+        dest="sample_full_interval_s",
+        help="between readings of everything (default 10)",
+    )
+    add(
+        "--watch",
+        metavar="PATTERN",
+        action="append",
+        help="groups of the host to sample too: system.slice/*.service (repeatable)",
+    )
     add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
     add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
     add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 60.0
+_LOOK_S: Final = 5.0
+"""After which a new container is looked at."""
 _BUSY: Final = 0.02
 """Of one CPU, at most, whatever there is to walk."""
 _BLOCK_BYTES: Final = 512
@@ -60,6 +62,7 @@ class Walker:
     def __init__(self, held: Callable[[], Iterable[Held]]) -> None:
         self._held = held
         self._found: dict[str, Holdings] = {}
+        self._due_s: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -78,9 +81,14 @@ class Walker:
         return self._found.get(target_id)
 
     def walk(self) -> None:
-        """Look at everything once, resting in between."""
-        held = list(self._held())
-        for one in held:
+        """Look at what is new, and at what was last looked at an interval ago; rest in between."""
+        held = {one.id: one for one in self._held()}
+        for gone in self._due_s.keys() - held.keys():
+            del self._due_s[gone]
+            self._found.pop(gone, None)
+        for one in held.values():
+            if time.monotonic() < self._due_s.get(one.id, 0.0):
+                continue
             began_s = time.thread_time()
             try:
                 self._found[one.id] = look(one, self._stopping.is_set)
@@ -88,16 +96,12 @@ class Walker:
                 self._found.pop(one.id, None)
                 if not isinstance(error, NotFoundError):  # it has ended
                     log.warning("%s: its files and descriptors: %s", one.id, error)
+            self._due_s[one.id] = time.monotonic() + INTERVAL_S
             if self._stopping.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
                 return
-        known = {one.id for one in held}
-        for gone in self._found.keys() - known:
-            del self._found[gone]
 
     def _run(self) -> None:
-        due_s = time.monotonic()
-        while not self._stopping.wait(max(due_s - time.monotonic(), 0)):
-            due_s = time.monotonic() + INTERVAL_S
+        while not self._stopping.wait(_LOOK_S):
             self.walk()
 
 

@@ -17,6 +17,7 @@ def native() -> None:
     images.busybox_docker_archive()
     registry.alpine_storage()
     debian.unpack("prometheus")
+    debian.unpack("prometheus-alertmanager")
 
 
 def main() -> None:
