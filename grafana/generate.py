@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from grafana.boards import BOARDS
 
+if TYPE_CHECKING:
+    from grafana.panels import Board
+
 DIRECTORY = Path(__file__).parent / "dashboards"
+_OF_INTERVALS = ("auto", "auto_count", "auto_min")
+"""What the builders put into every variable, and Grafana's schema has in those of intervals only."""
 
 
 def texts() -> dict[str, str]:
     """The dashboards' files and what is in them."""
-    encoder = JSONEncoder(sort_keys=True, indent=2)
-    return {f"{b.uid}.json": encoder.encode(b.build().build()) + "\n" for b in BOARDS}
+    return {f"{b.uid}.json": json.dumps(_document(b), indent=2) + "\n" for b in BOARDS}
+
+
+def _document(board: Board) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(board.build().build()))
+    for variable in document["templating"]["list"]:
+        for name in _OF_INTERVALS:
+            variable.pop(name, None)
+    for place, panel in enumerate(document["panels"], 1):
+        panel["id"] = place
+    return document
 
 
 if __name__ == "__main__":

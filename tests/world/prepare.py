@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.world import cache, debian, guest, images, registry
+from tests.world import cache, debian, guest, images, registry, typescript
 
 
 def native() -> None:
@@ -18,6 +18,7 @@ def native() -> None:
     registry.alpine_storage()
     debian.unpack("prometheus")
     debian.unpack("prometheus-alertmanager")
+    typescript.unpack()
 
 
 def main() -> None:
