@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = Path(__file__).parent / "dashboards"
 _OF_INTERVALS = ("auto", "auto_count", "auto_min")
-"""What the builders put into every variable, and Grafana's schema has in those of intervals only."""
+"""What the builders put into every variable; in the schema only those of intervals have it."""
 
 
 def texts() -> dict[str, str]:
@@ -24,7 +24,8 @@ def texts() -> dict[str, str]:
 
 
 def _document(board: Board) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(board.build().build()))
+    text = JSONEncoder(sort_keys=True).encode(board.build().build())
+    document: dict[str, Any] = json.loads(text)
     for variable in document["templating"]["list"]:
         for name in _OF_INTERVALS:
             variable.pop(name, None)

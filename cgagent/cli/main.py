@@ -42,7 +42,7 @@ COMMANDS: Final = (
     Command("exec", "run", "run a command inside a running container", "exec_"),
     Command("cp", "copy", "copy files out of a container or into it"),
     Command("diff", "inside", "show what a container has changed in its files"),
-    Command("top", "inside", "show the processes of a container"),
+    Command("top", "inside", "show containers live, or the processes of one"),
     Command("attach", "run", "connect to a running container's input and output"),
     Command("ps", "containers", "list containers"),
     Command("inspect", "inspect", "show everything about containers, as JSON"),

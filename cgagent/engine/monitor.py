@@ -132,6 +132,11 @@ class Monitor:
         """As `stats`, of every running container and watched group, as last sampled."""
         return [self._view(sample) for sample in self._sampler.live()]
 
+    def host(self) -> dict[str, Any]:
+        """The machine and the agent's process at the last round; empty before the first."""
+        machine = self._sampler.machine()
+        return asdict(machine) if machine else {}
+
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""
         rows = self._sampler.history(container.id, since_s)

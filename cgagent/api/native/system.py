@@ -44,6 +44,11 @@ def routes(engine: Engine) -> APIRouter:
             return sent_events(engine.monitor, engine.monitor.all_stats)
         return engine.monitor.all_stats()
 
+    @router.get("/v1/host")
+    async def host() -> dict[str, Any]:
+        """The machine's figures, and the agent's own, as last sampled."""
+        return engine.monitor.host()
+
     _add_events(router, engine)
     _add_jobs(router, engine)
     return router
