@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A target's usage at one moment, and the limits as last read (10 s old at most).
+    """A target's usage at one moment, and the limits as last read (a minute old at most).
 
     Of `usage`, all but CPU time, memory in use, tasks, pressure and the freezer is of `full_ns`.
     """
