@@ -162,11 +162,12 @@ def status(state: dict[str, Any]) -> str:
     if state["status"] in {"running", "frozen"}:
         frozen = " (Frozen)" if state["status"] == "frozen" else ""
         return f"Up {show_age(now - state['started_ns'] / 1e9)}{frozen}"
-    if state["status"] == "exited":
+    if state["status"] in {"exited", "restarting"}:
         ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
         oom = ", OOM killed" if state["oom_killed"] else ""
         code = "?" if state["exit_code"] is None else state["exit_code"]
-        return f"Exited ({code}{oom}) {ended} ago"
+        word = "Exited" if state["status"] == "exited" else "Restarting"
+        return f"{word} ({code}{oom}) {ended} ago"
     return "Created"
 
 

@@ -25,6 +25,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--uts", "MODE", "uts namespace: host", "uts"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
     ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )
 _LISTS: Final = (
@@ -136,6 +137,7 @@ def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
         "log": _log(args),
         "dns_options": args.dns_option or None,
         **{field: getattr(args, field) for *_, field in _TEXTS},
+        "restart": None if args.restart is None else restart_policy(args.restart),
         **{field: getattr(args, field) or None for *_, field in _LISTS},
         **_parsed(args),
     }
@@ -154,6 +156,14 @@ def console_size(*, interactive: bool) -> tuple[int, int] | None:
 
     terminal.require(interactive=interactive)
     return terminal.size()
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """Of ``--restart``: a name, and after a colon how often at most."""
+    name, separator, retries = text.partition(":")
+    if separator and not retries.lstrip("-").isdecimal():
+        raise InvalidInputError(f"--restart {text!r}: the number of retries must be an integer")
+    return {"name": name, **({"max_retries": int(retries)} if separator else {})}
 
 
 def _log(args: argparse.Namespace) -> dict[str, Any] | None:

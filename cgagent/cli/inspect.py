@@ -76,8 +76,9 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         "Args": options["args"][1:],
         "State": {
             "Status": status,
-            "Running": status in {"running", "paused"},
+            "Running": status in {"running", "paused", "restarting"},
             "Paused": status == "paused",
+            "Restarting": status == "restarting",
             "OOMKilled": state["oom_killed"],
             "OOM": state["oom"],
             "Pid": state["pid"] or 0,
@@ -88,6 +89,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         },
         "Image": detail["image_id"],
         "Name": detail["name"],
+        "RestartCount": detail["restart_count"],
         "LogPath": detail["log_path"] if options["log"]["driver"] == "json-file" else "",
         "Config": {
             "Hostname": options["hostname"],
@@ -117,6 +119,10 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
     confined, shared, lookup = (options[k] for k in ("confinement", "namespaces", "lookup"))
     tmpfs = [m for m in options["mounts"] if m["type"] == "tmpfs"]
     return {
+        "RestartPolicy": {
+            "Name": options["restart"]["name"],
+            "MaximumRetryCount": options["restart"]["max_retries"],
+        },
         "LogConfig": {"Type": options["log"]["driver"], "Config": options["log"]["options"]},
         "NetworkMode": options["network"],
         "AutoRemove": options["auto_remove"],

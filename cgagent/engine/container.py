@@ -19,6 +19,7 @@ from cgagent.engine.devices import Device
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.mounts import MountSpec
 from cgagent.engine.namespaces import Namespaces
+from cgagent.engine.restart_policy import RestartPolicy, RestartState
 from cgagent.errors import UnsupportedError
 from cgagent.images import RootFs
 from cgagent.network.files import NameLookup
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Limits
     from cgagent.network.files import Mode
 
-Status = Literal["created", "running", "exited"]
+Status = Literal["created", "running", "restarting", "exited"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class Options:
     console_size: tuple[int, int] | None = None
     """Rows and columns of the terminal at its start."""
     init: bool = False
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig = field(default_factory=LogConfig)
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
@@ -73,6 +75,7 @@ class Options:
             mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
             confinement=Confinement(**_with_tuples(wide)),
             namespaces=Namespaces(**v.pop("namespaces", {})),
+            restart=RestartPolicy(**v.pop("restart", {})),
             log=LogConfig(**v.pop("log", {})),
             lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
             **v,
@@ -151,6 +154,7 @@ class Record:
     limits: Limits
     undo: tuple[tuple[str, str], ...] = ()
     """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
+    restart: RestartState = field(default_factory=RestartState)
     outcome: Outcome = Outcome()
 
     def to_document(self) -> str:
@@ -163,6 +167,7 @@ class Record:
                 "options": asdict(self.options),
                 "limits": limit_json.to_json(self.limits),
                 "undo": self.undo,
+                "restart": asdict(self.restart),
                 "outcome": asdict(self.outcome),
             }
         )
@@ -183,6 +188,7 @@ class Record:
             options=Options.from_json(value["options"]),
             limits=limit_json.from_json(value["limits"]),
             undo=tuple((path, text) for path, text in value.get("undo", ())),
+            restart=RestartState(**value.get("restart", {})),
             outcome=Outcome(**value["outcome"]),
         )
 
@@ -222,6 +228,16 @@ class Container:
     @property
     def running(self) -> bool:
         return self.record.outcome.status == "running"
+
+    @property
+    def restarting(self) -> bool:
+        """It has ended, and is to be started again at `record.restart.due_ns`."""
+        return self.record.outcome.status == "restarting"
+
+    @property
+    def up(self) -> bool:
+        """It runs or soon will."""
+        return self.running or self.restarting
 
     def with_outcome(self, **changes: Any) -> Record:
         """The record with parts of its outcome replaced; not yet kept."""

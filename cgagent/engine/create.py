@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
-from cgagent.engine import confinement, init, logopts, mounts, namespaces
+from cgagent.engine import confinement, init, logopts, mounts, namespaces, restart_policy
 from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.namespaces import Namespaces
+from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.errors import InvalidInputError
 from cgagent.network import files
 from cgagent.network.files import NameLookup
@@ -66,6 +67,7 @@ class Request:
     console_size: tuple[int, int] | None = None
     init: bool = False
     stop_timeout_s: float | None = None
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig | None = None
     """None: the agent's setting."""
 
@@ -82,6 +84,7 @@ def options(
     Raises:
         InvalidInputError: no command, a bad volume, an unknown signal, any other value.
         NotFoundError, ConflictError: of another container whose namespace is to be shared.
+        ConflictError: two things that exclude each other.
         UnsupportedError, UnavailableError: what this host cannot do, or does not have.
     """
     user = request.user if request.user is not None else image.user or ""
@@ -120,6 +123,7 @@ def options(
         console_size=request.console_size,
         init=request.init,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
+        restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
         log=log,
     )
 

@@ -22,7 +22,7 @@ from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
-from cgagent.engine.lifecycle import Lifecycle
+from cgagent.engine.lifecycle import Lifecycle, Shared
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
@@ -85,7 +85,7 @@ class Engine:
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, triggers)
         self.launcher = Launcher(self.host, self.supervisor, settings.cgroup_parent)
-        self.lifecycle = Lifecycle(
+        shared = Shared(
             containers=self.containers,
             images=images,
             volumes=self.volumes,
@@ -96,10 +96,14 @@ class Engine:
             containers_dir=containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
-            stop_timeout_s=settings.stop_timeout_s,
-            log_default=LogConfig.parse(settings.log_driver, settings.log_opts),
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
+            on_running=lambda _: None,
+        )
+        self.lifecycle = Lifecycle(
+            shared,
+            stop_timeout_s=settings.stop_timeout_s,
+            log_default=LogConfig.parse(settings.log_driver, settings.log_opts),
         )
         self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
         self.adoption = Adoption(
@@ -132,6 +136,7 @@ class Engine:
             if container.running:
                 self.watch.begin(container, self.lifecycle.group(container))
         await self.control.resume()
+        self.lifecycle.restarts.resume()
         self.monitor.start()
         self.launcher.refill()
 
@@ -140,6 +145,7 @@ class Engine:
         for task in list(self._background):
             task.cancel()
         self.adoption.close()
+        self.lifecycle.restarts.close()
         self.control.close()
         await self.launcher.close()
         self.monitor.stop()
@@ -160,7 +166,7 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         """Who and where this agent is. Paths as strings, times in Unix seconds."""
-        counts = {"created": 0, "running": 0, "exited": 0}
+        counts = {"created": 0, "running": 0, "restarting": 0, "exited": 0}
         for container in self.containers:
             counts[container.record.outcome.status] += 1
         return {

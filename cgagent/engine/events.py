@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cgagent.engine.container import Container
+
 KEPT: Final = 1024
 _SUBSCRIBER_QUEUE: Final = 4096
 
@@ -37,9 +39,11 @@ class Events:
         self.dropped = 0
         """Events that a subscriber did not take in time."""
 
-    def publish(self, type_: str, action: str, id_: str, **attributes: str) -> None:
+    def publish(
+        self, type_: str, action: str, id_: str, attributes: dict[str, str] | None = None
+    ) -> None:
         event = Event(
-            time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes
+            time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes or {}
         )
         self._recent.append(event)
         for queue in self._subscribers:
@@ -47,6 +51,12 @@ class Events:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self.dropped += 1
+
+    def tell(self, container: Container, action: str, **attributes: str) -> None:
+        """Of a container, with what docker's events say of it: labels, image and name."""
+        options = container.record.options
+        about = {**options.labels, "image": options.image, "name": container.name}
+        self.publish("container", action, container.id, {**about, **attributes})
 
     def recent(self, since_ns: int = 0) -> list[Event]:
         return [e for e in self._recent if e.time_ns >= since_ns]

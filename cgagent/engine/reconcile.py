@@ -54,7 +54,7 @@ async def reconcile(
         ended_for_good = container.record.outcome.status == "exited"
         if half_removed or (ended_for_good and container.record.options.auto_remove):
             try:
-                await lifecycle.remove(container)
+                await lifecycle.remove(container, force=True)
             except CgagentError as e:  # the agent starts all the same
                 log.error("container %s cannot be removed: %s", container.name, e.message)  # noqa: TRY400
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine import create
+from cgagent.engine.lifecycle import require_running
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
@@ -127,7 +128,7 @@ class Streams:
         async with self._jobs.run("exec", container=container.id):
             container.require_started_here("exec")
             create.check_process(process)
-            self._lifecycle.require_running(container)
+            require_running(container)
             if self._control.is_frozen(container):
                 raise ConflictError(
                     f"container {container.name} is frozen; thaw it first "
@@ -182,7 +183,7 @@ class Streams:
             ConflictError: it is not running, or has no terminal.
         """
         container.require_started_here("a terminal")
-        self._lifecycle.require_running(container)
+        require_running(container)
         if not container.record.options.tty:
             raise ConflictError(f"container {container.name} has no terminal")
         await self._resize(container.id, rows, columns)

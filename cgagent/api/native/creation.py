@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cgagent.api.native.schemas import LimitsBody, Strict
+from cgagent.api.native.schemas import LimitsBody, RestartBody, Strict
 from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.create import Request
 from cgagent.engine.devices import Device
@@ -155,6 +155,7 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    restart: RestartBody = RestartBody()
     log: LogBody | None = None
 
     def request(self) -> Request:
@@ -186,5 +187,6 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
             tty=self.tty,
             console_size=self.console_size,
             init=self.init,
+            restart=self.restart.policy(),
             log=None if self.log is None else LogConfig(self.log.driver, self.log.options),
         )

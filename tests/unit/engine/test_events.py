@@ -6,7 +6,7 @@ from cgagent.engine.events import KEPT, Events
 def test_the_recent_past_is_kept():
     events = Events()
     for number in range(KEPT + 5):
-        events.publish("container", "start", str(number), name=f"n{number}")
+        events.publish("container", "start", str(number), {"name": f"n{number}"})
     recent = events.recent()
     assert len(recent) == KEPT
     assert (recent[-1].id, recent[-1].attributes) == (str(KEPT + 4), {"name": f"n{KEPT + 4}"})
