@@ -161,7 +161,8 @@ def status(state: dict[str, Any]) -> str:
     now = time.time()
     if state["status"] in {"running", "frozen"}:
         frozen = " (Frozen)" if state["status"] == "frozen" else ""
-        return f"Up {show_age(now - state['started_ns'] / 1e9)}{frozen}"
+        age = show_age(now - state["started_ns"] / 1e9)
+        return f"Up {age}{frozen}{_health(state.get('health'))}"
     if state["status"] in {"exited", "restarting"}:
         ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
         oom = ", OOM killed" if state["oom_killed"] else ""
@@ -169,6 +170,13 @@ def status(state: dict[str, Any]) -> str:
         word = "Exited" if state["status"] == "exited" else "Restarting"
         return f"{word} ({code}{oom}) {ended} ago"
     return "Created"
+
+
+def _health(health: dict[str, Any] | None) -> str:
+    """Docker's words."""
+    if health is None:
+        return ""
+    return " (health: starting)" if health["status"] == "starting" else f" ({health['status']})"
 
 
 def logs(context: Context) -> int:

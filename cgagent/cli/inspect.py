@@ -86,6 +86,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "Error": state["error"] or "",
             "StartedAt": show_time(state["started_ns"]),
             "FinishedAt": show_time(state["finished_ns"]),
+            **_health(state["health"]),
         },
         "Image": detail["image_id"],
         "Name": detail["name"],
@@ -105,6 +106,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "Labels": options["labels"],
             "StopSignal": options["stop_signal"],
             "StopTimeout": options["stop_timeout_s"],
+            **_health_check(options["health"]),
         },
         "HostConfig": _host_config(options),
         "Mounts": [_mount(m) for m in detail["mounts"]],
@@ -112,6 +114,37 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         "Limits": detail["limits"],
         "LimitsHeld": detail["limits_held"],
         "LimitsDrift": detail["drift"],
+    }
+
+
+def _health(health: dict[str, Any] | None) -> dict[str, Any]:
+    if health is None:
+        return {}
+    results = [
+        {
+            "Start": show_time(result["started_ns"]),
+            "End": show_time(result["ended_ns"]),
+            "ExitCode": result["exit_code"],
+            "Output": result["output"],
+        }
+        for result in health["log"]
+    ]
+    streak = health["failing_streak"]
+    return {"Health": {"Status": health["status"], "FailingStreak": streak, "Log": results}}
+
+
+def _health_check(check: dict[str, Any] | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    return {
+        "Healthcheck": {
+            "Test": check["test"],
+            "Interval": check["interval_ns"],
+            "Timeout": check["timeout_ns"],
+            "StartPeriod": check["start_period_ns"],
+            "StartInterval": check["start_interval_ns"],
+            "Retries": check["retries"],
+        }
     }
 
 

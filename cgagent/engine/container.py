@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from cgagent.engine import limits as limit_json
 from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.devices import Device
+from cgagent.engine.health import Health
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.mounts import MountSpec
 from cgagent.engine.namespaces import Namespaces
 from cgagent.engine.restart_policy import RestartPolicy, RestartState
 from cgagent.errors import UnsupportedError
-from cgagent.images import RootFs
+from cgagent.images import HealthCheck, RootFs
 from cgagent.network.files import NameLookup
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Options:
     console_size: tuple[int, int] | None = None
     """Rows and columns of the terminal at its start."""
     init: bool = False
+    health: HealthCheck | None = None
+    """Every value filled in."""
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig = field(default_factory=LogConfig)
     stop_timeout_s: float | None = None
@@ -75,11 +78,16 @@ class Options:
             mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
             confinement=Confinement(**_with_tuples(wide)),
             namespaces=Namespaces(**v.pop("namespaces", {})),
+            health=_health_check(v.pop("health", None)),
             restart=RestartPolicy(**v.pop("restart", {})),
             log=LogConfig(**v.pop("log", {})),
             lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
             **v,
         )
+
+
+def _health_check(value: dict[str, Any] | None) -> HealthCheck | None:
+    return None if value is None else HealthCheck(**_with_tuples(value))
 
 
 def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +111,14 @@ class Outcome:
     frozen_since_ns: int | None = None
     thaw_at_ns: int | None = None
     """When a freeze ends by itself."""
+    health: Health | None = None
+    """None: it has no check."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Outcome:
+        """The inverse of `asdict`, after JSON."""
+        health = value.get("health")
+        return cls(**{**value, "health": None if health is None else Health.from_json(health)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +205,7 @@ class Record:
             limits=limit_json.from_json(value["limits"]),
             undo=tuple((path, text) for path, text in value.get("undo", ())),
             restart=RestartState(**value.get("restart", {})),
-            outcome=Outcome(**value["outcome"]),
+            outcome=Outcome.from_json(value["outcome"]),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
-from cgagent.engine import confinement, init, logopts, mounts, namespaces, restart_policy
+from cgagent.engine import confinement, health, init, logopts, mounts, namespaces, restart_policy
 from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cgagent.engine.container import Container
     from cgagent.engine.mounts import MountSpec
-    from cgagent.images import ImageConfig
+    from cgagent.images import HealthCheck, ImageConfig
     from cgagent.network.files import Mode
     from cgagent.runtime.spec import Process
 
@@ -67,6 +67,8 @@ class Request:
     console_size: tuple[int, int] | None = None
     init: bool = False
     stop_timeout_s: float | None = None
+    health: HealthCheck | None = None
+    """What it has not, the image's has."""
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig | None = None
     """None: the agent's setting."""
@@ -123,6 +125,7 @@ def options(
         console_size=request.console_size,
         init=request.init,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
+        health=health.combined(request.health, image.health),
         restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
         log=log,
     )

@@ -25,6 +25,7 @@ from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle, Shared
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
+from cgagent.engine.probes import Probes
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.config import Settings
+    from cgagent.engine.container import Container
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +100,7 @@ class Engine:
             watch=self.watch,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
-            on_running=lambda _: None,
+            on_running=self._on_running,
         )
         self.lifecycle = Lifecycle(
             shared,
@@ -111,6 +113,7 @@ class Engine:
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
+        self.probes = Probes(self.containers, self.streams, self.control, self.events)
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir
@@ -135,6 +138,7 @@ class Engine:
         for container in self.containers:
             if container.running:
                 self.watch.begin(container, self.lifecycle.group(container))
+                self.probes.begin(container)
         await self.control.resume()
         self.lifecycle.restarts.resume()
         self.monitor.start()
@@ -146,6 +150,7 @@ class Engine:
             task.cancel()
         self.adoption.close()
         self.lifecycle.restarts.close()
+        self.probes.close()
         self.control.close()
         await self.launcher.close()
         self.monitor.stop()
@@ -189,6 +194,9 @@ class Engine:
             "images": len(self.images.all()),
             "time": time.time(),
         }
+
+    def _on_running(self, container: Container) -> None:
+        self.probes.begin(container)
 
     # -- what the supervisor tells ----------------------------------------------------------
 

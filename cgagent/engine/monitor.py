@@ -7,8 +7,9 @@ import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cgagent.engine import restart_policy
 from cgagent.errors import ConflictError, NotFoundError
-from cgagent.metrics import Metrics, Sample, Sampler, Target, between
+from cgagent.metrics import Metrics, Sample, Sampler, Standing, Target, between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ class Monitor:
     def __init__(self, host: Host, interval_s: float, containers: Containers) -> None:
         self._containers = containers
         self._sampler = Sampler(host, interval_s, self._targets)
-        self._metrics = Metrics(self._sampler, self._states)
+        self._metrics = Metrics(self._sampler, self._standings)
 
     def start(self) -> None:
         self._sampler.start()
@@ -36,9 +37,11 @@ class Monitor:
         """Called in the sampler's thread."""
         return [_target(c) for c in self._containers if c.running]
 
-    def _states(self) -> Iterable[tuple[Target, str]]:
+    def _standings(self) -> Iterable[Standing]:
         """Called by a rendering, in a thread: frozen is what the last sample says."""
-        return [(_target(c), self._state(c)) for c in self._containers]
+        return [
+            Standing(_target(c), self._state(c), _restarts(c), _health(c)) for c in self._containers
+        ]
 
     def _state(self, container: Container) -> str:
         status = container.record.outcome.status
@@ -81,6 +84,16 @@ class Monitor:
         previous = self._sampler.previous(container.id)
         rates = between(previous, sample) if previous else None
         return {**_figures(sample), **_row(container, sample), "rates": rates and asdict(rates)}
+
+
+def _restarts(container: Container) -> int | None:
+    policy = container.record.options.restart.name
+    return None if policy == restart_policy.NO else container.record.restart.count
+
+
+def _health(container: Container) -> str | None:
+    health = container.record.outcome.health
+    return None if health is None else health.status
 
 
 def _target(container: Container) -> Target:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cgagent.engine.container import Outcome
+from cgagent.engine.health import Health
 from cgagent.engine.names import ID_LENGTH
 from cgagent.errors import CgagentError
 
@@ -70,7 +71,8 @@ def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
 
 def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
     """It was started, and the agent died before it could note that down."""
-    outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns())
+    health = Health() if container.record.options.health else None
+    outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)
     containers.save(container, replace(container.record, outcome=outcome))
 
 

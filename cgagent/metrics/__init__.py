@@ -7,7 +7,7 @@ changes a container. It knows containers only as `Target`s.
 from cgagent.metrics.exposition import STATES, Metrics
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
-from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
+from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
 
 __all__ = [
     "STATES",
@@ -17,6 +17,7 @@ __all__ = [
     "Sample",
     "Sampler",
     "SamplerState",
+    "Standing",
     "Target",
     "between",
 ]

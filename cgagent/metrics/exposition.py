@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cgagent.metrics.sampler import Sampler
-    from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
+    from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
 
 STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
+HEALTH: Final = ("starting", "healthy", "unhealthy")
 
 _MetricType = type[CounterMetricFamily] | type[GaugeMetricFamily] | type[UnknownMetricFamily]
 
@@ -52,13 +53,10 @@ _JOB_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 class Metrics:
     """The agent's registry and its rendering. Lives as long as the agent.
 
-    `containers` returns a (target, state) pair for every container there is, stopped ones
-    too; states are those of STATES.
+    `containers` returns how every container stands, stopped ones too.
     """
 
-    def __init__(
-        self, sampler: Sampler, containers: Callable[[], Iterable[tuple[Target, str]]]
-    ) -> None:
+    def __init__(self, sampler: Sampler, containers: Callable[[], Iterable[Standing]]) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=False)
@@ -93,9 +91,7 @@ class Metrics:
 class _Containers(Collector):
     """Everything about containers."""
 
-    def __init__(
-        self, sampler: Sampler, containers: Callable[[], Iterable[tuple[Target, str]]]
-    ) -> None:
+    def __init__(self, sampler: Sampler, containers: Callable[[], Iterable[Standing]]) -> None:
         self._sampler = sampler
         self._containers = containers
 
@@ -105,12 +101,14 @@ class _Containers(Collector):
         for family in (*LIVE, *DETAILS):
             yield self._metric(family, live)
         kept = {sample.target.id: sample for sample in live}
-        for target, _ in containers:
-            sample = self._sampler.latest(target.id)
+        for one in containers:
+            sample = self._sampler.latest(one.target.id)
             if sample:
-                kept.setdefault(target.id, sample)
+                kept.setdefault(one.target.id, sample)
         yield self._metric(OOM, kept.values())
         yield _states(containers)
+        yield _health(containers)
+        yield _restarts(containers)
 
     def _metric(self, family: Family, samples: Iterable[Sample]) -> Metric:
         labels = (*_LABELS, *family.labels)
@@ -130,15 +128,39 @@ def _own_labels(target: Target) -> tuple[str, str, str]:
     return target.cgroup_path, target.name, target.image
 
 
-def _states(containers: Iterable[tuple[Target, str]]) -> Metric:
+def _states(containers: Iterable[Standing]) -> Metric:
     metric = GaugeMetricFamily(
         "cgagent_container_state",
         "1 for the state that the container is in, 0 for the others",
         labels=(*_LABELS, "state"),
     )
-    for target, current in containers:
+    for one in containers:
         for state in STATES:
-            metric.add_metric((*_own_labels(target), state), int(state == current))
+            metric.add_metric((*_own_labels(one.target), state), int(state == one.state))
+    return metric
+
+
+def _health(containers: Iterable[Standing]) -> Metric:
+    metric = GaugeMetricFamily(
+        "cgagent_container_health",
+        "1 for what its health check says, 0 for the others; no series without a check",
+        labels=(*_LABELS, "health"),
+    )
+    for one in containers:
+        for health in HEALTH if one.health else ():
+            metric.add_metric((*_own_labels(one.target), health), int(health == one.health))
+    return metric
+
+
+def _restarts(containers: Iterable[Standing]) -> Metric:
+    metric = CounterMetricFamily(
+        "cgagent_container_restarts",
+        "Restarts by its policy since a user started it; no series without a policy",
+        labels=_LABELS,
+    )
+    for one in containers:
+        if one.restarts is not None:
+            metric.add_metric(_own_labels(one.target), one.restarts)
     return metric
 
 

@@ -28,6 +28,19 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a container stands, whether it runs or not."""
+
+    target: Target
+    state: str
+    """One of `exposition.STATES`."""
+    restarts: int | None = None
+    """By its policy, since a user started it; None: it has none."""
+    health: str | None = None
+    """One of `exposition.HEALTH`; None: it has no check."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A target's usage at one moment, and the limits as last read (10 s old at most)."""
 

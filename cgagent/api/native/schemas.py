@@ -164,6 +164,8 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
     """One line of ``ps``."""
     record = container.record
     outcome = asdict(record.outcome)
+    if outcome["health"] is not None:
+        del outcome["health"]["log"]
     if control.is_frozen(container):
         outcome["status"] = "frozen"
     return {
@@ -192,8 +194,11 @@ def container_detail(
         {**asdict(m), "mountpoint": volume_path(m.source) if m.type == "volume" else m.source}
         for m in record.options.mounts
     ]
+    shown = container_summary(container, control)
+    if record.outcome.health is not None:
+        shown["state"]["health"] = asdict(record.outcome.health)
     return {
-        **container_summary(container, control),
+        **shown,
         "options": asdict(record.options),
         "mounts": mounts,
         "limits": limit_json.to_json(record.limits),

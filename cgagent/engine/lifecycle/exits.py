@@ -14,6 +14,7 @@ from cgagent.errors import CgagentError, NotFoundError, UnsupportedError
 if TYPE_CHECKING:
     from cgagent.cgroups import Group
     from cgagent.engine.container import Container
+    from cgagent.engine.health import Health
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.restarts import Restarts
     from cgagent.engine.lifecycle.shared import Shared
@@ -48,6 +49,7 @@ class Exits:
                 oom=None if oom is None else oom_view(oom),
                 error=status.get("error"),
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
+                health=_after_the_end(container.record.outcome.health),
             )
             # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
             ended = self._restarts.decide(container.record, outcome)
@@ -77,6 +79,11 @@ class Exits:
                 container.record.outcome, error=f"its cgroup is left behind: {e.message}"
             )
             self._shared.containers.note(container, replace(container.record, outcome=outcome))
+
+
+def _after_the_end(health: Health | None) -> Health | None:
+    """As docker shows it: what does not run is not healthy."""
+    return None if health is None else replace(health, status="unhealthy")
 
 
 def _was_oom_killed(group: Group) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cgagent.engine import logopts, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Outcome
+from cgagent.engine.health import Health
 from cgagent.engine.lifecycle.shared import require_running, require_there
 from cgagent.engine.plan import plan
 from cgagent.engine.restart_policy import RestartState
@@ -52,7 +53,12 @@ class Starts:
     async def launch(self, container: Container, restart: RestartState) -> None:
         """Run it, whatever it was; the lock is held by the caller. Raises as `start` does."""
         pid = await self._launch(container)
-        running = Outcome(status="running", pid=pid, started_ns=time.time_ns())
+        running = Outcome(
+            status="running",
+            pid=pid,
+            started_ns=time.time_ns(),
+            health=Health() if container.record.options.health else None,
+        )
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
         self._shared.containers.note(container, started)
         self._shared.publish(container, "start")

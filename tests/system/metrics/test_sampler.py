@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cgagent.cgroups import Host, Limits
-from cgagent.metrics import Metrics, Sampler, Target, between
+from cgagent.metrics import Metrics, Sampler, Standing, Target, between
 from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
@@ -89,7 +89,7 @@ def test_a_container_from_start_to_removal(group, sampler, busy):
 
 
 def test_what_prometheus_sees_of_it(group, sampler):
-    metrics = Metrics(sampler, lambda: [(sampler.targets[0], "running")])
+    metrics = Metrics(sampler, lambda: [Standing(sampler.targets[0], "running")])
     sampler.tick()
     labels = f'id="{group.path}",image="nginx",name="web"'
     assert f"container_threads_max{{{labels}}} 0.0" in metrics.render()[0].decode()

@@ -22,7 +22,7 @@ from cgagent.cgroups import (
     Stall,
     Usage,
 )
-from cgagent.metrics import Metrics, Sample, SamplerState, Target, host
+from cgagent.metrics import Metrics, Sample, SamplerState, Standing, Target, host
 
 WEB = Target("0123", "web", "nginx:1", "/cgagent/0123", 1000.5)
 OLD = Target("4567", 'o"ld\n', "", "/cgagent/4567", 900.0)
@@ -114,7 +114,10 @@ class Samples:
 def metrics():
     web = Sample(WEB, 1234.5, 0, USAGE, LIMITS)
     old = Sample(OLD, 950.0, 0, USAGE, LIMITS)
-    metrics = Metrics(Samples([web], [web, old]), lambda: [(WEB, "frozen"), (OLD, "exited")])
+    metrics = Metrics(
+        Samples([web], [web, old]),
+        lambda: [Standing(WEB, "frozen", 3, "healthy"), Standing(OLD, "exited")],
+    )
     metrics.observe_job("start", "ok", 0.003)
     metrics.observe_job("start", "conflict", 0.2)
     return metrics
@@ -198,6 +201,9 @@ def value(metrics):
         ("cgagent_container_frozen", {}, 1),
         ("cgagent_container_state", {"state": "frozen"}, 1),
         ("cgagent_container_state", {"state": "running"}, 0),
+        ("cgagent_container_health", {"health": "healthy"}, 1),
+        ("cgagent_container_health", {"health": "starting"}, 0),
+        ("cgagent_container_restarts_total", {}, 3),
     ],
 )  # fmt: skip
 def test_series_of_a_container(value, name, labels, expected):
