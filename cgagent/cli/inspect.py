@@ -40,9 +40,14 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
     """
     if format_:
         for item in found:
-            print(_FIELD.sub(partial(_field, item), format_))
+            print(fill(item, format_))
     else:
         print(json.dumps(found, indent=4))
+
+
+def fill(item: dict[str, Any], format_: str) -> str:
+    """The format with its fields. Raises InvalidInputError: one that is not there."""
+    return _FIELD.sub(partial(_field, item), format_)
 
 
 def _field(item: dict[str, Any], match: re.Match[str]) -> str:

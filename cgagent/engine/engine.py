@@ -35,6 +35,7 @@ from cgagent.runtime.filters import Filters
 from cgagent.runtime.native import Supervisor
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
+from cgagent.store.events import EventRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Engine:
         self.host = Host.detect()
         self.database = Database(settings.data_root)
         images = Images(settings, self.database)
-        self.events = Events()
+        self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database))
         self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers)
         self.jobs = Jobs(self.monitor.observe_job)
