@@ -108,14 +108,18 @@ def rename(context: Context) -> int:
 
 def wait(context: Context) -> int:
     parser = context.parser(
-        "CONTAINER [CONTAINER...]", "Wait until containers have ended and print their exit codes."
+        "[--condition CONDITION] CONTAINER [CONTAINER...]",
+        "Wait until containers have ended and print their exit codes.",
     )
+    conditions = ("not-running", "next-exit", "removed")
+    parser.add_argument("--condition", choices=conditions, default=conditions[0])
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
+    condition = query(condition=args.condition)
     client = connect(context)
     return each(
         args.containers,
-        lambda c: str(client.request("POST", _path(c, "wait"))["exit_code"]),
+        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"]),
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_LINE: Final = 16 * 1024
 STREAM_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
-PIECE_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 16 * 1024
 _SMALLEST_PIECE_BYTES: Final = 256
 _BLOCK_BYTES: Final = 4 * 1024
 _PREFIX: Final = '{"log":"'

@@ -12,7 +12,8 @@ import pytest
 from cgagent.errors import InvalidInputError
 from tests.world.agent import SLOWNESS, alive, eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.native]
+pytestmark = pytest.mark.system
+native = pytest.mark.native
 
 FOREVER = ("sleep", "1000")
 MS = 10**6
@@ -34,6 +35,7 @@ def processes(agent, container):
     return agent.client.request("GET", f"/v1/containers/{container}/processes")["pids"]
 
 
+@native
 def test_a_container_becomes_healthy_unhealthy_and_healthy_again(agent, container):
     one = container(
         "sh",
@@ -60,7 +62,8 @@ def test_a_container_becomes_healthy_unhealthy_and_healthy_again(agent, containe
     states = ("healthy", "unhealthy", "healthy")
     assert told == [f"health_status: {s}" for s in states]
     shown = json.loads(agent.cli("inspect", "-f", "{{json .State.Health}}", one).stdout)
-    assert (shown["Status"], len(shown["Log"])) == ("healthy", 5)
+    assert shown["Status"] == "healthy"
+    assert 2 <= len(shown["Log"]) <= 5
     agent.post(one, "kill")
     agent.wait(one)
     assert health(agent, one)["status"] == "unhealthy"
@@ -77,11 +80,12 @@ def test_a_probe_that_takes_too_long_is_killed_with_all_it_started(agent, contai
     eventually(lambda: len(processes(agent, one)) == 1)
 
 
+@native
 def test_what_a_probe_leaves_running_ends_with_it(agent, container):
     one = container(*FOREVER, health=every(100, "sleep 700 & exit 0"))
     becomes(agent, one, "healthy")
-    for _ in range(5):
-        time.sleep(0.1)
+    for _ in range(15):  # long enough for the sampler to have opened its files, too
+        time.sleep(0.1 * SLOWNESS)
         assert len(processes(agent, one)) <= 3
     descriptors = f"/proc/{agent.pid}/fd"
     before = len(os.listdir(descriptors))
@@ -90,12 +94,14 @@ def test_what_a_probe_leaves_running_ends_with_it(agent, container):
     assert len(os.listdir(descriptors)) <= before + 2
 
 
+@native
 def test_output_is_kept_up_to_4096_bytes(agent, container):
     one = container(*FOREVER, health=every(100, "yes | head -c 100000"))
     output = becomes(agent, one, "healthy")["log"][-1]["output"]
     assert output == "y\n" * 2048 + "..."
 
 
+@native
 def test_a_command_that_is_not_there_counts_as_a_failure(agent, container):
     one = container(
         *FOREVER, health={"test": ["CMD", "nothing-there"], "interval_ns": 100 * MS, "retries": 1}
@@ -104,6 +110,7 @@ def test_a_command_that_is_not_there_counts_as_a_failure(agent, container):
     assert "not found in $PATH" in found["log"][-1]["output"]
 
 
+@native
 def test_the_start_period_has_a_rhythm_of_its_own(agent, container):
     one = container(
         *("sh", "-c", "sleep 0.6; touch /tmp/fine; sleep 1000"),
@@ -148,6 +155,7 @@ def with_config(archive, folder, **changes):
     return changed
 
 
+@native
 def test_an_image_brings_its_check_and_its_stop_signal(
     agent, container, busybox_docker_archive, tmp_path
 ):
@@ -168,6 +176,7 @@ def test_an_image_brings_its_check_and_its_stop_signal(
     agent.client.request("DELETE", "/v1/images/checked:latest")
 
 
+@native
 def test_flags_and_their_conflicts(agent, nothing_made):
     done = agent.cli(
         *("create", "--health-cmd", "probe", "--health-interval", "1m30s", "--health-retries", "5"),
@@ -190,6 +199,7 @@ def test_flags_and_their_conflicts(agent, nothing_made):
         agent.create("true", health=every(0, "true"))
 
 
+@native
 def test_checks_survive_a_killed_agent_and_a_probe_does_not(own_agent):
     agent = own_agent
     quick = agent.launch(*FOREVER, health=every(100, "true"))

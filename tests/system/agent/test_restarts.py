@@ -11,7 +11,8 @@ import pytest
 from cgagent.errors import ConflictError, InvalidInputError
 from tests.world.agent import SLOWNESS, Agent, alive, eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.native]
+pytestmark = pytest.mark.system
+native = pytest.mark.native
 
 FOREVER = ("sleep", "1000")
 ALWAYS = {"name": "always"}
@@ -22,6 +23,7 @@ def restarted(agent, container, count):
     return eventually(lambda: (d := agent.detail(container))["restart_count"] >= count and d)
 
 
+@native
 def test_on_failure_tries_so_often_and_no_more(agent, container):
     one = container(
         "sh", "-c", "echo try; exit 3", restart={"name": "on-failure", "max_retries": 2}
@@ -40,6 +42,7 @@ def test_on_failure_tries_so_often_and_no_more(agent, container):
     assert agent.detail(fine)["restart_count"] == 0
 
 
+@native
 def test_one_that_waits_for_its_restart_is_shown_stopped_and_removed(agent, container):
     one = container("sh", "-c", "exit 7", name="waits", restart=ALWAYS)
     restarted(agent, one, 4)  # the delays have grown: there is time to look
@@ -80,6 +83,7 @@ def test_a_user_ends_it_and_a_crash_does_not(agent, container):
     assert agent.detail(hup)["options"]["restart"] == {"name": "no", "max_retries": 0}
 
 
+@native
 def test_the_policy_can_be_changed_while_a_restart_is_due(agent, container):
     one = container("false", restart=ALWAYS)
     restarted(agent, one, 4)
@@ -88,6 +92,7 @@ def test_the_policy_can_be_changed_while_a_restart_is_due(agent, container):
     assert agent.state(one)["status"] == "exited"
 
 
+@native
 def test_what_cannot_be_is_refused(agent, nothing_made):
     done = agent.cli("run", "--rm", "--restart", "always", "alpine", "true")
     assert "cannot specify both --restart and --rm" in done.stderr
@@ -97,6 +102,7 @@ def test_what_cannot_be_is_refused(agent, nothing_made):
         agent.create("true", restart={"name": "sometimes"})
 
 
+@native
 def test_a_command_that_cannot_start_again_is_tried_again(agent, container):
     """What it was started with is gone: each attempt fails, and counts."""
     script = "cp /bin/busybox /tmp/b; echo up; sleep 0.2; rm /bin/sh; exit 1"
@@ -107,6 +113,7 @@ def test_a_command_that_cannot_start_again_is_tried_again(agent, container):
     assert "no such file" in detail["state"]["error"]
 
 
+@native
 def test_a_killed_agent_starts_what_is_due_when_it_is_back(own_agent):
     agent = own_agent
     waits = agent.launch("false", restart=ALWAYS)
@@ -129,6 +136,7 @@ def test_a_killed_agent_starts_what_is_due_when_it_is_back(own_agent):
     assert agent.state(stopped)["status"] == "exited"
 
 
+@native
 def test_killed_amid_restarts_no_container_runs_twice_or_is_lost(own_agent):
     agent = own_agent
     flapping = [agent.launch("sleep", "0.05", restart=ALWAYS) for _ in range(3)]
@@ -145,6 +153,7 @@ def test_killed_amid_restarts_no_container_runs_twice_or_is_lost(own_agent):
     eventually(lambda: all(agent.state(c)["status"] == "exited" for c in flapping))
 
 
+@native
 def test_after_a_reboot_those_with_a_policy_run_again(data_root, alpine_docker_archive):
     """A reboot takes agent, supervisor and containers away at once; the disk stays."""
     with Agent(data_root) as agent:
