@@ -73,7 +73,8 @@ def _adopt(containers: Containers, container: Container, pid: int | None) -> Non
     """It was started, and the agent died before it could note that down."""
     health = Health() if container.record.options.health else None
     outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)
-    containers.save(container, replace(container.record, outcome=outcome))
+    restart = replace(container.record.restart, due_ns=None, held=False)
+    containers.save(container, replace(container.record, outcome=outcome, restart=restart))
 
 
 async def sweep(

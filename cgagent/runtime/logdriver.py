@@ -47,9 +47,9 @@ def open_log(how: dict[str, Any] | None) -> Log | None:
         return None
     options = dict(how)
     if options.pop("driver") == "journald":
-        from cgagent.runtime.journald import Journal
+        from cgagent.runtime.journald import JournalLog
 
-        return Journal(**options)
+        return JournalLog(**options)
     from cgagent.runtime.logfile import LogFile
 
     return LogFile(**options)

@@ -30,9 +30,8 @@ class Exits:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
             if not container.running:
-                if not self._shared.launcher.is_ready(
-                    container.id
-                ):  # noted by an agent killed right then
+                # noted already, by an agent that was killed right then
+                if not self._shared.launcher.is_ready(container.id):
                     await self._shared.supervisor.request("forget", key=container.id)
                 return
             pids = (status.get("pid"), container.record.outcome.pid)
@@ -55,11 +54,13 @@ class Exits:
             ended = self._restarts.decide(container.record, outcome)
             self._shared.containers.note(container, ended)
             self._shared.publish(container, "die", exit_code=str(outcome.exit_code))
-            await self._bury(container, group)
-            await self._shared.supervisor.request("forget", key=container.id)
-            if container.record.options.auto_remove:
-                await self._removal.forget(container)
-            self._restarts.arm(container)
+            try:
+                await self._bury(container, group)
+                await self._shared.supervisor.request("forget", key=container.id)
+                if container.record.options.auto_remove:
+                    await self._removal.forget(container)
+            finally:
+                self._restarts.arm(container)
 
     async def _bury(self, container: Container, group: Group) -> None:
         """Take the last figures, then end and remove the cgroup."""

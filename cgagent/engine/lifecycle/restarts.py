@@ -73,16 +73,16 @@ class Restarts:
 
     async def _start_at(self, container: Container, due_ns: int) -> None:
         await asyncio.sleep(max(0.0, (due_ns - time.time_ns()) / 1e9))
-        async with self._shared.jobs.run("restart-policy", container=container.id):
-            async with container.lock:
-                if not container.restarting or container.record.restart.due_ns != due_ns:
-                    return  # stopped, removed, or started otherwise
-                try:
+        async with container.lock:
+            if not container.restarting or container.record.restart.due_ns != due_ns:
+                return  # stopped, removed, or started otherwise
+            try:
+                async with self._shared.jobs.run("restart-policy", container=container.id):
                     await self._starts.launch(container, container.record.restart)
-                except CgagentError as e:
-                    log.warning("container %s: its restart failed: %s", container.name, e.message)
-                    self._failed(container, e)
-            self.arm(container)
+            except CgagentError as e:
+                log.warning("container %s: its restart failed: %s", container.name, e.message)
+                self._failed(container, e)
+        self.arm(container)
 
     def _failed(self, container: Container, error: CgagentError) -> None:
         """As a run that ended at once."""
