@@ -106,14 +106,12 @@ class Probes:
     async def _probe(self, container: Container, check: HealthCheck) -> Result | None:
         """None: it came to nothing, because the container ended, or the supervisor."""
         started_ns = time.time_ns()
+        output = _Output()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
-            output = _Output()
             try:
-                process = _process(container, check)
-                key = await self._streams.probe(container, process, theirs)
-                code = await self._outcome(ours, key, (check.timeout_ns or 0) / 1e9, output)
+                code = await self._run(container, check, (ours, theirs), output)
             except CgagentError as e:
                 return Result(started_ns, time.time_ns(), health.NOT_RUN, e.message)
         if code is None:
@@ -123,18 +121,27 @@ class Probes:
             text = f"Health check exceeded timeout ({_seconds(check.timeout_ns)}): {text}"
         return Result(started_ns, time.time_ns(), code, text)
 
-    async def _outcome(
-        self, sock: socket.socket, key: str, timeout_s: float, output: _Output
+    async def _run(
+        self,
+        container: Container,
+        check: HealthCheck,
+        sockets: tuple[socket.socket, socket.socket],
+        output: _Output,
     ) -> int | None:
         """Its exit code, after all of its output was taken."""
+        key = None
         try:
-            async with asyncio.timeout(timeout_s):
-                return await output.take(sock)
+            async with asyncio.timeout((check.timeout_ns or 0) / 1e9):
+                process = _process(container, check)
+                key = await self._streams.probe(container, process, sockets[1])
+                return await output.take(sockets[0])
         except TimeoutError:
+            if key is None:  # given up, and killed, before its command ran
+                return health.NOT_RUN
             await self._streams.end_probe(key)
         with contextlib.suppress(TimeoutError):  # uninterruptible: it is dead when it wakes up
             async with asyncio.timeout(_KILL_TIMEOUT_S):
-                if await output.take(sock) is None:
+                if await output.take(sockets[0]) is None:
                     return None
         return health.NOT_RUN
 

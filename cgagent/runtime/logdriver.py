@@ -3,7 +3,7 @@
 The agent checks what is asked for (`cgagent.engine.logopts`) and tells the supervisor with each
 start, as one object:
 
-    {"driver": "json-file", "path": ..., "max_bytes": ..., "max_files": ...}
+    {"driver": "json-file", "path": ..., "max_bytes": ..., "max_files": ..., "attributes": {}}
     {"driver": "journald", "fields": {"CONTAINER_NAME": ..., ...}}
     null: the output goes to attached clients only
 """

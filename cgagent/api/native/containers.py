@@ -144,10 +144,13 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         A memory limit below what is used is reached in steps, or, with `force`, at once.
         """
         container = engine.containers.find(reference)
-        if body.restart is not None:
-            await engine.lifecycle.restarts.set_policy(container, body.restart.policy())
-        if body.changes_limits() or body.restart is None:
+        policy = None if body.restart is None else body.restart.policy()
+        if policy is not None:  # before the limits: all of it or nothing
+            policy = engine.lifecycle.restarts.checked(container, policy)
+        if body.changes_limits() or policy is None:
             await engine.control.update(container, body.limits(), body.conveniences(), force=force)
+        if policy is not None:
+            await engine.lifecycle.restarts.set_policy(container, policy)
         return _detail(engine, reference)
 
     @router.get("/{reference}/stats")

@@ -177,6 +177,7 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
         "args": list(record.options.args),
         "labels": record.options.labels,
         "state": outcome,
+        "restart_policy": record.options.restart.name,
         "restart_count": record.restart.count,
     }
 

@@ -103,18 +103,23 @@ class Restarts:
                 self._shared.containers.note(container, again)
             self.arm(container)
 
-    async def set_policy(self, container: Container, policy: RestartPolicy) -> None:
-        """Of a container that there is; it counts from the next end of a run.
+    @staticmethod
+    def checked(container: Container, policy: RestartPolicy) -> RestartPolicy:
+        """For a container that there is.
 
         Raises:
             InvalidInputError, ConflictError: see `restart_policy.checked`.
+            UnsupportedError: it was adopted.
         """
-        options = container.record.options
-        new = checked(policy, auto_remove=options.auto_remove)
         container.require_started_here("a restart policy")
+        return checked(policy, auto_remove=container.record.options.auto_remove)
+
+    async def set_policy(self, container: Container, new: RestartPolicy) -> None:
+        """A checked one; it counts from the next end of a run. With ``no`` none is due any more."""
         async with self._shared.jobs.run("update", container=container.id), container.lock:
             require_there(container)
-            changed = replace(container.record, options=replace(options, restart=new))
+            options = replace(container.record.options, restart=new)
+            changed = replace(container.record, options=options)
             if container.restarting and new.name == NO:
                 ended = replace(changed.outcome, status="exited")
                 changed = replace(changed, outcome=ended, restart=RestartState())
