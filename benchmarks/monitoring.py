@@ -193,7 +193,7 @@ def _watchdog(control: Path | None) -> Iterator[list[float]]:
     if control is None:
         yield longest
         return
-    connection = UnixConnection(str(control))
+    connection = UnixConnection(control)
     stop = threading.Event()
 
     def ask() -> None:

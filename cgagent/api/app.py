@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 
 from cgagent import __version__
 from cgagent.api import errors
-from cgagent.api.native import cgroups, containers, execs, images, system, volumes
+from cgagent.api.native import cgroups, containers, execs, images, stats, system, volumes
 from cgagent.metrics import Asked
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def control_app(engine: Engine) -> FastAPI:
     app.include_router(images.routes(engine))
     app.include_router(volumes.routes(engine))
     app.include_router(cgroups.routes(engine))
+    app.include_router(stats.routes(engine))
     app.include_router(system.routes(engine))
 
     @app.get("/metrics", response_model=None, tags=["metrics"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
+from cgagent.cli.moments import moment
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import parse_duration, show_age
 from cgagent.errors import CgagentError
@@ -107,14 +108,18 @@ def rename(context: Context) -> int:
 
 def wait(context: Context) -> int:
     parser = context.parser(
-        "CONTAINER [CONTAINER...]", "Wait until containers have ended and print their exit codes."
+        "[--condition CONDITION] CONTAINER [CONTAINER...]",
+        "Wait until containers have ended and print their exit codes.",
     )
+    conditions = ("not-running", "next-exit", "removed")
+    parser.add_argument("--condition", choices=conditions, default=conditions[0])
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
+    condition = query(condition=args.condition)
     client = connect(context)
     return each(
         args.containers,
-        lambda c: str(client.request("POST", _path(c, "wait"))["exit_code"]),
+        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"]),
     )
 
 
@@ -160,26 +165,44 @@ def status(state: dict[str, Any]) -> str:
     now = time.time()
     if state["status"] in {"running", "frozen"}:
         frozen = " (Frozen)" if state["status"] == "frozen" else ""
-        return f"Up {show_age(now - state['started_ns'] / 1e9)}{frozen}"
-    if state["status"] == "exited":
+        age = show_age(now - state["started_ns"] / 1e9)
+        return f"Up {age}{frozen}{_health(state.get('health'))}"
+    if state["status"] in {"exited", "restarting"}:
         ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
         oom = ", OOM killed" if state["oom_killed"] else ""
         code = "?" if state["exit_code"] is None else state["exit_code"]
-        return f"Exited ({code}{oom}) {ended} ago"
+        word = "Exited" if state["status"] == "exited" else "Restarting"
+        return f"{word} ({code}{oom}) {ended} ago"
     return "Created"
 
 
+def _health(health: dict[str, Any] | None) -> str:
+    """Docker's words."""
+    if health is None:
+        return ""
+    return " (health: starting)" if health["status"] == "starting" else f" ({health['status']})"
+
+
 def logs(context: Context) -> int:
-    parser = context.parser("[-f] [--tail N] CONTAINER", "Show a container's output.")
+    parser = context.parser(
+        "[-ft] [--tail N] [--since TIME] [--until TIME] CONTAINER", "Show a container's output."
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
     parser.add_argument("-n", "--tail", default="all", metavar="N", help="only the last lines")
     parser.add_argument("-t", "--timestamps", action="store_true", help="when each line came")
+    parser.add_argument("--since", metavar="TIME", help="2026-11-24T12:00:00Z, or 10m: so long ago")
+    parser.add_argument("--until", metavar="TIME", help="likewise")
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     if args.tail != "all" and not args.tail.isdecimal():
         parser.error(f"--tail {args.tail!r} must be a number or all")
     tail = None if args.tail == "all" else int(args.tail)
-    path = _path(args.container, "logs") + query(follow=args.follow, tail=tail)
+    path = _path(args.container, "logs") + query(
+        follow=args.follow,
+        tail=tail,
+        since_ns=moment(args.since, "--since"),
+        until_ns=moment(args.until, "--until"),
+    )
     _print_entries(connect(context), path, timestamps=args.timestamps)
     return 0
 

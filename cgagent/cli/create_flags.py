@@ -25,6 +25,13 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--uts", "MODE", "uts namespace: host", "uts"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
     ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--health-cmd", "COMMAND", "run inside to check its health", "health_cmd"),
+    ("--health-interval", "TIME", "between two checks; default 30s", "health_interval"),
+    ("--health-timeout", "TIME", "for a check; default 30s", "health_timeout"),
+    ("--health-retries", "N", "failures before it is unhealthy; default 3", "health_retries"),
+    ("--health-start-period", "TIME", "in which failures do not count", "health_start_period"),
+    ("--health-start-interval", "TIME", "between checks in it; 5s", "health_start_interval"),
+    ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )
 _LISTS: Final = (
@@ -83,6 +90,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--cidfile", metavar="FILE", help="write the container's id there")
     add("--shm-size", metavar="SIZE", help="of /dev/shm; default 64m")
     add("--oom-score-adj", type=int, metavar="N", help="-1000 to 1000: more is killed sooner")
+    add("--no-healthcheck", action="store_true", help="not even the image's")
+    add("--log-driver", metavar="NAME", help="where output is kept: json-file, journald, none")
+    add("--log-opt", action="append", default=[], metavar="KEY=VALUE", help="such as max-size=10m")
     add("--stop-timeout", type=int, metavar="SECONDS", help="before SIGKILL; -1: never")
     add(
         "--dns-option",
@@ -131,8 +141,11 @@ def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
         "shm_size_bytes": None if args.shm_size is None else _size(args.shm_size, "--shm-size"),
         "oom_score_adj": args.oom_score_adj,
         "stop_timeout_s": args.stop_timeout,
+        "log": _log(args),
         "dns_options": args.dns_option or None,
-        **{field: getattr(args, field) for *_, field in _TEXTS},
+        **{f: getattr(args, f) for *_, f in _TEXTS if not f.startswith("health_")},
+        "health": _health(args),
+        "restart": None if args.restart is None else restart_policy(args.restart),
         **{field: getattr(args, field) or None for *_, field in _LISTS},
         **_parsed(args),
     }
@@ -151,6 +164,31 @@ def console_size(*, interactive: bool) -> tuple[int, int] | None:
 
     terminal.require(interactive=interactive)
     return terminal.size()
+
+
+def _health(args: argparse.Namespace) -> dict[str, Any] | None:
+    fields = [field for *_, field in _TEXTS if field.startswith("health_")]
+    given = {field: value for field in fields if (value := getattr(args, field)) is not None}
+    if not given and not args.no_healthcheck:
+        return None
+    from cgagent.cli import create_values
+
+    return create_values.health(given, disabled=args.no_healthcheck)
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """Of ``--restart``: a name, and after a colon how often at most."""
+    name, separator, retries = text.partition(":")
+    if separator and not retries.lstrip("-").isdecimal():
+        raise InvalidInputError(f"--restart {text!r}: the number of retries must be an integer")
+    return {"name": name, **({"max_retries": int(retries)} if separator else {})}
+
+
+def _log(args: argparse.Namespace) -> dict[str, Any] | None:
+    options = dict(map(_pair, args.log_opt))
+    if args.log_driver is None and not options:
+        return None
+    return {"driver": args.log_driver or "", "options": options}
 
 
 def _refuse_missing(args: argparse.Namespace) -> None:

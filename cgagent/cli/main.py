@@ -61,7 +61,7 @@ COMMANDS: Final = (
     Command("load", "images", "take images out of an archive"),
     Command("rmi", "images", "remove images"),
     Command("volume", "volumes", "make, list, show and remove volumes"),
-    Command("events", "system", "show what happens"),
+    Command("events", "events", "show what happens"),
     Command("jobs", "system", "show what the agent is doing and did last"),
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),

@@ -1,4 +1,4 @@
-"""``version``, ``info``, ``events``, ``jobs``, ``serve``."""
+"""``version``, ``info``, ``jobs``, ``serve``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent import __version__
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query
+from cgagent.cli.client import Client
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
 from cgagent.defaults import socket_path
@@ -40,20 +40,6 @@ def info(context: Context) -> int:
     width = max(map(len, found))
     for name, value in found.items():
         print(f"{name.replace('_', ' ')}:{' ' * (width - len(name))} {value}")
-    return 0
-
-
-def events(context: Context) -> int:
-    parser = context.parser("[--no-follow]", "Show what happened lately, and what happens.")
-    parser.add_argument("--no-follow", action="store_true", help="only what happened")
-    args = parser.parse_args(context.args)
-    for event in connect(context).lines("GET", "/v1/events" + query(follow=not args.no_follow)):
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(event["time_ns"] / 1e9))
-        attributes = ", ".join(f"{k}={v}" for k, v in event["attributes"].items())
-        print(
-            f"{when} {event['type']} {event['action']} {event['id'][:12]} ({attributes})",
-            flush=True,
-        )
     return 0
 
 
@@ -98,6 +84,8 @@ def serve(context: Context) -> int:
         help="groups of the host to sample too: system.slice/*.service (repeatable)",
     )
     add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
+    add("--log-driver", metavar="NAME", help="of containers without one (default json-file)")
+    add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")
     add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
     add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")
     flags = vars(parser.parse_args(context.args))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.bundle import root_mount
+from cgagent.engine.lifecycle import require_there
 from cgagent.errors import ConflictError, InternalError, InvalidInputError, from_kind
 from cgagent.images.changes import changes
 
@@ -148,7 +149,7 @@ class Copying:
         container.require_started_here("copying files")
         async with AsyncExitStack() as held:
             await held.enter_async_context(container.lock)
-            self._lifecycle.require_there(container)
+            require_there(container)
             child = await self._start(container, request)
             try:
                 if container.running:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
-from cgagent.engine import confinement, init, mounts, namespaces
+from cgagent.engine import confinement, health, init, logopts, mounts, namespaces, restart_policy
 from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
+from cgagent.engine.logopts import LogConfig
 from cgagent.engine.namespaces import Namespaces
+from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.errors import InvalidInputError
 from cgagent.network import files
 from cgagent.network.files import NameLookup
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from cgagent.engine.container import Container
     from cgagent.engine.mounts import MountSpec
-    from cgagent.images import ImageConfig
+    from cgagent.images import HealthCheck, ImageConfig
     from cgagent.network.files import Mode
     from cgagent.runtime.spec import Process
 
@@ -65,6 +67,11 @@ class Request:
     console_size: tuple[int, int] | None = None
     init: bool = False
     stop_timeout_s: float | None = None
+    health: HealthCheck | None = None
+    """What it has not, the image's has."""
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    log: LogConfig | None = None
+    """None: the agent's setting."""
 
 
 def options(
@@ -72,13 +79,15 @@ def options(
     image: ImageConfig,
     container_id: str,
     find: Callable[[str], Container],
+    log_default: LogConfig = LogConfig(),  # noqa: B008 - frozen
 ) -> Options:
     """Fill in and check. `find` looks other containers up.
 
     Raises:
         InvalidInputError: no command, a bad volume, an unknown signal, any other value.
         NotFoundError, ConflictError: of another container whose namespace is to be shared.
-        UnsupportedError: what this host cannot do.
+        ConflictError: two things that exclude each other.
+        UnsupportedError, UnavailableError: what this host cannot do, or does not have.
     """
     user = request.user if request.user is not None else image.user or ""
     _refuse_nul("user", user)
@@ -86,6 +95,8 @@ def options(
     private = namespaces.private(shared, request.network)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)
+    log = logopts.checked(request.log, log_default)
+    logopts.require_present(log)
     if request.console_size is not None:
         console.check_size(*request.console_size)
     if request.init:
@@ -114,6 +125,9 @@ def options(
         console_size=request.console_size,
         init=request.init,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
+        health=health.combined(request.health, image.health),
+        restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
+        log=log,
     )
 
 

@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cgagent.engine import restart_policy
 from cgagent.engine.watched import WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.metrics import COLUMNS, Held, Metrics, Sample, Sampler, Standing, Target, Walker
@@ -81,6 +82,8 @@ class Monitor:
             limiting_group=(outcome.oom or {}).get("limiting_group"),
             log_dropped_bytes=outcome.log_dropped_bytes,
             holdings=self._walker.get(container.id),
+            restarts=_restarts(container),
+            health=outcome.health.status if outcome.health else None,
         )
 
     def _held(self) -> Iterable[Held]:
@@ -158,6 +161,11 @@ class Monitor:
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
         }
+
+
+def _restarts(container: Container) -> int | None:
+    policy = container.record.options.restart.name
+    return None if policy == restart_policy.NO else container.record.restart.count
 
 
 def _target(record: Record) -> Target:

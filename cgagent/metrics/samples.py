@@ -61,6 +61,10 @@ class Standing:
     """Whose memory limit the OOM killer enforced, where that is known."""
     log_dropped_bytes: int = 0
     holdings: Holdings | None = None
+    restarts: int | None = None
+    """By its policy, since a user started it; None: it has none."""
+    health: str | None = None
+    """One of `standing.HEALTH`; None: it has no check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from cgagent.metrics.samples import Standing
 
 STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
+HEALTH: Final = ("starting", "healthy", "unhealthy")
 _LAYER: Final = "overlay"
 """What cAdvisor's `device` label has where the writable layer is not a disk of its own."""
 
 
 def _state(standing: Standing) -> Values:
     return (((state,), int(state == standing.state)) for state in STATES)
+
+
+def _health(standing: Standing) -> Values:
+    return (((health,), int(health == standing.health)) for health in HEALTH if standing.health)
 
 
 def _oom(standing: Standing) -> Values:
@@ -41,6 +46,19 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "1 for the state that the container is in, 0 for the others",
         _state,
         ("state",),
+    ),
+    Family(
+        "gauge",
+        "cgagent_container_health",
+        "1 for what its health check says, 0 for the others; no series without a check",
+        _health,
+        ("health",),
+    ),
+    Family(
+        "counter",
+        "cgagent_container_restarts",
+        "Restarts by its policy since a user started it; no series without a policy",
+        lambda s: (((), s.restarts),),
     ),
     Family(
         "gauge",

@@ -17,9 +17,20 @@ from cgagent.runtime.protocol import STATUS
 HIGH_WATER: Final = 1024 * 1024
 """With more than this waiting for a client, its container's output is not read for a while."""
 
+_HEADER_BYTES: Final = 8
+
 
 def frame(stream: int, payload: bytes) -> bytes:
     return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
+
+
+def read_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """A stream, its payload, and what comes after it; None: it is not complete yet."""
+    size = int.from_bytes(data[4:8], "big")
+    if len(data) < _HEADER_BYTES + size or len(data) < _HEADER_BYTES:
+        return None
+    end = _HEADER_BYTES + size
+    return data[0], data[_HEADER_BYTES:end], data[end:]
 
 
 class Client:

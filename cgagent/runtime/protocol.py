@@ -13,8 +13,9 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │ {"seq": 3, "op": "start", "bundle": ...}      │   the zygote does its steps and execs
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 3, "pid": 4711}
-      │                                               │   or {"seq": 3, "error": {kind, message}}
-      │ {"seq": 4, "op": "signal", "signal": 15}      │
+      │                                               │   or {"seq": 3, "error": {kind, message}};
+      │                                               │   "own": true: it ends with the agent
+      │ {"seq": 4, "op": "signal", "signal": 15}      │   "group": true: to its process group
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4}
       │ {"seq": 5, "op": "resize", "rows": 24, ...}   │   of its terminal, if it has one

@@ -81,6 +81,7 @@ class Supervisor:
         self._agent = None
         self._unsent.clear()
         for task in list(self._tasks.values()):
+            task.lose_agent()
             if task.exchange.state is State.CREATED:  # nobody is left who would start it
                 task.abandon({})
                 task.remove_cgroup()
@@ -255,7 +256,7 @@ class Supervisor:
             self._tell({"seq": seq, "error": error_to_wire(error)})
 
     def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        self._task(message).signal(message["signal"])
+        self._task(message).signal(message["signal"], group=bool(message.get("group")))
         return None
 
     def _resize(self, message: dict[str, Any], _fds: list[int]) -> Reply:

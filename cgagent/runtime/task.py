@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import EXIT_FILE, Exchange, error_from_wire, error_to_wire
+from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
 
@@ -52,6 +52,7 @@ class Task:
         self._cgroup_dirs = cgroup_dirs
         self._stdio = Stdio(loop)
         self._directory: str | None = None
+        self._own = False
         self._ready = False
         self._failure: CgagentError | None = None
         self._started: Callable[[CgagentError | None], None] = lambda _: None
@@ -67,9 +68,23 @@ class Task:
         self.exchange.check("attach")
         self._stdio.attach(client)
 
-    def signal(self, number: int) -> None:
+    def signal(self, number: int, *, group: bool = False) -> None:
+        """To its process, or to all of its process group."""
         self.exchange.check("signal")
-        signal.pidfd_send_signal(self.pidfd, number)
+        if group:  # not reaped yet: the number can be nobody else's
+            os.killpg(self.pid, number)
+        else:
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def lose_agent(self) -> None:
+        """End it if it is a command of the agent's own."""
+        if self._own and self.exchange.state in {State.STARTING, State.RUNNING}:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
 
     def resize(self, rows: int, columns: int) -> None:
         """Of its terminal.
@@ -97,6 +112,7 @@ class Task:
             for fd in child_ends:
                 os.close(fd)
         self._directory = job.get("bundle")
+        self._own = bool(job.get("own"))
         self._started = done
         self.exchange.advance("start")
         self._loop.watch(self._zygote.fileno(), selectors.EVENT_READ, self._hear_zygote)
@@ -136,6 +152,8 @@ class Task:
         self._started(self._failure)
 
     def _reap(self) -> None:
+        if self._own:  # with what it has left behind
+            self._kill_group()
         info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         if info is None:
             return

@@ -118,7 +118,7 @@ def metrics():
     web = Sample(WEB, 1234.5, 0, 0, USAGE, LIMITS)
     old = Sample(OLD, 950.0, 0, 0, USAGE, LIMITS)
     standings = [
-        Standing(target=WEB, state="frozen"),
+        Standing(target=WEB, state="frozen", restarts=3, health="healthy"),
         Standing(
             target=OLD, state="exited", exit_code=137, oom_killed=True, limiting_group="/cgagent"
         ),
@@ -207,6 +207,9 @@ def value(metrics):
         ("cgagent_container_frozen", {}, 1),
         ("cgagent_container_state", {"state": "frozen"}, 1),
         ("cgagent_container_state", {"state": "running"}, 0),
+        ("cgagent_container_health", {"health": "healthy"}, 1),
+        ("cgagent_container_health", {"health": "starting"}, 0),
+        ("cgagent_container_restarts_total", {}, 3),
     ],
 )  # fmt: skip
 def test_series_of_a_container(value, name, labels, expected):

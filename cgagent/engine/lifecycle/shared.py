@@ -1,0 +1,78 @@
+"""What every change of a container works with: its files, its group, who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cgagent.engine.bundle import Bundle
+from cgagent.engine.plan import mount_points
+from cgagent.errors import ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cgagent.cgroups import Group
+    from cgagent.engine.container import Container
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.events import Events
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.launch import Launcher
+    from cgagent.engine.volumes import Volumes
+    from cgagent.engine.watch import GroupWatch
+    from cgagent.images import Images
+    from cgagent.runtime.filters import Filters
+    from cgagent.runtime.native import Supervisor
+    from cgagent.runtime.spec import MountPoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Put together by the engine."""
+
+    containers: Containers
+    images: Images
+    volumes: Volumes
+    supervisor: Supervisor
+    launcher: Launcher
+    jobs: Jobs
+    events: Events
+    containers_dir: Path
+    filters: Filters
+    watch: GroupWatch
+    last_sample: Callable[[Container], None]
+    """Takes a final look at a container's cgroup before it is removed."""
+    forget_samples: Callable[[str], None]
+    on_running: Callable[[Container], None]
+    """Told of each container that has just been started."""
+
+    def bundle(self, container_id: str) -> Bundle:
+        return Bundle(self.containers_dir, container_id)
+
+    def group(self, container: Container) -> Group:
+        return self.launcher.group(container.record.cgroup_path)
+
+    def mount_points(self, container: Container) -> tuple[MountPoint, ...]:
+        """What is mounted into it, beside the kernel's own file systems."""
+        path = self.bundle(container.id).path
+        return mount_points(container.record.options, path, self.volumes.path)
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        self.events.tell(container, action, **attributes)
+
+
+def require_running(container: Container) -> None:
+    """Raises ConflictError: it does not run."""
+    if not container.running:
+        status = container.record.outcome.status
+        raise ConflictError(
+            f"container {container.name} is not running ({status}); "
+            f"start it first (cgagent start {container.name})"
+        )
+
+
+def require_there(container: Container) -> None:
+    """Raises NotFoundError: it has been removed."""
+    if container.removed:
+        raise NotFoundError(f"container {container.name} has been removed")
