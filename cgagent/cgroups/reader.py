@@ -89,6 +89,8 @@ class Reader:
         self._inodes: dict[str, int] = {}
         self._trees: dict[str, list[str]] = {}
         self._all_kept = False
+        self._records: dict[str, object] = {}
+        self._last: Usage | None = None
         self._reads = 0
 
     def read(self, *, full: bool = True) -> Usage:
@@ -136,7 +138,17 @@ class Reader:
         self.close()
 
     def _usage(self, *, full: bool = True) -> Usage:
-        return assemble({name: source.read(full=full) for name, source in self._sources.items()})
+        """Assembled anew only where some record is another than before."""
+        changed = self._last is None
+        for name, source in self._sources.items():
+            if full or source.is_fast:
+                record = source.read(full=full)
+                if record is not self._records.get(name):
+                    self._records[name] = record
+                    changed = True
+        if changed or self._last is None:
+            self._last = assemble(self._records)
+        return self._last
 
     def _has_changed(self) -> bool:
         """Whether groups below it came or went, which some files are read of.
@@ -174,6 +186,7 @@ class Reader:
             }
         finally:
             self._drop(before)
+        self._records, self._last = {}, None
         self._all_kept = all(source.is_kept for source in self._sources.values())
 
     def _find(self, path: str, before: dict[str, int]) -> _File | None:
@@ -235,6 +248,7 @@ class _Source:
             for place, file in enumerate(self._files)
             if os.path.basename(file.path) in _FAST
         ]
+        self.is_fast = bool(self._fast)
         self.is_kept = all(file.descriptor is not None for file in self._files)
         self._last: list[bytes] | None = None
         self._record: object = None
