@@ -37,23 +37,29 @@ class Group:
     host: Host
     path: str
 
-    def create(self) -> None:
+    def create(self) -> tuple[str, ...]:
         """Make the group, and those above it, in every hierarchy; complete one that exists.
 
         Enables cgroup2's controllers along the path and fills v1's cpusets from the parents.
+
+        Returns:
+            The directories it made: of this group, and of those above that were not there.
 
         Raises:
             DeniedError: no privilege, or a read-only mount.
             ConflictError: a cgroup2 group above it has processes of its own.
         """
         self._refuse_root("made")
-        tree.create(self.host, self.path)
+        return tuple(tree.create(self.host, self.path))
 
     def exists(self) -> bool:
         return bool(self._directories())
 
-    def remove(self, timeout_s: float = 5.0) -> None:
+    def remove(self, timeout_s: float = 5.0, *, made: Iterable[str] = ()) -> None:
         """Remove it and all below it; a missing one is fine.
+
+        Of the directories `made`, which `create` returned, those above it go as well unless
+        something else is in them.
 
         Raises:
             ConflictError: processes are left in it.
@@ -61,6 +67,7 @@ class Group:
         """
         self._refuse_root("removed")
         tree.remove(self.host, self.path, timeout_s)
+        tree.prune(made)
 
     def children(self) -> tuple[str, ...]:
         """Names of the groups right below it, in whichever hierarchy; none where it is not."""

@@ -112,6 +112,21 @@ def set_scheduling(process: dict[str, Any]) -> None:
         raise InvalidInputError(f"process.{what}: {_reason(e)}") from None
 
 
+def set_affinity(process: dict[str, Any], when: str) -> None:
+    """``execCPUAffinity``: `when` is ``initial``, before the cgroup is joined, or ``final``, after.
+
+    Raises:
+        InvalidInputError: no list of CPUs, or none of them is the container's.
+    """
+    cpus = (process.get("execCPUAffinity") or {}).get(when)
+    if not cpus:
+        return
+    try:
+        os.sched_setaffinity(0, scheduling.parse_cpus(cpus))
+    except OSError as e:
+        raise InvalidInputError(f"execCPUAffinity.{when} {cpus!r}: {_reason(e)}") from None
+
+
 def _set_policy(scheduler: dict[str, Any]) -> None:
     policy, flags = scheduler["policy"], scheduler.get("flags") or ()
     for name, known in ((policy, scheduling.POLICIES), *((f, scheduling.FLAGS) for f in flags)):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel import libc, namespaces, procfs, scheduling
 from cgagent.kernel import mount as km
-from cgagent.runtime import console, devices, hooks, lsm, mounts, sysctl
+from cgagent.runtime import console, devices, hooks, mounts, sysctl
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.mount_options import PROPAGATION
 from cgagent.runtime.mounts import Mount
@@ -72,8 +72,11 @@ def check(s: Setup) -> None:
     for name in _UNSUPPORTED:
         if s.linux.get(name):
             raise UnsupportedError(f"linux.{name} is not supported")
-    if s.linux.get("mountLabel") and not lsm.has_selinux():
-        raise UnsupportedError("linux.mountLabel: this host has no SELinux")
+    if s.linux.get("mountLabel"):
+        raise UnsupportedError(
+            "linux.mountLabel: mounts are not labelled for SELinux; turn labels off "
+            "(podman: --security-opt label=disable)"
+        )
     if "uts" not in s.isolation.private and (
         s.config.get("hostname") or s.config.get("domainname")
     ):

@@ -66,7 +66,11 @@ def cgroup_path(config: dict[str, Any], container_id: str) -> str:
     if not path:
         return f"{_PARENT}/{container_id}"
     if ":" in path and "/" not in path:
-        raise UnsupportedError(f"cgroupsPath {path!r}: slices of systemd are not supported")
+        raise UnsupportedError(
+            f"cgroupsPath {path!r}: systemd is not asked for its slices; give a path, or use "
+            "the cgroupfs manager (podman: --cgroup-manager cgroupfs, containerd: "
+            "SystemdCgroup = false)"
+        )
     return checked_path("/" + path.strip("/"))
 
 

@@ -59,13 +59,19 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
         group = host.group(path)
         if group.exists() and group.pids():
             raise ConflictError(f"cgroup {path} has processes in it; choose another cgroupsPath")
-        group.create()
-        with _undone_on_failure(group.remove):
+        made = _made(entry, group.create())
+        with _undone_on_failure(lambda: group.remove(made=made)):
             wanted = config["linux"].get("resources") or {}
             group.restrict_devices(resources.device_rules(wanted))
             group.apply(resources.limits(wanted))
             oci_config.expand_cgroup_mounts(config, host, path)
-            return _make_process(entry, config, bundle, group, wishes)
+            return _make_process(entry, config, bundle, group, wishes, made=made)
+
+
+def _made(entry: store.Entry, made: tuple[str, ...]) -> list[str]:
+    """With those above that were made for another container: the last one out removes them."""
+    others = store.cgroups_made(os.path.dirname(entry.path))
+    return [*made, *(o for o in others if any(m.startswith(o + "/") for m in made))]
 
 
 @contextlib.contextmanager
@@ -78,7 +84,13 @@ def _undone_on_failure(undo: Any) -> Iterator[None]:
 
 
 def _make_process(
-    entry: store.Entry, config: dict[str, Any], bundle: str, group: Group, wishes: Wishes
+    entry: store.Entry,
+    config: dict[str, Any],
+    bundle: str,
+    group: Group,
+    wishes: Wishes,
+    *,
+    made: list[str],
 ) -> tuple[store.State, Child]:
     rootfs = oci_config.rootfs(config, bundle)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -120,6 +132,7 @@ def _make_process(
                 rootfs=rootfs,
                 created=created,
                 cgroup_path=group.path,
+                cgroup_made=made,
                 annotations=annotations,
             )
             entry.save_config(config)

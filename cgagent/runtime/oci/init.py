@@ -128,6 +128,7 @@ def _set_up(voice: _Voice, plan: Plan) -> console.Console | None:
 
 
 def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
+    process.set_affinity(plan.config["process"], "final")
     voice("join the container's namespaces")
     namespaces.setns(pidfd, flags_of(plan.isolation))
     voice("make a terminal")

@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
         log = Log(parsed.log, as_json=parsed.log_format == "json")
         if parsed.systemd_cgroup:
             raise InvalidInputError(
-                "--systemd-cgroup: systemd is not asked for cgroups; use the cgroupfs manager"
+                "--systemd-cgroup: systemd is not asked for cgroups; use the cgroupfs manager "
+                "(podman: --cgroup-manager cgroupfs; containerd: SystemdCgroup = false)"
             )
         if not parsed.command:
             raise InvalidInputError("no command is given; see cgagent oci --help")

@@ -436,6 +436,7 @@ REFUSED = [
         both(without_namespace("network"), linux(sysctl={"net.core.somaxconn": "9"})),
         "needs a network namespace",
     ),
+    ("linux: mountLabel", linux(mountLabel="l"), "turn labels off"),
     ("linux: intelRdt without resctrl", linux(intelRdt={"closID": "x"}), "intelRdt"),
     (
         "linux: seccomp errnoRet of an action without",
