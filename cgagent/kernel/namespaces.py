@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWTIME: Final = 0x00000080
 CLONE_PIDFD: Final = 0x00001000
+CLONE_PARENT: Final = 0x00008000
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
@@ -53,7 +54,7 @@ def clone(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     args = _CloneArgs(
         flags=flags | CLONE_PIDFD,
         pidfd=ctypes.addressof(pidfd),
-        exit_signal=SIGCHLD,
+        exit_signal=0 if flags & CLONE_PARENT else SIGCHLD,  # a sibling has our own
     )
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP

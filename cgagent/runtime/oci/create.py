@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Host
 from cgagent.errors import ConflictError, InternalError, InvalidInputError
-from cgagent.kernel import namespaces, seccomp
-from cgagent.runtime import hooks, wire
+from cgagent.kernel import namespaces, seccomp, userns
+from cgagent.runtime import hooks, process, steps, wire
 from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.isolation import mappings as of_container
 from cgagent.runtime.oci import config as oci_config
 from cgagent.runtime.oci import init, resources, store
 from cgagent.runtime.protocol import error_from_wire
@@ -116,10 +118,13 @@ def _make_process(
             preserved=wishes.preserved,
             console_socket=console_socket(config["process"], wishes, stack),
             start_socket=_start_socket(entry, stack),
+            trees=_open_trees(config, bundle, rootfs, isolation, stack),
         )
         child = spawn(plan, group, stack)
         with _undone_on_failure(child.kill):
             child.expect("made")
+            if isolation.is_user_private:
+                _map_ids(child.pid, config, isolation)
             for kind in ("prestart", "createRuntime"):
                 hooks.run(config, kind, {**told, "status": "creating", "pid": child.pid})
             wire.send(child.sock, store.GO)
@@ -139,6 +144,45 @@ def _make_process(
             entry.save(state)
             write_pid_file(wishes.pid_file, child.pid)
             return state, child
+
+
+def _open_trees(
+    config: dict[str, Any], bundle: str, rootfs: str, isolation: Isolation, stack: ExitStack
+) -> dict[int, int]:
+    """The mounts that the child has no power to open."""
+    setup = steps.Setup(config, [], rootfs, bundle)
+    trees = {}
+    for place, tree in steps.open_trees(setup, _user_namespace(config, isolation, stack)):
+        stack.callback(os.close, tree)
+        trees[place] = tree
+    return trees
+
+
+def _user_namespace(config: dict[str, Any], isolation: Isolation, stack: ExitStack) -> int | None:
+    """One with the container's mappings, for mounts that are to have the same."""
+    if not any(steps.is_id_mapped(entry) for entry in config.get("mounts") or ()):
+        return None
+    mappings = of_container(config["linux"], "linux")
+    if "user" in isolation.own and mappings:
+        fd = userns.carrier(mappings)
+        stack.callback(os.close, fd)
+        return fd
+    return dict(isolation.open(stack)).get(namespaces.CLONE_NEWUSER)
+
+
+def _map_ids(pid: int, config: dict[str, Any], isolation: Isolation) -> None:
+    mappings = of_container(config["linux"], "linux")
+    if "user" in isolation.own and mappings:
+        mappings.write(pid)
+    give_stdio_to_root_of(pid)
+
+
+def give_stdio_to_root_of(pid: int) -> None:
+    """Pipes become the property of a user namespace's root, who gives them to the user."""
+    uid, gid = userns.root_of(pid)
+    for fd in range(3):
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, gid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +232,23 @@ def spawn(plan: init.Plan, group: Group, stack: ExitStack) -> Child:
         cgroup_fd = os.open(cgroup_dir, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, cgroup_fd)
     namespaces.hide_from_ptrace()
-    pid_namespace = dict(plan.join).get(namespaces.CLONE_NEWPID, plan.enter_pidfd)
-    flags = plan.isolation.clone_flags if plan.enter_pidfd is None else 0
-    with theirs, _children_in(pid_namespace):
-        pid, pidfd = namespaces.clone(flags, cgroup_fd)
+    if plan.isolation.is_user_private:
+        process.prepare_outside(plan.config["process"])  # ours, and inherited
+    beyond = plan.enter_pidfd is None and plan.isolation.is_user_private
+    joined = dict(plan.join).get(namespaces.CLONE_NEWPID, plan.enter_pidfd)
+    with theirs, _children_in(None if beyond else joined):
+        pid, pidfd = _clone(plan, cgroup_fd, beyond=beyond)
         if pid == 0:
             init.run(theirs, plan)
     return Child(pid, pidfd, ours)
+
+
+def _clone(plan: init.Plan, cgroup_fd: int | None, *, beyond: bool) -> tuple[int, int]:
+    flags = plan.isolation.clone_flags if plan.enter_pidfd is None else 0
+    if not beyond:
+        return namespaces.clone(flags, cgroup_fd)
+    joins = sorted(plan.join, key=lambda j: j[0] == namespaces.CLONE_NEWUSER)
+    return userns.clone_beyond(joins, flags, cgroup_fd)
 
 
 @contextlib.contextmanager
@@ -219,10 +273,10 @@ def filter_of(config: dict[str, Any]) -> bytes | None:
 
 
 def console_socket(
-    process: dict[str, Any], wishes: Wishes, stack: ExitStack
+    wanted: dict[str, Any], wishes: Wishes, stack: ExitStack
 ) -> socket.socket | None:
     """Raises InvalidInputError: a terminal and a socket for it belong together."""
-    if bool(process.get("terminal")) != bool(wishes.console_socket):
+    if bool(wanted.get("terminal")) != bool(wishes.console_socket):
         raise InvalidInputError("process.terminal and --console-socket belong together")
     if not wishes.console_socket:
         return None

@@ -52,6 +52,8 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
             enter_pidfd=pidfd,
         )
         set_affinity(process, "initial")  # ours, and inherited
+        if isolation.is_user_private:
+            create.give_stdio_to_root_of(state.pid)
         child = create.spawn(plan, own, stack)
         try:
             child.expect("ready")

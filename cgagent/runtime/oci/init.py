@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError
-from cgagent.kernel import descriptors, namespaces, signals
+from cgagent.kernel import descriptors, namespaces, signals, userns
 from cgagent.runtime import console, hooks, process, steps, wire, zygote
 from cgagent.runtime.isolation import FLAGS, Isolation
 from cgagent.runtime.protocol import error_to_wire
@@ -51,6 +51,8 @@ class Plan:
     console_socket: socket.socket | None
     start_socket: socket.socket | None
     enter_pidfd: int | None = None
+    trees: dict[int, int] = field(default_factory=dict)
+    """As in `steps.Setup`."""
 
 
 class _Voice:
@@ -89,7 +91,9 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
     os.setsid()
     descriptors.close_all_but(_kept(voice.sock, plan))
     voice("join the cgroup")
-    where = zygote.Surroundings(plan.join_files, plan.isolation.own, plan.join)
+    # beyond a user namespace nothing of ours can be joined: that has been done
+    join = () if plan.isolation.is_user_private else plan.join
+    where = zygote.Surroundings(plan.join_files, plan.isolation.own, join)
     zygote.join_cgroup(where)
     spec = plan.config["process"]
     outside = process.Outside.prepare(spec)
@@ -114,7 +118,7 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
 
 def _kept(sock: socket.socket, plan: Plan) -> set[int]:
     ours = (sock, plan.console_socket, plan.start_socket)
-    kept = {*range(3 + plan.preserved), *(fd for _, fd in plan.join)}
+    kept = {*range(3 + plan.preserved), *(fd for _, fd in plan.join), *plan.trees.values()}
     kept |= {s.fileno() for s in ours if s is not None}
     return kept if plan.enter_pidfd is None else kept | {plan.enter_pidfd}
 
@@ -122,7 +126,9 @@ def _kept(sock: socket.socket, plan: Plan) -> set[int]:
 def _set_up(voice: _Voice, plan: Plan) -> console.Console | None:
     wire.send(voice.sock, MADE)
     _wait_for_go(voice)
-    setup = steps.Setup(plan.config, [], plan.rootfs, plan.bundle, state=plan.state)
+    setup = steps.Setup(
+        plan.config, [], plan.rootfs, plan.bundle, state=plan.state, trees=plan.trees
+    )
     zygote.set_up_container(setup, voice)
     return setup.console
 
@@ -131,6 +137,8 @@ def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
     process.set_affinity(plan.config["process"], "final")
     voice("join the container's namespaces")
     namespaces.setns(pidfd, flags_of(plan.isolation))
+    if plan.isolation.is_user_private:
+        userns.become_root()
     voice("make a terminal")
     return console.make_in_own_root(plan.config["process"])
 

@@ -411,7 +411,6 @@ REFUSED = [
         "this host has no AppArmor",
     ),
     ("config: selinuxLabel without SELinux", process(selinuxLabel="l"), "this host has no SELinux"),
-    ("config: idmap without mappings", mount("/m", "bind", "idmap", source="/"), "id-mapped"),
     ("config: bind source is missing", mount("/m", "bind", source="/nowhere"), "does not exist"),
     ("linux: unknown namespace", namespace("net"), "'net' is not known"),
     ("linux: namespace twice", namespace("pid"), "given twice"),
@@ -470,7 +469,6 @@ REFUSED = [
         "nosuch",
     ),
     ("linux: rdma without a limit", linux(resources={"rdma": {"mlx": {}}}), "has no limit"),
-    ("linux: user namespaces", namespace("user"), "user namespaces are not supported"),
     ("runtime: the program is missing", process(args=["nosuch"]), "executable file not found"),
 ]
 
