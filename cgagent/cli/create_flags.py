@@ -25,6 +25,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--uts", "MODE", "uts namespace: host", "uts"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
     ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )
 _LISTS: Final = (

@@ -57,6 +57,8 @@ class Options:
     console_size: tuple[int, int] | None = None
     """Rows and columns of the terminal at its start."""
     init: bool = False
+    runtime: str = ""
+    """Another OCI runtime than our own: its name or path; see `cgagent.engine.runtimes`."""
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
 

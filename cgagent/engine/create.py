@@ -64,6 +64,7 @@ class Request:
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    runtime: str = ""
     stop_timeout_s: float | None = None
 
 
@@ -113,6 +114,7 @@ def options(
         tty=request.tty,
         console_size=request.console_size,
         init=request.init,
+        runtime=request.runtime,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
     )
 

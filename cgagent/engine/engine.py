@@ -24,6 +24,7 @@ from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle
 from cgagent.engine.monitor import Monitor
+from cgagent.engine.runtimes import Runtimes
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
@@ -95,6 +96,7 @@ class Engine:
             containers_dir=containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
+            runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
             stop_timeout_s=settings.stop_timeout_s,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,

@@ -7,6 +7,7 @@ exit that comes while a start is being finished is dealt with after it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from dataclasses import replace
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from cgagent.engine import create, limits, namespaces
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
+from cgagent.engine.launch import OUTSIDE
 from cgagent.engine.names import check_name, random_name
 from cgagent.engine.plan import mount_points, plan
+from cgagent.engine.runtimes import job
 from cgagent.engine.watch import oom_view
 from cgagent.errors import (
     CgagentError,
@@ -38,12 +41,15 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
     from cgagent.engine.namespaces import Namespaces
+    from cgagent.engine.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
     from cgagent.engine.watch import GroupWatch
     from cgagent.images import Image, Images
     from cgagent.runtime.filters import Filters
     from cgagent.runtime.native import Supervisor
     from cgagent.runtime.spec import MountPoint
+
+log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT_S = 10.0
 _MANY = 500
@@ -65,6 +71,7 @@ class Lifecycle:
         containers_dir: Path,
         filters: Filters,
         watch: GroupWatch,
+        runtimes: Runtimes,
         stop_timeout_s: float,
         last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
@@ -80,6 +87,7 @@ class Lifecycle:
         self._dir = containers_dir
         self.filters = filters
         self.watch = watch
+        self.runtimes = runtimes
         self._stop_timeout_s = stop_timeout_s
         self._last_sample = last_sample
         self._forget_samples = forget_samples
@@ -115,6 +123,8 @@ class Lifecycle:
         """
         async with self._jobs.run("create", image=request.image):
             name = self.choose_name(request.name)
+            chosen = self.runtimes.checked(request.runtime, image=request.image)
+            request = replace(request, runtime=chosen)
             image = self._images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._launcher.reserve()
@@ -222,8 +232,10 @@ class Lifecycle:
             group = self.group(container)
             group.apply(record.limits)
             self.watch.begin(container, group)  # before the first fork that may be refused
+            driver = self.runtimes.of(container)
             reply = await self._supervisor.request(
                 "start",
+                **(job(driver, container.id, bundle, group) if driver else {}),
                 key=container.id,
                 bundle=str(bundle.path),
                 root=str(bundle.root),
@@ -236,6 +248,7 @@ class Lifecycle:
             )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self.watch.end(container, self.group(container))
+            await self._leave_runtime(container)
             await self._launcher.discard(container.id, e if isinstance(e, CgagentError) else None)
             raise
         self._launcher.launched(container.id)
@@ -246,7 +259,9 @@ class Lifecycle:
         """Cgroup and zygote: what attaching before the start needs."""
         options = container.record.options
         wanted = namespaces.listed(options.namespaces, options.network, self._pid_of)
-        await self._launcher.prepare(container.id, spec.namespaces(wanted))
+        outside = self.runtimes.of(container) is not None
+        made = OUTSIDE if outside else spec.namespaces(wanted)
+        await self._launcher.prepare(container.id, made)
         try:
             self._require_same(options.namespaces)
         except CgagentError as e:
@@ -294,10 +309,20 @@ class Lifecycle:
             # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
             self._containers.note(container, replace(container.record, outcome=outcome))
             self.publish(container, "die", exit_code=str(outcome.exit_code))
+            await self._leave_runtime(container)
             await self._bury(container, group)
             await self._supervisor.request("forget", key=container.id)
             if container.record.options.auto_remove:
                 await self.forget(container)
+
+    async def _leave_runtime(self, container: Container) -> None:
+        """Another runtime's states of it, where it has some; gone before its cgroup goes."""
+        try:
+            driver = self.runtimes.of(container)
+            if driver is not None:
+                await asyncio.to_thread(driver.delete, container.id)
+        except CgagentError as e:
+            log.warning("container %s: %s", container.name, e.message)
 
     async def _bury(self, container: Container, group: Group) -> None:
         """Take the last figures, then end and remove the cgroup."""

@@ -27,6 +27,7 @@ CLONE_INTO_CGROUP: Final = 0x200000000
 SIGCHLD: Final = 17
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
+PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class _CloneArgs(ctypes.Structure):
@@ -87,6 +88,11 @@ def in_mounts_of(descriptor: int) -> Iterator[None]:
 
 def unshare(flags: int) -> None:
     libc.unshare(flags)
+
+
+def take_orphans(*, take: bool) -> None:
+    """Whether descendants whose parent ends become our children. Since kernel 3.4."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, int(take), 0, 0, 0)
 
 
 def hide_from_ptrace() -> None:

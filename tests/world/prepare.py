@@ -12,7 +12,7 @@ from tests.world import cache, debian, guest, images, registry
 
 def native() -> None:
     """Images, a registry that holds them, the tools the tests call."""
-    debian.install("skopeo", "umoci")
+    debian.install("skopeo", "umoci", "crun", "runc")
     images.alpine_docker_archive()
     images.busybox_docker_archive()
     registry.alpine_storage()

@@ -148,6 +148,8 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    runtime: str = ""
+    """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
 
     def request(self) -> Request:
         return Request(
@@ -178,4 +180,5 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
             tty=self.tty,
             console_size=self.console_size,
             init=self.init,
+            runtime=self.runtime,
         )
