@@ -3,7 +3,7 @@
 CVE-2018-15664, CVE-2026-41567, CVE-2026-41568 and CVE-2026-42306 (archives) have their tests with
 the layers and with cp: images/test_layers.py, agent/test_copying_harm.py, unit/cli/test_copy.py.
 CVE-2025-52565 (the console) is in unit/kernel/test_pty.py and unit/runtime/test_console.py as
-well as here.
+well as here. In the guest run those that have to do with cgroups.
 """
 
 import os
@@ -44,6 +44,7 @@ def host_directory(oci):
     return folder
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("users", [(), ("user",)])
 def test_cve_2019_5736_our_interpreter_cannot_be_reached(oci, users):
     """A process of ours waits inside; root in its namespaces looks at /proc/1/exe."""
@@ -65,6 +66,7 @@ def test_cve_2019_5736_our_interpreter_cannot_be_reached(oci, users):
     assert oci.output(config).split() == ["none", "none", "none"]
 
 
+@pytest.mark.native
 def test_cve_2019_14271_nothing_is_loaded_from_the_containers_files(oci):
     """Its root has modules where ours are; whatever fails late must not load them."""
     bundle = oci.bundle(oci.config("nosuch"))
@@ -79,6 +81,7 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_containers_files(oci):
     assert not (bundle / "rootfs" / "loaded").exists()
 
 
+@pytest.mark.native
 def test_cve_2021_30465_a_mount_does_not_follow_the_images_symlinks_out(oci, host_directory):
     config = oci.sh("ls /link/made")
     config["mounts"].append(
@@ -123,6 +126,7 @@ def test_cve_2022_0492_nor_that_of_another_mount(oci):
     assert oci.output(config) == ""
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("number", range(3, 16))
 def test_cve_2024_21626_the_working_directory_is_inside(oci, number):
     config = oci.sh("true")
@@ -130,6 +134,7 @@ def test_cve_2024_21626_the_working_directory_is_inside(oci, number):
     assert "working directory" in oci.refused(config)
 
 
+@pytest.mark.native
 def test_cve_2024_21626_a_descriptor_of_a_host_directory_does_not_lead_out(oci):
     """Given on purpose, so that nothing but the look at the working directory stands in the way."""
     config = oci.sh("ls")
@@ -149,6 +154,7 @@ def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
         assert "working directory" in done.stderr
 
 
+@pytest.mark.native
 def test_cve_2025_31133_a_mask_is_the_real_null_device(oci):
     config = oci.sh("stat -c %t:%T /secret")
     without_mount(config, "/dev/pts")
@@ -159,6 +165,7 @@ def test_cve_2025_31133_a_mask_is_the_real_null_device(oci):
     assert oci("run", "-b", str(bundle), "box").stdout == "1:3\n"
 
 
+@pytest.mark.native
 def test_cve_2025_52565_the_console_is_the_terminal(oci, host_directory):
     """The image has a symlink at /dev/console and no /dev is mounted over it."""
     target = host_directory / "file"
@@ -177,6 +184,7 @@ def test_cve_2025_52565_the_console_is_the_terminal(oci, host_directory):
     assert target.read_text() == "the host's"
 
 
+@pytest.mark.native
 def test_cve_2025_52881_kernel_parameters_go_to_the_kernel(oci, host_directory):
     """A volume lies over /proc: what is written for the container must not go into it."""
     files = ("sys/net/ipv4/ip_default_ttl", "self/oom_score_adj", "self/attr/exec")
@@ -195,6 +203,7 @@ def test_cve_2025_52881_kernel_parameters_go_to_the_kernel(oci, host_directory):
     assert {(host_directory / name).read_text() for name in files} == {"untouched"}
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("mounted", [True, False])
 def test_cve_2026_41579_a_symlink_at_dev_leads_to_no_volume(oci, host_directory, mounted):
     config = oci.sh("test -c /dev/null")
@@ -209,6 +218,7 @@ def test_cve_2026_41579_a_symlink_at_dev_leads_to_no_volume(oci, host_directory,
     assert not [p for p in host_directory.iterdir() if not p.is_dir()]
 
 
+@pytest.mark.native
 def test_cve_2026_47766_a_volume_bound_over_dev_later_gets_no_nodes(oci, host_directory):
     config = oci.sh("true")
     config["mounts"].append(bind(host_directory, "/late"))

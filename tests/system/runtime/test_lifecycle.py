@@ -55,12 +55,14 @@ def test_create_start_delete(oci, slowness):
     assert "does not exist" in oci("state", "box", check=False).stderr
 
 
+@pytest.mark.native
 def test_a_container_that_was_never_started_is_deleted(oci):
     oci("create", "-b", str(oci.bundle(oci.sh("true"))), "box")
     oci("delete", "box")
     assert not oci.root.exists()
 
 
+@pytest.mark.native
 def test_an_id_is_taken_once_and_must_be_a_name(oci, sleeper):
     bundle = str(oci.bundle(oci.sh("true")))
     assert "exists" in oci("create", "-b", bundle, "box", check=False).stderr
@@ -70,11 +72,13 @@ def test_an_id_is_taken_once_and_must_be_a_name(oci, sleeper):
     assert oci("state", check=False).returncode == 1
 
 
+@pytest.mark.native
 def test_deleting_what_is_not_there(oci):
     assert oci("delete", "box", check=False).returncode == 1
     oci("delete", "--force", "box")
 
 
+@pytest.mark.native
 def test_the_exit_code_is_the_containers(oci):
     assert oci.run(oci.sh("exit 7")).returncode == 7
     assert oci.run(oci.sh("kill -9 $$")).returncode == 0  # PID 1 does not die of its own signals
@@ -130,6 +134,7 @@ def test_the_last_container_takes_the_groups_above_along(oci):
     assert host.group(f"{oci.group}/before").exists()
 
 
+@pytest.mark.native
 def test_exec_has_the_cpus_it_asks_for(oci, sleeper):
     file = oci.folder / "process.json"
     script = "awk '/Cpus_allowed_list/{print $2}' /proc/self/status"
@@ -146,6 +151,7 @@ def test_exec_has_the_cpus_it_asks_for(oci, sleeper):
         assert seen in done.stdout + done.stderr
 
 
+@pytest.mark.native
 def test_exec_takes_a_process_file(oci, sleeper):
     process = {
         "args": ["sh", "-c", "echo $0"],
@@ -158,6 +164,7 @@ def test_exec_takes_a_process_file(oci, sleeper):
     assert oci("exec", "--process", str(file), "box").stdout == "sh\n"
 
 
+@pytest.mark.native
 def test_list(oci, sleeper):
     assert oci("list", "-q").stdout == "box\n"
     (view,) = json.loads(oci("list", "--format", "json").stdout)
@@ -215,6 +222,7 @@ def test_hooks(oci, hooks):
     assert [places[k] == own for k in told] == [True, True, False, True, True]
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "startContainer"])
 def test_a_failing_hook_leaves_nothing(oci, kind):
     config = oci.sh("echo ran")
@@ -222,12 +230,14 @@ def test_a_failing_hook_leaves_nothing(oci, kind):
     assert f"{kind} hook /bin/sh: exit code 3: why" in oci.refused(config)
 
 
+@pytest.mark.native
 def test_a_hook_has_a_time_limit(oci):
     config = oci.sh("echo ran")
     config["hooks"] = {"prestart": [{"path": "/bin/sleep", "args": ["sleep", "99"], "timeout": 1}]}
     assert "not done in 1 s" in oci.refused(config)
 
 
+@pytest.mark.native
 def test_a_failing_poststop_hook_is_a_warning(oci):
     config = oci.sh("true")
     config["hooks"] = {"poststop": [{"path": "/bin/false"}, {"path": "/bin/nosuch"}]}
@@ -236,6 +246,7 @@ def test_a_failing_poststop_hook_is_a_warning(oci):
     assert result.stderr.count("warning: poststop hook") == 2
 
 
+@pytest.mark.native
 def test_the_log_has_two_formats(oci):
     log = oci.folder / "log"
     oci("--log", str(log), "--log-format", "json", "state", "nosuch", check=False)
@@ -248,12 +259,14 @@ def test_the_log_has_two_formats(oci):
     assert 'level=error msg="container nosuch does not exist"' in log.read_text()
 
 
+@pytest.mark.native
 def test_a_terminal_goes_over_the_console_socket(oci):
     config = oci.sh("tty; stty size; exec sleep 1000")
     config["process"].update(terminal=True, consoleSize={"height": 33, "width": 44})
     assert oci.terminal(oci.bundle(config), 2) == b"/dev/pts/0\r\n33 44\r\n"
 
 
+@pytest.mark.native
 def test_a_terminal_needs_a_console_socket(oci):
     config = oci.sh("true")
     config["process"]["terminal"] = True
@@ -276,6 +289,7 @@ def test_descriptors_are_preserved_and_no_others(oci):
     assert done.stdout == "given\n0 1 2 3 "
 
 
+@pytest.mark.native
 def test_version_features_spec(oci, tmp_path):
     assert oci("--version").stdout.startswith("cgagent-oci version ")
     features = json.loads(oci("features").stdout)
@@ -286,6 +300,7 @@ def test_version_features_spec(oci, tmp_path):
     assert oci("spec", "--bundle", str(tmp_path), check=False).returncode == 1
 
 
+@pytest.mark.native
 def test_systemds_cgroups_are_refused_clearly(oci):
     assert "cgroupfs" in oci("--systemd-cgroup", "list", check=False).stderr
     config = oci.sh("true")
@@ -293,6 +308,7 @@ def test_systemds_cgroups_are_refused_clearly(oci):
     assert "systemd" in oci.refused(config)
 
 
+@pytest.mark.native
 def test_a_killed_create_leaves_what_delete_force_removes(oci):
     oci.root.mkdir(exist_ok=True)
     (oci.root / "box").mkdir()
@@ -300,6 +316,7 @@ def test_a_killed_create_leaves_what_delete_force_removes(oci):
     assert not oci.root.exists()
 
 
+@pytest.mark.native
 def test_signals_reach_the_container_through_a_foreground_run(oci, slowness):
     bundle = oci.bundle(
         oci.sh("trap 'echo got; exit 5' TERM; touch /up; while :; do sleep 0.1; done")
@@ -312,5 +329,6 @@ def test_signals_reach_the_container_through_a_foreground_run(oci, slowness):
     assert running.returncode == 5
 
 
+@pytest.mark.native
 def test_the_state_is_nobody_elses(oci, sleeper):
     assert stat.S_IMODE(os.stat(oci.root / "box").st_mode) == 0o700

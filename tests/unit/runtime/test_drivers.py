@@ -8,13 +8,13 @@ from cgagent.runtime import spec
 from cgagent.runtime.drivers import translate
 from cgagent.runtime.drivers.program import Program
 
-PASSWD = "root:x:0:0::/root:/bin/sh\nsomebody:x:5:6::/home/some:/bin/sh\n"
+USERS = "root:x:0:0::/root:/bin/sh\nsomebody:x:5:6::/home/some:/bin/sh\n"
 
 
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "passwd").write_text(PASSWD)
+    (tmp_path / "etc" / "passwd").write_text(USERS)
     (tmp_path / "etc" / "group").symlink_to("/etc/passwd")  # the root's own, not the host's
     fd = os.open(tmp_path, os.O_PATH)
     yield fd
@@ -76,7 +76,7 @@ def test_what_it_logs_is_the_error(tmp_path, said, error):
 
 
 def test_what_it_writes_is_the_error_where_it_logs_none(tmp_path):
-    with pytest.raises(InternalError, match="runtime mine: start: broken$"):
+    with pytest.raises(InternalError, match=r"runtime mine: start: broken$"):
         runtime(tmp_path, "echo first >&2; echo broken >&2; exit 1").call("/nowhere", "start", "id")
     with pytest.raises(InternalError, match="exit status 4"):
         runtime(tmp_path, "exit 4").call("/nowhere", "start", "id")
