@@ -381,9 +381,8 @@ IN_GUEST_TOO = {
 
 
 def parameters(rows):
-    for name, *values in rows:
-        marks = [] if name in IN_GUEST_TOO else [pytest.mark.native]
-        yield pytest.param(*values, id=name, marks=marks)
+    elsewhere = [pytest.mark.native]
+    return [pytest.param(*r, id=n, marks=() if n in IN_GUEST_TOO else elsewhere) for n, *r in rows]
 
 
 @pytest.mark.parametrize(("change", "script", "expected"), parameters(SEEN))
