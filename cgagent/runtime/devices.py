@@ -70,16 +70,17 @@ def open_in_root(root_fd: int) -> int:
     """The image's own directory /dev, where none is mounted.
 
     Raises:
-        InvalidInputError: it is a symlink, or a volume: nodes would be made in the host's tree.
+        InvalidInputError: it is a symlink, or a volume (be it mounted by another name): nodes
+            would be made in the host's tree.
     """
     os.close(beneath.ensure_directory(root_fd, DEV))
-    dev = os.open(
-        DEV[1:], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root_fd
-    )
-    if os.fstat(dev).st_dev != os.fstat(root_fd).st_dev:
-        os.close(dev)
-        raise InvalidInputError(f"{DEV} is not the container's own; mount a tmpfs there")
-    return dev
+    strict = beneath.RESOLVE_BENEATH | beneath.RESOLVE_NO_XDEV | beneath.RESOLVE_NO_SYMLINKS
+    try:
+        return beneath.openat2(root_fd, DEV[1:], os.O_RDONLY | os.O_DIRECTORY, resolve=strict)
+    except OSError as e:
+        if e.errno not in {errno.EXDEV, errno.ELOOP}:
+            raise
+    raise InvalidInputError(f"{DEV} is not the container's own; mount a tmpfs there")
 
 
 def make_node(directory: int, name: str, mode: int, number: int, _path: str) -> bool:

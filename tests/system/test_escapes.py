@@ -147,6 +147,17 @@ def test_cve_2024_21626_a_descriptor_of_a_host_directory_does_not_lead_out(oci):
     assert done.stdout == ""
 
 
+@pytest.mark.native
+def test_cve_2024_21626_what_waits_inside_holds_nothing_of_the_host(oci):
+    words = [PROGRAM, "--root", str(oci.root), "create", "-b", str(oci.bundle(oci.sh("true")))]
+    out = oci.folder / "out"
+    script = f'exec 9</etc 8</proc/1/ns/mnt >{out} 2>&1; exec "$@"'
+    subprocess.run(["sh", "-c", script, "sh", *words, "box"], check=True, stdin=subprocess.DEVNULL)
+    folder = f"/proc/{oci.state()['pid']}/fd"
+    held = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    assert [h for h in held if not h.startswith("socket:")] == ["/dev/null", str(out), str(out)]
+
+
 def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
     oci("run", "-d", "-b", str(oci.bundle(oci.sh("exec sleep 1000"))), "box")
     for number in range(3, 16):
@@ -155,14 +166,28 @@ def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
 
 
 @pytest.mark.native
-def test_cve_2025_31133_a_mask_is_the_real_null_device(oci):
+def test_cve_2025_31133_a_mask_is_the_real_null_device(oci, host_directory):
     config = oci.sh("stat -c %t:%T /secret")
-    without_mount(config, "/dev/pts")
+    config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
+    config["mounts"].append(bind(host_directory, "/dev"))  # so that none is made there
+    (host_directory / "null").symlink_to("/secret")
     config["linux"]["maskedPaths"] = ["/secret"]
     bundle = oci.bundle(config)
     (bundle / "rootfs" / "secret").write_text("secret")
-    (bundle / "rootfs" / "dev" / "null").symlink_to("/secret")
     assert oci("run", "-b", str(bundle), "box").stdout == "1:3\n"
+
+
+@pytest.mark.native
+def test_cve_2025_31133_nor_is_the_hosts_believed(oci):
+    fake = oci.folder / "fake"
+    fake.write_text("something")
+    words = [PROGRAM, "--root", str(oci.root), "run", "-b", str(oci.bundle(oci.sh("true"))), "box"]
+    script = 'mount --bind "$1" /dev/null && shift && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(fake), *words]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, stdin=subprocess.PIPE
+    )
+    assert "/dev/null of the host is not the null device" in done.stderr
 
 
 @pytest.mark.native
@@ -216,6 +241,18 @@ def test_cve_2026_41579_a_symlink_at_dev_leads_to_no_volume(oci, host_directory,
     done = oci("run", "-b", str(bundle), "box", check=False)
     assert done.returncode == (0 if mounted else 1)
     assert not [p for p in host_directory.iterdir() if not p.is_dir()]
+
+
+@pytest.mark.native
+def test_cve_2026_41579_a_volume_that_is_dev_by_another_name_gets_no_nodes(oci, host_directory):
+    config = oci.sh("true")
+    config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
+    config["mounts"].append(bind(host_directory, "/link"))
+    bundle = oci.bundle(config)
+    (bundle / "rootfs" / "link").symlink_to("dev")
+    done = oci("run", "-b", str(bundle), "box", check=False)
+    assert "/dev is not the container's own" in done.stderr
+    assert not list(host_directory.iterdir())
 
 
 @pytest.mark.native
