@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from cgagent.cgroups import Host
 from cgagent.errors import ConflictError, InternalError, InvalidInputError
 from cgagent.kernel import namespaces, seccomp, userns
-from cgagent.runtime import hooks, process, steps, wire
+from cgagent.runtime import OCI_VERSION, hooks, process, steps, wire
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.isolation import mappings as of_container
 from cgagent.runtime.oci import config as oci_config
 from cgagent.runtime.oci import init, resources, store
 from cgagent.runtime.protocol import error_from_wire
-from cgagent.runtime.spec import OCI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +64,8 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
         with _undone_on_failure(lambda: group.remove(made=made)):
             wanted = config["linux"].get("resources") or {}
             group.restrict_devices(resources.device_rules(wanted))
-            group.apply(resources.limits(wanted))
+            if wanted.keys() - {"devices"}:
+                group.apply(resources.limits(wanted))
             oci_config.expand_cgroup_mounts(config, host, path)
             return _make_process(entry, config, bundle, group, wishes, made=made)
 
@@ -113,7 +113,7 @@ def _make_process(
             join_files=group.join_files(),
             isolation=isolation,
             join=isolation.open(stack),
-            seccomp=filter_of(config),
+            seccomp=None,
             seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
             preserved=wishes.preserved,
             console_socket=console_socket(config["process"], wishes, stack),
@@ -122,12 +122,13 @@ def _make_process(
         )
         child = spawn(plan, group, stack)
         with _undone_on_failure(child.kill):
+            program = filter_of(config)  # 20 ms, in which the child waits for the cgroup anyway
             child.expect("made")
             if isolation.is_user_private:
                 _map_ids(child.pid, config, isolation)
             for kind in ("prestart", "createRuntime"):
                 hooks.run(config, kind, {**told, "status": "creating", "pid": child.pid})
-            wire.send(child.sock, store.GO)
+            wire.send(child.sock, store.GO, _memory(program, stack))
             child.expect("ready")
             state = store.State(
                 id=entry.id,
@@ -144,6 +145,16 @@ def _make_process(
             entry.save(state)
             write_pid_file(wishes.pid_file, child.pid)
             return state, child
+
+
+def _memory(program: bytes | None, stack: ExitStack) -> list[int]:
+    """A memfd with the filter, which is too large for a packet; none for none."""
+    if program is None:
+        return []
+    fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    stack.callback(os.close, fd)
+    os.write(fd, program)
+    return [fd]
 
 
 def _open_trees(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cgagent.kernel import capabilities, seccomp
-from cgagent.runtime import isolation, mount_options
-from cgagent.runtime.spec import OCI_VERSION
+from cgagent.runtime import OCI_VERSION, isolation, mount_options
 
 _HOOKS = (
     *("prestart", "createRuntime", "createContainer"),

@@ -45,6 +45,7 @@ class Plan:
     isolation: Isolation
     join: tuple[tuple[int, int], ...]
     seccomp: bytes | None
+    """Of an exec; a container's comes later."""
     seccomp_flags: int
     preserved: int
     """Descriptors from 3 on that the command gets."""
@@ -100,9 +101,9 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
     voice("make namespaces")
     if plan.enter_pidfd is None:
         zygote.own_namespaces(where)
-        terminal = _set_up(voice, plan)
+        program, terminal = _set_up(voice, plan)
     else:
-        terminal = _enter(voice, plan, plan.enter_pidfd)
+        program, terminal = plan.seccomp, _enter(voice, plan, plan.enter_pidfd)
     if terminal is not None:
         _give_away(voice, plan, terminal)
     process.run(
@@ -110,7 +111,7 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
         voice,
         ready=lambda: _ready(voice, plan),
         outside=outside,
-        seccomp_filter=plan.seccomp,
+        seccomp_filter=program,
         seccomp_flags=plan.seccomp_flags,
         preserved=plan.preserved,
     )
@@ -123,14 +124,16 @@ def _kept(sock: socket.socket, plan: Plan) -> set[int]:
     return kept if plan.enter_pidfd is None else kept | {plan.enter_pidfd}
 
 
-def _set_up(voice: _Voice, plan: Plan) -> console.Console | None:
+def _set_up(voice: _Voice, plan: Plan) -> tuple[bytes | None, console.Console | None]:
+    """The container's; the filter of system calls comes with the word to go on."""
     wire.send(voice.sock, MADE)
-    _wait_for_go(voice)
+    came = _wait_for_go(voice)
+    program = _read_memory(came[0]) if came else None
     setup = steps.Setup(
         plan.config, [], plan.rootfs, plan.bundle, state=plan.state, trees=plan.trees
     )
     zygote.set_up_container(setup, voice)
-    return setup.console
+    return program, setup.console
 
 
 def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
@@ -174,6 +177,15 @@ def _ready(voice: _Voice, plan: Plan) -> None:
     )
 
 
-def _wait_for_go(voice: _Voice) -> None:
-    if wire.receive(voice.sock) is None:  # the parent gave up
+def _wait_for_go(voice: _Voice) -> list[int]:
+    """The descriptors that came with it."""
+    received = wire.receive(voice.sock)
+    if received is None:  # the parent gave up
         os._exit(zygote.FAILED)
+    return received[1]
+
+
+def _read_memory(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()

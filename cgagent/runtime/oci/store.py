@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
+from cgagent.runtime import OCI_VERSION
 from cgagent.runtime.protocol import CONFIG_FILE
-from cgagent.runtime.spec import OCI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
