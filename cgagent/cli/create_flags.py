@@ -32,6 +32,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--health-start-period", "TIME", "in which failures do not count", "health_start_period"),
     ("--health-start-interval", "TIME", "between checks in it; 5s", "health_start_interval"),
     ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
+    ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )
 _LISTS: Final = (

@@ -166,6 +166,7 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
         "AutoRemove": options["auto_remove"],
         "ReadonlyRootfs": options["read_only"],
         "Init": options["init"],
+        "Runtime": options["runtime"] or "native",
         "Binds": [_bind(m) for m in options["mounts"] if m["type"] != "tmpfs"],
         "Tmpfs": {m["destination"]: ",".join(m["tmpfs_options"]) for m in tmpfs},
         "ShmSize": options["shm_size_bytes"] or _SHM_SIZE_BYTES,

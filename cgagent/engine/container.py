@@ -64,6 +64,8 @@ class Options:
     """Every value filled in."""
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig = field(default_factory=LogConfig)
+    runtime: str = ""
+    """Another OCI runtime than our own: its name or path; see `cgagent.engine.runtimes`."""
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
 

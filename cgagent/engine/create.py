@@ -66,6 +66,7 @@ class Request:
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    runtime: str = ""
     stop_timeout_s: float | None = None
     health: HealthCheck | None = None
     """What it has not, the image's has."""
@@ -124,6 +125,7 @@ def options(
         tty=request.tty,
         console_size=request.console_size,
         init=request.init,
+        runtime=request.runtime,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
         health=health.combined(request.health, image.health),
         restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),

@@ -26,6 +26,7 @@ from cgagent.engine.lifecycle import Lifecycle, Shared
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.probes import Probes
+from cgagent.engine.runtimes import Runtimes
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
@@ -99,6 +100,7 @@ class Engine:
             containers_dir=containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
+            runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
             on_running=self._on_running,

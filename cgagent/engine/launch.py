@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Namespaces = list[dict[str, Any]]
 
+OUTSIDE: Final[Namespaces] = []
+"""Of a zygote that becomes no container: it will call another runtime."""
+
 POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.08
@@ -108,13 +111,17 @@ class Launcher:
                 "create",
                 key=container_id,
                 namespaces=wanted,
-                cgroup_dir=group.unified_dir(),
-                join_files=group.join_files(),
+                **({} if wanted == OUTSIDE else self.place(group)),
             )
         except BaseException:
             await asyncio.to_thread(group.remove)
             raise
         self._ready[container_id] = wanted
+
+    @staticmethod
+    def place(group: Group) -> dict[str, Any]:
+        """Where a zygote shall be, for the supervisor's ``create``."""
+        return {"cgroup_dir": group.unified_dir(), "join_files": group.join_files()}
 
     def is_ready(self, container_id: str) -> bool:
         return container_id in self._ready

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine import create
+from cgagent.engine.launch import OUTSIDE, Launcher
 from cgagent.engine.lifecycle import require_running
+from cgagent.engine.runtimes import job
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
@@ -194,18 +196,18 @@ class Streams:
         config = bundle.read_config()
         made = exec_process(config["process"], process, privileged=privileged)
         file = bundle.write_exec(key.partition("/")[2][:20], made)
+        driver = self._lifecycle.runtimes.of(container)
+        where: dict[str, Any] = {"inside": container.id, **Launcher.place(group)}
+        if driver:
+            where = {"namespaces": OUTSIDE}
         try:
-            await self._supervisor.request(
-                "create",
-                key=key,
-                inside=container.id,
-                cgroup_dir=group.unified_dir(),
-                join_files=group.join_files(),
-            )
+            await self._supervisor.request("create", key=key, **where)
             if take is not None:
                 await self._connect(key, take)
             reply = await self._supervisor.request(
                 "start",
+                **(job(driver, container.id, bundle, group) if driver else {}),
+                pid=container.record.outcome.pid,
                 key=key,
                 process_file=file,
                 seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),

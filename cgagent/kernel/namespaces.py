@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWTIME: Final = 0x00000080
 CLONE_PIDFD: Final = 0x00001000
+CLONE_PARENT: Final = 0x00008000
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
@@ -26,6 +27,7 @@ CLONE_INTO_CGROUP: Final = 0x200000000
 SIGCHLD: Final = 17
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
+PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class _CloneArgs(ctypes.Structure):
@@ -53,7 +55,7 @@ def clone(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     args = _CloneArgs(
         flags=flags | CLONE_PIDFD,
         pidfd=ctypes.addressof(pidfd),
-        exit_signal=SIGCHLD,
+        exit_signal=0 if flags & CLONE_PARENT else SIGCHLD,  # a sibling has our own
     )
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP
@@ -86,6 +88,11 @@ def in_mounts_of(descriptor: int) -> Iterator[None]:
 
 def unshare(flags: int) -> None:
     libc.unshare(flags)
+
+
+def take_orphans(*, take: bool) -> None:
+    """Whether descendants whose parent ends become our children. Since kernel 3.4."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, int(take), 0, 0, 0)
 
 
 def hide_from_ptrace() -> None:

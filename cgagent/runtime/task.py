@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.runtime import wire
+from cgagent.runtime.drivers.parent import Launch
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
@@ -53,6 +54,8 @@ class Task:
         self._stdio = Stdio(loop)
         self._directory: str | None = None
         self._own = False
+        self._launch: Launch | None = None
+        """Of another runtime: the zygote makes the process, and does not become it."""
         self._ready = False
         self._failure: CgagentError | None = None
         self._started: Callable[[CgagentError | None], None] = lambda _: None
@@ -111,6 +114,7 @@ class Task:
         finally:
             for fd in child_ends:
                 os.close(fd)
+        self._launch = Launch() if "driver" in job else None
         self._directory = job.get("bundle")
         self._own = bool(job.get("own"))
         self._started = done
@@ -127,10 +131,14 @@ class Task:
                 self._ready = True
             elif received[0] == CONSOLE:
                 self._stdio.take_terminal(received[1][0])
+            elif "became" in received[0] and self._launch is not None:
+                self._launch.became(self.pidfd)
+                self.pid, self.pidfd = received[0]["became"], received[1][0]
             else:
                 self._failure = error_from_wire(received[0])
             return
         self._close_zygote()
+        self._end_launch()
         if self._ready and self._failure is None:
             self.exchange.advance("running")
             self._loop.watch(self.pidfd, selectors.EVENT_READ, self._reap)
@@ -141,6 +149,7 @@ class Task:
 
     def _fail(self) -> None:
         """The process ended before its command ran: no trace of the task stays."""
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # a launcher may have left it
         info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         if self._failure is None:
             how = f"signal {info.si_status}" if info and info.si_status else "no message"
@@ -188,6 +197,7 @@ class Task:
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         self._close_zygote()
+        self._end_launch(kill=True)
         self._close(status)
         self._started(ConflictError(f"task {self.key}: its start was given up"))
 
@@ -196,6 +206,11 @@ class Task:
         for directory in self._cgroup_dirs:
             with contextlib.suppress(OSError):  # the next agent sweeps what is left
                 os.rmdir(directory)
+
+    def _end_launch(self, *, kill: bool = False) -> None:
+        if self._launch is not None:
+            self._launch.end(kill=kill)
+            self._launch = None
 
     def _close_zygote(self) -> None:
         self._loop.forget(self._zygote.fileno())

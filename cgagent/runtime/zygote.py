@@ -112,6 +112,11 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     for target, fd in enumerate(stdio):
         os.dup2(fd, target, inheritable=True)
         os.close(fd)
+    if "driver" in job:
+        # not loaded with the supervisor: this process stays outside of containers
+        from cgagent.runtime.drivers.launch import launch
+
+        launch(sock, job, progress)
     progress("read the seccomp filter")
     program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
     progress("read the configuration")

@@ -174,6 +174,8 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     health: HealthBody | None = None
     restart: RestartBody = RestartBody()
     log: LogBody | None = None
+    runtime: str = ""
+    """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
 
     def request(self) -> Request:
         return Request(
@@ -207,4 +209,5 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
             health=None if self.health is None else self.health.check(),
             restart=self.restart.policy(),
             log=None if self.log is None else LogConfig(self.log.driver, self.log.options),
+            runtime=self.runtime,
         )

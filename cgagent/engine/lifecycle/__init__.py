@@ -54,6 +54,7 @@ class Lifecycle:
         self.remove = removal.remove
         self.forget = removal.forget
 
+        self.runtimes = shared.runtimes
         self.bundle = shared.bundle
         self.group = shared.group
         self.mount_points = shared.mount_points

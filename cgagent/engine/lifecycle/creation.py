@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.engine import create, limits
@@ -35,6 +36,8 @@ class Creation:
         """
         async with self._shared.jobs.run("create", image=request.image):
             name = self.choose_name(request.name)
+            chosen = self._shared.runtimes.checked(request.runtime, image=request.image)
+            request = replace(request, runtime=chosen)
             image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._shared.launcher.reserve()

@@ -55,6 +55,7 @@ class Exits:
             self._shared.containers.note(container, ended)
             self._shared.publish(container, "die", exit_code=str(outcome.exit_code))
             try:
+                await self._shared.leave_runtime(container)
                 await self._bury(container, group)
                 await self._shared.supervisor.request("forget", key=container.id)
                 if container.record.options.auto_remove:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgagent.engine.bundle import Bundle
 from cgagent.engine.plan import mount_points
-from cgagent.errors import ConflictError, NotFoundError
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
+    from cgagent.engine.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
     from cgagent.engine.watch import GroupWatch
     from cgagent.images import Images
     from cgagent.runtime.filters import Filters
     from cgagent.runtime.native import Supervisor
     from cgagent.runtime.spec import MountPoint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class Shared:
     containers_dir: Path
     filters: Filters
     watch: GroupWatch
+    runtimes: Runtimes
     last_sample: Callable[[Container], None]
     """Takes a final look at a container's cgroup before it is removed."""
     forget_samples: Callable[[str], None]
@@ -57,6 +63,15 @@ class Shared:
         """What is mounted into it, beside the kernel's own file systems."""
         path = self.bundle(container.id).path
         return mount_points(container.record.options, path, self.volumes.path)
+
+    async def leave_runtime(self, container: Container) -> None:
+        """Another runtime's states of it, where it has some; gone before its cgroup goes."""
+        try:
+            driver = self.runtimes.of(container)
+            if driver is not None:
+                await asyncio.to_thread(driver.delete, container.id)
+        except CgagentError as e:
+            log.warning("container %s: %s", container.name, e.message)
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         self.events.tell(container, action, **attributes)

@@ -10,9 +10,11 @@ from cgagent.engine import logopts, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
+from cgagent.engine.launch import OUTSIDE
 from cgagent.engine.lifecycle.shared import require_running, require_there
 from cgagent.engine.plan import plan
 from cgagent.engine.restart_policy import RestartState
+from cgagent.engine.runtimes import job
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.runtime import spec
 
@@ -95,8 +97,10 @@ class Starts:
             group = self._shared.group(container)
             group.apply(record.limits)
             self._shared.watch.begin(container, group)  # before the first fork that may be refused
+            driver = self._shared.runtimes.of(container)
             reply = await self._shared.supervisor.request(
                 "start",
+                **(job(driver, container.id, bundle, group) if driver else {}),
                 key=container.id,
                 bundle=str(bundle.path),
                 root=str(bundle.root),
@@ -109,6 +113,7 @@ class Starts:
             )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self._shared.watch.end(container, self._shared.group(container))
+            await self._shared.leave_runtime(container)
             await self._shared.launcher.discard(
                 container.id, e if isinstance(e, CgagentError) else None
             )
@@ -121,7 +126,9 @@ class Starts:
         """Cgroup and zygote: what attaching before the start needs."""
         options = container.record.options
         wanted = namespaces.listed(options.namespaces, options.network, self._pid_of)
-        await self._shared.launcher.prepare(container.id, spec.namespaces(wanted))
+        outside = self._shared.runtimes.of(container) is not None
+        made = OUTSIDE if outside else spec.namespaces(wanted)
+        await self._shared.launcher.prepare(container.id, made)
         try:
             self._require_same(options.namespaces)
         except CgagentError as e:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.runtime import seccomp
+from cgagent.runtime import OCI_VERSION, seccomp
 from cgagent.runtime.spec import defaults
 from cgagent.runtime.spec.mounts import CgroupMount, KernelFiles, MountPoint, covers, mounts
 from cgagent.runtime.spec.process import Privileges, Process, Rlimit, exec_process, process
@@ -34,7 +34,6 @@ __all__ = [
     "namespaces",
 ]
 
-OCI_VERSION: Final = "1.2.0"
 _CGROUPS: Final = "/sys/fs/cgroup"
 
 
