@@ -6,15 +6,17 @@ this module is on the path of every ``run``.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from cgagent.cli import limits
+from cgagent.cli.flags import REMAINDER, SUPPRESS
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
+
+    from cgagent.cli.flags import Flags, Namespace
 
 
 _TEXTS: Final = (  # flag, metavar, help, the request's field
@@ -54,7 +56,7 @@ _PARSED: Final = (  # by the function of that name in create_values
 )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: Flags) -> None:
     add = parser.add_argument
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
     add("--env-file", action="append", default=[], metavar="FILE", help="lines of environment")
@@ -80,8 +82,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="none (the default until bridge networking is there): only a loopback interface; "
         "host: the host's network",
     )
-    add("-p", "--publish", action="append", default=[], help=argparse.SUPPRESS)
-    add("-P", "--publish-all", action="store_true", help=argparse.SUPPRESS)
+    add("-p", "--publish", action="append", default=[], help=SUPPRESS)
+    add("-P", "--publish-all", action="store_true", help=SUPPRESS)
     add("--read-only", action="store_true", help="a read-only root file system")
     add("--privileged", action="store_true", help="every capability and device, no filter")
     add("--rm", action="store_true", help="remove the container when it ends")
@@ -109,10 +111,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add(flag, action="append", default=[], metavar=metavar, help=text, dest=field)
     limits.add_flags(parser)
     add("image", metavar="IMAGE", help="a name, or host for this machine's own files")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the image's")
+    add("command", nargs=REMAINDER, metavar="COMMAND", help="instead of the image's")
 
 
-def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
+def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
     """The body of a request to create; only what was given.
 
     Raises:
@@ -167,7 +169,7 @@ def console_size(*, interactive: bool) -> tuple[int, int] | None:
     return terminal.size()
 
 
-def _health(args: argparse.Namespace) -> dict[str, Any] | None:
+def _health(args: Namespace) -> dict[str, Any] | None:
     fields = [field for *_, field in _TEXTS if field.startswith("health_")]
     given = {field: value for field in fields if (value := getattr(args, field)) is not None}
     if not given and not args.no_healthcheck:
@@ -185,21 +187,21 @@ def restart_policy(text: str) -> dict[str, Any]:
     return {"name": name, **({"max_retries": int(retries)} if separator else {})}
 
 
-def _log(args: argparse.Namespace) -> dict[str, Any] | None:
+def _log(args: Namespace) -> dict[str, Any] | None:
     options = dict(map(_pair, args.log_opt))
     if args.log_driver is None and not options:
         return None
     return {"driver": args.log_driver or "", "options": options}
 
 
-def _refuse_missing(args: argparse.Namespace) -> None:
+def _refuse_missing(args: Namespace) -> None:
     if args.publish or args.publish_all:
         raise UnsupportedError(
             "published ports need a bridge network, which is not there yet; use --network host"
         )
 
 
-def _parsed(args: argparse.Namespace) -> dict[str, Any]:
+def _parsed(args: Namespace) -> dict[str, Any]:
     given = {field: getattr(args, field) for *_, field in _PARSED if getattr(args, field)}
     if not given:
         return {}

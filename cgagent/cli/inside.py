@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
+from cgagent.cli.flags import REMAINDER
 from cgagent.cli.output import table
 from cgagent.errors import InvalidInputError
 
@@ -22,7 +22,7 @@ def top(context: Context) -> int:
         "ids; of ps there are -ef, aux and -o COLUMN[,COLUMN...].",
     )
     parser.add_argument("container", metavar="CONTAINER", nargs="?")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="PS OPTIONS")
+    parser.add_argument("options", nargs=REMAINDER, metavar="PS OPTIONS")
     args = parser.parse_args(context.args)
     if args.container is None:
         return _live(context)
