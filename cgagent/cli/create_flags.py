@@ -24,7 +24,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--ipc", "MODE", "ipc namespace: private, shareable, none, host, container:NAME", "ipc"),
     ("--uts", "MODE", "uts namespace: host", "uts"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
-    ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--userns", "MODE", "user namespace: host, or auto: one of its own", "userns"),
     ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )

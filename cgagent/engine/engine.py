@@ -97,6 +97,7 @@ class Engine:
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
             runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
+            userns=settings.userns,
             stop_timeout_s=settings.stop_timeout_s,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from cgagent.engine import create, limits, namespaces
+from cgagent.engine import create, limits, namespaces, userns
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
 from cgagent.engine.launch import OUTSIDE
@@ -72,6 +72,7 @@ class Lifecycle:
         filters: Filters,
         watch: GroupWatch,
         runtimes: Runtimes,
+        userns: str,
         stop_timeout_s: float,
         last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
@@ -88,6 +89,7 @@ class Lifecycle:
         self.filters = filters
         self.watch = watch
         self.runtimes = runtimes
+        self._userns = userns
         self._stop_timeout_s = stop_timeout_s
         self._last_sample = last_sample
         self._forget_samples = forget_samples
@@ -124,7 +126,9 @@ class Lifecycle:
         async with self._jobs.run("create", image=request.image):
             name = self.choose_name(request.name)
             chosen = self.runtimes.checked(request.runtime, image=request.image)
-            request = replace(request, runtime=chosen)
+            request = replace(
+                request, runtime=chosen, namespaces=self._with_ids(request.namespaces, chosen)
+            )
             image = self._images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._launcher.reserve()
@@ -162,6 +166,20 @@ class Lifecycle:
             self._images.release(container_id)
             bundle.remove()
             raise
+
+    def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
+        """With ids of the host's that no other container has, if it is to have a user namespace.
+
+        Raises:
+            UnsupportedError: another runtime is to make one.
+        """
+        mode = asked.user or self._userns
+        if mode != namespaces.AUTO:
+            return replace(asked, user=mode)
+        if runtime:
+            raise UnsupportedError(f"--userns auto needs --runtime native, not {runtime}")
+        taken = (c.record.options.namespaces.user_first_id for c in self._containers)
+        return replace(asked, user=namespaces.AUTO, user_first_id=namespaces.free_ids(taken))
 
     def choose_name(self, wanted: str | None) -> str:
         """The name wanted, or a free one.
@@ -233,19 +251,22 @@ class Lifecycle:
             group.apply(record.limits)
             self.watch.begin(container, group)  # before the first fork that may be refused
             driver = self.runtimes.of(container)
-            reply = await self._supervisor.request(
-                "start",
-                **(job(driver, container.id, bundle, group) if driver else {}),
-                key=container.id,
-                bundle=str(bundle.path),
-                root=str(bundle.root),
-                rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
-                log=str(bundle.log),
-                seccomp=self.filters.path(config["linux"].get("seccomp")),
-                stdin=record.options.stdin,
-                stdin_once=record.options.stdin_once,
-                terminal=record.options.tty,
-            )
+            async with userns.opened(record, config, bundle) as (mapped, fds):
+                reply = await self._supervisor.request(
+                    "start",
+                    fds,
+                    **(job(driver, container.id, bundle, group) if driver else {}),
+                    **mapped,
+                    key=container.id,
+                    bundle=str(bundle.path),
+                    root=str(bundle.root),
+                    rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
+                    log=str(bundle.log),
+                    seccomp=self.filters.path(config["linux"].get("seccomp")),
+                    stdin=record.options.stdin,
+                    stdin_once=record.options.stdin_once,
+                    terminal=record.options.tty,
+                )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self.watch.end(container, self.group(container))
             await self._leave_runtime(container)
@@ -261,7 +282,7 @@ class Lifecycle:
         wanted = namespaces.listed(options.namespaces, options.network, self._pid_of)
         outside = self.runtimes.of(container) is not None
         made = OUTSIDE if outside else spec.namespaces(wanted)
-        await self._launcher.prepare(container.id, made)
+        await self._launcher.prepare(container.id, made, options.namespaces.user_ids)
         try:
             self._require_same(options.namespaces)
         except CgagentError as e:
