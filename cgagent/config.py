@@ -43,6 +43,8 @@ class Settings:
     """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""
     registry_mirrors: tuple[str, ...] = ()
     """Base URLs tried in order before docker.io, as Docker's ``registry-mirrors``."""
+    userns: str = "host"
+    """What ``--userns`` is when it is not given: ``host`` or ``auto``."""
     default_runtime: str = "native"
     """What ``--runtime`` is when it is not given."""
     runtimes: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -26,7 +26,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--ipc", "MODE", "ipc namespace: private, shareable, none, host, container:NAME", "ipc"),
     ("--uts", "MODE", "uts namespace: host", "uts"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
-    ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--userns", "MODE", "user namespace: host, or auto: one of its own", "userns"),
     ("--health-cmd", "COMMAND", "run inside to check its health", "health_cmd"),
     ("--health-interval", "TIME", "between two checks; default 30s", "health_interval"),
     ("--health-timeout", "TIME", "for a check; default 30s", "health_timeout"),

@@ -161,11 +161,13 @@ class Copying:
     async def _start(self, container: Container, request: dict[str, Any]) -> Process:
         if not container.running:
             return await _spawn({**request, "enter": "stopped", "place": self._place(container)})
-        root = self._open_root(container)
+        place = self._open_running(container)
         try:
-            return await _spawn({**request, "enter": "running", "place": {"root_fd": root}}, root)
+            running = {**request, "enter": "running", "place": place}
+            return await _spawn(running, *place.values())
         finally:
-            os.close(root)
+            for fd in place.values():
+                os.close(fd)
 
     def _place(self, container: Container) -> dict[str, Any]:
         record = container.record
@@ -179,13 +181,17 @@ class Copying:
             "read_only": record.options.read_only,
         }
 
-    def _open_root(self, container: Container) -> int:
-        """Of its first process, made sure to be still that."""
+    def _open_running(self, container: Container) -> dict[str, int]:
+        """What `enter.running` needs of its first process, made sure to be still that."""
         pid = container.record.outcome.pid
+        place: dict[str, int] = {}
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            place["root_fd"] = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+            if container.record.options.namespaces.user_ids:
+                place["user_fd"] = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             if pid in self._lifecycle.group(container).pids():  # the number may be another's now
-                return fd
+                return place
+        for fd in place.values():
             os.close(fd)
         raise ConflictError(f"container {container.name} has just ended; try again")
 

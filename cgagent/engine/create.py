@@ -92,7 +92,7 @@ def options(
     """
     user = request.user if request.user is not None else image.user or ""
     _refuse_nul("user", user)
-    shared = namespaces.checked(request.namespaces, find)
+    shared = namespaces.checked(request.namespaces, find, request.network)
     private = namespaces.private(shared, request.network)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)

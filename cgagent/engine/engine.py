@@ -101,6 +101,7 @@ class Engine:
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
             runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
+            userns=settings.userns,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
             on_running=self._on_running,

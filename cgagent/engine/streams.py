@@ -197,16 +197,20 @@ class Streams:
         made = exec_process(config["process"], process, privileged=privileged)
         file = bundle.write_exec(key.partition("/")[2][:20], made)
         driver = self._lifecycle.runtimes.of(container)
+        ids = container.record.options.namespaces.user_ids
         where: dict[str, Any] = {"inside": container.id, **Launcher.place(group)}
+        where["enter_user"] = ids is not None
+        asked: dict[str, Any] = {"owner": ids[0]} if ids else {}
         if driver:
             where = {"namespaces": OUTSIDE}
+            asked = job(driver, container.id, bundle, group)
         try:
             await self._supervisor.request("create", key=key, **where)
             if take is not None:
                 await self._connect(key, take)
             reply = await self._supervisor.request(
                 "start",
-                **(job(driver, container.id, bundle, group) if driver else {}),
+                **asked,
                 pid=container.record.outcome.pid,
                 key=key,
                 process_file=file,

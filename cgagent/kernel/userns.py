@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from cgagent.errors import InvalidInputError
 from cgagent.kernel import libc, namespaces
@@ -32,6 +32,12 @@ class Mappings:
 
     uids: tuple[Range, ...]
     gids: tuple[Range, ...]
+
+    @classmethod
+    def of_block(cls, first: int, count: int) -> Self:
+        """Ids from 0 on are those from `first` on."""
+        block = (Range(0, first, count),)
+        return cls(block, block)
 
     def write(self, pid: int) -> None:
         """To the user namespace of a process that was just made in it.

@@ -45,6 +45,8 @@ class Setup:
     """The mount namespace of the host, if ours is a copy that may be older than its mounts."""
     trees: dict[int, int] = field(default_factory=dict)
     """What `open_trees` gave a process with more power than this one."""
+    root_tree: int | None = None
+    """The root file system, mounted by such a process."""
     state: dict[str, Any] = field(default_factory=dict)
     """For hooks."""
     root_fd: int = -1
@@ -166,7 +168,12 @@ def mount_root(s: Setup) -> None:
     for entry in s.rootfs:
         m = Mount.from_oci(entry)
         km.mount(m.source, s.staging, m.type, m.options.flags, m.options.data)
-    if not s.rootfs and "mount" in s.isolation.own:  # pivot_root wants a mount point
+    if s.root_tree is not None:
+        staging = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        km.attach(s.root_tree, staging)
+        for fd in (s.root_tree, staging):
+            os.close(fd)
+    elif not s.rootfs and "mount" in s.isolation.own:  # pivot_root wants a mount point
         km.mount(s.staging, s.staging, None, km.MS_BIND | km.MS_REC)
     s.root_fd = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
-from cgagent.kernel import namespaces
+from cgagent.kernel import namespaces, userns
 from cgagent.runtime import wire, zygote
 from cgagent.runtime.client import Client
 from cgagent.runtime.isolation import Isolation
@@ -104,7 +104,7 @@ class Supervisor:
         seq = message.get("seq")
         try:
             if message["op"] == "start":
-                self._start(message)
+                self._start(message, fds)
                 return
             reply = self._ops[message["op"]](message, fds)
         except CgagentError as e:
@@ -179,7 +179,7 @@ class Supervisor:
     ) -> tuple[int, int]:
         join_files = tuple(message.get("join_files", ()))
         if "inside" in message:
-            return self._fork_inside(message["inside"], join_files, sock, cgroup_fd)
+            return self._fork_inside(message, join_files, sock, cgroup_fd)
         isolation = Isolation.from_oci(message["namespaces"])
         with ExitStack() as stack:
             join = isolation.open(stack)
@@ -191,6 +191,8 @@ class Supervisor:
                         join_files, isolation.own, others, self._own_mount_namespace
                     )
                     zygote.run(sock, where)
+        if "user" in isolation.own:
+            _map_ids(pid, pidfd, message["user_ids"])
         return pid, pidfd
 
     @contextmanager
@@ -207,18 +209,24 @@ class Supervisor:
 
     def _fork_inside(
         self,
-        container: str,
+        message: dict[str, Any],
         join_files: tuple[str, ...],
         sock: socket.socket,
         cgroup_fd: int | None,
     ) -> tuple[int, int]:
+        container = message["inside"]
         target = self._task({"key": container})
         if target.exchange.state is not State.RUNNING:
             raise ConflictError(f"container {container} is not running")
         with self._children_in(target.pidfd):
             pid, pidfd = namespaces.clone(0, cgroup_fd)
             if pid == 0:
-                zygote.run(sock, zygote.Surroundings(join_files, enter_pidfd=target.pidfd))
+                where = zygote.Surroundings(
+                    join_files,
+                    enter_pidfd=target.pidfd,
+                    enter_user=bool(message.get("enter_user")),
+                )
+                zygote.run(sock, where)
         return pid, pidfd
 
     def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:
@@ -236,7 +244,7 @@ class Supervisor:
         task.attach(client)
         return None
 
-    def _start(self, message: dict[str, Any]) -> None:
+    def _start(self, message: dict[str, Any], fds: list[int]) -> None:
         seq = message.get("seq")
 
         def done(failure: CgagentError | None) -> None:
@@ -248,12 +256,15 @@ class Supervisor:
 
         try:
             task = self._task(message)
-            task.start(message, done)
+            task.start(message, fds, done)
         except CgagentError as e:
             self._tell({"seq": seq, "error": error_to_wire(e)})
         except OSError as e:
             error = InternalError(f"start {message.get('key')}: {e.strerror}")
             self._tell({"seq": seq, "error": error_to_wire(error)})
+        finally:
+            for fd in fds:  # the zygote has its own copies
+                os.close(fd)
 
     def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:
         self._task(message).signal(message["signal"], group=bool(message.get("group")))
@@ -285,6 +296,17 @@ class Supervisor:
             del self._tasks[task.key]  # the exit file tells it to the next agent
             return
         self._tell(_exit_event(task))
+
+
+def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:
+    """Of a process that is alone in a new user namespace."""
+    try:
+        userns.Mappings.of_block(*block).write(pid)
+    except BaseException:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+        raise
 
 
 def _read_memory(fd: int) -> bytes:

@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import signal
+import stat
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +99,16 @@ class Task:
         self.exchange.check("resize")
         self._stdio.resize(rows, columns)
 
-    def start(self, job: dict[str, Any], done: Callable[[CgagentError | None], None]) -> None:
-        """Hand the zygote its job; `done` is called when its command runs or has failed."""
+    def start(
+        self,
+        job: dict[str, Any],
+        trees: list[int],
+        done: Callable[[CgagentError | None], None],
+    ) -> None:
+        """Hand the zygote its job; `done` is called when its command runs or has failed.
+
+        `trees` are mounts that somebody with more power than the zygote has made for it.
+        """
         self.exchange.check("start")
         child_ends = self._stdio.open(
             log=job.get("log"),
@@ -107,8 +116,11 @@ class Task:
             stdin_once=bool(job.get("stdin_once")),
             terminal=bool(job.get("terminal")),
         )
+        for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, job["owner"], job["owner"])
         try:
-            wire.send(self._zygote, job, child_ends)
+            wire.send(self._zygote, job, [*child_ends, *trees])
         except (BrokenPipeError, ConnectionResetError):
             pass  # it has failed already; its message is waiting to be read
         finally:

@@ -14,7 +14,7 @@ from cgagent.runtime.protocol import MAX_PACKET
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAX_FDS: Final = 8
+_MAX_FDS: Final = 253  # the kernel's
 
 
 def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:

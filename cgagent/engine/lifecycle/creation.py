@@ -6,18 +6,19 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from cgagent.engine import create, limits
+from cgagent.engine import create, limits, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Record
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.names import check_name, random_name
-from cgagent.errors import ConflictError
+from cgagent.errors import ConflictError, UnsupportedError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
     from cgagent.engine.container import Container, Options
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.logopts import LogConfig
+    from cgagent.engine.namespaces import Namespaces
     from cgagent.images import Image
 
 _MANY: Final = 500
@@ -37,7 +38,9 @@ class Creation:
         async with self._shared.jobs.run("create", image=request.image):
             name = self.choose_name(request.name)
             chosen = self._shared.runtimes.checked(request.runtime, image=request.image)
-            request = replace(request, runtime=chosen)
+            request = replace(
+                request, runtime=chosen, namespaces=self._with_ids(request.namespaces, chosen)
+            )
             image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             container_id = await self._shared.launcher.reserve()
@@ -53,6 +56,20 @@ class Creation:
                 raise
             self._shared.publish(container, "create")
             return container
+
+    def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
+        """With ids of the host's that no other container has, if it is to have a user namespace.
+
+        Raises:
+            UnsupportedError: another runtime is to make one.
+        """
+        mode = asked.user or self._shared.userns
+        if mode != namespaces.AUTO:
+            return replace(asked, user=mode)
+        if runtime:
+            raise UnsupportedError(f"--userns auto needs --runtime native, not {runtime}")
+        taken = (c.record.options.namespaces.user_first_id for c in self._shared.containers)
+        return replace(asked, user=namespaces.AUTO, user_first_id=namespaces.free_ids(taken))
 
     async def _make(
         self, container_id: str, name: str, image: Image, options: Options, held: Limits

@@ -47,6 +47,8 @@ class Shared:
     filters: Filters
     watch: GroupWatch
     runtimes: Runtimes
+    userns: str
+    """The user namespace of a container for which none was asked: host or auto."""
     last_sample: Callable[[Container], None]
     """Takes a final look at a container's cgroup before it is removed."""
     forget_samples: Callable[[str], None]

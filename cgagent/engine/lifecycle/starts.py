@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.engine import logopts, namespaces
+from cgagent.engine import logopts, namespaces, userns
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
@@ -98,19 +98,22 @@ class Starts:
             group.apply(record.limits)
             self._shared.watch.begin(container, group)  # before the first fork that may be refused
             driver = self._shared.runtimes.of(container)
-            reply = await self._shared.supervisor.request(
-                "start",
-                **(job(driver, container.id, bundle, group) if driver else {}),
-                key=container.id,
-                bundle=str(bundle.path),
-                root=str(bundle.root),
-                rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
-                log=logopts.description(record, bundle.log),
-                seccomp=self._shared.filters.path(config["linux"].get("seccomp")),
-                stdin=record.options.stdin,
-                stdin_once=record.options.stdin_once,
-                terminal=record.options.tty,
-            )
+            async with userns.opened(record, config, bundle) as (mapped, fds):
+                reply = await self._shared.supervisor.request(
+                    "start",
+                    fds,
+                    **(job(driver, container.id, bundle, group) if driver else {}),
+                    **mapped,
+                    key=container.id,
+                    bundle=str(bundle.path),
+                    root=str(bundle.root),
+                    rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
+                    log=logopts.description(record, bundle.log),
+                    seccomp=self._shared.filters.path(config["linux"].get("seccomp")),
+                    stdin=record.options.stdin,
+                    stdin_once=record.options.stdin_once,
+                    terminal=record.options.tty,
+                )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self._shared.watch.end(container, self._shared.group(container))
             await self._shared.leave_runtime(container)
@@ -128,7 +131,7 @@ class Starts:
         wanted = namespaces.listed(options.namespaces, options.network, self._pid_of)
         outside = self._shared.runtimes.of(container) is not None
         made = OUTSIDE if outside else spec.namespaces(wanted)
-        await self._shared.launcher.prepare(container.id, made)
+        await self._shared.launcher.prepare(container.id, made, options.namespaces.user_ids)
         try:
             self._require_same(options.namespaces)
         except CgagentError as e:

@@ -47,7 +47,12 @@ def test_what_is_scanned_is_what_argparse_says(words):
         scanned = _Scan([flag for _, flag in made._flags]).values(list(words))
     except _Unsure:
         return
-    assert scanned == vars(made._argparse().parse_args(words))
+    if "--" not in words:  # after the image it is the command's, as docker has it
+        assert scanned == vars(made._argparse().parse_args(words))
+
+
+def test_what_follows_the_image_is_the_commands():
+    assert flags().parse_args(["x", "--", "-e"]).command == ["--", "-e"]
 
 
 def test_most_of_what_people_type_is_scanned(monkeypatch):
