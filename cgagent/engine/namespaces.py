@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.errors import ConflictError, InvalidInputError
+from cgagent.errors import ConflictError, InvalidInputError, UnsupportedError
 from cgagent.runtime.spec import Namespace
 
 if TYPE_CHECKING:
@@ -59,12 +59,13 @@ def checked(n: Namespaces, find: Callable[[str], Container], network: Mode = "no
     """With other containers by their ids.
 
     Raises:
-        InvalidInputError: an unknown mode.
+        InvalidInputError: an unknown mode, or one that does not go with a user namespace.
+        UnsupportedError: an unknown mode of that.
         NotFoundError: no such container.
         ConflictError: its ipc namespace is not for others.
     """
     if n.user not in {"", HOST, AUTO}:
-        raise InvalidInputError(f"invalid user mode: {n.user!r}; known are {HOST}, {AUTO}")
+        raise UnsupportedError(f"user mode {n.user!r} is not known here; use {HOST} or {AUTO}")
     shared = [kind for kind in _CHOICES if getattr(n, kind).startswith((HOST, _JOIN))]
     shared += ["network"] if network == HOST else []
     if n.user == AUTO and shared:

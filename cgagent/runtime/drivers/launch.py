@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError
@@ -42,6 +42,8 @@ class _Launch:
     program: Program
     folder: str
     progress: Callable[[str], None]
+    made: set[int] = field(default_factory=set)
+    """The process that is to be the supervisor's, once it is there."""
 
     @property
     def container_id(self) -> str:
@@ -63,24 +65,23 @@ def launch(sock: socket.socket, job: dict[str, Any], progress: Callable[[str], N
     if not program.joins_cgroups:  # then the container's process is born where we are
         _join(this, 0)
     _see_own_mounts(job["hidden"])
-    made: int | None = None
     try:
-        made = _execute(this) if "process_file" in job else _create(this)
+        _execute(this) if "process_file" in job else _create(this)
     finally:
         for name in ("log", "pid", "console", "process"):
             remove_log(this.path(name))
-        _reap(made)
+        _reap(this.made)
     wire.send(sock, READY)
     os._exit(0)
 
 
-def _reap(made: int | None) -> None:
+def _reap(made: set[int]) -> None:
     """Wait for what a runtime left behind, but for the process that is to be the supervisor's.
 
     An unreaped process of a failed exec would keep the container's pid namespace from ending.
     """
     deadline = time.monotonic() + (0 if made else _LEFT_S)
-    while children := _children() - {made}:
+    while children := _children() - made:
         for pid in children:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
         if time.monotonic() > deadline:
@@ -94,7 +95,7 @@ def _children() -> set[int]:
         return set(map(int, f.read().split()))
 
 
-def _create(this: _Launch) -> int:
+def _create(this: _Launch) -> None:
     this.progress("mount the root file system")
     root = _mount_root(this.job)
     this.progress("write the runtime's configuration")
@@ -106,12 +107,11 @@ def _create(this: _Launch) -> int:
     os.close(root)
     this.progress("create")
     try:
-        made = _call(this, "create", "--bundle", this.folder)
+        _call(this, "create", "--bundle", this.folder)
         this.program.call(this.path("log"), "start", this.container_id)
     except BaseException:
         _undo(this)
         raise
-    return made
 
 
 def _undo(this: _Launch) -> None:
@@ -121,14 +121,14 @@ def _undo(this: _Launch) -> None:
         return
 
 
-def _execute(this: _Launch) -> int:
+def _execute(this: _Launch) -> None:
     root = os.open(f"/proc/{this.job['pid']}/root", os.O_PATH | os.O_CLOEXEC)
     with open(this.job["process_file"], encoding="utf-8") as f:
         process = translate.process(json.load(f), root)
     os.close(root)
     with open(this.path("process"), "w", encoding="utf-8") as f:
         json.dump(process, f)
-    return _call(this, "exec", "--detach", "--process", this.path("process"))
+    _call(this, "exec", "--detach", "--process", this.path("process"))
 
 
 def _see_own_mounts(hidden: list[str]) -> None:
@@ -146,8 +146,8 @@ def _mount_root(job: dict[str, Any]) -> int:
     return os.open(job["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _call(this: _Launch, *words: str) -> int:
-    """A command that makes a process: its pid. The supervisor is told, and of its terminal."""
+def _call(this: _Launch, *words: str) -> None:
+    """A command that makes a process; the supervisor is told of it, and of its terminal."""
     listener = _listen(this) if this.job.get("terminal") else None
     flags = ["--pid-file", this.path("pid")]
     if listener is not None:
@@ -157,13 +157,13 @@ def _call(this: _Launch, *words: str) -> int:
     this.program.call(this.path("log"), command, *flags, *rest, this.container_id, stdio=stdio)
     with open(this.path("pid"), encoding="ascii") as f:
         pid = int(f.read())
+    this.made.add(pid)
     pidfd = os.pidfd_open(pid)
     if this.program.joins_cgroups:
         _join(this, pid)
     wire.send(this.sock, {"became": pid}, [pidfd])
     if listener is not None:
         _pass_console(this, listener)
-    return pid
 
 
 def _join(this: _Launch, pid: int) -> None:

@@ -106,9 +106,14 @@ def test_a_runtime_that_fails_leaves_nothing(agent, container, tmp_path):
     broken.write_text("#!/bin/sh\necho it is broken >&2; exit 3\n")
     broken.chmod(0o755)
     box = container("true", start=False, runtime=str(broken))
+    supervisor = agent.supervisor_pid
     failed = agent.cli("start", box)
     assert "broken: create: it is broken" in failed.stderr
+    late = 'case "$*" in *" start "*) echo too late >&2; exit 1;; esac; exec runc "$@"'
+    broken.write_text(f"#!/bin/sh\n{late}\n")
+    assert "broken: start: too late" in agent.cli("start", box).stderr
     assert not agent.cgroups() & {box}
+    assert agent.client.request("GET", "/v1/info")["supervisor_pid"] == supervisor
     with pytest.raises(CommandNotFoundError, match="nosuch"):
         agent.launch("nosuch", runtime="runc")
     assert not states(agent)
