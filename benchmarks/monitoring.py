@@ -65,7 +65,7 @@ def populated(count: int) -> Iterator[None]:
         parent.kill(60)
 
 
-def cgagent(folder: Path) -> Result:
+def cgagent(folder: Path, groups: int) -> Result:
     port = _free_port()
     control = folder / "cgagent.sock"
     command = [
@@ -75,10 +75,10 @@ def cgagent(folder: Path) -> Result:
         *("--watch", f"{_PARENT[1:]}/*"),
     ]
     with _running(command, folder / "cgagent.log") as pid:
-        return _measure(pid, port, "/metrics", control)
+        return _measure(pid, port, "/metrics", control, groups)
 
 
-def netdata(folder: Path) -> Result:
+def netdata(folder: Path, groups: int) -> Result:
     port = _free_port()
     package = debian.unpack("netdata-core")
     settings = {
@@ -130,7 +130,7 @@ def netdata(folder: Path) -> Result:
     command = ["unshare", "--mount", "sh", "-c", f"{inside} && {program}"]
     with _running(command, folder / "netdata.log") as pid:
         path = "/api/v1/allmetrics?format=prometheus&source=raw"
-        return _measure(pid, port, path, None)
+        return _measure(pid, port, path, None, groups)
 
 
 @contextmanager
@@ -144,10 +144,13 @@ def _running(command: list[str], log: Path) -> Iterator[int]:
             process.wait(60)
 
 
-def _measure(pid: int, port: int, path: str, control: Path | None) -> Result:
+def _measure(pid: int, port: int, path: str, control: Path | None, groups: int) -> Result:
     seen, deadline = -1, time.monotonic() + _FIND_S
     time.sleep(_SETTLE_S)
-    while (found := _scrape(port, path)) != seen and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        found = _scrape(port, path)
+        if found == seen > groups:
+            break
         seen = found  # it still finds groups
         time.sleep(_SETTLE_S)
     before, began_s = _cpu_s(pid), time.monotonic()
@@ -231,7 +234,7 @@ def main() -> None:
         with populated(count):
             for program in (cgagent, netdata):
                 with tempfile.TemporaryDirectory(dir=STATE_FOLDER) as folder:
-                    got = program(Path(folder))
+                    got = program(Path(folder), count)
                 blocked = "-" if got.blocked_ms is None else f"{got.blocked_ms:.0f}"
                 print(
                     f"{count:>12}{program.__name__:>12}{got.cpu_percent:>12.2f}"

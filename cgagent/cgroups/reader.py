@@ -33,10 +33,9 @@ _LOOK_AGAIN: Final = 256
 
 _FAST: Final = frozenset(
     {
-        *("cpu.stat", "cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys"),
+        *("cpu.stat", "cpuacct.usage"),
         *("memory.current", "memory.usage_in_bytes", "pids.current"),
         *("cpu.pressure", "memory.pressure", "io.pressure"),
-        *("cgroup.events", "freezer.state"),
     }
 )
 """What changes from second to second and costs the kernel little."""
@@ -96,8 +95,9 @@ class Reader:
     def read(self, *, full: bool = True) -> Usage:
         """The group's usage now.
 
-        Without `full` only CPU time, memory in use, the number of tasks, pressure and the
-        freezer are read; all else is what the last full reading found. The first is full.
+        Without `full` only CPU time and throttling, memory in use, the number of tasks and
+        pressure are read (on v1 of CPU time the total alone); all else is what the last full
+        reading found. The first is full.
 
         Raises:
             NotFoundError: the group is gone.

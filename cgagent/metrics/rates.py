@@ -70,12 +70,13 @@ _SLOW: Final[dict[str, Callable[[Usage], int | None]]] = {
     "writes_per_s": lambda usage: _total(usage.io, "wios"),
     "major_faults_per_s": lambda usage: usage.memory.pgmajfault,
 }
+_NONE: Final[dict[str, float | None]] = dict.fromkeys(_SLOW)
 
 
 def _slow(earlier: Sample, later: Sample, last: Rates | None) -> dict[str, float | None]:
     interval_s = (later.full_ns - earlier.full_ns) / 1e9
     if interval_s <= 0:
-        return {name: getattr(last, name, None) for name in _SLOW}
+        return _NONE if last is None else {name: getattr(last, name) for name in _SLOW}
     grown = {name: _grown(read(earlier.usage), read(later.usage)) for name, read in _SLOW.items()}
     return {name: None if n is None else n / interval_s for name, n in grown.items()}
 

@@ -35,7 +35,7 @@ class Target:
 class Sample:
     """A target's usage at one moment, and the limits as last read (a minute old at most).
 
-    Of `usage`, all but CPU time, memory in use, tasks, pressure and the freezer is of `full_ns`.
+    Of `usage`, all but CPU time, memory in use, tasks and pressure is of `full_ns`.
     """
 
     target: Target
