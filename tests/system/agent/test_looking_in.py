@@ -12,6 +12,8 @@ pytestmark = pytest.mark.system
 
 def test_top_shows_the_processes_with_the_hosts_ids(agent, container):
     one = container("sh", "-c", "sleep 1000 & exec sleep 2000")
+    detail = f"/v1/containers/{one}/processes"
+    eventually(lambda: "sh" not in str(agent.client.request("GET", detail)["processes"]))
     done = agent.cli("top", one)
     title, *rows = [line.split(maxsplit=7) for line in done.stdout.splitlines()]
     assert title == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
