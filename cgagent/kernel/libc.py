@@ -39,6 +39,7 @@ umount2 = _declare("umount2", c_char_p, c_int)
 setns = _declare("setns", c_int, c_int)
 unshare = _declare("unshare", c_int)
 prctl = _declare("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+tee = _declare("tee", c_int, c_int, c_size_t, c_uint, restype=ctypes.c_ssize_t)
 sethostname = _declare("sethostname", c_char_p, c_size_t)
 setdomainname = _declare("setdomainname", c_char_p, c_size_t)
 
