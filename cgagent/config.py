@@ -31,6 +31,9 @@ class Settings:
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
     sample_interval_s: float = 1.0
     stop_timeout_s: float = 10.0
+    log_driver: str = "json-file"
+    log_opts: tuple[str, ...] = ()
+    """``KEY=VALUE`` each, for containers with this driver. In the file: a table, ``[log]``."""
     pressure_triggers: tuple[str, ...] = ()
     """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""
     registry_mirrors: tuple[str, ...] = ()
@@ -83,11 +86,24 @@ def _from_file(path: str, *, required: bool) -> dict[str, Any]:
         return {}
     except (OSError, tomllib.TOMLDecodeError) as e:
         raise InvalidInputError(f"configuration file {path} cannot be read: {e}") from None
+    table = _with_log(table, path)
     unknown = sorted(set(table) - set(_NAMES))
     if unknown:
         known = ", ".join(sorted(_NAMES))
         raise InvalidInputError(f"{path}: unknown setting {unknown[0]!r}; known are {known}")
     return {_NAMES[k]: _typed(_NAMES[k], v, path) for k, v in table.items()}
+
+
+def _with_log(table: dict[str, Any], path: str) -> dict[str, Any]:
+    """``[log]`` as the two settings it stands for: ``driver``, and the options beside it."""
+    if "log" not in table:
+        return table
+    found = table["log"]
+    if not isinstance(found, dict):
+        raise InvalidInputError(f"{path}: log must be a table, [log]")
+    options = [f"{key}={value}" for key, value in found.items() if key != "driver"]
+    flat = {"log-driver": found.get("driver", Settings().log_driver), "log-opts": options}
+    return {**{k: v for k, v in table.items() if k != "log"}, **flat}
 
 
 def load(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
+from cgagent.cli.moments import moment
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import parse_duration, show_age
 from cgagent.errors import CgagentError
@@ -170,16 +171,25 @@ def status(state: dict[str, Any]) -> str:
 
 
 def logs(context: Context) -> int:
-    parser = context.parser("[-f] [--tail N] CONTAINER", "Show a container's output.")
+    parser = context.parser(
+        "[-ft] [--tail N] [--since TIME] [--until TIME] CONTAINER", "Show a container's output."
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
     parser.add_argument("-n", "--tail", default="all", metavar="N", help="only the last lines")
     parser.add_argument("-t", "--timestamps", action="store_true", help="when each line came")
+    parser.add_argument("--since", metavar="TIME", help="2026-11-24T12:00:00Z, or 10m: so long ago")
+    parser.add_argument("--until", metavar="TIME", help="likewise")
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     if args.tail != "all" and not args.tail.isdecimal():
         parser.error(f"--tail {args.tail!r} must be a number or all")
     tail = None if args.tail == "all" else int(args.tail)
-    path = _path(args.container, "logs") + query(follow=args.follow, tail=tail)
+    path = _path(args.container, "logs") + query(
+        follow=args.follow,
+        tail=tail,
+        since_ns=moment(args.since, "--since"),
+        until_ns=moment(args.until, "--until"),
+    )
     _print_entries(connect(context), path, timestamps=args.timestamps)
     return 0
 

@@ -83,6 +83,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--cidfile", metavar="FILE", help="write the container's id there")
     add("--shm-size", metavar="SIZE", help="of /dev/shm; default 64m")
     add("--oom-score-adj", type=int, metavar="N", help="-1000 to 1000: more is killed sooner")
+    add("--log-driver", metavar="NAME", help="where output is kept: json-file, journald, none")
+    add("--log-opt", action="append", default=[], metavar="KEY=VALUE", help="such as max-size=10m")
     add("--stop-timeout", type=int, metavar="SECONDS", help="before SIGKILL; -1: never")
     add(
         "--dns-option",
@@ -131,6 +133,7 @@ def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
         "shm_size_bytes": None if args.shm_size is None else _size(args.shm_size, "--shm-size"),
         "oom_score_adj": args.oom_score_adj,
         "stop_timeout_s": args.stop_timeout,
+        "log": _log(args),
         "dns_options": args.dns_option or None,
         **{field: getattr(args, field) for *_, field in _TEXTS},
         **{field: getattr(args, field) or None for *_, field in _LISTS},
@@ -151,6 +154,13 @@ def console_size(*, interactive: bool) -> tuple[int, int] | None:
 
     terminal.require(interactive=interactive)
     return terminal.size()
+
+
+def _log(args: argparse.Namespace) -> dict[str, Any] | None:
+    options = dict(map(_pair, args.log_opt))
+    if args.log_driver is None and not options:
+        return None
+    return {"driver": args.log_driver or "", "options": options}
 
 
 def _refuse_missing(args: argparse.Namespace) -> None:

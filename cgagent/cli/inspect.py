@@ -88,7 +88,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         },
         "Image": detail["image_id"],
         "Name": detail["name"],
-        "LogPath": detail["log_path"],
+        "LogPath": detail["log_path"] if options["log"]["driver"] == "json-file" else "",
         "Config": {
             "Hostname": options["hostname"],
             "Domainname": options["domainname"],
@@ -117,6 +117,7 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
     confined, shared, lookup = (options[k] for k in ("confinement", "namespaces", "lookup"))
     tmpfs = [m for m in options["mounts"] if m["type"] == "tmpfs"]
     return {
+        "LogConfig": {"Type": options["log"]["driver"], "Config": options["log"]["options"]},
         "NetworkMode": options["network"],
         "AutoRemove": options["auto_remove"],
         "ReadonlyRootfs": options["read_only"],

@@ -81,6 +81,8 @@ def serve(context: Context) -> int:
     add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
     add("--sample-interval", metavar="SECONDS", dest="sample_interval_s")
     add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
+    add("--log-driver", metavar="NAME", help="of containers without one (default json-file)")
+    add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")
     add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
     add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")
     flags = vars(parser.parse_args(context.args))

@@ -2,7 +2,7 @@
 
 config.json      the OCI configuration, written anew at each start
 exit.json        how the last run ended, written by the supervisor
-<id>-json.log    its output, written by the supervisor
+<id>-json.log    its output, written by the supervisor; .1, .2: full ones, the last first
 rootfs/          where its root is mounted, in its own mount namespace only
 hostname hosts resolv.conf      bound over those of the image
 exec-<id>.json   the process of a command run inside it

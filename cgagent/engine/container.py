@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cgagent.engine import limits as limit_json
 from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.devices import Device
+from cgagent.engine.logopts import LogConfig
 from cgagent.engine.mounts import MountSpec
 from cgagent.engine.namespaces import Namespaces
 from cgagent.errors import UnsupportedError
@@ -57,6 +58,7 @@ class Options:
     console_size: tuple[int, int] | None = None
     """Rows and columns of the terminal at its start."""
     init: bool = False
+    log: LogConfig = field(default_factory=LogConfig)
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
 
@@ -71,6 +73,7 @@ class Options:
             mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
             confinement=Confinement(**_with_tuples(wide)),
             namespaces=Namespaces(**v.pop("namespaces", {})),
+            log=LogConfig(**v.pop("log", {})),
             lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
             **v,
         )

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
-from cgagent.engine import confinement, init, mounts, namespaces
+from cgagent.engine import confinement, init, logopts, mounts, namespaces
 from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
+from cgagent.engine.logopts import LogConfig
 from cgagent.engine.namespaces import Namespaces
 from cgagent.errors import InvalidInputError
 from cgagent.network import files
@@ -65,6 +66,8 @@ class Request:
     console_size: tuple[int, int] | None = None
     init: bool = False
     stop_timeout_s: float | None = None
+    log: LogConfig | None = None
+    """None: the agent's setting."""
 
 
 def options(
@@ -72,13 +75,14 @@ def options(
     image: ImageConfig,
     container_id: str,
     find: Callable[[str], Container],
+    log_default: LogConfig = LogConfig(),  # noqa: B008 - frozen
 ) -> Options:
     """Fill in and check. `find` looks other containers up.
 
     Raises:
         InvalidInputError: no command, a bad volume, an unknown signal, any other value.
         NotFoundError, ConflictError: of another container whose namespace is to be shared.
-        UnsupportedError: what this host cannot do.
+        UnsupportedError, UnavailableError: what this host cannot do, or does not have.
     """
     user = request.user if request.user is not None else image.user or ""
     _refuse_nul("user", user)
@@ -86,6 +90,8 @@ def options(
     private = namespaces.private(shared, request.network)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)
+    log = logopts.checked(request.log, log_default)
+    logopts.require_present(log)
     if request.console_size is not None:
         console.check_size(*request.console_size)
     if request.init:
@@ -114,6 +120,7 @@ def options(
         console_size=request.console_size,
         init=request.init,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
+        log=log,
     )
 
 

@@ -23,6 +23,7 @@ from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Lifecycle
+from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
@@ -96,6 +97,7 @@ class Engine:
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
             stop_timeout_s=settings.stop_timeout_s,
+            log_default=LogConfig.parse(settings.log_driver, settings.log_opts),
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
         )

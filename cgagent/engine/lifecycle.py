@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from cgagent.engine import create, limits, namespaces
+from cgagent.engine import create, limits, logopts, namespaces
 from cgagent.engine.bundle import Bundle, root_mount
 from cgagent.engine.container import Container, Outcome, Record
 from cgagent.engine.names import check_name, random_name
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
+    from cgagent.engine.logopts import LogConfig
     from cgagent.engine.namespaces import Namespaces
     from cgagent.engine.volumes import Volumes
     from cgagent.engine.watch import GroupWatch
@@ -66,6 +67,7 @@ class Lifecycle:
         filters: Filters,
         watch: GroupWatch,
         stop_timeout_s: float,
+        log_default: LogConfig,
         last_sample: Callable[[Container], None],
         forget_samples: Callable[[str], None],
     ) -> None:
@@ -81,6 +83,7 @@ class Lifecycle:
         self.filters = filters
         self.watch = watch
         self._stop_timeout_s = stop_timeout_s
+        self._log_default = log_default
         self._last_sample = last_sample
         self._forget_samples = forget_samples
 
@@ -120,7 +123,9 @@ class Lifecycle:
             container_id = await self._launcher.reserve()
             try:
                 find = self._containers.find
-                options = create.options(request, image.config, container_id, find)
+                options = create.options(
+                    request, image.config, container_id, find, self._log_default
+                )
                 async with self._volumes.held(options.mounts):
                     container = await self._make(container_id, name, image, options, held)
             except BaseException:
@@ -228,7 +233,7 @@ class Lifecycle:
                 bundle=str(bundle.path),
                 root=str(bundle.root),
                 rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
-                log=str(bundle.log),
+                log=logopts.description(record, bundle.log),
                 seccomp=self.filters.path(config["linux"].get("seccomp")),
                 stdin=record.options.stdin,
                 stdin_once=record.options.stdin_once,

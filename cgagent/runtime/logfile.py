@@ -1,19 +1,35 @@
 r"""A container's log in Docker's json-file format, so that existing log shippers read it.
 
 One JSON object a line: ``{"log":"text\n","stream":"stdout","time":"..."}``. A line of output
-longer than 16 KiB becomes several entries, all but the last without a newline. The supervisor
-writes; `cgagent.runtime.logs` reads.
+longer than 16 KiB becomes several entries, all but the last without a newline. With a limit, a
+full file becomes ``NAME.1``, that one ``NAME.2``, and so on; an entry is never split over files.
+The supervisor writes; `cgagent.runtime.logs` reads.
+
+For a writer that may be killed: `append` never rotates, and `rotate` writes nothing. Whoever notes
+`mark` and how much of a piece is taken before each of the two can have a successor `rewind` and
+write the rest of the piece: nothing is lost or there twice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from cgagent.runtime.protocol import STDERR, STDOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_LINE: Final = 16 * 1024
-FLUSH_BYTES: Final = 256 * 1024
+STREAM_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
+PIECE_BYTES: Final = 64 * 1024
+_SMALLEST_PIECE_BYTES: Final = 256
+_BLOCK_BYTES: Final = 4 * 1024
+_PREFIX: Final = '{"log":"'
 
 
 def timestamp(now_ns: int) -> str:
@@ -22,50 +38,184 @@ def timestamp(now_ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
 
 
+def entries(text: bytes) -> Iterator[bytes]:
+    """The lines of `text`, long ones in pieces; what has no newline and is short comes last."""
+    begin = 0
+    while begin < len(text):
+        end = text.find(b"\n", begin, begin + MAX_LINE) + 1 or min(begin + MAX_LINE, len(text))
+        yield text[begin:end]
+        begin = end
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a log stands: the size of its file, and the line of a stream that is not complete."""
+
+    offset: int
+    held: bytes
+
+
 class LogFile:
-    """The writing end. Holds the file open; what cannot be written is counted, not kept."""
+    """The writing end. Holds the file open; what cannot be written is counted, not kept.
 
-    __slots__ = ("_fd", "_partial", "dropped_bytes")
+    Args:
+        max_bytes: a file that has so many is full; None: it never is.
+        max_files: how many there are with the one being written.
+    """
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self._partial: dict[str, bytes] = {}
+    __slots__ = ("_fd", "_held", "_max_bytes", "_max_files", "_path", "_size", "dropped_bytes")
+
+    def __init__(self, path: str, *, max_bytes: int | None = None, max_files: int = 1) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        self._held: dict[int, bytes] = {}
+        self._fd = _open(path)
+        self._size = os.fstat(self._fd).st_size
         self.dropped_bytes = 0
 
-    def write(self, stream: str, data: bytes) -> None:
-        """Log a piece of output. The end of a line that has not come yet is held back."""
-        data = self._partial.pop(stream, b"") + data
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        entries = [line + b"\n" for line in lines]
-        while len(rest) >= MAX_LINE:
-            entries.append(rest[:MAX_LINE])
-            rest = rest[MAX_LINE:]
-        if rest:
-            self._partial[stream] = rest
-        self._append(stream, entries)
+    def fileno(self) -> int:
+        return self._fd
+
+    @property
+    def piece_bytes(self) -> int:
+        """How much to give to `append` at a time: bounds what a turn of the writer takes."""
+        if self._max_bytes is None:
+            return PIECE_BYTES
+        # short lines grow 40 times: so that a piece makes a few rotations at most
+        return min(PIECE_BYTES, max(_SMALLEST_PIECE_BYTES, self._max_bytes // 16))
+
+    @property
+    def is_full(self) -> bool:
+        return self._max_bytes is not None and self._size >= self._max_bytes
+
+    def mark(self, stream: int) -> Mark:
+        return Mark(self._size, self._held.get(stream, b""))
+
+    def rewind(self, stream: int, mark: Mark) -> None:
+        """Be as a predecessor was at its `mark`; the file may have been rotated since."""
+        if self._size > mark.offset:
+            os.ftruncate(self._fd, mark.offset)
+            self._size = mark.offset
+        self._held[stream] = mark.held
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Log a piece of output, in as many files as it takes."""
+        taken = 0
+        while taken < len(data):
+            if self.is_full:
+                self.rotate()
+            taken += self.append(stream, data[taken:])
+
+    def append(self, stream: int, data: bytes) -> int:
+        """Log output until the file is full; how many bytes were taken, never none.
+
+        The end of a line that has not come yet is taken, and held back.
+        """
+        held = self._held.pop(stream, b"")
+        text = held + data
+        tail = f'","stream":"{STREAM_NAMES[stream]}","time":"{timestamp(time.time_ns())}"}}\n'
+        written = self._append_lines(text, tail)
+        rest = text[written:]
+        if len(rest) < MAX_LINE and b"\n" not in rest:
+            self._held[stream] = rest
+            written = len(text)
+        return written - len(held)
+
+    def _append_lines(self, text: bytes, tail: str) -> int:
+        """How much of the text is in the file now."""
+        room = None if self._max_bytes is None else self._max_bytes - self._size
+        out = bytearray()
+        taken = 0
+        for block in _blocks(text):
+            encoded = _encode_block(block, tail)
+            if room is None or len(out) + len(encoded) < room:
+                out += encoded
+                taken += len(block)
+                continue
+            for entry in entries(block):
+                out += _encode(entry, tail)
+                taken += len(entry)
+                if len(out) >= room:
+                    self._write_all(out)
+                    return taken
+        self._write_all(out)
+        return taken
+
+    def rotate(self) -> None:
+        """Begin a new file. Where that cannot be made the old one grows on."""
+        new = self._path + ".new"
+        try:
+            fd = _open(new, os.O_TRUNC)
+            for number in range(self._max_files - 1, 0, -1):  # the oldest first: see the reader
+                source = self._path + (f".{number - 1}" if number > 1 else "")
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(source, f"{self._path}.{number}")
+            os.rename(new, self._path)
+        except OSError:
+            return
+        os.close(self._fd)
+        self._fd = fd
+        self._size = 0
 
     def close(self) -> None:
         """Write what was held back, and close."""
-        for stream, rest in self._partial.items():
-            self._append(stream, [rest])
-        self._partial.clear()
+        now = timestamp(time.time_ns())
+        for stream, rest in self._held.items():
+            if rest:
+                if self.is_full:
+                    self.rotate()
+                tail = f'","stream":"{STREAM_NAMES[stream]}","time":"{now}"}}\n'
+                self._write_all(_encode(rest, tail))
+        self._held.clear()
         os.close(self._fd)
 
-    def _append(self, stream: str, entries: list[bytes]) -> None:
-        tail = f',"stream":"{stream}","time":"{timestamp(time.time_ns())}"}}\n'
-        out: list[str] = []
-        for entry in entries:
-            for start in range(0, len(entry), MAX_LINE):
-                text = entry[start : start + MAX_LINE].decode("utf-8", "replace")
-                out.append('{"log":' + encode_basestring(text) + tail)
-        self._write_all("".join(out).encode("utf-8"))
-
-    def _write_all(self, data: bytes) -> None:
+    def _write_all(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
             try:
-                view = view[os.write(self._fd, view) :]
+                count = os.write(self._fd, view)
             except OSError:  # a full disk must not stop the container; the loss is reported
                 self.dropped_bytes += len(view)
                 return
+            self._size += count
+            view = view[count:]
+
+
+def _open(path: str, flags: int = 0) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | flags, 0o640)
+
+
+def _blocks(text: bytes) -> Iterator[bytes]:
+    """What is to be written now: some lines at a time, or a piece of a long one."""
+    begin = 0
+    while begin < len(text):
+        end = text.rfind(b"\n", begin, begin + _BLOCK_BYTES) + 1
+        if not end:
+            end = text.find(b"\n", begin, begin + MAX_LINE) + 1
+        if not end:
+            end = begin + MAX_LINE
+        if end > len(text):
+            return
+        yield text[begin:end]
+        begin = end
+
+
+def _encode(entry: bytes, tail: str) -> bytes:
+    return f"{_PREFIX}{_json_text(entry)}{tail}".encode()
+
+
+def _encode_block(block: bytes, tail: str) -> bytes:
+    """All lines at once where that can be done: 10 times faster than one by one.
+
+    Without a backslash in the text, "backslash n" in its encoding is a newline and nothing else.
+    """
+    if b"\\" in block or not block.endswith(b"\n"):
+        return b"".join(_encode(entry, tail) for entry in entries(block))
+    lines = _json_text(block)[:-2].replace("\\n", f"\\n{tail}{_PREFIX}")
+    return f"{_PREFIX}{lines}\\n{tail}".encode()
+
+
+def _json_text(data: bytes) -> str:
+    """As it stands in a JSON string, without the quotes."""
+    return encode_basestring(data.decode("utf-8", "replace"))[1:-1]

@@ -1,13 +1,21 @@
-"""Reading a container's log: the last entries, all of them, or those to come."""
+"""Reading a container's log: the last entries, all of them, or those to come.
+
+Rotation by `cgagent.runtime.logfile` may happen at any moment. A reader keeps its file open, and
+leaves it for the next newer one only when that is there and this one is read to its end: renamed
+or removed, nothing is written to it any more. So no entry is missed, but those of files that were
+removed before the reader came to them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-from collections import deque
+import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
+
+from cgagent.runtime.logfile import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,37 +32,158 @@ class LogQuery:
     tail: int | None = None
     """Only so many entries from the end; None: all."""
     follow: bool = False
+    since_ns: int = 0
+    until_ns: int | None = None
+
+    def accepts(self, line: bytes) -> Entry | None:
+        """The entry of a line; None for one not asked for, or that a full disk cut short."""
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return None
+        if not isinstance(entry, dict) or entry.get("stream") not in self.streams:
+            return None
+        when = str(entry.get("time"))  # of one length: the order of texts is that of times
+        if self.since_ns and when < timestamp(self.since_ns):
+            return None
+        if self.until_ns is not None and when > timestamp(self.until_ns):
+            return None
+        return entry
+
+    def is_over(self) -> bool:
+        """Nothing that comes now is wanted."""
+        return self.until_ns is not None and time.time_ns() > self.until_ns
+
+
+def _files(path: str) -> list[tuple[str, int]]:
+    """The files of a log and their inodes, oldest first, as they are named at the moment."""
+    folder, name = os.path.split(path)
+    found = []
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:  # the container has been removed
+        return []
+    for entry in entries:
+        number = "0" if entry == name else entry.removeprefix(name + ".")
+        if number.isdecimal() and (entry == name or number != entry):
+            try:
+                found.append((int(number), os.stat(os.path.join(folder, entry)).st_ino))
+            except FileNotFoundError:  # being rotated
+                continue
+    found.sort(reverse=True)
+    return [(f"{path}.{number}" if number else path, inode) for number, inode in found]
+
+
+def _open_beside(path: str, current: IO[bytes] | None, step: int) -> IO[bytes] | None:
+    """The next newer file (`step` 1) or older one (-1); without `current` the first such.
+
+    One that is removed has the oldest as its next newer. None: there is none.
+    """
+    inode = os.fstat(current.fileno()).st_ino if current else None
+    while True:
+        files = _files(path)
+        inodes = [i for _, i in files]
+        if inode in inodes:
+            position = inodes.index(inode) + step
+        elif step > 0:
+            position = 0
+        else:  # before one that is removed there is nothing
+            position = -1 if current else len(files) - 1
+        if not 0 <= position < len(files):
+            return None
+        name, wanted = files[position]
+        file = _opened(name, wanted)
+        if file is not None and _files(path) == files:
+            return file
+        if file is not None:  # a rotation came between: look again
+            file.close()
+
+
+def _opened(path: str, inode: int) -> IO[bytes] | None:
+    """None if it is another file by now."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - the caller's
+    except FileNotFoundError:
+        return None
+    if os.fstat(file.fileno()).st_ino == inode:
+        return file
+    file.close()
+    return None
 
 
 class _Reader:
-    """Complete lines from the current position on; an incomplete last one waits for its rest."""
+    """Complete lines from a position on; an incomplete last one waits for its rest."""
 
-    def __init__(self, file: IO[bytes], query: LogQuery) -> None:
+    def __init__(self, path: str, file: IO[bytes], query: LogQuery) -> None:
+        self._path = path
         self._file = file
+        self._next: IO[bytes] | None = None
         self._query = query
         self._rest = b""
 
+    def close(self) -> None:
+        self._file.close()
+        if self._next:
+            self._next.close()
+
     def batch(self) -> list[Entry] | None:
-        """Entries of the next piece of the file; None at its present end."""
-        data = self._file.read(_BATCH_BYTES)
-        if not data:
-            return None
+        """Entries of the next piece of the log; None at its present end."""
+        while not (data := self._file.read(_BATCH_BYTES)):
+            if self._next is None:
+                self._next = _open_beside(self._path, self._file, 1)
+                if self._next is None:
+                    return None
+            else:  # read to its end after its successor was there
+                self._file.close()
+                self._file, self._next, self._rest = self._next, None, b""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        return [e for e in map(_entry, lines) if e and e.get("stream") in self._query.streams]
+        return [e for e in map(self._query.accepts, lines) if e]
 
-    def batches(self) -> Iterator[list[Entry]]:
+    async def batches(self) -> AsyncIterator[list[Entry]]:
+        """To the present end, with the event loop let in between them."""
         while (entries := self.batch()) is not None:
             yield entries
+            await asyncio.sleep(0)
 
 
-def _entry(line: bytes) -> Entry | None:
-    """None for a line that a full disk cut short."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _lines_backwards(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines from the last to the first, each with its offset."""
+    position = file.seek(0, os.SEEK_END)
+    rest = b""
+    while position > 0:
+        size = min(_BATCH_BYTES, position)
+        position -= size
+        block = os.pread(file.fileno(), size, position) + rest
+        rest, *lines = block.split(b"\n")
+        offset = position + len(block)
+        for line in reversed(lines):
+            offset -= len(line)
+            yield offset, line
+            offset -= 1
+    yield 0, rest
+
+
+async def _open_at_tail(path: str, query: LogQuery, count: int) -> IO[bytes] | None:
+    """The file that the last `count` entries begin in, at the first of them."""
+    file = _open_beside(path, None, -1)
+    if file is not None and count == 0:
+        file.seek(0, os.SEEK_END)
+        return file
+    while file is not None:
+        for offset, line in _lines_backwards(file):
+            count -= query.accepts(line) is not None
+            if count == 0:
+                file.seek(offset)
+                return file
+        older = _open_beside(path, file, -1)
+        if older is None:
+            file.seek(0)
+            return file
+        file.close()
+        file = older
+        await asyncio.sleep(0)
+    return None
 
 
 async def follow(
@@ -63,27 +192,22 @@ async def follow(
     """Batches of entries; with `query.follow` until the container has ended and all is read."""
     if not os.path.exists(path):  # nothing has run yet
         return
-    with open(path, "rb") as file:  # noqa: ASYNC230 - a local file; read in small pieces
-        reader = _Reader(file, query)
-        if query.tail is None:
-            async for entries in _paced(reader):
-                yield entries
-        else:
-            last: deque[Entry] = deque(maxlen=query.tail)
-            async for entries in _paced(reader):
-                last.extend(entries)
-            yield list(last)
+    if query.tail is None:
+        file = _open_beside(path, None, 1)
+    else:
+        file = await _open_at_tail(path, query, query.tail)
+    if file is None:
+        return
+    reader = _Reader(path, file, query)
+    try:
+        async for entries in reader.batches():
+            yield entries
         while query.follow:
-            ended = not running()
-            async for entries in _paced(reader):
+            ended = not running() or query.is_over()
+            async for entries in reader.batches():
                 yield entries
             if ended:
                 return
             await asyncio.sleep(_POLL_S)
-
-
-async def _paced(reader: _Reader) -> AsyncIterator[list[Entry]]:
-    """Batches, with the event loop let in between them."""
-    for entries in reader.batches():
-        yield entries
-        await asyncio.sleep(0)
+    finally:
+        reader.close()

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import ConflictError
 from cgagent.kernel import pty
 from cgagent.runtime.client import HIGH_WATER, Client
-from cgagent.runtime.logfile import LogFile
+from cgagent.runtime.logdriver import open_log
 from cgagent.runtime.loop import HANGUP
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 
 if TYPE_CHECKING:
+    from cgagent.runtime.logdriver import Log
     from cgagent.runtime.loop import Loop
 
 _CHUNK: Final = 64 * 1024
 _LAST_BYTES: Final = 1024 * 1024  # what a pipe holds at most
-_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
+_OUTPUTS: Final = (STDOUT, STDERR)
 
 
 class Stdio:
@@ -33,7 +34,8 @@ class Stdio:
         self._loop = loop
         self._clients: list[Client] = []
         self._outputs: dict[int, int] = {}  # stream -> reading end
-        self._log: LogFile | None = None
+        self._log: Log | None = None
+        self._unlogged: dict[int, bytes] = {}  # what a busy log has not taken yet
         self._stdin: int | None = None
         self._stdin_once = False
         self._stdin_ending = False
@@ -51,14 +53,21 @@ class Stdio:
     # -- pipes ------------------------------------------------------------------------------
 
     def open(
-        self, *, log: str | None, stdin: bool, stdin_once: bool, terminal: bool = False
+        self,
+        *,
+        log: dict[str, Any] | None,
+        stdin: bool,
+        stdin_once: bool,
+        terminal: bool = False,
     ) -> list[int]:
         """Make the pipes; returns the child's three ends, which the caller closes.
 
         With `terminal` there are none: the child makes a terminal; see `take_terminal`.
+
+        Raises:
+            UnavailableError: the log cannot be opened; see `logdriver`.
         """
-        if log:
-            self._log = LogFile(log)
+        self._log = open_log(log)
         self._terminal = terminal
         self._wants_input = stdin
         if terminal:  # whose input ends with a key, not with a client
@@ -70,7 +79,7 @@ class Stdio:
         else:
             stdin_read = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         child_ends = [stdin_read]
-        for stream in _NAMES:
+        for stream in _OUTPUTS:
             read, write = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(read, False)
             self._outputs[stream] = read
@@ -100,13 +109,13 @@ class Stdio:
             self._begin(client)
 
     def _watch_outputs(self) -> None:
-        held_back = any(c.pending > HIGH_WATER for c in self._clients)
+        held_back = bool(self._unlogged) or any(c.pending > HIGH_WATER for c in self._clients)
         events = 0 if held_back else selectors.EVENT_READ
         for stream, fd in self._outputs.items():
             self._loop.watch(fd, events, partial(self._pump, stream))
 
     def _pump(self, stream: int) -> None:
-        data = _read(self._outputs[stream])
+        data = _read(self._outputs[stream], self._log.piece_bytes if self._log else _CHUNK)
         if data is None:
             return
         if not data:
@@ -114,12 +123,32 @@ class Stdio:
             self._loop.forget(fd)
             os.close(fd)
             return
-        self._deliver(stream, data)
+        self._keep(stream, data)
+        self._show(stream, data)
         self._watch_outputs()
 
-    def _deliver(self, stream: int, data: bytes) -> None:
+    def _keep(self, stream: int, data: bytes) -> None:
+        """Log it; what the log does not take now is kept until it does."""
+        log = self._log
+        while log and data:
+            if log.is_full:
+                log.rotate()
+            taken = log.append(stream, data)
+            data = data[taken:]
+            if not taken:
+                self._unlogged[stream] = data
+                self._loop.watch(log.fileno(), selectors.EVENT_WRITE, self._catch_up)
+                return
+
+    def _catch_up(self) -> None:
         if self._log:
-            self._log.write(_NAMES[stream], data)
+            self._loop.forget(self._log.fileno())
+        unlogged, self._unlogged = self._unlogged, {}
+        for stream, data in unlogged.items():
+            self._keep(stream, data)
+        self._watch_outputs()
+
+    def _show(self, stream: int, data: bytes) -> None:
         for client in list(self._clients):
             client.output(stream, data)
             self._update(client)
@@ -202,11 +231,16 @@ class Stdio:
 
     def drain(self) -> None:
         """After the process has ended: take what is left in the pipes, without waiting."""
+        if self._log:
+            for stream, kept in self._unlogged.items():
+                self._log.write(stream, kept)
         for stream, fd in list(self._outputs.items()):
             # bounded: what a command left running in the container may write on for ever
             left = _LAST_BYTES
-            while left > 0 and (data := _read(fd)):
-                self._deliver(stream, data)
+            while left > 0 and (data := _read(fd, _CHUNK)):
+                if self._log:
+                    self._log.write(stream, data)
+                self._show(stream, data)
                 left -= len(data)
 
     def close(self, status: dict[str, Any]) -> None:
@@ -218,6 +252,7 @@ class Stdio:
         self._outputs.clear()
         self._stdin = self._slave = None
         if self._log:
+            self._loop.forget(self._log.fileno())
             self._log.close()
         for client in self._clients:
             client.finish(status)
@@ -225,10 +260,10 @@ class Stdio:
         self._clients.clear()
 
 
-def _read(fd: int) -> bytes | None:
+def _read(fd: int, size: int) -> bytes | None:
     """None for nothing now; empty at the end."""
     try:
-        return os.read(fd, _CHUNK)
+        return os.read(fd, size)
     except BlockingIOError:
         return None
     except OSError as e:

@@ -13,6 +13,7 @@ from cgagent.api.native.schemas import LimitsBody, Strict
 from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.create import Request
 from cgagent.engine.devices import Device
+from cgagent.engine.logopts import LogConfig
 from cgagent.engine.mounts import MountSpec, parse_bind, parse_tmpfs
 from cgagent.engine.namespaces import Namespaces
 from cgagent.network.files import NameLookup
@@ -130,6 +131,12 @@ class _Named(Strict):
         )
 
 
+class LogBody(Strict):
+    driver: str = ""
+    """Empty: the agent's setting."""
+    options: dict[str, str] = {}
+
+
 class CreateBody(_Storage, _Confined, _Shared, _Named):
     image: str
     command: list[str] = []
@@ -148,6 +155,7 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    log: LogBody | None = None
 
     def request(self) -> Request:
         return Request(
@@ -178,4 +186,5 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
             tty=self.tty,
             console_size=self.console_size,
             init=self.init,
+            log=None if self.log is None else LogConfig(self.log.driver, self.log.options),
         )

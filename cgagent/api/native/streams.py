@@ -111,12 +111,17 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         tail: Annotated[int | None, Query(ge=0)] = None,
         stdout: bool = True,
         stderr: bool = True,
+        since_ns: Annotated[int, Query(ge=0)] = 0,
+        until_ns: Annotated[int | None, Query(ge=0)] = None,
     ) -> StreamingResponse:
         """Entries as JSON lines: ``log``, ``stream``, ``time``."""
         container = engine.containers.find(reference)
         container.require_started_here("showing its output")
+        container.record.options.log.require_readable()
         streams = frozenset(n for n, w in (("stdout", stdout), ("stderr", stderr)) if w)
-        query = LogQuery(streams=streams, tail=tail, follow=follow_)
+        query = LogQuery(
+            streams=streams, tail=tail, follow=follow_, since_ns=since_ns, until_ns=until_ns
+        )
         path = str(engine.lifecycle.bundle(container.id).log)
 
         async def lines() -> AsyncIterator[bytes]:

@@ -1,0 +1,143 @@
+"""``--log-driver`` and ``--log-opt``: what they may be, what a start makes of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.errors import InvalidInputError, UnavailableError, UnsupportedError
+from cgagent.runtime.journald import JOURNAL_SOCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cgagent.engine.container import Record
+
+JSON_FILE: Final = "json-file"
+JOURNALD: Final = "journald"
+NONE: Final = "none"
+_OPTIONS: Final = {
+    JSON_FILE: frozenset({"max-size", "max-file"}),
+    JOURNALD: frozenset({"tag"}),
+    NONE: frozenset[str](),
+}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)b?", re.IGNORECASE)
+_FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """Where a container's output is kept. Options as docker spells them."""
+
+    driver: str = JSON_FILE
+    options: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, driver: str, items: tuple[str, ...]) -> LogConfig:
+        """Of settings: a driver and ``KEY=VALUE`` each. Raises InvalidInputError."""
+        pairs = [item.partition("=") for item in items]
+        return checked(cls(driver, {key: value for key, _, value in pairs}), None)
+
+    def require_readable(self) -> None:
+        """Raises UnsupportedError: nothing that could be shown is kept."""
+        if self.driver == JSON_FILE:
+            return
+        hint = "; see journalctl CONTAINER_NAME=NAME" if self.driver == JOURNALD else ""
+        raise UnsupportedError(
+            f"configured logging driver does not support reading ({self.driver}){hint}"
+        )
+
+
+def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
+    """What was asked for, the rest from the default; a default's options go with its driver.
+
+    Raises:
+        InvalidInputError: an unknown driver or option, or a bad value.
+    """
+    base = default or LogConfig()
+    config = asked or base
+    if config.driver in {"", base.driver}:
+        config = LogConfig(base.driver, {**base.options, **config.options})
+    known = _OPTIONS.get(config.driver)
+    if known is None:
+        raise InvalidInputError(
+            f"log driver {config.driver!r} is not known; there are {', '.join(_OPTIONS)}"
+        )
+    for name in config.options:
+        if name not in known:
+            raise InvalidInputError(f"unknown log opt {name!r} for {config.driver} log driver")
+    if config.driver == JSON_FILE:
+        _limits(config)
+    if config.driver == JOURNALD:
+        _check_tag(config.options.get("tag", ""))
+    return config
+
+
+def _limits(config: LogConfig) -> dict[str, int | None]:
+    """Docker's rules: powers of 1000, one file by default. Raises InvalidInputError."""
+    size = config.options.get("max-size")
+    files = config.options.get("max-file", "1")
+    if not files.isdecimal() or int(files) < 1:
+        raise InvalidInputError(f"log opt max-file {files!r}: it cannot be less than 1")
+    return {"max_bytes": None if size is None else _bytes(size), "max_files": int(files)}
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    value = int(float(match[1]) * _FACTORS[match[2].lower()]) if match else 0
+    if value <= 0:
+        raise InvalidInputError(
+            f"log opt max-size {text!r} must be a positive number, with k, m or g after it"
+        )
+    return value
+
+
+def _check_tag(tag: str) -> None:
+    for name in _TAG_FIELD.findall(tag):
+        if name not in _tag_values("", "", ""):
+            raise InvalidInputError(
+                f"log opt tag {tag!r}: {{{{.{name}}}}} is not known; there are "
+                + ", ".join(_tag_values("", "", ""))
+            )
+
+
+def _tag_values(id_: str, name: str, image: str) -> dict[str, str]:
+    return {"ID": id_[:12], "FullID": id_, "Name": name, "ImageName": image}
+
+
+def require_present(config: LogConfig) -> None:
+    """Raises UnavailableError: the log's other end is not there."""
+    if config.driver == JOURNALD and not os.path.exists(JOURNAL_SOCKET):
+        raise UnavailableError(
+            f"log driver journald: there is no {JOURNAL_SOCKET} on this host; "
+            "use another driver or start systemd-journald"
+        )
+
+
+def description(record: Record, path: Path) -> dict[str, Any] | None:
+    """What the supervisor is told; see `cgagent.runtime.logdriver`."""
+    config = record.options.log
+    if config.driver == NONE:
+        return None
+    if config.driver == JOURNALD:
+        return {"driver": JOURNALD, "fields": _journal_fields(record)}
+    return {"driver": JSON_FILE, "path": str(path), **_limits(config)}
+
+
+def _journal_fields(record: Record) -> Mapping[str, str]:
+    """As docker names them."""
+    values = _tag_values(record.id, record.name, record.options.image)
+    tag = record.options.log.options.get("tag") or "{{.ID}}"
+    text = _TAG_FIELD.sub(lambda match: values[match[1]], tag)
+    return {
+        "CONTAINER_ID": values["ID"],
+        "CONTAINER_ID_FULL": record.id,
+        "CONTAINER_NAME": record.name,
+        "CONTAINER_TAG": text,
+        "SYSLOG_IDENTIFIER": text,
+        "IMAGE_NAME": record.options.image,
+    }
