@@ -26,6 +26,7 @@ CLONE_INTO_CGROUP: Final = 0x200000000
 SIGCHLD: Final = 17
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
+PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class _CloneArgs(ctypes.Structure):
@@ -96,3 +97,8 @@ def hide_from_ptrace() -> None:
     by exec.
     """
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """From now on this process is the parent of whatever its descendants leave behind."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

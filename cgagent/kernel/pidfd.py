@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import select
 import struct
 from typing import Final
 
@@ -11,16 +10,30 @@ from typing import Final
 _INFO: Final = struct.Struct("=QQ11Ii")
 _GET_INFO: Final = 0xC0000000 | (_INFO.size << 16) | (0xFF << 8) | 11
 _INFO_EXIT: Final = 1 << 3
+_STATE, _EXIT_CODE = 0, 49  # in /proc/PID/stat, counted from what comes after the name
 
 
-def has_ended(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+def exit_status(pid: int, pidfd: int) -> int | None:
+    """How a process ended, as wait(2) has it. None: it is not known.
+
+    From the zombie as long as it is there. After it was reaped the kernel tells since Linux 6.15.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            fields = f.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return _noted_status(pidfd)
+    if fields[_STATE] == "Z" and not is_reaped(pidfd):  # so it is still the same process
+        return int(fields[_EXIT_CODE])
+    return _noted_status(pidfd)
 
 
-def wait_status(pidfd: int) -> int | None:
-    """How a reaped process ended, as wait(2) has it. None before Linux 6.15, which cannot tell."""
+def is_reaped(pidfd: int) -> bool:
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as f:
+        return any(line.split() == ["Pid:", "-1"] for line in f)
+
+
+def _noted_status(pidfd: int) -> int | None:
     buffer = bytearray(_INFO.pack(_INFO_EXIT, *(0,) * 13))
     try:
         fcntl.ioctl(pidfd, _GET_INFO, buffer)
