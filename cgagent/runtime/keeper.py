@@ -30,8 +30,8 @@ from cgagent.runtime import holdings, wire
 if TYPE_CHECKING:
     from cgagent.runtime.holdings import Entries
 
-_LONG_LIFE_S: Final = 1.0
-_MAX_PAUSE_S: Final = 10.0
+_LONG_LIFE_S: Final = 0.2
+_MAX_PAUSE_S: Final = 1.0
 _LOOK: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
@@ -130,7 +130,7 @@ class Keeper:
         sys.stderr.flush()
         self._short_lives = self._short_lives + 1 if lived_s < _LONG_LIFE_S else 0
         if self._short_lives > 1:  # it may die of what it takes over
-            time.sleep(min(_MAX_PAUSE_S, 0.05 * 2**self._short_lives))
+            time.sleep(min(_MAX_PAUSE_S, 0.01 * 2**self._short_lives))
 
 
 def _ignore(_number: int, _frame: object) -> None:
