@@ -34,11 +34,6 @@ def has_room(fd: int) -> bool:
     return any(events & select.POLLOUT for _, events in poll.poll(0))
 
 
-def grow(fd: int) -> None:
-    """Let it hold twice as much."""
-    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 2 * fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
-
-
 def other_end(fd: int, flags: int) -> int:
     """Of a pipe that has no name: opened anew, blocking, close-on-exec."""
     return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)

@@ -4,9 +4,9 @@ Framed as Docker does: one byte stream number, three zero bytes, four bytes leng
 payload. What the client sends is the container's standard input, raw, until it shuts down its
 writing half. A client that reads slowly slows the container down, as a pipe would.
 
-What is to be sent waits in a pipe, and is spliced from there into the socket; input is spliced the
-other way. Pipe and socket are the keeper's as well, so that the client does not notice when the
-supervisor is killed: nothing is sent twice or lost, in either direction.
+What is to be sent waits in a memfd, whose position is what the socket has taken (`sendfile` moves
+both at once); input is spliced from the socket. Both are the keeper's as well, so that the client
+does not notice when the supervisor is killed: no byte is lost or comes twice, in either direction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cgagent.runtime.holdings import Holding
 
 HIGH_WATER: Final = 1024 * 1024
-"""With more than this waiting for a client, its container's output is not read for a while."""
+"""With more than this queued for a client its container's output is not read until all is sent."""
 _CHUNK: Final = 64 * 1024
 _KEYS: Final = 2048  # with some held back still less than PIPE_BUF
 
@@ -52,8 +52,7 @@ def hold(
     `detach_keys`: input that ends the session.
     """
     os.set_blocking(sock, False)
-    out, out_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    fds = {"sock": sock, "out": out, "out_in": out_in}
+    fds = {"sock": sock, "out": os.memfd_create("client", os.MFD_CLOEXEC)}
     if tail is not None:
         os.lseek(tail, 0, os.SEEK_SET)
         fds["tail"] = tail
@@ -67,9 +66,10 @@ class Client:
     __slots__ = (
         "_detach",
         "_held",
+        "_queued",
+        "_sent",
         "closing",
         "gone",
-        "pending",
         "raw",
         "reads_done",
         "streams",
@@ -81,7 +81,7 @@ class Client:
         self.raw: bool = held.value["raw"]
         keys = held.value["keys"].encode("ascii")
         self._detach = Watcher(keys) if keys else None
-        self.pending = pipes.available(held.fds["out"])
+        self._queued, self._sent = self._counts()
         self.reads_done = False
         self.gone = False
         self.closing = bool(held.value.get("closing"))
@@ -95,25 +95,39 @@ class Client:
     def fileno(self) -> int:
         return self._held.fds["sock"]
 
+    def _counts(self) -> tuple[int, int]:
+        out = self._held.fds["out"]
+        queued, sent = os.fstat(out).st_size, os.lseek(out, 0, os.SEEK_CUR)
+        if sent > queued:  # killed when it began anew
+            os.lseek(out, 0, os.SEEK_SET)
+            sent = 0
+        return queued, sent
+
+    @property
+    def pending(self) -> int:
+        """Bytes to be sent."""
+        return self._queued - self._sent
+
+    @property
+    def queued(self) -> int:
+        """Grows with each `output`, until all is sent."""
+        return self._queued
+
     def output(self, stream: int, data: bytes, before: int | None = None) -> None:
         """Queue a piece of output; `flush` sends it.
 
-        `before`: what was pending before this piece, of which a predecessor may have queued a part.
+        `before`: what was queued before this piece, of which a predecessor may have queued a part.
         """
         if stream not in self.streams or self.gone or self.closing:
             return
-        queued = data if self.raw else frame(stream, data)
-        self._queue(queued if before is None else queued[self.pending - before :])
+        piece = data if self.raw else frame(stream, data)
+        self._queue(piece if before is None else piece[self._queued - before :])
 
     def _queue(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            try:
-                count = os.write(self._held.fds["out_in"], view)
-            except BlockingIOError:
-                pipes.grow(self._held.fds["out_in"])
-                continue
-            self.pending += count
+            count = os.pwrite(self._held.fds["out"], view, self._queued)
+            self._queued += count
             view = view[count:]
 
     def finish(self, status: dict[str, Any]) -> None:
@@ -122,28 +136,27 @@ class Client:
             return
         if self._held.value["status"] and not self.raw and not self.gone:
             if "last" not in self._held.value:
-                self._held.put(last=status, before=self.pending)
+                self._held.put(last=status, before=self._queued)
             last = frame(STATUS, json.dumps(status).encode())
-            self._queue(last[self.pending - self._held.value["before"] :])
+            self._queue(last[self._queued - self._held.value["before"] :])
         self.closing = True
         self._held.put(closing=True, last=None)
         self.flush()
 
     def flush(self) -> None:
         """Send what the socket takes."""
+        out, sock = self._held.fds["out"], self._held.fds["sock"]
         while self.pending and not self.gone:
             try:
-                self.pending -= os.splice(
-                    self._held.fds["out"],
-                    self._held.fds["sock"],
-                    self.pending,
-                    flags=os.SPLICE_F_NONBLOCK,
-                )
+                self._sent += os.sendfile(sock, out, None, self.pending)
             except BlockingIOError:
                 return
             except OSError:
                 self.gone = True
-                return
+        if self._queued:
+            os.ftruncate(out, 0)  # first: see `_counts`
+            os.lseek(out, 0, os.SEEK_SET)
+            self._queued = self._sent = 0
         if self.closing:
             self.gone = True
 

@@ -2,8 +2,8 @@
 
 The keeper has one copy, the supervisor the other. The supervisor makes every change to its own and
 tells the keeper, in one packet each: a packet that was sent is as good as done, since the keeper
-reads what is left of the connection before it starts a successor. So an entry changes as a whole or not
-at all, whenever the supervisor dies.
+reads what is left of the connection before it starts a successor. So an entry changes as a whole
+or not at all, whenever the supervisor dies.
 
     {"name": "task/4f…", "value": {"state": "starting"}, "labels": ["out", "err"]}  + descriptors
     {"name": "task/4f…", "close": ["stdin"]}

@@ -44,8 +44,8 @@ class Note(NamedTuple):
     dropped_bytes: int = 0
     taken: int = 0
     """How much of the piece is in the log, or held."""
-    pending: dict[str, int] | None = None
-    """By client: how much it had to be sent before the piece; None: all have the piece."""
+    queued: dict[str, int] | None = None
+    """By client: what was queued for it before the piece; None: all have the piece."""
 
 
 def make() -> dict[str, int]:

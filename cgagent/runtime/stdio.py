@@ -147,7 +147,7 @@ class Stdio:
     def _watch_outputs(self) -> None:
         if not self._running:
             return
-        held_back = self._unlogged is not None or any(c.pending > HIGH_WATER for c in self._clients)
+        held_back = self._unlogged is not None or any(c.queued > HIGH_WATER for c in self._clients)
         events = 0 if held_back else selectors.EVENT_READ
         for stream, fd in self._outputs.items():
             self._loop.watch(fd, events, partial(self._pump, stream))
@@ -168,7 +168,7 @@ class Stdio:
         """One piece to log and clients: how much, 0 at the end, None if there is nothing now."""
         if self._journal is None:
             return 0
-        self._note(PIECE, stream, pending={c.name: c.pending for c in self._clients})
+        self._note(PIECE, stream, queued={c.name: c.queued for c in self._clients})
         data = self._take(self._journal, stream)
         if data:
             self._show(stream, data)
@@ -184,13 +184,13 @@ class Stdio:
                 raise
             return b""
 
-    def _show(self, stream: int, data: bytes, pending: dict[str, int] | None = None) -> None:
-        """Queue it for the clients; `pending`: as a predecessor noted it before it did so."""
+    def _show(self, stream: int, data: bytes, queued: dict[str, int] | None = None) -> None:
+        """Queue it for the clients; `queued`: as a predecessor noted it before it did so."""
         for client in self._clients:
-            if pending is None:
+            if queued is None:
                 client.output(stream, data)
-            elif client.name in pending:
-                client.output(stream, data, pending[client.name])
+            elif client.name in queued:
+                client.output(stream, data, queued[client.name])
         if self._clients:
             self._note(PIECE, stream)
 
@@ -220,7 +220,7 @@ class Stdio:
             self._update(client)
 
     def _note(
-        self, kind: int, stream: int = 0, taken: int = 0, pending: dict[str, int] | None = None
+        self, kind: int, stream: int = 0, taken: int = 0, queued: dict[str, int] | None = None
     ) -> None:
         if self._journal is None:
             return
@@ -229,7 +229,7 @@ class Stdio:
             marks = {number: self._log.mark(number) for number in _LABELS}
             offset = marks[STDOUT].offset
             held = {number: mark.held for number, mark in marks.items()}
-        self._journal.note(Note(kind, stream, offset, held, self.dropped_bytes, taken, pending))
+        self._journal.note(Note(kind, stream, offset, held, self.dropped_bytes, taken, queued))
 
     def _catch_up(self) -> None:
         """The log takes more."""
@@ -348,8 +348,8 @@ class Stdio:
             self._log.dropped_bytes = note.dropped_bytes
         data = self._journal.staged() if note.kind == PIECE else b""
         if data:
-            if note.pending is not None:
-                self._show(note.stream, data, note.pending)
+            if note.queued is not None:
+                self._show(note.stream, data, note.queued)
             self._keep(note.stream, data, note.taken)
         else:
             self._journal.clear()
