@@ -56,8 +56,7 @@ def hold(
     if tail is not None:
         os.lseek(tail, 0, os.SEEK_SET)
         fds["tail"] = tail
-    value = {"key": key, "streams": streams, "raw": raw, "status": status, "keys": detach_keys}
-    held.put(fds, **value)
+    held.put(fds, key=key, streams=streams, raw=raw, status=status, keys=detach_keys)
 
 
 class Client:

@@ -22,7 +22,7 @@ from cgagent.runtime.protocol import MAX_PACKET
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _ROOM: Final = 8 * 1024  # an agent's packet may be kept as part of a value
 
@@ -102,10 +102,12 @@ class Holding:
     def _entry(self) -> Entry:
         return self._all.entries.get(self.name) or Entry()
 
-    def put(self, fds: Mapping[str, int] | None = None, **value: Any) -> None:
-        """Add descriptors, owned here from now on, and set members of the value (None: remove)."""
+    def put(
+        self, fds: Mapping[str, int] | None = None, *, close: Iterable[str] = (), **value: Any
+    ) -> None:
+        """Add descriptors, owned here from now on; set members of the value (None: remove)."""
         fds = fds or {}
-        change = {"name": self.name, "value": value, "labels": list(fds)}
+        change = {"name": self.name, "value": value, "labels": list(fds), "close": list(close)}
         self._all.change(change, list(fds.values()))
 
     def close(self, *labels: str) -> None:

@@ -72,8 +72,8 @@ class Journal:
             return None
         number, size = _HEAD.unpack_from(data)
         end = _HEAD.size + size
-        if data[end : end + _NUMBER.size] != _NUMBER.pack(number):
-            return None
+        if not number or data[end : end + _NUMBER.size] != _NUMBER.pack(number):
+            return None  # never written, or not to its end
         fields: tuple[Any, ...] = marshal.loads(data[_HEAD.size : end])  # noqa: S302 - ours
         return number, Note(*fields)
 

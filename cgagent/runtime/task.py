@@ -26,7 +26,7 @@ from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.kernel.pipes import Mirror
     from cgagent.runtime.client import Client
@@ -94,9 +94,9 @@ class Task:
         self.exchange.check("resize")
         self.stdio.resize(rows, columns)
 
-    def _advance(self, what: str, **value: Any) -> None:
+    def _advance(self, what: str, close: Iterable[str] = (), **value: Any) -> None:
         self.exchange.advance(what)
-        self._held.put(state=self.exchange.state.value, **value)
+        self._held.put(state=self.exchange.state.value, close=close, **value)
 
     # -- the start --------------------------------------------------------------------------
 
@@ -165,8 +165,7 @@ class Task:
             self._held.put(failure=message, ready=None)
 
     def _run(self) -> None:
-        self._advance("running", job=None, ready=None)
-        self._held.close("zygote")
+        self._advance("running", close=["zygote"], job=None, ready=None)
         self._watch_process()
         self.stdio.run()
         self._tell_started(None)
@@ -247,8 +246,7 @@ class Task:
         self.stdio.close()  # before anybody is told: the log is complete
         self._write_exit_file(exit_)
         self._close(exit_)
-        self._advance("exited")
-        self._held.close(*self._held.fds)
+        self._advance("exited", close=list(self._held.fds))
         self._on_exit(self)
 
     def _write_exit_file(self, exit_: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,20 @@ class Kept:
                 for fd in holdings.apply(self.entries, *received):
                     os.close(fd)
 
+    def listen_until_death_of(self, pid: int) -> None:
+        """Of a supervisor in a process of its own, our child."""
+        pidfd = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self.channel, select.POLLIN)
+        while pidfd not in (ready := dict(poll.poll())):
+            if self.channel.fileno() in ready:
+                self.listen()
+        os.close(pidfd)
+
     def succeed(self) -> None:
         """The supervisor is dead: its descriptors are closed; `holdings` are its successor's."""
-        self.holdings.channel.close()
-        for entry in self.holdings.entries.values():
-            for fd in entry.fds.values():
-                with contextlib.suppress(OSError):  # it died between closing and forgetting it
-                    os.close(fd)
+        self.give_away()
         self.listen()
         self.channel.close()
         copies = {
@@ -52,6 +60,14 @@ class Kept:
             for name, entry in self.entries.items()
         }
         self._connect(copies)
+
+    def give_away(self) -> None:
+        """The supervisor's descriptors are not ours, or not any more."""
+        self.holdings.channel.close()
+        for entry in self.holdings.entries.values():
+            for fd in entry.fds.values():
+                os.close(fd)
+        self.holdings.entries = {}
 
     def leave(self) -> None:
         """In a fork that is the supervisor: have its descriptors only."""

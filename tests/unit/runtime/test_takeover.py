@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import tty
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,7 @@ from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, State
 from cgagent.runtime.stdio import see_off
 from cgagent.runtime.task import Task
-from cgagent.runtime.zygote import READY
+from cgagent.runtime.zygote import CONSOLE, READY
 from tests.world.keeper import Kept
 
 if TYPE_CHECKING:
@@ -35,13 +36,19 @@ if TYPE_CHECKING:
 _HEAD = 8
 _SAMPLE = 60
 _LINE = b"a line of output\n"
+_ERROR = b"err "
 _INPUT = b"input " * 50
 _EXIT = 3
 
 
 def run_container(zygote: socket.socket) -> None:
     """Be a container's first process: lines in pieces, long ones, then its input, then the end."""
-    _, ends = wire.receive(zygote) or ({}, [])
+    job, ends = wire.receive(zygote) or ({}, [])
+    if job["terminal"]:
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        wire.send(zygote, CONSOLE, [master])
+        ends = [slave] * 3
     for target, fd in enumerate(ends):
         os.dup2(fd, target)
     descriptors.close_all_but({0, 1, 2, zygote.fileno()})
@@ -50,17 +57,22 @@ def run_container(zygote: socket.socket) -> None:
     for number in range(4):
         os.write(1, b"%d: " % number)
         os.write(1, _LINE)
-        os.write(2, _LINE[:number])
+        os.write(2, _ERROR)
     os.write(1, b"x" * 40_000 + b"\n")
-    while data := os.read(0, 100):
+    left = len(_INPUT) if job["terminal"] else sys.maxsize
+    while left and (data := os.read(0, min(left, 100))):
         os.write(1, data)
+        left -= len(data)
     os._exit(_EXIT)
 
 
-EXPECTED = {
-    STDOUT: b"".join(b"%d: %s" % (n, _LINE) for n in range(4)) + b"x" * 40_000 + b"\n" + _INPUT,
-    STDERR: b"".join(_LINE[:n] for n in range(4)),
-}
+def expected(*, terminal: bool) -> dict[int, bytes]:
+    """By stream; a terminal has one."""
+    lines = [b"%d: %s" % (number, _LINE) for number in range(4)]
+    rest = b"x" * 40_000 + b"\n" + _INPUT
+    if terminal:
+        return {STDOUT: b"".join(line + _ERROR for line in lines) + rest, STDERR: b""}
+    return {STDOUT: b"".join(lines) + rest, STDERR: 4 * _ERROR}
 
 
 class Death:
@@ -77,9 +89,10 @@ class Death:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def supervise(kept: Kept, log: str, report: int, moment: int) -> None:
+def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> None:
     """Be the supervisor of the one task, from wherever it is to its end."""
     death = Death(moment)
+    signal.alarm(5)  # a hang is a failure of this process
     sys.setprofile(death.tick)
     loop = Loop()
     task = Task(kept.holding("task/one"), loop, Mirror(), on_exit=lambda _: None, is_ours=False)
@@ -92,8 +105,7 @@ def supervise(kept: Kept, log: str, report: int, moment: int) -> None:
             task.attach(client)
     task.resume()
     if task.exchange.state is State.CREATED:
-        how = {"driver": "json-file", "path": log, "max_bytes": 20_000, "max_files": 9}
-        task.start({"log": how, "stdin": True, "stdin_once": True}, lambda _: None)
+        task.start(job, lambda _: None)
     while task.exchange.state is not State.EXITED or loop.watched:
         loop.run_once(None)
     sys.setprofile(None)
@@ -103,8 +115,10 @@ def supervise(kept: Kept, log: str, report: int, moment: int) -> None:
 class Life:
     """One task, from its start to its end, under supervisors that are killed at given moments."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, terminal: bool = False) -> None:
         self.log = folder / "log"
+        how = {"driver": "json-file", "path": str(self.log), "max_bytes": 20_000, "max_files": 9}
+        self.job = {"log": how, "stdin": True, "stdin_once": True, "terminal": terminal}
         self.kept = Kept()
         self.report = os.memfd_create("report")
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -116,6 +130,7 @@ class Life:
         task = self.kept.holding("task/one")
         task.put(fds, key="one", state="created", pid=self.container, stray=True)
         ours, self.client = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # it is read at the end
         hold(
             self.kept.holding("client/1"),
             ours.detach(),
@@ -144,7 +159,9 @@ class Life:
             pid = os.fork()
             if not pid:
                 self.kept.leave()
-                self._be(lambda m=moment: supervise(self.kept, str(self.log), self.report, m))
+                self._be(lambda m=moment: supervise(self.kept, self.job, self.report, m))
+            self.kept.give_away()
+            self.kept.listen_until_death_of(pid)
             status = os.waitpid(pid, 0)[1]
             self.kept.succeed()
             if status != signal.SIGKILL:
@@ -178,9 +195,10 @@ class Life:
 
     def check(self) -> None:
         output, statuses = self.received()
-        assert output == EXPECTED
+        wanted = expected(terminal=bool(self.job["terminal"]))
+        assert output == wanted
         assert [s["exit_code"] for s in statuses] == [_EXIT]
-        assert self.logged() == EXPECTED
+        assert self.logged() == wanted
         task = self.kept.holding("task/one")
         assert task.value["state"] == "exited"
         assert task.value["exit"]["exit_code"] == _EXIT
@@ -188,14 +206,16 @@ class Life:
         assert not self.kept.holding("client/1").exists
 
     def close(self) -> None:
+        os.kill(self.container, signal.SIGKILL)
         os.waitpid(self.container, 0)
         self.client.close()
         self.kept.close()
         os.close(self.report)
 
 
-@pytest.fixture
-def live(tmp_path):
+@pytest.fixture(params=[False, True], ids=["pipes", "terminal"])
+def live(request, tmp_path):
+    """Lives a task under supervisors killed at the moments given; see `Life.run`."""
     number = 0
 
     def live(*moments: int) -> int:
@@ -203,7 +223,7 @@ def live(tmp_path):
         number += 1
         folder = tmp_path / str(number)
         folder.mkdir()
-        life = Life(folder)
+        life = Life(folder, terminal=request.param)
         try:
             passed = life.run(*moments)
             life.check()
@@ -214,12 +234,9 @@ def live(tmp_path):
     return live
 
 
-def test_it_is_whole_if_nobody_dies(live):
-    assert live() > _SAMPLE
-
-
 def test_it_is_whole_whenever_the_supervisor_is_killed(live):
     total = live()
+    assert total > _SAMPLE
     stride = 1 if os.environ.get("CGAGENT_TEST_MOMENTS") == "all" else total // _SAMPLE
     for moment in range(1, total + 1, stride):
         live(moment)
