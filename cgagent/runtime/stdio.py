@@ -141,6 +141,7 @@ class Stdio:
         """The command runs: start moving bytes."""
         self._running = True
         self._watch_outputs()
+        self._type()  # what a predecessor had taken from a client
         for client in list(self._clients):
             self._begin(client)
 

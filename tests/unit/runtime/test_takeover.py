@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEAD = 8
-_SAMPLE = 60
+_SAMPLE = 40
 _LINE = b"a line of output\n"
 _ERROR = b"err "
 _INPUT = b"input " * 50
