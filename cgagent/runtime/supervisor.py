@@ -133,7 +133,7 @@ class Supervisor:
         ended, _ = received
         for task in list(self._tasks.values()):
             if task.pid == ended["pid"] and not task.is_ours:
-                task.ended(killed=ended["killed"], status=ended["status"])
+                task.told_of_end(ended)
 
     def _replace_keeper(self) -> None:
         """A parent cannot be found for our children but us: we become it, and fork."""

@@ -169,6 +169,7 @@ class Task:
         self._watch_process()
         self.stdio.run()
         self._tell_started(None)
+        self._end_if_told()
 
     def _fail(self) -> None:
         """The process ended before its command ran: no trace of the task stays."""
@@ -225,6 +226,17 @@ class Task:
             self.ended(killed=True, status=os.WTERMSIG(found))
         else:
             self.ended(killed=False, status=os.WEXITSTATUS(found))
+
+    def told_of_end(self, ended: dict[str, Any]) -> None:
+        """By the keeper, whose child it is; perhaps before we know that it runs."""
+        if self.exchange.state is not State.EXITED:
+            self._held.put(ended=ended)
+            self._end_if_told()
+
+    def _end_if_told(self) -> None:
+        ended = self._held.value.get("ended")
+        if ended is not None and self.exchange.state is State.RUNNING:
+            self.ended(killed=ended["killed"], status=ended["status"])
 
     def ended(self, *, killed: bool, status: int, error: str | None = None) -> None:
         """Its process has. Once noted, a successor goes on with the rest."""
@@ -291,9 +303,7 @@ class Task:
                 return
             self._watch_process()
             self.stdio.run()
-            if "ended" in self._held.value:  # told to the predecessor
-                ended = self._held.value["ended"]
-                self.ended(killed=ended["killed"], status=ended["status"])
+            self._end_if_told()
 
     def lose_parent(self) -> None:
         """The keeper was killed: we are its successor's child, and our children are that one's."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -77,14 +78,15 @@ class Chaos:
         finally:
             killer.join()
         if victim == "agent":
+            self.agent.kill9()
             self.agent.start()
 
     def _kill(self, victim: str) -> None:
         if victim == "agent":
-            self.agent.kill9()
+            os.kill(self.agent.pid, signal.SIGKILL)
             return
         before = self._pid(victim)
-        os.kill(before, 9)
+        os.kill(before, signal.SIGKILL)
         eventually(lambda: self._pid(victim) != before, f"no other {victim}")
 
     def _pid(self, victim: str) -> int:
@@ -127,7 +129,7 @@ class Chaos:
                 eventually(lambda: self.agent.state(one)["status"] != "running", e.message)
                 return
             if result.exit_code != _KILLED:  # else the container ended meanwhile
-                assert (result.stdout, result.exit_code) == ("inside\n", 5)
+                assert (result.stdout, result.exit_code) == ("inside\n", 5), (one, result)
 
     def _freeze(self) -> None:
         if one := self._pick(running=True):
@@ -142,6 +144,7 @@ class Chaos:
 
     def _remove(self) -> None:
         if one := self._pick(running=False):
+            self._signalled.add(one)  # it stays, ended, if the agent dies then
             self.agent.remove(one)
 
     def _run(self) -> None:
@@ -164,7 +167,7 @@ class Chaos:
         assert text == "".join(f"line {n}\n" for n in range(1, logged + 1)), one
         allowed = {_TERMINATED, _KILLED} if one in self._signalled else set()
         if not allowed:
-            assert logged == lines, one
+            assert logged == lines, (one, lines, logged, state)
         if os.uname().release >= "6.15" or _UNKNOWN not in (state["error"] or ""):
             assert state["exit_code"] in allowed | ({code} if code else set()), (one, state)
 
