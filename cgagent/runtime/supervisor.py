@@ -21,7 +21,13 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    InternalError,
+    NotFoundError,
+    UnavailableError,
+)
 from cgagent.kernel import descriptors, namespaces
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import client, wire, zygote
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FIRST_AGENT_S: Final = 30.0
+_NO_AGENT: Final = "the agent ended before it had started this; ask again"
 _ALWAYS_WATCHED: Final = 2  # the listener and the keeper
 Reply = dict[str, Any] | None
 
@@ -195,7 +202,7 @@ class Supervisor:
         """Nobody is left who would start them."""
         for task in list(self._tasks.values()):
             if task.exchange.state is State.CREATED:
-                task.abandon({})
+                task.abandon({"error": error_to_wire(UnavailableError(_NO_AGENT))})
                 task.remove_cgroup()
                 del self._tasks[task.key]
 

@@ -77,9 +77,9 @@ class Chaos:
                 raise
         finally:
             killer.join()
-        if victim == "agent":
-            self.agent.kill9()
-            self.agent.start()
+            if victim == "agent":
+                self.agent.kill9()
+                self.agent.start()
 
     def _kill(self, victim: str) -> None:
         if victim == "agent":
