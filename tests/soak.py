@@ -2,7 +2,7 @@
 
 Runs and removes containers on an agent of its own and prints, before and after: cgroups, mounts,
 network namespaces, processes, files, and the descriptors and memory of agent and supervisor. Exit
-status 1 when there is more of something. With ``--deaths N`` agent, supervisor and keeper are killed
+status 1 when there is more of something. With ``--deaths N`` our processes are killed
 first, amid N random operations. Not part of the test suite: it takes minutes.
 """
 
