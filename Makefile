@@ -1,11 +1,15 @@
 # Two commands matter: `make run` and `make test`. Both prepare what they need by themselves.
 MODE ?= v2
 
-.PHONY: run test test-guest lint bench clean
+.PHONY: run demo-monitoring test test-guest lint bench clean
 
 run:
 	@deploy/venv runtime
 	@deploy/demo
+
+demo-monitoring:
+	@deploy/venv runtime
+	@deploy/demo-monitoring
 
 test: .venv/stamp
 	@tests/run lint native v2

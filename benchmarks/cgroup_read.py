@@ -4,6 +4,7 @@ Each group has a process in it. The columns, in microseconds of CPU a group and 
 
     kernel      pread of the same files, nothing else: what no program can go below
     idle        a reader on groups that do nothing
+    fast        the same, of what changes from second to second only
     working     on groups whose process runs a little between two samples
     all new     every file parsed again, as if each of them had changed
     no fds      no descriptor kept: each file opened, read and closed (idle groups)
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Group, Usage
 
 ROUNDS = 20
-COLUMNS = ("groups", "kernel", "idle", "working", "all new", "no fds", "fds")
+COLUMNS = ("groups", "kernel", "idle", "fast", "working", "all new", "no fds", "fds")
 _SETTLE_S = 0.2
 
 
@@ -57,6 +58,7 @@ def measure(count: int) -> tuple[float, ...]:
             count,
             _us(count, lambda: [[os.pread(fd, 8192, 0) for fd in fds] for fds in kept]),
             _us(count, lambda: [reader.read() for reader in readers]),
+            _us(count, lambda: [reader.read(full=False) for reader in readers]),
             _us(count, lambda: [reader.read() for reader in readers], wake),
             _us(count, lambda: list(map(_read_anew, readers))),
             _us(count, lambda: [reader.read() for reader in poor]),
@@ -98,7 +100,7 @@ def main() -> None:
     print(("{:>10}" * len(COLUMNS)).format(*COLUMNS))
     gc.disable()
     for count in map(int, sys.argv[1:] or ("50", "500")):
-        print(("{:>10.0f}" + "{:>10.1f}" * 5 + "{:>10.0f}").format(*measure(count)), flush=True)
+        print(("{:>10.0f}" + "{:>10.1f}" * 6 + "{:>10.0f}").format(*measure(count)), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ class Settings:
     metrics_listen: str = "127.0.0.1:9753"
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
     sample_interval_s: float = 1.0
+    """Of what changes from second to second: CPU time, memory in use, tasks, pressure."""
+    sample_full_interval_s: float = 10.0
+    """Of everything else, and of the search for groups to `watch`."""
+    watch: tuple[str, ...] = ()
+    """Groups of the host that are sampled too: ``system.slice/*.service``; see docs/metrics.md."""
     stop_timeout_s: float = 10.0
     log_driver: str = "json-file"
     log_opts: tuple[str, ...] = ()
@@ -38,6 +43,12 @@ class Settings:
     """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""
     registry_mirrors: tuple[str, ...] = ()
     """Base URLs tried in order before docker.io, as Docker's ``registry-mirrors``."""
+    userns: str = "host"
+    """What ``--userns`` is when it is not given: ``host`` or ``auto``."""
+    default_runtime: str = "native"
+    """What ``--runtime`` is when it is not given."""
+    runtimes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """OCI runtimes by name: each a path and, as Docker's ``runtimeArgs``, what comes after it."""
     insecure_registries: tuple[str, ...] = field(default=("127.0.0.0/8", "localhost"))
     """``HOST[:PORT]`` or networks spoken to over plain HTTP, or over unverified TLS."""
 
@@ -50,8 +61,24 @@ class Settings:
 _NAMES = {f.name.replace("_", "-"): f.name for f in fields(Settings)}
 
 
+def _runtime(name: str, value: Any, origin: str) -> tuple[str, ...]:
+    """Docker's form: ``{path = "...", runtimeArgs = ["..."]}``; or only the path."""
+    table = {"path": value} if isinstance(value, str) else value
+    if isinstance(table, dict) and table.keys() <= {"path", "runtimeArgs"}:
+        words = (table.get("path"), *table.get("runtimeArgs", ()))
+        if all(isinstance(w, str) for w in words) and os.path.isabs(words[0]):
+            return words
+    raise InvalidInputError(
+        f"{origin}: runtimes.{name} must have an absolute path, and may have runtimeArgs"
+    )
+
+
 def _typed(name: str, value: Any, origin: str) -> Any:
     default = getattr(Settings(), name)
+    if isinstance(default, dict):
+        if not isinstance(value, dict):
+            raise InvalidInputError(f"{origin}: {name} must be a table")
+        return {key: _runtime(key, entry, origin) for key, entry in value.items()}
     if isinstance(default, tuple):
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):

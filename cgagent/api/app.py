@@ -8,7 +8,8 @@ from fastapi import FastAPI, Request, Response
 
 from cgagent import __version__
 from cgagent.api import errors
-from cgagent.api.native import cgroups, containers, execs, images, system, volumes
+from cgagent.api.native import cgroups, containers, execs, images, stats, system, volumes
+from cgagent.metrics import Asked
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,14 +30,25 @@ def control_app(engine: Engine) -> FastAPI:
     app.include_router(images.routes(engine))
     app.include_router(volumes.routes(engine))
     app.include_router(cgroups.routes(engine))
+    app.include_router(stats.routes(engine))
     app.include_router(system.routes(engine))
 
     @app.get("/metrics", response_model=None, tags=["metrics"])
     async def metrics(request: Request) -> Response:
-        body, content_type = await engine.monitor.render(request.headers.get("accept", ""))
-        return Response(body, media_type=content_type)
+        return await _exposition(engine, request)
 
     return app
+
+
+async def _exposition(engine: Engine, request: Request) -> Response:
+    """All metrics, or those of ``?name[]=``."""
+    asked = Asked(
+        accept=request.headers.get("accept", ""),
+        gzip="gzip" in request.headers.get("accept-encoding", ""),
+        names=frozenset(request.query_params.getlist("name[]")),
+    )
+    rendering = await engine.monitor.render(asked)
+    return Response(rendering.body, headers=rendering.headers)
 
 
 def metrics_app(engine: Engine) -> ASGIApp:
@@ -49,8 +61,7 @@ def metrics_app(engine: Engine) -> ASGIApp:
         if request.method not in {"GET", "HEAD"}:
             response = Response("only GET is possible here\n", 405)
         elif request.url.path == "/metrics":
-            body, content_type = await engine.monitor.render(request.headers.get("accept", ""))
-            response = Response(body, media_type=content_type)
+            response = await _exposition(engine, request)
         elif request.url.path == "/-/healthy":
             response = Response("healthy\n", media_type="text/plain")
         else:

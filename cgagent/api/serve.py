@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import grp
 import logging
 import os
 import resource
 import signal
-import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from cgagent.api import systemd
 from cgagent.api.app import control_app, metrics_app
 from cgagent.api.hijack import HijackProtocol
+from cgagent.api.listeners import tcp_listener, unix_listener
 from cgagent.engine.engine import Engine
-from cgagent.errors import ConflictError, DeniedError, InvalidInputError
+from cgagent.errors import DeniedError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
-    from pathlib import Path
 
     from starlette.types import ASGIApp
 
@@ -61,10 +60,11 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     engine = Engine(settings)
     with contextlib.ExitStack() as sockets:
-        unix = sockets.enter_context(_unix_listener(settings.socket))
+        inherited = systemd.inherited()
+        unix = inherited or sockets.enter_context(unix_listener(settings.socket))
         listeners: list[tuple[ASGIApp, socket.socket]] = [(control_app(engine), unix)]
         if settings.metrics_listen:
-            tcp = sockets.enter_context(_tcp_listener(settings.metrics_listen))
+            tcp = sockets.enter_context(tcp_listener(settings.metrics_listen))
             listeners.append((metrics_app(engine), tcp))
         await engine.start()
         servers = [_server(app) for app, _ in listeners]
@@ -72,11 +72,15 @@ async def _serve(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, servers)
         log.info("listening on %s", settings.socket)
+        systemd.notify("READY=1")
+        watchdog = asyncio.create_task(systemd.keep_watchdog())
         try:
             await asyncio.gather(
                 *(s.serve([sock]) for s, (_, sock) in zip(servers, listeners, strict=True))
             )
         finally:
+            systemd.notify("STOPPING=1")
+            watchdog.cancel()
             await engine.stop()
 
 
@@ -100,55 +104,3 @@ def _server(app: ASGIApp) -> _Server:
 def _end(servers: list[_Server]) -> None:
     for server in servers:
         server.should_exit = True
-
-
-@contextmanager
-def _unix_listener(path: Path) -> Iterator[socket.socket]:
-    """Bound 0660, of the group ``cgagent`` where there is one; the file goes with the agent."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        _refuse_if_served(path)
-        path.unlink(missing_ok=True)
-        mask = os.umask(0o117)
-        try:
-            sock.bind(str(path))
-        except OSError as e:
-            raise InvalidInputError(f"socket {path} cannot be bound: {e.strerror}") from None
-        finally:
-            os.umask(mask)
-        with contextlib.suppress(KeyError):
-            os.chown(path, 0, grp.getgrnam("cgagent").gr_gid)
-        sock.listen(128)
-        try:
-            yield sock
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _refuse_if_served(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return
-    raise ConflictError(f"another agent listens on {path}; stop it or choose another --socket")
-
-
-@contextmanager
-def _tcp_listener(address: str) -> Iterator[socket.socket]:
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdecimal():
-        raise InvalidInputError(f"metrics address {address!r} must be HOST:PORT")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host.strip("[]"), int(port)))
-        except (OSError, OverflowError) as e:
-            in_use = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
-            cause = "it is in use" if in_use else str(e)
-            raise ConflictError(
-                f"metrics address {address} cannot be bound: {cause}; "
-                "choose another with --metrics-listen"
-            ) from None
-        sock.listen(64)
-        yield sock

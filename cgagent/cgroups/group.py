@@ -11,22 +11,24 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cgagent.cgroups import changes, conf, devices, files, oom, processes, shrink, tree
-from cgagent.cgroups.controllers import Controllers
+from cgagent.cgroups import devices, files, processes, tree
 from cgagent.cgroups.devices import CONTAINER_DEVICES
 from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, FrozenBy, State, is_event_set
-from cgagent.cgroups.oom import OomCounters
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
+# Controllers, and what counts kills, are loaded where they are used: 35 ms, which a program that
+# makes a group, puts a process into it and removes it does not spend.
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cgagent.cgroups.changes import Write
+    from cgagent.cgroups.controllers import Controllers
     from cgagent.cgroups.devices import DeviceRule
     from cgagent.cgroups.drift import Drift
     from cgagent.cgroups.events import Oom
     from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
+    from cgagent.cgroups.oom import OomCounters
     from cgagent.cgroups.usage import Usage
 
 
@@ -37,23 +39,29 @@ class Group:
     host: Host
     path: str
 
-    def create(self) -> None:
+    def create(self) -> tuple[str, ...]:
         """Make the group, and those above it, in every hierarchy; complete one that exists.
 
         Enables cgroup2's controllers along the path and fills v1's cpusets from the parents.
+
+        Returns:
+            The directories it made: of this group, and of those above that were not there.
 
         Raises:
             DeniedError: no privilege, or a read-only mount.
             ConflictError: a cgroup2 group above it has processes of its own.
         """
         self._refuse_root("made")
-        tree.create(self.host, self.path)
+        return tuple(tree.create(self.host, self.path))
 
     def exists(self) -> bool:
         return bool(self._directories())
 
-    def remove(self, timeout_s: float = 5.0) -> None:
+    def remove(self, timeout_s: float = 5.0, *, made: Iterable[str] = ()) -> None:
         """Remove it and all below it; a missing one is fine.
+
+        Of the directories `made`, which `create` returned, those above it go as well unless
+        something else is in them.
 
         Raises:
             ConflictError: processes are left in it.
@@ -61,6 +69,7 @@ class Group:
         """
         self._refuse_root("removed")
         tree.remove(self.host, self.path, timeout_s)
+        tree.prune(made)
 
     def children(self) -> tuple[str, ...]:
         """Names of the groups right below it, in whichever hierarchy; none where it is not."""
@@ -98,6 +107,8 @@ class Group:
             InvalidInputError: the kernel refuses a value.
             ConflictError: more memory is in use than asked for and cannot be reclaimed.
         """
+        from cgagent.cgroups import changes, shrink
+
         self._existing()
         tree.enable_for(self.host, self.path, limits)
         writes = self.plan(limits)
@@ -117,6 +128,8 @@ class Group:
         Raises:
             UnsupportedError: this host has no such limit.
         """
+        from cgagent.cgroups import changes, shrink
+
         self._existing()
         tree.enable_for(self.host, self.path, limits)
         brake = shrink.earlier(self.controllers().memory, limits)
@@ -128,6 +141,8 @@ class Group:
         Raises:
             CgagentError: a file could not be written; the others were.
         """
+        from cgagent.cgroups import changes
+
         changes.put_back(pairs)
 
     def plan(self, limits: Limits) -> list[Write]:
@@ -136,6 +151,8 @@ class Group:
         Raises:
             UnsupportedError: this host has no such limit.
         """
+        from cgagent.cgroups import conf
+
         self._existing()
         pairs = limits.conf or ()
         settings = conf.writes(self.host.placements, self.path, pairs)
@@ -146,6 +163,8 @@ class Group:
 
         `conf` has those of `conf_files` that are there; it is None when none was asked for.
         """
+        from cgagent.cgroups import conf
+
         self._existing()
         names = tuple(conf_files)
         settings = conf.held(self.host.placements, self.path, names) if names else None
@@ -171,6 +190,8 @@ class Group:
 
     def oom_counters(self) -> OomCounters:
         """What to give to `oom_report` later."""
+        from cgagent.cgroups.oom import OomCounters
+
         self._existing()
         return OomCounters.of(self)
 
@@ -179,6 +200,8 @@ class Group:
 
         It names whose limit was hit: the group's, or that of one above or below it.
         """
+        from cgagent.cgroups import oom
+
         self._existing()
         return oom.report(self, since)
 
@@ -253,6 +276,8 @@ class Group:
 
     def controllers(self) -> Controllers:
         """Its controllers, for a reader."""
+        from cgagent.cgroups.controllers import Controllers
+
         return Controllers.of(self.host, self.path)
 
     def _freezer(self) -> Freezer:

@@ -118,6 +118,11 @@ class Host:
         """The used controllers that are on cgroup2."""
         return frozenset(n for n in USED if (p := self.placements.get(n)) and p.version != 1)
 
+    def mounts_without(self, path: str) -> list[str]:
+        """Mount points of all hierarchies, named ones included, that have no group of this path."""
+        mounts = _mounts(files.read("/proc/self/mountinfo") or "", "")
+        return [m.point for m in mounts if not os.path.isdir(m.point + path)]
+
     def group(self, path: str) -> Group:
         """The group of this path, the same below the visible root of every hierarchy.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,15 +42,45 @@ class Inotify:
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.fd = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify")
+        self._going: deque[int] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._remover = threading.Thread(target=self._remove_all, name="inotify", daemon=True)
+        self._remover.start()
 
     def add(self, path: str, mask: int) -> int:
         """A watch's number; the same again for the same file."""
-        number = self._libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(mask))
-        return self._checked(number, path)
+        while True:
+            name = os.fsencode(path)
+            number = self._libc.inotify_add_watch(self.fd, name, ctypes.c_uint32(mask))
+            self._checked(number, path)
+            with self._changed:
+                if number not in self._going:
+                    return int(number)
+                while number in self._going:
+                    self._changed.wait()
 
     def remove(self, watch: int) -> None:
-        """A watch whose file has gone is already removed, and that is fine."""
-        self._libc.inotify_rm_watch(self.fd, watch)
+        """Soon: the kernel takes 5 ms for it, which a thread waits for.
+
+        Notices of the watch may still come. One whose file has gone is fine.
+        """
+        with self._changed:
+            self._going.append(watch)
+            self._changed.notify_all()
+
+    def _remove_all(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._going or self._closed):
+                    self._changed.wait()
+                if self._closed:
+                    return  # all watches go with the descriptor
+                watch = self._going[0]
+            self._libc.inotify_rm_watch(self.fd, watch)
+            with self._changed:
+                self._going.popleft()
+                self._changed.notify_all()
 
     def read(self) -> Iterator[Notice]:
         """What has happened since the last reading."""
@@ -60,6 +92,10 @@ class Inotify:
             yield from _parsed(data)
 
     def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._remover.join()
         os.close(self.fd)
 
     @staticmethod

@@ -47,6 +47,10 @@ _WEIGHT_CAUSES: Final = {
 }
 
 
+_V1_BYTES: Final = {"Read": "rbytes", "Write": "wbytes", "Discard": "dbytes"}
+_V1_COUNTS: Final = {"Read": "rios", "Write": "wios", "Discard": "dios"}
+
+
 class IoV1:
     FIELDS: ClassVar = FIELDS
 
@@ -63,10 +67,10 @@ class IoV1:
     # Linux 6.1 counts at the throttle only in groups with a cap, bfq only where it schedules,
     # so the larger figure of the two is taken. 6.18 counts everything at the throttle.
     _STATISTICS: ClassVar = {
-        "blkio.throttle.io_service_bytes_recursive": {"Read": "rbytes", "Write": "wbytes"},
-        "blkio.throttle.io_serviced_recursive": {"Read": "rios", "Write": "wios"},
-        "blkio.bfq.io_service_bytes_recursive": {"Read": "rbytes", "Write": "wbytes"},
-        "blkio.bfq.io_serviced_recursive": {"Read": "rios", "Write": "wios"},
+        "blkio.throttle.io_service_bytes_recursive": _V1_BYTES,
+        "blkio.throttle.io_serviced_recursive": _V1_COUNTS,
+        "blkio.bfq.io_service_bytes_recursive": _V1_BYTES,
+        "blkio.bfq.io_serviced_recursive": _V1_COUNTS,
     }
 
     def __init__(self, directory: str) -> None:
@@ -121,6 +125,9 @@ def _v1_counts(text: str | None) -> Iterator[tuple[str, str, int]]:
         device, *rest = line.split()
         if len(rest) > 1:  # the last line is a total over all devices
             yield device, rest[0], int(rest[1])
+
+
+_V2_KEYS: Final = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
 
 
 class IoV2:
@@ -193,13 +200,7 @@ class IoV2:
         if text is None:
             return None
         return tuple(
-            DeviceIo(
-                device=device,
-                rbytes=int(pairs["rbytes"]),
-                wbytes=int(pairs["wbytes"]),
-                rios=int(pairs["rios"]),
-                wios=int(pairs["wios"]),
-            )
+            DeviceIo(device=device, **{key: int(pairs.get(key, 0)) for key in _V2_KEYS})
             for device, pairs in files.nested(text).items()
             if "rbytes" in pairs
         )

@@ -31,6 +31,16 @@ MAX_DESCRIPTORS: Final = 15_000
 _LOOK_AGAIN: Final = 256
 """Reads after which files that were not there are looked for again: controllers get enabled."""
 
+_FAST: Final = frozenset(
+    {
+        *("cpu.stat", "cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys"),
+        *("memory.current", "memory.usage_in_bytes", "pids.current"),
+        *("cpu.pressure", "memory.pressure", "io.pressure"),
+        *("cgroup.events", "freezer.state"),
+    }
+)
+"""What changes from second to second and costs the kernel little."""
+
 _CHUNK: Final = 8192
 _SHORT: Final = 4096
 """A shorter answer is the whole file: kernfs fills a page at most before a short read."""
@@ -78,19 +88,29 @@ class Reader:
         self._sources: dict[str, _Source] = {}
         self._inodes: dict[str, int] = {}
         self._trees: dict[str, list[str]] = {}
+        self._all_kept = False
+        self._records: dict[str, object] = {}
+        self._last: Usage | None = None
         self._reads = 0
 
-    def read(self) -> Usage:
+    def read(self, *, full: bool = True) -> Usage:
         """The group's usage now.
+
+        Without `full` only CPU time, memory in use, the number of tasks, pressure and the
+        freezer are read; all else is what the last full reading found. The first is full.
 
         Raises:
             NotFoundError: the group is gone.
         """
-        if self._reads % _LOOK_AGAIN == 0 or self._has_changed():
+        if self._reads % _LOOK_AGAIN == 0 or (
+            # By its kept descriptors a group that is gone shows itself.
+            (full or not self._all_kept) and self._has_changed()
+        ):
             self._look()
+            full = True
         self._reads += 1
         try:
-            return self._usage()
+            return self._usage(full=full)
         except OSError as error:
             if error.errno not in _VANISHED:
                 raise self._failure(error) from error
@@ -117,8 +137,18 @@ class Reader:
     ) -> None:
         self.close()
 
-    def _usage(self) -> Usage:
-        return assemble({name: source.read() for name, source in self._sources.items()})
+    def _usage(self, *, full: bool = True) -> Usage:
+        """Assembled anew only where some record is another than before."""
+        changed = self._last is None
+        for name, source in self._sources.items():
+            if full or source.is_fast:
+                record = source.read(full=full)
+                if record is not self._records.get(name):
+                    self._records[name] = record
+                    changed = True
+        if changed or self._last is None:
+            self._last = assemble(self._records)
+        return self._last
 
     def _has_changed(self) -> bool:
         """Whether groups below it came or went, which some files are read of.
@@ -156,6 +186,8 @@ class Reader:
             }
         finally:
             self._drop(before)
+        self._records, self._last = {}, None
+        self._all_kept = all(source.is_kept for source in self._sources.values())
 
     def _find(self, path: str, before: dict[str, int]) -> _File | None:
         """The file with a descriptor if one may be kept, without one else; None if absent."""
@@ -211,19 +243,28 @@ class _Source:
         self._meter = meter
         self._files = [file for file in found if file]
         self._absent = [place for place, file in enumerate(found) if not file]
+        self._fast = [
+            (place, *file)
+            for place, file in enumerate(self._files)
+            if os.path.basename(file.path) in _FAST
+        ]
+        self.is_fast = bool(self._fast)
+        self.is_kept = all(file.descriptor is not None for file in self._files)
         self._last: list[bytes] | None = None
         self._record: object = None
 
-    def read(self) -> object:
+    def read(self, *, full: bool) -> object:
         """The meter's record; the one before where no file has changed.
 
         Raises:
             OSError: as it came.
         """
-        raw = [
-            _read_once(path) if descriptor is None else os.pread(descriptor, _CHUNK, 0)
-            for path, descriptor in self._files
-        ]
+        if full or self._last is None:
+            raw = [_chunk(path, descriptor) for path, descriptor in self._files]
+        else:
+            raw = self._last.copy()
+            for place, path, descriptor in self._fast:
+                raw[place] = _chunk(path, descriptor)
         if raw != self._last:
             texts: list[str | None] = [chunk.decode() for chunk in raw]
             for place, chunk in enumerate(raw):
@@ -236,7 +277,9 @@ class _Source:
         return self._record
 
 
-def _read_once(path: str) -> bytes:
+def _chunk(path: str, descriptor: int | None) -> bytes:
+    if descriptor is not None:
+        return os.pread(descriptor, _CHUNK, 0)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(descriptor, _CHUNK, 0)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S: Final = 0.001
 _LAST_PAUSE_S: Final = 0.05
 
+_IN_USE: Final = frozenset({errno.EBUSY, errno.ENOTEMPTY})
 _NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 # Enabled when one of their limits is asked for: on demand, so that a host's root group is not
@@ -34,8 +35,8 @@ def directories(host: Host, path: str) -> list[str]:
     return [*unified, *(mount + inside for mount in host.v1_mounts)]
 
 
-def create(host: Host, path: str) -> None:
-    """Make what is missing, or raise and remove what was made.
+def create(host: Host, path: str) -> list[str]:
+    """Make what is missing and return it, parents first; or raise and remove what was made.
 
     The v1 freezer is left out where cgroup2 has one: one task migration less at each start.
     """
@@ -56,6 +57,7 @@ def create(host: Host, path: str) -> None:
             failure = files.failure(f"cgroup {path}: cannot be made", error)
             raise type(failure)(failure.message + left) from error
         raise type(error)(error.message + left) from error
+    return made
 
 
 def _unmake(made: list[str]) -> str:
@@ -154,6 +156,18 @@ def remove(host: Host, path: str, timeout_s: float) -> None:
     for directory in directories(host, path):
         for group in [*subgroups(directory), directory]:
             _rmdir(group, deadline)
+
+
+def prune(directories: Iterable[str]) -> None:
+    """Remove those of these groups in which there is nothing, neither processes nor groups."""
+    for directory in sorted(directories, key=len, reverse=True):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in _IN_USE:
+                raise files.failure(f"cgroup {directory}: cannot be removed", error) from error
 
 
 def _rmdir(directory: str, deadline: float) -> None:

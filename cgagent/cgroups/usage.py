@@ -69,6 +69,9 @@ class DeviceIo:
     wbytes: int = 0
     rios: int = 0
     wios: int = 0
+    dbytes: int = 0
+    """Discarded, as `dios`: since Linux 4.19 on v2, later on v1."""
+    dios: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

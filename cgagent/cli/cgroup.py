@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import limits
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
+from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import parse_duration, show_size
 
 if TYPE_CHECKING:
-    import argparse
-
+    from cgagent.cli.flags import Namespace
     from cgagent.cli.main import Context
 
-_USAGE = "{ls,tree,show,set,freeze,thaw,kill} [flags] [PATH]"
-_DESCRIPTION = (
+_VERBS: Final = {
+    "ls": "the groups right below one",
+    "tree": "all below one",
+    "show": "limits, usage and state",
+    "set": "change limits",
+    "freeze": "stop all tasks",
+    "thaw": "let all tasks go on",
+    "kill": "end (SIGKILL) all tasks",
+}
+_DESCRIPTION: Final = (
     "Look at any cgroup of the host, and control it. Groups that are not cgagent's are read "
     "freely and changed only with --force."
 )
 
 
 def cgroup(context: Context) -> int:
-    parser = context.parser(_USAGE, _DESCRIPTION)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, text in (("ls", "the groups right below one"), ("tree", "all below one")):
-        verb = verbs.add_parser(name, help=text)
-        verb.add_argument("path", nargs="?", default="/", metavar="PATH")
-    verbs.add_parser("show", help="limits, usage and state").add_argument("path", metavar="PATH")
-    for name, text in (("freeze", "stop"), ("thaw", "let go on"), ("kill", "end (SIGKILL)")):
-        verb = verbs.add_parser(name, help=f"{text} all tasks")
-        verb.add_argument("--force", action="store_true", help="another's group, too")
-        verb.add_argument("--timeout", default="10", metavar="SECONDS")
-        verb.add_argument("path", metavar="PATH")
-    verb = verbs.add_parser("set", help="change limits")
-    verb.add_argument("--force", action="store_true", help="another's group, too")
-    limits.add_flags(verb)
-    verb.add_argument("path", metavar="PATH")
+    verb, *rest = context.args or [""]
+    if verb in {"-h", "--help"}:
+        verbs = "; ".join(f"{name}: {text}" for name, text in _VERBS.items())
+        context.parser(f"{'|'.join(_VERBS)} [flags] [PATH]", f"{_DESCRIPTION} {verbs}.").parse_args(
+            ["--help"]
+        )
+    if verb not in _VERBS:
+        raise UsageError(f"cgroup {verb!r}: {', '.join(_VERBS)} are what there is")
+    context.args, context.command = rest, f"cgroup {verb}"
+    lists = verb in {"ls", "tree"}
+    parser = context.parser(f"[flags] {'[PATH]' if lists else 'PATH'}", f"{_VERBS[verb]}.")
+    if verb not in {"ls", "tree", "show"}:
+        parser.add_argument("--force", action="store_true", help="another's group, too")
+    if verb in {"freeze", "thaw", "kill"}:
+        parser.add_argument("--timeout", default="10", metavar="SECONDS")
+    if verb == "set":
+        limits.add_flags(parser)
+    optional = {"nargs": "?", "default": "/"} if lists else {}
+    parser.add_argument("path", metavar="PATH", **optional)
     args = parser.parse_args(context.args)
-    if args.verb in {"ls", "tree"}:
-        return _list(context, args.path, 1 if args.verb == "ls" else 32)
-    if args.verb == "show":
+    if lists:
+        return _list(context, args.path, 1 if verb == "ls" else 32)
+    if verb == "show":
         return _show(context, args.path)
-    return _change(context, args)
+    return _change(context, verb, args)
 
 
 def _resource(path: str) -> str:
@@ -73,9 +85,9 @@ def _show(context: Context, path: str) -> int:
     return 0
 
 
-def _change(context: Context, args: argparse.Namespace) -> int:
-    body: dict[str, Any] = {"action": args.verb, "force": args.force}
-    if args.verb == "set":
+def _change(context: Context, verb: str, args: Namespace) -> int:
+    body: dict[str, Any] = {"action": verb, "force": args.force}
+    if verb == "set":
         body["limits"] = limits.request(args)
     else:
         body["timeout_s"] = parse_duration(args.timeout, "--timeout")

@@ -108,14 +108,18 @@ def rename(context: Context) -> int:
 
 def wait(context: Context) -> int:
     parser = context.parser(
-        "CONTAINER [CONTAINER...]", "Wait until containers have ended and print their exit codes."
+        "[--condition CONDITION] CONTAINER [CONTAINER...]",
+        "Wait until containers have ended and print their exit codes.",
     )
+    conditions = ("not-running", "next-exit", "removed")
+    parser.add_argument("--condition", choices=conditions, default=conditions[0])
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
+    condition = query(condition=args.condition)
     client = connect(context)
     return each(
         args.containers,
-        lambda c: str(client.request("POST", _path(c, "wait"))["exit_code"]),
+        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"]),
     )
 
 
@@ -161,13 +165,22 @@ def status(state: dict[str, Any]) -> str:
     now = time.time()
     if state["status"] in {"running", "frozen"}:
         frozen = " (Frozen)" if state["status"] == "frozen" else ""
-        return f"Up {show_age(now - state['started_ns'] / 1e9)}{frozen}"
-    if state["status"] == "exited":
+        age = show_age(now - state["started_ns"] / 1e9)
+        return f"Up {age}{frozen}{_health(state.get('health'))}"
+    if state["status"] in {"exited", "restarting"}:
         ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
         oom = ", OOM killed" if state["oom_killed"] else ""
         code = "?" if state["exit_code"] is None else state["exit_code"]
-        return f"Exited ({code}{oom}) {ended} ago"
+        word = "Exited" if state["status"] == "exited" else "Restarting"
+        return f"{word} ({code}{oom}) {ended} ago"
     return "Created"
+
+
+def _health(health: dict[str, Any] | None) -> str:
+    """Docker's words."""
+    if health is None:
+        return ""
+    return " (health: starting)" if health["status"] == "starting" else f" ({health['status']})"
 
 
 def logs(context: Context) -> int:

@@ -8,6 +8,7 @@ from cgagent.cli import limits
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
+from cgagent.cli.create_flags import restart_policy
 from cgagent.cli.units import parse_duration
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ def release(context: Context) -> int:
 
 def update(context: Context) -> int:
     parser = context.parser(
-        "[limits] CONTAINER [CONTAINER...]", "Change limits, at once where a container runs."
+        "[limits] [--restart POLICY] CONTAINER [CONTAINER...]",
+        "Change limits, at once where a container runs, or what happens when it ends.",
     )
     limits.add_flags(parser)
+    parser.add_argument("--restart", metavar="POLICY", help="as of run")
     parser.add_argument(
         "--force",
         action="store_true",
@@ -82,8 +85,10 @@ def update(context: Context) -> int:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     body = limits.request(args)
+    if args.restart is not None:
+        body["restart"] = restart_policy(args.restart)
     if not body:
-        parser.error("no limit is given")
+        parser.error("no limit is given, and no --restart")
     client = connect(context)
 
     def change(container: str) -> str:

@@ -6,15 +6,17 @@ this module is on the path of every ``run``.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from cgagent.cli import limits
+from cgagent.cli.flags import REMAINDER, SUPPRESS
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
+
+    from cgagent.cli.flags import Flags, Namespace
 
 
 _TEXTS: Final = (  # flag, metavar, help, the request's field
@@ -24,7 +26,15 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--ipc", "MODE", "ipc namespace: private, shareable, none, host, container:NAME", "ipc"),
     ("--uts", "MODE", "uts namespace: host", "uts"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
-    ("--userns", "MODE", "user namespace: host", "userns"),
+    ("--userns", "MODE", "user namespace: host, or auto: one of its own", "userns"),
+    ("--health-cmd", "COMMAND", "run inside to check its health", "health_cmd"),
+    ("--health-interval", "TIME", "between two checks; default 30s", "health_interval"),
+    ("--health-timeout", "TIME", "for a check; default 30s", "health_timeout"),
+    ("--health-retries", "N", "failures before it is unhealthy; default 3", "health_retries"),
+    ("--health-start-period", "TIME", "in which failures do not count", "health_start_period"),
+    ("--health-start-interval", "TIME", "between checks in it; 5s", "health_start_interval"),
+    ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
+    ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )
 _LISTS: Final = (
@@ -46,7 +56,7 @@ _PARSED: Final = (  # by the function of that name in create_values
 )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: Flags) -> None:
     add = parser.add_argument
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
     add("--env-file", action="append", default=[], metavar="FILE", help="lines of environment")
@@ -72,8 +82,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="none (the default until bridge networking is there): only a loopback interface; "
         "host: the host's network",
     )
-    add("-p", "--publish", action="append", default=[], help=argparse.SUPPRESS)
-    add("-P", "--publish-all", action="store_true", help=argparse.SUPPRESS)
+    add("-p", "--publish", action="append", default=[], help=SUPPRESS)
+    add("-P", "--publish-all", action="store_true", help=SUPPRESS)
     add("--read-only", action="store_true", help="a read-only root file system")
     add("--privileged", action="store_true", help="every capability and device, no filter")
     add("--rm", action="store_true", help="remove the container when it ends")
@@ -83,6 +93,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--cidfile", metavar="FILE", help="write the container's id there")
     add("--shm-size", metavar="SIZE", help="of /dev/shm; default 64m")
     add("--oom-score-adj", type=int, metavar="N", help="-1000 to 1000: more is killed sooner")
+    add("--no-healthcheck", action="store_true", help="not even the image's")
     add("--log-driver", metavar="NAME", help="where output is kept: json-file, journald, none")
     add("--log-opt", action="append", default=[], metavar="KEY=VALUE", help="such as max-size=10m")
     add("--stop-timeout", type=int, metavar="SECONDS", help="before SIGKILL; -1: never")
@@ -100,10 +111,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add(flag, action="append", default=[], metavar=metavar, help=text, dest=field)
     limits.add_flags(parser)
     add("image", metavar="IMAGE", help="a name, or host for this machine's own files")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the image's")
+    add("command", nargs=REMAINDER, metavar="COMMAND", help="instead of the image's")
 
 
-def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
+def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
     """The body of a request to create; only what was given.
 
     Raises:
@@ -135,7 +146,9 @@ def request(args: argparse.Namespace, *, foreground: bool) -> dict[str, Any]:
         "stop_timeout_s": args.stop_timeout,
         "log": _log(args),
         "dns_options": args.dns_option or None,
-        **{field: getattr(args, field) for *_, field in _TEXTS},
+        **{f: getattr(args, f) for *_, f in _TEXTS if not f.startswith("health_")},
+        "health": _health(args),
+        "restart": None if args.restart is None else restart_policy(args.restart),
         **{field: getattr(args, field) or None for *_, field in _LISTS},
         **_parsed(args),
     }
@@ -156,21 +169,39 @@ def console_size(*, interactive: bool) -> tuple[int, int] | None:
     return terminal.size()
 
 
-def _log(args: argparse.Namespace) -> dict[str, Any] | None:
+def _health(args: Namespace) -> dict[str, Any] | None:
+    fields = [field for *_, field in _TEXTS if field.startswith("health_")]
+    given = {field: value for field in fields if (value := getattr(args, field)) is not None}
+    if not given and not args.no_healthcheck:
+        return None
+    from cgagent.cli import create_values
+
+    return create_values.health(given, disabled=args.no_healthcheck)
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """Of ``--restart``: a name, and after a colon how often at most."""
+    name, separator, retries = text.partition(":")
+    if separator and not retries.lstrip("-").isdecimal():
+        raise InvalidInputError(f"--restart {text!r}: the number of retries must be an integer")
+    return {"name": name, **({"max_retries": int(retries)} if separator else {})}
+
+
+def _log(args: Namespace) -> dict[str, Any] | None:
     options = dict(map(_pair, args.log_opt))
     if args.log_driver is None and not options:
         return None
     return {"driver": args.log_driver or "", "options": options}
 
 
-def _refuse_missing(args: argparse.Namespace) -> None:
+def _refuse_missing(args: Namespace) -> None:
     if args.publish or args.publish_all:
         raise UnsupportedError(
             "published ports need a bridge network, which is not there yet; use --network host"
         )
 
 
-def _parsed(args: argparse.Namespace) -> dict[str, Any]:
+def _parsed(args: Namespace) -> dict[str, Any]:
     given = {field: getattr(args, field) for *_, field in _PARSED if getattr(args, field)}
     if not given:
         return {}

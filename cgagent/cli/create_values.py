@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import os
 
-from cgagent.cli.units import parse_size
+from cgagent.cli.units import parse_duration, parse_size
 from cgagent.errors import InvalidInputError
 
 TYPE_CHECKING = False
@@ -150,6 +150,29 @@ def _ulimit(item: str) -> dict[str, Any]:
         return {"name": name, "soft": int(soft), "hard": int(hard if both else soft)}
     except ValueError:
         raise InvalidInputError(f"invalid ulimit argument: {item!r}; NAME=SOFT[:HARD]") from None
+
+
+def health(given: dict[str, str], *, disabled: bool) -> dict[str, Any]:
+    """Of the ``--health-`` flags. 0 is docker's for: as the image says."""
+    if disabled and given:
+        raise InvalidInputError("--no-healthcheck conflicts with --health-* options")
+    found: dict[str, Any] = {"test": ["NONE"]} if disabled else {}
+    for field, text in given.items():
+        name = field.removeprefix("health_")
+        flag = f"--{field.replace('_', '-')}"
+        if name == "cmd":
+            found["test"] = ["CMD-SHELL", text] if text else []
+        elif name == "retries":
+            found["retries"] = _retries(text) or None
+        else:
+            found[f"{name}_ns"] = round(parse_duration(text, flag) * 1e9) or None
+    return found
+
+
+def _retries(text: str) -> int:
+    if not text.isdecimal():
+        raise InvalidInputError(f"--health-retries {text!r} must be a number")
+    return int(text)
 
 
 def sysctls(items: list[str]) -> dict[str, str]:

@@ -40,9 +40,14 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
     """
     if format_:
         for item in found:
-            print(_FIELD.sub(partial(_field, item), format_))
+            print(fill(item, format_))
     else:
         print(json.dumps(found, indent=4))
+
+
+def fill(item: dict[str, Any], format_: str) -> str:
+    """The format with its fields. Raises InvalidInputError: one that is not there."""
+    return _FIELD.sub(partial(_field, item), format_)
 
 
 def _field(item: dict[str, Any], match: re.Match[str]) -> str:
@@ -76,8 +81,9 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         "Args": options["args"][1:],
         "State": {
             "Status": status,
-            "Running": status in {"running", "paused"},
+            "Running": status in {"running", "paused", "restarting"},
             "Paused": status == "paused",
+            "Restarting": status == "restarting",
             "OOMKilled": state["oom_killed"],
             "OOM": state["oom"],
             "Pid": state["pid"] or 0,
@@ -85,9 +91,11 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "Error": state["error"] or "",
             "StartedAt": show_time(state["started_ns"]),
             "FinishedAt": show_time(state["finished_ns"]),
+            **_health(state["health"]),
         },
         "Image": detail["image_id"],
         "Name": detail["name"],
+        "RestartCount": detail["restart_count"],
         "LogPath": detail["log_path"] if options["log"]["driver"] == "json-file" else "",
         "Config": {
             "Hostname": options["hostname"],
@@ -103,6 +111,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
             "Labels": options["labels"],
             "StopSignal": options["stop_signal"],
             "StopTimeout": options["stop_timeout_s"],
+            **_health_check(options["health"]),
         },
         "HostConfig": _host_config(options),
         "Mounts": [_mount(m) for m in detail["mounts"]],
@@ -113,18 +122,55 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _health(health: dict[str, Any] | None) -> dict[str, Any]:
+    if health is None:
+        return {}
+    results = [
+        {
+            "Start": show_time(result["started_ns"]),
+            "End": show_time(result["ended_ns"]),
+            "ExitCode": result["exit_code"],
+            "Output": result["output"],
+        }
+        for result in health["log"]
+    ]
+    streak = health["failing_streak"]
+    return {"Health": {"Status": health["status"], "FailingStreak": streak, "Log": results}}
+
+
+def _health_check(check: dict[str, Any] | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    return {
+        "Healthcheck": {
+            "Test": check["test"],
+            "Interval": check["interval_ns"],
+            "Timeout": check["timeout_ns"],
+            "StartPeriod": check["start_period_ns"],
+            "StartInterval": check["start_interval_ns"],
+            "Retries": check["retries"],
+        }
+    }
+
+
 def _host_config(options: dict[str, Any]) -> dict[str, Any]:
     confined, shared, lookup = (options[k] for k in ("confinement", "namespaces", "lookup"))
     tmpfs = [m for m in options["mounts"] if m["type"] == "tmpfs"]
     return {
+        "RestartPolicy": {
+            "Name": options["restart"]["name"],
+            "MaximumRetryCount": options["restart"]["max_retries"],
+        },
         "LogConfig": {"Type": options["log"]["driver"], "Config": options["log"]["options"]},
         "NetworkMode": options["network"],
         "AutoRemove": options["auto_remove"],
         "ReadonlyRootfs": options["read_only"],
         "Init": options["init"],
+        "Runtime": options["runtime"] or "native",
         "Binds": [_bind(m) for m in options["mounts"] if m["type"] != "tmpfs"],
         "Tmpfs": {m["destination"]: ",".join(m["tmpfs_options"]) for m in tmpfs},
         "ShmSize": options["shm_size_bytes"] or _SHM_SIZE_BYTES,
+        "UsernsMode": shared["user"],
         "Privileged": confined["privileged"],
         "CapAdd": confined["cap_add"],
         "CapDrop": confined["cap_drop"],
@@ -148,7 +194,6 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
         "IpcMode": shared["ipc"],
         "UTSMode": shared["uts"],
         "CgroupnsMode": shared["cgroup"],
-        "UsernsMode": shared["user"],
         "ExtraHosts": lookup["extra_hosts"],
         "Dns": lookup["dns"],
         "DnsSearch": lookup["dns_search"],

@@ -10,13 +10,13 @@ from cgagent.errors import InvalidInputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     from typing import Any
 
+    from cgagent.cli.flags import Flags, Namespace
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("limits")
-    add = group.add_argument
+
+def add_flags(parser: Flags) -> None:
+    add = parser.group("limits")
     add("-m", "--memory", metavar="SIZE", help="memory limit, such as 256m")
     add("--memory-swap", metavar="SIZE", help="memory and swap together; -1: unlimited swap")
     add("--memory-swap-max", metavar="SIZE", help="swap alone")
@@ -63,7 +63,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         add(flag, action="append", default=[], metavar="PATH:RATE", help=what)
 
 
-def request(args: argparse.Namespace) -> dict[str, Any]:
+def request(args: Namespace) -> dict[str, Any]:
     """The ``limits`` object of a request; only what was given.
 
     Raises:
@@ -175,7 +175,7 @@ def _conf(item: str) -> list[str]:
     return [name, value]
 
 
-def _io_max(args: argparse.Namespace) -> list[dict[str, Any]]:
+def _io_max(args: Namespace) -> list[dict[str, Any]]:
     devices: dict[tuple[int, int], dict[str, Any]] = {}
     for flag, field, is_size in (
         ("device_read_bps", "rbps", True),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from importlib import import_module
 from itertools import takewhile
 
 from cgagent import __version__
+from cgagent.cli.flags import REMAINDER, SUPPRESS, Flags
 from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Final, NoReturn
 
 
@@ -42,7 +42,7 @@ COMMANDS: Final = (
     Command("exec", "run", "run a command inside a running container", "exec_"),
     Command("cp", "copy", "copy files out of a container or into it"),
     Command("diff", "inside", "show what a container has changed in its files"),
-    Command("top", "inside", "show the processes of a container"),
+    Command("top", "inside", "show containers live, or the processes of one"),
     Command("attach", "run", "connect to a running container's input and output"),
     Command("ps", "containers", "list containers"),
     Command("inspect", "inspect", "show everything about containers, as JSON"),
@@ -61,7 +61,7 @@ COMMANDS: Final = (
     Command("load", "images", "take images out of an archive"),
     Command("rmi", "images", "remove images"),
     Command("volume", "volumes", "make, list, show and remove volumes"),
-    Command("events", "system", "show what happens"),
+    Command("events", "events", "show what happens"),
     Command("jobs", "system", "show what the agent is doing and did last"),
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),
@@ -84,14 +84,13 @@ class Context:
         self.host = host
         self.start = start
 
-    def parser(
-        self, usage: str, description: str, *, add_help: bool = True
-    ) -> argparse.ArgumentParser:
-        return Parser(
-            prog=f"cgagent {self.command}",
-            usage=f"cgagent {self.command} {usage}",
+    def parser(self, usage: str, description: str, *, add_help: bool = True) -> Flags:
+        prog = f"cgagent {self.command}"
+        return Flags(
+            _refuse(prog),
+            prog=prog,
+            usage=f"{prog} {usage}",
             description=description,
-            allow_abbrev=False,
             add_help=add_help,
         )
 
@@ -100,44 +99,44 @@ class UsageError(InvalidInputError):
     """Flags or arguments that no request could be made of."""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with this program's errors."""
+def _refuse(prog: str) -> Callable[[str], NoReturn]:
+    def error(message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {prog} --help")
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+    return error
 
 
-def _parser() -> Parser:
+def _flags() -> Flags:
     width = max(len(c.name) for c in COMMANDS)
     table = "\n".join(f"  {c.name:<{width}}  {c.help}" for c in COMMANDS)
-    parser = Parser(
+    flags = Flags(
+        _refuse("cgagent"),
         prog="cgagent",
         usage="cgagent [--host unix://PATH] [--no-start] [--debug] COMMAND [ARG...]",
         description="Run containers under precise resource control, and see what they use.",
         epilog=f"commands:\n{table}\n\nSee cgagent COMMAND --help for one of them.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        keep_lines=True,
     )
-    parser.add_argument("--host", "-H", metavar="ADDRESS", help="the agent's socket, unix://PATH")
-    parser.add_argument(
+    flags.add_argument("--host", "-H", metavar="ADDRESS", help="the agent's socket, unix://PATH")
+    flags.add_argument(
         "--no-start", action="store_true", help="do not start an agent when none listens"
     )
-    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
-    parser.add_argument("--version", action="version", version=f"cgagent {__version__}")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
+    flags.add_argument("--debug", action="store_true", help="show where an error comes from")
+    flags.add_argument("--version", action="version", version=f"cgagent {__version__}")
+    flags.add_argument("command", nargs=REMAINDER, help=SUPPRESS)
+    return flags
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = _parser()
-    parsed = parser.parse_args(argv)
+    flags = _flags()
+    parsed = flags.parse_args(argv)
     if not parsed.command:
-        parser.print_help()
+        flags.print_help()
         return 0
     name, *rest = parsed.command
     command = next((c for c in COMMANDS if c.name == name), None)
     if command is None:
-        parser.error(f"command {name!r} is not known")
+        flags.error(f"command {name!r} is not known")
     module = import_module(f"cgagent.cli.{command.module}")
     context = Context(name, rest, parsed.host, start=not parsed.no_start)
     code: int = getattr(module, command.function)(context)

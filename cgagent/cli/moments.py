@@ -7,18 +7,10 @@ import time
 from datetime import datetime
 from typing import Final
 
+from cgagent.cli.units import parse_duration
 from cgagent.errors import InvalidInputError
 
-_UNITS_NS: Final = {
-    "ns": 1,
-    "us": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
-_DURATION: Final = re.compile(rf"(-?)((?:{_PART.pattern})+)")
+_DURATION: Final = re.compile(r"(-?)((?:[\d.]+(?:ns|us|ms|s|m|h))+)")
 _UNIX: Final = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?")
 _DATE: Final = re.compile(
     r"(\d{4}-\d\d-\d\d(?:T\d\d(?::\d\d(?::\d\d)?)?)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?"
@@ -46,7 +38,7 @@ def _ago(text: str) -> int | None:
     match = _DURATION.fullmatch(text)
     if match is None:
         return None
-    length = sum(round(float(n) * _UNITS_NS[unit]) for n, unit in _PART.findall(match[2]))
+    length = round(parse_duration(match[2], "duration") * 1e9)
     return time.time_ns() - (-length if match[1] else length)
 
 

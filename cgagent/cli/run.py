@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
+from cgagent.cli.flags import REMAINDER
 from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cgagent.cli.flags import Flags, Namespace
     from cgagent.cli.main import Context
 
 
-def _parser(context: Context, usage: str, description: str) -> argparse.ArgumentParser:
+def _parser(context: Context, usage: str, description: str) -> Flags:
     parser = context.parser(usage, description, add_help=False)  # -h is docker's --hostname
     parser.add_argument("--help", action="help", help="show this text")
     return parser
 
 
-def _add_detach_keys(parser: argparse.ArgumentParser) -> None:
+def _add_detach_keys(parser: Flags) -> None:
     parser.add_argument(
         "--detach-keys",
         metavar="KEYS",
@@ -92,7 +93,7 @@ def run(context: Context) -> int:
     return code
 
 
-def _foreground(client: Client, args: argparse.Namespace, path: str) -> tuple[int, bool]:
+def _foreground(client: Client, args: Namespace, path: str) -> tuple[int, bool]:
     """Start a container and be connected; the exit code, and whether it goes on without us."""
     attach_path = f"{path}/attach" + query(
         start=True, stdin=args.interactive, detach_keys=args.detach_keys
@@ -151,7 +152,7 @@ def exec_(context: Context) -> int:
     add("-w", "--workdir", metavar="DIR", help="working directory inside")
     add("--privileged", action="store_true", help="with every capability")
     add("container", metavar="CONTAINER")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    add("command", nargs=REMAINDER, metavar="COMMAND")
     args = parser.parse_args(context.args)
     if not args.command:
         parser.error("a command is needed")

@@ -10,7 +10,6 @@ from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, quote
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import show_size
-from cgagent.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context
@@ -38,15 +37,10 @@ def stats(context: Context) -> int:
 
 
 def _rows(client: Client, wanted: list[str]) -> list[tuple[str, ...]]:
-    names = wanted or [c["id"] for c in client.request("GET", "/v1/containers")]
-    rows = []
-    for name in names:
-        try:
-            rows.append(_row(client.request("GET", f"/v1/containers/{quote(name)}/stats")))
-        except (ConflictError, NotFoundError):  # ended since it was listed
-            if wanted:
-                raise
-    return rows
+    if wanted:
+        paths = (f"/v1/containers/{quote(name)}/stats" for name in wanted)
+        return [_row(client.request("GET", path)) for path in paths]
+    return [_row(one) for one in client.request("GET", "/v1/stats")]
 
 
 def _row(s: dict[str, Any]) -> tuple[str, ...]:
@@ -54,7 +48,7 @@ def _row(s: dict[str, Any]) -> tuple[str, ...]:
     memory = usage["memory"]["working_set_bytes"] or 0
     devices = usage["io"] or []
     return (
-        short_id(s["id"]),
+        short_id(s["id"].removeprefix("cgroup:")),
         s["name"],
         _percent(rates.get("cpu_percent"), ".2f"),
         f"{show_size(memory)} / {show_size(limit) if limit else 'max'}",

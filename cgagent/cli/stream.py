@@ -6,12 +6,12 @@ must not be able to wait for us while we wait for it.
 
 from __future__ import annotations
 
-import json
+import _signal  # type: ignore[import-not-found] # without the enum that signal makes of it
 import os
 import select
-import signal
 import sys
 
+from cgagent.cli import compact_json
 from cgagent.errors import CgagentError, UnavailableError, from_kind
 
 TYPE_CHECKING = False
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _CHUNK: Final = 64 * 1024
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 _PASSED_ON: Final = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
+    _signal.SIGINT,
+    _signal.SIGTERM,
+    _signal.SIGHUP,
+    _signal.SIGQUIT,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
 )
 _INSISTENCE: Final = 3
 
@@ -117,7 +117,7 @@ class _Pump:
             stream, payload = self._incoming[0], bytes(self._incoming[8:end])
             del self._incoming[:end]
             if stream == _STATUS:
-                raise _Status(json.loads(payload))
+                raise _Status(compact_json.loads(payload))
             _write(stream, payload)
 
 
@@ -132,11 +132,11 @@ def _pass_signals_on(client: Client, container: str) -> None:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal interrupts
-        if number in {signal.SIGINT, signal.SIGTERM}:
+        if number in {_signal.SIGINT, _signal.SIGTERM}:
             interrupts += 1
         if interrupts >= _INSISTENCE:
             print("cgagent: signalled three times: killing the container", file=sys.stderr)
-            number = signal.SIGKILL
+            number = _signal.SIGKILL
         try:
             kill = f"/v1/containers/{container}/kill?signal={int(number)}"
             type(client)(client.path).request("POST", kill)
@@ -144,7 +144,7 @@ def _pass_signals_on(client: Client, container: str) -> None:
             return  # it has ended meanwhile; the stream will tell
 
     for number in _PASSED_ON:
-        signal.signal(number, handle)
+        _signal.signal(number, handle)
 
 
 def pump(connection: Connection, *, stdin: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``version``, ``info``, ``events``, ``jobs``, ``serve``."""
+"""``version``, ``info``, ``jobs``, ``serve``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent import __version__
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query
+from cgagent.cli.client import Client
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
 from cgagent.defaults import socket_path
@@ -43,20 +43,6 @@ def info(context: Context) -> int:
     return 0
 
 
-def events(context: Context) -> int:
-    parser = context.parser("[--no-follow]", "Show what happened lately, and what happens.")
-    parser.add_argument("--no-follow", action="store_true", help="only what happened")
-    args = parser.parse_args(context.args)
-    for event in connect(context).lines("GET", "/v1/events" + query(follow=not args.no_follow)):
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(event["time_ns"] / 1e9))
-        attributes = ", ".join(f"{k}={v}" for k, v in event["attributes"].items())
-        print(
-            f"{when} {event['type']} {event['action']} {event['id'][:12]} ({attributes})",
-            flush=True,
-        )
-    return 0
-
-
 def jobs(context: Context) -> int:
     context.parser("", "Show running jobs and the last finished.").parse_args(context.args)
     rows = [_job_row(job) for job in connect(context).request("GET", "/v1/jobs")]
@@ -79,7 +65,24 @@ def serve(context: Context) -> int:
     add("--socket", metavar="PATH", help="(default /run/cgagent/cgagent.sock)")
     add("--cgroup-parent", metavar="PATH", help="where containers' cgroups go (default /cgagent)")
     add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
-    add("--sample-interval", metavar="SECONDS", dest="sample_interval_s")
+    add(
+        "--sample-interval",
+        metavar="SECONDS",
+        dest="sample_interval_s",
+        help="between readings of CPU time, memory in use, tasks and pressure (default 1)",
+    )
+    add(
+        "--sample-full-interval",
+        metavar="SECONDS",
+        dest="sample_full_interval_s",
+        help="between readings of everything (default 10)",
+    )
+    add(
+        "--watch",
+        metavar="PATTERN",
+        action="append",
+        help="groups of the host to sample too: system.slice/*.service (repeatable)",
+    )
     add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
     add("--log-driver", metavar="NAME", help="of containers without one (default json-file)")
     add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 _FACTORS: Final = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
+_UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 
 
 def parse_size(text: str, what: str) -> int:
@@ -51,14 +52,13 @@ def show_age(seconds: float) -> str:
 
 
 def parse_duration(text: str, what: str) -> float:
-    """Seconds of ``10``, ``1.5s``, ``2m``.
+    """Seconds of ``10``, ``1.5s``, ``1m30s``, ``500ms``.
 
     Raises:
         InvalidInputError: it is none.
     """
-    factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
     try:
-        value = float(text[:-1]) * factor if factor else float(text)
+        value = _seconds(text)
         if not 0 <= value < 1e9:  # noqa: PLR2004 - thirty years
             raise ValueError
         return value
@@ -66,3 +66,14 @@ def parse_duration(text: str, what: str) -> float:
         raise InvalidInputError(
             f"{what} {text!r} is not a duration; write seconds, such as 10 or 1.5s"
         ) from None
+
+
+def _seconds(text: str) -> float:
+    import re
+
+    if not text[-1:].isalpha():
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)", text)
+    if "".join(map("".join, parts)) != text:
+        raise ValueError
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)

@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from cgagent.engine import limits as limit_json
 from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.devices import Device
+from cgagent.engine.health import Health
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.mounts import MountSpec
 from cgagent.engine.namespaces import Namespaces
+from cgagent.engine.restart_policy import RestartPolicy, RestartState
 from cgagent.errors import UnsupportedError
-from cgagent.images import RootFs
+from cgagent.images import HealthCheck, RootFs
 from cgagent.network.files import NameLookup
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
     from cgagent.network.files import Mode
 
-Status = Literal["created", "running", "exited"]
+Status = Literal["created", "running", "restarting", "exited"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,12 @@ class Options:
     console_size: tuple[int, int] | None = None
     """Rows and columns of the terminal at its start."""
     init: bool = False
+    health: HealthCheck | None = None
+    """Every value filled in."""
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig = field(default_factory=LogConfig)
+    runtime: str = ""
+    """Another OCI runtime than our own: its name or path; see `cgagent.engine.runtimes`."""
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
 
@@ -73,10 +80,16 @@ class Options:
             mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
             confinement=Confinement(**_with_tuples(wide)),
             namespaces=Namespaces(**v.pop("namespaces", {})),
+            health=_health_check(v.pop("health", None)),
+            restart=RestartPolicy(**v.pop("restart", {})),
             log=LogConfig(**v.pop("log", {})),
             lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
             **v,
         )
+
+
+def _health_check(value: dict[str, Any] | None) -> HealthCheck | None:
+    return None if value is None else HealthCheck(**_with_tuples(value))
 
 
 def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +113,14 @@ class Outcome:
     frozen_since_ns: int | None = None
     thaw_at_ns: int | None = None
     """When a freeze ends by itself."""
+    health: Health | None = None
+    """None: it has no check."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Outcome:
+        """The inverse of `asdict`, after JSON."""
+        health = value.get("health")
+        return cls(**{**value, "health": None if health is None else Health.from_json(health)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +172,7 @@ class Record:
     limits: Limits
     undo: tuple[tuple[str, str], ...] = ()
     """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
+    restart: RestartState = field(default_factory=RestartState)
     outcome: Outcome = Outcome()
 
     def to_document(self) -> str:
@@ -163,6 +185,7 @@ class Record:
                 "options": asdict(self.options),
                 "limits": limit_json.to_json(self.limits),
                 "undo": self.undo,
+                "restart": asdict(self.restart),
                 "outcome": asdict(self.outcome),
             }
         )
@@ -183,7 +206,8 @@ class Record:
             options=Options.from_json(value["options"]),
             limits=limit_json.from_json(value["limits"]),
             undo=tuple((path, text) for path, text in value.get("undo", ())),
-            outcome=Outcome(**value["outcome"]),
+            restart=RestartState(**value.get("restart", {})),
+            outcome=Outcome.from_json(value["outcome"]),
         )
 
 
@@ -222,6 +246,16 @@ class Container:
     @property
     def running(self) -> bool:
         return self.record.outcome.status == "running"
+
+    @property
+    def restarting(self) -> bool:
+        """It has ended, and is to be started again at `record.restart.due_ns`."""
+        return self.record.outcome.status == "restarting"
+
+    @property
+    def up(self) -> bool:
+        """It runs or soon will."""
+        return self.running or self.restarting
 
     def with_outcome(self, **changes: Any) -> Record:
         """The record with parts of its outcome replaced; not yet kept."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.engine import limits as limit_rules
+from cgagent.engine.lifecycle import require_running
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Control:
             DeadlineError: a task did not freeze in time; all are thawed again.
         """
         async with self._jobs.run("freeze", container=container.id), container.lock:
-            self._lifecycle.require_running(container)
+            require_running(container)
             group = self._lifecycle.group(container)
             if group.freezer_state() == "frozen":
                 raise ConflictError(f"container {container.name} is frozen already")
@@ -76,7 +77,7 @@ class Control:
             ConflictError: not running, or not frozen.
         """
         async with self._jobs.run("thaw", container=container.id), container.lock:
-            self._lifecycle.require_running(container)
+            require_running(container)
             group = self._lifecycle.group(container)
             if group.freezer_state() == "thawed":
                 raise ConflictError(f"container {container.name} is not frozen")
@@ -184,5 +185,5 @@ class Control:
         Raises:
             ConflictError: not running.
         """
-        self._lifecycle.require_running(container)
+        require_running(container)
         return self._lifecycle.group(container).pids()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.bundle import root_mount
+from cgagent.engine.lifecycle import require_there
 from cgagent.errors import ConflictError, InternalError, InvalidInputError, from_kind
 from cgagent.images.changes import changes
 
@@ -148,7 +149,7 @@ class Copying:
         container.require_started_here("copying files")
         async with AsyncExitStack() as held:
             await held.enter_async_context(container.lock)
-            self._lifecycle.require_there(container)
+            require_there(container)
             child = await self._start(container, request)
             try:
                 if container.running:
@@ -160,11 +161,13 @@ class Copying:
     async def _start(self, container: Container, request: dict[str, Any]) -> Process:
         if not container.running:
             return await _spawn({**request, "enter": "stopped", "place": self._place(container)})
-        root = self._open_root(container)
+        place = self._open_running(container)
         try:
-            return await _spawn({**request, "enter": "running", "place": {"root_fd": root}}, root)
+            running = {**request, "enter": "running", "place": place}
+            return await _spawn(running, *place.values())
         finally:
-            os.close(root)
+            for fd in place.values():
+                os.close(fd)
 
     def _place(self, container: Container) -> dict[str, Any]:
         record = container.record
@@ -178,13 +181,17 @@ class Copying:
             "read_only": record.options.read_only,
         }
 
-    def _open_root(self, container: Container) -> int:
-        """Of its first process, made sure to be still that."""
+    def _open_running(self, container: Container) -> dict[str, int]:
+        """What `enter.running` needs of its first process, made sure to be still that."""
         pid = container.record.outcome.pid
+        place: dict[str, int] = {}
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            place["root_fd"] = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+            if container.record.options.namespaces.user_ids:
+                place["user_fd"] = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             if pid in self._lifecycle.group(container).pids():  # the number may be another's now
-                return fd
+                return place
+        for fd in place.values():
             os.close(fd)
         raise ConflictError(f"container {container.name} has just ended; try again")
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
-from cgagent.engine import confinement, init, logopts, mounts, namespaces
+from cgagent.engine import confinement, health, init, logopts, mounts, namespaces, restart_policy
 from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.namespaces import Namespaces
+from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.errors import InvalidInputError
 from cgagent.network import files
 from cgagent.network.files import NameLookup
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from cgagent.engine.container import Container
     from cgagent.engine.mounts import MountSpec
-    from cgagent.images import ImageConfig
+    from cgagent.images import HealthCheck, ImageConfig
     from cgagent.network.files import Mode
     from cgagent.runtime.spec import Process
 
@@ -65,7 +66,11 @@ class Request:
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    runtime: str = ""
     stop_timeout_s: float | None = None
+    health: HealthCheck | None = None
+    """What it has not, the image's has."""
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig | None = None
     """None: the agent's setting."""
 
@@ -82,11 +87,12 @@ def options(
     Raises:
         InvalidInputError: no command, a bad volume, an unknown signal, any other value.
         NotFoundError, ConflictError: of another container whose namespace is to be shared.
+        ConflictError: two things that exclude each other.
         UnsupportedError, UnavailableError: what this host cannot do, or does not have.
     """
     user = request.user if request.user is not None else image.user or ""
     _refuse_nul("user", user)
-    shared = namespaces.checked(request.namespaces, find)
+    shared = namespaces.checked(request.namespaces, find, request.network)
     private = namespaces.private(shared, request.network)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
     signal_number(stop_signal)
@@ -119,7 +125,10 @@ def options(
         tty=request.tty,
         console_size=request.console_size,
         init=request.init,
+        runtime=request.runtime,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
+        health=health.combined(request.health, image.health),
+        restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
         log=log,
     )
 

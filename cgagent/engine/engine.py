@@ -22,9 +22,11 @@ from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
-from cgagent.engine.lifecycle import Lifecycle
+from cgagent.engine.lifecycle import Lifecycle, Shared
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
+from cgagent.engine.probes import Probes
+from cgagent.engine.runtimes import Runtimes
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
@@ -34,6 +36,7 @@ from cgagent.runtime.filters import Filters
 from cgagent.runtime.native import Supervisor
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
+from cgagent.store.events import EventRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.config import Settings
+    from cgagent.engine.container import Container
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +67,9 @@ class Engine:
         self.host = Host.detect()
         self.database = Database(settings.data_root)
         images = Images(settings, self.database)
-        self.events = Events()
+        self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database))
-        self.monitor = Monitor(self.host, settings.sample_interval_s, self.containers)
+        self.monitor = Monitor(self.host, settings, self.containers)
         self.jobs = Jobs(self.monitor.observe_job)
         self.volumes = Volumes(
             settings.data_root / "volumes",
@@ -83,7 +87,7 @@ class Engine:
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, triggers)
         self.launcher = Launcher(self.host, self.supervisor, settings.cgroup_parent)
-        self.lifecycle = Lifecycle(
+        shared = Shared(
             containers=self.containers,
             images=images,
             volumes=self.volumes,
@@ -94,10 +98,16 @@ class Engine:
             containers_dir=containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
-            stop_timeout_s=settings.stop_timeout_s,
-            log_default=LogConfig.parse(settings.log_driver, settings.log_opts),
+            runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
+            userns=settings.userns,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
+            on_running=self._on_running,
+        )
+        self.lifecycle = Lifecycle(
+            shared,
+            stop_timeout_s=settings.stop_timeout_s,
+            log_default=LogConfig.parse(settings.log_driver, settings.log_opts),
         )
         self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
         self.adoption = Adoption(
@@ -105,6 +115,7 @@ class Engine:
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
+        self.probes = Probes(self.containers, self.streams, self.control, self.events)
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir
@@ -129,7 +140,9 @@ class Engine:
         for container in self.containers:
             if container.running:
                 self.watch.begin(container, self.lifecycle.group(container))
+                self.probes.begin(container)
         await self.control.resume()
+        self.lifecycle.restarts.resume()
         self.monitor.start()
         self.launcher.refill()
 
@@ -138,6 +151,8 @@ class Engine:
         for task in list(self._background):
             task.cancel()
         self.adoption.close()
+        self.lifecycle.restarts.close()
+        self.probes.close()
         self.control.close()
         await self.launcher.close()
         self.monitor.stop()
@@ -158,7 +173,7 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         """Who and where this agent is. Paths as strings, times in Unix seconds."""
-        counts = {"created": 0, "running": 0, "exited": 0}
+        counts = {"created": 0, "running": 0, "restarting": 0, "exited": 0}
         for container in self.containers:
             counts[container.record.outcome.status] += 1
         return {
@@ -182,6 +197,9 @@ class Engine:
             "images": len(self.images.all()),
             "time": time.time(),
         }
+
+    def _on_running(self, container: Container) -> None:
+        self.probes.begin(container)
 
     # -- what the supervisor tells ----------------------------------------------------------
 

@@ -1,55 +1,144 @@
-"""What happened, as a stream: the recent past and whatever comes.
+"""What happened, as a stream: the past, as far as it is kept, and whatever comes.
 
-Kept in memory, the last `KEPT` of them; an agent that restarts begins anew.
+Each event is in the database before it is told: a killed agent loses none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from cgagent.errors import CgagentError, InvalidInputError
+from cgagent.store.events import EventRow as Event
 
-KEPT: Final = 1024
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from cgagent.engine.container import Container
+    from cgagent.store.events import EventRows
+
+__all__ = ["Event", "EventQuery", "Events"]
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 10_000
+_PRUNE_EVERY: Final = 500
 _SUBSCRIBER_QUEUE: Final = 4096
+_FAR_NS: Final = 2**62
+
+_NAMED: Final = {"type": "type", "container": "id", "volume": "id", "event": "action"}
+_FILTERS: Final = (*_NAMED, "image", "label")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """`type` is ``container`` or ``image``; `action` is Docker's word where it has one."""
+class EventQuery:
+    since_ns: int = 0
+    until_ns: int | None = None
+    filters: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Docker's: of one name any value is enough, of several names each has to hold."""
 
-    time_ns: int
-    type: str
-    action: str
-    id: str
-    attributes: dict[str, str] = field(default_factory=dict)
+    @classmethod
+    def parse(cls, since_ns: int, until_ns: int | None, filters: list[str]) -> EventQuery:
+        """`filters` as ``NAME=VALUE``. Raises InvalidInputError: of another form, or unknown."""
+        found: dict[str, tuple[str, ...]] = {}
+        for item in filters:
+            name, separator, value = item.partition("=")
+            if not separator or name not in _FILTERS:
+                raise InvalidInputError(
+                    f"filter {item!r} is not NAME=VALUE with a name of {', '.join(_FILTERS)}"
+                )
+            found[name] = (*found.get(name, ()), value)
+        return cls(since_ns=since_ns, until_ns=until_ns, filters=found)
+
+    def accepts(self, event: Event) -> bool:
+        return all(
+            any(_matches(event, name, value) for value in values)
+            for name, values in self.filters.items()
+        )
+
+
+def _matches(event: Event, name: str, value: str) -> bool:
+    if name == "event":  # "health_status" stands for "health_status: healthy", too
+        return value in {event.action, event.action.partition(":")[0]}
+    if name == "label":
+        key, separator, wanted = value.partition("=")
+        return event.attributes.get(key) == wanted if separator else key in event.attributes
+    if name == "image":
+        image = event.id if event.type == "image" else event.attributes.get("image", "")
+        return value in {image, image.partition(":")[0], event.attributes.get("name")}
+    if name == "type":
+        return event.type == value
+    return event.type == name and _names(event, value)
+
+
+def _names(event: Event, reference: str) -> bool:
+    """By name, id, or the beginning of an id."""
+    if event.type == "volume":
+        return event.id == reference
+    return event.attributes.get("name") == reference or event.id.startswith(reference)
 
 
 class Events:
-    def __init__(self) -> None:
-        self._recent: deque[Event] = deque(maxlen=KEPT)
+    def __init__(self, rows: EventRows) -> None:
+        self._rows = rows
         self._subscribers: set[asyncio.Queue[Event]] = set()
+        self._until_pruned = 0
         self.dropped = 0
         """Events that a subscriber did not take in time."""
 
-    def publish(self, type_: str, action: str, id_: str, **attributes: str) -> None:
+    def publish(
+        self, type_: str, action: str, id_: str, attributes: dict[str, str] | None = None
+    ) -> None:
+        """`type_` is ``container``, ``image`` or ``volume``; `action` is Docker's word if any."""
         event = Event(
-            time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes
+            time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes or {}
         )
-        self._recent.append(event)
+        self._keep(event)
         for queue in self._subscribers:
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self.dropped += 1
 
-    def recent(self, since_ns: int = 0) -> list[Event]:
-        return [e for e in self._recent if e.time_ns >= since_ns]
+    def _keep(self, event: Event) -> None:
+        try:
+            self._rows.insert(event)
+            if self._until_pruned == 0:
+                self._rows.prune(KEPT)
+                self._until_pruned = _PRUNE_EVERY
+            self._until_pruned -= 1
+        except CgagentError as e:  # a full disk must not stop what happens
+            log.error("event %s of %s is not kept: %s", event.action, event.id, e.message)  # noqa: TRY400
+
+    def tell(self, container: Container, action: str, **attributes: str) -> None:
+        """Of a container, with what docker's events say of it: labels, image and name."""
+        options = container.record.options
+        about = {**options.labels, "image": options.image, "name": container.name}
+        self.publish("container", action, container.id, {**about, **attributes})
+
+    def past(self, query: EventQuery) -> list[Event]:
+        until_ns = _FAR_NS if query.until_ns is None else query.until_ns
+        return [e for e in self._rows.between(query.since_ns, until_ns) if query.accepts(e)]
+
+    async def stream(self, query: EventQuery, *, follow: bool) -> AsyncGenerator[Event]:
+        """The past, then with `follow` what comes, until the query's end if it has one."""
+        with self.subscribe() as queue:  # first: what comes while the past is told is not missed
+            for event in self.past(query):
+                yield event
+            while follow:
+                try:
+                    async with asyncio.timeout(_seconds_until(query.until_ns)):
+                        event = await queue.get()
+                except TimeoutError:
+                    return
+                if query.until_ns is not None and event.time_ns > query.until_ns:
+                    return
+                if query.accepts(event):
+                    yield event
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Queue[Event]]:
@@ -60,3 +149,7 @@ class Events:
             yield queue
         finally:
             self._subscribers.discard(queue)
+
+
+def _seconds_until(time_ns: int | None) -> float | None:
+    return None if time_ns is None else max(0.0, (time_ns - time.time_ns()) / 1e9)

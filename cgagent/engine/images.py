@@ -31,7 +31,7 @@ class ImageJobs:
         """Fetch an image from its registry, or find that it is up to date."""
         async with self._jobs.run("pull", image=name) as job:
             image = await self._images.pull(name, _told(job, progress))
-        self._events.publish("image", "pull", image.id, name=name)
+        self._events.publish("image", "pull", image.id, {"name": name})
         return image
 
     async def load(self, archive: str, progress: Callable[[Progress], None]) -> list[Image]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Namespaces = list[dict[str, Any]]
 
+OUTSIDE: Final[Namespaces] = []
+"""Of a zygote that becomes no container: it will call another runtime."""
+
 POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.08
@@ -81,12 +84,15 @@ class Launcher:
             await self.discard(idle[0])
         return container_id
 
-    async def prepare(self, container_id: str, wanted: Namespaces) -> None:
+    async def prepare(
+        self, container_id: str, wanted: Namespaces, user_ids: tuple[int, int] | None = None
+    ) -> None:
         """Make cgroup and zygote, unless they are there, to be used. On failure nothing is left.
 
-        `wanted` is ``linux.namespaces`` of the container's OCI configuration.
+        `wanted` is ``linux.namespaces`` of the container's OCI configuration, `user_ids` the
+        (first, count) of a user namespace.
         """
-        await self._make(container_id, wanted)
+        await self._make(container_id, wanted, user_ids)
         self._in_use.add(container_id)
 
     def restrict_devices(self, container_id: str, resources: dict[str, Any]) -> None:
@@ -95,7 +101,9 @@ class Launcher:
             group = self._host.group(self.cgroup_path(container_id))
             group.restrict_devices(device_rules(resources))
 
-    async def _make(self, container_id: str, wanted: Namespaces) -> None:
+    async def _make(
+        self, container_id: str, wanted: Namespaces, user_ids: tuple[int, int] | None = None
+    ) -> None:
         if self._ready.get(container_id) == wanted:
             return
         if container_id in self._ready:
@@ -108,13 +116,18 @@ class Launcher:
                 "create",
                 key=container_id,
                 namespaces=wanted,
-                cgroup_dir=group.unified_dir(),
-                join_files=group.join_files(),
+                user_ids=user_ids,
+                **({} if wanted == OUTSIDE else self.place(group)),
             )
         except BaseException:
             await asyncio.to_thread(group.remove)
             raise
         self._ready[container_id] = wanted
+
+    @staticmethod
+    def place(group: Group) -> dict[str, Any]:
+        """Where a zygote shall be, for the supervisor's ``create``."""
+        return {"cgroup_dir": group.unified_dir(), "join_files": group.join_files()}
 
     def is_ready(self, container_id: str) -> bool:
         return container_id in self._ready

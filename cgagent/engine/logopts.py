@@ -11,7 +11,6 @@ from cgagent.errors import InvalidInputError, UnavailableError, UnsupportedError
 from cgagent.runtime.journald import JOURNAL_SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from cgagent.engine.container import Record
@@ -19,13 +18,15 @@ if TYPE_CHECKING:
 JSON_FILE: Final = "json-file"
 JOURNALD: Final = "journald"
 NONE: Final = "none"
+_ANY: Final = frozenset({"tag", "labels", "env"})
 _OPTIONS: Final = {
-    JSON_FILE: frozenset({"max-size", "max-file"}),
-    JOURNALD: frozenset({"tag"}),
+    JSON_FILE: frozenset({"max-size", "max-file"}) | _ANY,
+    JOURNALD: _ANY,
     NONE: frozenset[str](),
 }
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)b?", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_OTHER: Final = re.compile(r"[^A-Z0-9_]")
 _TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
 
 
@@ -72,8 +73,7 @@ def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
             raise InvalidInputError(f"unknown log opt {name!r} for {config.driver} log driver")
     if config.driver == JSON_FILE:
         _limits(config)
-    if config.driver == JOURNALD:
-        _check_tag(config.options.get("tag", ""))
+    _check_tag(config.options.get("tag", ""))
     return config
 
 
@@ -125,19 +125,40 @@ def description(record: Record, path: Path) -> dict[str, Any] | None:
         return None
     if config.driver == JOURNALD:
         return {"driver": JOURNALD, "fields": _journal_fields(record)}
-    return {"driver": JSON_FILE, "path": str(path), **_limits(config)}
+    attributes = _chosen(record)
+    if "tag" in config.options:
+        attributes["tag"] = _tag(record)
+    return {"driver": JSON_FILE, "path": str(path), "attributes": attributes, **_limits(config)}
 
 
-def _journal_fields(record: Record) -> Mapping[str, str]:
-    """As docker names them."""
-    values = _tag_values(record.id, record.name, record.options.image)
-    tag = record.options.log.options.get("tag") or "{{.ID}}"
-    text = _TAG_FIELD.sub(lambda match: values[match[1]], tag)
+def _chosen(record: Record) -> dict[str, str]:
+    """Labels and variables that are to stand in every entry, as far as there are such."""
+    options, log = record.options, record.options.log.options
+    variables = dict(item.partition("=")[::2] for item in options.env)
     return {
-        "CONTAINER_ID": values["ID"],
+        name: values[name]
+        for key, values in (("labels", options.labels), ("env", variables))
+        for name in log.get(key, "").split(",")
+        if name in values
+    }
+
+
+def _tag(record: Record) -> str:
+    values = _tag_values(record.id, record.name, record.options.image)
+    text = record.options.log.options.get("tag") or "{{.ID}}"
+    return _TAG_FIELD.sub(lambda match: values[match[1]], text)
+
+
+def _journal_fields(record: Record) -> dict[str, str]:
+    """As docker names them; a field's name has capital letters, digits and _ only."""
+    tag = _tag(record)
+    chosen = {_OTHER.sub("_", n.upper()).lstrip("_"): v for n, v in _chosen(record).items()}
+    return {
+        **chosen,
+        "CONTAINER_ID": record.id[:12],
         "CONTAINER_ID_FULL": record.id,
         "CONTAINER_NAME": record.name,
-        "CONTAINER_TAG": text,
-        "SYSLOG_IDENTIFIER": text,
+        "CONTAINER_TAG": tag,
+        "SYSLOG_IDENTIFIER": tag,
         "IMAGE_NAME": record.options.image,
     }

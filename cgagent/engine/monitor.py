@@ -1,4 +1,4 @@
-"""The engine's side of metrics: which containers are sampled, and what is shown of the samples."""
+"""The engine's side of metrics: what is sampled, and what is shown of the samples."""
 
 from __future__ import annotations
 
@@ -7,43 +7,92 @@ import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cgagent.engine import restart_policy
+from cgagent.engine.watched import WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
-from cgagent.metrics import Metrics, Sample, Sampler, Target, between
+from cgagent.metrics import COLUMNS, Held, Metrics, Sample, Sampler, Standing, Target, Walker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cgagent.cgroups import Host
-    from cgagent.engine.container import Container
+    from cgagent.config import Settings
+    from cgagent.engine.container import Container, Record
     from cgagent.engine.containers import Containers
+    from cgagent.metrics import Asked, Rendering
 
 
 class Monitor:
     """Owns the sampler and the metrics; made and ended by the engine."""
 
-    def __init__(self, host: Host, interval_s: float, containers: Containers) -> None:
+    def __init__(self, host: Host, settings: Settings, containers: Containers) -> None:
         self._containers = containers
-        self._sampler = Sampler(host, interval_s, self._targets)
-        self._metrics = Metrics(self._sampler, self._states)
+        self.interval_s = settings.sample_interval_s
+        self._watched = WatchedGroups(
+            host, settings.watch, settings.cgroup_parent, settings.sample_full_interval_s
+        )
+        self._sampler = Sampler(
+            host,
+            settings.sample_interval_s,
+            self._sampled,
+            full_interval_s=settings.sample_full_interval_s,
+        )
+        self._walker = Walker(self._held)
+        self._host = host
+        self._metrics = Metrics(self._sampler, self._standings)
+        self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:
         self._sampler.start()
+        self._walker.start()
 
     def stop(self) -> None:
+        self._walker.stop()
         self._sampler.stop()
 
-    def _targets(self) -> Iterable[Target]:
+    def _sampled(self) -> Iterable[Target]:
         """Called in the sampler's thread."""
-        return [_target(c) for c in self._containers if c.running]
+        targets = [self._target(c) for c in self._containers if c.running]
+        groups, gone = self._watched.targets()
+        for target in gone:
+            self._sampler.forget(target.id)
+        return [*targets, *groups]
 
-    def _states(self) -> Iterable[tuple[Target, str]]:
+    def _target(self, container: Container) -> Target:
+        """The same object as long as the container's record is the same."""
+        record = container.record
+        known = self._targets.get(record.id)
+        if known is None or known[0] is not record:
+            known = self._targets[record.id] = record, _target(record)
+        return known[1]
+
+    def _standings(self) -> Iterable[Standing]:
         """Called by a rendering, in a thread: frozen is what the last sample says."""
-        return [(_target(c), self._state(c)) for c in self._containers]
+        return [self._standing(c) for c in self._containers]
 
-    def _state(self, container: Container) -> str:
-        status = container.record.outcome.status
-        sample = self._sampler.latest(container.id)
-        return "frozen" if status == "running" and sample and sample.usage.frozen else status
+    def _standing(self, container: Container) -> Standing:
+        outcome = container.record.outcome
+        state: str = outcome.status
+        sample = self._sampler.latest(container.id) if state == "running" else None
+        return Standing(
+            target=self._target(container),
+            state="frozen" if sample and sample.usage.frozen else state,
+            exit_code=outcome.exit_code,
+            oom_killed=outcome.oom_killed,
+            limiting_group=(outcome.oom or {}).get("limiting_group"),
+            log_dropped_bytes=outcome.log_dropped_bytes,
+            holdings=self._walker.get(container.id),
+            restarts=_restarts(container),
+            health=outcome.health.status if outcome.health else None,
+        )
+
+    def _held(self) -> Iterable[Held]:
+        """Called in the walker's thread."""
+        return [self._one_held(c.record) for c in self._containers if c.running]
+
+    def _one_held(self, record: Record) -> Held:
+        group = self._host.group(record.cgroup_path)
+        return Held(record.id, record.rootfs.upper if record.rootfs else None, group.pids)
 
     def observe_job(self, name: str, outcome: str, seconds: float) -> None:
         self._metrics.observe_job(name, outcome, seconds)
@@ -56,14 +105,15 @@ class Monitor:
     def last_sample(self, container: Container) -> None:
         """Sample a container at once: before its cgroup is removed, say."""
         with contextlib.suppress(NotFoundError):  # it has ended
-            self._sampler.sample_now(_target(container))
+            self._sampler.sample_now(self._target(container))
 
     def forget(self, container_id: str) -> None:
         self._sampler.forget(container_id)
+        self._targets.pop(container_id, None)
 
-    async def render(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its content type; made in a thread."""
-        return await asyncio.to_thread(self._metrics.render, accept)
+    async def render(self, asked: Asked) -> Rendering:
+        """The exposition; made in a thread."""
+        return await asyncio.to_thread(self._metrics.render, asked)
 
     def stats(self, container: Container) -> dict[str, Any]:
         """The last sample in full, its rates, and the figures a table shows.
@@ -75,16 +125,50 @@ class Monitor:
             raise ConflictError(
                 f"container {container.name} is not running; only running ones have figures"
             )
+        target = self._target(container)
         sample = self._sampler.latest(container.id)
-        if sample is None or sample.target != _target(container):
-            sample = self._sampler.sample_now(_target(container))
-        previous = self._sampler.previous(container.id)
-        rates = between(previous, sample) if previous else None
-        return {**_figures(sample), **_row(container, sample), "rates": rates and asdict(rates)}
+        if sample is None or sample.target != target:
+            sample = self._sampler.sample_now(target)
+        return self._view(sample)
+
+    def all_stats(self) -> list[dict[str, Any]]:
+        """As `stats`, of every running container and watched group, as last sampled."""
+        return [self._view(sample) for sample in self._sampler.live()]
+
+    def host(self) -> dict[str, Any]:
+        """The machine and the agent's process at the last round; empty before the first."""
+        machine = self._sampler.machine()
+        return asdict(machine) if machine else {}
+
+    def history(self, container: Container, since_s: float) -> dict[str, Any]:
+        """Figures later than `since_s` in Unix seconds, oldest first."""
+        rows = self._sampler.history(container.id, since_s)
+        return {
+            "columns": ["at_s", *COLUMNS],
+            "rows": [[round(at_s, 2), *row] for at_s, row in rows],
+        }
+
+    def _view(self, sample: Sample) -> dict[str, Any]:
+        target, limit = sample.target, sample.limits.memory_max_bytes
+        rates = self._sampler.rates(target.id)
+        return {
+            "id": target.id,
+            "name": target.name,
+            "cgroup": target.cgroup_path,
+            "status": "frozen" if sample.usage.frozen else "running",
+            "at_s": sample.at_s,
+            "usage": asdict(sample.usage),
+            "memory_limit_bytes": limit if isinstance(limit, int) else None,
+            "rates": rates and asdict(rates),
+        }
 
 
-def _target(container: Container) -> Target:
-    record = container.record
+def _restarts(container: Container) -> int | None:
+    policy = container.record.options.restart.name
+    return None if policy == restart_policy.NO else container.record.restart.count
+
+
+def _target(record: Record) -> Target:
     return Target(
         id=record.id,
         name=record.name,
@@ -92,18 +176,5 @@ def _target(container: Container) -> Target:
         cgroup_path=record.cgroup_path,
         started_at_s=(record.outcome.started_ns or 0) / 1e9,
         asked=record.limits,
+        pid=record.outcome.pid,
     )
-
-
-def _figures(sample: Sample) -> dict[str, Any]:
-    return {"at_s": sample.at_s, "usage": asdict(sample.usage)}
-
-
-def _row(container: Container, sample: Sample) -> dict[str, Any]:
-    limit = sample.limits.memory_max_bytes
-    return {
-        "id": container.id,
-        "name": container.name,
-        "status": "frozen" if sample.usage.frozen else "running",
-        "memory_limit_bytes": limit if isinstance(limit, int) else None,
-    }

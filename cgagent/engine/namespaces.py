@@ -6,18 +6,22 @@ With the host, or with another container; the other one may be gone or stopped w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import ConflictError, InvalidInputError, UnsupportedError
 from cgagent.runtime.spec import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cgagent.engine.container import Container
     from cgagent.network.files import Mode
 
 HOST: Final = "host"
+AUTO: Final = "auto"
+ID_COUNT: Final = 65536
+_FIRST_ID: Final = 1 << 20
+_LAST_ID: Final = 1 << 31
 _JOIN: Final = "container:"
 _CHOICES: Final = {
     "pid": ("", HOST),
@@ -37,6 +41,13 @@ class Namespaces:
     uts: str = ""
     cgroup: str = "private"
     user: str = ""
+    user_first_id: int = 0
+    """Where its ids begin on the host, if it has a user namespace of its own."""
+
+    @property
+    def user_ids(self) -> tuple[int, int] | None:
+        """(first, count) on the host."""
+        return (self.user_first_id, ID_COUNT) if self.user == AUTO else None
 
     def joined(self, kind: str) -> str | None:
         """The id of the container whose namespace of a kind is joined."""
@@ -44,18 +55,25 @@ class Namespaces:
         return mode.removeprefix(_JOIN) if mode.startswith(_JOIN) else None
 
 
-def checked(n: Namespaces, find: Callable[[str], Container]) -> Namespaces:
+def checked(n: Namespaces, find: Callable[[str], Container], network: Mode = "none") -> Namespaces:
     """With other containers by their ids.
 
     Raises:
-        InvalidInputError: an unknown mode.
-        UnsupportedError: user namespaces.
+        InvalidInputError: an unknown mode, or one that does not go with a user namespace.
+        UnsupportedError: an unknown mode of that.
         NotFoundError: no such container.
         ConflictError: its ipc namespace is not for others.
     """
-    if n.user not in {"", HOST}:
-        raise UnsupportedError(f"--userns {n.user}: user namespaces are not there yet; use host")
-    return replace(n, **{kind: _checked(n, kind, find) for kind in _CHOICES})
+    if n.user not in {"", HOST, AUTO}:
+        raise UnsupportedError(f"user mode {n.user!r} is not known here; use {HOST} or {AUTO}")
+    shared = [kind for kind in _CHOICES if getattr(n, kind).startswith((HOST, _JOIN))]
+    shared += ["network"] if network == HOST else []
+    if n.user == AUTO and shared:
+        raise InvalidInputError(
+            f"--userns {AUTO}: its {shared[0]} namespace must be its own, too; or use --userns host"
+        )
+    modes: dict[str, Any] = {kind: _checked(n, kind, find) for kind in _CHOICES}
+    return replace(n, **modes)
 
 
 def _checked(n: Namespaces, kind: str, find: Callable[[str], Container]) -> str:
@@ -72,6 +90,19 @@ def _checked(n: Namespaces, kind: str, find: Callable[[str], Container]) -> str:
     if kind == "ipc":
         _require_shareable(container)
     return _JOIN + container.id
+
+
+def free_ids(taken: Iterable[int]) -> int:
+    """Where the ids of one more container begin.
+
+    Raises:
+        ConflictError: all are taken.
+    """
+    used = set(taken)
+    for first in range(_FIRST_ID, _LAST_ID, ID_COUNT):
+        if first not in used:
+            return first
+    raise ConflictError("--userns auto: no ids are left; remove containers")
 
 
 def _require_shareable(container: Container) -> None:
@@ -104,4 +135,5 @@ def listed(n: Namespaces, network: Mode, pid_of: Callable[[str], int]) -> tuple[
         *one("ipc", shared=n.ipc == HOST),
         *one("cgroup", shared=n.cgroup == HOST),
         *one("network", shared=network == HOST),
+        *([Namespace("user")] if n.user == AUTO else []),
     )

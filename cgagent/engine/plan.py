@@ -61,6 +61,7 @@ def plan(
             confined.devices, confined.device_cgroup_rules, privileged=confined.privileged
         ),
         sysctl=confined.sysctls,
+        user_ids=options.namespaces.user_ids,
     )
 
 

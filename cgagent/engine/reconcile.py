@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cgagent.engine.container import Outcome
+from cgagent.engine.health import Health
 from cgagent.engine.names import ID_LENGTH
 from cgagent.errors import CgagentError
 
@@ -54,7 +55,7 @@ async def reconcile(
         ended_for_good = container.record.outcome.status == "exited"
         if half_removed or (ended_for_good and container.record.options.auto_remove):
             try:
-                await lifecycle.remove(container)
+                await lifecycle.remove(container, force=True)
             except CgagentError as e:  # the agent starts all the same
                 log.error("container %s cannot be removed: %s", container.name, e.message)  # noqa: TRY400
 
@@ -70,8 +71,10 @@ def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
 
 def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
     """It was started, and the agent died before it could note that down."""
-    outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns())
-    containers.save(container, replace(container.record, outcome=outcome))
+    health = Health() if container.record.options.health else None
+    outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)
+    restart = replace(container.record.restart, due_ns=None, held=False)
+    containers.save(container, replace(container.record, outcome=outcome, restart=restart))
 
 
 async def sweep(

@@ -9,18 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine import create
+from cgagent.engine.launch import OUTSIDE, Launcher
+from cgagent.engine.lifecycle import require_running
+from cgagent.engine.runtimes import job
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
 from cgagent.runtime.spec import exec_process
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from cgagent.engine.container import Container
@@ -127,12 +132,7 @@ class Streams:
         async with self._jobs.run("exec", container=container.id):
             container.require_started_here("exec")
             create.check_process(process)
-            self._lifecycle.require_running(container)
-            if self._control.is_frozen(container):
-                raise ConflictError(
-                    f"container {container.name} is frozen; thaw it first "
-                    f"(cgagent thaw {container.name})"
-                )
+            self._require_thawed(container)
             run = Exec(
                 id=secrets.token_hex(32),
                 container_id=container.id,
@@ -140,40 +140,93 @@ class Streams:
                 tty=process.terminal,
             )
             key = f"{container.id}/{run.id}"
-            group = self._lifecycle.group(container)
-            bundle = self._lifecycle.bundle(container.id)
-            config = bundle.read_config()
-            made = exec_process(config["process"], process, privileged=privileged)
-            file = bundle.write_exec(run.id[:12], made)
+            takes = None if take is None else partial(take, run)
+            self._keep(run)
+            run.running = True
             try:
-                await self._supervisor.request(
-                    "create",
-                    key=key,
-                    inside=container.id,
-                    cgroup_dir=group.unified_dir(),
-                    join_files=group.join_files(),
-                )
-                if take is not None:
-                    await self._connect(key, partial(take, run))
-                self._keep(run)
-                run.running = True
-                reply = await self._supervisor.request(
-                    "start",
-                    key=key,
-                    process_file=file,
-                    seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
-                    stdin=take is not None,
-                    stdin_once=True,
-                    terminal=process.terminal,
-                )
-            except BaseException as e:  # a client that is gone, a cancelled job
+                run.pid = await self._run(container, key, process, takes, privileged=privileged)
+            except BaseException:
                 run.running = False
-                await self._abandon(key, e if isinstance(e, CgagentError) else None)
                 raise
-            finally:  # the command has read it, or never will; the container may be gone
-                Path(file).unlink(missing_ok=True)
-            run.pid = reply["pid"]
             return run
+
+    async def probe(self, container: Container, process: Process, client: socket.socket) -> str:
+        """Run a command of the agent's own: it ends with the agent, and is in no list.
+
+        Its output, and a status at the end, go to the socket `client`, which is taken over.
+
+        Returns:
+            Its key, for `end_probe`.
+        """
+        self._require_thawed(container)
+        key = f"{container.id}/probe-{secrets.token_hex(16)}"
+
+        async def take() -> Attachment:
+            return Attachment(fd=client.detach(), stdin=False)
+
+        await self._run(container, key, process, take, own=True)
+        return key
+
+    async def end_probe(self, key: str) -> None:
+        """Kill it and what it has started."""
+        with contextlib.suppress(CgagentError):  # it has ended by itself
+            await self._supervisor.request("signal", key=key, signal=signal.SIGKILL, group=True)
+
+    def _require_thawed(self, container: Container) -> None:
+        require_running(container)
+        if self._control.is_frozen(container):
+            raise ConflictError(
+                f"container {container.name} is frozen; thaw it first "
+                f"(cgagent thaw {container.name})"
+            )
+
+    async def _run(
+        self,
+        container: Container,
+        key: str,
+        process: Process,
+        take: Take | None,
+        *,
+        privileged: bool = False,
+        own: bool = False,
+    ) -> int:
+        """The pid of the command."""
+        group = self._lifecycle.group(container)
+        bundle = self._lifecycle.bundle(container.id)
+        config = bundle.read_config()
+        made = exec_process(config["process"], process, privileged=privileged)
+        file = bundle.write_exec(key.partition("/")[2][:20], made)
+        driver = self._lifecycle.runtimes.of(container)
+        ids = container.record.options.namespaces.user_ids
+        where: dict[str, Any] = {"inside": container.id, **Launcher.place(group)}
+        where["enter_user"] = ids is not None
+        asked: dict[str, Any] = {"owner": ids[0]} if ids else {}
+        if driver:
+            where = {"namespaces": OUTSIDE}
+            asked = job(driver, container.id, bundle, group)
+        try:
+            await self._supervisor.request("create", key=key, **where)
+            if take is not None:
+                await self._connect(key, take)
+            reply = await self._supervisor.request(
+                "start",
+                **asked,
+                pid=container.record.outcome.pid,
+                key=key,
+                process_file=file,
+                seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
+                stdin=take is not None and not own,
+                stdin_once=True,
+                terminal=process.terminal,
+                own=own,
+            )
+        except BaseException as e:  # a client that is gone, a cancelled job
+            await self._abandon(key, e if isinstance(e, CgagentError) else None)
+            raise
+        finally:  # the command has read it, or never will; the container may be gone
+            Path(file).unlink(missing_ok=True)
+        pid: int = reply["pid"]
+        return pid
 
     async def resize(self, container: Container, rows: int, columns: int) -> None:
         """Of a container's terminal; its foreground processes are told.
@@ -182,7 +235,7 @@ class Streams:
             ConflictError: it is not running, or has no terminal.
         """
         container.require_started_here("a terminal")
-        self._lifecycle.require_running(container)
+        require_running(container)
         if not container.record.options.tty:
             raise ConflictError(f"container {container.name} has no terminal")
         await self._resize(container.id, rows, columns)

@@ -105,7 +105,7 @@ class GroupWatch:
             with contextlib.suppress(CgagentError):  # the group is gone
                 report = group.oom_report(counters)
             if report is not None:
-                self._publish(container, "oom", **oom_attributes(report))
+                self._events.tell(container, "oom", **oom_attributes(report))
         return report
 
     def _read(self) -> None:
@@ -117,7 +117,7 @@ class GroupWatch:
     def _tell(self, container: Container, event: Event) -> None:
         if isinstance(event, Oom):
             self._reports[event.group] = event
-            self._publish(container, "oom", **oom_attributes(event))
+            self._events.tell(container, "oom", **oom_attributes(event))
         elif isinstance(event, MemoryHigh):
             self._count(container, "memory-high", event.count)
         elif isinstance(event, MemoryMax):
@@ -126,7 +126,7 @@ class GroupWatch:
             self._count(container, "pids-refused", event.count)
         elif isinstance(event, PressureStall):
             trigger = event.trigger
-            self._publish(container, "pressure", resource=trigger.resource, kind=trigger.kind)
+            self._events.tell(container, "pressure", resource=trigger.resource, kind=trigger.kind)
 
     def _count(self, container: Container, action: str, count: int) -> None:
         last, untold = self._told.get((container.id, action), (0.0, 0))
@@ -135,13 +135,7 @@ class GroupWatch:
             self._told[container.id, action] = (last, untold + count)
             return
         self._told[container.id, action] = (now, 0)
-        self._publish(container, action, count=str(untold + count))
-
-    def _publish(self, container: Container, action: str, **attributes: str) -> None:
-        name, image = container.name, container.record.options.image
-        self._events.publish(
-            "container", action, container.id, name=name, image=image, **attributes
-        )
+        self._events.tell(container, action, count=str(untold + count))
 
 
 def oom_attributes(event: Oom) -> dict[str, str]:

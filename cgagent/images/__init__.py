@@ -24,7 +24,7 @@ from cgagent.images.blobs import BlobStore
 from cgagent.images.concurrency import in_thread
 from cgagent.images.drivers import Driver, RootFs
 from cgagent.images.drivers.overlay2 import Overlay2
-from cgagent.images.image import HOST, Image, ImageConfig, parse_config
+from cgagent.images.image import HOST, HealthCheck, Image, ImageConfig, parse_config
 from cgagent.images.install import Candidate, Installer, Progress
 from cgagent.images.layers import LayerStore
 from cgagent.store.images import ImageRecords
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cgagent.store import Database
     from cgagent.store.images import ImageRecord
 
-__all__ = ["HOST", "Image", "ImageConfig", "Images", "Progress", "RootFs"]
+__all__ = ["HOST", "HealthCheck", "Image", "ImageConfig", "Images", "Progress", "RootFs"]
 
 # `Images.list` hides the builtin inside the class.
 ImageList: TypeAlias = list[Image]

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Docker's HEALTHCHECK: how to find out whether a container does its work."""
+
+    test: tuple[str, ...] = ()
+    """``NONE``, or ``CMD`` with its arguments, or ``CMD-SHELL`` with a line for a shell."""
+    interval_ns: int | None = None
+    timeout_ns: int | None = None
+    start_period_ns: int | None = None
+    start_interval_ns: int | None = None
+    retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """How the image's author meant it to be run. Empty where the author said nothing."""
 
@@ -33,6 +46,7 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
     """``PORT/PROTOCOL``."""
+    health: HealthCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ def parse_config(raw: bytes, what: str) -> ParsedConfig:
             stop_signal=run.text("StopSignal"),
             volumes=tuple(run.object("Volumes")),
             exposed_ports=tuple(run.object("ExposedPorts")),
+            health=_health(run.object("Healthcheck"), what),
         ),
         _diff_ids(fields.object("rootfs"), what),
         _time(fields.text("created")),
@@ -104,7 +119,22 @@ def parse_config(raw: bytes, what: str) -> ParsedConfig:
     )
 
 
-_JSON_NAMES: Final = {"str": "string", "dict": "object", "list": "array"}
+def _health(found: dict[str, Any], what: str) -> HealthCheck | None:
+    """0 is Docker's for: not said."""
+    if not found:
+        return None
+    fields = _Fields(found, what)
+    return HealthCheck(
+        test=fields.texts("Test"),
+        interval_ns=fields.integer("Interval") or None,
+        timeout_ns=fields.integer("Timeout") or None,
+        start_period_ns=fields.integer("StartPeriod") or None,
+        start_interval_ns=fields.integer("StartInterval") or None,
+        retries=fields.integer("Retries") or None,
+    )
+
+
+_JSON_NAMES: Final = {"str": "string", "dict": "object", "list": "array", "int": "number"}
 
 
 class _Fields:
@@ -116,6 +146,9 @@ class _Fields:
 
     def text(self, key: str) -> str:
         return str(self._typed(key, str, ""))
+
+    def integer(self, key: str) -> int:
+        return int(self._typed(key, int, 0))
 
     def object(self, key: str) -> dict[str, Any]:
         return dict(self._typed(key, dict, {}))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWTIME: Final = 0x00000080
 CLONE_PIDFD: Final = 0x00001000
+CLONE_PARENT: Final = 0x00008000
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
@@ -54,7 +55,7 @@ def clone(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     args = _CloneArgs(
         flags=flags | CLONE_PIDFD,
         pidfd=ctypes.addressof(pidfd),
-        exit_signal=SIGCHLD,
+        exit_signal=0 if flags & CLONE_PARENT else SIGCHLD,  # a sibling has our own
     )
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP
@@ -89,6 +90,11 @@ def unshare(flags: int) -> None:
     libc.unshare(flags)
 
 
+def take_orphans(*, take: bool) -> None:
+    """Whether descendants whose parent ends become our children. Since kernel 3.4."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, int(take), 0, 0, 0)
+
+
 def hide_from_ptrace() -> None:
     """Close this process's /proc/PID/exe, /mem and /fd to the processes of a container.
 
@@ -97,8 +103,3 @@ def hide_from_ptrace() -> None:
     by exec.
     """
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def adopt_orphans() -> None:
-    """From now on this process is the parent of whatever its descendants leave behind."""
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Final
 
+from cgagent.errors import InvalidInputError
 from cgagent.kernel import libc
 
 POLICIES: Final = {
@@ -27,6 +28,8 @@ FLAGS: Final = {
 IO_CLASSES: Final = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 _IO_CLASS_SHIFT: Final = 13
 _IO_WHO_PROCESS: Final = 1
+
+_MOST_CPUS: Final = 1 << 16
 
 DOMAINS: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
@@ -73,6 +76,22 @@ def set_policy(
 def set_io_priority(class_: int, level: int) -> None:
     """ioprio_set(2) for the calling process."""
     libc.syscall(libc.SYS_ioprio_set, _IO_WHO_PROCESS, 0, class_ << _IO_CLASS_SHIFT | level)
+
+
+def parse_cpus(text: str) -> frozenset[int]:
+    """A list such as ``0-3,8``.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    cpus: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        bounds = (first, last if dash else first)
+        if not all(b.isascii() and b.isdecimal() and int(b) < _MOST_CPUS for b in bounds):
+            raise InvalidInputError(f"cpu list {text!r}: it must be like 0-3,8")
+        cpus.update(range(int(bounds[0]), int(bounds[1]) + 1))
+    return frozenset(cpus)
 
 
 def set_domain(domain: int) -> None:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 import tempfile
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SYS_seccomp: Final = 317 if libc.is_x86() else 277
 _SECCOMP_SET_MODE_FILTER: Final = 1
@@ -47,6 +51,17 @@ _FLTATR_CTL_NNP: Final = 3
 _FLTATR_CTL_OPTIMIZE: Final = 8
 _BINARY_TREE: Final = 2
 _NR_ERROR: Final = -1
+
+# Classic BPF, of linux/bpf_common.h; offsets in struct seccomp_data.
+_LOAD: Final = 0x20
+_JUMP_IF_EQUAL: Final = 0x15
+_JUMP_IF_GREATER: Final = 0x25
+_JUMP_IF_ANY_BIT: Final = 0x45
+_RETURN: Final = 0x06
+_NUMBER_AT: Final = 0
+_ARCHITECTURE_AT: Final = 4
+_AUDIT_ARCHITECTURE: Final = 0xC000003E if libc.is_x86() else 0xC00000B7
+_X32_BIT: Final = 0x40000000
 
 
 class _Comparison(ctypes.Structure):
@@ -105,9 +120,12 @@ def compile_filter(config: dict[str, Any]) -> bytes:
         library.seccomp_attr_set(context, _FLTATR_CTL_OPTIMIZE, _BINARY_TREE)
         for name in config.get("architectures") or ():
             _add_architecture(library, context, name)
-        for rule in config.get("syscalls") or ():
+        rules = config.get("syscalls") or ()
+        for rule in rules:
             _add_rule(library, context, rule, default)
-        return _exported(library, context)
+        program = _exported(library, context)
+        denies = config["defaultAction"] == "SCMP_ACT_ERRNO"
+        return _newer_are_missing(library, rules) + program if denies else program
     finally:
         library.seccomp_release(context)
 
@@ -187,6 +205,29 @@ def _add_rule(library: Any, context: int, rule: dict[str, Any], default: int) ->
             )
             if result != -errno.EEXIST:  # two rules that say the same
                 _checked(result, f"rule for {name}")
+
+
+def _newer_are_missing(library: Any, rules: Iterable[dict[str, Any]]) -> bytes:
+    """The beginning of a program: calls newer than all that the rules name do not exist.
+
+    A profile cannot have meant to deny what it does not know; and C libraries fall back to an
+    older call on ENOSYS, not on EPERM. Of the machine's own architecture, as runc does it.
+    """
+    names = (name for rule in rules for name in rule["names"])
+    numbers = (library.seccomp_syscall_resolve_name(n.encode()) for n in names)
+    newest = max(numbers, default=_NR_ERROR)
+    if newest < 0:
+        return b""
+    missing = _WITH_VALUE["SCMP_ACT_ERRNO"] | errno.ENOSYS
+    instructions = (  # code, jumps if true and if false, operand
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_JUMP_IF_EQUAL, 0, 4, _AUDIT_ARCHITECTURE),  # another one: to the program itself
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_JUMP_IF_ANY_BIT, 2, 0, _X32_BIT),
+        (_JUMP_IF_GREATER, 0, 1, newest),
+        (_RETURN, 0, 0, missing),
+    )
+    return b"".join(struct.pack("=HBBI", *i) for i in instructions)
 
 
 def _operator(name: str) -> int:

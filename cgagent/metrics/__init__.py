@@ -4,19 +4,31 @@ Samples flow from the kernel through the sampler to whoever asks, and never back
 changes a container. It knows containers only as `Target`s.
 """
 
-from cgagent.metrics.exposition import STATES, Metrics
+from cgagent.metrics.exposition import Asked, Metrics, Rendering
+from cgagent.metrics.history import COLUMNS
+from cgagent.metrics.holdings import Held, Holdings, Walker
+from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
-from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
+from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
+from cgagent.metrics.standing import STATES
 
 __all__ = [
+    "COLUMNS",
     "STATES",
+    "Asked",
+    "Held",
+    "Holdings",
     "HostSample",
+    "Interface",
     "Metrics",
     "Rates",
+    "Rendering",
     "Sample",
     "Sampler",
     "SamplerState",
+    "Standing",
     "Target",
+    "Walker",
     "between",
 ]

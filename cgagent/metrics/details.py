@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from cgagent.metrics.families import NS, Family, Values, counter, gauge
+from cgagent.metrics.families import NS, Values, counter, counters, gauge, gauges, peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,12 +57,11 @@ def _drift(sample: Sample) -> Values:
 
 
 DETAILS: Final = (
-    Family(
-        "gauge",
+    gauges(
         "cgagent_container_limit_drift",
         "1 for each limit that the kernel does not hold as it was asked; no series where it does",
         _drift,
-        ("limit",),
+        "limit",
     ),
     counter(
         "cgagent_container_cpu_throttled_local_seconds",
@@ -70,7 +69,7 @@ DETAILS: Final = (
         lambda s: s.usage.cpu.throttled_local_ns,
         NS,
     ),
-    gauge(
+    peak(
         "cgagent_container_memory_swap_peak_bytes",
         "Most swap in use since the start",
         lambda s: s.usage.memory.swap_peak_bytes,
@@ -80,19 +79,17 @@ DETAILS: Final = (
         "Memory taken by compressed swap",
         lambda s: s.usage.memory.zswap_bytes,
     ),
-    Family(
-        "counter",
+    counters(
         "cgagent_container_memory_events_local",
         "The kernel's memory.events.local: of the group's own limits, not of groups below it",
         _by_name(lambda s: s.usage.memory.events_local),
-        ("event",),
+        "event",
     ),
-    Family(
-        "counter",
+    counters(
         "cgagent_container_memory_swap_events",
         "The kernel's memory.swap.events",
         _by_name(lambda s: s.usage.memory.swap_events),
-        ("event",),
+        "event",
     ),
     counter(
         "cgagent_container_forks_refused_local",
@@ -121,47 +118,34 @@ DETAILS: Final = (
         "cgroup2 groups below it that were removed and still hold memory",
         _descendants("dying"),
     ),
-    Family(
-        "gauge",
+    gauges(
         "cgagent_container_hugetlb_usage_bytes",
         "Huge pages in use",
         _huge_pages("current_bytes"),
-        ("pagesize",),
+        "pagesize",
     ),
-    Family(
-        "counter",
+    counters(
         "cgagent_container_hugetlb_refused",
         "Allocations of huge pages refused by the limit",
         _huge_pages("refused"),
-        ("pagesize",),
+        "pagesize",
     ),
-    Family(
-        "gauge",
-        "cgagent_container_rdma_hca_handles",
-        "RDMA handles in use",
-        _rdma("hca_handles"),
-        ("device",),
+    gauges(
+        "cgagent_container_rdma_hca_handles", "RDMA handles in use", _rdma("hca_handles"), "device"
     ),
-    Family(
-        "gauge",
-        "cgagent_container_rdma_hca_objects",
-        "RDMA objects in use",
-        _rdma("hca_objects"),
-        ("device",),
+    gauges(
+        "cgagent_container_rdma_hca_objects", "RDMA objects in use", _rdma("hca_objects"), "device"
     ),
-    Family(
-        "gauge",
+    gauges(
         "cgagent_container_misc",
         "The kernel's misc.current, in the resource's own unit",
         _by_name(lambda s: s.usage.misc),
-        ("resource",),
+        "resource",
     ),
-    Family(
-        "gauge",
+    gauges(
         "cgagent_container_dmem_bytes",
         "Device memory in use",
         _by_name(lambda s: s.usage.dmem_bytes),
-        ("region",),
+        "region",
     ),
 )
-"""Of a container whose group is there."""

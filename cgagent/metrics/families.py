@@ -9,54 +9,78 @@ naming rules want of a counter: it is exported without a type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from cgagent.cgroups import Unlimited
+from cgagent.metrics.samples import Sample, Standing
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
-    from cgagent.metrics.samples import Sample
+
+Described = TypeVar("Described", Sample, Standing)
 
 Kind = Literal["counter", "gauge", "unknown"]
-Values = Iterator[tuple[tuple[str, ...], float | None]]
+Values = Iterable[tuple[tuple[str, ...], float | None]]
 
 NS: Final = 1e-9
+_NO_LABELS: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class Family(Generic[Described]):
     """One metric. `read` yields (values of `labels`, number) pairs for one container.
 
-    `name` is without the "_total" that a counter's series end in.
+    `name` is without the "_total" that a counter's series end in. What `lasts` is shown of a
+    container that has ended too: what was counted, and the most that was.
     """
 
     kind: Kind
     name: str
     help: str
-    read: Callable[[Sample], Values]
+    read: Callable[[Described], Values]
     labels: tuple[str, ...] = ()
+    lasts: bool = False
+
+    @property
+    def series(self) -> str:
+        return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
-def _one(
-    kind: Kind, name: str, text: str, value: Callable[[Sample], float | None], scale: float = 1
-) -> Family:
+def _reading(value: Callable[[Sample], float | None], scale: float) -> Callable[[Sample], Values]:
+    if scale == 1:
+        return lambda sample: ((_NO_LABELS, value(sample)),)
+
     def read(sample: Sample) -> Values:
         number = value(sample)
-        yield (), None if number is None else number * scale
+        return ((_NO_LABELS, None if number is None else number * scale),)
 
-    return Family(kind, name, text, read)
+    return read
 
 
 def counter(
     name: str, text: str, value: Callable[[Sample], float | None], scale: float = 1
-) -> Family:
-    return _one("counter", name, text, value, scale)
+) -> Family[Sample]:
+    return Family("counter", name, text, _reading(value, scale), lasts=True)
 
 
-def gauge(name: str, text: str, value: Callable[[Sample], float | None]) -> Family:
-    return _one("gauge", name, text, value)
+def counters(
+    name: str, text: str, read: Callable[[Sample], Values], *labels: str
+) -> Family[Sample]:
+    return Family("counter", name, text, read, labels, lasts=True)
+
+
+def gauge(name: str, text: str, value: Callable[[Sample], float | None]) -> Family[Sample]:
+    return Family("gauge", name, text, _reading(value, 1))
+
+
+def gauges(name: str, text: str, read: Callable[[Sample], Values], *labels: str) -> Family[Sample]:
+    return Family("gauge", name, text, read, labels)
+
+
+def peak(name: str, text: str, value: Callable[[Sample], float | None]) -> Family[Sample]:
+    return Family("gauge", name, text, _reading(value, 1), lasts=True)
 
 
 def _total_cpu(sample: Sample) -> Values:
@@ -111,13 +135,7 @@ def _quota(limits: Limits) -> float | None:
 
 
 CPU: Final = (
-    Family(
-        "counter",
-        "container_cpu_usage_seconds",
-        "CPU time used",
-        _total_cpu,
-        ("cpu",),
-    ),
+    counters("container_cpu_usage_seconds", "CPU time used", _total_cpu, "cpu"),
     counter(
         "container_cpu_user_seconds",
         "CPU time used in user mode",
@@ -178,7 +196,7 @@ MEMORY: Final = (
         lambda s: s.usage.memory.mapped_bytes,
     ),
     gauge("container_memory_swap", "Swap in use in bytes", lambda s: s.usage.memory.swap_bytes),
-    gauge(
+    peak(
         "container_memory_max_usage_bytes",
         "Highest memory use since the start",
         lambda s: s.usage.memory.peak_bytes,
@@ -193,43 +211,36 @@ MEMORY: Final = (
         "Page cache on the inactive list",
         lambda s: s.usage.memory.inactive_file_bytes,
     ),
-    _one(
+    Family(
         "unknown",
         "container_memory_failcnt",
         "How often the memory limit was hit",
-        lambda s: s.usage.memory.failcnt,
+        _reading(lambda s: s.usage.memory.failcnt, 1),
+        lasts=True,
     ),
-    Family(
-        "counter",
-        "container_memory_failures",
-        "Page faults",
-        _faults,
-        ("failure_type", "scope"),
-    ),
-    Family(
-        "counter",
+    counters("container_memory_failures", "Page faults", _faults, "failure_type", "scope"),
+    counters(
         "cgagent_container_memory_events",
         "The kernel's memory.events; cgroup v2 only",
         _events,
-        ("event",),
+        "event",
     ),
-)
-
-OOM: Final = counter(
-    "container_oom_events",
-    "Processes ended by the OOM killer; kept after the container has exited",
-    lambda s: s.usage.memory.oom_kills,
+    counter(
+        "container_oom_events",
+        "Processes ended by the OOM killer",
+        lambda s: s.usage.memory.oom_kills,
+    ),
 )
 
 IO: Final = (
-    Family(
-        "counter", "container_fs_reads_bytes", "Bytes read from disks", _io("rbytes"), ("device",)
+    counters("container_fs_reads_bytes", "Bytes read from disks", _io("rbytes"), "device"),
+    counters("container_fs_writes_bytes", "Bytes written to disks", _io("wbytes"), "device"),
+    counters("container_fs_reads", "Reads from disks", _io("rios"), "device"),
+    counters("container_fs_writes", "Writes to disks", _io("wios"), "device"),
+    counters(
+        "cgagent_container_fs_discards_bytes", "Bytes discarded on disks", _io("dbytes"), "device"
     ),
-    Family(
-        "counter", "container_fs_writes_bytes", "Bytes written to disks", _io("wbytes"), ("device",)
-    ),
-    Family("counter", "container_fs_reads", "Reads from disks", _io("rios"), ("device",)),
-    Family("counter", "container_fs_writes", "Writes to disks", _io("wios"), ("device",)),
+    counters("cgagent_container_fs_discards", "Discards on disks", _io("dios"), "device"),
 )
 
 PIDS: Final = (
@@ -240,7 +251,7 @@ PIDS: Final = (
         _limit("pids_max"),
     ),
     gauge("container_processes", "Processes", lambda s: s.usage.pids.processes),
-    gauge(
+    peak(
         "cgagent_container_threads_peak",
         "Most processes and threads since the start",
         lambda s: s.usage.pids.peak,
@@ -250,6 +261,22 @@ PIDS: Final = (
         "Forks refused by the limit on processes and threads",
         lambda s: s.usage.pids.refused,
     ),
+)
+
+
+def _network(field: str) -> Callable[[Sample], Values]:
+    return lambda s: (((i.name,), getattr(i, field)) for i in s.network or ())
+
+
+NETWORK: Final = tuple(
+    counters(f"container_network_{field}", text, _network(field), "interface")
+    for way in ("receive", "transmit")
+    for field, text in (
+        (f"{way}_bytes", f"Bytes {way}d"),
+        (f"{way}_packets", f"Packets {way}d"),
+        (f"{way}_packets_dropped", f"Packets dropped at {way}"),
+        (f"{way}_errors", f"Errors at {way}"),
+    )
 )
 
 PRESSURE: Final = tuple(
@@ -293,12 +320,12 @@ SPEC: Final = (
         "Memory protected from reclaim; 0 is none",
         _limit("memory_low_bytes"),
     ),
-    gauge(
+    peak(
         "container_start_time_seconds",
         "When the container started, since 1970",
         lambda s: s.target.started_at_s,
     ),
-    gauge("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
+    peak("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
     gauge(
         "cgagent_container_frozen",
         "Whether it is frozen",
@@ -306,5 +333,5 @@ SPEC: Final = (
     ),
 )
 
-LIVE: Final = (*CPU, *MEMORY, *IO, *PIDS, *PRESSURE, *SPEC)
-"""Of a container whose group is there; OOM is kept longer."""
+SAMPLED: Final = (*CPU, *MEMORY, *IO, *NETWORK, *PIDS, *PRESSURE, *SPEC)
+"""What is read of samples; `details.DETAILS` has more."""

@@ -7,18 +7,18 @@ count it, or no time has passed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from cgagent.cgroups import DeviceIo
+    from cgagent.cgroups import DeviceIo, Usage
     from cgagent.metrics.samples import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Over the time between two samples."""
+    """Over the time between two samples; those of IO and faults between two full ones."""
 
     interval_s: float
     cpu_percent: float | None
@@ -34,23 +34,19 @@ class Rates:
     """Of the time in which some task waited for cpu, memory or io."""
 
 
-def between(earlier: Sample, later: Sample) -> Rates | None:
-    """The rates from one sample to a later one of the same run of the same container."""
+def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates | None:
+    """The rates from one sample to a later one of the same run of the same container.
+
+    `last` are those up to `earlier`: what has not been read since is as it was there.
+    """
     interval_s = (later.monotonic_ns - earlier.monotonic_ns) / 1e9
     if interval_s <= 0 or earlier.target.started_at_s != later.target.started_at_s:
         return None
     old, new = earlier.usage, later.usage
 
-    def per_s(before: int | None, after: int | None) -> float | None:
-        grown = _grown(before, after)
-        return None if grown is None else grown / interval_s
-
     def per_cent_of_time(before_ns: int | None, after_ns: int | None) -> float | None:
-        rate = per_s(before_ns, after_ns)
-        return None if rate is None else rate / 1e9 * 100
-
-    def io(field: str) -> float | None:
-        return per_s(_total(old.io, field), _total(new.io, field))
+        grown = _grown(before_ns, after_ns)
+        return None if grown is None else grown / interval_s / 1e9 * 100
 
     return Rates(
         interval_s=interval_s,
@@ -59,16 +55,29 @@ def between(earlier: Sample, later: Sample) -> Rates | None:
             _grown(old.cpu.throttled_periods, new.cpu.throttled_periods),
             _grown(old.cpu.periods, new.cpu.periods),
         ),
-        read_bytes_per_s=io("rbytes"),
-        write_bytes_per_s=io("wbytes"),
-        reads_per_s=io("rios"),
-        writes_per_s=io("wios"),
-        major_faults_per_s=per_s(old.memory.pgmajfault, new.memory.pgmajfault),
+        **_slow(earlier, later, last),
         stalled_percent={
             resource: per_cent_of_time(_stalled_ns(earlier, resource), _stalled_ns(later, resource))
             for resource in ("cpu", "memory", "io")
         },
     )
+
+
+_SLOW: Final[dict[str, Callable[[Usage], int | None]]] = {
+    "read_bytes_per_s": lambda usage: _total(usage.io, "rbytes"),
+    "write_bytes_per_s": lambda usage: _total(usage.io, "wbytes"),
+    "reads_per_s": lambda usage: _total(usage.io, "rios"),
+    "writes_per_s": lambda usage: _total(usage.io, "wios"),
+    "major_faults_per_s": lambda usage: usage.memory.pgmajfault,
+}
+
+
+def _slow(earlier: Sample, later: Sample, last: Rates | None) -> dict[str, float | None]:
+    interval_s = (later.full_ns - earlier.full_ns) / 1e9
+    if interval_s <= 0:
+        return {name: getattr(last, name, None) for name in _SLOW}
+    grown = {name: _grown(read(earlier.usage), read(later.usage)) for name, read in _SLOW.items()}
+    return {name: None if n is None else n / interval_s for name, n in grown.items()}
 
 
 def _grown(before: int | None, after: int | None) -> int | None:

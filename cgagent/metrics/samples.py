@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cgagent.cgroups import Limits, Usage
+    from cgagent.metrics.holdings import Holdings
+    from cgagent.metrics.network import Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,44 @@ class Target:
     started_at_s: float
     asked: Limits | None = None
     """The limits it is to have, for the metric of those that are held otherwise."""
+    pid: int | None = None
+    """Its first process, whose network namespace is its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A target's usage at one moment, and the limits as last read (10 s old at most)."""
+    """A target's usage at one moment, and the limits as last read (a minute old at most).
+
+    Of `usage`, all but CPU time, memory in use, tasks, pressure and the freezer is of `full_ns`.
+    """
 
     target: Target
     at_s: float
     monotonic_ns: int
+    full_ns: int
     usage: Usage
     limits: Limits
+    network: tuple[Interface, ...] | None = None
+    """Where it has a network namespace of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the engine knows of a container, running or not."""
+
+    target: Target
+    state: str
+    exit_code: int | None = None
+    """Of the last run that ended."""
+    oom_killed: bool = False
+    limiting_group: str | None = None
+    """Whose memory limit the OOM killer enforced, where that is known."""
+    log_dropped_bytes: int = 0
+    holdings: Holdings | None = None
+    restarts: int | None = None
+    """By its policy, since a user started it; None: it has none."""
+    health: str | None = None
+    """One of `standing.HEALTH`; None: it has no check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +85,7 @@ class HostSample:
     agent_cpu_seconds: float
     agent_resident_bytes: int
     agent_open_fds: int
+    """As of the last round in which it was counted, which takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

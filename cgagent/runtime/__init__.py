@@ -5,3 +5,6 @@ Two processes share this package. The agent uses `native` (its end of the protoc
 
     agent ── native ──(SOCK_SEQPACKET, protocol)── supervisor ── task ── zygote ── steps ── exec
 """
+
+OCI_VERSION = "1.2.0"
+"""Of the runtime specification."""

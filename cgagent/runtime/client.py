@@ -29,6 +29,8 @@ HIGH_WATER: Final = 1024 * 1024
 _CHUNK: Final = 64 * 1024
 _KEYS: Final = 2048  # with some held back still less than PIPE_BUF
 
+_HEADER_BYTES: Final = 8
+
 
 def frame(stream: int, payload: bytes) -> bytes:
     return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
@@ -57,6 +59,15 @@ def hold(
         os.lseek(tail, 0, os.SEEK_SET)
         fds["tail"] = tail
     held.put(fds, key=key, streams=streams, raw=raw, status=status, keys=detach_keys)
+
+
+def read_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """A stream, its payload, and what comes after it; None: it is not complete yet."""
+    size = int.from_bytes(data[4:8], "big")
+    if len(data) < _HEADER_BYTES + size or len(data) < _HEADER_BYTES:
+        return None
+    end = _HEADER_BYTES + size
+    return data[0], data[_HEADER_BYTES:end], data[end:]
 
 
 class Client:

@@ -10,17 +10,24 @@ import os
 from typing import Any, Final
 
 from cgagent.kernel import mount as km
-from cgagent.kernel import namespaces
+from cgagent.kernel import namespaces, userns
 from cgagent.runtime import steps
 
 _OWN_MOUNTS: Final = {"namespaces": [{"type": "mount"}]}
 
 
-def running(root_fd: int) -> None:
-    """The root of a container that runs, as a descriptor of its ``/proc/PID/root``."""
+def running(root_fd: int, user_fd: int | None = None) -> None:
+    """The root of a container that runs, as a descriptor of its ``/proc/PID/root``.
+
+    `user_fd` is its user namespace, if that is its own.
+    """
     os.fchdir(root_fd)
     os.chroot(".")
     os.close(root_fd)
+    if user_fd is not None:
+        namespaces.setns(user_fd, namespaces.CLONE_NEWUSER)
+        userns.become_root()
+        os.close(user_fd)
 
 
 def stopped(

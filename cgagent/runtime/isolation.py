@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError
 from cgagent.kernel import namespaces
+from cgagent.kernel.userns import Mappings, Range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +30,31 @@ FLAGS: Final[Mapping[str, int]] = {
     "time": namespaces.CLONE_NEWTIME,
 }
 _NS_GET_NSTYPE: Final = 0xB703
+_LAST_MAPPING: Final = 2**32 - 1
+
+
+def mappings(holder: Mapping[str, Any], what: str) -> Mappings | None:
+    """``uidMappings`` and ``gidMappings`` of an object; None if it has neither.
+
+    Raises:
+        InvalidInputError: one without the other, or no ranges of ids.
+    """
+    found = [holder.get(name) or () for name in ("uidMappings", "gidMappings")]
+    if not any(found):
+        return None
+    if not all(found):
+        raise InvalidInputError(f"{what}: uidMappings and gidMappings belong together")
+    uids, gids = (tuple(_range(entry, what) for entry in entries) for entries in found)
+    return Mappings(uids, gids)
+
+
+def _range(entry: Mapping[str, Any], what: str) -> Range:
+    values = [entry.get(name, -1) for name in ("containerID", "hostID", "size")]
+    if not all(isinstance(v, int) and 0 <= v <= _LAST_MAPPING for v in values):
+        raise InvalidInputError(
+            f"{what}: a mapping of ids has containerID, hostID and size, each from 0 to 2^32-1"
+        )
+    return Range(*values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +96,11 @@ class Isolation:
         clocks are set before anybody is in it.
         """
         return sum(FLAGS[kind] for kind in self.own - {"cgroup", "time"})
+
+    @property
+    def is_user_private(self) -> bool:
+        """Whether its processes have no power over what is the host's."""
+        return "user" in self.private
 
     def open(self, stack: ExitStack) -> tuple[tuple[int, int], ...]:
         """(flag, descriptor) of each namespace to join, closed with `stack`.

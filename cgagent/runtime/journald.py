@@ -29,7 +29,7 @@ _LAST_WAIT_MS: Final = 1000
 _BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS})
 
 
-class Journal:
+class JournalLog:
     """The writing end. `fields` go with every entry."""
 
     piece_bytes: Final = PIECE_BYTES

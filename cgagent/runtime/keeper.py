@@ -45,7 +45,7 @@ class Keeper:
 
     def run(self) -> socket.socket | None:
         """Keep until the supervisor has ended by itself: None. In a new supervisor: its channel."""
-        namespaces.adopt_orphans()
+        namespaces.take_orphans(take=True)
         rename_process("cgagent-keeper")
         wake, wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, _ignore)
@@ -121,7 +121,7 @@ class Keeper:
             except OSError:  # dying: its successor will be told
                 return True
             for entry in self.entries.values():  # for a successor, if it dies before it acts
-                if entry.value.get("pid") == found.si_pid and "ended" not in entry.value:
+                if entry.value.get("pid") == found.si_pid:
                     entry.value["ended"] = ended
             os.waitid(os.P_PID, found.si_pid, os.WEXITED)
 

@@ -3,7 +3,7 @@
 The agent checks what is asked for (`cgagent.engine.logopts`) and tells the supervisor with each
 start, as one object:
 
-    {"driver": "json-file", "path": ..., "max_bytes": ..., "max_files": ...}
+    {"driver": "json-file", "path": ..., "max_bytes": ..., "max_files": ..., "attributes": {}}
     {"driver": "journald", "fields": {"CONTAINER_NAME": ..., ...}}
     null: the output goes to attached clients only
 """
@@ -55,9 +55,9 @@ def open_log(how: dict[str, Any] | None) -> Log | None:
         return None
     options = dict(how)
     if options.pop("driver") == "journald":
-        from cgagent.runtime.journald import Journal
+        from cgagent.runtime.journald import JournalLog
 
-        return Journal(**options)
+        return JournalLog(**options)
     from cgagent.runtime.logfile import LogFile
 
     return LogFile(**options)

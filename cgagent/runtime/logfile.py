@@ -13,6 +13,7 @@ write the rest of the piece: nothing is lost or there twice.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -22,11 +23,11 @@ from typing import TYPE_CHECKING, Final
 from cgagent.runtime.protocol import STDERR, STDOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MAX_LINE: Final = 16 * 1024
 STREAM_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
-PIECE_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 16 * 1024
 _SMALLEST_PIECE_BYTES: Final = 256
 _BLOCK_BYTES: Final = 4 * 1024
 _PREFIX: Final = '{"log":"'
@@ -61,12 +62,30 @@ class LogFile:
     Args:
         max_bytes: a file that has so many is full; None: it never is.
         max_files: how many there are with the one being written.
+        attributes: what stands in every entry under ``attrs``.
     """
 
-    __slots__ = ("_fd", "_held", "_max_bytes", "_max_files", "_path", "_size", "dropped_bytes")
+    __slots__ = (
+        "_attrs",
+        "_fd",
+        "_held",
+        "_max_bytes",
+        "_max_files",
+        "_path",
+        "_size",
+        "dropped_bytes",
+    )
 
-    def __init__(self, path: str, *, max_bytes: int | None = None, max_files: int = 1) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_bytes: int | None = None,
+        max_files: int = 1,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
         self._path = path
+        self._attrs = f',"attrs":{json.dumps(attributes)}' if attributes else ""
         self._max_bytes = max_bytes
         self._max_files = max_files
         self._held: dict[int, bytes] = {}
@@ -114,13 +133,18 @@ class LogFile:
         """
         held = self._held.pop(stream, b"")
         text = held + data
-        tail = f'","stream":"{STREAM_NAMES[stream]}","time":"{timestamp(time.time_ns())}"}}\n'
+        tail = self._tail(stream)
         written = self._append_lines(text, tail)
         rest = text[written:]
         if len(rest) < MAX_LINE and b"\n" not in rest:
             self._held[stream] = rest
             written = len(text)
         return written - len(held)
+
+    def _tail(self, stream: int) -> str:
+        """What follows the text of an entry."""
+        now = timestamp(time.time_ns())
+        return f'","stream":"{STREAM_NAMES[stream]}"{self._attrs},"time":"{now}"}}\n'
 
     def _append_lines(self, text: bytes, tail: str) -> int:
         """How much of the text is in the file now."""
@@ -147,12 +171,16 @@ class LogFile:
         new = self._path + ".new"
         try:
             fd = _open(new, os.O_TRUNC)
+        except OSError:
+            return
+        try:
             for number in range(self._max_files - 1, 0, -1):  # the oldest first: see the reader
                 source = self._path + (f".{number - 1}" if number > 1 else "")
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(source, f"{self._path}.{number}")
             os.rename(new, self._path)
         except OSError:
+            os.close(fd)
             return
         os.close(self._fd)
         self._fd = fd
@@ -160,13 +188,11 @@ class LogFile:
 
     def close(self) -> None:
         """Write what was held back, and close."""
-        now = timestamp(time.time_ns())
         for stream, rest in self._held.items():
             if rest:
                 if self.is_full:
                     self.rotate()
-                tail = f'","stream":"{STREAM_NAMES[stream]}","time":"{now}"}}\n'
-                self._write_all(_encode(rest, tail))
+                self._write_all(_encode(rest, self._tail(stream)))
         self._held.clear()
         os.close(self._fd)
 

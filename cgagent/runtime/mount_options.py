@@ -129,14 +129,14 @@ class Options:
     """The file system's own."""
     copy_up: bool = False
     """A tmpfs starts with what the directory below has."""
-    id_mapped: bool = False
-    """Show other ids than the file system has."""
+    id_mapped: str = ""
+    """Show other ids than the file system has: ``idmap``; ``ridmap`` for the mounts below too."""
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> Options:
         flags, cleared, recursive = 0, 0, Attributes()
         propagation, data = [], []
-        copy_up = id_mapped = False
+        copy_up, id_mapped = False, ""
         for word in words:
             if word in _SET:
                 flags, cleared = flags | _SET[word], cleared & ~_SET[word]
@@ -147,7 +147,7 @@ class Options:
             elif word in _RECURSIVE:
                 recursive = recursive.then(*_RECURSIVE[word])
             elif word in _ID_MAPPED:
-                id_mapped = True
+                id_mapped = word
             elif word == _COPY_UP:
                 copy_up = True
             else:
@@ -168,5 +168,5 @@ class Options:
 
 def names() -> tuple[str, ...]:
     """Every option known here, for `cgagent oci features`."""
-    known = (*_SET, *_CLEAR, *PROPAGATION, *_RECURSIVE, _COPY_UP)
+    known = (*_SET, *_CLEAR, *PROPAGATION, *_RECURSIVE, *_ID_MAPPED, _COPY_UP)
     return tuple(sorted(known))

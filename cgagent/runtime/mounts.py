@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.errors import NotFoundError, UnsupportedError
-from cgagent.kernel import beneath, namespaces
+from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
+from cgagent.kernel import beneath, namespaces, userns
 from cgagent.kernel import mount as km
-from cgagent.runtime import copyup
+from cgagent.runtime import copyup, isolation
 from cgagent.runtime.mount_options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _OF_ANOTHER: Final = re.compile(r"/proc/(\d+)/root(/.+)")
 _ON_REMOUNT: Final = ~(km.MS_BIND | km.MS_REC)
@@ -45,6 +48,8 @@ class Mount:
     type: str | None
     source: str | None
     options: Options
+    mappings: userns.Mappings | None = None
+    """Of an id-mapped mount; without them, those of the container's user namespace."""
 
     @classmethod
     def from_oci(cls, entry: dict[str, Any], bundle: str = "/") -> Mount:
@@ -53,13 +58,10 @@ class Mount:
         A relative destination is below the root, a relative bind source below `bundle`.
 
         Raises:
-            UnsupportedError: an id-mapped mount.
+            UnsupportedError: an id-mapped mount that is not a bind.
         """
         options = Options.parse(entry.get("options") or ())
-        if options.id_mapped or entry.get("uidMappings") or entry.get("gidMappings"):
-            raise UnsupportedError(
-                f"mount {entry['destination']}: id-mapped mounts are not supported"
-            )
+        mappings = isolation.mappings(entry, f"mount {entry['destination']}")
         kind, source = entry.get("type"), entry.get("source")
         flags = options.flags
         if kind == "bind" and not flags & km.MS_BIND:
@@ -68,11 +70,18 @@ class Mount:
             kind = None
             source = source and os.path.join(bundle, source)
         options = replace(options, flags=flags)
-        return cls("/" + entry["destination"].lstrip("/"), kind, source, options)
+        found = cls("/" + entry["destination"].lstrip("/"), kind, source, options, mappings)
+        if found.is_id_mapped and not found.is_bind:
+            raise UnsupportedError(f"{found.describe()}: only bind mounts can be id-mapped")
+        return found
 
     @property
     def is_bind(self) -> bool:
         return bool(self.options.flags & km.MS_BIND)
+
+    @property
+    def is_id_mapped(self) -> bool:
+        return bool(self.options.id_mapped or self.mappings)
 
     @property
     def is_remount(self) -> bool:
@@ -89,14 +98,18 @@ class Mount:
         changes = self.options.propagation or (propagation,)
         return self.is_bind and any(c & (km.MS_SLAVE | km.MS_SHARED) for c in changes)
 
-    def open_source(self, propagation: int, host_mounts: int | None = None) -> int | None:
+    def open_source(
+        self, propagation: int, host_mounts: int | None = None, user_namespace: int | None = None
+    ) -> int | None:
         """A bind mount's tree, attached nowhere yet; None for what is no bind mount.
 
         `propagation` is what it gets unless the entry has its own. `host_mounts` is the mount
-        namespace to look its source up in, if not our own.
+        namespace to look its source up in, if not our own; `user_namespace` the container's.
 
         Raises:
             NotFoundError: the source does not exist.
+            InvalidInputError: it is to be id-mapped, without mappings.
+            UnsupportedError: its file system cannot be.
         """
         if not self.is_bind or self.is_remount:
             return None
@@ -108,11 +121,30 @@ class Mount:
                 f"mount source {self.source} does not exist on the host; create it first"
             ) from None
         try:
+            if self.is_id_mapped:
+                self._map_ids(tree, user_namespace)
             self._dress(tree, propagation)
         except BaseException:
             os.close(tree)
             raise
         return tree
+
+    def _map_ids(self, tree: int, user_namespace: int | None) -> None:
+        own = userns.carrier(self.mappings) if self.mappings else user_namespace
+        if own is None:
+            raise InvalidInputError(
+                f"{self.describe()}: id-mapped, but neither it nor the container has mappings"
+            )
+        try:
+            km.map_ids(tree, own, recursive=self.options.id_mapped == "ridmap")
+        except OSError as e:
+            reason = os.strerror(e.errno or 0).lower()
+            raise UnsupportedError(
+                f"{self.describe()}: its file system cannot be id-mapped: {reason}"
+            ) from None
+        finally:
+            if own != user_namespace:
+                os.close(own)
 
     def _dress(self, tree: int, propagation: int) -> None:
         own = self.options.attributes
@@ -180,6 +212,15 @@ class Mount:
             self._finish(fd)
         finally:
             os.close(fd)
+
+
+@contextmanager
+def naming(m: Mount) -> Iterator[None]:
+    """A failure says which mount it was."""
+    try:
+        yield
+    except OSError as e:
+        raise OSError(e.errno, f"{m.describe()}: {os.strerror(e.errno or 0).lower()}") from e
 
 
 def propagate(mount: int, change: int) -> None:

@@ -9,6 +9,7 @@ loaded from the start.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -43,20 +44,33 @@ class Outside:
 
     @classmethod
     def prepare(cls, process: dict[str, Any]) -> Outside:
-        """Set what can be set now: the OOM score, whose file the kernel keeps to this process.
+        """Set what can be set now, and open what will be written at the end.
 
         Raises:
             UnsupportedError: a label of a security module that this host does not have.
         """
-        score = process.get("oomScoreAdj")
-        wants_label = process.get("apparmorProfile") or process.get("selinuxLabel")
-        if score is None and not wants_label:
+        prepare_outside(process)
+        if not (process.get("apparmorProfile") or process.get("selinuxLabel")):
             return cls(None)
         root = procfs.open_root()
         try:
-            if score is not None:
-                set_oom_score(root, score)
             return cls(lsm.open_label(process, root))
+        finally:
+            os.close(root)
+
+
+def prepare_outside(process: dict[str, Any]) -> None:
+    """The OOM score, and hard limits: in a user namespace they could only be made worse.
+
+    Raises:
+        InvalidInputError: an OOM score that the kernel refuses.
+    """
+    raise_rlimits(process)
+    score = process.get("oomScoreAdj")
+    if score is not None:
+        root = procfs.open_root()
+        try:
+            set_oom_score(root, score)
         finally:
             os.close(root)
 
@@ -71,6 +85,19 @@ def set_oom_score(proc_root: int, score: int) -> None:
             os.close(fd)
     except OSError as e:
         raise InvalidInputError(f"oomScoreAdj {score}: {_reason(e)}") from None
+
+
+def raise_rlimits(process: dict[str, Any]) -> None:
+    """Hard limits that `set_rlimits` will want, as far as we may; it tells what it cannot have."""
+    for entry in process.get("rlimits") or ():
+        number = getattr(resource, entry["type"], None)
+        hard = _rlimit(entry["hard"])
+        if number is None or not entry["type"].startswith("RLIMIT_"):
+            continue
+        soft, most = resource.getrlimit(number)
+        if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
+            with contextlib.suppress(PermissionError, ValueError):
+                resource.setrlimit(number, (soft, hard))
 
 
 def set_rlimits(process: dict[str, Any]) -> None:
@@ -110,6 +137,21 @@ def set_scheduling(process: dict[str, Any]) -> None:
     except OSError as e:
         what = "scheduler" if scheduler else "ioPriority"
         raise InvalidInputError(f"process.{what}: {_reason(e)}") from None
+
+
+def set_affinity(process: dict[str, Any], when: str) -> None:
+    """``execCPUAffinity``: `when` is ``initial``, before the cgroup is joined, or ``final``, after.
+
+    Raises:
+        InvalidInputError: no list of CPUs, or none of them is the container's.
+    """
+    cpus = (process.get("execCPUAffinity") or {}).get(when)
+    if not cpus:
+        return
+    try:
+        os.sched_setaffinity(0, scheduling.parse_cpus(cpus))
+    except OSError as e:
+        raise InvalidInputError(f"execCPUAffinity.{when} {cpus!r}: {_reason(e)}") from None
 
 
 def _set_policy(scheduler: dict[str, Any]) -> None:
@@ -173,7 +215,9 @@ def own_stdio(who: Identity) -> None:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.fchown(fd, who.uid, who.gid)
         elif os.isatty(fd):
-            os.fchown(fd, who.uid, -1)  # its group stays tty's, for write(1)
+            # its group stays tty's, for write(1)
+            with contextlib.suppress(PermissionError):  # from outside our user namespace
+                os.fchown(fd, who.uid, -1)
 
 
 def become(process: dict[str, Any], who: Identity) -> None:

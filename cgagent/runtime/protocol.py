@@ -13,8 +13,9 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │ {"seq": 3, "op": "start", "bundle": ...}      │   the zygote does its steps and execs
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 3, "pid": 4711}
-      │                                               │   or {"seq": 3, "error": {kind, message}}
-      │ {"seq": 4, "op": "signal", "signal": 15}      │
+      │                                               │   or {"seq": 3, "error": {kind, message}};
+      │                                               │   "own": true: it ends with the agent
+      │ {"seq": 4, "op": "signal", "signal": 15}      │   "group": true: to its process group
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4}
       │ {"seq": 5, "op": "resize", "rows": 24, ...}   │   of its terminal, if it has one
@@ -34,6 +35,9 @@ task goes through, and what may be said to it when:
                   │ attach         │ (a step failed, forget)   │ attach, signal, resize │ forget
                   │ forget         └──> the task is gone       │                        └──> gone
                   └──> gone
+
+A start with a "driver" is done by another OCI runtime (`cgagent.runtime.drivers`): the zygote stays
+what it is, and the pid in the reply is the process that the runtime made.
 
 The exit of a container's process is also written to a file in its directory before it is told,
 so an agent that was away learns of it all the same.

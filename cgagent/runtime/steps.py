@@ -10,14 +10,13 @@ import fcntl
 import os
 import socket
 import struct
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError, UnsupportedError
-from cgagent.kernel import libc, namespaces, procfs, scheduling
+from cgagent.kernel import libc, namespaces, procfs, scheduling, userns
 from cgagent.kernel import mount as km
-from cgagent.runtime import console, devices, hooks, lsm, mounts, sysctl
+from cgagent.runtime import console, devices, hooks, mounts, sysctl
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.mount_options import PROPAGATION
 from cgagent.runtime.mounts import Mount
@@ -44,6 +43,10 @@ class Setup:
     bundle: str = "/"
     host_mounts: int | None = None
     """The mount namespace of the host, if ours is a copy that may be older than its mounts."""
+    trees: dict[int, int] = field(default_factory=dict)
+    """What `open_trees` gave a process with more power than this one."""
+    root_tree: int | None = None
+    """The root file system, mounted by such a process."""
     state: dict[str, Any] = field(default_factory=dict)
     """For hooks."""
     root_fd: int = -1
@@ -72,14 +75,23 @@ def check(s: Setup) -> None:
     for name in _UNSUPPORTED:
         if s.linux.get(name):
             raise UnsupportedError(f"linux.{name} is not supported")
-    if s.linux.get("mountLabel") and not lsm.has_selinux():
-        raise UnsupportedError("linux.mountLabel: this host has no SELinux")
+    if s.linux.get("mountLabel"):
+        raise UnsupportedError(
+            "linux.mountLabel: mounts are not labelled for SELinux; turn labels off "
+            "(podman: --security-opt label=disable)"
+        )
     if "uts" not in s.isolation.private and (
         s.config.get("hostname") or s.config.get("domainname")
     ):
         raise InvalidInputError("hostname: it needs a uts namespace that is not the host's")
     if "mount" not in s.isolation.own and (s.rootfs or s.config.get("mounts")):
         raise InvalidInputError("mounts: they need a mount namespace of the container's own")
+
+
+def become_root(s: Setup) -> None:
+    """Of the container's user namespace: until now this was the host's root without its power."""
+    if s.isolation.is_user_private:
+        userns.become_root()
 
 
 def set_kernel_parameters(s: Setup) -> None:
@@ -110,17 +122,28 @@ def set_clocks(s: Setup) -> None:
     os.close(fd)
 
 
-@contextmanager
-def _naming(m: Mount) -> Iterator[None]:
-    """A failure says which mount it was."""
-    try:
-        yield
-    except OSError as e:
-        raise OSError(e.errno, f"{m.describe()}: {os.strerror(e.errno or 0).lower()}") from e
-
-
 def _open_source(s: Setup, m: Mount) -> int | None:
     return m.open_source(s.propagation, s.host_mounts)
+
+
+def is_id_mapped(entry: dict[str, Any]) -> bool:
+    """Of an OCI mount entry: whether its files are to have other ids."""
+    return Mount.from_oci(entry).is_id_mapped
+
+
+def open_trees(s: Setup, user_namespace: int | None) -> Iterator[tuple[int, int]]:
+    """What only a process of the host's user namespace can open: (place in the list, tree).
+
+    Sources that are to be id-mapped; and for a container with a user namespace of its own all of
+    them: its root may be nobody on the way there.
+    """
+    for place, entry in enumerate(s.config.get("mounts") or ()):
+        m = Mount.from_oci(entry, s.bundle)
+        if s.isolation.is_user_private or m.is_id_mapped:
+            with mounts.naming(m):
+                tree = m.open_source(s.propagation, s.host_mounts, user_namespace)
+            if tree is not None:
+                yield place, tree
 
 
 def open_sources(s: Setup) -> None:
@@ -128,11 +151,11 @@ def open_sources(s: Setup) -> None:
 
     The rest are opened when it is their turn: so the root is the first mount of the container.
     """
-    for entry in s.config.get("mounts") or ():
+    for place, entry in enumerate(s.config.get("mounts") or ()):
         m = Mount.from_oci(entry, s.bundle)
-        with _naming(m):
-            early = m.follows_host(s.propagation)
-            s.mounts.append((m, _open_source(s, m) if early else None))
+        with mounts.naming(m):
+            early = m.follows_host(s.propagation) and place not in s.trees
+            s.mounts.append((m, _open_source(s, m) if early else s.trees.get(place)))
 
 
 def make_private(s: Setup) -> None:
@@ -145,14 +168,19 @@ def mount_root(s: Setup) -> None:
     for entry in s.rootfs:
         m = Mount.from_oci(entry)
         km.mount(m.source, s.staging, m.type, m.options.flags, m.options.data)
-    if not s.rootfs and "mount" in s.isolation.own:  # pivot_root wants a mount point
+    if s.root_tree is not None:
+        staging = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        km.attach(s.root_tree, staging)
+        for fd in (s.root_tree, staging):
+            os.close(fd)
+    elif not s.rootfs and "mount" in s.isolation.own:  # pivot_root wants a mount point
         km.mount(s.staging, s.staging, None, km.MS_BIND | km.MS_REC)
     s.root_fd = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def mount_all(s: Setup) -> None:
     for m, early in s.mounts:
-        with _naming(m):
+        with mounts.naming(m):
             before = devices.number_below(s.root_fd, m)
             source = _open_source(s, m) if early is None else early
             m.apply(s.root_fd, source)
@@ -169,7 +197,8 @@ def make_devices(s: Setup) -> None:
         return
     dev = devices.open_in_root(s.root_fd) if s.dev_fd is None else s.dev_fd
     try:
-        devices.make(s.root_fd, dev, s.linux.get("devices") or ())
+        make = devices.bind if s.isolation.is_user_private else devices.make_node
+        devices.make(s.root_fd, dev, s.linux.get("devices") or (), make)
     finally:
         os.close(dev)
 
@@ -249,14 +278,17 @@ def set_domain(s: Setup) -> None:
 
 PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
     ("check the configuration", check),
-    # first of all: through the host's /proc, before any mount of the container's
-    ("set kernel parameters", set_kernel_parameters),
+    # before become_root: the files of the host's /proc are root's
     ("set clocks", set_clocks),
     # before make_private: a clone keeps the tie that its source has to the host
     ("open the sources of mounts", open_sources),
     # before mount_root: or the host would see the container's mounts
     ("make mounts private", make_private),
     ("mount the root file system", mount_root),
+    # after mount_root: the way there is the host's; before all that makes files
+    ("become the root of the user namespace", become_root),
+    # before mount_all: through the host's /proc
+    ("set kernel parameters", set_kernel_parameters),
     # before the host's /proc and the mounts' sources go out of sight with pivot_root
     ("mount file systems", mount_all),
     # after mount_all: into the tmpfs that is the container's /dev

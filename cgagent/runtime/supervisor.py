@@ -28,7 +28,7 @@ from cgagent.errors import (
     NotFoundError,
     UnavailableError,
 )
-from cgagent.kernel import descriptors, namespaces
+from cgagent.kernel import descriptors, namespaces, userns
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import client, wire, zygote
 from cgagent.runtime.client import Client
@@ -147,7 +147,7 @@ class Supervisor:
         self._loop.forget(self._holdings.channel.fileno())
         self._holdings.channel.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        namespaces.adopt_orphans()  # before there is a child that could die
+        namespaces.take_orphans(take=True)  # before there is a child that could die
         pid = os.fork()
         if pid:
             self._let_go(ours)
@@ -199,8 +199,9 @@ class Supervisor:
         self._give_up_zygotes()
 
     def _give_up_zygotes(self) -> None:
-        """Nobody is left who would start them."""
+        """Nobody is left who would start them, or who wants what was the agent's own."""
         for task in list(self._tasks.values()):
+            task.lose_agent()
             if task.exchange.state is State.CREATED:
                 task.abandon({"error": error_to_wire(UnavailableError(_NO_AGENT))})
                 task.remove_cgroup()
@@ -223,7 +224,7 @@ class Supervisor:
         seq = message.get("seq")
         try:
             if message["op"] == "start":
-                self._start(message)
+                self._start(message, fds)
                 return
             reply = self._ops[message["op"]](message, fds)
         except CgagentError as e:
@@ -302,7 +303,7 @@ class Supervisor:
     ) -> tuple[int, int]:
         join_files = tuple(message.get("join_files", ()))
         if "inside" in message:
-            return self._fork_inside(message["inside"], join_files, sock, cgroup_fd)
+            return self._fork_inside(message, join_files, sock, cgroup_fd)
         isolation = Isolation.from_oci(message["namespaces"])
         with ExitStack() as stack:
             join = isolation.open(stack)
@@ -314,6 +315,8 @@ class Supervisor:
                         join_files, isolation.own, others, self._own_mount_namespace
                     )
                     zygote.run(sock, where)
+        if "user" in isolation.own:
+            _map_ids(pid, pidfd, message["user_ids"])
         return pid, pidfd
 
     @contextmanager
@@ -330,18 +333,24 @@ class Supervisor:
 
     def _fork_inside(
         self,
-        container: str,
+        message: dict[str, Any],
         join_files: tuple[str, ...],
         sock: socket.socket,
         cgroup_fd: int | None,
     ) -> tuple[int, int]:
+        container = message["inside"]
         target = self._task({"key": container})
         if target.exchange.state is not State.RUNNING:
             raise ConflictError(f"container {container} is not running")
         with self._children_in(target.pidfd):
             pid, pidfd = namespaces.clone(0, cgroup_fd)
             if pid == 0:
-                zygote.run(sock, zygote.Surroundings(join_files, enter_pidfd=target.pidfd))
+                where = zygote.Surroundings(
+                    join_files,
+                    enter_pidfd=target.pidfd,
+                    enter_user=bool(message.get("enter_user")),
+                )
+                zygote.run(sock, where)
         return pid, pidfd
 
     def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:
@@ -365,7 +374,7 @@ class Supervisor:
         task.attach(Client(held))
         return None
 
-    def _start(self, message: dict[str, Any]) -> None:
+    def _start(self, message: dict[str, Any], fds: list[int]) -> None:
         seq = message.get("seq")
 
         def done(failure: CgagentError | None) -> None:
@@ -380,15 +389,18 @@ class Supervisor:
             if message.get("again") and task.exchange.state is not State.CREATED:
                 task.join_start(done)
             else:
-                task.start(message, done)
+                task.start(message, fds, done)
         except CgagentError as e:
             self._tell({"seq": seq, "error": error_to_wire(e)})
         except OSError as e:
             error = InternalError(f"start {message.get('key')}: {e.strerror}")
             self._tell({"seq": seq, "error": error_to_wire(error)})
+        finally:
+            for fd in fds:  # the zygote has its own copies
+                os.close(fd)
 
     def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        self._task(message).signal(message["signal"])
+        self._task(message).signal(message["signal"], group=bool(message.get("group")))
         return None
 
     def _resize(self, message: dict[str, Any], _fds: list[int]) -> Reply:
@@ -419,6 +431,17 @@ class Supervisor:
 
     def _exited(self, task: Task) -> None:
         self._tell(_exit_event(task))
+
+
+def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:
+    """Of a process that is alone in a new user namespace."""
+    try:
+        userns.Mappings.of_block(*block).write(pid)
+    except BaseException:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+        raise
 
 
 def _exit_event(task: Task) -> dict[str, Any]:

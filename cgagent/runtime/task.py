@@ -14,6 +14,7 @@ import os
 import select
 import selectors
 import signal
+import stat
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
+from cgagent.runtime.drivers.parent import Launch
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     Started = Callable[[CgagentError | None], None]
 
+_TREE: Final = "tree/"
 _SUFFIX: Final = ".new"
 _UNKNOWN: Final = "its exit code is not known: it outlived the process that would have been told"
 
@@ -59,13 +62,19 @@ class Task:
         self._on_exit = on_exit
         self.is_ours = is_ours
         self._started: list[Started] = []
+        self._launch: Launch | None = None
+        """Of another runtime: the zygote makes the process, and does not become it."""
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
-        self.pid: int = held.value["pid"]
         self.stdio = Stdio(held, loop, mirror)
 
     @property
     def key(self) -> str:
         return self.exchange.key
+
+    @property
+    def pid(self) -> int:
+        pid: int = self._held.value["pid"]
+        return pid
 
     @property
     def pidfd(self) -> int:
@@ -81,9 +90,30 @@ class Task:
     def attach(self, client: Client) -> None:
         self.stdio.attach(client)
 
-    def signal(self, number: int) -> None:
+    def signal(self, number: int, *, group: bool = False) -> None:
+        """To its process, or to all of its process group."""
         self.exchange.check("signal")
-        signal.pidfd_send_signal(self.pidfd, number)
+        try:
+            if group:  # not reaped yet: the number can be nobody else's
+                os.killpg(self.pid, number)
+            else:
+                signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            raise ConflictError(f"task {self.key} has just ended") from None
+
+    def lose_agent(self) -> None:
+        """End it if it is a command of the agent's own."""
+        if self._is_agents and self.exchange.state in {State.STARTING, State.RUNNING}:
+            self._kill_group()
+
+    @property
+    def _is_agents(self) -> bool:
+        return bool(self._held.value.get("own"))
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
 
     def resize(self, rows: int, columns: int) -> None:
         """Of its terminal.
@@ -100,9 +130,14 @@ class Task:
 
     # -- the start --------------------------------------------------------------------------
 
-    def start(self, job: dict[str, Any], done: Started) -> None:
-        """Hand the zygote its job; `done` is called when its command runs or has failed."""
+    def start(self, job: dict[str, Any], trees: list[int], done: Started) -> None:
+        """Hand the zygote its job; `done` is called when its command runs or has failed.
+
+        `trees` are mounts that somebody with more power than the zygote has made for it.
+        """
         self.exchange.check("start")
+        if trees:
+            self._held.put({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
         self.stdio.open(
             log=job.get("log"),
             stdin=bool(job.get("stdin")),
@@ -110,6 +145,7 @@ class Task:
             terminal=bool(job.get("terminal")),
             job=job,
             directory=job.get("bundle"),
+            own=job.get("own"),
             state=State.STARTING.value,
         )
         self.exchange.advance("start")
@@ -125,17 +161,28 @@ class Task:
 
     def _send_job(self) -> None:
         """A zygote reads one job and never again: one that is sent twice does not matter."""
-        zygote = self._held.fds["zygote"]
+        job, zygote = self._held.value["job"], self._held.fds["zygote"]
+        if "driver" in job:
+            self._launch = Launch()
         child_ends = self.stdio.child_ends()
+        for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, job["owner"], job["owner"])
         try:
             with descriptors.as_socket(zygote) as sock:
-                wire.send(sock, self._held.value["job"], child_ends)
+                wire.send(sock, job, [*child_ends, *self._trees().values()])
         except (BrokenPipeError, ConnectionResetError):
             pass  # it has failed already; its message is waiting to be read
         finally:
             for fd in child_ends:
                 os.close(fd)
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_zygote)
+
+    def _trees(self) -> dict[str, int]:
+        """In the order they were given."""
+        labels = [label for label in self._held.fds if label.startswith(_TREE)]
+        labels.sort(key=lambda label: int(label.removeprefix(_TREE)))
+        return {label: self._held.fds[label] for label in labels}
 
     def _hear_zygote(self) -> None:
         zygote = self._held.fds["zygote"]
@@ -151,6 +198,7 @@ class Task:
                     os.close(fd)
                 return
         self._loop.forget(zygote)
+        self._end_launch()
         if self._held.value.get("ready"):
             self._run()
         else:
@@ -161,11 +209,17 @@ class Task:
             self._held.put(ready=True)
         elif message == CONSOLE:
             self.stdio.take_terminal(fds[0])
+        elif "became" in message:
+            if message["became"] == self.pid:  # heard again after a takeover
+                os.close(fds[0])
+                return
+            made = {"launcher": os.dup(self.pidfd), "pidfd": fds[0]}
+            self._held.put(made, pid=message["became"])
         else:
             self._held.put(failure=message, ready=None)
 
     def _run(self) -> None:
-        self._advance("running", close=["zygote"], job=None, ready=None)
+        self._advance("running", close=["zygote", *self._trees()], job=None, ready=None)
         self._watch_process()
         self.stdio.run()
         self._tell_started(None)
@@ -173,7 +227,8 @@ class Task:
 
     def _fail(self) -> None:
         """The process ended before its command ran: no trace of the task stays."""
-        info = self._await_end()
+        _kill(self.pidfd)  # a launcher may have left it
+        info = self._await_end(self.pidfd)
         failure = self._held.value.get("failure")
         if failure is None:
             how = f"signal {info.si_status}" if info and info.si_status else "no message"
@@ -192,14 +247,27 @@ class Task:
         for done in started:
             done(failure)
 
-    def _await_end(self) -> os.waitid_result | None:
+    def _await_end(self, pidfd: int) -> os.waitid_result | None:
         """Of a process that is about to end; how it did, if it is our child."""
         if self.is_ours:
-            return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            return os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
+        poll.register(pidfd, select.POLLIN)
         poll.poll()
         return None
+
+    def _end_launch(self, *, kill: bool = False) -> None:
+        """It has said all it had to say, or shall not say more."""
+        if self._launch is None:
+            return
+        launcher = self._held.fds.get("launcher")
+        if launcher is not None:
+            if kill:
+                _kill(launcher)
+            self._await_end(launcher)
+            self._held.close("launcher")
+        self._launch.end()
+        self._launch = None
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -214,6 +282,8 @@ class Task:
         info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if info is None:
             return
+        if self._is_agents:  # with what it has left behind
+            self._kill_group()
         self.ended(killed=info.si_code != os.CLD_EXITED, status=info.si_status)
         os.waitid(os.P_PID, self.pid, os.WEXITED)
 
@@ -235,7 +305,9 @@ class Task:
 
     def _end_if_told(self) -> None:
         ended = self._held.value.get("ended")
-        if ended is not None and self.exchange.state is State.RUNNING:
+        if ended is None or ended["pid"] != self.pid:  # that was the launcher
+            return
+        if self.exchange.state is State.RUNNING:
             self.ended(killed=ended["killed"], status=ended["status"])
 
     def ended(self, *, killed: bool, status: int, error: str | None = None) -> None:
@@ -274,8 +346,9 @@ class Task:
 
     def abandon(self, status: dict[str, Any]) -> None:
         """End a zygote whose command does not run; clients that wait for it are told `status`."""
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        self._await_end()
+        _kill(self.pidfd)
+        self._await_end(self.pidfd)
+        self._end_launch(kill=True)
         self._close(status)
         self._tell_started(ConflictError(f"task {self.key}: its start was given up"))
         self.forget()
@@ -321,3 +394,8 @@ class Task:
                 self._loop.forget(self._held.fds[label])
         self.stdio.close()
         self.stdio.see_off(dict(status))
+
+
+def _kill(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # the keeper has reaped it
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)

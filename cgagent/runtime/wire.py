@@ -14,7 +14,7 @@ from cgagent.runtime.protocol import MAX_PACKET
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAX_FDS: Final = 16
+_MAX_FDS: Final = 253  # the kernel's
 _BUFFER: Final = 2 * MAX_PACKET
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
-from cgagent.kernel import descriptors, namespaces, seccomp, signals
+from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
 from cgagent.runtime import console, process, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
@@ -51,6 +51,8 @@ class Surroundings:
     """The host's mount namespace as it will be at the job: ours is a copy from before."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
+    enter_user: bool = False
+    """Its user namespace, too."""
 
 
 class _Progress:
@@ -108,10 +110,17 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     received = wire.receive(sock)
     if received is None:  # not wanted any more
         os._exit(0)
-    job, stdio = received
+    job, fds = received
+    given = len(job.get("trees", ())) + 1 if "trees" in job else 0
+    stdio, trees = fds[: len(fds) - given], fds[len(fds) - given :]
     for target, fd in enumerate(stdio):
         os.dup2(fd, target, inheritable=True)
         os.close(fd)
+    if "driver" in job:
+        # not loaded with the supervisor: this process stays outside of containers
+        from cgagent.runtime.drivers.launch import launch
+
+        launch(sock, job, progress)
     progress("read the seccomp filter")
     program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
     progress("read the configuration")
@@ -119,12 +128,19 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     spec = config["process"]
     outside = process.Outside.prepare(spec)
     if where.enter_pidfd is None:
-        setup = steps.Setup(config, job["rootfs"], job["root"], host_mounts=where.host_mounts)
+        rootfs = [] if trees else job["rootfs"]
+        setup = steps.Setup(config, rootfs, job["root"], host_mounts=where.host_mounts)
+        if trees:
+            setup.root_tree, *others = trees
+            setup.trees = dict(zip(job["trees"], others, strict=True))
         set_up_container(setup, progress)
         terminal = setup.console
     else:
         progress("join the container's namespaces")
-        namespaces.setns(where.enter_pidfd, _ALL_OF_A_CONTAINER)
+        own_user = namespaces.CLONE_NEWUSER if where.enter_user else 0
+        namespaces.setns(where.enter_pidfd, _ALL_OF_A_CONTAINER | own_user)
+        if where.enter_user:
+            userns.become_root()
         progress("make a terminal")
         terminal = console.make_in_own_root(spec)
     if terminal is not None:

@@ -61,4 +61,14 @@ MIGRATIONS: Final = (
         labels     TEXT NOT NULL       -- JSON: an object of strings
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE events (
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        time_ns    INTEGER NOT NULL,
+        type       TEXT NOT NULL,
+        action     TEXT NOT NULL,
+        id         TEXT NOT NULL,
+        attributes TEXT NOT NULL       -- JSON: an object of strings
+    ) STRICT;
+    """,
 )

@@ -3,20 +3,24 @@
 CVE-2018-15664, CVE-2026-41567, CVE-2026-41568 and CVE-2026-42306 (archives) have their tests with
 the layers and with cp: images/test_layers.py, agent/test_copying_harm.py, unit/cli/test_copy.py.
 CVE-2025-52565 (the console) is in unit/kernel/test_pty.py and unit/runtime/test_console.py as
-well as here.
+well as here. In the guest run those that have to do with cgroups.
 """
 
 import os
-import socket
 import subprocess
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+from cgagent.kernel import capabilities
 from tests.world.oci import PROGRAM
 
 pytestmark = pytest.mark.system
+
+
+IDS = [{"containerID": 0, "hostID": 0, "size": 65536}]
+"""The host's root is root inside: nothing but the namespace stands between them."""
 
 
 def bind(source, destination, *options):
@@ -40,21 +44,29 @@ def host_directory(oci):
     return folder
 
 
-def test_cve_2019_5736_our_interpreter_cannot_be_reached(oci):
-    """A process of ours waits inside; root in its pid namespace looks at /proc/1/exe."""
-    oci("create", "-b", str(oci.bundle(oci.sh("true"))), "first")
+@pytest.mark.native
+@pytest.mark.parametrize("users", [(), ("user",)])
+def test_cve_2019_5736_our_interpreter_cannot_be_reached(oci, users):
+    """A process of ours waits inside; root in its namespaces looks at /proc/1/exe."""
+    first = oci.sh("true")
+    if users:
+        first["linux"]["namespaces"].append({"type": "user"})
+        first["linux"].update(uidMappings=IDS, gidMappings=IDS)
+    oci("create", "-b", str(oci.bundle(first)), "first")
     pid = oci.state("first")["pid"]
     flags = os.statvfs(f"/proc/{pid}/exe").f_flag
     assert flags & os.ST_RDONLY  # with every capability it could not be written to either
     script = "for f in exe root fd/0; do readlink /proc/1/$f || echo none; done"
     config = oci.sh(script)
-    for namespace in config["linux"]["namespaces"]:
-        if namespace["type"] == "pid":
-            namespace["path"] = f"/proc/{pid}/ns/pid"
+    joined = ("pid", *users)
+    kept = [n for n in config["linux"]["namespaces"] if n["type"] not in joined]
+    paths = [{"type": kind, "path": f"/proc/{pid}/ns/{kind}"} for kind in joined]
+    config["linux"]["namespaces"] = [*kept, *paths]
     config["linux"]["cgroupsPath"] += "2"
     assert oci.output(config).split() == ["none", "none", "none"]
 
 
+@pytest.mark.native
 def test_cve_2019_14271_nothing_is_loaded_from_the_containers_files(oci):
     """Its root has modules where ours are; whatever fails late must not load them."""
     bundle = oci.bundle(oci.config("nosuch"))
@@ -69,6 +81,7 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_containers_files(oci):
     assert not (bundle / "rootfs" / "loaded").exists()
 
 
+@pytest.mark.native
 def test_cve_2021_30465_a_mount_does_not_follow_the_images_symlinks_out(oci, host_directory):
     config = oci.sh("ls /link/made")
     config["mounts"].append(
@@ -100,6 +113,20 @@ def test_cve_2022_0492_no_cgroup_file_can_be_written(oci):
     assert int(oci.output(config)) > 0
 
 
+def test_cve_2022_0492_nor_that_of_another_mount(oci):
+    """With every capability in a user namespace, where hierarchies can be mounted anew."""
+    script = "for c in memory pids freezer; do mount -t cgroup -o $c c /tmp && "
+    script += "echo /x >/tmp/release_agent && echo written; done; true"
+    config = oci.sh(f"exec 2>/dev/null; {script}")
+    config["linux"]["namespaces"].append({"type": "user"})
+    config["linux"].update(uidMappings=IDS, gidMappings=IDS)
+    every = list(capabilities.NAMES)
+    sets = ("bounding", "effective", "permitted", "inheritable", "ambient")
+    config["process"]["capabilities"] = dict.fromkeys(sets, every)
+    assert oci.output(config) == ""
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("number", range(3, 16))
 def test_cve_2024_21626_the_working_directory_is_inside(oci, number):
     config = oci.sh("true")
@@ -107,6 +134,7 @@ def test_cve_2024_21626_the_working_directory_is_inside(oci, number):
     assert "working directory" in oci.refused(config)
 
 
+@pytest.mark.native
 def test_cve_2024_21626_a_descriptor_of_a_host_directory_does_not_lead_out(oci):
     """Given on purpose, so that nothing but the look at the working directory stands in the way."""
     config = oci.sh("ls")
@@ -119,6 +147,17 @@ def test_cve_2024_21626_a_descriptor_of_a_host_directory_does_not_lead_out(oci):
     assert done.stdout == ""
 
 
+@pytest.mark.native
+def test_cve_2024_21626_what_waits_inside_holds_nothing_of_the_host(oci):
+    words = [PROGRAM, "--root", str(oci.root), "create", "-b", str(oci.bundle(oci.sh("true")))]
+    out = oci.folder / "out"
+    script = f'exec 9</etc 8<{out.parent} >{out} 2>&1; exec "$@"'
+    subprocess.run(["sh", "-c", script, "sh", *words, "box"], check=True, stdin=subprocess.DEVNULL)
+    folder = f"/proc/{oci.state()['pid']}/fd"
+    held = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    assert [h for h in held if not h.startswith("socket:")] == ["/dev/null", str(out), str(out)]
+
+
 def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
     oci("run", "-d", "-b", str(oci.bundle(oci.sh("exec sleep 1000"))), "box")
     for number in range(3, 16):
@@ -126,17 +165,33 @@ def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
         assert "working directory" in done.stderr
 
 
-def test_cve_2025_31133_a_mask_is_the_real_null_device(oci):
+@pytest.mark.native
+def test_cve_2025_31133_a_mask_is_the_real_null_device(oci, host_directory):
     config = oci.sh("stat -c %t:%T /secret")
-    without_mount(config, "/dev/pts")
+    config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
+    config["mounts"].append(bind(host_directory, "/dev"))  # so that none is made there
+    (host_directory / "null").symlink_to("/secret")
     config["linux"]["maskedPaths"] = ["/secret"]
     bundle = oci.bundle(config)
     (bundle / "rootfs" / "secret").write_text("secret")
-    (bundle / "rootfs" / "dev" / "null").symlink_to("/secret")
     assert oci("run", "-b", str(bundle), "box").stdout == "1:3\n"
 
 
-def test_cve_2025_52565_the_console_is_the_terminal(oci, host_directory, slowness):
+@pytest.mark.native
+def test_cve_2025_31133_nor_is_the_hosts_believed(oci):
+    fake = oci.folder / "fake"
+    fake.write_text("something")
+    words = [PROGRAM, "--root", str(oci.root), "run", "-b", str(oci.bundle(oci.sh("true"))), "box"]
+    script = 'mount --bind "$1" /dev/null && shift && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(fake), *words]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, stdin=subprocess.PIPE
+    )
+    assert "/dev/null of the host is not the null device" in done.stderr
+
+
+@pytest.mark.native
+def test_cve_2025_52565_the_console_is_the_terminal(oci, host_directory):
     """The image has a symlink at /dev/console and no /dev is mounted over it."""
     target = host_directory / "file"
     target.write_text("the host's")
@@ -149,22 +204,12 @@ def test_cve_2025_52565_the_console_is_the_terminal(oci, host_directory, slownes
     inside = bundle / "rootfs" / str(target)[1:]
     inside.parent.mkdir(parents=True)
     inside.touch()
-    path = str(oci.folder / "console")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        listener.settimeout(20 * slowness)
-        oci("run", "-d", "--console-socket", path, "-b", str(bundle), "box")
-        connection, _ = listener.accept()
-        with connection:
-            _, (master,), _, _ = socket.recv_fds(connection, 100, 1)
-    try:
-        assert os.read(master, 100).startswith(b"88")  # 136: a pseudo-terminal's slave
-    finally:
-        os.close(master)
+    # 136: a pseudo-terminal's slave
+    assert oci.terminal(bundle, 1).startswith(b"88")
     assert target.read_text() == "the host's"
 
 
+@pytest.mark.native
 def test_cve_2025_52881_kernel_parameters_go_to_the_kernel(oci, host_directory):
     """A volume lies over /proc: what is written for the container must not go into it."""
     files = ("sys/net/ipv4/ip_default_ttl", "self/oom_score_adj", "self/attr/exec")
@@ -183,6 +228,7 @@ def test_cve_2025_52881_kernel_parameters_go_to_the_kernel(oci, host_directory):
     assert {(host_directory / name).read_text() for name in files} == {"untouched"}
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("mounted", [True, False])
 def test_cve_2026_41579_a_symlink_at_dev_leads_to_no_volume(oci, host_directory, mounted):
     config = oci.sh("test -c /dev/null")
@@ -197,6 +243,19 @@ def test_cve_2026_41579_a_symlink_at_dev_leads_to_no_volume(oci, host_directory,
     assert not [p for p in host_directory.iterdir() if not p.is_dir()]
 
 
+@pytest.mark.native
+def test_cve_2026_41579_a_volume_that_is_dev_by_another_name_gets_no_nodes(oci, host_directory):
+    config = oci.sh("true")
+    config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
+    config["mounts"].append(bind(host_directory, "/link"))
+    bundle = oci.bundle(config)
+    (bundle / "rootfs" / "link").symlink_to("dev")
+    done = oci("run", "-b", str(bundle), "box", check=False)
+    assert "/dev is not the container's own" in done.stderr
+    assert not list(host_directory.iterdir())
+
+
+@pytest.mark.native
 def test_cve_2026_47766_a_volume_bound_over_dev_later_gets_no_nodes(oci, host_directory):
     config = oci.sh("true")
     config["mounts"].append(bind(host_directory, "/late"))

@@ -44,6 +44,8 @@ def test_types(load):
     assert settings.registry_mirrors == ("https://a", "https://b")
     assert settings.insecure_registries == ("one:5000", "10.0.0.0/8")
     assert settings.data_root == Path.cwd() / "relative"
+    table = "[runtimes]\na = '/x'\n[runtimes.b]\npath = '/y'\nruntimeArgs = ['-z']"
+    assert load(table).runtimes == {"a": ("/x",), "b": ("/y", "-z")}
     assert load("", {"CGAGENT_METRICS_LISTEN": ""}).metrics_listen == ""
 
 
@@ -55,6 +57,9 @@ def test_types(load):
         ("data-root = 5", {}, {}, "data_root must be a string"),
         ("registry-mirrors = [1]", {}, {}, "must be a list of strings"),
         ("registry-mirrors = 1", {}, {}, "must be a list of strings"),
+        ("runtimes = 1", {}, {}, "must be a table"),
+        ("[runtimes]\nmine = 'crun'", {}, {}, "runtimes.mine must have an absolute path"),
+        ("[runtimes.mine]\npath = '/x'\nargs = []", {}, {}, "may have runtimeArgs"),
         ("sample-interval-s = 0", {}, {}, "must be a positive number of seconds"),
         ("", {"CGAGENT_STOP_TIMEOUT_S": "soon"}, {}, "CGAGENT_STOP_TIMEOUT_S: .* positive number"),
         ("", {}, {"sample_interval_s": "-1"}, "--sample-interval-s: .* positive number"),

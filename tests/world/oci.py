@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +89,25 @@ class Oci:
         assert not list(self.root.glob("*"))
         assert not Host.detect().group(f"{self.group}/box").exists()
         return result.stderr
+
+    def terminal(self, bundle: Path, lines: int) -> bytes:
+        """The first lines on the terminal of a container that goes on."""
+        path = str(self.folder / "console")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            listener.settimeout(self._timeout_s)
+            self("run", "-d", "--console-socket", path, "-b", str(bundle), "box")
+            connection, _ = listener.accept()
+            with connection:
+                _, (master,), _, _ = socket.recv_fds(connection, 100, 1)
+        text = b""
+        try:
+            while text.count(b"\n") < lines:
+                text += os.read(master, 100)
+        finally:
+            os.close(master)
+        return text
 
     def state(self, name: str = "box") -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self("state", name).stdout)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sys
 
-from tests.world import cache, debian, guest, images, registry
+from tests.world import cache, debian, guest, images, registry, typescript
 
 
 def native() -> None:
     """Images, a registry that holds them, the tools the tests call."""
-    debian.install("skopeo", "umoci")
+    debian.install("skopeo", "umoci", "tmux", "crun", "runc")
     images.alpine_docker_archive()
     images.busybox_docker_archive()
     registry.alpine_storage()
     debian.unpack("prometheus")
+    debian.unpack("prometheus-alertmanager")
+    typescript.unpack()
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.schemas import (
     AdoptBody,
-    LimitsBody,
+    UpdateBody,
     container_detail,
     container_summary,
 )
@@ -40,8 +40,8 @@ def _detail(engine: Engine, reference: str) -> dict[str, Any]:
 def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     @router.get("")
     async def list_containers(*, all: bool = False) -> list[dict[str, Any]]:  # noqa: A002
-        """Running ones; with `all`, all of them. Newest first."""
-        shown = [c for c in engine.containers if all or c.running]
+        """Those that run or are about to; with `all`, all of them. Newest first."""
+        shown = [c for c in engine.containers if all or c.up]
         shown.sort(key=lambda c: -c.record.created_ns)
         return [container_summary(c, engine.control) for c in shown]
 
@@ -137,20 +137,21 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
 
     @router.post("/{reference}/update")
     async def update_container(
-        reference: str, body: LimitsBody, *, force: bool = False
+        reference: str, body: UpdateBody, *, force: bool = False
     ) -> dict[str, Any]:
-        """Change limits; the answer is what `GET` shows, with what the kernel holds now.
+        """Change limits and the restart policy; the answer is what `GET` shows, limits as held now.
 
         A memory limit below what is used is reached in steps, or, with `force`, at once.
         """
         container = engine.containers.find(reference)
-        await engine.control.update(container, body.limits(), body.conveniences(), force=force)
+        policy = None if body.restart is None else body.restart.policy()
+        if policy is not None:  # before the limits: all of it or nothing
+            policy = engine.lifecycle.restarts.checked(container, policy)
+        if body.changes_limits() or policy is None:
+            await engine.control.update(container, body.limits(), body.conveniences(), force=force)
+        if policy is not None:
+            await engine.lifecycle.restarts.set_policy(container, policy)
         return _detail(engine, reference)
-
-    @router.get("/{reference}/stats")
-    async def container_stats(reference: str) -> dict[str, Any]:
-        """The last sample and the rates since the one before; a fresh sample if there is none."""
-        return engine.monitor.stats(engine.containers.find(reference))
 
     @router.get("/{reference}/processes")
     async def container_processes(reference: str, ps_args: str = "") -> dict[str, Any]:

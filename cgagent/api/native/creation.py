@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cgagent.api.native.schemas import LimitsBody, Strict
+from cgagent.api.native.schemas import LimitsBody, RestartBody, Strict
 from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.create import Request
 from cgagent.engine.devices import Device
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.mounts import MountSpec, parse_bind, parse_tmpfs
 from cgagent.engine.namespaces import Namespaces
+from cgagent.images import HealthCheck
 from cgagent.network.files import NameLookup
 
 
@@ -137,6 +138,21 @@ class LogBody(Strict):
     options: dict[str, str] = {}
 
 
+class HealthBody(Strict):
+    """What is left out, the image's check says, or docker's default."""
+
+    test: list[str] = []
+    """``NONE``; ``CMD`` and arguments; or ``CMD-SHELL`` and a line."""
+    interval_ns: int | None = None
+    timeout_ns: int | None = None
+    start_period_ns: int | None = None
+    start_interval_ns: int | None = None
+    retries: int | None = None
+
+    def check(self) -> HealthCheck:
+        return HealthCheck(**{**self.model_dump(), "test": tuple(self.test)})
+
+
 class CreateBody(_Storage, _Confined, _Shared, _Named):
     image: str
     command: list[str] = []
@@ -155,7 +171,11 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     tty: bool = False
     console_size: tuple[int, int] | None = None
     init: bool = False
+    health: HealthBody | None = None
+    restart: RestartBody = RestartBody()
     log: LogBody | None = None
+    runtime: str = ""
+    """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
 
     def request(self) -> Request:
         return Request(
@@ -186,5 +206,8 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
             tty=self.tty,
             console_size=self.console_size,
             init=self.init,
+            health=None if self.health is None else self.health.check(),
+            restart=self.restart.policy(),
             log=None if self.log is None else LogConfig(self.log.driver, self.log.options),
+            runtime=self.runtime,
         )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cgagent.engine import limits as limit_json
 from cgagent.engine.limits import Conveniences
+from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.runtime.spec import Process
 
 if TYPE_CHECKING:
@@ -97,6 +98,27 @@ class LimitsBody(Strict):
         return Conveniences(cpus=self.cpus, memory_swap_bytes=self.memory_swap_bytes)
 
 
+class RestartBody(Strict):
+    name: str = "no"
+    max_retries: int = 0
+
+    def policy(self) -> RestartPolicy:
+        return RestartPolicy(self.name, self.max_retries)
+
+
+class UpdateBody(LimitsBody):
+    """Limits, and what else can be changed of a container that is there."""
+
+    restart: RestartBody | None = None
+
+    def changes_limits(self) -> bool:
+        return bool(self.model_dump(exclude_none=True, exclude={"restart"}))
+
+    def limits(self) -> Limits:
+        values = self.model_dump(exclude_none=True, exclude={"restart"})
+        return LimitsBody(**values).limits()
+
+
 class AdoptBody(Strict):
     pid: Annotated[int, Field(ge=1)]
     name: str | None = None
@@ -142,6 +164,8 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
     """One line of ``ps``."""
     record = container.record
     outcome = asdict(record.outcome)
+    if outcome["health"] is not None:
+        del outcome["health"]["log"]
     if control.is_frozen(container):
         outcome["status"] = "frozen"
     return {
@@ -153,6 +177,8 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
         "args": list(record.options.args),
         "labels": record.options.labels,
         "state": outcome,
+        "restart_policy": record.options.restart.name,
+        "restart_count": record.restart.count,
     }
 
 
@@ -169,8 +195,11 @@ def container_detail(
         {**asdict(m), "mountpoint": volume_path(m.source) if m.type == "volume" else m.source}
         for m in record.options.mounts
     ]
+    shown = container_summary(container, control)
+    if record.outcome.health is not None:
+        shown["state"]["health"] = asdict(record.outcome.health)
     return {
-        **container_summary(container, control),
+        **shown,
         "options": asdict(record.options),
         "mounts": mounts,
         "limits": limit_json.to_json(record.limits),

@@ -125,7 +125,7 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         path = str(engine.lifecycle.bundle(container.id).log)
 
         async def lines() -> AsyncIterator[bytes]:
-            async for entries in follow(path, query, lambda: container.running):
+            async for entries in follow(path, query, lambda: container.up):
                 yield b"".join(json.dumps(e).encode() + b"\n" for e in entries)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")

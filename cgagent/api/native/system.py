@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -10,6 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.native.schemas import event_view, job_view
+from cgagent.engine.events import EventQuery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,16 +46,21 @@ def routes(engine: Engine) -> APIRouter:
 def _add_events(router: APIRouter, engine: Engine) -> None:
     @router.get("/v1/events", response_model=None)
     async def events(
-        *, follow: bool = False, since_ns: Annotated[int, Query(ge=0)] = 0
+        *,
+        follow: bool = False,
+        since_ns: Annotated[int, Query(ge=0)] = 0,
+        until_ns: Annotated[int | None, Query(ge=0)] = None,
+        filter_: Annotated[list[str] | None, Query(alias="filter")] = None,
     ) -> StreamingResponse:
-        """JSON lines: the recent ones; with `follow`, then every one that comes."""
+        """JSON lines: those that are kept; with `follow`, then every one that comes.
+
+        `filter` is ``NAME=VALUE``: type, container, event, image, label or volume.
+        """
+        query = EventQuery.parse(since_ns, until_ns, filter_ or [])
 
         async def lines() -> AsyncIterator[bytes]:
-            with engine.events.subscribe() as queue:
-                for event in engine.events.recent(since_ns):
-                    yield json.dumps(event_view(event)).encode() + b"\n"
-                while follow:
-                    event = await queue.get()
+            async with aclosing(engine.events.stream(query, follow=follow)) as stream:
+                async for event in stream:
                     yield json.dumps(event_view(event)).encode() + b"\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")

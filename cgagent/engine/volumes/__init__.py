@@ -118,7 +118,7 @@ class Volumes:
             raise
         if is_new:
             self._by_name[row.name] = row
-            self._events.publish("volume", "create", row.name, driver="local")
+            self._events.publish("volume", "create", row.name, {"driver": "local"})
         return is_new
 
     @contextlib.asynccontextmanager
@@ -203,7 +203,7 @@ class Volumes:
             os.rename(self._directory / name, removed)
         self._rows.delete(name)
         del self._by_name[name]
-        self._events.publish("volume", "destroy", name, driver="local")
+        self._events.publish("volume", "destroy", name, {"driver": "local"})
         await asyncio.to_thread(_remove, removed)
 
     async def remove_anonymous(self, container: Container) -> None:

@@ -14,12 +14,12 @@ from cgagent.runtime.oci import lifecycle, store
 if TYPE_CHECKING:
     import argparse
 
+    from cgagent.runtime.oci.cli import Log
     from cgagent.runtime.oci.create import Child, Wishes
-    from cgagent.runtime.oci.main import Log
 
 
 def _flags(name: str, usage: str) -> argparse.ArgumentParser:
-    from cgagent.runtime.oci.main import Parser
+    from cgagent.runtime.oci.cli import Parser
 
     return Parser(
         prog=f"cgagent oci {name}", usage=f"cgagent oci {name} {usage}", allow_abbrev=False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups.hierarchy import checked_path
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
-from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.isolation import Isolation, mappings
 from cgagent.runtime.oci import store
 from cgagent.runtime.protocol import CONFIG_FILE
 
@@ -36,8 +36,11 @@ def load(bundle: str) -> dict[str, Any]:
         raise NotFoundError(f"root file system {rootfs(config, bundle)} is not a directory")
     linux = config.setdefault("linux", {})
     isolation = Isolation.from_oci(linux.get("namespaces") or ())
-    if "user" in isolation.private or linux.get("uidMappings") or linux.get("gidMappings"):
-        raise UnsupportedError("user namespaces are not supported")
+    mapped = mappings(linux, "linux") is not None
+    if mapped and not isolation.is_user_private:
+        raise InvalidInputError("linux.uidMappings: they need a user namespace")
+    if "user" in isolation.own and not mapped:
+        raise InvalidInputError("a user namespace needs linux.uidMappings and linux.gidMappings")
     if config.get("process") is not None:
         check_process(config["process"])
     return config
@@ -66,7 +69,11 @@ def cgroup_path(config: dict[str, Any], container_id: str) -> str:
     if not path:
         return f"{_PARENT}/{container_id}"
     if ":" in path and "/" not in path:
-        raise UnsupportedError(f"cgroupsPath {path!r}: slices of systemd are not supported")
+        raise UnsupportedError(
+            f"cgroupsPath {path!r}: systemd is not asked for its slices; give a path, or use "
+            "the cgroupfs manager (podman: --cgroup-manager cgroupfs, containerd: "
+            "SystemdCgroup = false)"
+        )
     return checked_path("/" + path.strip("/"))
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Host
 from cgagent.errors import ConflictError, InternalError, InvalidInputError
-from cgagent.kernel import namespaces, seccomp
-from cgagent.runtime import hooks, wire
+from cgagent.kernel import namespaces, seccomp, userns
+from cgagent.runtime import OCI_VERSION, hooks, process, steps, wire
 from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.isolation import mappings as of_container
 from cgagent.runtime.oci import config as oci_config
 from cgagent.runtime.oci import init, resources, store
 from cgagent.runtime.protocol import error_from_wire
-from cgagent.runtime.spec import OCI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,13 +60,20 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
         group = host.group(path)
         if group.exists() and group.pids():
             raise ConflictError(f"cgroup {path} has processes in it; choose another cgroupsPath")
-        group.create()
-        with _undone_on_failure(group.remove):
+        made = _made(entry, group.create())
+        with _undone_on_failure(lambda: group.remove(made=made)):
             wanted = config["linux"].get("resources") or {}
             group.restrict_devices(resources.device_rules(wanted))
-            group.apply(resources.limits(wanted))
+            if wanted.keys() - {"devices"}:
+                group.apply(resources.limits(wanted))
             oci_config.expand_cgroup_mounts(config, host, path)
-            return _make_process(entry, config, bundle, group, wishes)
+            return _make_process(entry, config, bundle, group, wishes, made=made)
+
+
+def _made(entry: store.Entry, made: tuple[str, ...]) -> list[str]:
+    """With those above that were made for another container: the last one out removes them."""
+    others = store.cgroups_made(os.path.dirname(entry.path))
+    return [*made, *(o for o in others if any(m.startswith(o + "/") for m in made))]
 
 
 @contextlib.contextmanager
@@ -78,7 +86,13 @@ def _undone_on_failure(undo: Any) -> Iterator[None]:
 
 
 def _make_process(
-    entry: store.Entry, config: dict[str, Any], bundle: str, group: Group, wishes: Wishes
+    entry: store.Entry,
+    config: dict[str, Any],
+    bundle: str,
+    group: Group,
+    wishes: Wishes,
+    *,
+    made: list[str],
 ) -> tuple[store.State, Child]:
     rootfs = oci_config.rootfs(config, bundle)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -99,18 +113,22 @@ def _make_process(
             join_files=group.join_files(),
             isolation=isolation,
             join=isolation.open(stack),
-            seccomp=filter_of(config),
+            seccomp=None,
             seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
             preserved=wishes.preserved,
             console_socket=console_socket(config["process"], wishes, stack),
             start_socket=_start_socket(entry, stack),
+            trees=_open_trees(config, bundle, rootfs, isolation, stack),
         )
         child = spawn(plan, group, stack)
         with _undone_on_failure(child.kill):
+            program = filter_of(config)  # 20 ms, in which the child waits for the cgroup anyway
             child.expect("made")
+            if isolation.is_user_private:
+                _map_ids(child.pid, config, isolation)
             for kind in ("prestart", "createRuntime"):
                 hooks.run(config, kind, {**told, "status": "creating", "pid": child.pid})
-            wire.send(child.sock, store.GO)
+            wire.send(child.sock, store.GO, _memory(program, stack))
             child.expect("ready")
             state = store.State(
                 id=entry.id,
@@ -120,12 +138,62 @@ def _make_process(
                 rootfs=rootfs,
                 created=created,
                 cgroup_path=group.path,
+                cgroup_made=made,
                 annotations=annotations,
             )
             entry.save_config(config)
             entry.save(state)
             write_pid_file(wishes.pid_file, child.pid)
             return state, child
+
+
+def _memory(program: bytes | None, stack: ExitStack) -> list[int]:
+    """A memfd with the filter, which is too large for a packet; none for none."""
+    if program is None:
+        return []
+    fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    stack.callback(os.close, fd)
+    os.write(fd, program)
+    return [fd]
+
+
+def _open_trees(
+    config: dict[str, Any], bundle: str, rootfs: str, isolation: Isolation, stack: ExitStack
+) -> dict[int, int]:
+    """The mounts that the child has no power to open."""
+    setup = steps.Setup(config, [], rootfs, bundle)
+    trees = {}
+    for place, tree in steps.open_trees(setup, _user_namespace(config, isolation, stack)):
+        stack.callback(os.close, tree)
+        trees[place] = tree
+    return trees
+
+
+def _user_namespace(config: dict[str, Any], isolation: Isolation, stack: ExitStack) -> int | None:
+    """One with the container's mappings, for mounts that are to have the same."""
+    if not any(steps.is_id_mapped(entry) for entry in config.get("mounts") or ()):
+        return None
+    mappings = of_container(config["linux"], "linux")
+    if "user" in isolation.own and mappings:
+        fd = userns.carrier(mappings)
+        stack.callback(os.close, fd)
+        return fd
+    return dict(isolation.open(stack)).get(namespaces.CLONE_NEWUSER)
+
+
+def _map_ids(pid: int, config: dict[str, Any], isolation: Isolation) -> None:
+    mappings = of_container(config["linux"], "linux")
+    if "user" in isolation.own and mappings:
+        mappings.write(pid)
+    give_stdio_to_root_of(pid)
+
+
+def give_stdio_to_root_of(pid: int) -> None:
+    """Pipes become the property of a user namespace's root, who gives them to the user."""
+    uid, gid = userns.root_of(pid)
+    for fd in range(3):
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, gid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +243,23 @@ def spawn(plan: init.Plan, group: Group, stack: ExitStack) -> Child:
         cgroup_fd = os.open(cgroup_dir, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, cgroup_fd)
     namespaces.hide_from_ptrace()
-    pid_namespace = dict(plan.join).get(namespaces.CLONE_NEWPID, plan.enter_pidfd)
-    flags = plan.isolation.clone_flags if plan.enter_pidfd is None else 0
-    with theirs, _children_in(pid_namespace):
-        pid, pidfd = namespaces.clone(flags, cgroup_fd)
+    if plan.isolation.is_user_private:
+        process.prepare_outside(plan.config["process"])  # ours, and inherited
+    beyond = plan.enter_pidfd is None and plan.isolation.is_user_private
+    joined = dict(plan.join).get(namespaces.CLONE_NEWPID, plan.enter_pidfd)
+    with theirs, _children_in(None if beyond else joined):
+        pid, pidfd = _clone(plan, cgroup_fd, beyond=beyond)
         if pid == 0:
             init.run(theirs, plan)
     return Child(pid, pidfd, ours)
+
+
+def _clone(plan: init.Plan, cgroup_fd: int | None, *, beyond: bool) -> tuple[int, int]:
+    flags = plan.isolation.clone_flags if plan.enter_pidfd is None else 0
+    if not beyond:
+        return namespaces.clone(flags, cgroup_fd)
+    joins = sorted(plan.join, key=lambda j: j[0] == namespaces.CLONE_NEWUSER)
+    return userns.clone_beyond(joins, flags, cgroup_fd)
 
 
 @contextlib.contextmanager
@@ -206,10 +284,10 @@ def filter_of(config: dict[str, Any]) -> bytes | None:
 
 
 def console_socket(
-    process: dict[str, Any], wishes: Wishes, stack: ExitStack
+    wanted: dict[str, Any], wishes: Wishes, stack: ExitStack
 ) -> socket.socket | None:
     """Raises InvalidInputError: a terminal and a socket for it belong together."""
-    if bool(process.get("terminal")) != bool(wishes.console_socket):
+    if bool(wanted.get("terminal")) != bool(wishes.console_socket):
         raise InvalidInputError("process.terminal and --console-socket belong together")
     if not wishes.console_socket:
         return None

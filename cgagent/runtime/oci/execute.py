@@ -11,6 +11,7 @@ from cgagent.kernel import seccomp
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.oci import config as oci_config
 from cgagent.runtime.oci import create, init, lifecycle, store
+from cgagent.runtime.process import set_affinity
 
 
 def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) -> create.Child:
@@ -50,6 +51,9 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
             start_socket=None,
             enter_pidfd=pidfd,
         )
+        set_affinity(process, "initial")  # ours, and inherited
+        if isolation.is_user_private:
+            create.give_stdio_to_root_of(state.pid)
         child = create.spawn(plan, own, stack)
         try:
             child.expect("ready")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cgagent.kernel import capabilities, seccomp
-from cgagent.runtime import isolation, mount_options
-from cgagent.runtime.spec import OCI_VERSION
+from cgagent.runtime import OCI_VERSION, isolation, mount_options
 
 _HOOKS = (
     *("prestart", "createRuntime", "createContainer"),
@@ -21,7 +20,7 @@ def features() -> dict[str, Any]:
         "hooks": list(_HOOKS),
         "mountOptions": list(mount_options.names()),
         "linux": {
-            "namespaces": sorted(set(isolation.FLAGS) - {"user"}),
+            "namespaces": sorted(isolation.FLAGS),
             "capabilities": list(capabilities.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False},
             "seccomp": {
@@ -34,7 +33,7 @@ def features() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {},
     }

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError
-from cgagent.kernel import descriptors, namespaces, signals
+from cgagent.kernel import descriptors, namespaces, signals, userns
 from cgagent.runtime import console, hooks, process, steps, wire, zygote
 from cgagent.runtime.isolation import FLAGS, Isolation
 from cgagent.runtime.protocol import error_to_wire
@@ -45,12 +45,15 @@ class Plan:
     isolation: Isolation
     join: tuple[tuple[int, int], ...]
     seccomp: bytes | None
+    """Of an exec; a container's comes later."""
     seccomp_flags: int
     preserved: int
     """Descriptors from 3 on that the command gets."""
     console_socket: socket.socket | None
     start_socket: socket.socket | None
     enter_pidfd: int | None = None
+    trees: dict[int, int] = field(default_factory=dict)
+    """As in `steps.Setup`."""
 
 
 class _Voice:
@@ -89,16 +92,18 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
     os.setsid()
     descriptors.close_all_but(_kept(voice.sock, plan))
     voice("join the cgroup")
-    where = zygote.Surroundings(plan.join_files, plan.isolation.own, plan.join)
+    # beyond a user namespace nothing of ours can be joined: that has been done
+    join = () if plan.isolation.is_user_private else plan.join
+    where = zygote.Surroundings(plan.join_files, plan.isolation.own, join)
     zygote.join_cgroup(where)
     spec = plan.config["process"]
     outside = process.Outside.prepare(spec)
     voice("make namespaces")
     if plan.enter_pidfd is None:
         zygote.own_namespaces(where)
-        terminal = _set_up(voice, plan)
+        program, terminal = _set_up(voice, plan)
     else:
-        terminal = _enter(voice, plan, plan.enter_pidfd)
+        program, terminal = plan.seccomp, _enter(voice, plan, plan.enter_pidfd)
     if terminal is not None:
         _give_away(voice, plan, terminal)
     process.run(
@@ -106,7 +111,7 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
         voice,
         ready=lambda: _ready(voice, plan),
         outside=outside,
-        seccomp_filter=plan.seccomp,
+        seccomp_filter=program,
         seccomp_flags=plan.seccomp_flags,
         preserved=plan.preserved,
     )
@@ -114,22 +119,29 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
 
 def _kept(sock: socket.socket, plan: Plan) -> set[int]:
     ours = (sock, plan.console_socket, plan.start_socket)
-    kept = {*range(3 + plan.preserved), *(fd for _, fd in plan.join)}
+    kept = {*range(3 + plan.preserved), *(fd for _, fd in plan.join), *plan.trees.values()}
     kept |= {s.fileno() for s in ours if s is not None}
     return kept if plan.enter_pidfd is None else kept | {plan.enter_pidfd}
 
 
-def _set_up(voice: _Voice, plan: Plan) -> console.Console | None:
+def _set_up(voice: _Voice, plan: Plan) -> tuple[bytes | None, console.Console | None]:
+    """The container's; the filter of system calls comes with the word to go on."""
     wire.send(voice.sock, MADE)
-    _wait_for_go(voice)
-    setup = steps.Setup(plan.config, [], plan.rootfs, plan.bundle, state=plan.state)
+    came = _wait_for_go(voice)
+    program = _read_memory(came[0]) if came else None
+    setup = steps.Setup(
+        plan.config, [], plan.rootfs, plan.bundle, state=plan.state, trees=plan.trees
+    )
     zygote.set_up_container(setup, voice)
-    return setup.console
+    return program, setup.console
 
 
 def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
+    process.set_affinity(plan.config["process"], "final")
     voice("join the container's namespaces")
     namespaces.setns(pidfd, flags_of(plan.isolation))
+    if plan.isolation.is_user_private:
+        userns.become_root()
     voice("make a terminal")
     return console.make_in_own_root(plan.config["process"])
 
@@ -165,6 +177,15 @@ def _ready(voice: _Voice, plan: Plan) -> None:
     )
 
 
-def _wait_for_go(voice: _Voice) -> None:
-    if wire.receive(voice.sock) is None:  # the parent gave up
+def _wait_for_go(voice: _Voice) -> list[int]:
+    """The descriptors that came with it."""
+    received = wire.receive(voice.sock)
+    if received is None:  # the parent gave up
         os._exit(zygote.FAILED)
+    return received[1]
+
+
+def _read_memory(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()

@@ -125,7 +125,7 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
         own = group(state)
         with contextlib.suppress(NotFoundError):
             own.kill()
-        own.remove()
+        own.remove(made=state.cgroup_made)
         entry.remove()
     for hook in hooks.of_kind(config, "poststop"):
         try:

@@ -1,148 +1,57 @@
-"""The command line of `cgagent oci`, compatible with runc's: flags, output, log, exit codes."""
+"""Where `cgagent oci` begins, and those of its commands that enter a container begin anew.
+
+A process of ours will be inside the container, which must not be able to write to the host's
+interpreter through it (CVE-2019-5736): the interpreter runs again from a read-only copy. So what is
+loaded before that is loaded twice, and this module imports next to nothing.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import time
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from cgagent import __version__
-from cgagent.errors import CgagentError, InvalidInputError
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from typing import NoReturn
 
-_ENTERING: Final = frozenset({"create", "run", "exec"})
-_COMMANDS: Final = (
-    *("create", "run", "start", "state", "kill", "delete", "list", "exec", "ps"),
-    *("pause", "resume", "update", "spec", "features"),
+_ENTERING = frozenset({"create", "run", "exec"})
+_AGAIN = (
+    "import gc, sys; gc.disable(); sys.path[:] = sys.argv.pop(1).split('\\n'); "
+    "from cgagent.runtime.oci.main import again; again()"
 )
-
-_AGAIN: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from cgagent.runtime.oci.main import main; sys.exit(main(sys.argv[1:]))"
-)
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InvalidInputError(f"{message}; see {self.prog} --help")
-
-
-class Log:
-    """Where errors and warnings go: standard error, and a file in one of runc's two formats."""
-
-    def __init__(self, path: str | None, *, as_json: bool) -> None:
-        self._path = path
-        self._as_json = as_json
-
-    def write(self, level: str, message: str) -> None:
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        if self._as_json:
-            line = json.dumps({"level": level, "msg": message, "time": when})
-        else:
-            line = f'time="{when}" level={level} msg={json.dumps(message)}'
-        if self._path:
-            with open(self._path, "a", encoding="utf-8") as f:
-                f.write(line + "\n")
-        prefix = "" if level == "error" else f"{level}: "
-        print(f"cgagent oci: {prefix}{message}", file=sys.stderr)
-
-    def warn(self, message: str) -> None:
-        self.write("warning", message)
 
 
 def main(argv: Sequence[str]) -> int:
     """The exit code; errors have been told."""
-    log = Log(None, as_json=False)
-    try:
-        parsed = _parser().parse_args(argv)
-        log = Log(parsed.log, as_json=parsed.log_format == "json")
-        if parsed.systemd_cgroup:
-            raise InvalidInputError(
-                "--systemd-cgroup: systemd is not asked for cgroups; use the cgroupfs manager"
-            )
-        if not parsed.command:
-            raise InvalidInputError("no command is given; see cgagent oci --help")
-        name, *rest = parsed.command
-        if name not in _COMMANDS:
-            raise InvalidInputError(f"command {name!r} is not known; see cgagent oci --help")
-        if name in _ENTERING:
+    failure = None
+    if not _ENTERING.isdisjoint(argv):
+        try:
             _leave_writable_program(argv)
-        commands = import_module("cgagent.runtime.oci.commands")
-        command: Callable[[Any, list[str], Log], int] = getattr(commands, f"{name}_")
-        return command(parsed.root, rest, log)
-    except CgagentError as e:
-        log.write("error", e.message)
-        return _exit_code(e, argv)
-    except OSError as e:
-        where = f"{e.filename}: " if e.filename else ""
-        log.write("error", f"{where}{(e.strerror or str(e)).lower()}")
-        return 1
+        except OSError as e:  # told as every other error is
+            failure = e
+    from cgagent.runtime.oci import cli
+
+    return cli.main(argv, failure)
 
 
-def _exit_code(error: CgagentError, argv: Sequence[str]) -> int:
-    """What `exec` could not execute has a shell's exit codes, as with runc; else 1."""
-    if "exec" in argv:
-        return {"not_executable": 126, "command_not_found": 127}.get(error.kind, 255)
-    return 1
-
-
-def _parser() -> Parser:
-    from cgagent.runtime.oci.store import DEFAULT_ROOT
-
-    parser = Parser(
-        prog="cgagent oci",
-        usage="cgagent oci [flags] COMMAND [ARG...]",
-        description="An OCI runtime with runc's command line.",
-        epilog="commands: " + ", ".join(_COMMANDS),
-        allow_abbrev=False,
-    )
-    parser.add_argument("--root", default=DEFAULT_ROOT, metavar="DIR", help="where states are kept")
-    parser.add_argument("--log", metavar="FILE", help="append errors and warnings to this file")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    parser.add_argument("--log-level", help=argparse.SUPPRESS)
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--rootless", help=argparse.SUPPRESS)
-    parser.add_argument("--systemd-cgroup", action="store_true", help=argparse.SUPPRESS)
-    version = f"cgagent-oci version {__version__}\nspec: {_spec_version()}"
-    parser.add_argument("-v", "--version", action=_Version, version=version)
-    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
-
-
-class _Version(argparse.Action):
-    """Two lines, which argparse would fold into one."""
-
-    def __init__(self, option_strings: list[str], dest: str, version: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show the versions")
-        self._version = version
-
-    def __call__(self, *_: Any) -> NoReturn:
-        print(self._version)
-        raise SystemExit(0)
-
-
-def _spec_version() -> str:
-    from cgagent.runtime.spec import OCI_VERSION
-
-    return OCI_VERSION
+def again() -> NoReturn:
+    """From the read-only copy. Taking the interpreter apart at the end would take 13 ms."""
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as e:  # --help and --version
+        code = e.code if isinstance(e.code, int) else 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _leave_writable_program(argv: Sequence[str]) -> None:
-    """Begin anew from a read-only copy of the interpreter, unless this is one.
-
-    A process of ours will be inside the container, which must not be able to write to the host's
-    interpreter through it (CVE-2019-5736).
-    """
+    """Begin anew from a read-only copy of the interpreter, unless this is one."""
     if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
         return
     from cgagent.kernel import mount
 
     program = mount.read_only_copy(os.path.realpath("/proc/self/exe"))
-    words = [sys.executable, "-IS", "-c", _AGAIN, json.dumps(sys.path), *argv]
+    words = [sys.executable, "-IS", "-c", _AGAIN, "\n".join(sys.path), *argv]
     os.execv(mount.fd_path(program), words)  # noqa: S606 - the same program again

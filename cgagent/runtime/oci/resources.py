@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from cgagent.cgroups import (
-    CONTAINER_DEVICES,
-    UNLIMITED,
-    DeviceRule,
-    IoMax,
-    IoWeight,
-    Limits,
-    swap_from_memory_swap,
-)
+from cgagent.cgroups import CONTAINER_DEVICES, UNLIMITED, DeviceRule
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.cgroups import Unlimited
+    from cgagent.cgroups import IoMax, IoWeight, Limits, Unlimited
 
 Resources = dict[str, Any]
 
@@ -57,6 +49,8 @@ def limits(resources: Resources) -> Limits:
         InvalidInputError: a value out of range.
         UnsupportedError: a controller that has no place in `Limits`.
     """
+    from cgagent.cgroups import Limits
+
     for section, name in _REFUSED:
         if (resources.get(section) or {}).get(name):
             raise UnsupportedError(f"linux.resources.{section}.{name} is not supported")
@@ -84,6 +78,8 @@ def limits(resources: Resources) -> Limits:
 
 def _swap(memory: dict[str, Any]) -> int | Unlimited | None:
     """The specification limits memory and swap together, `Limits` swap alone."""
+    from cgagent.cgroups import swap_from_memory_swap
+
     total, limit = memory.get("swap"), memory.get("limit")
     if not total:
         return None
@@ -95,6 +91,8 @@ def _swap(memory: dict[str, Any]) -> int | Unlimited | None:
 
 
 def _throttles(io: dict[str, Any]) -> tuple[IoMax, ...]:
+    from cgagent.cgroups import IoMax
+
     devices: dict[tuple[int, int], dict[str, int | Unlimited]] = {}
     for name, key in _THROTTLES.items():
         for entry in io.get(name) or ():
@@ -104,6 +102,8 @@ def _throttles(io: dict[str, Any]) -> tuple[IoMax, ...]:
 
 
 def _weights(io: dict[str, Any]) -> tuple[IoWeight, ...]:
+    from cgagent.cgroups import IoWeight
+
     return tuple(
         IoWeight(major=e["major"], minor=e["minor"], weight=e["weight"])
         for e in io.get("weightDevice") or ()

@@ -9,6 +9,7 @@ apart.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -19,8 +20,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
+from cgagent.runtime import OCI_VERSION
 from cgagent.runtime.protocol import CONFIG_FILE
-from cgagent.runtime.spec import OCI_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,8 @@ class State:
     rootfs: str
     created: str
     cgroup_path: str
+    cgroup_made: list[str]
+    """Directories made for its cgroup, and those above it made for another one still there."""
     annotations: dict[str, str]
 
 
@@ -65,9 +68,14 @@ class Entry:
 
     def make(self) -> None:
         """Raises ConflictError: the id is taken."""
-        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        root = os.path.dirname(self.path)
+        os.makedirs(root, 0o700, exist_ok=True)
         try:
-            os.mkdir(self.path, 0o700)
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileNotFoundError:  # the last container has just been deleted, and the root
+                os.makedirs(root, 0o700, exist_ok=True)
+                os.mkdir(self.path, 0o700)
         except FileExistsError:
             raise ConflictError(
                 f"container {self.id} exists; delete it or choose another id"
@@ -122,7 +130,13 @@ class Entry:
         return os.path.exists(os.path.join(self.path, START_SOCKET))
 
     def remove(self) -> None:
+        """Its directory, and the root of states if no other container is in it."""
         shutil.rmtree(self.path, ignore_errors=False)
+        try:
+            os.rmdir(os.path.dirname(self.path))
+        except OSError as e:
+            if e.errno not in {errno.ENOTEMPTY, errno.ENOENT, errno.EBUSY}:
+                raise
 
 
 @contextlib.contextmanager
@@ -140,6 +154,15 @@ def entries(root: str) -> Iterator[Entry]:
         for name in sorted(os.listdir(root)):
             if os.path.exists(os.path.join(root, name, _STATE)):
                 yield Entry(root, name)
+
+
+def cgroups_made(root: str) -> set[str]:
+    """The directories of cgroups that were made for the containers there are."""
+    made: set[str] = set()
+    for entry in entries(root):
+        with contextlib.suppress(NotFoundError):  # deleted meanwhile
+            made.update(entry.state().cgroup_made)
+    return made
 
 
 def process_start(pid: int) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.runtime import seccomp
+from cgagent.runtime import OCI_VERSION, seccomp
 from cgagent.runtime.spec import defaults
 from cgagent.runtime.spec.mounts import CgroupMount, KernelFiles, MountPoint, covers, mounts
 from cgagent.runtime.spec.process import Privileges, Process, Rlimit, exec_process, process
@@ -34,7 +34,6 @@ __all__ = [
     "namespaces",
 ]
 
-OCI_VERSION: Final = "1.2.0"
 _CGROUPS: Final = "/sys/fs/cgroup"
 
 
@@ -84,6 +83,8 @@ class Plan:
     device_rules: tuple[dict[str, Any], ...] = ()
     """In the specification's form; empty: those of an ordinary container."""
     sysctl: dict[str, str] = field(default_factory=dict)
+    user_ids: tuple[int, int] | None = None
+    """(first, count) on the host, for a user namespace of its own."""
     annotations: dict[str, str] = field(default_factory=dict)
 
 
@@ -95,7 +96,7 @@ def build(plan: Plan) -> dict[str, Any]:
         "process": process(plan.process, plan.privileges),
         "root": {"path": "rootfs", "readonly": plan.read_only_root},
         **{key: name for key, name in names.items() if name},
-        "mounts": mounts(plan.kernel_files, plan.mounts),
+        "mounts": _mapped(mounts(plan.kernel_files, plan.mounts), plan.user_ids),
         "linux": {
             "namespaces": namespaces(plan.namespaces),
             "cgroupsPath": plan.cgroup_path,
@@ -122,8 +123,23 @@ def _read_only_paths(plan: Plan) -> list[str]:
     return [*defaults.READ_ONLY_PATHS, *([_CGROUPS] if ours else [])]
 
 
+def _mapped(
+    entries: list[dict[str, Any]], user_ids: tuple[int, int] | None
+) -> list[dict[str, Any]]:
+    """With a user namespace, what is bound looks as it does without one: its ids are mapped."""
+    if user_ids is None:
+        return entries
+    return [
+        {**e, "options": [*e["options"], "idmap"]} if e["type"] == "bind" else e for e in entries
+    ]
+
+
 def _asked_of_linux(plan: Plan) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    if plan.user_ids:
+        first, count = plan.user_ids
+        block = [{"containerID": 0, "hostID": first, "size": count}]
+        values.update(uidMappings=block, gidMappings=block)
     if profile := seccomp.profile(plan.seccomp, plan.privileges.capabilities):
         values["seccomp"] = profile
     if plan.devices:

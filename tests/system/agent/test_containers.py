@@ -301,7 +301,7 @@ def test_events(agent, container):
     agent_lines.close()
     assert [action for action, id_ in heard if id_ == one] == ["create", "start", "die", "destroy"]
     shown = agent.cli("events", "--no-follow").stdout
-    assert re.search(rf"container die {one[:12]} \(.*exit_code=3\)", shown)
+    assert re.search(rf"container die {one} \(exitCode=3, image=alpine, name=\w+\)", shown)
 
 
 def test_jobs_are_listed_with_outcome_and_duration(agent, container):

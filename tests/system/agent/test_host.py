@@ -166,7 +166,7 @@ def test_an_adoption_that_was_cut_short_is_finished_or_undone(own_agent):
             present = agent.containers()
             if present:
                 assert present[0]["state"]["status"] == "running"
-                path = present[0]["cgroup_path"]
+                path = agent.detail(present[0]["id"])["cgroup_path"]
                 assert all(path in groups for groups in groups_of_tree(process.pid))
                 agent.post(present[0]["id"], "release")
             assert set(groups_of_tree(process.pid)) == {before}

@@ -104,6 +104,19 @@ def test_a_host_without_a_journal_says_so(agent, nothing_made):
         agent.create("true", log={"driver": "journald"})
 
 
+def test_chosen_labels_and_variables_stand_in_every_entry(agent, container):
+    one = container(
+        *("echo", "text"),
+        name="told",
+        labels={"tier": "web", "other": "x"},
+        env=["STAGE=live"],
+        log={"options": {"labels": "tier,absent", "env": "STAGE", "tag": "{{.Name}}"}},
+    )
+    agent.wait(one)
+    (entry,) = agent.logs(one)
+    assert entry["attrs"] == {"tier": "web", "STAGE": "live", "tag": "told"}
+
+
 def test_settings_of_the_agent_are_those_of_containers_without_their_own(
     data_root, alpine_docker_archive
 ):
@@ -176,8 +189,9 @@ def test_a_journal_gets_every_line_with_dockers_fields(journal, data_root, alpin
     with agent:
         agent.load(alpine_docker_archive)
         script = f"{COUNT.format(1000)}; echo bad >&2; printf open"
-        log = {"driver": "journald", "options": {"tag": "{{.Name}}/{{.ID}}"}}
-        one = agent.launch("sh", "-c", script, name="box", log=log)
+        log = {"driver": "journald", "options": {"tag": "{{.Name}}/{{.ID}}", "labels": "a.b"}}
+        labels = {"a.b": "of its own"}
+        one = agent.launch("sh", "-c", script, name="box", log=log, labels=labels)
         agent.wait(one)
         assert agent.state(one)["log_dropped_bytes"] == 0
         entries = eventually(lambda: journal_of(journal, one, 1002))
@@ -186,6 +200,7 @@ def test_a_journal_gets_every_line_with_dockers_fields(journal, data_root, alpin
     assert text == [*map(str, range(1000)), "open"]
     (bad,) = (e for e in entries if e["PRIORITY"] == "3")
     assert bad["MESSAGE"] == "bad"
+    assert bad["A_B"] == "of its own"
     last = next(e for e in entries if e["MESSAGE"] == "open")
     assert {k: last[k] for k in last if k.startswith(("CONTAINER_", "IMAGE_", "SYSLOG_"))} == {
         "CONTAINER_ID": one[:12],

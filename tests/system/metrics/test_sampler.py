@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cgagent.cgroups import Host, Limits
-from cgagent.metrics import Metrics, Sampler, Target, between
+from cgagent.metrics import Metrics, Sampler, Standing, Target
 from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
@@ -58,14 +58,14 @@ def busy(group):
 
 
 def cpu_percent(sampler):
-    return between(sampler.previous("0123"), sampler.latest("0123")).cpu_percent
+    return sampler.rates("0123").cpu_percent
 
 
 def test_a_container_from_start_to_removal(group, sampler, busy):
     target = sampler.targets[0]
     before = descriptors()
     sampler.start()
-    wait_for(lambda: sampler.previous("0123") and 1 < cpu_percent(sampler) < 150)
+    wait_for(lambda: sampler.rates("0123") and 1 < cpu_percent(sampler) < 150)
     assert sampler.latest("0123").usage.pids.processes == 1
     assert descriptors() > before + 5
 
@@ -89,16 +89,16 @@ def test_a_container_from_start_to_removal(group, sampler, busy):
 
 
 def test_what_prometheus_sees_of_it(group, sampler):
-    metrics = Metrics(sampler, lambda: [(sampler.targets[0], "running")])
+    metrics = Metrics(sampler, lambda: [Standing(target=sampler.targets[0], state="running")])
     sampler.tick()
-    labels = f'id="{group.path}",image="nginx",name="web"'
-    assert f"container_threads_max{{{labels}}} 0.0" in metrics.render()[0].decode()
+    labels = f'id="{group.path}",name="web",image="nginx"'
+    assert f"container_threads_max{{{labels}}} 0" in metrics.render().body.decode()
     group.apply(Limits(pids_max=7))
     sampler.limits_changed("0123")
     assert sampler.sample_now(sampler.targets[0]).limits.pids_max == 7
-    text = metrics.render()[0].decode()
-    assert f"container_threads_max{{{labels}}} 7.0" in text
-    assert f'cgagent_container_state{{{labels},state="running"}} 1.0' in text
+    text = metrics.render().body.decode()
+    assert f"container_threads_max{{{labels}}} 7" in text
+    assert f'cgagent_container_state{{{labels},state="running"}} 1' in text
     sampler.targets.clear()
     sampler.tick()
-    assert "container_threads_max{" not in Metrics(sampler, list).render()[0].decode()
+    assert "container_threads_max{" not in Metrics(sampler, list).render().body.decode()

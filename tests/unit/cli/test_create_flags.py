@@ -1,16 +1,15 @@
-import argparse
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.api.native.creation import CreateBody
 from cgagent.cli import create_flags, create_values
+from cgagent.cli.flags import Flags
 from cgagent.errors import CgagentError, InvalidInputError
 
 
 def parse(*flags):
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser = Flags(pytest.fail, prog="x", add_help=False)
     create_flags.add_flags(parser)
     args = parser.parse_args([*flags, "alpine", "sh", "-c", "true"])
     return create_flags.request(args, foreground=False)

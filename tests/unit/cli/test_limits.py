@@ -1,15 +1,14 @@
-import argparse
-
 import pytest
 
 from cgagent.cli import limits
+from cgagent.cli.flags import Flags
 from cgagent.errors import InvalidInputError
 
 MIB = 1 << 20
 
 
 def request(*flags):
-    parser = argparse.ArgumentParser()
+    parser = Flags(pytest.fail, prog="x")
     limits.add_flags(parser)
     return limits.request(parser.parse_args(flags))
 

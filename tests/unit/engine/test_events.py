@@ -1,22 +1,110 @@
 import asyncio
+import time
 
-from cgagent.engine.events import KEPT, Events
+import pytest
 
-
-def test_the_recent_past_is_kept():
-    events = Events()
-    for number in range(KEPT + 5):
-        events.publish("container", "start", str(number), name=f"n{number}")
-    recent = events.recent()
-    assert len(recent) == KEPT
-    assert (recent[-1].id, recent[-1].attributes) == (str(KEPT + 4), {"name": f"n{KEPT + 4}"})
-    assert events.recent(recent[-1].time_ns + 1) == []
-    assert recent[-1] in events.recent(recent[-1].time_ns)
+from cgagent.engine import events as module
+from cgagent.engine.events import Event, EventQuery, Events
+from cgagent.errors import InvalidInputError
+from cgagent.store import Database
+from cgagent.store.events import EventRows
 
 
-def test_subscribers_get_what_comes_until_they_leave():
+@pytest.fixture
+def rows(tmp_path):
+    database = Database(tmp_path)
+    yield EventRows(database)
+    database.close()
+
+
+@pytest.fixture
+def events(rows):
+    return Events(rows)
+
+
+def ids(found):
+    return [e.id for e in found]
+
+
+def test_the_past_is_kept_over_a_restart_and_up_to_a_number(rows, monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 10)
+    monkeypatch.setattr(module, "_PRUNE_EVERY", 5)
+    before = Events(rows)
+    for number in range(33):
+        before.publish("container", "start", str(number), {"name": f"n{number}"})
+    after = Events(rows)
+    found = after.past(EventQuery())
+    assert found == before.past(EventQuery())
+    assert 10 <= len(found) < 10 + 5
+    assert (found[-1].id, found[-1].attributes) == ("32", {"name": "n32"})
+
+
+def test_time_bounds_the_past(events):
+    for number in range(3):
+        events.publish("image", "pull", str(number))
+    times = [e.time_ns for e in events.past(EventQuery())]
+    assert ids(events.past(EventQuery(since_ns=times[1]))) == ["1", "2"]
+    assert ids(events.past(EventQuery(until_ns=times[1]))) == ["0", "1"]
+    assert events.past(EventQuery(since_ns=times[2] + 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "accepted"),
+    [
+        ([], True),
+        (["type=container"], True),
+        (["type=image"], False),
+        (["type=image", "type=container"], True),
+        (["type=container", "event=die"], False),
+        (["event=health_status"], True),
+        (["event=health_status: healthy"], True),
+        (["container=abc"], True),
+        (["container=web"], True),
+        (["container=bcd"], False),
+        (["image=alpine"], True),
+        (["image=alpine:3"], True),
+        (["image=busybox"], False),
+        (["label=tier"], True),
+        (["label=tier=db"], False),
+        (["label=tier=web", "container=web"], True),
+        (["volume=abcdef"], False),
+    ],
+)
+def test_filters(filters, accepted):
+    event = Event(
+        time_ns=1,
+        type="container",
+        action="health_status: healthy",
+        id="abcdef",
+        attributes={"name": "web", "image": "alpine:3", "tier": "web"},
+    )
+    assert EventQuery.parse(0, None, filters).accepts(event) == accepted
+
+
+@pytest.mark.parametrize("item", ["container", "colour=red", "=x"])
+def test_an_unknown_filter_is_refused(item):
+    with pytest.raises(InvalidInputError, match="is not NAME=VALUE"):
+        EventQuery.parse(0, None, [item])
+
+
+def test_a_stream_tells_the_past_then_what_comes_until_its_end(events):
     async def scenario():
-        events = Events()
+        events.publish("image", "pull", "before")
+        query = EventQuery(until_ns=time.time_ns() + 300_000_000)
+        stream = events.stream(query, follow=True)
+        found = [await anext(stream)]
+        events.publish("image", "pull", "during")
+        found += [e async for e in stream]
+        assert ids(found) == ["before", "during"]
+        assert time.time_ns() >= query.until_ns
+        late = events.stream(EventQuery(until_ns=1), follow=True)
+        assert [e async for e in late] == []
+
+    asyncio.run(scenario())
+
+
+def test_subscribers_get_what_comes_until_they_leave(events):
+    async def scenario():
         events.publish("image", "pull", "before")
         with events.subscribe() as one, events.subscribe() as two:
             events.publish("image", "pull", "during")
@@ -28,9 +116,8 @@ def test_subscribers_get_what_comes_until_they_leave():
     asyncio.run(scenario())
 
 
-def test_a_subscriber_that_does_not_read_loses_events_and_stops_nobody():
+def test_a_subscriber_that_does_not_read_loses_events_and_stops_nobody(events):
     async def scenario():
-        events = Events()
         with events.subscribe() as queue:
             for number in range(5000):
                 events.publish("container", "start", str(number))

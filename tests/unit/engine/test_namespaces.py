@@ -4,7 +4,7 @@ import pytest
 
 from cgagent.engine import namespaces
 from cgagent.engine.namespaces import Namespaces
-from cgagent.errors import ConflictError, InvalidInputError, NotFoundError, UnsupportedError
+from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.runtime.spec import OWN_NAMESPACES, Namespace
 
 
@@ -55,10 +55,24 @@ def test_modes_that_are_none(asked):
 
 
 def test_refusals():
-    with pytest.raises(UnsupportedError, match="user namespaces are not there yet"):
-        namespaces.checked(Namespaces(user="auto"), find)
+    for shared in ({"pid": "host"}, {"uts": "host"}, {"ipc": "container:shareable"}):
+        with pytest.raises(InvalidInputError, match="must be its own, too"):
+            namespaces.checked(Namespaces(user="auto", **shared), find)
+    with pytest.raises(InvalidInputError, match="network namespace must be its own"):
+        namespaces.checked(Namespaces(user="auto"), find, "host")
     with pytest.raises(ConflictError, match="create it with --ipc shareable"):
         namespaces.checked(Namespaces(ipc="container:private"), find)
     with pytest.raises(NotFoundError):
         namespaces.checked(Namespaces(pid="container:nosuch"), find)
     assert namespaces.checked(Namespaces(user="host"), find).user == "host"
+
+
+def test_each_has_ids_of_its_own():
+    first = namespaces.free_ids([0])
+    second = namespaces.free_ids([0, first])
+    assert second - first == namespaces.ID_COUNT
+    assert namespaces.free_ids([0, second]) == first
+    own = Namespaces(user="auto", user_first_id=first)
+    assert own.user_ids == (first, namespaces.ID_COUNT)
+    assert namespaces.listed(own, "none", lambda _: 0)[-1].type == "user"
+    assert Namespaces(user_first_id=first).user_ids is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.images import manifest
-from cgagent.images.image import parse_config
+from cgagent.images.image import HealthCheck, parse_config
 
 A, B, C = (f"sha256:{c * 64}" for c in "abc")
 ARCHITECTURE, _ = manifest.this_architecture()
@@ -155,6 +155,7 @@ def test_a_config_is_read_whole():
                     "WorkingDir": "/w",
                     "Labels": {"k": "v"},
                     "StopSignal": "SIGINT",
+                    "Healthcheck": {"Test": ["CMD", "look"], "Interval": 5, "Retries": 0},
                     "Volumes": {"/data": {}},
                     "ExposedPorts": {"80/tcp": {}},
                 },
@@ -169,6 +170,8 @@ def test_a_config_is_read_whole():
     assert found.config.labels == {"k": "v"}
     assert found.config.volumes == ("/data",)
     assert found.config.exposed_ports == ("80/tcp",)
+    assert found.config.stop_signal == "SIGINT"
+    assert found.config.health == HealthCheck(("CMD", "look"), interval_ns=5)
     assert found.diff_ids == (A,)
     assert found.created.isoformat() == "2024-05-06T07:08:09.123456+00:00"
 

@@ -1,9 +1,12 @@
 """What Prometheus sees, from synthetic samples."""
 
+import gzip
 import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -22,7 +25,7 @@ from cgagent.cgroups import (
     Stall,
     Usage,
 )
-from cgagent.metrics import Metrics, Sample, SamplerState, Target, host
+from cgagent.metrics import Asked, Metrics, Sample, SamplerState, Standing, Target, host
 
 WEB = Target("0123", "web", "nginx:1", "/cgagent/0123", 1000.5)
 OLD = Target("4567", 'o"ld\n', "", "/cgagent/4567", 900.0)
@@ -112,9 +115,15 @@ class Samples:
 
 @pytest.fixture
 def metrics():
-    web = Sample(WEB, 1234.5, 0, USAGE, LIMITS)
-    old = Sample(OLD, 950.0, 0, USAGE, LIMITS)
-    metrics = Metrics(Samples([web], [web, old]), lambda: [(WEB, "frozen"), (OLD, "exited")])
+    web = Sample(WEB, 1234.5, 0, 0, USAGE, LIMITS)
+    old = Sample(OLD, 950.0, 0, 0, USAGE, LIMITS)
+    standings = [
+        Standing(target=WEB, state="frozen", restarts=3, health="healthy"),
+        Standing(
+            target=OLD, state="exited", exit_code=137, oom_killed=True, limiting_group="/cgagent"
+        ),
+    ]
+    metrics = Metrics(Samples([web], [web, old]), lambda: standings)
     metrics.observe_job("start", "ok", 0.003)
     metrics.observe_job("start", "conflict", 0.2)
     return metrics
@@ -122,7 +131,7 @@ def metrics():
 
 @pytest.fixture
 def value(metrics):
-    families = list(parse_text(metrics.render()[0].decode()))
+    families = list(parse_text(metrics.render().body.decode()))
     found = {}
     for family in families:
         for sample in family.samples:
@@ -198,6 +207,9 @@ def value(metrics):
         ("cgagent_container_frozen", {}, 1),
         ("cgagent_container_state", {"state": "frozen"}, 1),
         ("cgagent_container_state", {"state": "running"}, 0),
+        ("cgagent_container_health", {"health": "healthy"}, 1),
+        ("cgagent_container_health", {"health": "starting"}, 0),
+        ("cgagent_container_restarts_total", {}, 3),
     ],
 )  # fmt: skip
 def test_series_of_a_container(value, name, labels, expected):
@@ -205,16 +217,39 @@ def test_series_of_a_container(value, name, labels, expected):
     assert got == (None if expected is None else pytest.approx(expected))
 
 
-def test_an_exited_container_keeps_its_state_and_its_oom_kills_only(metrics, value):
+def test_an_exited_container_keeps_what_was_counted_and_how_it_ended(metrics, value):
     old = {"id": "/cgagent/4567", "name": 'o"ld\n', "image": ""}
     assert value("cgagent_container_state", **old, state="exited") == 1
+    assert value("cgagent_container_exit_code", **old) == 137
+    assert value("cgagent_container_oom_killed", **old, limiting_group="/cgagent") == 1
     assert value("container_oom_events_total", **old) == 2
-    names = {
-        line.split("{")[0]
-        for line in metrics.render()[0].decode().splitlines()
-        if "/cgagent/4567" in line
-    }
-    assert names == {"cgagent_container_state", "container_oom_events_total"}
+    assert value("container_cpu_usage_seconds_total", **old, cpu="total") == 2.5
+    assert value("container_memory_max_usage_bytes", **old) == 2000
+    assert value("container_last_seen", **old) == 950.0
+    assert value("container_memory_usage_bytes", **old) is None
+    assert value("cgagent_container_frozen", **old) is None
+
+
+def test_only_the_series_asked_for(metrics):
+    names = frozenset({"container_threads", "container_oom_events_total", "machine_cpu_cores"})
+    families = list(parse_text(metrics.render(Asked(names=names)).body.decode()))
+    assert {s.name for family in families for s in family.samples} == names
+
+
+def test_compressed_where_it_is_asked_for(metrics):
+    rendered = metrics.render(Asked(gzip=True))
+    assert rendered.headers["Content-Encoding"] == "gzip"
+    assert b"container_threads{" in gzip.decompress(rendered.body)
+
+
+@given(st.text(), st.text())
+def test_any_label_is_escaped(name, image):
+    target = Target("0123", name, image, "/cgagent/0123", 1.0)
+    sample = Sample(target, 1.0, 0, 0, USAGE, LIMITS)
+    text = Metrics(Samples([sample]), list).render().body.decode()
+    (found,) = (f for f in parse_text(text) if f.name == "container_threads")
+    (series,) = found.samples
+    assert series.labels == {"id": "/cgagent/0123", "name": name, "image": image}
 
 
 def test_the_agent_and_the_machine(value):
@@ -235,8 +270,8 @@ def test_the_agent_and_the_machine(value):
 
 def test_throttling_is_silent_without_a_quota():
     limits = Limits(cpu_quota_us=UNLIMITED, cpu_period_us=100_000)
-    metrics = Metrics(Samples([Sample(WEB, 1.0, 0, USAGE, limits)]), list)
-    text = metrics.render()[0].decode()
+    metrics = Metrics(Samples([Sample(WEB, 1.0, 0, 0, USAGE, limits)]), list)
+    text = metrics.render().body.decode()
     assert "\ncontainer_cpu_cfs_" not in text
     assert "\ncontainer_spec_cpu_quota" not in text
     assert "\ncontainer_cpu_usage_seconds_total{" in text
@@ -246,10 +281,10 @@ def test_what_the_kernel_has_not_is_not_there():
     nothing = Usage(
         cpu=Cpu(), memory=Memory(), io=None, pids=Pids(), pressure=Pressure(), frozen=None
     )
-    metrics = Metrics(Samples([Sample(WEB, 1.0, 0, nothing, Limits())]), list)
+    metrics = Metrics(Samples([Sample(WEB, 1.0, 0, 0, nothing, Limits())]), list)
     names = {
         line.split("{")[0]
-        for line in metrics.render()[0].decode().splitlines()
+        for line in metrics.render().body.decode().splitlines()
         if line.startswith(("container_", "cgagent_container_"))
     }
     assert names == {"container_start_time_seconds", "container_last_seen"}
@@ -257,14 +292,16 @@ def test_what_the_kernel_has_not_is_not_there():
 
 def test_openmetrics_where_it_is_asked_for(metrics):
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
-    body, content_type = metrics.render(accept)
+    rendered = metrics.render(Asked(accept=accept))
+    body, content_type = rendered.body, rendered.headers["Content-Type"]
     assert content_type.startswith("application/openmetrics-text")
     names = {family.name for family in parse_openmetrics(body.decode())}
     assert {"container_cpu_usage_seconds", "container_memory_failcnt"} <= names
 
 
 def test_text_otherwise(metrics):
-    body, content_type = metrics.render("*/*")
+    rendered = metrics.render(Asked(accept="*/*"))
+    body, content_type = rendered.body, rendered.headers["Content-Type"]
     assert content_type.startswith("text/plain; version=0.0.4")
     assert body.endswith(b"\n")
     assert b"_created" not in body
@@ -272,7 +309,7 @@ def test_text_otherwise(metrics):
 
 def test_prometheus_own_linter_has_no_complaint(metrics):
     promtool = shutil.which("promtool")
-    body = metrics.render()[0]
+    body = metrics.render().body
     if not promtool:
         assert len(list(parse_text(body.decode()))) > 50
         return
@@ -286,5 +323,5 @@ def test_prometheus_own_linter_has_no_complaint(metrics):
 def test_two_agents_in_one_process_do_not_meet(metrics):
     other = Metrics(Samples([]), list)
     assert b"container_cpu" not in b"".join(
-        line for line in other.render()[0].splitlines() if not line.startswith(b"#")
+        line for line in other.render().body.splitlines() if not line.startswith(b"#")
     )

@@ -18,7 +18,7 @@ def usage(**fields):
 
 
 def sample(at_ns, target=TARGET, **fields):
-    return Sample(target, at_ns / 1e9, at_ns, usage(**fields), Limits())
+    return Sample(target, at_ns / 1e9, at_ns, at_ns, usage(**fields), Limits())
 
 
 SECOND = 10**9

@@ -73,13 +73,27 @@ def test_a_tick_samples_every_target(sampler, group):
     assert sample.usage.pids.processes == 2
     assert sample.limits.memory_max_bytes is UNLIMITED
     assert made.live() == [sample]
-    assert made.previous("0123") is None
+    assert made.rates("0123") is None
     made.tick()
-    assert made.previous("0123") is sample
+    assert made.rates("0123").cpu_percent == 0
+    assert [row.pids for _, row in made.history("0123")] == [3, 3]
     assert made.latest("0123").monotonic_ns > sample.monotonic_ns
     assert made.machine().memory_total_bytes > 0
     assert made.state().ticks == 2
     assert made.device_name("999:1") == "999:1"
+
+
+def test_what_changes_slowly_is_read_at_every_third_round(sampler, group, tree):
+    made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET], full_interval_s=3.0)
+    seen = []
+    for round_ in range(5):
+        (group / "cpu.stat").write_text(f"usage_usec {round_}\n")
+        (group / "pids.peak").write_text(f"{round_}\n")
+        made.tick()
+        usage = made.latest("0123").usage
+        seen.append((usage.cpu.usage_ns // 1000, usage.pids.peak))
+    assert seen == [(0, 0), (1, 0), (2, 0), (3, 3), (4, 3)]
+    made.stop()
 
 
 def test_limits_are_kept_until_told_that_they_changed(sampler, group):

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from cgagent.errors import UnavailableError
-from cgagent.runtime.journald import Journal
+from cgagent.runtime.journald import JournalLog
 from cgagent.runtime.logfile import MAX_LINE
 from cgagent.runtime.protocol import STDERR, STDOUT
 
@@ -40,7 +40,7 @@ def listen(path):
 
 
 def test_an_entry_a_line_with_priority_by_stream(far, tmp_path):
-    log = Journal({"CONTAINER_NAME": "box"}, str(tmp_path / "socket"))
+    log = JournalLog({"CONTAINER_NAME": "box"}, str(tmp_path / "socket"))
     assert log.append(STDOUT, b"one\ntw") == 6
     assert log.append(STDERR, b"\xff bad\n") == 6
     log.write(STDOUT, b"o\n" + b"x" * (MAX_LINE + 1))
@@ -59,7 +59,7 @@ def test_an_entry_a_line_with_priority_by_stream(far, tmp_path):
 
 
 def test_a_busy_journal_takes_nothing_and_loses_nothing(far, tmp_path):
-    log = Journal({}, str(tmp_path / "socket"))
+    log = JournalLog({}, str(tmp_path / "socket"))
     sent = b"".join(b"%d\n" % n for n in range(3000))
     rest, found = sent, b""
     while taken := log.append(STDOUT, rest):
@@ -73,7 +73,7 @@ def test_a_busy_journal_takes_nothing_and_loses_nothing(far, tmp_path):
 
 
 def test_a_journal_that_hangs_costs_the_last_output_only(far, tmp_path):
-    log = Journal({}, str(tmp_path / "socket"))
+    log = JournalLog({}, str(tmp_path / "socket"))
     sent = b"line\n" * 1000
     log.write(STDOUT, sent)
     assert 0 < log.dropped_bytes < len(sent)
@@ -82,7 +82,7 @@ def test_a_journal_that_hangs_costs_the_last_output_only(far, tmp_path):
 
 def test_a_journal_that_is_restarted_is_found_again(far, tmp_path):
     path = tmp_path / "socket"
-    log = Journal({}, str(path))
+    log = JournalLog({}, str(path))
     far.close()
     path.unlink()
     log.write(STDOUT, b"lost\n")
@@ -94,7 +94,7 @@ def test_a_journal_that_is_restarted_is_found_again(far, tmp_path):
 
 
 def test_what_is_too_large_for_a_datagram_comes_as_a_sealed_file(far, tmp_path):
-    log = Journal({"LABEL": "x" * 2_000_000}, str(tmp_path / "socket"))
+    log = JournalLog({"LABEL": "x" * 2_000_000}, str(tmp_path / "socket"))
     log.write(STDOUT, b"large\n")
     data, ancillary, _, _ = far.recvmsg(100, socket.CMSG_SPACE(4))
     (fd,) = array.array("i", ancillary[0][2])
@@ -109,4 +109,4 @@ def test_what_is_too_large_for_a_datagram_comes_as_a_sealed_file(far, tmp_path):
 
 def test_no_journal_is_an_error_of_the_start(tmp_path):
     with pytest.raises(UnavailableError, match="does not listen"):
-        Journal({}, str(tmp_path / "socket"))
+        JournalLog({}, str(tmp_path / "socket"))

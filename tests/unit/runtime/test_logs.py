@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,3 +229,17 @@ def test_a_successor_that_knows_the_last_mark_loses_and_repeats_nothing(
     write(folder / "whole", pieces)
     wanted = [(e["stream"], e["log"]) for e in read(folder / "whole")]
     assert [(e["stream"], e["log"]) for e in read(folder / "log")] == wanted
+
+
+def test_a_log_whose_directory_is_gone_costs_output_at_most(tmp_path):
+    folder = tmp_path / "container"
+    folder.mkdir()
+    log = LogFile(str(folder / "log"), max_bytes=1, max_files=3)
+    log.write(STDOUT, b"before\n")
+    (folder / "log").unlink()
+    folder.rmdir()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    log.write(STDOUT, b"after\n" * 10)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert read(folder / "log") == []
+    log.close()

@@ -1,7 +1,8 @@
 import pytest
 
-from cgagent.errors import UnsupportedError
+from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel import mount as km
+from cgagent.kernel import userns
 from cgagent.runtime.mounts import Mount
 
 
@@ -33,9 +34,13 @@ def test_type_and_options_may_be_missing():
     assert Mount.from_oci({"destination": "/x", "options": None}).options.flags == 0
 
 
-@pytest.mark.parametrize(
-    "fields", [{}, {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}]
-)
-def test_an_id_mapped_mount_is_refused(fields):
-    with pytest.raises(UnsupportedError, match="id-mapped"):
-        oci("bind", *([] if fields else ["idmap"]), **fields)
+def test_an_id_mapped_mount():
+    own = {"containerID": 0, "hostID": 1, "size": 2}
+    assert oci("bind", "ridmap").is_id_mapped
+    mount = oci("bind", uidMappings=[own], gidMappings=[own])
+    assert mount.is_id_mapped
+    assert mount.mappings.uids == (userns.Range(0, 1, 2),)
+    with pytest.raises(InvalidInputError, match="belong together"):
+        oci("bind", uidMappings=[own])
+    with pytest.raises(UnsupportedError, match="only bind mounts"):
+        Mount.from_oci({"destination": "/x", "type": "tmpfs", "options": ["idmap"]})

@@ -15,6 +15,7 @@ def state(pid, start):
         rootfs="/b/rootfs",
         created="2026-01-01T00:00:00Z",
         cgroup_path="/x",
+        cgroup_made=["/sys/x"],
         annotations={},
     )
 
@@ -35,7 +36,9 @@ def test_saved_and_read_back(tmp_path):
     entry.save_config({"a": 1})
     assert (entry.state(), entry.config()) == (state(5, "7"), {"a": 1})
     assert [e.id for e in store.entries(str(tmp_path / "root"))] == [entry.id]
+    assert store.cgroups_made(str(tmp_path / "root")) == {"/sys/x"}
     entry.remove()
+    assert not (tmp_path / "root").exists()  # it was the last one
     with pytest.raises(NotFoundError), entry.locked():
         pass
 

@@ -43,7 +43,9 @@ _EXIT = 3
 
 def run_container(zygote: socket.socket) -> None:
     """Be a container's first process: lines in pieces, long ones, then its input, then the end."""
-    job, ends = wire.receive(zygote) or ({}, [])
+    job, given = wire.receive(zygote) or ({}, [])
+    *ends, tree = given
+    assert os.readlink(f"/proc/self/fd/{tree}").startswith("/memfd:report")
     if job["terminal"]:
         master, slave = os.openpty()
         tty.setraw(slave)
@@ -105,7 +107,7 @@ def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> N
             task.attach(client)
     task.resume()
     if task.exchange.state is State.CREATED:
-        task.start(job, lambda _: None)
+        task.start(job, [report], lambda _: None)
     while task.exchange.state is not State.EXITED or loop.watched:
         loop.run_once(None)
     sys.setprofile(None)

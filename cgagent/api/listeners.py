@@ -1,0 +1,69 @@
+"""The sockets the agent listens on: made here, or handed over by systemd (see `systemd`)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cgagent.errors import ConflictError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def unix_listener(path: Path) -> Iterator[socket.socket]:
+    """Bound 0660, of the group ``cgagent`` where there is one; the file goes with the agent."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        _refuse_if_served(path)
+        path.unlink(missing_ok=True)
+        mask = os.umask(0o117)
+        try:
+            sock.bind(str(path))
+        except OSError as e:
+            raise InvalidInputError(f"socket {path} cannot be bound: {e.strerror}") from None
+        finally:
+            os.umask(mask)
+        with contextlib.suppress(KeyError):
+            os.chown(path, 0, grp.getgrnam("cgagent").gr_gid)
+        sock.listen(128)
+        try:
+            yield sock
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _refuse_if_served(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return
+    raise ConflictError(f"another agent listens on {path}; stop it or choose another --socket")
+
+
+@contextmanager
+def tcp_listener(address: str) -> Iterator[socket.socket]:
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal():
+        raise InvalidInputError(f"metrics address {address!r} must be HOST:PORT")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host.strip("[]"), int(port)))
+        except (OSError, OverflowError) as e:
+            in_use = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
+            cause = "it is in use" if in_use else str(e)
+            raise ConflictError(
+                f"metrics address {address} cannot be bound: {cause}; "
+                "choose another with --metrics-listen"
+            ) from None
+        sock.listen(64)
+        yield sock

@@ -1,0 +1,73 @@
+"""Figures as last sampled, and as streams: of the host, of all, of one container."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from cgagent.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from cgagent.engine.engine import Engine
+
+
+def routes(engine: Engine) -> APIRouter:
+    router = APIRouter(tags=["stats"])
+
+    @router.get("/v1/host")
+    async def host() -> dict[str, Any]:
+        """The machine's figures, and the agent's own, as last sampled."""
+        return engine.monitor.host()
+
+    @router.get("/v1/stats", response_model=None)
+    async def stats(*, stream: bool = False) -> list[dict[str, Any]] | Response:
+        """As ``/v1/containers/ID/stats``, of every running container and every watched group."""
+        if stream:
+            return _events(engine, engine.monitor.all_stats)
+        return engine.monitor.all_stats()
+
+    @router.get("/v1/containers/{reference}/stats", response_model=None)
+    async def container_stats(
+        reference: str, since: float | None = None, *, stream: bool = False
+    ) -> dict[str, Any] | Response:
+        """The last sample and the rates since the one before; a fresh sample if there is none.
+
+        With `since`, in Unix seconds: the rows kept in memory that are later, one for each
+        sample of the last 10 minutes and one for each 15 seconds of the last 6 hours. With
+        `stream`: server-sent events, one at each sample, until the container has ended.
+        """
+        container = engine.containers.find(reference)
+        if stream:
+            return _events(engine, lambda: engine.monitor.stats(container))
+        if since is not None:
+            return engine.monitor.history(container, since)
+        return engine.monitor.stats(container)
+
+    return router
+
+
+def _events(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
+    """A server-sent event for each sample, until `read` says that there are no more.
+
+    Raises:
+        ConflictError: there is not even a first.
+    """
+    first = read()
+
+    async def events() -> AsyncIterator[bytes]:
+        figures = first
+        while True:
+            yield b"data: " + json.dumps(figures).encode() + b"\n\n"
+            await asyncio.sleep(engine.monitor.interval_s)
+            try:
+                figures = read()
+            except ConflictError:  # it has ended
+                return
+
+    return StreamingResponse(events(), media_type="text/event-stream")

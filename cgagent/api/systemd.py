@@ -1,0 +1,44 @@
+"""What systemd expects of a service: sockets it may hand over, readiness and signs of life.
+
+sd_listen_fds(3) and sd_notify(3) in their plain forms; outside of systemd nothing of it happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Final
+
+_FIRST_FD: Final = 3
+
+
+def inherited() -> socket.socket | None:
+    """The control socket, where a socket unit has it; it is systemd's and stays when we go."""
+    if os.environ.pop("LISTEN_PID", None) != str(os.getpid()):
+        return None
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    os.environ.pop("LISTEN_FDNAMES", None)
+    for fd in range(_FIRST_FD, _FIRST_FD + count):
+        os.set_inheritable(fd, False)
+        sock = socket.socket(fileno=fd)
+        if sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM:
+            return sock
+        sock.close()
+    return None
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, if there is one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(state.encode(), address.replace("@", "\0", 1))
+
+
+async def keep_watchdog() -> None:
+    """A sign of life at half of WatchdogSec=, for as long as the event loop goes round."""
+    usec = int(os.environ.get("WATCHDOG_USEC", "0"))
+    while usec:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(usec / 2 / 1e6)

@@ -1,0 +1,1 @@
+"""``top``: without a container, all of them live on the whole screen."""

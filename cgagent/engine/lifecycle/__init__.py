@@ -1,0 +1,63 @@
+"""What a container goes through, each change a job.
+
+A failed change leaves nothing half-made. The container's lock is held during each change, so an
+exit that comes while a start is being finished is dealt with after it.
+
+    create ──> created ──start──> running ──┬─ stop, kill, its own end ──> exited ──rm──> gone
+                                    ^       │                              ^
+                                    └───── restarting (its policy) ────────┘ stop, kill
+
+One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal`; `signals` and
+`shared` are what they have in common.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cgagent.engine.lifecycle.creation import Creation
+from cgagent.engine.lifecycle.exits import Exits
+from cgagent.engine.lifecycle.removal import Removal
+from cgagent.engine.lifecycle.restarts import Restarts
+from cgagent.engine.lifecycle.shared import Shared, require_running, require_there
+from cgagent.engine.lifecycle.signals import Signals
+from cgagent.engine.lifecycle.starts import Starts
+from cgagent.engine.lifecycle.stops import Stops
+
+if TYPE_CHECKING:
+    from cgagent.engine.logopts import LogConfig
+
+__all__ = ["Lifecycle", "Shared", "require_running", "require_there"]
+
+
+class Lifecycle:
+    """All of it under one name; made by the engine."""
+
+    def __init__(self, shared: Shared, *, stop_timeout_s: float, log_default: LogConfig) -> None:
+        signals = Signals(shared)
+        removal = Removal(shared, signals)
+        creation = Creation(shared, log_default)
+        starts = Starts(shared, removal)
+        stops = Stops(shared, signals, starts, stop_timeout_s)
+        self.restarts = Restarts(shared, starts)
+
+        self.create = creation.create
+        self.choose_name = creation.choose_name
+        self.rename = creation.rename
+        self.make_ready = starts.make_ready
+        self.start = starts.start
+        self.stop = stops.stop
+        self.kill = stops.kill
+        self.restart = stops.restart
+        self.wait = signals.wait
+        self.exited = Exits(shared, removal, self.restarts).exited
+        self.remove = removal.remove
+        self.forget = removal.forget
+
+        self.runtimes = shared.runtimes
+        self.bundle = shared.bundle
+        self.group = shared.group
+        self.mount_points = shared.mount_points
+        self.publish = shared.publish
+        self.filters = shared.filters
+        self.watch = shared.watch

@@ -1,0 +1,128 @@
+"""Create and rename: a container as a record with its files, before anything runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from cgagent.engine import create, limits, namespaces
+from cgagent.engine.bundle import root_mount
+from cgagent.engine.container import Record
+from cgagent.engine.lifecycle.shared import require_there
+from cgagent.engine.names import check_name, random_name
+from cgagent.errors import ConflictError, UnsupportedError
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Limits
+    from cgagent.engine.container import Container, Options
+    from cgagent.engine.lifecycle.shared import Shared
+    from cgagent.engine.logopts import LogConfig
+    from cgagent.engine.namespaces import Namespaces
+    from cgagent.images import Image
+
+_MANY: Final = 500
+
+
+class Creation:
+    def __init__(self, shared: Shared, log_default: LogConfig) -> None:
+        self._shared = shared
+        self._log_default = log_default
+
+    async def create(self, request: create.Request) -> Container:
+        """Make a container of an image; nothing runs yet.
+
+        Raises:
+            InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
+        """
+        async with self._shared.jobs.run("create", image=request.image):
+            name = self.choose_name(request.name)
+            chosen = self._shared.runtimes.checked(request.runtime, image=request.image)
+            request = replace(
+                request, runtime=chosen, namespaces=self._with_ids(request.namespaces, chosen)
+            )
+            image = self._shared.images.resolve(request.image)
+            held = limits.resolve(request.limits, request.conveniences)
+            container_id = await self._shared.launcher.reserve()
+            try:
+                find = self._shared.containers.find
+                options = create.options(
+                    request, image.config, container_id, find, self._log_default
+                )
+                async with self._shared.volumes.held(options.mounts):
+                    container = await self._make(container_id, name, image, options, held)
+            except BaseException:
+                await self._shared.launcher.discard(container_id)
+                raise
+            self._shared.publish(container, "create")
+            return container
+
+    def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
+        """With ids of the host's that no other container has, if it is to have a user namespace.
+
+        Raises:
+            UnsupportedError: another runtime is to make one.
+        """
+        mode = asked.user or self._shared.userns
+        if mode != namespaces.AUTO:
+            return replace(asked, user=mode)
+        if runtime:
+            raise UnsupportedError(f"--userns auto needs --runtime native, not {runtime}")
+        taken = (c.record.options.namespaces.user_first_id for c in self._shared.containers)
+        return replace(asked, user=namespaces.AUTO, user_first_id=namespaces.free_ids(taken))
+
+    async def _make(
+        self, container_id: str, name: str, image: Image, options: Options, held: Limits
+    ) -> Container:
+        bundle = self._shared.bundle(container_id)
+        bundle.make(options)
+        try:
+            rootfs = self._shared.images.prepare(image, container_id)
+            await self._shared.volumes.populate(
+                options.mounts, root_mount(rootfs), str(bundle.root)
+            )
+            record = Record(
+                id=container_id,
+                name=name,
+                image_id=image.id,
+                created_ns=time.time_ns(),
+                cgroup_path=self._shared.launcher.cgroup_path(container_id),
+                rootfs=rootfs,
+                options=options,
+                limits=held,
+            )
+            return self._shared.containers.add(record)
+        except BaseException:
+            self._shared.images.release(container_id)
+            bundle.remove()
+            raise
+
+    def choose_name(self, wanted: str | None) -> str:
+        """The name wanted, or a free one.
+
+        Raises:
+            ConflictError: it is taken.
+        """
+        if wanted:
+            if self._shared.containers.name_taken(check_name(wanted)):
+                raise ConflictError(
+                    f"container name {wanted!r} is taken; remove that container "
+                    f"(cgagent rm {wanted}) or choose another name"
+                )
+            return wanted
+        while self._shared.containers.name_taken(name := random_name()):
+            if len(self._shared.containers) > _MANY:  # the names run out: make them longer
+                return f"{name}_{time.time_ns():x}"
+        return name
+
+    async def rename(self, container: Container, name: str) -> None:
+        """Call it something else, running or not.
+
+        Raises:
+            InvalidInputError: the name. ConflictError: it is taken, or was its name already.
+        """
+        async with self._shared.jobs.run("rename", container=container.id, to=name), container.lock:
+            require_there(container)
+            old = container.name
+            self._shared.containers.rename(container, self.choose_name(check_name(name)))
+        self._shared.publish(container, "rename", old_name=old)

@@ -1,0 +1,95 @@
+"""What is done when a container's first process has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cgagent.engine.lifecycle.signals import KILL_TIMEOUT_S
+from cgagent.engine.watch import oom_view
+from cgagent.errors import CgagentError, NotFoundError, UnsupportedError
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Group
+    from cgagent.engine.container import Container
+    from cgagent.engine.health import Health
+    from cgagent.engine.lifecycle.removal import Removal
+    from cgagent.engine.lifecycle.restarts import Restarts
+    from cgagent.engine.lifecycle.shared import Shared
+
+
+class Exits:
+    def __init__(self, shared: Shared, removal: Removal, restarts: Restarts) -> None:
+        self._shared = shared
+        self._removal = removal
+        self._restarts = restarts
+
+    async def exited(self, container: Container, status: dict[str, Any]) -> None:
+        """The first process has ended, as told by the supervisor or its exit file."""
+        async with container.lock:
+            if not container.running:
+                # noted already, by an agent that was killed right then
+                if not self._shared.launcher.is_ready(container.id):
+                    await self._shared.supervisor.request("forget", key=container.id)
+                return
+            pids = (status.get("pid"), container.record.outcome.pid)
+            if None not in pids and pids[0] != pids[1]:
+                return  # the exit of an earlier run, told twice
+            group = self._shared.group(container)
+            oom = self._shared.watch.end(container, group)
+            outcome = replace(
+                container.record.outcome,
+                pid=None,
+                exit_code=status.get("exit_code"),
+                finished_ns=status.get("finished_ns", time.time_ns()),
+                oom_killed=oom is not None or _was_oom_killed(group),
+                oom=None if oom is None else oom_view(oom),
+                error=status.get("error"),
+                log_dropped_bytes=status.get("log_dropped_bytes", 0),
+                health=_after_the_end(container.record.outcome.health),
+            )
+            # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
+            ended = self._restarts.decide(container.record, outcome)
+            self._shared.containers.note(container, ended)
+            self._shared.publish(container, "die", exit_code=str(outcome.exit_code))
+            try:
+                await self._shared.leave_runtime(container)
+                await self._bury(container, group)
+                await self._shared.supervisor.request("forget", key=container.id)
+                if container.record.options.auto_remove:
+                    await self._removal.forget(container)
+            finally:
+                self._restarts.arm(container)
+
+    async def _bury(self, container: Container, group: Group) -> None:
+        """Take the last figures, then end and remove the cgroup."""
+
+        def work() -> None:
+            if not container.record.options.auto_remove:  # else nobody can ask for it any more
+                self._shared.last_sample(container)
+            group.kill(KILL_TIMEOUT_S)
+            group.remove()
+
+        try:
+            await asyncio.to_thread(work)
+        except NotFoundError:
+            return
+        except CgagentError as e:
+            outcome = replace(
+                container.record.outcome, error=f"its cgroup is left behind: {e.message}"
+            )
+            self._shared.containers.note(container, replace(container.record, outcome=outcome))
+
+
+def _after_the_end(health: Health | None) -> Health | None:
+    """As docker shows it: what does not run is not healthy."""
+    return None if health is None else replace(health, status="unhealthy")
+
+
+def _was_oom_killed(group: Group) -> bool:
+    try:
+        return group.oom_kills() > 0
+    except (NotFoundError, UnsupportedError):
+        return False

@@ -1,0 +1,62 @@
+"""Removal: of all that is kept of a container. Nothing of it is left, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cgagent.errors import ConflictError
+
+if TYPE_CHECKING:
+    from cgagent.engine.container import Container
+    from cgagent.engine.lifecycle.shared import Shared
+    from cgagent.engine.lifecycle.signals import Signals
+
+
+class Removal:
+    def __init__(self, shared: Shared, signals: Signals) -> None:
+        self._shared = shared
+        self._signals = signals
+
+    async def remove(
+        self, container: Container, *, force: bool = False, volumes: bool = False
+    ) -> None:
+        """Remove a container with its files, and with `volumes` those without a name.
+
+        Raises:
+            ConflictError: it runs and `force` was not given.
+        """
+        async with self._shared.jobs.run("remove", container=container.id):
+            while not container.removed:
+                if container.up and not force:
+                    raise ConflictError(
+                        f"container {container.name} is {container.record.outcome.status}; "
+                        "stop it first or remove it with --force"
+                    )
+                if container.up:
+                    await self._signals.hold(container)
+                if container.running:
+                    await self._signals.kill_and_wait(container)
+                async with container.lock:
+                    if not container.up:  # it may have been started meanwhile
+                        await self.forget(container, volumes=volumes)
+
+    async def forget(self, container: Container, *, volumes: bool = False) -> None:
+        """Remove all that is kept of one that does not run; the lock is held by the caller."""
+        if container.removed:
+            return
+        if self._shared.launcher.is_ready(container.id):
+            await self._shared.launcher.discard(container.id)
+
+        def remove_files() -> None:
+            self._shared.group(container).remove()
+            self._shared.bundle(container.id).remove()
+            self._shared.images.release(container.id)
+
+        # its files first: on a full disk the database can change only when they are gone
+        await asyncio.to_thread(remove_files)
+        if volumes or container.record.options.auto_remove:
+            await self._shared.volumes.remove_anonymous(container)
+        self._shared.containers.drop(container)
+        self._shared.forget_samples(container.id)
+        self._shared.publish(container, "destroy")

@@ -1,0 +1,95 @@
+"""What every change of a container works with: its files, its group, who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cgagent.engine.bundle import Bundle
+from cgagent.engine.plan import mount_points
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cgagent.cgroups import Group
+    from cgagent.engine.container import Container
+    from cgagent.engine.containers import Containers
+    from cgagent.engine.events import Events
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.launch import Launcher
+    from cgagent.engine.runtimes import Runtimes
+    from cgagent.engine.volumes import Volumes
+    from cgagent.engine.watch import GroupWatch
+    from cgagent.images import Images
+    from cgagent.runtime.filters import Filters
+    from cgagent.runtime.native import Supervisor
+    from cgagent.runtime.spec import MountPoint
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Put together by the engine."""
+
+    containers: Containers
+    images: Images
+    volumes: Volumes
+    supervisor: Supervisor
+    launcher: Launcher
+    jobs: Jobs
+    events: Events
+    containers_dir: Path
+    filters: Filters
+    watch: GroupWatch
+    runtimes: Runtimes
+    userns: str
+    """The user namespace of a container for which none was asked: host or auto."""
+    last_sample: Callable[[Container], None]
+    """Takes a final look at a container's cgroup before it is removed."""
+    forget_samples: Callable[[str], None]
+    on_running: Callable[[Container], None]
+    """Told of each container that has just been started."""
+
+    def bundle(self, container_id: str) -> Bundle:
+        return Bundle(self.containers_dir, container_id)
+
+    def group(self, container: Container) -> Group:
+        return self.launcher.group(container.record.cgroup_path)
+
+    def mount_points(self, container: Container) -> tuple[MountPoint, ...]:
+        """What is mounted into it, beside the kernel's own file systems."""
+        path = self.bundle(container.id).path
+        return mount_points(container.record.options, path, self.volumes.path)
+
+    async def leave_runtime(self, container: Container) -> None:
+        """Another runtime's states of it, where it has some; gone before its cgroup goes."""
+        try:
+            driver = self.runtimes.of(container)
+            if driver is not None:
+                await asyncio.to_thread(driver.delete, container.id)
+        except CgagentError as e:
+            log.warning("container %s: %s", container.name, e.message)
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        self.events.tell(container, action, **attributes)
+
+
+def require_running(container: Container) -> None:
+    """Raises ConflictError: it does not run."""
+    if not container.running:
+        status = container.record.outcome.status
+        raise ConflictError(
+            f"container {container.name} is not running ({status}); "
+            f"start it first (cgagent start {container.name})"
+        )
+
+
+def require_there(container: Container) -> None:
+    """Raises NotFoundError: it has been removed."""
+    if container.removed:
+        raise NotFoundError(f"container {container.name} has been removed")

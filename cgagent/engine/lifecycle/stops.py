@@ -1,0 +1,79 @@
+"""Stop, kill, restart: what a user does about a container that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from cgagent.engine import create
+from cgagent.errors import ConflictError
+
+if TYPE_CHECKING:
+    from cgagent.engine.container import Container
+    from cgagent.engine.lifecycle.shared import Shared
+    from cgagent.engine.lifecycle.signals import Signals
+    from cgagent.engine.lifecycle.starts import Starts
+
+
+class Stops:
+    def __init__(
+        self, shared: Shared, signals: Signals, starts: Starts, stop_timeout_s: float
+    ) -> None:
+        self._shared = shared
+        self._signals = signals
+        self._starts = starts
+        self._stop_timeout_s = stop_timeout_s
+
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal to the first process. Its stop signal, or SIGKILL, also ends restarts.
+
+        Raises:
+            ConflictError: it is not running.
+            InvalidInputError: no such signal.
+        """
+        number = create.signal_number(signal_name)
+        async with self._shared.jobs.run("kill", container=container.id, signal=signal_name):
+            was_up = container.up
+            if was_up and number in {signal.SIGKILL, _stop_signal(container)}:
+                await self._signals.hold(container)
+            if container.running or not was_up:
+                await self._signals.send(container, number)
+        self._shared.publish(container, "kill", signal=str(int(number)))
+
+    async def stop(self, container: Container, timeout_s: float | None = None) -> None:
+        """Stop signal, then after the timeout SIGKILL. One that does not run is left alone."""
+        if not container.up:
+            return
+        async with self._shared.jobs.run("stop", container=container.id):
+            await self._signals.hold(container)
+            if container.running:
+                await self._stop(container, self._timeout(container, timeout_s))
+        self._shared.publish(container, "stop")
+
+    async def _stop(self, container: Container, timeout_s: float | None) -> None:
+        try:
+            await self._signals.send(container, _stop_signal(container))
+            await self._signals.thaw(container)
+            async with asyncio.timeout(timeout_s):
+                await self._signals.wait(container, "not-running")
+        except TimeoutError:
+            await self._signals.kill_and_wait(container)
+        except ConflictError:
+            await self._signals.wait(container, "not-running")  # it ended by itself meanwhile
+
+    def _timeout(self, container: Container, asked: float | None) -> float | None:
+        """None for ever, which docker calls -1."""
+        own = container.record.options.stop_timeout_s if asked is None else asked
+        chosen = self._stop_timeout_s if own is None else own
+        return None if chosen < 0 else chosen
+
+    async def restart(self, container: Container, timeout_s: float | None = None) -> None:
+        """Stop it, if it runs, and start it."""
+        await self.stop(container, timeout_s)
+        await self._starts.start(container)
+        self._shared.publish(container, "restart")
+
+
+def _stop_signal(container: Container) -> int:
+    return create.signal_number(container.record.options.stop_signal)

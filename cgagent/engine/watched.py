@@ -1,0 +1,68 @@
+"""Groups of the host that are sampled beside the containers, found by patterns.
+
+A pattern is a path below the root group, each part with the wildcards of a shell; ``**`` stands
+for any number of levels. What is below the agent's own parent group is never matched: those are
+containers. Used by the sampler's thread alone.
+"""
+
+from __future__ import annotations
+
+import time
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from cgagent.metrics import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.cgroups import Group, Host
+
+_MAX_LEVELS: Final = 8
+"""Below which ``**`` does not look."""
+
+
+class WatchedGroups:
+    def __init__(
+        self, host: Host, patterns: tuple[str, ...], own_parent: str, interval_s: float
+    ) -> None:
+        self._host = host
+        self._patterns = [pattern.strip("/").split("/") for pattern in patterns]
+        self._own_parent = own_parent.rstrip("/")
+        self._interval_s = interval_s
+        self._found: dict[str, Target] = {}
+        self._due_s = 0.0
+
+    def targets(self) -> tuple[list[Target], list[Target]]:
+        """Those there are, looked for anew at each interval, and those that have gone since."""
+        if not self._patterns or time.monotonic() < self._due_s:
+            return list(self._found.values()), []
+        self._due_s = time.monotonic() + self._interval_s
+        before, self._found = self._found, {}
+        root = self._host.group("/")
+        for pattern in self._patterns:
+            for group in self._match(root, pattern, _MAX_LEVELS):
+                path = group.path
+                self._found.setdefault(path, before.get(path) or _target(path))
+        return list(self._found.values()), [t for p, t in before.items() if p not in self._found]
+
+    def _match(self, group: Group, pattern: list[str], levels: int) -> Iterator[Group]:
+        if not pattern:
+            if group.path != "/":
+                yield group
+            return
+        part, *rest = pattern
+        if part == "**":
+            yield from self._match(group, rest, levels)
+            rest = pattern
+            if not levels:
+                return
+        for name in sorted(group.children()):
+            if part == "**" or fnmatchcase(name, part):
+                child = self._host.group(f"{group.path.rstrip('/')}/{name}")
+                if child.path != self._own_parent:
+                    yield from self._match(child, rest, levels - (part == "**"))
+
+
+def _target(path: str) -> Target:
+    return Target(f"cgroup:{path}", path.rpartition("/")[2], "", path, 0.0)

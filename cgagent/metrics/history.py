@@ -1,0 +1,139 @@
+"""The recent past of each target, in memory: every sample of 10 minutes, averages of 6 hours.
+
+A row is a time in hundredths of a second (4 bytes) and a float32 of each column, so a full
+history of one target takes `MAX_BYTES` and no more; it grows up to that as samples come. It is
+gone with the agent: what shall last is scraped.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.metrics.rates import Rates
+    from cgagent.metrics.samples import Sample
+
+FINE_ROWS: Final = 600
+COARSE_ROWS: Final = 1440
+COARSE_S: Final = 15.0
+
+
+class Row(NamedTuple):
+    """What is kept of a sample. None: not counted by this kernel, or no earlier sample."""
+
+    cpu_cores: float | None
+    """CPU seconds a second."""
+    throttled_ratio: float | None
+    memory_bytes: float | None
+    working_set_bytes: float | None
+    pids: float | None
+    cpu_stalled_ratio: float | None
+    """Of the time in which some task waited, as all three."""
+    memory_stalled_ratio: float | None
+    io_stalled_ratio: float | None
+    read_bytes_per_s: float | None
+    write_bytes_per_s: float | None
+
+
+COLUMNS: Final = Row._fields
+MAX_BYTES: Final = (FINE_ROWS + COARSE_ROWS) * 4 * (1 + len(COLUMNS))
+
+_CENTI: Final = 100
+_NONE: Final = math.nan
+
+
+def row_of(sample: Sample, rates: Rates | None) -> Row:
+    usage = sample.usage
+    if rates is None:
+        return Row(
+            None,
+            None,
+            usage.memory.current_bytes,
+            usage.memory.working_set_bytes,
+            usage.pids.current,
+            *(None,) * 5,
+        )
+    stalled = rates.stalled_percent
+    return Row(
+        _ratio(rates.cpu_percent),
+        _ratio(rates.throttled_percent),
+        usage.memory.current_bytes,
+        usage.memory.working_set_bytes,
+        usage.pids.current,
+        _ratio(stalled["cpu"]),
+        _ratio(stalled["memory"]),
+        _ratio(stalled["io"]),
+        rates.read_bytes_per_s,
+        rates.write_bytes_per_s,
+    )
+
+
+def _ratio(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
+class History:
+    """Of one target. Not to be shared between threads without a lock; times never go back."""
+
+    def __init__(self, began_s: float) -> None:
+        self._began_s = began_s
+        self._fine = _Ring(FINE_ROWS)
+        self._coarse = _Ring(COARSE_ROWS)
+        self._slot: list[Row] = []
+        self._slot_ends_s = began_s + COARSE_S
+
+    def add(self, at_s: float, row: Row) -> None:
+        if at_s >= self._slot_ends_s and self._slot:
+            self._coarse.add(
+                self._time(self._slot_ends_s), [_mean(v) for v in zip(*self._slot, strict=True)]
+            )
+            self._slot.clear()
+            self._slot_ends_s += COARSE_S * (1 + (at_s - self._slot_ends_s) // COARSE_S)
+        self._slot.append(row)
+        self._fine.add(self._time(at_s), row)
+
+    def since(self, at_s: float) -> list[tuple[float, Row]]:
+        """Rows later than `at_s`, oldest first: averages, then samples for as far as they reach."""
+        fine = [(self._began_s + t / _CENTI, row) for t, row in self._fine.rows()]
+        fine_begins_s = fine[0][0] if fine else math.inf
+        coarse = ((self._began_s + t / _CENTI, row) for t, row in self._coarse.rows())
+        rows = [*((t, row) for t, row in coarse if t < fine_begins_s), *fine]
+        return [(t, row) for t, row in rows if t > at_s]
+
+    def _time(self, at_s: float) -> int:
+        return max(round((at_s - self._began_s) * _CENTI), 0)
+
+
+class _Ring:
+    """Rows in two arrays that grow up to `size` and are overwritten from then on."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._times = array("I")
+        self._values = array("f")
+        self._next = 0
+
+    def add(self, time: int, row: Row | list[float | None]) -> None:
+        values = array("f", (_NONE if value is None else value for value in row))
+        if len(self._times) < self._size:
+            self._times.append(time)
+            self._values.extend(values)
+            return
+        self._times[self._next] = time
+        self._values[self._next * len(COLUMNS) : (self._next + 1) * len(COLUMNS)] = values
+        self._next = (self._next + 1) % self._size
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """Oldest first."""
+        for place in (*range(self._next, len(self._times)), *range(self._next)):
+            values = self._values[place * len(COLUMNS) : (place + 1) * len(COLUMNS)]
+            yield self._times[place], Row(*(None if math.isnan(v) else v for v in values))
+
+
+def _mean(values: tuple[float | None, ...]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,175 @@
+"""What a container holds that no cgroup file counts: files in its writable layer, descriptors.
+
+Both are counted by walking, so it is done slowly, in a thread of its own and one container after
+the other; a scrape shows what was found last. The owner calls `start` and `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cgagent.errors import CgagentError, NotFoundError
+from cgagent.kernel import beneath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 60.0
+_LOOK_S: Final = 5.0
+"""After which a new container is looked at."""
+_BUSY: Final = 0.02
+"""Of one CPU, at most, whatever there is to walk."""
+_BLOCK_BYTES: Final = 512
+_RESOLVE: Final = beneath.RESOLVE_BENEATH | beneath.RESOLVE_NO_SYMLINKS | beneath.RESOLVE_NO_XDEV
+_SKIPPED: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG}
+)
+"""Gone, replaced by something else, or too deep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Something to look at: a container's writable directory and its processes."""
+
+    id: str
+    writable: str | None
+    pids: Callable[[], Iterable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    file_descriptors: int
+    used_bytes: int | None
+    """On disk, holes left out, a file with several names counted once."""
+    used_inodes: int | None
+    limit_bytes: int | None
+    """Of the file system that the writable layer is on."""
+    free_inodes: int | None
+    total_inodes: int | None
+
+
+class Walker:
+    def __init__(self, held: Callable[[], Iterable[Held]]) -> None:
+        self._held = held
+        self._found: dict[str, Holdings] = {}
+        self._due_s: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="walker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def get(self, target_id: str) -> Holdings | None:
+        return self._found.get(target_id)
+
+    def walk(self) -> None:
+        """Look at what is new, and at what was last looked at an interval ago; rest in between."""
+        held = {one.id: one for one in self._held()}
+        for gone in self._due_s.keys() - held.keys():
+            del self._due_s[gone]
+            self._found.pop(gone, None)
+        for one in held.values():
+            if time.monotonic() < self._due_s.get(one.id, 0.0):
+                continue
+            began_s = time.thread_time()
+            try:
+                self._found[one.id] = look(one, self._stopping.is_set)
+            except (CgagentError, OSError) as error:
+                self._found.pop(one.id, None)
+                if not isinstance(error, NotFoundError):  # it has ended
+                    log.warning("%s: its files and descriptors: %s", one.id, error)
+            self._due_s[one.id] = time.monotonic() + INTERVAL_S
+            if self._stopping.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
+                return
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_S):
+            self.walk()
+
+
+def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
+    """Count what one container holds now; of what vanishes meanwhile nothing is counted."""
+    descriptors = sum(map(_descriptors, held.pids()))
+    if held.writable is None or not os.path.isdir(held.writable):
+        return Holdings(descriptors, *(None,) * 5)
+    used_bytes, used_inodes = _usage(held.writable, cancelled)
+    system = os.statvfs(held.writable)
+    return Holdings(
+        descriptors,
+        used_bytes,
+        used_inodes,
+        system.f_frsize * system.f_blocks,
+        system.f_favail,
+        system.f_files,
+    )
+
+
+def _descriptors(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _usage(root: str, cancelled: Callable[[], bool]) -> tuple[int, int]:
+    """Bytes and inodes of a directory and all below it.
+
+    The container changes it meanwhile: no link is followed, nor a way to another file system.
+    What lies too deep for a path is not counted.
+    """
+    used, inodes = 0, 0
+    linked: set[int] = set()
+    pending = [""]
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while pending and not cancelled():
+            path = pending.pop()
+            try:
+                entries = _entries(top, path)
+            except OSError as error:
+                if error.errno in _SKIPPED:
+                    continue
+                raise
+            for name, state in entries:
+                if stat.S_ISDIR(state.st_mode):
+                    pending.append(f"{path}/{name}" if path else name)
+                elif state.st_nlink > 1:
+                    if state.st_ino in linked:
+                        continue
+                    linked.add(state.st_ino)
+                used += state.st_blocks * _BLOCK_BYTES
+                inodes += 1
+    finally:
+        os.close(top)
+    return used, inodes
+
+
+def _entries(top: int, path: str) -> list[tuple[str, os.stat_result]]:
+    fd = beneath.openat2(top, path or ".", os.O_RDONLY | os.O_DIRECTORY, resolve=_RESOLVE)
+    try:
+        found = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+        return found
+    finally:
+        os.close(fd)

@@ -1,0 +1,43 @@
+"""What a process's network namespace counts of its interfaces, from /proc/PID/net/dev."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_HEADER_LINES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """Counters since the interface was made; fields in the kernel's order."""
+
+    name: str
+    receive_bytes: int
+    receive_packets: int
+    receive_errors: int
+    receive_packets_dropped: int
+    transmit_bytes: int
+    transmit_packets: int
+    transmit_errors: int
+    transmit_packets_dropped: int
+
+
+def read(pid: int) -> tuple[Interface, ...] | None:
+    """None for a process that is gone, or that uses the network namespace of this one."""
+    try:
+        if os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
+            return None
+        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+            return parse(file.read())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def parse(text: str) -> tuple[Interface, ...]:
+    interfaces = []
+    for line in text.splitlines()[_HEADER_LINES:]:
+        name, _, numbers = line.rpartition(":")
+        counts = list(map(int, numbers.split()))
+        interfaces.append(Interface(name.strip(), *counts[:4], *counts[8:12]))
+    return tuple(interfaces)

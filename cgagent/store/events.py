@@ -1,0 +1,47 @@
+"""What happened, kept: the last so many events, oldest first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cgagent.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    time_ns: int
+    type: str
+    action: str
+    id: str
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+class EventRows:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, row: EventRow) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO events (time_ns, type, action, id, attributes) VALUES (?, ?, ?, ?, ?)",
+                (row.time_ns, row.type, row.action, row.id, json.dumps(row.attributes)),
+            )
+
+    def between(self, since_ns: int, until_ns: int) -> list[EventRow]:
+        """Both ends are part of it."""
+        rows = self._database.query(
+            "SELECT time_ns, type, action, id, attributes FROM events "
+            "WHERE time_ns BETWEEN ? AND ? ORDER BY number",
+            (since_ns, until_ns),
+        )
+        return [EventRow(**{**dict(r), "attributes": json.loads(r["attributes"])}) for r in rows]
+
+    def prune(self, kept: int) -> None:
+        """All but the last so many."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?", (kept,)
+            )

@@ -1,0 +1,1 @@
+"""Dashboards for Grafana, made from typed descriptions."""

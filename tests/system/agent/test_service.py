@@ -1,0 +1,91 @@
+"""The agent as a service: a socket handed over, readiness and signs of life told."""
+
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from cgagent.cli.client import Client
+from tests.world import debian
+from tests.world.agent import Agent, eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.native]
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A service manager's end of sd_notify."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(30)
+        yield sock
+
+
+def test_ready_then_signs_of_life_then_stopping(data_root, manager, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    with Agent(data_root):
+        assert manager.recv(100) == b"READY=1"
+        assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+    told = manager.recv(100)
+    while told == b"WATCHDOG=1":
+        told = manager.recv(100)
+    assert told == b"STOPPING=1"
+
+
+def activate():
+    """systemd-socket-activate, installed or unpacked."""
+    found = shutil.which("systemd-socket-activate")
+    if found:
+        return [found], {}
+    package = debian.unpack("systemd")
+    libraries = {"LD_LIBRARY_PATH": str(package / "usr/lib/x86_64-linux-gnu/systemd")}
+    return [str(package / "usr/bin/systemd-socket-activate")], libraries
+
+
+def test_a_socket_that_systemd_has_bound(data_root):
+    agent = Agent(data_root)
+    agent.socket.parent.mkdir(parents=True)
+    command, environment = activate()
+    with (data_root / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--listen", str(agent.socket), *agent.command()],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+        )
+    try:
+        eventually(agent.socket.exists, (data_root / "log").read_text())
+        client = Client(str(agent.socket))
+        info = client.request("GET", "/v1/info")  # the first connection starts it
+        assert info["pid"] == process.pid
+        client.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert agent.socket.exists(), "it is systemd's"
+    agent.socket.unlink()
+    eventually(lambda: not os.path.exists(f"/proc/{info['supervisor_pid']}"))
+
+
+def test_units_are_valid(tmp_path):
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("no systemd-analyze")
+    program = tmp_path / "lib" / "cgagent" / ".venv" / "bin" / "cgagent"
+    program.parent.mkdir(parents=True)
+    program.symlink_to("/bin/true")
+    units = os.path.join(os.path.dirname(__file__), "../../../deploy/systemd")
+    for name in ("cgagent.service", "cgagent.socket"):
+        with open(os.path.join(units, name)) as unit:
+            (tmp_path / name).write_text(unit.read().replace("/usr/local", str(tmp_path)))
+    ran = subprocess.run(
+        [verify, "verify", str(tmp_path / "cgagent.service"), str(tmp_path / "cgagent.socket")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    own = [line for line in ran.stderr.splitlines() if "cgagent" in line]
+    assert own == []

@@ -1,0 +1,64 @@
+"""What is kept of the past: bounded, in order, exact to a float32."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgagent.metrics import history
+from cgagent.metrics.history import COARSE_S, FINE_ROWS, History, Row
+
+NOTHING = Row(*(None,) * len(Row._fields))
+
+
+def row(value):
+    return Row(*(value,) * len(Row._fields))
+
+
+def float32(value):
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+@given(st.lists(st.none() | st.floats(0, 1e15), min_size=10, max_size=10))
+def test_a_row_comes_back(values):
+    made = History(1000.0)
+    made.add(1000.0, Row(*values))
+    ((at_s, found),) = made.since(0)
+    assert at_s == 1000.0
+    assert list(found) == [None if v is None else float32(v) for v in values]
+
+
+def test_samples_of_ten_minutes_then_averages():
+    made = History(0.0)
+    for second in range(3600):
+        made.add(float(second), row(second))
+    found = made.since(-1)
+    times = [at_s for at_s, _ in found]
+    assert times == sorted(set(times))
+    assert times[-FINE_ROWS:] == list(range(3600 - FINE_ROWS, 3600))
+    assert times[:3] == [COARSE_S, 2 * COARSE_S, 3 * COARSE_S]
+    assert len(found) == FINE_ROWS + (3600 - FINE_ROWS) // COARSE_S - 1
+    assert found[0][1].pids == pytest.approx(7)  # of 0 to 14
+    assert made.since(3590.0) == found[-9:]
+
+
+def test_it_does_not_grow_beyond_its_bound():
+    made = History(0.0)
+    for second in range(0, 8 * 3600, 5):
+        made.add(float(second), NOTHING)
+    kept = sum(
+        len(data) * data.itemsize
+        for ring in (made._fine, made._coarse)
+        for data in (ring._times, ring._values)
+    )
+    assert kept == history.MAX_BYTES
+    assert made.since(-1)[0][0] >= 8 * 3600 - 6 * 3600 - 2 * COARSE_S
+
+
+def test_a_gap_leaves_no_averages():
+    made = History(0.0)
+    made.add(0.0, row(1))
+    made.add(1000.0, row(3))
+    made.add(2000.0, row(5))
+    assert [r.pids for _, r in made.since(-1)] == [1, 3, 5]

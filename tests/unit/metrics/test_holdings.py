@@ -1,0 +1,55 @@
+"""Counting what is in a directory that its owner changes meanwhile."""
+
+import os
+
+from cgagent.images.unpack.trees import remove_tree
+from cgagent.metrics.holdings import Held, Walker, look
+
+
+def held(path, *pids):
+    return Held("0123", str(path), lambda: pids)
+
+
+def test_files_directories_and_descriptors(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "b").write_bytes(b"y" * 50_000)
+    os.link(tmp_path / "a", tmp_path / "deep" / "other name")
+    (tmp_path / "outside").symlink_to("/usr")
+    found = look(held(tmp_path, os.getpid()))
+    assert 150_000 <= found.used_bytes < 250_000
+    assert found.used_inodes == 5  # a, deep, er, b, outside
+    assert found.file_descriptors == len(os.listdir("/proc/self/fd"))
+    assert found.limit_bytes == os.statvfs(tmp_path).f_frsize * os.statvfs(tmp_path).f_blocks
+
+
+def test_holes_take_no_space(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(1 << 30)
+    assert look(held(tmp_path)).used_bytes < 1 << 20
+
+
+def test_a_tree_deeper_than_any_path_ends(tmp_path):
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(2500):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    assert 2000 < look(held(tmp_path)).used_inodes < 2500
+    remove_tree(os.fsencode(tmp_path / "d"))  # pytest cannot
+
+
+def test_what_is_not_there_is_not_counted(tmp_path):
+    assert look(held(tmp_path / "missing", 2**22 - 1)).used_bytes is None
+
+
+def test_a_container_that_is_gone_is_forgotten(tmp_path):
+    there = [held(tmp_path)]
+    walker = Walker(lambda: there)
+    walker.walk()
+    assert walker.get("0123").used_inodes == 0
+    there.clear()
+    walker.walk()
+    assert walker.get("0123") is None

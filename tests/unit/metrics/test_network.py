@@ -1,0 +1,20 @@
+import os
+
+from cgagent.metrics.network import Interface, parse, read
+
+TEXT = """Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
+    lo:    1432      17    0    0    0     0          0         0     1432      17    0    0    0
+eth0.7:90071992547 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16
+"""
+
+
+def test_every_interface_in_the_kernels_order():
+    loopback, vlan = parse(TEXT)
+    assert loopback == Interface("lo", 1432, 17, 0, 0, 1432, 17, 0, 0)
+    assert vlan == Interface("eth0.7", 90071992547, 2, 3, 4, 9, 10, 11, 12)
+
+
+def test_a_namespace_that_is_shared_is_not_the_containers():
+    assert read(os.getpid()) is None
+    assert read(2**22 - 1) is None
