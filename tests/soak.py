@@ -2,7 +2,8 @@
 
 Runs and removes containers on an agent of its own and prints, before and after: cgroups, mounts,
 network namespaces, processes, files, and the descriptors and memory of agent and supervisor. Exit
-status 1 when there is more of something. Not part of the test suite: it takes minutes.
+status 1 when there is more of something. With ``--deaths N`` our processes are killed
+first, amid N random operations. Not part of the test suite: it takes minutes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from tests.world import guest, images
 from tests.world.agent import Agent, eventually
 from tests.world.audit import Snapshot
+from tests.world.chaos import Chaos
 
 _WARM_UP = 20
 _GROWTH_KB = 4096  # allocators and caches settle; a leak per container would pass this
@@ -34,7 +36,11 @@ def _counts(agent: Agent) -> dict[str, int]:
     eventually(agent.cgroups_settled)
     seen = Snapshot.take((agent.data_root,))
     ours = agent.cgroup_parent
-    processes = {"agent": agent.pid, "supervisor": agent.supervisor_pid}
+    processes = {
+        "agent": agent.pid,
+        "supervisor": agent.supervisor_pid,
+        "keeper": agent.keeper_pid,
+    }
     children = Path(f"/proc/{processes['supervisor']}/task/{processes['supervisor']}/children")
     return {
         "containers": len(agent.containers()),
@@ -80,17 +86,32 @@ def soak(agent: Agent, rounds: int) -> bool:
     return clean
 
 
+def _kill_amid(agent: Agent, operations: int) -> None:
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    chaos = Chaos(agent, seed)
+    for number in range(operations):
+        chaos.step()
+        if number % 100 == 0:
+            chaos.check()
+    chaos.finish()
+    print(f"{operations} operations, killed: {chaos.deaths}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=500)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--deaths", type=int, default=0, metavar="OPERATIONS")
+    args = parser.parse_args()
     os.makedirs(guest.STATE_FOLDER, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder,
         Agent(Path(folder)) as agent,
     ):
         agent.load(images.alpine_docker_archive())
-        clean = soak(agent, rounds)
+        if args.deaths:
+            _kill_amid(agent, args.deaths)
+        clean = soak(agent, args.rounds)
     sys.exit(0 if clean else 1)
 
 

@@ -285,8 +285,12 @@ class Client:
     def upgrade(self, path: str, body: Any = None) -> Connection:
         """A connection that has become the container's input and output."""
         connection, self._connection = self._kept(), None
-        connection.send("POST", path, body, ("Connection: Upgrade", "Upgrade: tcp"))
-        status, headers = connection.head()
+        try:
+            connection.send("POST", path, body, ("Connection: Upgrade", "Upgrade: tcp"))
+            status, headers = connection.head()
+        except BaseException:
+            connection.socket.close()
+            raise
         if status != 101:  # noqa: PLR2004 - Switching Protocols
             with connection.socket:
                 raise _error(status, b"".join(connection.pieces(headers)))

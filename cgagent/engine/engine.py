@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RECONNECT_S = 0.1  # a supervisor that cannot start is not tried without a pause
-
 
 class Engine:
     """Built from settings; `start` before use, `stop` at the end. Containers outlive it."""
@@ -84,7 +82,7 @@ class Engine:
             settings.run_dir,
             settings.data_root / "supervisor.log",
             self._on_exit,
-            self._on_supervisor_lost,
+            self._on_supervisor_replaced,
         )
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, triggers)
@@ -182,6 +180,7 @@ class Engine:
             "version": __version__,
             "pid": os.getpid(),
             "supervisor_pid": self.supervisor.pid,
+            "keeper_pid": self.supervisor.keeper_pid,
             "data_root": str(self.settings.data_root),
             "socket": str(self.settings.socket),
             "metrics_listen": self.settings.metrics_listen,
@@ -215,14 +214,11 @@ class Engine:
             log.warning("the supervisor tells of container %s, which is not known", key)
             self._spawn(self.launcher.discard(key))
 
-    def _on_supervisor_lost(self) -> None:
-        log.error("the connection to the supervisor is lost")
-        self._spawn(self._find_supervisor(self.launcher.forget_all()))
+    def _on_supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
+        """The one there is now has nothing of ours."""
+        self._spawn(self._start_over(tasks, self.launcher.forget_all()))
 
-    async def _find_supervisor(self, prepared: list[str]) -> None:
-        """Ask it, or a new one, which containers are still there: they may all be."""
-        await asyncio.sleep(_RECONNECT_S)
-        tasks = await self.supervisor.connect()
+    async def _start_over(self, tasks: list[dict[str, Any]], prepared: list[str]) -> None:
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
         await self.launcher.remove_cgroups(prepared)
         self.launcher.refill()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOST = {"exit_code": 137, "error": "its supervisor ended without telling the exit code"}
+LOST = {"exit_code": 137, "error": "its supervisor and keeper ended without telling the exit code"}
 
 
 async def reconcile(

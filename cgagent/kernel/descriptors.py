@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import libc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _CLOSE_RANGE_CLOEXEC: Final = 4
 _MAX: Final = 0xFFFFFFFF
@@ -26,3 +28,13 @@ def close_all_but(keep: Iterable[int]) -> None:
             libc.syscall(libc.SYS_close_range, first, fd - 1, 0)
         first = fd + 1
     libc.syscall(libc.SYS_close_range, first, _MAX, 0)
+
+
+@contextmanager
+def as_socket(fd: int) -> Iterator[socket.socket]:
+    """A socket object for a descriptor that stays the caller's."""
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()

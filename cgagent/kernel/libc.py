@@ -40,6 +40,7 @@ setns = _declare("setns", c_int, c_int)
 unshare = _declare("unshare", c_int)
 fstatfs = _declare("fstatfs", c_int, c_void_p)
 prctl = _declare("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+tee = _declare("tee", c_int, c_int, c_size_t, c_uint, restype=ctypes.c_ssize_t)
 sethostname = _declare("sethostname", c_char_p, c_size_t)
 setdomainname = _declare("setdomainname", c_char_p, c_size_t)
 

@@ -43,10 +43,12 @@ class Watcher:
         self._held = b""  # the beginning of the sequence, which may yet turn out to be input
         self.found = False
 
+    def concerns(self, data: bytes) -> bool:
+        """Whether `pass_on` would do anything else than return it."""
+        return bool(self._held) or self._keys[0] in data
+
     def pass_on(self, data: bytes) -> bytes:
         """The input that is none of the sequence; what comes after the sequence is dropped."""
-        if not self._held and self._keys[0] not in data:
-            return data
         passed = bytearray()
         for byte in data:
             self._held += bytes((byte,))

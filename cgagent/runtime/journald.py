@@ -17,7 +17,7 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import UnavailableError
-from cgagent.runtime.logfile import MAX_LINE, PIECE_BYTES, entries
+from cgagent.runtime.logfile import MAX_LINE, PIECE_BYTES, Mark, entries
 from cgagent.runtime.protocol import STDERR, STDOUT
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ class JournalLog:
     def fileno(self) -> int:
         """To be watched for writing when `append` took nothing."""
         return self._sock.fileno()
+
+    def mark(self, stream: int) -> Mark:
+        return Mark(0, self._held.get(stream, b""))
+
+    def rewind(self, stream: int, mark: Mark) -> None:
+        """Only what was held back: entries that were sent stay, and may come twice."""
+        self._held[stream] = mark.held
 
     def rotate(self) -> None:
         """Nothing: the journal keeps itself small."""

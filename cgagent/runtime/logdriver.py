@@ -10,7 +10,10 @@ start, as one object:
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cgagent.runtime.logfile import Mark
 
 
 class Log(Protocol):
@@ -26,6 +29,11 @@ class Log(Protocol):
     @property
     def is_full(self) -> bool:
         """`rotate` comes next."""
+
+    def mark(self, stream: int) -> Mark:
+        """Where it stands, for a successor to `rewind` to."""
+
+    def rewind(self, stream: int, mark: Mark) -> None: ...
 
     def rotate(self) -> None: ...
 

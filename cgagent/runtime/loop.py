@@ -26,6 +26,17 @@ class Loop:
         """How many descriptors are watched."""
         return len(self._watched)
 
+    def close(self) -> None:
+        self._epoll.close()
+        self._watched.clear()
+
+    def renew(self) -> None:
+        """After a fork: the parent's epoll is ours too, and must not be."""
+        self._epoll.close()
+        self._epoll = select.epoll()
+        for fd, (events, _) in self._watched.items():
+            self._epoll.register(fd, _mask(events))
+
     def watch(self, fd: int, events: int, callback: Callable[[], None]) -> None:
         """Call back whenever `fd` is ready for `events`; 0 events: not for now.
 

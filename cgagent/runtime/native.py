@@ -1,17 +1,21 @@
 """The agent's end of the protocol: start or find the supervisor, ask it things, hear of exits.
 
-Lives in the agent's event loop, one connection for the agent's whole life. A lost supervisor
-fails what was asked of it; the next request starts a new one.
+Lives in the agent's event loop. When the supervisor is killed, the connection is made anew to its
+successor, and what was not answered is asked again: each request can be. Only where keeper and
+supervisor are both gone a new pair is started, which knows no task; requests then fail.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,14 +34,29 @@ _BOOT: Final = (
 )
 
 
+log = logging.getLogger(__name__)
+
+_PAUSE_S: Final = 0.1  # a supervisor that cannot start is not tried without a pause
+Tasks = list[dict[str, Any]]
+_ENDED: Final = "the supervisor has ended; see its log"
+
+
+@dataclass(slots=True)
+class _Request:
+    message: dict[str, Any]
+    fds: Sequence[int]
+    answer: asyncio.Future[dict[str, Any]]
+
+
 class Supervisor:
     """See the module.
 
     Args:
         run_dir: where its socket is; it must exist.
-        log_path: takes what the supervisor prints: nothing, or a traceback.
+        log_path: takes what keeper and supervisor print: deaths, tracebacks.
         on_exit: called with the key of a task and its exit record.
-        on_lost: called when the supervisor has ended before we let go of it.
+        on_replaced: called with the tasks of another supervisor that knows nothing of the last
+            one's.
     """
 
     def __init__(
@@ -45,41 +64,71 @@ class Supervisor:
         run_dir: Path,
         log_path: Path,
         on_exit: Callable[[str, dict[str, Any]], None],
-        on_lost: Callable[[], None],
+        on_replaced: Callable[[Tasks], None],
     ) -> None:
         self._path = run_dir / _SOCKET
         self._log_path = log_path
         self._on_exit = on_exit
-        self._on_lost = on_lost
+        self._on_replaced = on_replaced
+        self._agent = secrets.token_hex(8)
         self._sock: socket.socket | None = None
-        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._listed: list[dict[str, Any]] = []
+        self._pending: dict[int, _Request] = {}
+        self._listed: Tasks = []
         self._seq = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._sending = asyncio.Lock()
+        self._recovery: asyncio.Task[None] | None = None
+        self._life: str | None = None
         self.pid: int | None = None
+        self.keeper_pid: int | None = None
 
-    async def connect(self) -> list[dict[str, Any]]:
+    async def connect(self) -> Tasks:
         """Find the supervisor of an earlier agent or start one.
 
         Returns:
             Its tasks: key, state (of `protocol.State`), pid. Exits it kept are told to `on_exit`.
         """
-        self._open()
-        self._listed = []
         try:
-            answer = await self.request("list")
+            return await self._meet()
         except UnavailableError:  # one without tasks was just ending by itself
-            self._open()
-            answer = await self.request("list")
-        self.pid = answer["pid"]
-        return self._listed
+            return await self._meet()
 
-    def _open(self) -> None:
+    async def _meet(self) -> Tasks:
         if self._sock is None:
             self._sock = self._connect_running() or self._start()
             self._sock.setblocking(False)
             asyncio.get_running_loop().add_reader(self._sock.fileno(), self._hear)
+        self._listed = []
+        who = await self._ask(self._request("list", (), agent=self._agent))
+        self._note(who)
+        self._life = who["life"]
+        return self._listed
+
+    async def _meet_again(self) -> Tasks:
+        while True:
+            try:
+                return await self._meet()
+            except (UnavailableError, OSError) as e:
+                log.warning("no supervisor: %s", e)
+                await asyncio.sleep(_PAUSE_S)
+
+    def _note(self, who: dict[str, Any]) -> None:
+        self.pid, self.keeper_pid = who["pid"], who["keeper"]
+
+    async def _recover(self) -> None:
+        """Go on with the successor of a supervisor that has ended, or without."""
+        life = self._life
+        tasks = await self._meet_again()
+        self._recovery = None
+        if self._life != life:
+            log.error("supervisor and keeper have both ended: their containers are lost")
+            self._fail_pending()
+            self._on_replaced(tasks)
+            return
+        log.warning("another supervisor (pid %s) has taken over", self.pid)
+        for request in [r for r in self._pending.values() if r.message["op"] != "list"]:
+            request.message["again"] = True
+            await self._send(request)
 
     def _connect_running(self) -> socket.socket | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -125,34 +174,42 @@ class Supervisor:
         return sock
 
     async def request(self, op: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
-        """Ask, and wait for the answer.
+        """Ask, and wait for the answer. The descriptors stay the caller's.
 
         Raises:
-            UnavailableError: the supervisor is gone.
+            UnavailableError: the supervisor is gone, with all it knew.
             CgagentError: what it answered.
         """
+        if self._recovery is not None:
+            await asyncio.shield(self._recovery)
         if self._sock is None:
-            await self.connect()
+            raise UnavailableError("the agent has let go of its supervisor: it is stopping")
+        return await self._ask(self._request(op, fds, **arguments))
+
+    def _request(self, op: str, fds: Sequence[int], **arguments: Any) -> _Request:
         self._seq += 1
-        seq = self._seq
-        future = asyncio.get_running_loop().create_future()
-        self._pending[seq] = future
+        if op == "attach":  # the same client if it is asked again
+            arguments["client"] = f"{self._agent}.{self._seq}"
+        message = {"seq": self._seq, "op": op, **arguments}
+        return _Request(message, fds, asyncio.get_running_loop().create_future())
+
+    async def _ask(self, request: _Request) -> dict[str, Any]:
+        self._pending[request.message["seq"]] = request
         try:
-            await self._send({"seq": seq, "op": op, **arguments}, fds)
-            answer: dict[str, Any] = await future
+            await self._send(request)
+            answer = await request.answer
         finally:
-            self._pending.pop(seq, None)
+            self._pending.pop(request.message["seq"], None)
         if "error" in answer:
             raise error_from_wire(answer["error"])
         return answer
 
-    async def _send(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+    async def _send(self, request: _Request) -> None:
+        """Now, or after the recovery that a lost connection begins with."""
         async with self._sending:
-            while True:
-                if self._sock is None:
-                    raise UnavailableError("the supervisor has ended; see its log")
+            while self._sock is not None:
                 try:
-                    wire.send(self._sock, message, fds)
+                    wire.send(self._sock, request.message, request.fds)
                     return
                 except BlockingIOError:
                     await self._writable(self._sock)
@@ -188,23 +245,34 @@ class Supervisor:
             self._listed.append(message)
         elif event == "exited":
             self._on_exit(message.pop("key"), message)
+        elif event == "moved":
+            self._note(message)
         else:
-            future = self._pending.get(message.get("seq", -1))
-            if future is not None and not future.done():
-                future.set_result(message)
+            request = self._pending.get(message.get("seq", -1))
+            if request is not None and not request.answer.done():
+                request.answer.set_result(message)
 
     def _lose(self) -> None:
-        self.close()
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(UnavailableError("the supervisor has ended; see its log"))
+        self._disconnect()
         if self._child is not None:
             self._child.poll()
-        self._on_lost()
+        self._fail_pending("list")
+        if self._recovery is None and self._life is not None:
+            self._recovery = asyncio.create_task(self._recover())
 
-    def close(self) -> None:
-        """Let go of the supervisor: it goes on as long as it has containers."""
+    def _fail_pending(self, op: str | None = None) -> None:
+        for request in self._pending.values():
+            if op in {None, request.message["op"]} and not request.answer.done():
+                request.answer.set_exception(UnavailableError(_ENDED))
+
+    def _disconnect(self) -> None:
         if self._sock is not None:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
             self._sock = None
+
+    def close(self) -> None:
+        """Let go of the supervisor: it goes on as long as it has containers."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._disconnect()

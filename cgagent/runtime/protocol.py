@@ -89,9 +89,9 @@ class Exchange:
 
     __slots__ = ("key", "state")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, state: State = State.CREATED) -> None:
         self.key = key
-        self.state = State.CREATED
+        self.state = state
 
     def check(self, op: str) -> None:
         """Is the request in order now?

@@ -1,8 +1,9 @@
 """A task's standard streams: its pipes or its terminal, its log, and the clients attached to them.
 
 Made when the task is; the pipes exist from `open` (the start) on, a terminal from the moment
-the task has made it. Clients may come before and
-after. Output goes to the log and to every client; a slow client holds the pipes back.
+the task has made it. Clients may come before and after. Output goes to the log and to every
+client; a slow client holds the pipes back. The descriptors are the task's holding's, so that a
+successor of the supervisor finds them: see `resume`.
 """
 
 from __future__ import annotations
@@ -14,41 +15,60 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import ConflictError
-from cgagent.kernel import pty
+from cgagent.kernel import pipes, pty
+from cgagent.runtime import journal
 from cgagent.runtime.client import HIGH_WATER, Client
+from cgagent.runtime.journal import CLOSING, DONE, PIECE, Journal, Note
 from cgagent.runtime.logdriver import open_log
+from cgagent.runtime.logfile import Mark
 from cgagent.runtime.loop import HANGUP
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cgagent.runtime.holdings import Holding
     from cgagent.runtime.logdriver import Log
     from cgagent.runtime.loop import Loop
 
 _CHUNK: Final = 64 * 1024
 _LAST_BYTES: Final = 1024 * 1024  # what a pipe holds at most
-_OUTPUTS: Final = (STDOUT, STDERR)
+_LABELS: Final = {STDOUT: "out", STDERR: "err"}
+_KEYS, _KEYS_IN, _STDIN, _SLAVE = "keys", "keys_in", "stdin", "slave"
 
 
 class Stdio:
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, held: Holding, loop: Loop, mirror: pipes.Mirror) -> None:
+        self._held = held
         self._loop = loop
+        self._mirror = mirror
         self._clients: list[Client] = []
-        self._outputs: dict[int, int] = {}  # stream -> reading end
         self._log: Log | None = None
-        self._unlogged: dict[int, bytes] = {}  # what a busy log has not taken yet
-        self._stdin: int | None = None
-        self._stdin_once = False
-        self._stdin_ending = False
-        self._input = bytearray()  # taken from clients, not yet in the pipe
+        self._journal: Journal | None = None
+        self._unlogged: tuple[int, bytes, int] | None = None  # what a busy log has not taken
+        self._input_stuck = False  # no input fits at the moment
         self._running = False
-        self._terminal = False
-        self._wants_input = False
-        self._slave: int | None = None
 
     @property
     def dropped_bytes(self) -> int:
         """Output that could not be written to the log."""
         return self._log.dropped_bytes if self._log else 0
+
+    @property
+    def _how(self) -> Mapping[str, Any]:
+        """As given to `open`."""
+        how: Mapping[str, Any] = self._held.value["stdio"]
+        return how
+
+    @property
+    def _outputs(self) -> dict[int, int]:
+        """Stream -> reading end, of those that have not ended."""
+        fds = self._held.fds
+        return {stream: fds[label] for stream, label in _LABELS.items() if label in fds}
+
+    @property
+    def _stdin(self) -> int | None:
+        return self._held.fds.get(_STDIN)
 
     # -- pipes ------------------------------------------------------------------------------
 
@@ -59,99 +79,166 @@ class Stdio:
         stdin: bool,
         stdin_once: bool,
         terminal: bool = False,
-    ) -> list[int]:
-        """Make the pipes; returns the child's three ends, which the caller closes.
+        **value: Any,
+    ) -> None:
+        """Make the pipes and the log, and hold them together with `value`.
 
-        With `terminal` there are none: the child makes a terminal; see `take_terminal`.
+        With `terminal` there are no pipes: the child makes a terminal; see `take_terminal`.
 
         Raises:
             UnavailableError: the log cannot be opened; see `logdriver`.
         """
         self._log = open_log(log)
-        self._terminal = terminal
-        self._wants_input = stdin
+        fds = journal.make()
+        unused = []
         if terminal:  # whose input ends with a key, not with a client
-            return []
-        self._stdin_once = stdin_once
-        if stdin:
-            stdin_read, self._stdin = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(self._stdin, False)
+            stdin_once = False
         else:
-            stdin_read = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        child_ends = [stdin_read]
-        for stream in _OUTPUTS:
-            read, write = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(read, False)
-            self._outputs[stream] = read
-            child_ends.append(write)
-        return child_ends
+            if stdin:
+                read, fds[_STDIN] = os.pipe2(os.O_CLOEXEC)
+                os.set_blocking(fds[_STDIN], False)
+                unused.append(read)
+            for label in _LABELS.values():
+                fds[label], write = os.pipe2(os.O_CLOEXEC)
+                os.set_blocking(fds[label], False)
+                unused.append(write)
+        how = {"log": log, "stdin": stdin, "stdin_once": stdin_once, "terminal": terminal}
+        self._held.put(fds, stdio=how, **value)
+        self._journal = Journal(self._held.fds, self._mirror)
+        for fd in unused:
+            os.close(fd)
+
+    def child_ends(self) -> list[int]:
+        """The three that the child gets, which the caller closes; none where it has a terminal."""
+        if self._how["terminal"]:
+            return []
+        if self._stdin is None:
+            ends = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)]
+        else:
+            ends = [pipes.other_end(self._stdin, os.O_RDONLY)]
+        ends += [pipes.other_end(self._outputs[stream], os.O_WRONLY) for stream in _LABELS]
+        return ends
 
     def take_terminal(self, master: int) -> None:
         """Own the terminal that the child has made."""
         os.set_blocking(master, False)
-        self._outputs[STDOUT] = master
+        fds = {_LABELS[STDOUT]: master}
         # kept open: an init that closes and opens its terminal again does not end it
-        self._slave = pty.open_slave(master)
-        if self._wants_input:
-            self._stdin = os.dup(master)  # to be watched apart from the output
+        fds[_SLAVE] = pty.open_slave(master)
+        if self._how["stdin"]:
+            fds[_STDIN] = os.dup(master)  # to be watched apart from the output
+            fds[_KEYS], fds[_KEYS_IN] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._held.put(fds)
 
     def resize(self, rows: int, columns: int) -> None:
         """Raises ConflictError where there is no terminal."""
-        if not self._terminal or STDOUT not in self._outputs:
+        outputs = self._outputs
+        if not self._held.value.get("stdio", {}).get("terminal") or STDOUT not in outputs:
             raise ConflictError("it has no terminal; give it one with --tty")
-        pty.set_size(self._outputs[STDOUT], rows, columns)
+        pty.set_size(outputs[STDOUT], rows, columns)
 
     def run(self) -> None:
         """The command runs: start moving bytes."""
         self._running = True
         self._watch_outputs()
+        self._type()  # what a predecessor had taken from a client
         for client in list(self._clients):
             self._begin(client)
 
     def _watch_outputs(self) -> None:
-        held_back = bool(self._unlogged) or any(c.pending > HIGH_WATER for c in self._clients)
+        if not self._running:
+            return
+        held_back = self._unlogged is not None or any(c.queued > HIGH_WATER for c in self._clients)
         events = 0 if held_back else selectors.EVENT_READ
         for stream, fd in self._outputs.items():
             self._loop.watch(fd, events, partial(self._pump, stream))
 
     def _pump(self, stream: int) -> None:
-        data = _read(self._outputs[stream], self._log.piece_bytes if self._log else _CHUNK)
-        if data is None:
+        moved = self._move(stream)
+        if moved is None:
             return
-        if not data:
-            fd = self._outputs.pop(stream)
-            self._loop.forget(fd)
-            os.close(fd)
+        if not moved:
+            self._loop.forget(self._outputs[stream])
+            self._held.close(_LABELS[stream])
             return
-        self._keep(stream, data)
-        self._show(stream, data)
         self._watch_outputs()
 
-    def _keep(self, stream: int, data: bytes) -> None:
-        """Log it; what the log does not take now is kept until it does."""
+    # -- a piece of output ------------------------------------------------------------------
+
+    def _move(self, stream: int, *, wait: bool = False) -> int | None:
+        """One piece to log and clients: how much, 0 at the end, None if there is nothing now."""
+        if self._journal is None:
+            return 0
+        self._note(PIECE, stream, queued={c.name: c.queued for c in self._clients})
+        data = self._take(self._journal, stream)
+        if data:
+            self._show(stream, data)
+            self._keep(stream, data, 0, wait=wait)
+        return None if data is None else len(data)
+
+    def _take(self, journal: Journal, stream: int) -> bytes | None:
+        limit = self._log.piece_bytes if self._log else _CHUNK
+        try:
+            return journal.take(self._outputs[stream], limit)
+        except OSError as e:
+            if e.errno != errno.EIO:  # a terminal that was hung up
+                raise
+            return b""
+
+    def _show(self, stream: int, data: bytes, queued: dict[str, int] | None = None) -> None:
+        """Queue it for the clients; `queued`: as a predecessor noted it before it did so."""
+        for client in self._clients:
+            if queued is None:
+                client.output(stream, data)
+            elif client.name in queued:
+                client.output(stream, data, queued[client.name])
+        if self._clients:
+            self._note(PIECE, stream)
+
+    def _keep(self, stream: int, data: bytes, taken: int, *, wait: bool = False) -> None:
+        """Log it from `taken` on; what the log does not take now is kept until it does."""
         log = self._log
-        while log and data:
+        while log and taken < len(data):
             if log.is_full:
                 log.rotate()
-            taken = log.append(stream, data)
-            data = data[taken:]
-            if not taken:
-                self._unlogged[stream] = data
+                self._note(PIECE, stream, taken)
+            count = log.append(stream, data[taken:])
+            taken += count
+            if not count and wait:
+                log.write(stream, data[taken:])
+                break
+            if not count:
+                self._unlogged = stream, data, taken
                 self._loop.watch(log.fileno(), selectors.EVENT_WRITE, self._catch_up)
                 return
+            if taken < len(data):
+                self._note(PIECE, stream, taken)
+        self._note(DONE)
+        if self._journal:
+            self._journal.clear()
+        for client in list(self._clients):
+            client.flush()
+            self._update(client)
+
+    def _note(
+        self, kind: int, stream: int = 0, taken: int = 0, queued: dict[str, int] | None = None
+    ) -> None:
+        if self._journal is None:
+            return
+        offset, held = 0, {}
+        if self._log:
+            marks = {number: self._log.mark(number) for number in _LABELS}
+            offset = marks[STDOUT].offset
+            held = {number: mark.held for number, mark in marks.items()}
+        self._journal.note(Note(kind, stream, offset, held, self.dropped_bytes, taken, queued))
 
     def _catch_up(self) -> None:
-        if self._log:
+        """The log takes more."""
+        if self._log and self._unlogged:
             self._loop.forget(self._log.fileno())
-        unlogged, self._unlogged = self._unlogged, {}
-        for stream, data in unlogged.items():
-            self._keep(stream, data)
-        self._watch_outputs()
-
-    def _show(self, stream: int, data: bytes) -> None:
-        for client in list(self._clients):
-            client.output(stream, data)
-            self._update(client)
+            unlogged, self._unlogged = self._unlogged, None
+            self._keep(*unlogged)
+            self._watch_outputs()
 
     # -- clients ----------------------------------------------------------------------------
 
@@ -161,8 +248,8 @@ class Stdio:
             self._begin(client)
 
     def _begin(self, client: Client) -> None:
-        if client.tail:
-            self._take(client)
+        self._take_input(client)
+        client.flush()
         self._update(client)
 
     def _update(self, client: Client) -> None:
@@ -171,7 +258,7 @@ class Stdio:
             self._drop(client)
             return
         # Without STDIN, too, reading tells of a hang-up; when all is read, only a hang-up does.
-        reading = not client.reads_done and len(self._input) < HIGH_WATER
+        reading = not client.reads_done and not self._input_stuck
         events = (selectors.EVENT_READ if reading else 0) | (
             selectors.EVENT_WRITE if client.pending else 0
         )
@@ -183,97 +270,128 @@ class Stdio:
         if client.reads_done and not client.pending:  # watched for a hang-up only
             client.gone = True
         client.flush()
-        if not client.reads_done and len(self._input) < HIGH_WATER:
-            self._take(client)
+        if not client.reads_done and not self._input_stuck:
+            self._take_input(client)
         self._update(client)
         self._watch_outputs()
 
-    def _take(self, client: Client) -> None:
-        data = client.receive()
-        if data is None or STDIN not in client.streams or self._stdin is None:
-            return
-        self._input += data
-        self._stdin_ending = self._stdin_ending or (not data and self._stdin_once)
-        self._feed()
-
-    def _feed(self) -> None:
-        """Move input into the pipe; close it after the last byte of the last input."""
-        if self._stdin is None:
+    def _take_input(self, client: Client) -> None:
+        """Some of it into the pipe, which is closed after the last input."""
+        if STDIN not in client.streams or self._stdin is None:
+            client.discard()
             return
         try:
-            while self._input:
-                del self._input[: os.write(self._stdin, self._input[:_CHUNK])]
+            moved = client.give(self._held.fds.get(_KEYS_IN, self._stdin))
         except BlockingIOError:
-            self._loop.watch(self._stdin, selectors.EVENT_WRITE, self._drained)
+            self._wait_for_room()
             return
         except BrokenPipeError:  # the container closed its end
-            self._input.clear()
-            self._stdin_ending = True
-        self._loop.forget(self._stdin)
-        if self._stdin_ending:
-            os.close(self._stdin)
-            self._stdin = None
+            self._end_input()
+            return
+        if moved == 0 and self._how["stdin_once"]:
+            self._end_input()
+        elif moved:
+            self._type()
 
-    def _drained(self) -> None:
-        self._feed()
+    def _type(self) -> None:
+        """Keys of a terminal go through a pipe first: nothing else can be spliced into one."""
+        fds = self._held.fds
+        if _KEYS not in fds:
+            return
+        try:
+            while pipes.available(fds[_KEYS]):
+                os.splice(fds[_KEYS], fds[_STDIN], _CHUNK, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            self._wait_for_room()
+        except OSError as e:
+            if e.errno != errno.EIO:  # a terminal that was hung up
+                raise
+            self._end_input()
+
+    def _wait_for_room(self) -> None:
+        if self._stdin is not None:
+            self._input_stuck = True
+            self._loop.watch(self._stdin, selectors.EVENT_WRITE, self._has_room)
+
+    def _has_room(self) -> None:
+        if self._stdin is not None:
+            self._loop.forget(self._stdin)
+        self._input_stuck = False
+        self._type()
         for client in list(self._clients):
             self._update(client)
+
+    def _end_input(self) -> None:
+        if self._stdin is not None:
+            self._loop.forget(self._stdin)
+            self._held.close(_STDIN, _KEYS, _KEYS_IN)
+        self._input_stuck = False
 
     def _drop(self, client: Client) -> None:
         self._clients.remove(client)
         self._loop.forget(client.fileno())
         client.close()
-        if STDIN in client.streams and self._stdin_once:
-            self._stdin_ending = True
-            self._feed()
+        if STDIN in client.streams and self._how["stdin_once"]:
+            self._end_input()
+
+    # -- a predecessor's --------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Go on where a predecessor was killed; its clients are attached already."""
+        if "stdio" not in self._held.value:
+            return
+        self._log = open_log(self._how["log"])
+        self._journal = Journal(self._held.fds, self._mirror)
+        note = self._journal.last
+        if self._log:
+            for stream, held in note.held.items():
+                self._log.rewind(stream, Mark(note.offset, held))
+            self._log.dropped_bytes = note.dropped_bytes
+        data = self._journal.staged() if note.kind == PIECE else b""
+        if data:
+            if note.queued is not None:
+                self._show(note.stream, data, note.queued)
+            self._keep(note.stream, data, note.taken)
+        else:
+            self._journal.clear()
 
     # -- the end ----------------------------------------------------------------------------
 
     def drain(self) -> None:
         """After the process has ended: take what is left in the pipes, without waiting."""
-        if self._log:
-            for stream, kept in self._unlogged.items():
-                self._log.write(stream, kept)
-        for stream, fd in list(self._outputs.items()):
+        if self._unlogged and self._log:
+            self._loop.forget(self._log.fileno())
+            unlogged, self._unlogged = self._unlogged, None
+            self._keep(*unlogged, wait=True)
+        for stream in self._outputs:
             # bounded: what a command left running in the container may write on for ever
             left = _LAST_BYTES
-            while left > 0 and (data := _read(fd, _CHUNK)):
-                if self._log:
-                    self._log.write(stream, data)
-                self._show(stream, data)
-                left -= len(data)
+            while left > 0 and (moved := self._move(stream, wait=True)):
+                left -= moved
 
-    def close(self, status: dict[str, Any]) -> None:
-        """Close pipes and log; clients get `status` after the rest of their output."""
-        for fd in (*self._outputs.values(), self._stdin, self._slave):
-            if fd is not None:
+    def close(self) -> None:
+        """Close pipes and log, and let the clients see the rest of their output."""
+        for label, fd in self._held.fds.items():
+            if label in {*_LABELS.values(), _STDIN}:
                 self._loop.forget(fd)
-                os.close(fd)
-        self._outputs.clear()
-        self._stdin = self._slave = None
+        self._running = False
         if self._log:
             self._loop.forget(self._log.fileno())
+            self._note(CLOSING)
             self._log.close()
+            self._log = None
+            self._note(DONE)
+
+    def see_off(self, status: dict[str, Any]) -> None:
+        """Clients get `status` after the rest of their output."""
         for client in self._clients:
             client.finish(status)
-            _see_off(client, self._loop)
+            see_off(client, self._loop)
         self._clients.clear()
 
 
-def _read(fd: int, size: int) -> bytes | None:
-    """None for nothing now; empty at the end."""
-    try:
-        return os.read(fd, size)
-    except BlockingIOError:
-        return None
-    except OSError as e:
-        if e.errno != errno.EIO:  # a terminal that was hung up
-            raise
-        return b""
-
-
-def _see_off(client: Client, loop: Loop) -> None:
-    """Send a client the rest of its output after its task is gone."""
+def see_off(client: Client, loop: Loop) -> None:
+    """Send a client that is finished the rest of its output; it needs no task any more."""
 
     def send() -> None:
         client.flush()

@@ -3,6 +3,10 @@
 One small single-threaded process for all containers, standard library only. It outlives the
 agent: containers, their logs and exit codes do not depend on the agent being there. It ends by
 itself when it has no task and no agent. See `cgagent.runtime.protocol` for what it is told.
+
+It may be killed as well. What it cannot make anew is in its holdings, which the keeper has too
+(`cgagent.runtime.keeper`): a successor makes its tasks of them and goes on. What an agent had asked
+and was not answered the agent asks again.
 """
 
 from __future__ import annotations
@@ -13,34 +17,61 @@ import signal
 import socket
 import struct
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
-from cgagent.kernel import namespaces, userns
-from cgagent.runtime import wire, zygote
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    InternalError,
+    NotFoundError,
+    UnavailableError,
+)
+from cgagent.kernel import descriptors, namespaces, userns
+from cgagent.kernel.pipes import Mirror
+from cgagent.runtime import client, wire, zygote
 from cgagent.runtime.client import Client
+from cgagent.runtime.holdings import Entries, Holding, Holdings
 from cgagent.runtime.isolation import Isolation
+from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import State, error_to_wire
+from cgagent.runtime.stdio import see_off
 from cgagent.runtime.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FIRST_AGENT_S: Final = 30.0
+_NO_AGENT: Final = "the agent ended before it had started this; ask again"
+_ALWAYS_WATCHED: Final = 2  # the listener and the keeper
 Reply = dict[str, Any] | None
 
 
+_TASK: Final = "task/"
+_CLIENT: Final = "client/"
+_OWN: Final = "supervisor"
+
+
 class Supervisor:
-    def __init__(self, listener: socket.socket) -> None:
+    """`holdings` are a predecessor's, or empty."""
+
+    def __init__(self, listener: socket.socket, holdings: Holdings) -> None:
         self._listener = listener
+        self._holdings = holdings
         self._loop = Loop()
+        self._mirror = Mirror()
         self._tasks: dict[str, Task] = {}
         self._agent: socket.socket | None = None
         self._unsent: list[dict[str, Any]] = []
+        self._agent_due: float | None = time.monotonic() + _FIRST_AGENT_S
+        self._keeper: Keeper | None = None
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._own_mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._own = Holding(holdings, _OWN)
+        if not self._own.exists:
+            self._own.put(life=os.urandom(8).hex())
         self._ops: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
             "create": self._create,
             "attach": self._attach,
@@ -50,14 +81,98 @@ class Supervisor:
             "list": self._list,
         }
 
-    def run(self) -> None:
+    def run(self) -> Keeper | None:
+        """Until there is nothing to do: None; or until this process has to be the keeper."""
+        rename_process("cgagent-superv")
         self._loop.watch(self._listener.fileno(), selectors.EVENT_READ, self._accept)
-        timeout: float | None = _FIRST_AGENT_S
-        while True:
-            self._loop.run_once(timeout)
-            if self._loop.watched == 1:  # the listener: no agent, no process, no output to send
-                return
+        channel = self._holdings.channel.fileno()
+        self._loop.watch(channel, selectors.EVENT_READ, self._hear_keeper)
+        self._resume()
+        while not self._is_done():
             timeout = None
+            if self._agent_due is not None:
+                timeout = max(0.0, self._agent_due - time.monotonic())
+            self._loop.run_once(timeout)
+            if self._keeper is not None:
+                return self._keeper
+            if self._agent_due is not None and time.monotonic() >= self._agent_due:
+                self._agent_due = None
+                self._give_up_zygotes()
+        return None
+
+    def _is_done(self) -> bool:
+        """No agent, no process, no output to send."""
+        if self._agent_due is not None or self._loop.watched > _ALWAYS_WATCHED:
+            return False
+        return all(task.exchange.state is State.EXITED for task in self._tasks.values())
+
+    # -- what a predecessor left ------------------------------------------------------------
+
+    def _resume(self) -> None:
+        for held in self._holdings.named(_TASK):
+            task = self._new_task(held, is_ours=False)
+            self._tasks[task.key] = task
+        for held in self._holdings.named(_CLIENT):
+            left = Client(held)
+            owner = self._tasks.get(held.value["key"])
+            if left.closing or owner is None or owner.exchange.state is State.EXITED:
+                left.finish({})
+                see_off(left, self._loop)
+            else:
+                owner.attach(left)
+        for task in list(self._tasks.values()):
+            task.resume()
+
+    def _new_task(self, held: Holding, *, is_ours: bool) -> Task:
+        return Task(held, self._loop, self._mirror, on_exit=self._exited, is_ours=is_ours)
+
+    # -- the keeper -------------------------------------------------------------------------
+
+    def _hear_keeper(self) -> None:
+        """A process that a predecessor was the parent of has ended; or the keeper itself."""
+        try:
+            received = wire.receive(self._holdings.channel)
+        except ConnectionResetError:
+            return  # what it had sent before comes next
+        if received is None:
+            self._replace_keeper()
+            return
+        ended, _ = received
+        for task in list(self._tasks.values()):
+            if task.pid == ended["pid"] and not task.is_ours:
+                task.told_of_end(ended)
+
+    def _replace_keeper(self) -> None:
+        """A parent cannot be found for our children but us: we become it, and fork."""
+        self._loop.forget(self._holdings.channel.fileno())
+        self._holdings.channel.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        namespaces.take_orphans(take=True)  # before there is a child that could die
+        pid = os.fork()
+        if pid:
+            self._let_go(ours)
+            self._keeper = Keeper(self._holdings.entries, (pid, ours))
+            return
+        ours.close()
+        rename_process("cgagent-superv")
+        self._loop.renew()
+        self._holdings.channel = theirs
+        self._loop.watch(theirs.fileno(), selectors.EVENT_READ, self._hear_keeper)
+        for task in list(self._tasks.values()):
+            task.lose_parent()
+        self._tell({"event": "moved", **self._who()})
+
+    def _let_go(self, channel: socket.socket) -> None:
+        """Of everything but the holdings: the child goes on with it."""
+        self._loop.close()
+        if self._agent is not None:
+            self._agent.detach()
+        held = {fd for entry in self._holdings.entries.values() for fd in entry.fds.values()}
+        std = {0, 1, 2}
+        descriptors.close_all_but(std | held | {self._listener.fileno(), channel.fileno()})
+
+    def _who(self) -> dict[str, Any]:
+        return {"pid": os.getpid(), "keeper": os.getppid(), "life": self._own.value["life"]}
 
     # -- the agent's connection -------------------------------------------------------------
 
@@ -71,6 +186,7 @@ class Supervisor:
             self._lose_agent()
         connection.setblocking(False)
         self._agent = connection
+        self._agent_due = None
         self._loop.watch(connection.fileno(), selectors.EVENT_READ, self._hear_agent)
 
     def _lose_agent(self) -> None:
@@ -80,10 +196,14 @@ class Supervisor:
         self._agent.close()
         self._agent = None
         self._unsent.clear()
+        self._give_up_zygotes()
+
+    def _give_up_zygotes(self) -> None:
+        """Nobody is left who would start them, or who wants what was the agent's own."""
         for task in list(self._tasks.values()):
             task.lose_agent()
-            if task.exchange.state is State.CREATED:  # nobody is left who would start it
-                task.abandon({})
+            if task.exchange.state is State.CREATED:
+                task.abandon({"error": error_to_wire(UnavailableError(_NO_AGENT))})
                 task.remove_cgroup()
                 del self._tasks[task.key]
 
@@ -148,6 +268,8 @@ class Supervisor:
     def _create(self, message: dict[str, Any], _fds: list[int]) -> Reply:
         key = message["key"]
         if key in self._tasks:
+            if message.get("again") and self._tasks[key].exchange.state is State.CREATED:
+                return {"pid": self._tasks[key].pid}
             raise ConflictError(f"task {key} exists already")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cgroup_fd = None
@@ -164,15 +286,17 @@ class Supervisor:
                 os.close(cgroup_fd)
         own = "inside" not in message
         cgroups = [message.get("cgroup_dir"), *map(os.path.dirname, message.get("join_files", ()))]
-        self._tasks[key] = Task(
-            key,
-            process,
-            ours,
-            self._loop,
-            on_exit=self._exited,
+        held = Holding(self._holdings, _TASK + key)
+        pid, pidfd = process
+        held.put(
+            {"pidfd": pidfd, "zygote": ours.detach()},
+            key=key,
+            state=State.CREATED.value,
+            pid=pid,
             cgroup_dirs=[d for d in cgroups if d and own],
         )
-        return {"pid": process[0]}
+        self._tasks[key] = self._new_task(held, is_ours=True)
+        return {"pid": pid}
 
     def _fork(
         self, message: dict[str, Any], sock: socket.socket, cgroup_fd: int | None
@@ -231,17 +355,23 @@ class Supervisor:
 
     def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:
         task = self._task(message)
+        held = Holding(self._holdings, _CLIENT + message["client"])
+        if held.exists:  # asked again
+            for fd in fds:
+                os.close(fd)
+            return None
         task.exchange.check("attach")
-        tail = _read_memory(fds.pop(1)) if len(fds) > 1 else b""
-        client = Client(
-            fds.pop(0),
-            streams=frozenset(message["streams"]),
+        client.hold(
+            held,
+            fds[0],
+            key=task.key,
+            streams=message["streams"],
             raw=bool(message.get("raw")),
             status=bool(message.get("status")),
-            tail=tail,
-            detach_keys=message.get("detach_keys", "").encode("ascii"),
+            tail=fds[1] if len(fds) > 1 else None,
+            detach_keys=message.get("detach_keys", ""),
         )
-        task.attach(client)
+        task.attach(Client(held))
         return None
 
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -256,7 +386,10 @@ class Supervisor:
 
         try:
             task = self._task(message)
-            task.start(message, fds, done)
+            if message.get("again") and task.exchange.state is not State.CREATED:
+                task.join_start(done)
+            else:
+                task.start(message, fds, done)
         except CgagentError as e:
             self._tell({"seq": seq, "error": error_to_wire(e)})
         except OSError as e:
@@ -279,22 +412,24 @@ class Supervisor:
         if task is None:
             return None
         task.exchange.check("forget")
-        if task.exchange.state is not State.EXITED:
+        if task.exchange.state is State.EXITED:
+            task.forget()
+        else:
             task.abandon(message.get("status", {}))
         self._tasks.pop(task.key, None)
         return None
 
-    def _list(self, _message: dict[str, Any], _fds: list[int]) -> Reply:
+    def _list(self, message: dict[str, Any], _fds: list[int]) -> Reply:
+        if message["agent"] != self._own.value.get("agent"):
+            self._give_up_zygotes()  # another one's
+            self._own.put(agent=message["agent"])
         for task in self._tasks.values():
             self._tell({"event": "task", **task.describe()})
             if task.exit is not None:
                 self._tell(_exit_event(task))
-        return {"pid": os.getpid()}
+        return self._who()
 
     def _exited(self, task: Task) -> None:
-        if self._agent is None and task.is_noted:
-            del self._tasks[task.key]  # the exit file tells it to the next agent
-            return
         self._tell(_exit_event(task))
 
 
@@ -307,13 +442,6 @@ def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         os.close(pidfd)
         raise
-
-
-def _read_memory(fd: int) -> bytes:
-    """All of a memfd, which is closed."""
-    with open(fd, "rb") as file:
-        file.seek(0)
-        return file.read()
 
 
 def _exit_event(task: Task) -> dict[str, Any]:
@@ -329,7 +457,14 @@ def main(listener_fd: int) -> None:
     os.umask(0o022)
     with socket.socket(fileno=listener_fd) as listener:
         listener.set_inheritable(False)
-        Supervisor(listener).run()
+        entries: Entries = {}
+        keeper: Keeper | None = Keeper(entries)
+        while keeper is not None:  # each turn begins in the keeper and ends in the supervisor
+            channel = keeper.run()
+            if channel is None:
+                return
+            entries = keeper.entries
+            keeper = Supervisor(listener, Holdings(entries, channel)).run()
 
 
 if __name__ == "__main__":

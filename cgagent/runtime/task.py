@@ -1,7 +1,9 @@
 """One task of the supervisor: a container's first process, or a command run inside one.
 
-Owns the process (by pidfd) and its standard streams, from the zygote's birth until the exit is
-told. The supervisor owns the tasks and the event loop they are registered with.
+A view of the task's holding, which has its process (a pidfd), its standard streams and how far it
+is, from the zygote's birth until the exit was told. Made for a new holding, or for one that a
+predecessor left: `resume` then goes on where that one was killed. The supervisor owns the tasks and
+the event loop they are registered with.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import stat
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, InternalError
+from cgagent.kernel import descriptors
+from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
 from cgagent.runtime.drivers.parent import Launch
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
@@ -23,67 +28,87 @@ from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from cgagent.kernel.pipes import Mirror
     from cgagent.runtime.client import Client
+    from cgagent.runtime.holdings import Holding
     from cgagent.runtime.loop import Loop
+
+    Started = Callable[[CgagentError | None], None]
+
+_TREE: Final = "tree/"
+_SUFFIX: Final = ".new"
+_UNKNOWN: Final = "its exit code is not known: it outlived the process that would have been told"
 
 
 class Task:
-    """See the module. `on_exit` is called once, when everything of the exit is done."""
+    """See the module. `on_exit` is called once, when everything of the exit is done.
+
+    `is_ours`: whether the process is our child; else the keeper's, which tells how it ended.
+    """
 
     def __init__(
         self,
-        key: str,
-        process: tuple[int, int],
-        zygote: socket.socket,
+        held: Holding,
         loop: Loop,
+        mirror: Mirror,
         *,
         on_exit: Callable[[Task], None],
-        cgroup_dirs: list[str],
+        is_ours: bool,
     ) -> None:
-        self.exchange = Exchange(key)
-        self.pid, self.pidfd = process
-        self.exit: dict[str, Any] | None = None
-        self.is_noted = False
-        """Whether the exit is in a file, for an agent yet to come."""
-        self._zygote = zygote
+        self._held = held
         self._loop = loop
         self._on_exit = on_exit
-        self._cgroup_dirs = cgroup_dirs
-        self._stdio = Stdio(loop)
-        self._directory: str | None = None
-        self._own = False
+        self.is_ours = is_ours
+        self._started: list[Started] = []
         self._launch: Launch | None = None
         """Of another runtime: the zygote makes the process, and does not become it."""
-        self._ready = False
-        self._failure: CgagentError | None = None
-        self._started: Callable[[CgagentError | None], None] = lambda _: None
+        self.exchange = Exchange(held.value["key"], State(held.value["state"]))
+        self.stdio = Stdio(held, loop, mirror)
 
     @property
     def key(self) -> str:
         return self.exchange.key
 
+    @property
+    def pid(self) -> int:
+        pid: int = self._held.value["pid"]
+        return pid
+
+    @property
+    def pidfd(self) -> int:
+        return self._held.fds["pidfd"]
+
+    @property
+    def exit(self) -> dict[str, Any] | None:
+        return self._held.value.get("exit")
+
     def describe(self) -> dict[str, Any]:
         return {"key": self.key, "state": self.exchange.state.value, "pid": self.pid}
 
     def attach(self, client: Client) -> None:
-        self.exchange.check("attach")
-        self._stdio.attach(client)
+        self.stdio.attach(client)
 
     def signal(self, number: int, *, group: bool = False) -> None:
         """To its process, or to all of its process group."""
         self.exchange.check("signal")
-        if group:  # not reaped yet: the number can be nobody else's
-            os.killpg(self.pid, number)
-        else:
-            signal.pidfd_send_signal(self.pidfd, number)
+        try:
+            if group:  # not reaped yet: the number can be nobody else's
+                os.killpg(self.pid, number)
+            else:
+                signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            raise ConflictError(f"task {self.key} has just ended") from None
 
     def lose_agent(self) -> None:
         """End it if it is a command of the agent's own."""
-        if self._own and self.exchange.state in {State.STARTING, State.RUNNING}:
+        if self._is_agents and self.exchange.state in {State.STARTING, State.RUNNING}:
             self._kill_group()
+
+    @property
+    def _is_agents(self) -> bool:
+        return bool(self._held.value.get("own"))
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -97,138 +122,280 @@ class Task:
             ConflictError: it has none.
         """
         self.exchange.check("resize")
-        self._stdio.resize(rows, columns)
+        self.stdio.resize(rows, columns)
 
-    def start(
-        self,
-        job: dict[str, Any],
-        trees: list[int],
-        done: Callable[[CgagentError | None], None],
-    ) -> None:
+    def _advance(self, what: str, close: Iterable[str] = (), **value: Any) -> None:
+        self.exchange.advance(what)
+        self._held.put(state=self.exchange.state.value, close=close, **value)
+
+    # -- the start --------------------------------------------------------------------------
+
+    def start(self, job: dict[str, Any], trees: list[int], done: Started) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed.
 
         `trees` are mounts that somebody with more power than the zygote has made for it.
         """
         self.exchange.check("start")
-        child_ends = self._stdio.open(
+        if trees:
+            self._held.put({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
+        self.stdio.open(
             log=job.get("log"),
             stdin=bool(job.get("stdin")),
             stdin_once=bool(job.get("stdin_once")),
             terminal=bool(job.get("terminal")),
+            job=job,
+            directory=job.get("bundle"),
+            own=job.get("own"),
+            state=State.STARTING.value,
         )
+        self.exchange.advance("start")
+        self._started.append(done)
+        self._send_job()
+
+    def join_start(self, done: Started) -> None:
+        """Ask again for a start that a predecessor had been asked for."""
+        if self.exchange.state is State.STARTING:
+            self._started.append(done)
+        else:
+            done(None)
+
+    def _send_job(self) -> None:
+        """A zygote reads one job and never again: one that is sent twice does not matter."""
+        job, zygote = self._held.value["job"], self._held.fds["zygote"]
+        if "driver" in job:
+            self._launch = Launch()
+        child_ends = self.stdio.child_ends()
         for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, job["owner"], job["owner"])
         try:
-            wire.send(self._zygote, job, [*child_ends, *trees])
+            with descriptors.as_socket(zygote) as sock:
+                wire.send(sock, job, [*child_ends, *self._trees().values()])
         except (BrokenPipeError, ConnectionResetError):
             pass  # it has failed already; its message is waiting to be read
         finally:
             for fd in child_ends:
                 os.close(fd)
-        self._launch = Launch() if "driver" in job else None
-        self._directory = job.get("bundle")
-        self._own = bool(job.get("own"))
-        self._started = done
-        self.exchange.advance("start")
-        self._loop.watch(self._zygote.fileno(), selectors.EVENT_READ, self._hear_zygote)
+        self._loop.watch(zygote, selectors.EVENT_READ, self._hear_zygote)
+
+    def _trees(self) -> dict[str, int]:
+        """In the order they were given."""
+        labels = [label for label in self._held.fds if label.startswith(_TREE)]
+        labels.sort(key=lambda label: int(label.removeprefix(_TREE)))
+        return {label: self._held.fds[label] for label in labels}
 
     def _hear_zygote(self) -> None:
-        try:
-            received = wire.receive(self._zygote)
-        except ConnectionResetError:
-            received = None
-        if received is not None:
-            if received[0].get("ready"):
-                self._ready = True
-            elif received[0] == CONSOLE:
-                self._stdio.take_terminal(received[1][0])
-            elif "became" in received[0] and self._launch is not None:
-                self._launch.became(self.pidfd)
-                self.pid, self.pidfd = received[0]["became"], received[1][0]
-            else:
-                self._failure = error_from_wire(received[0])
-            return
-        self._close_zygote()
+        zygote = self._held.fds["zygote"]
+        with descriptors.as_socket(zygote) as sock:
+            try:
+                received = wire.receive(sock, peek=True)
+            except ConnectionResetError:  # it left something unread; what it said comes next
+                return
+            if received is not None:
+                self._note(*received)
+                _, copies = wire.receive(sock) or ({}, [])  # kept now: take it away
+                for fd in copies:
+                    os.close(fd)
+                return
+        self._loop.forget(zygote)
         self._end_launch()
-        if self._ready and self._failure is None:
-            self.exchange.advance("running")
-            self._loop.watch(self.pidfd, selectors.EVENT_READ, self._reap)
-            self._stdio.run()
-            self._started(None)
+        if self._held.value.get("ready"):
+            self._run()
         else:
             self._fail()
 
+    def _note(self, message: dict[str, Any], fds: list[int]) -> None:
+        if message.get("ready"):
+            self._held.put(ready=True)
+        elif message == CONSOLE:
+            self.stdio.take_terminal(fds[0])
+        elif "became" in message:
+            if message["became"] == self.pid:  # heard again after a takeover
+                os.close(fds[0])
+                return
+            made = {"launcher": os.dup(self.pidfd), "pidfd": fds[0]}
+            self._held.put(made, pid=message["became"])
+        else:
+            self._held.put(failure=message, ready=None)
+
+    def _run(self) -> None:
+        self._advance("running", close=["zygote", *self._trees()], job=None, ready=None)
+        self._watch_process()
+        self.stdio.run()
+        self._tell_started(None)
+        self._end_if_told()
+
     def _fail(self) -> None:
         """The process ended before its command ran: no trace of the task stays."""
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # a launcher may have left it
-        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        if self._failure is None:
+        _kill(self.pidfd)  # a launcher may have left it
+        info = self._await_end(self.pidfd)
+        failure = self._held.value.get("failure")
+        if failure is None:
             how = f"signal {info.si_status}" if info and info.si_status else "no message"
-            self._failure = InternalError(
+            error: CgagentError = InternalError(
                 f"the first process died while it was set up ({how}); "
                 "a memory or pids limit may be too small for that"
             )
-        self._close({"error": error_to_wire(self._failure)})
-        self._started(self._failure)
+        else:
+            error = error_from_wire(failure)
+        self._close({"error": error_to_wire(error)})
+        self._tell_started(error)
+        self._held.drop()
+
+    def _tell_started(self, failure: CgagentError | None) -> None:
+        started, self._started = self._started, []
+        for done in started:
+            done(failure)
+
+    def _await_end(self, pidfd: int) -> os.waitid_result | None:
+        """Of a process that is about to end; how it did, if it is our child."""
+        if self.is_ours:
+            return os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll()
+        return None
+
+    def _end_launch(self, *, kill: bool = False) -> None:
+        """It has said all it had to say, or shall not say more."""
+        if self._launch is None:
+            return
+        launcher = self._held.fds.get("launcher")
+        if launcher is not None:
+            if kill:
+                _kill(launcher)
+            self._await_end(launcher)
+            self._held.close("launcher")
+        self._launch.end()
+        self._launch = None
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def _watch_process(self) -> None:
+        if self.is_ours:
+            self._loop.watch(self.pidfd, selectors.EVENT_READ, self._reap)
+        elif self._held.value.get("stray"):
+            self._loop.watch(self.pidfd, selectors.EVENT_READ, self._trace)
 
     def _reap(self) -> None:
-        if self._own:  # with what it has left behind
-            self._kill_group()
-        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        """Our child has ended. It stays as a zombie until its exit is noted."""
+        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if info is None:
             return
-        self._stdio.drain()
-        killed = info.si_code != os.CLD_EXITED
-        self.exit = {
+        if self._is_agents:  # with what it has left behind
+            self._kill_group()
+        self.ended(killed=info.si_code != os.CLD_EXITED, status=info.si_status)
+        os.waitid(os.P_PID, self.pid, os.WEXITED)
+
+    def _trace(self) -> None:
+        """Somebody else's child has ended: the keeper that was its parent is dead."""
+        found = process.exit_status(self.pid, self.pidfd)
+        if found is None:
+            self.ended(killed=True, status=signal.SIGKILL, error=_UNKNOWN)
+        elif os.WIFSIGNALED(found):
+            self.ended(killed=True, status=os.WTERMSIG(found))
+        else:
+            self.ended(killed=False, status=os.WEXITSTATUS(found))
+
+    def told_of_end(self, ended: dict[str, Any]) -> None:
+        """By the keeper, whose child it is; perhaps before we know that it runs."""
+        if self.exchange.state is not State.EXITED:
+            self._held.put(ended=ended)
+            self._end_if_told()
+
+    def _end_if_told(self) -> None:
+        ended = self._held.value.get("ended")
+        if ended is None or ended["pid"] != self.pid:  # that was the launcher
+            return
+        if self.exchange.state is State.RUNNING:
+            self.ended(killed=ended["killed"], status=ended["status"])
+
+    def ended(self, *, killed: bool, status: int, error: str | None = None) -> None:
+        """Its process has. Once noted, a successor goes on with the rest."""
+        if self.exchange.state is not State.RUNNING or self.exit is not None:
+            return
+        self.stdio.drain()
+        exit_ = {
             "pid": self.pid,
-            "exit_code": 128 + info.si_status if killed else info.si_status,
-            "signal": info.si_status if killed else None,
+            "exit_code": 128 + status if killed else status,
+            "signal": status if killed else None,
             "finished_ns": time.time_ns(),
-            "log_dropped_bytes": self._stdio.dropped_bytes,
+            "log_dropped_bytes": self.stdio.dropped_bytes,
+            **({"error": error} if error else {}),
         }
-        self.is_noted = self._write_exit_file()
-        self.exchange.advance("exited")
-        self._close(self.exit)
+        self._held.put(exit=exit_)
+        self._finish(exit_)
+
+    def _finish(self, exit_: dict[str, Any]) -> None:
+        self.stdio.close()  # before anybody is told: the log is complete
+        self._write_exit_file(exit_)
+        self._close(exit_)
+        self._advance("exited", close=list(self._held.fds))
         self._on_exit(self)
 
-    def _write_exit_file(self) -> bool:
-        if self._directory is None:
-            return False
-        path = os.path.join(self._directory, EXIT_FILE)
-        try:
-            with open(path + ".new", "w", encoding="ascii") as f:
-                json.dump(self.exit, f)
-            os.rename(path + ".new", path)
-        except OSError:  # a full disk: the event and `list` still tell it while we live
-            return False
-        return True
+    def _write_exit_file(self, exit_: dict[str, Any]) -> None:
+        """For an agent yet to come, if we are not there any more when it comes."""
+        directory = self._held.value.get("directory")
+        if directory is None:
+            return
+        path = os.path.join(directory, EXIT_FILE)
+        with contextlib.suppress(OSError):  # a full disk: the event and `list` still tell it
+            with open(path + _SUFFIX, "w", encoding="ascii") as f:
+                json.dump(exit_, f)
+            os.rename(path + _SUFFIX, path)
 
     def abandon(self, status: dict[str, Any]) -> None:
         """End a zygote whose command does not run; clients that wait for it are told `status`."""
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        self._close_zygote()
+        _kill(self.pidfd)
+        self._await_end(self.pidfd)
         self._end_launch(kill=True)
         self._close(status)
-        self._started(ConflictError(f"task {self.key}: its start was given up"))
+        self._tell_started(ConflictError(f"task {self.key}: its start was given up"))
+        self.forget()
+
+    def forget(self) -> None:
+        self._held.drop()
 
     def remove_cgroup(self) -> None:
         """Of a zygote without an agent: nobody else knows its groups until the next one comes."""
-        for directory in self._cgroup_dirs:
+        for directory in self._held.value.get("cgroup_dirs", ()):
             with contextlib.suppress(OSError):  # the next agent sweeps what is left
                 os.rmdir(directory)
 
-    def _end_launch(self, *, kill: bool = False) -> None:
-        if self._launch is not None:
-            self._launch.end(kill=kill)
-            self._launch = None
+    # -- another process's death ------------------------------------------------------------
 
-    def _close_zygote(self) -> None:
-        self._loop.forget(self._zygote.fileno())
-        self._zygote.close()
+    def resume(self) -> None:
+        """A predecessor was killed: go on."""
+        if self.exchange.state is State.STARTING:
+            self.stdio.resume()
+            self._send_job()
+        elif self.exchange.state is State.RUNNING:
+            self.stdio.resume()
+            if self.exit is not None:
+                self._finish(self.exit)
+                return
+            self._watch_process()
+            self.stdio.run()
+            self._end_if_told()
 
-    def _close(self, status: dict[str, Any]) -> None:
-        self._loop.forget(self.pidfd)
-        os.close(self.pidfd)
-        self._stdio.close(status)
+    def lose_parent(self) -> None:
+        """The keeper was killed: we are its successor's child, and our children are that one's."""
+        if self.is_ours:
+            self.is_ours = False
+            self._loop.forget(self.pidfd)
+        elif self.exchange.state is not State.EXITED:
+            self._held.put(stray=True)
+            if self.exchange.state is State.RUNNING:
+                self._watch_process()
+
+    def _close(self, status: Mapping[str, Any]) -> None:
+        for label in ("pidfd", "zygote"):
+            if label in self._held.fds:
+                self._loop.forget(self._held.fds[label])
+        self.stdio.close()
+        self.stdio.see_off(dict(status))
+
+
+def _kill(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # the keeper has reaped it
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)

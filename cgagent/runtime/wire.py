@@ -15,29 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_FDS: Final = 253  # the kernel's
+_BUFFER: Final = 2 * MAX_PACKET
 
 
-def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+def send(
+    sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = (), limit: int = MAX_PACKET
+) -> None:
     """One packet. Blocks or raises `BlockingIOError` as the socket is set.
 
     Raises:
         InternalError: it is larger than a packet may be; the connection is as before.
     """
     data = json.dumps(message, separators=(",", ":")).encode()
-    if len(data) > MAX_PACKET:
-        raise InternalError(f"a message of {len(data)} bytes does not fit a packet ({MAX_PACKET})")
+    if len(data) > limit:
+        raise InternalError(f"a message of {len(data)} bytes does not fit a packet ({limit})")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def receive(sock: socket.socket, *, peek: bool = False) -> tuple[dict[str, Any], list[int]] | None:
     """The next packet and the descriptors that came with it (close-on-exec), None at the end.
 
+    With `peek` it stays the next one, and the descriptors are further copies.
     A packet cut off or not an object is treated as the end: the two ends are of one version, so
     it can only be a broken peer.
     """
     space = socket.CMSG_SPACE(_MAX_FDS * 4)
-    data, ancillary, flags, _ = sock.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+    how = socket.MSG_CMSG_CLOEXEC | (socket.MSG_PEEK if peek else 0)
+    data, ancillary, flags, _ = sock.recvmsg(_BUFFER, space, how)
     fds = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

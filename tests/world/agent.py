@@ -129,10 +129,10 @@ class Agent:
         try:
             if self.process is None:  # a test killed it: another one has to clean up
                 self.start()
-            supervisor = self.supervisor_pid
             self.remove_all()
+            left = self.supervisor_pid, self.keeper_pid
             self.stop()
-            eventually(lambda: not os.path.exists(f"/proc/{supervisor}"), "supervisor is there")
+            eventually(lambda: not any(map(alive, left)), "supervisor or keeper is there")
         finally:
             if self.process is not None:
                 self.process.kill()
@@ -147,8 +147,35 @@ class Agent:
 
     @property
     def supervisor_pid(self) -> int:
-        pid: int = self.client.request("GET", "/v1/info")["supervisor_pid"]
-        return pid
+        return self._info("supervisor_pid")
+
+    @property
+    def keeper_pid(self) -> int:
+        return self._info("keeper_pid")
+
+    def _info(self, what: str) -> int:
+        value: int = self.client.request("GET", "/v1/info")[what]
+        return value
+
+    def kill9_supervisor(self) -> None:
+        """Returns when another one serves."""
+        self._kill9("supervisor_pid")
+
+    def kill9_keeper(self) -> None:
+        """Returns when there is another one."""
+        self._kill9("keeper_pid")
+
+    def _kill9(self, what: str) -> None:
+        before = self._info(what)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: self._info(what) != before, f"no other {what}")
+
+    def kill9_both(self) -> None:
+        """Supervisor and keeper at once: neither can help the other."""
+        keeper, supervisor = self.keeper_pid, self.supervisor_pid
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(keeper, signal.SIGKILL)
+        os.kill(supervisor, signal.SIGKILL)
 
     # -- the command line -------------------------------------------------------------------
 

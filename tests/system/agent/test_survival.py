@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import time
@@ -136,11 +135,11 @@ def test_an_idle_supervisor_ends_with_the_agent(own_agent):
     eventually(lambda: not os.path.exists(f"/proc/{supervisor}"))
 
 
-def test_a_killed_supervisor_takes_its_containers_along_and_a_new_one_serves(own_agent):
+def test_supervisor_and_keeper_killed_at_once_take_containers_along_and_new_ones_serve(own_agent):
     agent = own_agent
     one = agent.launch("sleep", "1000")
     pid, supervisor = agent.state(one)["pid"], agent.supervisor_pid
-    os.kill(supervisor, signal.SIGKILL)
+    agent.kill9_both()
     state = eventually(lambda: (s := agent.state(one))["status"] == "exited" and s)
     assert state["exit_code"] == 137
     assert "supervisor" in state["error"]

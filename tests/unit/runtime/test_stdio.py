@@ -11,19 +11,37 @@ import termios
 import pytest
 
 from cgagent.errors import ConflictError
-from cgagent.runtime.client import Client
+from cgagent.kernel.pipes import Mirror
+from cgagent.runtime.client import Client, hold
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 from cgagent.runtime.stdio import Stdio
 
 
+def open_stdio(kept, loop, **how):
+    stdio = Stdio(kept.holding("task/one"), loop, Mirror())
+    stdio.open(**{"log": None, "stdin": True, "stdin_once": True, **how})
+    return stdio
+
+
+def connect(kept, streams, **how):
+    """A client, and its far end."""
+    near, far = socket.socketpair()
+    far.settimeout(5)
+    held = kept.holding("client/1")
+    hold(held, near.detach(), key="one", streams=streams, raw=False, status=True, **how)
+    return Client(held), far
+
+
 @pytest.mark.parametrize("half_closed_first", [False, True])
-@pytest.mark.parametrize("streams", [{STDOUT, STDERR}, {STDIN, STDOUT, STDERR}])
-def test_a_client_that_hangs_up_is_dropped_while_the_task_is_silent(half_closed_first, streams):
+@pytest.mark.parametrize("streams", [[STDOUT, STDERR], [STDIN, STDOUT, STDERR]])
+def test_a_client_that_hangs_up_is_dropped_while_the_task_is_silent(
+    kept, half_closed_first, streams
+):
     loop = Loop()
-    stdio = Stdio(loop)
-    ours, theirs = socket.socketpair()
-    stdio.attach(Client(ours.detach(), streams=streams, raw=False, status=True, tail=b""))
+    stdio = open_stdio(kept, loop, terminal=True)
+    client, theirs = connect(kept, streams)
+    stdio.attach(client)
     stdio.run()
     if half_closed_first:
         theirs.shutdown(socket.SHUT_WR)
@@ -33,33 +51,23 @@ def test_a_client_that_hangs_up_is_dropped_while_the_task_is_silent(half_closed_
     for _ in range(3):
         loop.run_once(0)
     assert loop.watched == 0
-    stdio.close({})
+    assert not kept.holding("client/1").exists
 
 
 @pytest.fixture
-def terminal():
+def terminal(kept):
     """Streams over a terminal, a client's far end, the command's end."""
     loop = Loop()
-    stdio = Stdio(loop)
-    assert stdio.open(log=None, stdin=True, stdin_once=True, terminal=True) == []
+    stdio = open_stdio(kept, loop, terminal=True)
+    assert stdio.child_ends() == []
     master, slave = pty.openpty()
     stdio.take_terminal(master)
-    near, far = socket.socketpair()
-    streams = frozenset({STDIN, STDOUT})
-    stdio.attach(
-        Client(
-            near.detach(),
-            streams=streams,
-            raw=False,
-            status=True,
-            tail=b"",
-            detach_keys=b"\x10\x11",
-        )
-    )
+    client, far = connect(kept, [STDIN, STDOUT], detach_keys="\x10\x11")
+    stdio.attach(client)
     stdio.run()
-    far.settimeout(5)
     yield loop, stdio, far, slave
-    stdio.close({})
+    stdio.close()
+    stdio.see_off({})
     os.close(slave)
     far.close()
 
@@ -115,10 +123,7 @@ def test_all_that_a_terminal_holds_is_taken_at_the_end(terminal):
     assert received.count(b"x") == written
 
 
-def test_pipes_have_no_size():
-    stdio = Stdio(Loop())
-    for end in stdio.open(log=None, stdin=False, stdin_once=False):
-        os.close(end)
+def test_pipes_have_no_size(kept):
+    stdio = open_stdio(kept, Loop())
     with pytest.raises(ConflictError, match="no terminal"):
         stdio.resize(1, 1)
-    stdio.close({})

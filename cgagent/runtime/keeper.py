@@ -1,0 +1,143 @@
+"""The keeper: parent of the supervisor, and what is left of it if it dies.
+
+It holds a duplicate of every descriptor that cannot be opened again (`holdings`), reaps what is
+left without a parent (it is the nearest subreaper), and forks a successor when the supervisor has
+died. It does next to nothing, so that there is next to nothing it could die of. Its code is the
+supervisor's, loaded before it is needed: a takeover reads no file.
+
+    keeper ─── fork ───> supervisor ─── clone ───> containers
+      ▲                      │
+      └────── holdings ──────┘
+
+The supervisor dies: the containers become the keeper's children; the new supervisor is told how
+they end. The keeper dies: the supervisor forks. The parent, whose children the containers are,
+becomes the keeper (a `Keeper` with a child that is there already); the child is the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from cgagent.kernel import namespaces
+from cgagent.runtime import holdings, wire
+
+if TYPE_CHECKING:
+    from cgagent.runtime.holdings import Entries
+
+_LONG_LIFE_S: Final = 0.2
+_MAX_PAUSE_S: Final = 1.0
+_LOOK: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+
+class Keeper:
+    """See the module. `child` is the supervisor that there is, with the channel to it."""
+
+    def __init__(self, entries: Entries, child: tuple[int, socket.socket] | None = None) -> None:
+        self.entries = entries
+        self._child = child
+        self._short_lives = 0
+
+    def run(self) -> socket.socket | None:
+        """Keep until the supervisor has ended by itself: None. In a new supervisor: its channel."""
+        namespaces.take_orphans(take=True)
+        rename_process("cgagent-keeper")
+        wake, wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+        while True:
+            if self._child is None:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                pid = os.fork()
+                if not pid:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for end in (wake, wake_in):
+                        os.close(end)
+                    ours.close()
+                    return theirs
+                theirs.close()
+                self._child = pid, ours
+            if self._serve(*self._child, wake) == 0:
+                return None
+            self._child = None
+
+    def _serve(self, pid: int, channel: socket.socket, wake: int) -> int:
+        """Until the supervisor has ended: 0 if by itself."""
+        begin = time.monotonic()
+        channel.setblocking(False)
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(channel, select.POLLIN)
+        while True:
+            if any(fd == wake for fd, _ in poll.poll()):
+                os.read(wake, 1024)
+            connected = self._listen(channel)
+            told = self._reap_orphans(pid, channel)
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+            if ended is not None:
+                self._listen(channel)
+                channel.close()
+                if ended.si_status:
+                    self._note_death(pid, ended.si_status, time.monotonic() - begin)
+                return ended.si_status
+            events = (select.POLLIN if connected else 0) | (0 if told else select.POLLOUT)
+            if events:
+                poll.register(channel, events)
+            else:  # it is about to end: SIGCHLD tells
+                poll.unregister(channel)
+
+    def _listen(self, channel: socket.socket) -> bool:
+        """Do what the supervisor has told; False at the end of it."""
+        while True:
+            try:
+                received = wire.receive(channel)
+            except BlockingIOError:
+                return True
+            except ConnectionResetError:  # it left our last words unread; its own come next
+                continue
+            if received is None:
+                return False
+            for fd in holdings.apply(self.entries, *received):
+                os.close(fd)
+
+    def _reap_orphans(self, supervisor: int, channel: socket.socket) -> bool:
+        """Tell how they ended, then let them go; False if the supervisor cannot hear it now."""
+        while True:
+            found = os.waitid(os.P_ALL, 0, _LOOK)
+            if found is None or found.si_pid == supervisor:
+                return True
+            ended = {"pid": found.si_pid, "killed": found.si_code != os.CLD_EXITED}
+            ended["status"] = found.si_status
+            try:
+                wire.send(channel, ended)
+            except BlockingIOError:
+                return False
+            except OSError:  # dying: its successor will be told
+                return True
+            for entry in self.entries.values():  # for a successor, if it dies before it acts
+                if entry.value.get("pid") == found.si_pid:
+                    entry.value["ended"] = ended
+            os.waitid(os.P_PID, found.si_pid, os.WEXITED)
+
+    def _note_death(self, pid: int, status: int, lived_s: float) -> None:
+        sys.stderr.write(f"supervisor {pid} has ended ({status}): another one takes over\n")
+        sys.stderr.flush()
+        self._short_lives = self._short_lives + 1 if lived_s < _LONG_LIFE_S else 0
+        if self._short_lives > 1:  # it may die of what it takes over
+            time.sleep(min(_MAX_PAUSE_S, 0.01 * 2**self._short_lives))
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Only the wake-up is wanted."""
+
+
+def rename_process(name: str) -> None:
+    """What ``ps`` shows: keeper and supervisor run from one command line."""
+    with open("/proc/self/comm", "w", encoding="ascii") as f:
+        f.write(name)

@@ -1,0 +1,145 @@
+"""Supervisor or keeper are killed: nobody who is connected to a container notices."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.world.agent import SLOWNESS, alive, eventually
+from tests.world.screen import PROMPT, Screen
+
+pytestmark = pytest.mark.system
+
+IN_GUEST = SLOWNESS > 1
+MANY = 3 if IN_GUEST else 10
+KILLS = int(os.environ.get("CGAGENT_TEST_KILLS", "2" if IN_GUEST else "8"))
+LINES = 300 if IN_GUEST else 20_000
+SPEAKING = "i=0; trap 'exit 7' TERM; while :; do i=$((i+1)); echo line $i; {pause}; done"
+COUNTED = f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line $i; done; exit 9"
+
+
+def lines(number):
+    return "".join(f"line {n}\n" for n in range(1, number + 1))
+
+
+def speaking(pause):
+    return "sh", "-c", SPEAKING.format(pause=pause)
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def pool_is_full(agent):
+    """Two zygotes wait, and nothing else is there."""
+    return len(agent.cgroups()) == 2 and agent.cgroups_settled()
+
+
+@pytest.fixture
+def slow_lines():
+    return speaking(f"[ $((i%50)) = 0 ] && sleep {0.01 * SLOWNESS}")
+
+
+def test_nobody_notices_kills_at_random_instants(own_agent, slow_lines, tmp_path):
+    agent = own_agent
+    logging = [agent.launch(*slow_lines) for _ in range(MANY)]
+    host = agent.launch("sleep", "1000")
+    commands = {
+        "run": ("run", "alpine", "sh", "-c", COUNTED),
+        "exec": ("exec", host, "sh", "-c", COUNTED),
+        "fed": ("run", "-i", "alpine", "sh", "-c", "wc -l; exit 9"),
+    }
+    (tmp_path / "in").write_text(lines(50 * LINES))
+    running = []
+    for name, command in commands.items():
+        with (tmp_path / "in").open() as fed, (tmp_path / name).open("w") as out:
+            started = subprocess.Popen(agent.cli_command(*command), stdin=fed, stdout=out)
+            running.append(started)
+    with Screen(agent.cli_command("exec", "-it", host, "sh")) as screen:
+        screen.expect(PROMPT)
+        for number in range(KILLS):
+            time.sleep(random.random() * 0.3 * SLOWNESS)  # noqa: S311 - no secret
+            random.choice((agent.kill9_supervisor, agent.kill9_keeper))()  # noqa: S311
+            screen.type(f"echo $(({number} + 1000))\n")
+            screen.expect(rf"{number + 1000}\r\n")
+        screen.type("exit 5\n")
+        assert screen.wait() == 5
+    for process in running:
+        assert process.wait(120 * SLOWNESS) == 9
+    assert (tmp_path / "run").read_text() == lines(LINES)
+    assert (tmp_path / "exec").read_text() == lines(LINES)
+    assert (tmp_path / "fed").read_text() == f"{50 * LINES}\n"
+    for one in logging:
+        agent.post(one, "kill?signal=TERM")
+        assert agent.wait(one) == 7
+        text = agent.log_text(one)
+        assert text == lines(text.count("\n"))
+    agent.remove_all()
+    agent.kill9_supervisor()
+    eventually(agent.cgroups_settled)
+
+
+def test_ends_while_nobody_looks_are_told_right(own_agent):
+    agent = own_agent
+    limits = {"memory_max_bytes": 32 << 20, "memory_swap_max_bytes": 0}
+    ending = agent.launch("sh", "-c", "sleep 1; echo last; exit 42")
+    killed = agent.launch("sleep", "1000")
+    hungry = agent.launch("sh", "-c", "sleep 1; tail /dev/zero", limits=limits)
+    pids = [agent.state(one)["pid"] for one in (ending, killed, hungry)]
+    supervisor = agent.supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(pids[1], signal.SIGKILL)
+    eventually(lambda: not any(map(alive, pids)), "still running", timeout_s=20)
+    os.kill(supervisor, signal.SIGKILL)
+    assert agent.wait(ending) == 42
+    assert agent.log_text(ending) == "last\n"
+    assert agent.wait(killed) == 137
+    assert not agent.state(killed)["oom_killed"]
+    assert agent.wait(hungry) == 137
+    assert agent.state(hungry)["oom_killed"]
+
+
+def test_what_was_asked_of_a_dead_one_is_answered_by_the_next(own_agent):
+    agent = own_agent
+    missing, supervisor = agent.create("/missing"), agent.supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)
+    asked = [
+        subprocess.Popen(
+            agent.cli_command(*command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in (
+            ("run", "alpine", "sh", "-c", "echo here; exit 3"),
+            ("start", missing),
+        )
+    ]
+    time.sleep(0.5 * SLOWNESS)
+    os.kill(supervisor, signal.SIGKILL)
+    answers = [process.communicate(timeout=60 * SLOWNESS) for process in asked]
+    assert [process.returncode for process in asked] == [3, 1]
+    assert answers[0][0] == "here\n"
+    assert "/missing" in answers[1][1]
+    assert agent.state(missing)["exit_code"] == 127
+
+
+def test_nothing_is_left_of_those_who_died(own_agent):
+    agent = own_agent
+    agent.run("true")
+    agent.kill9_supervisor()
+    eventually(lambda: pool_is_full(agent))
+    before = [descriptors(pid) for pid in (agent.supervisor_pid, agent.keeper_pid)]
+    for kill in (agent.kill9_supervisor, agent.kill9_keeper, agent.kill9_supervisor):
+        one = agent.launch("sleep", "1000")
+        kill()
+        agent.exec(one, "true")
+        agent.remove(one)
+    eventually(lambda: pool_is_full(agent))
+    assert [descriptors(pid) for pid in (agent.supervisor_pid, agent.keeper_pid)] == before
+    children = Path(f"/proc/{agent.keeper_pid}/task/{agent.keeper_pid}/children").read_text()
+    assert all(alive(int(pid)) for pid in children.split()), "a zombie is left"

@@ -1,0 +1,86 @@
+"""The keeper's part, played by a test: it holds what a supervisor's objects give, and returns it.
+
+A `Kept` is used by objects of the supervisor in the test's own process. `succeed` is what a kill
+is to the descriptors: those of the dead one are closed, its successor has copies of the keeper's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from typing import TYPE_CHECKING
+
+from cgagent.runtime import holdings, wire
+from cgagent.runtime.holdings import Entry, Holding, Holdings
+
+if TYPE_CHECKING:
+    from cgagent.runtime.holdings import Entries
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.entries: Entries = {}
+        self._connect({})
+
+    def _connect(self, entries: Entries) -> None:
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.setblocking(False)
+        self.holdings = Holdings(entries, theirs)
+
+    def holding(self, name: str) -> Holding:
+        return Holding(self.holdings, name)
+
+    def listen(self) -> None:
+        """Do what the supervisor has told so far."""
+        with contextlib.suppress(BlockingIOError):
+            while (received := wire.receive(self.channel)) is not None:
+                for fd in holdings.apply(self.entries, *received):
+                    os.close(fd)
+
+    def listen_until_death_of(self, pid: int) -> None:
+        """Of a supervisor in a process of its own, our child."""
+        pidfd = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self.channel, select.POLLIN)
+        while pidfd not in (ready := dict(poll.poll())):
+            if self.channel.fileno() in ready:
+                self.listen()
+        os.close(pidfd)
+
+    def succeed(self) -> None:
+        """The supervisor is dead: its descriptors are closed; `holdings` are its successor's."""
+        self.give_away()
+        self.listen()
+        self.channel.close()
+        copies = {
+            name: Entry(dict(entry.value), {label: os.dup(fd) for label, fd in entry.fds.items()})
+            for name, entry in self.entries.items()
+        }
+        self._connect(copies)
+
+    def give_away(self) -> None:
+        """The supervisor's descriptors are not ours, or not any more."""
+        self.holdings.channel.close()
+        for entry in self.holdings.entries.values():
+            for fd in entry.fds.values():
+                os.close(fd)
+        self.holdings.entries = {}
+
+    def leave(self) -> None:
+        """In a fork that is the supervisor: have its descriptors only."""
+        self.channel.close()
+        for entry in self.entries.values():
+            for fd in entry.fds.values():
+                os.close(fd)
+
+    def close(self) -> None:
+        self.succeed()
+        for entries in (self.entries, self.holdings.entries):
+            for entry in entries.values():
+                for fd in entry.fds.values():
+                    os.close(fd)
+        self.channel.close()
+        self.holdings.channel.close()
