@@ -42,24 +42,34 @@ def test_keys_interrupt_stop_and_end(screen):
     assert s.restored
 
 
-def test_an_editor_in_run_and_in_exec(agent, screen, shell):
-    for number, args in enumerate((("attach",), ("exec", "-it"))):
-        s = screen(*args, shell, *(["sh"] if args[0] == "exec" else []))
-        s.type("\n")
-        s.expect(PROMPT)
-        s.type(f"vi /file{number}\n")
-        s.expect(r"- /file")
-        s.type("i")
-        s.expect(r"I /file")
-        s.type("hello from vi\x1b")
-        s.expect(r"- /file")
-        s.type(":wq\n")
-        s.expect(PROMPT)
-        s.type(f"cat /file{number}\n")
-        s.expect(r"\nhello from vi\r\n")
-        s.type(DETACH)
-        s.wait()
-    assert agent.exec(shell, "cat", "/file0", "/file1").stdout == "hello from vi\n" * 2
+def test_an_editor_in_run_in_exec_and_in_attach(agent, screen):
+    ways = (
+        ("run", "-it", "--name", "edited", "alpine", "sh"),
+        ("exec", "-it", "edited", "sh"),
+        ("attach", "edited"),
+    )
+    try:
+        for number, way in enumerate(ways):
+            s = screen(*way)
+            s.type("\n")
+            s.expect(PROMPT)
+            s.type(f"vi /file{number}\n")
+            s.expect(r"- /file")
+            s.type("i")
+            s.expect(r"I /file")
+            s.type("hello from vi\x1b")
+            s.expect(r"- /file")
+            s.type(":wq\n")
+            s.expect(PROMPT)
+            s.type(f"cat /file{number}\n")
+            s.expect(r"\nhello from vi\r\n")
+            s.type(DETACH)
+            s.wait()
+            assert s.restored
+        files = [f"/file{number}" for number in range(len(ways))]
+        assert agent.exec("edited", "cat", *files).stdout == "hello from vi\n" * len(ways)
+    finally:
+        agent.remove("edited")
 
 
 def test_detach_and_attach_show_the_same_session(agent, screen):
