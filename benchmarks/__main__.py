@@ -27,6 +27,7 @@ from tests.world.guest import STATE_FOLDER
 PEERS: dict[str, type[Cgagent | Docker | Podman | Crun | Runc]] = {
     peer.name: peer for peer in (Cgagent, Docker, Podman, Crun, Runc)
 }
+_LOG_ROUNDS = 3
 _INSIDE = "CGAGENT_BENCH_FOLDER"
 _PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 # The shell stays as PID 1 of the namespace, where it reaps what the engines leave.
@@ -103,6 +104,7 @@ def _inside(options: argparse.Namespace, folder: Path) -> int:
         rows = [
             *measures.latencies(running, options.rounds, notes),
             *measures.crowd(running, options.tasks, options.rounds, notes),
+            *measures.logs(running, _LOG_ROUNDS, notes),
             *measures.full_host(running, options.containers, options.idle_seconds, notes),
         ]
     except Failure as failure:

@@ -55,6 +55,18 @@ class _Client:
             time.sleep(0.2)
         return container
 
+    def write(self, mib: int, containers: int) -> list[str]:
+        """Containers that write so much between them, in lines of 64 bytes; when all is written."""
+        each = mib * 2**20 // containers
+        lines = f"yes {'x' * 63} | head -c {each}"
+        flags = ("--network", "none")
+        ids = [
+            self.cli("run", "-d", *flags, IMAGE, "sh", "-c", lines).strip()
+            for _ in range(containers)
+        ]
+        self.cli("wait", *ids)
+        return ids
+
     def remove(self, containers: list[str]) -> None:
         if containers:
             self.cli("rm", "-f", *containers)
@@ -111,7 +123,7 @@ class Cgagent(_Client):
 
     def engine_pids(self) -> set[int]:
         info = self._api.call("GET", "/v1/info")
-        own = descendants(info["pid"], info["supervisor_pid"])
+        own = descendants(info["pid"], info["keeper_pid"])
         return {pid for pid in own if tuple(command_line(pid)) != SLEEP}
 
     def run_by_api(self) -> str:

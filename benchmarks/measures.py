@@ -18,6 +18,9 @@ from benchmarks.process import Failure, cpu_seconds, pss_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_LOG_MIB = 100
+_WRITERS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -132,6 +135,27 @@ def crowd(peers: list[Peer], tasks: int, rounds: int, notes: list[str]) -> list[
         for peer, taken in samples.items()
         if taken[which]
     ]
+
+
+def logs(peers: list[Peer], rounds: int, notes: list[str]) -> list[Row]:
+    """From the start of one container, or of ten, until all of its output is in the log."""
+    rows: list[Row] = []
+    for containers in (1, _WRITERS):
+        taken: dict[str, list[float]] = {p.name: [] for p in peers if isinstance(p, Engine)}
+        for peer in peers * rounds:
+            if isinstance(peer, Engine) and peer.name in taken:
+                began = time.perf_counter()
+                try:
+                    made = peer.write(_LOG_MIB, containers)
+                except Failure as failure:
+                    del taken[peer.name]
+                    notes.append(f"{peer.name}, {containers} writing: {failure}")
+                    continue
+                taken[peer.name].append((time.perf_counter() - began) * 1e3)
+                peer.remove(made)
+        name = f"{_LOG_MIB} MiB logged by {containers}"
+        rows += [Row(name, "ms", peer, tuple(times)) for peer, times in taken.items() if times]
+    return rows
 
 
 def full_host(peers: list[Peer], containers: int, idle_s: float, notes: list[str]) -> list[Row]:

@@ -47,6 +47,9 @@ class Engine(Protocol):
     def engine_pids(self) -> set[int]:
         """Every process of its own, no process of a container."""
 
+    def write(self, mib: int, containers: int) -> list[str]:
+        """Containers that write so much between them, in lines of 64 bytes; when all is written."""
+
 
 @runtime_checkable
 class Api(Protocol):
