@@ -96,8 +96,9 @@ class Reader:
         """The group's usage now.
 
         Without `full` only CPU time and throttling, memory in use, the number of tasks and
-        pressure are read (on v1 of CPU time the total alone); all else is what the last full
-        reading found. The first is full.
+        pressure are read (on v1 of CPU time the total alone), and where no CPU time was used
+        since the last reading not even these: nothing has run that could have changed them.
+        All else is what the last full reading found. The first is full.
 
         Raises:
             NotFoundError: the group is gone.
@@ -140,12 +141,14 @@ class Reader:
     def _usage(self, *, full: bool = True) -> Usage:
         """Assembled anew only where some record is another than before."""
         changed = self._last is None
-        for name, source in self._sources.items():
+        for name, source in self._sources.items():  # CPU time comes first
             if full or source.is_fast:
                 record = source.read(full=full)
                 if record is not self._records.get(name):
                     self._records[name] = record
                     changed = True
+                elif name == "cpu" and not full and self._last is not None:
+                    return self._last
         if changed or self._last is None:
             self._last = assemble(self._records)
         return self._last

@@ -42,6 +42,8 @@ def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates 
     interval_s = (later.monotonic_ns - earlier.monotonic_ns) / 1e9
     if interval_s <= 0 or earlier.target.started_at_s != later.target.started_at_s:
         return None
+    if later.usage is earlier.usage and last is not None and last.cpu_percent == 0:
+        return last  # nothing has run, and had not before
     old, new = earlier.usage, later.usage
 
     def per_cent_of_time(before_ns: int | None, after_ns: int | None) -> float | None:
