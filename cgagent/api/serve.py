@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("cgagent")
 
 _GRACE_S: Final = 2
+_SWITCH_S: Final = 0.001
+"""The event loop waits so long for a thread that samples or renders; Python's default is 5 ms."""
 
 
 class _Server(uvicorn.Server):
@@ -54,6 +57,7 @@ def serve(settings: Settings) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
+    sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_serve(settings))
 
 

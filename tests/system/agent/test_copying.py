@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 
 @pytest.fixture

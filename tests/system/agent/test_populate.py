@@ -14,7 +14,7 @@ from cgagent.engine.volumes import populate
 from cgagent.errors import InternalError
 from cgagent.images.unpack.trees import remove_tree
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 
 @pytest.fixture

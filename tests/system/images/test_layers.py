@@ -15,7 +15,7 @@ from cgagent.errors import InternalError, InvalidInputError, NoSpaceError
 from cgagent.images.unpack import child
 from cgagent.images.unpack.tarstream import BadTarError, TarStream
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 
 @pytest.fixture
