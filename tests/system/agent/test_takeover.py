@@ -62,7 +62,7 @@ def test_nobody_notices_kills_at_random_instants(own_agent, slow_lines, tmp_path
             running.append(started)
             request.addfinalizer(started.kill)
     both = (agent.kill9_supervisor, agent.kill9_keeper)
-    kills = random.choices(both, k=KILLS)
+    kills = random.choices(both, k=KILLS)  # noqa: S311
     if not kernel_tells_exits():  # then what has lost one of them must not lose the other
         kills = [kills[0]] * KILLS
     with Screen(agent.cli_command("exec", "-it", host, "sh")) as screen:
