@@ -237,6 +237,7 @@ def test_a_command_run_inside_has_what_the_container_has(agent, container):
     assert agent.exec(made, "grep", "^Seccomp:", "/proc/self/status").stdout.split()[1] == "2"
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -281,6 +282,7 @@ def test_values_that_are_none(agent, nothing_made, options, complaint):
         agent.create("true", **options)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     "options",
     [
@@ -294,6 +296,7 @@ def test_what_is_not_there_is_refused(agent, nothing_made, options):
         agent.create("true", **options)
 
 
+@pytest.mark.native
 def test_what_makes_no_difference_is_accepted(agent):
     options = ["label=disable", "apparmor=unconfined", "seccomp=builtin"]
     assert agent.run("true", security_opt=options, userns="host").exit_code == 0
@@ -357,6 +360,7 @@ def test_stop_timeout(agent, container):
     assert agent.state(made)["exit_code"] == 137
 
 
+@pytest.mark.native
 def test_files_of_flags(agent, tmp_path):
     (tmp_path / "env").write_text("# comment\n\nA=1\nB=x y\nNOT_SET_ANYWHERE\n")
     (tmp_path / "labels").write_text("one=1\ntwo\n")
@@ -382,6 +386,7 @@ def test_files_of_flags(agent, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.native
 def test_inspect_shows_what_was_asked(agent):
     flags = (
         *("--cap-add", "NET_ADMIN", "--cap-drop", "MKNOD", "--security-opt", "no-new-privileges"),
@@ -418,6 +423,7 @@ def test_inspect_shows_what_was_asked(agent):
     assert {m["Destination"]: m["RW"] for m in found["Mounts"]} == {"/data": False, "/t": True}
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [

@@ -111,6 +111,7 @@ def test_prune(agent, volumes, container):
     assert volumes() == ["used"]
 
 
+@pytest.mark.native
 def test_the_command_line(agent, volumes):
     assert agent.cli("volume", "create", "--label", "a=b", "one").stdout == "one\n"
     assert agent.cli("volume", "create", "one").stdout == "one\n"
@@ -129,6 +130,7 @@ def test_the_command_line(agent, volumes):
     assert "includes invalid characters" in wrong.stderr
 
 
+@pytest.mark.native
 def test_mount_flags(agent, tmp_path, volumes):
     (tmp_path / "file").write_text("here\n")
     done = agent.cli(
@@ -197,6 +199,7 @@ def test_propagation(agent, container, shared_mount):
     assert (below / "inside").exists()
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("binds", "complaint"),
     [
