@@ -30,14 +30,16 @@ _BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS})
 
 
 class JournalLog:
-    """The writing end. `fields` go with every entry."""
+    """The writing end. `fields` go with every entry; a successor (`again`) may find no journal."""
 
     piece_bytes: Final = PIECE_BYTES
     is_full: Final = False
 
-    def __init__(self, fields: Mapping[str, str], path: str = JOURNAL_SOCKET) -> None:
+    def __init__(
+        self, fields: Mapping[str, str], path: str = JOURNAL_SOCKET, *, again: bool = False
+    ) -> None:
         self._path = path
-        self._sock = _connect(path)
+        self._sock = _connect(path, again=again)
         self._fields = b"".join(field(name, value.encode()) for name, value in fields.items())
         self._held: dict[int, bytes] = {}
         self.dropped_bytes = 0
@@ -137,15 +139,16 @@ def field(name: str, value: bytes) -> bytes:
     return name.encode() + b"\n" + len(value).to_bytes(8, "little") + value + b"\n"
 
 
-def _connect(path: str) -> socket.socket:
+def _connect(path: str, *, again: bool) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         sock.connect(path)
     except OSError as e:
-        sock.close()
-        raise UnavailableError(
-            f"the journal does not listen at {path} ({e.strerror}); is systemd-journald there?"
-        ) from None
+        if not again:
+            sock.close()
+            raise UnavailableError(
+                f"the journal does not listen at {path} ({e.strerror}); is systemd-journald there?"
+            ) from None
     sock.setblocking(False)
     return sock
 

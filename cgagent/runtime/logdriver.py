@@ -49,15 +49,15 @@ class Log(Protocol):
         """Log the last lines, complete or not."""
 
 
-def open_log(how: dict[str, Any] | None) -> Log | None:
-    """Raises UnavailableError: the journal is not there."""
+def open_log(how: dict[str, Any] | None, *, again: bool = False) -> Log | None:
+    """By a successor `again`. Raises UnavailableError: the journal is not there, at first."""
     if how is None:
         return None
     options = dict(how)
     if options.pop("driver") == "journald":
         from cgagent.runtime.journald import JournalLog
 
-        return JournalLog(**options)
+        return JournalLog(**options, again=again)
     from cgagent.runtime.logfile import LogFile
 
     return LogFile(**options)

@@ -340,7 +340,7 @@ class Stdio:
         """Go on where a predecessor was killed; its clients are attached already."""
         if "stdio" not in self._held.value:
             return
-        self._log = open_log(self._how["log"])
+        self._log = open_log(self._how["log"], again=True)
         self._journal = Journal(self._held.fds, self._mirror)
         note = self._journal.last
         if self._log:

@@ -347,8 +347,8 @@ class Task:
     def abandon(self, status: dict[str, Any]) -> None:
         """End a zygote whose command does not run; clients that wait for it are told `status`."""
         _kill(self.pidfd)
+        self._end_launch(kill=True)  # whose child it may still be
         self._await_end(self.pidfd)
-        self._end_launch(kill=True)
         self._close(status)
         self._tell_started(ConflictError(f"task {self.key}: its start was given up"))
         self.forget()

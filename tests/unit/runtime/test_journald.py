@@ -9,9 +9,12 @@ import socket
 import pytest
 
 from cgagent.errors import UnavailableError
+from cgagent.kernel.pipes import Mirror
 from cgagent.runtime.journald import JournalLog
 from cgagent.runtime.logfile import MAX_LINE
+from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STDERR, STDOUT
+from cgagent.runtime.stdio import Stdio
 
 
 def parse(data):
@@ -110,3 +113,26 @@ def test_what_is_too_large_for_a_datagram_comes_as_a_sealed_file(far, tmp_path):
 def test_no_journal_is_an_error_of_the_start(tmp_path):
     with pytest.raises(UnavailableError, match="does not listen"):
         JournalLog({}, str(tmp_path / "socket"))
+
+
+def test_a_successor_goes_on_while_the_journal_is_away(kept, tmp_path):
+    path = tmp_path / "socket"
+    how = {"driver": "journald", "fields": {}, "path": str(path)}
+    with listen(path):
+        dead = Stdio(kept.holding("task/one"), Loop(), Mirror())
+        dead.open(log=how, stdin=False, stdin_once=False)
+        dead._log._sock.close()
+    path.unlink()
+    kept.succeed()
+    loop = Loop()
+    stdio = Stdio(kept.holding("task/one"), loop, Mirror())
+    stdio.resume()
+    stdio.run()
+    _, out, err = stdio.child_ends()
+    with listen(path) as far:
+        os.write(out, b"still here\n")
+        loop.run_once(5)
+        assert parse(far.recv(1 << 20))["MESSAGE"] == b"still here"
+    for fd in (out, err):
+        os.close(fd)
+    stdio.close()
