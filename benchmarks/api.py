@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.process import Failure
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_KEPT_S = 10.0
+
+
 class UnixConnection(http.client.HTTPConnection):
     """One kept-alive connection to a socket in the file system."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=60)
         self._path = path
+        self._last_s = 0.0
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
@@ -28,6 +33,9 @@ class UnixConnection(http.client.HTTPConnection):
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer's JSON object, empty when it has none."""
         payload = None if body is None else json.dumps(body)
+        if self._last_s + _KEPT_S < time.monotonic():
+            self.close()  # the server has closed it too, or is about to
+        self._last_s = time.monotonic()
         try:
             self.request(method, path, payload, {"Content-Type": "application/json"})
             answer = self.getresponse()
