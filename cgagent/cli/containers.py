@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.moments import moment
-from cgagent.cli.output import short_id, table
+from cgagent.cli.output import printable, short_id, table
 from cgagent.cli.units import parse_duration, show_age
 from cgagent.errors import CgagentError
 
@@ -145,7 +145,7 @@ def _row(item: dict[str, Any], identify: Callable[[str], str], *, trim: bool) ->
     if trim and len(command) > 20:  # noqa: PLR2004 - as docker ps
         command = command[:19] + "…"
     age = show_age(time.time() - item["created_ns"] / 1e9)
-    shown = _printable(command)
+    shown = printable(command)
     return (
         identify(item["id"]),
         item["image"],
@@ -154,10 +154,6 @@ def _row(item: dict[str, Any], identify: Callable[[str], str], *, trim: bool) ->
         status(item["state"]),
         item["name"],
     )
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def status(state: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.flags import REMAINDER
-from cgagent.cli.output import table
+from cgagent.cli.output import printable, table
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def top(context: Context) -> int:
         return _live(context)
     path = f"/v1/containers/{quote(args.container)}/processes"
     found = connect(context).request("GET", path + query(ps_args=" ".join(args.options)))
-    print(
-        table(found["titles"], [[_printable(cell) for cell in row] for row in found["processes"]])
-    )
+    print(table(found["titles"], [[printable(cell) for cell in row] for row in found["processes"]]))
     return 0
 
 
@@ -45,10 +43,6 @@ def _live(context: Context) -> int:
     return 0
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def diff(context: Context) -> int:
     parser = context.parser(
         "CONTAINER", "Show what a container has Added, Changed and Deleted in its root file system."
@@ -57,5 +51,5 @@ def diff(context: Context) -> int:
     args = parser.parse_args(context.args)
     path = f"/v1/containers/{quote(args.container)}/changes"
     for change in connect(context).request("GET", path):
-        print(change["kind"], _printable(change["path"]))
+        print(change["kind"], printable(change["path"]))
     return 0

@@ -19,3 +19,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def short_id(identifier: str) -> str:
     return identifier.removeprefix("sha256:")[:12]
+
+
+def printable(text: str) -> str:
+    """What somebody else has named: no character of it moves the cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.cli.output import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -61,10 +63,6 @@ def row_of(stats: dict[str, Any]) -> Row:
     )
 
 
-def printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def _largest(row: Row) -> float | None:
     known = [share for share in row.stalled if share is not None]
     return max(known) if known else None
@@ -92,11 +90,13 @@ class Model:
     chosen: str | None = None
     """The id of the row that keys act on."""
     _rows: list[Row] = field(default_factory=list)
+    _cgroups: frozenset[str] = frozenset()
     _past: dict[str, deque[float]] = field(default_factory=dict)
 
     def take(self, stats: Iterable[dict[str, Any]]) -> None:
         """The figures of one more moment."""
         self._rows = [row_of(one) for one in stats]
+        self._cgroups = frozenset(row.cgroup for row in self._rows)
         self._past = {row.id: self._past.get(row.id) or deque(maxlen=_PAST) for row in self._rows}
         for row in self._rows:
             self._past[row.id].append(row.cpu_percent or 0.0)
@@ -138,6 +138,5 @@ class Model:
 
     def depth(self, row: Row) -> int:
         """In the tree: how many of the rows are above it."""
-        above = {other.cgroup for other in self._rows}
         parts = row.cgroup.split("/")
-        return sum("/".join(parts[:n]) in above for n in range(2, len(parts)))
+        return sum("/".join(parts[:n]) in self._cgroups for n in range(2, len(parts)))

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cgagent.cli.main import Context
 
 _INTERVAL_S: Final = 1.0
-_TICK_MS: Final = 100
 _ESCAPE: Final = 27
 _ENTER: Final = frozenset({10, 13, curses.KEY_ENTER})
 _ERASE: Final = frozenset({8, 127, curses.KEY_BACKSPACE})
@@ -69,13 +68,13 @@ class _Screen:
 
     def loop(self) -> None:
         curses.curs_set(0)
-        self._window.timeout(_TICK_MS)
         due_s = 0.0
         while True:
             if time.monotonic() >= due_s:
                 self._refresh()
                 due_s = time.monotonic() + _INTERVAL_S
             self._draw()
+            self._window.timeout(max(round((due_s - time.monotonic()) * 1000), 0))
             key = self._window.getch()
             if key == -1:
                 continue

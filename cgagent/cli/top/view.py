@@ -91,20 +91,21 @@ def _heading(model: Model, width: int) -> str:
 def _line(model: Model, row: Row, width: int, *, unicode: bool, chosen: bool) -> Line:
     indent = "  " * model.depth(row) if model.tree else ""
     name_width = _name_width(width)
-    cells = [
-        f"{indent}{row.name}{' (frozen)' if row.frozen else ''}"[:name_width].ljust(name_width),
-        _number(row.cpu_percent, ".1f").rjust(7),
-        sparks(model.past(row), unicode=unicode).rjust(_SPARKS),
-        _number(row.throttled_percent, ".0f").rjust(6),
-        _size(row.memory_bytes).rjust(9),
-        _size(row.limit_bytes, "max").rjust(9),
-        _number(row.memory_percent, ".0f").rjust(6),
-        _number(row.pids, "d").rjust(6),
-        _size(row.read_per_s).rjust(9),
-        _size(row.write_per_s).rjust(9),
+    name = f"{indent}{row.name}{' (frozen)' if row.frozen else ''}"[:name_width].ljust(name_width)
+    values = (
+        _number(row.cpu_percent, ".1f"),
+        sparks(model.past(row), unicode=unicode),
+        _number(row.throttled_percent, ".0f"),
+        _size(row.memory_bytes),
+        _size(row.limit_bytes, "max"),
+        _number(row.memory_percent, ".0f"),
+        _number(row.pids, "d"),
+        _size(row.read_per_s),
+        _size(row.write_per_s),
         " ".join(_number(share, ".0f").rjust(5) for share in row.stalled),
-    ]
-    return Line(" ".join(cells), _look(row, chosen=chosen))
+    )
+    cells = [v.rjust(size) for v, (_, size, _) in zip(values, _COLUMNS, strict=True)]
+    return Line(" ".join((name, *cells)), _look(row, chosen=chosen))
 
 
 def _look(row: Row, *, chosen: bool) -> Look:
