@@ -117,9 +117,10 @@ class Metrics:
             and (sample := self._sampler.latest(standing.target.id))
         ]
         self._renderer.keep_only((*alive, *(s.target.id for s in standings)))
+        all_kept = [*live, *ended]
         for family in (*SAMPLED, *DETAILS):
             if not names or family.series in names:
-                shown = (*live, *ended) if family.lasts else live
+                shown = all_kept if family.lasts else live
                 yield from self._renderer.family(family, shown, openmetrics=openmetrics)
         for about in STANDING:
             if not names or about.series in names:

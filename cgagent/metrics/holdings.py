@@ -11,13 +11,13 @@ import errno
 import logging
 import os
 import stat
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.kernel import beneath
+from cgagent.metrics.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,19 +63,9 @@ class Walker:
         self._held = held
         self._found: dict[str, Holdings] = {}
         self._due_s: dict[str, float] = {}
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="walker", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        self._background = Background("walker", self._run)
+        self.start = self._background.start
+        self.stop = self._background.stop
 
     def get(self, target_id: str) -> Holdings | None:
         return self._found.get(target_id)
@@ -91,17 +81,17 @@ class Walker:
                 continue
             began_s = time.thread_time()
             try:
-                self._found[one.id] = look(one, self._stopping.is_set)
+                self._found[one.id] = look(one, self._background.is_stopping)
             except (CgagentError, OSError) as error:
                 self._found.pop(one.id, None)
                 if not isinstance(error, NotFoundError):  # it has ended
                     log.warning("%s: its files and descriptors: %s", one.id, error)
             self._due_s[one.id] = time.monotonic() + INTERVAL_S
-            if self._stopping.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
+            if self._background.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
                 return
 
     def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
+        while not self._background.wait(_LOOK_S):
             self.walk()
 
 

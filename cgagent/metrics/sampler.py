@@ -19,6 +19,7 @@ from cgagent.cgroups import Reader
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.metrics import host as machine
 from cgagent.metrics import network
+from cgagent.metrics.background import Background
 from cgagent.metrics.history import History, Row, row_of
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
@@ -81,20 +82,12 @@ class Sampler:
         self._devices: dict[str, str] = {}
         self._machine: HostSample | None = None
         self._state = SamplerState()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
-        self._thread.start()
+        self._background = Background("sampler", self._run)
+        self.start = self._background.start
 
     def stop(self) -> None:
         """End the thread and close every descriptor; what was sampled stays."""
-        self._stopping.set()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        self._background.stop()
         with self._lock:
             for source in self._sources.values():
                 source.close()
@@ -184,7 +177,7 @@ class Sampler:
     def _run(self) -> None:
         """Tick at multiples of the interval since the start, so that no delay adds up."""
         due_s = time.monotonic()
-        while not self._stopping.wait(max(due_s - time.monotonic(), 0)):
+        while not self._background.wait(max(due_s - time.monotonic(), 0)):
             began_s = time.monotonic()
             try:
                 self.tick()
