@@ -11,20 +11,22 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from configparser import ConfigParser
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks.api import UnixConnection
+from benchmarks.process import Daemon, cpu_seconds
 from cgagent.cgroups import Host
 from tests.world import debian
+from tests.world.agent import free_port
 from tests.world.guest import STATE_FOLDER
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def populated(count: int) -> Iterator[None]:
 
 
 def cgagent(folder: Path, groups: int) -> Result:
-    port = _free_port()
+    port = free_port()
     control = folder / "cgagent.sock"
     command = [
         *(sys.executable, "-m", "cgagent.cli.main", "serve"),
@@ -81,7 +83,7 @@ def cgagent(folder: Path, groups: int) -> Result:
 
 
 def netdata(folder: Path, groups: int) -> Result:
-    port = _free_port()
+    port = free_port()
     package = debian.unpack("netdata-core")
     settings = {
         "global": {"run as user": "root"},
@@ -120,16 +122,13 @@ def netdata(folder: Path, groups: int) -> Result:
             ),
         },
     }
-    text = "\n".join(
-        f"[{section}]\n" + "\n".join(f"    {key} = {value}" for key, value in pairs.items())
-        for section, pairs in settings.items()
-    )
+    config = ConfigParser(interpolation=None)
+    config.read_dict(settings)
     (folder / "netdata").mkdir()
-    (folder / "netdata" / "netdata.conf").write_text(text + "\n")
-    # It wants its own files below /usr/lib: it sees the package's there.
-    inside = f'mount -t overlay overlay -o "lowerdir={package}/usr/lib:/usr/lib" /usr/lib'
-    program = f"exec {package}/usr/sbin/netdata -D -c {folder}/netdata/netdata.conf"
-    command = ["unshare", "--mount", "sh", "-c", f"{inside} && {program}"]
+    with (folder / "netdata" / "netdata.conf").open("w") as file:
+        config.write(file)
+    program = (f"{package}/usr/sbin/netdata", "-D", "-c", f"{folder}/netdata/netdata.conf")
+    command = debian.seeing(package, "/usr/lib", *program)
     with _running(command, folder / "netdata.log") as pid:
         path = "/api/v1/allmetrics?format=prometheus&source=raw"
         return _measure(pid, port, path, None, groups)
@@ -137,13 +136,11 @@ def netdata(folder: Path, groups: int) -> Result:
 
 @contextmanager
 def _running(command: list[str], log: Path) -> Iterator[int]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        try:
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait(60)
+    daemon = Daemon(command, log, {})
+    try:
+        yield daemon.pid
+    finally:
+        daemon.end()
 
 
 def _measure(pid: int, port: int, path: str, control: Path | None, groups: int) -> Result:
@@ -155,9 +152,9 @@ def _measure(pid: int, port: int, path: str, control: Path | None, groups: int) 
             break
         seen = found  # it still finds groups
         time.sleep(_SETTLE_S)
-    before, began_s = _cpu_s(pid), time.monotonic()
+    before, began_s = cpu_seconds({pid}), time.monotonic()
     time.sleep(_WATCH_S)
-    cpu = (_cpu_s(pid) - before) / (time.monotonic() - began_s)
+    cpu = (cpu_seconds({pid}) - before) / (time.monotonic() - began_s)
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     times, blocked, series = [], [], 0
     for _ in range(_SCRAPES):
@@ -216,17 +213,6 @@ def _watchdog(control: Path | None) -> Iterator[list[float]]:
     finally:
         stop.set()
         thread.join()
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:

@@ -77,3 +77,10 @@ def extract(name: str, folder: Path) -> None:
 def unpack(name: str) -> Path:
     """The folder in the cache that holds the files of package `name`."""
     return cache.build(f"debian-{name}", lambda draft: extract(name, draft))
+
+
+def seeing(package: Path, directory: str, *command: str) -> list[str]:
+    """The command, run so that a directory has the unpacked package's files beside its own."""
+    options = f"lowerdir={package}{directory}:{directory}"
+    inside = f'mount -t overlay overlay -o "$0" {directory} && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", inside, options, *command]

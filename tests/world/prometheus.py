@@ -79,9 +79,7 @@ class Prometheus:
     def _run(self, stack: ExitStack, name: str, flags: list[str]) -> None:
         package = debian.unpack(name)
         # Debian's Alertmanager reads its templates from /usr/share: it sees the package's there.
-        lowers = f"lowerdir={package}/usr/share:/usr/share"
-        inside = f'mount -t overlay overlay -o {lowers} /usr/share && exec "$0" "$@"'
-        command = ["unshare", "--mount", "sh", "-c", inside, f"{package}/usr/bin/{name}", *flags]
+        command = debian.seeing(package, "/usr/share", f"{package}/usr/bin/{name}", *flags)
         log = stack.enter_context((self._folder / f"{name}.log").open("wb"))
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
         stack.callback(process.wait, 30)
