@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
-P = TypeVar("P", timeseries.Panel, stat.Panel)
+P = TypeVar("P", timeseries.Panel, stat.Panel, table.Panel)
 
 INSTANCE: Final = 'job=~"$job", instance=~"$instance"'
 NAME: Final = f'{INSTANCE}, name=~"$name"'
@@ -63,13 +63,7 @@ class Graph:
 
     def build(self) -> timeseries.Panel:
         panel = (
-            timeseries.Panel()
-            .title(self.title)
-            .description(self.description)
-            .unit(self.unit)
-            .datasource(SOURCE)
-            .span(self.width)
-            .height(8)
+            _described(timeseries.Panel(), self, 8, self.warn_at)
             .min(0)
             .fill_opacity(25 if self.stacked else 8)
             .line_width(1)
@@ -86,7 +80,6 @@ class Graph:
             .tooltip(
                 common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
             )
-            .thresholds(_thresholds(self.warn_at))
         )
         if self.stacked:
             panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
@@ -105,16 +98,8 @@ class Number:
     width: int = 4
 
     def build(self) -> stat.Panel:
-        panel = (
-            stat.Panel()
-            .title(self.title)
-            .description(self.description)
-            .unit(self.unit)
-            .datasource(SOURCE)
-            .span(self.width)
-            .height(4)
-            .thresholds(_thresholds(self.warn_at))
-            .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        panel = _described(stat.Panel(), self, 4, self.warn_at).reduce_options(
+            common.ReduceDataOptions().calcs(["lastNotNull"])
         )
         return _with_targets(panel, [Query(self.query, "")])
 
@@ -130,18 +115,8 @@ class Table:
     width: int = 12
 
     def build(self) -> table.Panel:
-        return (
-            table.Panel()
-            .title(self.title)
-            .description(self.description)
-            .unit(self.unit)
-            .datasource(SOURCE)
-            .span(self.width)
-            .height(8)
-            .thresholds(_thresholds(None))
-            .with_target(
-                _target("A", Query(self.query, "")).instant().format(PromQueryFormat.TABLE)
-            )
+        return _described(table.Panel(), self, 8).with_target(
+            _target("A", Query(self.query, "")).instant().format(PromQueryFormat.TABLE)
         )
 
 
@@ -215,6 +190,19 @@ def _variable(name: str, label: str, query: str) -> dashboard.QueryVariable:
         .multi(True)
         .include_all(True)
         .all_value(".+")
+    )
+
+
+def _described(panel: P, what: Panel, height: int, warn_at: float | None = None) -> P:
+    """What every panel has."""
+    return (
+        panel.title(what.title)
+        .description(what.description)
+        .unit(what.unit)
+        .datasource(SOURCE)
+        .span(what.width)
+        .height(height)
+        .thresholds(_thresholds(warn_at))
     )
 
 
