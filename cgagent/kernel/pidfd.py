@@ -1,8 +1,11 @@
-"""What a pidfd tells of a process that is not our child."""
+"""What a pidfd tells of a process that is not our child, and does to its process group."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
+import signal
 import struct
 from typing import Final
 
@@ -10,6 +13,7 @@ from typing import Final
 _INFO: Final = struct.Struct("=QQ11Ii")
 _GET_INFO: Final = 0xC0000000 | (_INFO.size << 16) | (0xFF << 8) | 11
 _INFO_EXIT: Final = 1 << 3
+_SIGNAL_PROCESS_GROUP: Final = 1 << 2
 _STATE, _EXIT_CODE = 0, 49  # in /proc/PID/stat, counted from what comes after the name
 
 
@@ -41,3 +45,21 @@ def _noted_status(pidfd: int) -> int | None:
         return None
     mask, *_, code = _INFO.unpack(buffer)
     return int(code) if mask & _INFO_EXIT else None
+
+
+def signal_group(pid: int, pidfd: int, number: int) -> None:
+    """To all of the process group that this process leads; it may have ended.
+
+    Since Linux 6.9 also after it was reaped; before, only as long as nobody has.
+
+    Raises:
+        ProcessLookupError: nobody is left of it.
+    """
+    try:
+        signal.pidfd_send_signal(pidfd, number, None, _SIGNAL_PROCESS_GROUP)
+    except OSError as e:
+        if e.errno != errno.EINVAL:
+            raise
+        if is_reaped(pidfd):  # its number may be another's by now
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
+        os.killpg(pid, number)

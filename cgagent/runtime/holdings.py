@@ -8,6 +8,7 @@ or not at all, whenever the supervisor dies.
     {"name": "task/4f…", "value": {"state": "starting"}, "labels": ["out", "err"]}  + descriptors
     {"name": "task/4f…", "close": ["stdin"]}
     {"name": "task/4f…", "drop": true}
+    {"reap": 4711}                    how this child of the keeper's ended is noted
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping
 
+REAP: Final = "reap"
 _ROOM: Final = 8 * 1024  # an agent's packet may be kept as part of a value
 
 
@@ -71,6 +73,11 @@ class Holdings:
             wire.send(self.channel, change, fds, MAX_PACKET + _ROOM)
         for fd in apply(self.entries, change, fds):
             os.close(fd)
+
+    def reap(self, pid: int) -> None:
+        """Let the keeper's child go: how it ended is in the holdings, or nobody needs it."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            wire.send(self.channel, {REAP: pid})
 
     def named(self, prefix: str) -> list[Holding]:
         """Those whose name begins so."""

@@ -16,6 +16,7 @@ becomes the keeper (a `Keeper` with a child that is there already); the child is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -42,6 +43,8 @@ class Keeper:
         self.entries = entries
         self._child = child
         self._short_lives = 0
+        self._told = 0
+        """Who has ended and is not noted yet."""
 
     def run(self) -> socket.socket | None:
         """Keep until the supervisor has ended by itself: None. In a new supervisor: its channel."""
@@ -70,6 +73,7 @@ class Keeper:
     def _serve(self, pid: int, channel: socket.socket, wake: int) -> int:
         """Until the supervisor has ended: 0 if by itself."""
         begin = time.monotonic()
+        self._told = 0
         channel.setblocking(False)
         poll = select.poll()
         poll.register(wake, select.POLLIN)
@@ -78,7 +82,7 @@ class Keeper:
             if any(fd == wake for fd, _ in poll.poll()):
                 os.read(wake, 1024)
             connected = self._listen(channel)
-            told = self._reap_orphans(pid, channel)
+            told = self._tell_of_orphans(pid, channel)
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
             if ended is not None:
                 self._listen(channel)
@@ -103,27 +107,32 @@ class Keeper:
                 continue
             if received is None:
                 return False
-            for fd in holdings.apply(self.entries, *received):
+            change, fds = received
+            if holdings.REAP in change:
+                with contextlib.suppress(ChildProcessError):  # it was told of it twice
+                    os.waitid(os.P_PID, change[holdings.REAP], os.WEXITED)
+                continue
+            for fd in holdings.apply(self.entries, change, fds):
                 os.close(fd)
 
-    def _reap_orphans(self, supervisor: int, channel: socket.socket) -> bool:
-        """Tell how they ended, then let them go; False if the supervisor cannot hear it now."""
-        while True:
-            found = os.waitid(os.P_ALL, 0, _LOOK)
-            if found is None or found.si_pid == supervisor:
-                return True
-            ended = {"pid": found.si_pid, "killed": found.si_code != os.CLD_EXITED}
-            ended["status"] = found.si_status
-            try:
-                wire.send(channel, ended)
-            except BlockingIOError:
-                return False
-            except OSError:  # dying: its successor will be told
-                return True
-            for entry in self.entries.values():  # for a successor, if it dies before it acts
-                if entry.value.get("pid") == found.si_pid:
-                    entry.value["ended"] = ended
-            os.waitid(os.P_PID, found.si_pid, os.WEXITED)
+    def _tell_of_orphans(self, supervisor: int, channel: socket.socket) -> bool:
+        """Of one that has ended; it stays as a zombie until that is noted, whoever dies meanwhile.
+
+        False if the supervisor cannot hear it now.
+        """
+        found = os.waitid(os.P_ALL, 0, _LOOK)
+        if found is None or found.si_pid in {supervisor, self._told}:
+            return True
+        ended = {"pid": found.si_pid, "killed": found.si_code != os.CLD_EXITED}
+        ended["status"] = found.si_status
+        try:
+            wire.send(channel, ended)
+        except BlockingIOError:
+            return False
+        except OSError:  # dying: its successor will be told
+            return True
+        self._told = found.si_pid
+        return True
 
     def _note_death(self, pid: int, status: int, lived_s: float) -> None:
         sys.stderr.write(f"supervisor {pid} has ended ({status}): another one takes over\n")

@@ -32,13 +32,15 @@ from cgagent.kernel import descriptors, namespaces, userns
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import client, wire, zygote
 from cgagent.runtime.client import Client
+from cgagent.runtime.drivers.parent import Launchers
 from cgagent.runtime.holdings import Entries, Holding, Holdings
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import State, error_to_wire
 from cgagent.runtime.stdio import see_off
-from cgagent.runtime.task import Task
+from cgagent.runtime.strays import Strays
+from cgagent.runtime.task import Shared, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +63,8 @@ class Supervisor:
         self._listener = listener
         self._holdings = holdings
         self._loop = Loop()
-        self._mirror = Mirror()
+        self._strays = Strays(self._loop)
+        self._shared = Shared(self._loop, Mirror(), Launchers(), self._strays)
         self._tasks: dict[str, Task] = {}
         self._agent: socket.socket | None = None
         self._unsent: list[dict[str, Any]] = []
@@ -120,11 +123,12 @@ class Supervisor:
                 see_off(left, self._loop)
             else:
                 owner.attach(left)
+        self._follow_strays()
         for task in list(self._tasks.values()):
             task.resume()
 
     def _new_task(self, held: Holding, *, is_ours: bool) -> Task:
-        return Task(held, self._loop, self._mirror, on_exit=self._exited, is_ours=is_ours)
+        return Task(held, self._shared, on_exit=self._exited, is_ours=is_ours)
 
     # -- the keeper -------------------------------------------------------------------------
 
@@ -139,8 +143,10 @@ class Supervisor:
             return
         ended, _ = received
         for task in list(self._tasks.values()):
+            task.hear_launcher()
             if task.pid == ended["pid"] and not task.is_ours:
                 task.told_of_end(ended)
+        self._holdings.reap(ended["pid"])
 
     def _replace_keeper(self) -> None:
         """A parent cannot be found for our children but us: we become it, and fork."""
@@ -160,10 +166,17 @@ class Supervisor:
         self._loop.watch(theirs.fileno(), selectors.EVENT_READ, self._hear_keeper)
         for task in list(self._tasks.values()):
             task.lose_parent()
+        self._follow_strays()
         self._tell({"event": "moved", **self._who()})
+
+    def _follow_strays(self) -> None:
+        """What the keeper is the parent of, now or in a moment: it may be killed."""
+        unended = (t for t in self._tasks.values() if t.exchange.state is not State.EXITED)
+        self._strays.follow([task.pid for task in unended if not task.is_ours])
 
     def _let_go(self, channel: socket.socket) -> None:
         """Of everything but the holdings: the child goes on with it."""
+        self._strays.follow(())
         self._loop.close()
         if self._agent is not None:
             self._agent.detach()
@@ -205,7 +218,7 @@ class Supervisor:
             if task.exchange.state is State.CREATED:
                 task.abandon({"error": error_to_wire(UnavailableError(_NO_AGENT))})
                 task.remove_cgroup()
-                del self._tasks[task.key]
+                self._lose(task)
 
     def _hear_agent(self) -> None:
         if self._agent is None:
@@ -379,9 +392,11 @@ class Supervisor:
 
         def done(failure: CgagentError | None) -> None:
             if failure is None:
+                if not task.is_ours:  # another runtime may have made it
+                    self._follow_strays()
                 self._tell({"seq": seq, "pid": task.pid})
             else:
-                self._tasks.pop(task.key, None)
+                self._lose(task)
                 self._tell({"seq": seq, "error": error_to_wire(failure)})
 
         try:
@@ -416,7 +431,7 @@ class Supervisor:
             task.forget()
         else:
             task.abandon(message.get("status", {}))
-        self._tasks.pop(task.key, None)
+        self._lose(task)
         return None
 
     def _list(self, message: dict[str, Any], _fds: list[int]) -> Reply:
@@ -429,7 +444,14 @@ class Supervisor:
                 self._tell(_exit_event(task))
         return self._who()
 
+    def _lose(self, task: Task) -> None:
+        self._tasks.pop(task.key, None)
+        if not task.is_ours:
+            self._follow_strays()
+
     def _exited(self, task: Task) -> None:
+        if not task.is_ours:
+            self._follow_strays()
         self._tell(_exit_event(task))
 
 

@@ -16,13 +16,13 @@ import selectors
 import signal
 import stat
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
-from cgagent.runtime.drivers.parent import Launch
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
@@ -32,14 +32,26 @@ if TYPE_CHECKING:
 
     from cgagent.kernel.pipes import Mirror
     from cgagent.runtime.client import Client
+    from cgagent.runtime.drivers.parent import Launchers
     from cgagent.runtime.holdings import Holding
     from cgagent.runtime.loop import Loop
+    from cgagent.runtime.strays import Strays
 
     Started = Callable[[CgagentError | None], None]
 
 _TREE: Final = "tree/"
 _SUFFIX: Final = ".new"
 _UNKNOWN: Final = "its exit code is not known: it outlived the process that would have been told"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all tasks of a supervisor use."""
+
+    loop: Loop
+    mirror: Mirror
+    launchers: Launchers
+    strays: Strays
 
 
 class Task:
@@ -51,21 +63,22 @@ class Task:
     def __init__(
         self,
         held: Holding,
-        loop: Loop,
-        mirror: Mirror,
+        shared: Shared,
         *,
         on_exit: Callable[[Task], None],
         is_ours: bool,
     ) -> None:
         self._held = held
-        self._loop = loop
+        self._loop = shared.loop
+        self._launchers = shared.launchers
+        self._strays = shared.strays
         self._on_exit = on_exit
         self.is_ours = is_ours
         self._started: list[Started] = []
-        self._launch: Launch | None = None
-        """Of another runtime: the zygote makes the process, and does not become it."""
+        self._is_launching = False
+        """With another runtime: the zygote makes the process, and does not become it."""
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
-        self.stdio = Stdio(held, loop, mirror)
+        self.stdio = Stdio(held, shared.loop, shared.mirror)
 
     @property
     def key(self) -> str:
@@ -94,8 +107,8 @@ class Task:
         """To its process, or to all of its process group."""
         self.exchange.check("signal")
         try:
-            if group:  # not reaped yet: the number can be nobody else's
-                os.killpg(self.pid, number)
+            if group:
+                process.signal_group(self.pid, self.pidfd, number)
             else:
                 signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
@@ -111,9 +124,9 @@ class Task:
         return bool(self._held.value.get("own"))
 
     def _kill_group(self) -> None:
+        _kill(self.pidfd)
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            os.killpg(self.pid, signal.SIGKILL)
+            process.signal_group(self.pid, self.pidfd, signal.SIGKILL)
 
     def resize(self, rows: int, columns: int) -> None:
         """Of its terminal.
@@ -163,7 +176,8 @@ class Task:
         """A zygote reads one job and never again: one that is sent twice does not matter."""
         job, zygote = self._held.value["job"], self._held.fds["zygote"]
         if "driver" in job:
-            self._launch = Launch()
+            self._is_launching = True
+            self._launchers.begin()
         child_ends = self.stdio.child_ends()
         for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -203,6 +217,11 @@ class Task:
             self._run()
         else:
             self._fail()
+
+    def hear_launcher(self) -> None:
+        """All it has said so far: before its end it has said what it made."""
+        while self._is_launching and _is_readable(self._held.fds["zygote"]):
+            self._hear_zygote()
 
     def _note(self, message: dict[str, Any], fds: list[int]) -> None:
         if message.get("ready"):
@@ -258,7 +277,7 @@ class Task:
 
     def _end_launch(self, *, kill: bool = False) -> None:
         """It has said all it had to say, or shall not say more."""
-        if self._launch is None:
+        if not self._is_launching:
             return
         launcher = self._held.fds.get("launcher")
         if launcher is not None:
@@ -266,8 +285,8 @@ class Task:
                 _kill(launcher)
             self._await_end(launcher)
             self._held.close("launcher")
-        self._launch.end()
-        self._launch = None
+        self._launchers.end()
+        self._is_launching = False
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -288,8 +307,10 @@ class Task:
         os.waitid(os.P_PID, self.pid, os.WEXITED)
 
     def _trace(self) -> None:
-        """Somebody else's child has ended: the keeper that was its parent is dead."""
-        found = process.exit_status(self.pid, self.pidfd)
+        """Somebody else's child has ended, and its parent will not tell us."""
+        if self._is_agents:
+            self._kill_group()
+        found = self._strays.status(self.pid, self.pidfd)
         if found is None:
             self.ended(killed=True, status=signal.SIGKILL, error=_UNKNOWN)
         elif os.WIFSIGNALED(found):
@@ -298,8 +319,10 @@ class Task:
             self.ended(killed=False, status=os.WEXITSTATUS(found))
 
     def told_of_end(self, ended: dict[str, Any]) -> None:
-        """By the keeper, whose child it is; perhaps before we know that it runs."""
+        """By the keeper, whose child and zombie it is; perhaps before we know that it runs."""
         if self.exchange.state is not State.EXITED:
+            if self._is_agents:
+                self._kill_group()
             self._held.put(ended=ended)
             self._end_if_told()
 
@@ -380,10 +403,12 @@ class Task:
 
     def lose_parent(self) -> None:
         """The keeper was killed: we are its successor's child, and our children are that one's."""
+        if self.exchange.state is State.EXITED:
+            return
         if self.is_ours:
             self.is_ours = False
             self._loop.forget(self.pidfd)
-        elif self.exchange.state is not State.EXITED:
+        else:
             self._held.put(stray=True)
             if self.exchange.state is State.RUNNING:
                 self._watch_process()
@@ -394,6 +419,12 @@ class Task:
                 self._loop.forget(self._held.fds[label])
         self.stdio.close()
         self.stdio.see_off(dict(status))
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _kill(pidfd: int) -> None:

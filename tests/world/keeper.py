@@ -12,11 +12,22 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
+from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import holdings, wire
+from cgagent.runtime.drivers.parent import Launchers
 from cgagent.runtime.holdings import Entry, Holding, Holdings
+from cgagent.runtime.strays import Strays
+from cgagent.runtime.task import Shared, Task
 
 if TYPE_CHECKING:
     from cgagent.runtime.holdings import Entries
+    from cgagent.runtime.loop import Loop
+
+
+def new_task(held: Holding, loop: Loop, *, is_ours: bool) -> Task:
+    """As a supervisor makes one."""
+    shared = Shared(loop, Mirror(), Launchers(), Strays(loop))
+    return Task(held, shared, on_exit=lambda _: None, is_ours=is_ours)
 
 
 class Kept:

@@ -11,7 +11,7 @@ from cgagent.kernel import namespaces
 
 
 class Launchers:
-    """How many are at work; one object for the process."""
+    """How many are at work: of one supervisor."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -23,16 +23,3 @@ class Launchers:
     def end(self) -> None:
         self._count -= 1
         namespaces.take_orphans(take=self._count > 0)
-
-
-_LAUNCHERS = Launchers()
-
-
-class Launch:
-    """One launcher, from its job to its end."""
-
-    def __init__(self) -> None:
-        _LAUNCHERS.begin()
-
-    def end(self) -> None:
-        _LAUNCHERS.end()

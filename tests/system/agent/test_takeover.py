@@ -1,7 +1,9 @@
 """Supervisor or keeper are killed: nobody who is connected to a container notices."""
 
+import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -10,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.world.agent import SLOWNESS, alive, eventually
-from tests.world.chaos import kernel_tells_exits
 from tests.world.screen import PROMPT, Screen
 
 pytestmark = pytest.mark.system
+native = pytest.mark.native  # in the guest each agent takes half a minute
 
 IN_GUEST = SLOWNESS > 1
 MANY = 3 if IN_GUEST else 10
@@ -62,9 +64,7 @@ def test_nobody_notices_kills_at_random_instants(own_agent, slow_lines, tmp_path
             running.append(started)
             request.addfinalizer(started.kill)
     both = (agent.kill9_supervisor, agent.kill9_keeper)
-    kills = random.choices(both, k=KILLS)  # noqa: S311
-    if not kernel_tells_exits():  # then what has lost one of them must not lose the other
-        kills = [kills[0]] * KILLS
+    kills = [*random.choices(both, k=KILLS - 1), agent.kill9_keeper]  # noqa: S311 - no secret
     with Screen(agent.cli_command("exec", "-it", host, "sh")) as screen:
         screen.expect(PROMPT)
         for number, kill in enumerate(kills):
@@ -149,3 +149,73 @@ def test_nothing_is_left_of_those_who_died(own_agent):
     assert [descriptors(pid) for pid in (agent.supervisor_pid, agent.keeper_pid)] == before
     children = Path(f"/proc/{agent.keeper_pid}/task/{agent.keeper_pid}/children").read_text()
     assert all(alive(int(pid)) for pid in children.split()), "a zombie is left"
+
+
+def runtime_that_waits(folder, command):
+    """A runtime that notes the call of `command` and does it late."""
+    program = folder / "crun"
+    program.write_text(
+        f'#!/bin/sh\ncase " $* " in *" {command} "*) touch {folder}/called; '
+        f'sleep {0.3 * SLOWNESS};; esac\nexec {shutil.which("crun")} "$@"\n'
+    )
+    program.chmod(0o755)
+    return str(program), folder / "called"
+
+
+@contextlib.contextmanager
+def starting(agent, container):
+    with subprocess.Popen(agent.cli_command("start", container)) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@native
+@pytest.mark.parametrize("first", ["supervisor", "keeper"])
+def test_a_process_of_another_runtime_that_ends_while_nobody_looks(own_agent, tmp_path, first):
+    """Who takes over hears of its end before it hears that it was made."""
+    agent = own_agent
+    runtime, called = runtime_that_waits(tmp_path, "create")
+    script = "echo here; touch /seen/ended; exit 3"
+    one = agent.create("sh", "-c", script, runtime=runtime, binds=[f"{tmp_path}:/seen"])
+    with starting(agent, one) as start:
+        eventually(called.exists, timeout_s=20)
+        if first == "keeper":
+            agent.kill9_keeper()
+        supervisor = agent.supervisor_pid
+        os.kill(supervisor, signal.SIGSTOP)
+        eventually((tmp_path / "ended").exists, timeout_s=20)
+        time.sleep(0.3 * SLOWNESS)  # the launcher ends
+        os.kill(supervisor, signal.SIGKILL)
+        assert start.wait(60 * SLOWNESS) == 0
+    assert agent.wait(one) == 3
+    assert agent.log_text(one) == "here\n"
+
+
+@native
+@pytest.mark.parametrize("options", [{"runtime": "crun"}, {"userns": "auto"}], ids=str)
+def test_a_start_of_any_kind_goes_on(own_agent, options):
+    for number in range(8):
+        one = own_agent.create("sh", "-c", "echo here; exit 3", **options)
+        with starting(own_agent, one) as start:
+            time.sleep((0.1 + random.random() * 0.3) * SLOWNESS)  # noqa: S311 - no secret
+            own_agent.kill9_keeper() if number % 4 == 3 else own_agent.kill9_supervisor()
+            assert start.wait(60 * SLOWNESS) == 0
+        assert own_agent.wait(one) == 3
+        assert own_agent.log_text(one) == "here\n"
+
+
+@native
+@pytest.mark.parametrize("deaths", [["supervisor"], ["supervisor", "keeper"]], ids=str)
+def test_what_a_probe_leaves_ends_with_it_whoever_reaps_it(own_agent, deaths):
+    agent = own_agent
+    once = "[ -e /once ] && exit 0; touch /once; sleep 700 & sleep 2; exit 0"
+    check = {"test": ["CMD-SHELL", once], "interval_ns": 10**8}
+    one = agent.launch("sleep", "1000", health=check)
+    listed = f"/v1/containers/{one}/processes"
+    eventually(lambda: len(agent.client.request("GET", listed)["pids"]) == 4)
+    for victim in deaths:
+        agent.kill9_supervisor() if victim == "supervisor" else agent.kill9_keeper()
+    eventually(lambda: agent.state(one)["health"]["status"] == "healthy", timeout_s=20)
+    eventually(lambda: len(agent.client.request("GET", listed)["pids"]) == 1)

@@ -20,15 +20,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgagent.kernel import descriptors
-from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import wire
 from cgagent.runtime.client import Client, hold
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, State
 from cgagent.runtime.stdio import see_off
-from cgagent.runtime.task import Task
 from cgagent.runtime.zygote import CONSOLE, READY
-from tests.world.keeper import Kept
+from tests.world.keeper import Kept, new_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +95,7 @@ def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> N
     signal.alarm(5)  # a hang is a failure of this process
     sys.setprofile(death.tick)
     loop = Loop()
-    task = Task(kept.holding("task/one"), loop, Mirror(), on_exit=lambda _: None, is_ours=False)
+    task = new_task(kept.holding("task/one"), loop, is_ours=False)
     held = kept.holding("client/1")
     if held.exists:
         client = Client(held)

@@ -8,10 +8,9 @@ import socket
 import time
 
 from cgagent.kernel import namespaces
-from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import wire
 from cgagent.runtime.loop import Loop
-from cgagent.runtime.task import Task
+from tests.world.keeper import new_task
 
 
 def launch(sock: socket.socket) -> None:
@@ -37,7 +36,7 @@ def test_a_start_given_up_ends_the_launcher_and_what_it_has_made(kept):
     fds = {"pidfd": os.pidfd_open(launcher), "zygote": near.detach()}
     held.put(fds, key="one", state="created", pid=launcher)
     loop = Loop()
-    task = Task(held, loop, Mirror(), on_exit=lambda _: None, is_ours=True)
+    task = new_task(held, loop, is_ours=True)
     failures = []
     try:
         task.start({"driver": {}}, [], failures.append)
