@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.world import forks
 from tests.world.audit import Snapshot, difference
 from tests.world.oci import Oci
 
@@ -23,6 +24,7 @@ def nothing_left_behind(slowness: float, state_root: Path) -> Iterator[None]:
     roots = (state_root, Path("/run/cgagent"))
     before = Snapshot.take(roots)
     yield
+    forks.close()
     deadline = time.monotonic() + _SETTLE_S * slowness
     left = difference(before, Snapshot.take(roots))
     while left:

@@ -22,6 +22,7 @@ from cgagent.cgroups import Host
 from cgagent.cli.client import Client
 from cgagent.cli.stream import exit_code
 from cgagent.errors import NotFoundError, UnavailableError
+from tests.world.forks import Fork
 from tests.world.naming import cgroup_path
 
 if TYPE_CHECKING:
@@ -60,25 +61,29 @@ class Agent:
         self.cgroup_parent = cgroup_path()
         self.metrics = f"127.0.0.1:{free_port()}"
         self.client = Client(str(self.socket))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Fork | None = None
         self._flags = flags
 
     # -- its life ---------------------------------------------------------------------------
 
     def command(self, *flags: str) -> list[str]:
         """``cgagent serve`` as it is started; a later flag wins over an earlier one."""
+        return [sys.executable, "-m", "cgagent.cli.main", *self._arguments(), *flags]
+
+    def _arguments(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "cgagent.cli.main", "serve"),
-            *("--data-root", str(self.data_root), "--socket", str(self.socket)),
+            *("serve", "--data-root", str(self.data_root), "--socket", str(self.socket)),
             *("--cgroup-parent", self.cgroup_parent, "--metrics-listen", self.metrics),
             *self._flags,
-            *flags,
         ]
 
     def start(self) -> None:
         """Returns when it answers."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        if SLOWNESS > 1:
+            self.process = Fork(self._arguments(), self.log)
+        else:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -135,7 +140,7 @@ class Agent:
             eventually(lambda: not any(map(alive, left)), "supervisor or keeper is there")
         finally:
             if self.process is not None:
-                self.process.kill()
+                self.process.send_signal(signal.SIGKILL)
                 self.process.wait()
             self.client.close()
 
