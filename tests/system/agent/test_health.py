@@ -70,13 +70,12 @@ def test_a_container_becomes_healthy_unhealthy_and_healthy_again(agent, containe
 
 
 def test_a_probe_that_takes_too_long_is_killed_with_all_it_started(agent, container):
-    one = container(
-        *FOREVER,
-        health=every(100, "echo begun; sleep 500 & sleep 600", timeout_ns=300 * MS, retries=1),
-    )
+    begun, limit_s = "echo begun; sleep 500 & sleep 600", 0.3 * SLOWNESS
+    check = every(100, begun, timeout_ns=int(limit_s * 1e9), retries=1)
+    one = container(*FOREVER, health=check)
     found = becomes(agent, one, "unhealthy")
     assert found["log"][-1]["exit_code"] == -1
-    assert found["log"][-1]["output"] == "Health check exceeded timeout (0.3s): begun\n"
+    assert found["log"][-1]["output"] == f"Health check exceeded timeout ({limit_s:g}s): begun\n"
     eventually(lambda: len(processes(agent, one)) == 1)
 
 
