@@ -80,6 +80,10 @@ class Watcher:
         """A descriptor that is readable when `read` has something to do."""
         return self._epoll.fileno()
 
+    def __contains__(self, group: Group) -> bool:
+        """Whether it is watched."""
+        return group.path in self._watched
+
     def add(self, group: Group, *triggers: Trigger) -> None:
         """Watch a group from now on.
 

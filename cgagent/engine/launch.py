@@ -22,6 +22,7 @@ from cgagent.runtime.spec import CgroupMount
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group, Host
+    from cgagent.engine.watch import GroupWatch
     from cgagent.runtime.native import Supervisor
 
 Namespaces = list[dict[str, Any]]
@@ -38,9 +39,12 @@ _REMOVE_S: Final = 1.0
 class Launcher:
     """Owns cgroups and zygotes from before a container has them until it is started."""
 
-    def __init__(self, host: Host, supervisor: Supervisor, cgroup_parent: str) -> None:
+    def __init__(
+        self, host: Host, supervisor: Supervisor, watch: GroupWatch, cgroup_parent: str
+    ) -> None:
         self._host = host
         self._supervisor = supervisor
+        self._watch = watch
         self._parent = cgroup_parent.rstrip("/")
         self._ready: dict[str, Namespaces] = {}  # id -> the namespaces made for it
         self._pool: list[str] = []  # those in `_ready` that no container has
@@ -122,6 +126,7 @@ class Launcher:
         except BaseException:
             await asyncio.to_thread(group.remove)
             raise
+        self._watch.prepare(group)
         self._ready[container_id] = wanted
 
     @staticmethod
@@ -142,6 +147,7 @@ class Launcher:
         self._ready.pop(container_id, None)
         self._in_use.discard(container_id)
         group = self._host.group(self.cgroup_path(container_id))
+        self._watch.forget(group)
         told = {"error": error_to_wire(error)} if error else {}
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
             await self._supervisor.request("forget", key=container_id, status=told)
@@ -183,6 +189,7 @@ class Launcher:
             if container_id not in self._ready:
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
                     group = self._host.group(self.cgroup_path(container_id))
+                    self._watch.forget(group)
                     await asyncio.to_thread(group.remove, _REMOVE_S)
 
     async def close(self) -> None:

@@ -74,23 +74,33 @@ class GroupWatch:
         asyncio.get_running_loop().remove_reader(self._watcher.fileno())
         self._watcher.close()
 
+    def prepare(self, group: Group) -> None:
+        """Watch a group that is made for a container yet to come: 3 ms its start need not take."""
+        with contextlib.suppress(CgagentError):  # the start will meet the same cause
+            self._add(group)
+
     def begin(self, container: Container, group: Group) -> None:
-        """Watch a container that has just been started, or been found running."""
+        """Watch a container that is about to start, or was found running."""
         try:
             self._counters[group.path] = group.oom_counters()
             self._containers[group.path] = container
-            self._add(container, group)
+            if group not in self._watcher:
+                self._add(group)
         except CgagentError as e:  # it has ended already
             log.warning("container %s is not watched: %s", container.name, e.message)
 
-    def _add(self, container: Container, group: Group) -> None:
+    def _add(self, group: Group) -> None:
         try:
             self._watcher.add(group, *self._triggers)
         except (UnsupportedError, InvalidInputError) as e:
             if not self._triggers:
                 raise
-            log.warning("container %s: no pressure trigger: %s", container.name, e.message)
+            log.warning("cgroup %s: no pressure trigger: %s", group.path, e.message)
             self._watcher.add(group)
+
+    def forget(self, group: Group) -> None:
+        """Of one that was prepared and got no container."""
+        self._watcher.remove(group)
 
     def end(self, container: Container, group: Group) -> Oom | None:
         """Stop watching; before the group is removed. What the OOM killer did, if it came."""
