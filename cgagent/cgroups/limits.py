@@ -148,6 +148,8 @@ class Limits:
         for name, value in self:
             _check_range(name, value, _RANGES.get(name, (0, 2**63 - 1)))
         self._check_devices()
+        for name in ("cpuset_cpus", "cpuset_mems"):
+            _check_list(name, getattr(self, name) or "")
         for one, other in _EITHER:
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise InvalidInputError(f"limits {one} and {other} are one limit: give one of them")
@@ -198,6 +200,18 @@ def _check_range(name: str, value: object, range_: tuple[int, int]) -> None:
     low, high = range_
     if isinstance(value, int) and not low <= value <= high:
         raise InvalidInputError(f"limit {name}: {value} is not in {low}..{high}")
+
+
+def _check_list(name: str, text: str) -> None:
+    """The kernel's form: 0-3,7, also 0-7:1/2 (the first of each two), N (the last) and all."""
+    import re
+
+    for part in re.split(r"[,\s]+", text):
+        found = re.fullmatch(r"(\d+|N)(?:-(\d+|N)(:\d+/\d+)?)?|all|", part)
+        first, last = (found[1], found[2]) if found else (None, None)
+        ordered = not (first and last) or "N" in {first, last} or int(first) <= int(last)
+        if found is None or not ordered:
+            raise InvalidInputError(f"limit {name}: {text!r} is not a list such as 0-3,7")
 
 
 def _counterpart(name: str) -> str | None:

@@ -43,6 +43,11 @@ def test_only_what_is_asked_is_listed():
     assert dict(limits) == {"pids_max": UNLIMITED, "cpu_idle": False, "cpuset_cpus": ""}
 
 
+@pytest.mark.parametrize("text", ["", "0", "0-3,7", "0-3, 7", "0-7:1/2,9", "0-N", "all", "1,\n"])
+def test_lists_of_cpus_as_the_kernel_reads_them(text):
+    assert Limits(cpuset_cpus=text, cpuset_mems=text).cpuset_cpus == text
+
+
 def test_merging_prefers_the_later_wish_in_whichever_unit():
     held = Limits(cpu_shares=500, pids_max=5, io_weight=7)
     assert held.merged(Limits(cpu_weight=100)) == Limits(cpu_weight=100, pids_max=5, io_weight=7)
@@ -57,10 +62,14 @@ def test_merging_prefers_the_later_wish_in_whichever_unit():
         {"io_weight_device": (IoWeight(major=8, minor=0, weight=10_001),)},
         {"blkio_weight_device": (IoWeight(major=8, minor=0, weight=0),)},
         {"cpu_rt_period_us": -1},
+        {"cpuset_cpus": "x-y"},
+        {"cpuset_cpus": "3-1"},
+        {"cpuset_cpus": "0-"},
+        {"cpuset_mems": "0;1"},
         {"io_max": (IoMax(major=8, minor=0, rbps=0),)},
         {"io_max": (IoMax(major=8, minor=0, wiops=2**32),)},
     ],
 )
-def test_values_of_devices_out_of_range(wrong):
+def test_values_that_no_kernel_takes(wrong):
     with pytest.raises(InvalidInputError, match=f"limit {next(iter(wrong))}"):
         Limits(**wrong)
