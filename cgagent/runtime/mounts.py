@@ -181,9 +181,15 @@ class Mount:
             os.close(target)
 
     def _open_target(self, root_fd: int, source: int | None) -> int:
-        if source is None or stat.S_ISDIR(os.fstat(source).st_mode):
-            return beneath.ensure_directory(root_fd, self.destination)
-        return beneath.ensure_file(root_fd, self.destination)
+        try:
+            if source is None or stat.S_ISDIR(os.fstat(source).st_mode):
+                return beneath.ensure_directory(root_fd, self.destination)
+            return beneath.ensure_file(root_fd, self.destination)
+        except NotADirectoryError:
+            raise InvalidInputError(
+                f"mount on {self.destination}: what is there in the image is no directory; "
+                "mount it on another path"
+            ) from None
 
     def _mount_new(self, root_fd: int, target: int) -> None:
         options = self.options

@@ -146,6 +146,8 @@ def test_create_refuses(agent, change, error, complaint):
         ({"user": "0:nosuch"}, "group 'nosuch'"),
         ({"user": str(2**32)}, "is larger than"),
         ({"working_dir": "/etc/passwd/x"}, "working directory"),
+        ({"binds": ["/tmp:/etc/passwd/x"]}, "mount on /etc/passwd/x: .* is no directory"),
+        ({"binds": ["/tmp:/etc/passwd"]}, "mount on /etc/passwd: .* is no directory"),
         ({"limits": {"cpuset_cpus": "4000"}}, "cpuset"),
         ({"limits": {"io_max": [{"major": 4000, "minor": 7, "rbps": 1 << 20}]}}, "4000:7|io"),
     ],
