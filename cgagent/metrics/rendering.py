@@ -24,7 +24,7 @@ class Renderer:
 
     def __init__(self, device_name: Callable[[str], str]) -> None:
         self._device_name = device_name
-        self._own: dict[str, tuple[tuple[str, ...], str]] = {}
+        self._own: dict[str, tuple[Target, str]] = {}
 
     def keep_only(self, target_ids: Iterable[str]) -> None:
         for gone in self._own.keys() - set(target_ids):
@@ -63,23 +63,24 @@ class Renderer:
 
     def _labels(self, target: Target) -> str:
         """As cAdvisor labels: `id` is the cgroup's path. Without the closing brace."""
-        values = (target.cgroup_path, target.name, target.image)
         known = self._own.get(target.id)
-        if known is None or known[0] != values:
-            known = self._own[target.id] = values, "{" + _pairs(LABELS, values)
+        if known is None or known[0] is not target:
+            values = (target.cgroup_path, target.name, target.image)
+            text = "{" + _pairs((*zip(LABELS, values, strict=True), *target.labels))
+            known = self._own[target.id] = target, text
         return known[1]
 
 
 @lru_cache(maxsize=4096)
 def _more(names: tuple[str, ...], values: tuple[str, ...]) -> str:
-    return "," + _pairs(names, values)
+    return "," + _pairs(zip(names, values, strict=True))
 
 
-def _pairs(names: tuple[str, ...], values: tuple[str, ...]) -> str:
-    pairs = zip(names, values, strict=True)
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return ",".join(f'{name}="{_escape(value)}"' for name, value in pairs)
 
 
 def _escape(text: str, *, quotes: bool = True) -> str:
+    text = text.encode(errors="backslashreplace").decode()  # a group's name may be any bytes
     text = text.replace("\\", r"\\").replace("\n", r"\n")
     return text.replace('"', r"\"") if quotes else text

@@ -1,8 +1,10 @@
 """What Prometheus sees, from synthetic samples."""
 
 import gzip
+import os
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -250,6 +252,38 @@ def test_any_label_is_escaped(name, image):
     (found,) = (f for f in parse_text(text) if f.name == "container_threads")
     (series,) = found.samples
     assert series.labels == {"id": "/cgagent/0123", "name": name, "image": image}
+
+
+@given(st.text())
+def test_labels_of_the_container_are_on_all_its_series(text):
+    target = replace(WEB, labels=(("container_label_team", text), ("container_label_a_b", "1")))
+    sample = Sample(target, 1.0, 0, 0, USAGE, LIMITS)
+    standings = [Standing(target=target, state="running")]
+    body = Metrics(Samples([sample]), lambda: standings).render().body.decode()
+    series = [s for f in parse_text(body) for s in f.samples if "id" in s.labels]
+    assert {"container_threads", "cgagent_container_state"} <= {s.name for s in series}
+    for one in series:
+        assert one.labels["container_label_team"] == text
+        assert one.labels["container_label_a_b"] == "1"
+
+
+def test_new_labels_are_shown_at_once():
+    samples = Samples([Sample(WEB, 1.0, 0, 0, USAGE, LIMITS)])
+    metrics = Metrics(samples, list)
+    assert b'name="web"' in metrics.render().body
+    renamed = replace(WEB, name="shop")
+    samples._live = [Sample(renamed, 2.0, 0, 0, USAGE, LIMITS)]
+    body = metrics.render().body
+    assert b'name="shop"' in body
+    assert b'name="web"' not in body
+
+
+def test_a_group_whose_name_is_no_text():
+    target = replace(WEB, name=os.fsdecode(b"\xff"), cgroup_path="/" + os.fsdecode(b"\xff"))
+    sample = Sample(target, 1.0, 0, 0, USAGE, LIMITS)
+    body = Metrics(Samples([sample]), list).render().body.decode()
+    (found,) = (f for f in parse_text(body) if f.name == "container_threads")
+    assert found.samples[0].labels["name"] == "\\udcff"
 
 
 def test_the_agent_and_the_machine(value):
