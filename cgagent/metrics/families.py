@@ -325,7 +325,6 @@ SPEC: Final = (
         "When the container started, since 1970",
         lambda s: s.target.started_at_s,
     ),
-    peak("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
     gauge(
         "cgagent_container_frozen",
         "Whether it is frozen",
@@ -333,5 +332,7 @@ SPEC: Final = (
     ),
 )
 
+SEEN: Final = peak("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s)
+
 SAMPLED: Final = (*CPU, *MEMORY, *IO, *NETWORK, *PIDS, *PRESSURE, *SPEC)
-"""What is read of samples; `details.DETAILS` has more."""
+"""What is read of samples' figures; `details.DETAILS` has more."""

@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
@@ -276,6 +277,29 @@ def test_new_labels_are_shown_at_once():
     body = metrics.render().body
     assert b'name="shop"' in body
     assert b'name="web"' not in body
+
+
+def test_a_scrape_makes_only_the_text_of_what_has_changed():
+    def sample(number, at_s=1.0, usage=USAGE):
+        target = Target(f"{number}", f"g{number}", "", f"/g/{number}", 1.0)
+        return Sample(target, at_s, 0, 0, usage, LIMITS)
+
+    def scrape():
+        began_s = time.thread_time()
+        text = metrics.render().body.decode()
+        return text, time.thread_time() - began_s
+
+    samples = Samples([sample(n) for n in range(200)])
+    metrics = Metrics(samples, list)
+    _, first_s = scrape()
+    busy = replace(USAGE, pids=replace(USAGE.pids, current=77))
+    samples._live = [sample(0, 2.0, busy), *(sample(n, 2.0) for n in range(1, 199))]
+    text, second_s = scrape()
+    assert 'container_threads{id="/g/0",name="g0",image=""} 77\n' in text
+    assert 'container_threads{id="/g/1",name="g1",image=""} 5\n' in text
+    assert 'container_last_seen{id="/g/1",name="g1",image=""} 2.0\n' in text
+    assert "/g/199" not in text
+    assert second_s < first_s / 2
 
 
 def test_a_group_whose_name_is_no_text():
