@@ -52,6 +52,25 @@ def test_a_containers_figures(agent, container):
     assert 'name="busy"' not in get(agent)[2]
 
 
+def test_a_moment_of_life_is_shown_after_its_end(agent, container):
+    """What it used and how it ended: the last reading is made before its cgroup goes."""
+    fill = "x=$(head -c 12000000 /dev/zero | tr '\\0' x); exit 5"
+    brief = container("sh", "-c", fill, name="brief")
+    small = {"memory_max_bytes": 16 << 20, "memory_swap_max_bytes": 0}
+    eaten = container("sh", "-c", "exec tail /dev/zero", name="eaten", limits=small)
+    assert agent.wait(brief) == 5
+    agent.wait(eaten)
+    text = get(agent)[2]
+    assert value(text, "container_cpu_usage_seconds_total", name="brief") > 0.005
+    assert value(text, "container_memory_max_usage_bytes", name="brief") > 12e6
+    assert value(text, "cgagent_container_exit_code", name="brief") == 5
+    assert value(text, "cgagent_container_oom_killed", name="brief") is None
+    eventually(lambda: value(get(agent)[2], "container_threads", name="brief") is None)
+    assert value(text, "container_oom_events_total", name="eaten") >= 1
+    group = agent.detail(eaten)["cgroup_path"]
+    assert value(text, "cgagent_container_oom_killed", name="eaten", limiting_group=group) == 1
+
+
 def test_frozen_is_shown(agent, container):
     container("sleep", "1000", name="cold")
     agent.post("cold", "freeze")
