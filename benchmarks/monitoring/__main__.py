@@ -101,7 +101,7 @@ def _show(count: int, name: str, program: AbstractContextManager[Watching]) -> N
 def _cells(got: Result) -> Iterator[str]:
     yield f"{got.cpu_percent:.2f}"
     yield f"{got.scraped_percent:.2f}"
-    yield f"{got.resident_mib:.0f}"
+    yield f"{got.memory_mib:.0f}"
     yield str(got.series)
     yield f"{got.scrape_ms:.0f}"
     yield "" if got.blocked_ms is None else f"{got.blocked_ms:.0f}"

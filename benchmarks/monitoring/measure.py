@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from benchmarks.monitoring import heartbeat
-from benchmarks.process import Daemon, Failure, cpu_seconds
+from benchmarks.process import Daemon, Failure, cpu_seconds, pss_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,8 @@ class Result(NamedTuple):
     """Of a core, while it samples and nobody asks it."""
     scraped_percent: float
     """The same while it is scraped each 5 s."""
-    resident_mib: float
+    memory_mib: float
+    """Pages shared with others in proportion."""
     series: int
     scrape_ms: float
     """Median, everything and compressed."""
@@ -68,7 +69,7 @@ def measure(program: Watching, groups: int) -> Result:
     return Result(
         alone.percent,
         scraped.percent,
-        _resident_bytes(program.pids()) / 2**20,
+        pss_bytes(program.pids()) / 2**20,
         series,
         1000 * statistics.median(seconds),
         blocked,
@@ -135,11 +136,6 @@ def _hearts(program: Watching) -> Iterator[list[float | None]]:
             delays += [max(heartbeat.read(heart)) if heart else None for heart in hearts]
         finally:
             idle.end()
-
-
-def _resident_bytes(pids: set[int]) -> int:
-    pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def scrape(port: int, path: str) -> int:
