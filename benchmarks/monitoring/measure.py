@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from benchmarks.monitoring import heartbeat
 from benchmarks.process import Daemon, Failure, cpu_seconds, pss_bytes
+from tests.world.agent import SLOWNESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SLOWNESS: Final = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 _SETTLE_S: Final = 12.0
 _STEADY: Final = 1.02
 _FIND_S: Final = 120.0 * SLOWNESS
@@ -141,10 +141,14 @@ def _hearts(program: Watching) -> Iterator[list[float | None]]:
 def scrape(port: int, path: str) -> int:
     """Series of a text exposition that was asked for compressed; reads it all."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOWNESS)
-    connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
+    try:
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        body = answer.read()
+    except OSError as error:
+        raise Failure(f"{path}: {error}") from None
+    finally:
+        connection.close()
     if answer.status != http.client.OK:
         raise Failure(f"{path}: {answer.status} {body[:200]!r}")
     if answer.headers.get("content-encoding") == "gzip":

@@ -50,8 +50,10 @@ def cgagent(folder: Path, parent: str) -> Iterator[Exporter]:
         *("--cgroup-parent", f"{parent}-agent", "--metrics-listen", f"127.0.0.1:{port}"),
         *("--watch", f"{parent[1:]}/*"),
     ]
-    with _running(command, folder / "log") as pid:
-        yield Exporter(pid, port, "/metrics", heart)
+    with _running(command, folder / "log") as daemon:
+        exporter = Exporter(daemon.pid, port, "/metrics", heart)
+        daemon.wait_for(exporter.scrape)
+        yield exporter
 
 
 @contextmanager
@@ -66,8 +68,11 @@ def netdata(folder: Path, _parent: str) -> Iterator[Exporter]:
         config.write(file)
     program = (f"{package}/usr/sbin/netdata", "-D", "-c", f"{folder}/netdata.conf")
     command = debian.seeing(package, "/usr/lib", *program)
-    with _running(command, folder / "log") as pid:
-        yield Exporter(pid, port, "/api/v1/allmetrics?format=prometheus&source=raw")
+    with _running(command, folder / "log") as daemon:
+        path = "/api/v1/allmetrics?format=prometheus&source=raw"
+        exporter = Exporter(daemon.pid, port, path)
+        daemon.wait_for(exporter.scrape)
+        yield exporter
 
 
 def _netdata_settings(folder: Path, port: int) -> dict[str, dict[str, str]]:
@@ -111,10 +116,10 @@ def _netdata_settings(folder: Path, port: int) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def _running(command: list[str], log: Path) -> Iterator[int]:
+def _running(command: list[str], log: Path) -> Iterator[Daemon]:
     daemon = Daemon(command, log, {})
     try:
-        yield daemon.pid
+        yield daemon
     finally:
         daemon.end()
 
