@@ -151,16 +151,16 @@ class Docker(_Client):
         super().__init__(folder)
         roots = [debian.unpack(package) for package in self.packages]
         path = [str(root / "usr" / sub) for root in roots for sub in ("bin", "sbin")]
-        self._socket = folder / "docker.sock"
-        self.program = (f"{roots[0]}/usr/bin/docker", "--host", f"unix://{self._socket}")
+        self.socket = folder / "docker.sock"
+        self.program = (f"{roots[0]}/usr/bin/docker", "--host", f"unix://{self.socket}")
         self.environment = {"PATH": ":".join([*path, "/usr/sbin:/usr/bin:/sbin:/bin"])}
         self._daemon: Daemon | None = None
-        self._api = UnixConnection(self._socket)
+        self._api = UnixConnection(self.socket)
 
     def open(self) -> None:
         dockerd = debian.unpack("docker.io") / "usr" / "sbin" / "dockerd"
         words = [
-            *(str(dockerd), "--host", f"unix://{self._socket}"),
+            *(str(dockerd), "--host", f"unix://{self.socket}"),
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "pid"), "--cgroup-parent", CGROUP_PARENT),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2"),

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.world.agent import SLOWNESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -58,7 +60,7 @@ class Daemon:
 
     def wait_for(self, ready: Callable[[], object]) -> None:
         """Return when `ready` no longer raises `Failure`."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * SLOWNESS
         while True:
             try:
                 ready()

@@ -35,6 +35,8 @@ class Settings:
     """Of everything else, and of the search for groups to `watch`."""
     watch: tuple[str, ...] = ()
     """Groups of the host that are sampled too: ``system.slice/*.service``; see docs/metrics.md."""
+    metric_labels: tuple[str, ...] = ()
+    """Keys of containers' labels that their series have, as ``container_label_KEY``."""
     stop_timeout_s: float = 10.0
     log_driver: str = "json-file"
     log_opts: tuple[str, ...] = ()

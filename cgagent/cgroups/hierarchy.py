@@ -139,7 +139,7 @@ class Host:
 
 def checked_path(path: str) -> str:
     parts = path.split("/")[1:]
-    plain = all(part not in {"", ".", ".."} and len(part.encode()) <= _NAME_MAX for part in parts)
+    plain = all(p not in {"", ".", ".."} and len(os.fsencode(p)) <= _NAME_MAX for p in parts)
     if path != "/" and (not path.startswith("/") or not plain or "\n" in path or "\0" in path):
         raise InvalidInputError(
             f"cgroup path {path!r}: it must be absolute, without empty, '.' or '..' parts"

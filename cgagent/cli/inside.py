@@ -28,7 +28,7 @@ def top(context: Context) -> int:
         return _live(context)
     path = f"/v1/containers/{quote(args.container)}/processes"
     found = connect(context).request("GET", path + query(ps_args=" ".join(args.options)))
-    print(table(found["titles"], [[printable(cell) for cell in row] for row in found["processes"]]))
+    print(table(found["titles"], found["processes"]))
     return 0
 
 

@@ -83,6 +83,13 @@ def serve(context: Context) -> int:
         action="append",
         help="groups of the host to sample too: system.slice/*.service (repeatable)",
     )
+    add(
+        "--metric-label",
+        metavar="KEY",
+        action="append",
+        dest="metric_labels",
+        help="a label of containers that their metrics have too (repeatable)",
+    )
     add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
     add("--log-driver", metavar="NAME", help="of containers without one (default json-file)")
     add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")

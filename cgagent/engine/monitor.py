@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from cgagent.engine import restart_policy
 from cgagent.engine.watched import WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
-from cgagent.metrics import COLUMNS, Held, Metrics, Sample, Sampler, Standing, Target, Walker
+from cgagent.metrics import (
+    COLUMNS,
+    ChosenLabels,
+    Held,
+    Metrics,
+    Sample,
+    Sampler,
+    Standing,
+    Target,
+    Walker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +48,7 @@ class Monitor:
             full_interval_s=settings.sample_full_interval_s,
         )
         self._walker = Walker(self._held)
+        self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
         self._metrics = Metrics(self._sampler, self._standings)
         self._targets: dict[str, tuple[Record, Target]] = {}
@@ -63,8 +74,20 @@ class Monitor:
         record = container.record
         known = self._targets.get(record.id)
         if known is None or known[0] is not record:
-            known = self._targets[record.id] = record, _target(record)
+            known = self._targets[record.id] = record, self._new_target(record)
         return known[1]
+
+    def _new_target(self, record: Record) -> Target:
+        return Target(
+            id=record.id,
+            name=record.name,
+            image=record.options.image,
+            cgroup_path=record.cgroup_path,
+            started_at_s=(record.outcome.started_ns or 0) / 1e9,
+            asked=record.limits,
+            pid=record.outcome.pid,
+            labels=self._labels.of(record.options.labels),
+        )
 
     def _standings(self) -> Iterable[Standing]:
         """Called by a rendering, in a thread: frozen is what the last sample says."""
@@ -166,15 +189,3 @@ class Monitor:
 def _restarts(container: Container) -> int | None:
     policy = container.record.options.restart.name
     return None if policy == restart_policy.NO else container.record.restart.count
-
-
-def _target(record: Record) -> Target:
-    return Target(
-        id=record.id,
-        name=record.name,
-        image=record.options.image,
-        cgroup_path=record.cgroup_path,
-        started_at_s=(record.outcome.started_ns or 0) / 1e9,
-        asked=record.limits,
-        pid=record.outcome.pid,
-    )

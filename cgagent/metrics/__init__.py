@@ -7,6 +7,7 @@ changes a container. It knows containers only as `Target`s.
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
 from cgagent.metrics.holdings import Held, Holdings, Walker
+from cgagent.metrics.labels import ChosenLabels
 from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
@@ -17,6 +18,7 @@ __all__ = [
     "COLUMNS",
     "STATES",
     "Asked",
+    "ChosenLabels",
     "Held",
     "Holdings",
     "HostSample",

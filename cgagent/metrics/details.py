@@ -24,14 +24,6 @@ def _by_name(read: Callable[[Sample], Mapping[str, int] | None]) -> Callable[[Sa
     return values
 
 
-def _huge_pages(field: str) -> Callable[[Sample], Values]:
-    def values(sample: Sample) -> Values:
-        for pages in sample.usage.hugetlb or ():
-            yield (pages.size,), getattr(pages, field)
-
-    return values
-
-
 def _rdma(field: str) -> Callable[[Sample], Values]:
     def values(sample: Sample) -> Values:
         for device in sample.usage.rdma or ():
@@ -117,18 +109,6 @@ DETAILS: Final = (
         "cgagent_container_cgroup_dying_descendants",
         "cgroup2 groups below it that were removed and still hold memory",
         _descendants("dying"),
-    ),
-    gauges(
-        "cgagent_container_hugetlb_usage_bytes",
-        "Huge pages in use",
-        _huge_pages("current_bytes"),
-        "pagesize",
-    ),
-    counters(
-        "cgagent_container_hugetlb_refused",
-        "Allocations of huge pages refused by the limit",
-        _huge_pages("refused"),
-        "pagesize",
     ),
     gauges(
         "cgagent_container_rdma_hca_handles", "RDMA handles in use", _rdma("hca_handles"), "device"

@@ -1,8 +1,8 @@
 """Prometheus text and OpenMetrics from what the sampler keeps.
 
 A scrape reads no kernel file: it renders kept samples, the agent's own counts and the states
-it is given. Rendering 30,000 series takes tens of milliseconds, so it belongs in a thread, not
-in the event loop. What the agent counts of itself is in a registry of prometheus-client's, one
+it is given. That takes milliseconds to tens of them for 30,000 series, so it belongs in a thread,
+not in the event loop. What the agent counts of itself is in a registry of prometheus-client's, one
 of its own and not the library's global one. No time stamps are written: they would switch off
 Prometheus' handling of series that end.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -30,15 +31,16 @@ from prometheus_client.registry import Collector
 
 from cgagent import __version__
 from cgagent.metrics.details import DETAILS
-from cgagent.metrics.families import SAMPLED
-from cgagent.metrics.rendering import Renderer
+from cgagent.metrics.families import SAMPLED, SEEN
+from cgagent.metrics.rendering import Sheet, whole
 from cgagent.metrics.standing import STANDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from cgagent.metrics.families import Described
     from cgagent.metrics.sampler import Sampler
-    from cgagent.metrics.samples import HostSample, SamplerState, Standing
+    from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing
 
 _GZIP: Final = 31
 _JOB_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -85,7 +87,10 @@ class Metrics:
         )
         self._sampler = sampler
         self._containers = containers
-        self._renderer = Renderer(sampler.device_name)
+        names = sampler.device_name
+        self._figures = Sheet((*SAMPLED, *DETAILS), _figures, names)
+        self._seen = Sheet((SEEN,), lambda sample: (sample.target, sample.at_s), names)
+        self._states = Sheet(STANDING, lambda standing: standing, names)
         self._registry.register(_Agent(sampler))
 
     def observe_job(self, kind: str, outcome: str, seconds: float) -> None:
@@ -96,15 +101,17 @@ class Metrics:
         began_s = time.perf_counter()
         encode, content_type = exposition.choose_encoder(asked.accept)
         openmetrics = content_type.startswith("application/openmetrics-text")
-        containers = "".join(self._of_containers(asked.names, openmetrics=openmetrics))
+        pieces = self._of_containers(asked.names, openmetrics=openmetrics)
         own = _Only(self._registry, asked.names) if asked.names else self._registry
-        body = containers.encode() + encode(own)  # whose end is OpenMetrics' end
+        last = encode(own)  # whose end is OpenMetrics' end
+        body: Iterable[bytes] = chain(map(str.encode, pieces), (last,))
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if asked.gzip:
-            body = zlib.compress(body, level=1, wbits=_GZIP)
+            body = _compressed(body)
             headers["Content-Encoding"] = "gzip"
+        rendering = Rendering(b"".join(body), headers)
         self._scrapes.observe(time.perf_counter() - began_s)
-        return Rendering(body, headers)
+        return rendering
 
     def _of_containers(self, names: frozenset[str], *, openmetrics: bool) -> Iterator[str]:
         standings = list(self._containers())
@@ -116,15 +123,41 @@ class Metrics:
             if standing.target.id not in alive
             and (sample := self._sampler.latest(standing.target.id))
         ]
-        self._renderer.keep_only((*alive, *(s.target.id for s in standings)))
-        all_kept = [*live, *ended]
-        for family in (*SAMPLED, *DETAILS):
-            if not names or family.series in names:
-                shown = all_kept if family.lasts else live
-                yield from self._renderer.family(family, shown, openmetrics=openmetrics)
-        for about in STANDING:
-            if not names or about.series in names:
-                yield from self._renderer.family(about, standings, openmetrics=openmetrics)
+        there = (*alive, *(s.target.id for s in standings))
+        for sheet in (self._figures, self._seen):
+            sheet.keep_only(there)
+            yield from _families(sheet, live, ended, names, openmetrics=openmetrics)
+        self._states.keep_only(there)
+        yield from _families(self._states, standings, (), names, openmetrics=openmetrics)
+
+
+def _figures(sample: Sample) -> object:
+    return sample.target, sample.usage, sample.limits, sample.network
+
+
+def _families(
+    sheet: Sheet[Described],
+    live: Iterable[Described],
+    ended: Iterable[Described],
+    names: frozenset[str],
+    *,
+    openmetrics: bool,
+) -> Iterator[str]:
+    """Those of the names given; of what has ended only those that last."""
+    of_live: list[tuple[str, ...]] = [sheet.texts(one) for one in live]
+    of_all = [*of_live, *map(sheet.texts, ended)]
+    for place, family in enumerate(sheet.families):
+        if not names or family.series in names:
+            of = of_all if family.lasts else of_live
+            yield whole(family, [texts[place] for texts in of], openmetrics=openmetrics)
+
+
+def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Piece by piece, so that there is never all of it uncompressed."""
+    packer = zlib.compressobj(level=1, wbits=_GZIP)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
 
 
 class _Only(Collector):

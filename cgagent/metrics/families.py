@@ -3,8 +3,8 @@
 Names that cAdvisor exports keep its names and meaning, so that dashboards and alerts written
 for it work. What it has not is called cgagent_*. Base units. A value of None is left out.
 
-cAdvisor's `container_memory_failcnt` counts but is not called *_total, which Prometheus'
-naming rules want of a counter: it is exported without a type.
+cAdvisor's `container_memory_failcnt` and `container_hugetlb_failcnt` count but are not called
+*_total, which Prometheus' naming rules want of a counter: they are exported without a type.
 """
 
 from __future__ import annotations
@@ -243,6 +243,32 @@ IO: Final = (
     counters("cgagent_container_fs_discards", "Discards on disks", _io("dios"), "device"),
 )
 
+
+def _huge_pages(field: str) -> Callable[[Sample], Values]:
+    def read(sample: Sample) -> Values:
+        for pages in sample.usage.hugetlb or ():
+            yield (pages.size,), getattr(pages, field)
+
+    return read
+
+
+HUGETLB: Final = (
+    gauges(
+        "container_hugetlb_usage_bytes",
+        "Huge pages in use",
+        _huge_pages("current_bytes"),
+        "pagesize",
+    ),
+    Family(
+        "unknown",
+        "container_hugetlb_failcnt",
+        "Allocations of huge pages refused by the limit",
+        _huge_pages("refused"),
+        ("pagesize",),
+        lasts=True,
+    ),
+)
+
 PIDS: Final = (
     gauge("container_threads", "Processes and threads", lambda s: s.usage.pids.current),
     gauge(
@@ -325,7 +351,6 @@ SPEC: Final = (
         "When the container started, since 1970",
         lambda s: s.target.started_at_s,
     ),
-    peak("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s),
     gauge(
         "cgagent_container_frozen",
         "Whether it is frozen",
@@ -333,5 +358,7 @@ SPEC: Final = (
     ),
 )
 
-SAMPLED: Final = (*CPU, *MEMORY, *IO, *NETWORK, *PIDS, *PRESSURE, *SPEC)
-"""What is read of samples; `details.DETAILS` has more."""
+SEEN: Final = peak("container_last_seen", "When it was last sampled, since 1970", lambda s: s.at_s)
+
+SAMPLED: Final = (*CPU, *MEMORY, *HUGETLB, *IO, *NETWORK, *PIDS, *PRESSURE, *SPEC)
+"""What is read of samples' figures; `details.DETAILS` has more."""

@@ -27,7 +27,7 @@ from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cgagent.cgroups import Descriptors, Host, Limits
+    from cgagent.cgroups import Descriptors, Host, Limits, Usage
 
 _LIMITS_AGE_NS: Final = 60 * 10**9
 """Of a group that nobody asked limits for: reading them opens each file anew, 0.3 ms."""
@@ -233,6 +233,7 @@ class _Source:
         self._limits: Limits
         self._frozen_ns = 0
         self._frozen_at_ns: int | None = None
+        self._clocked: tuple[Usage, Usage] | None = None
         self._full_ns = 0
         self._network: tuple[network.Interface, ...] | None = None
 
@@ -253,7 +254,7 @@ class _Source:
             self.close()
             raise
         if usage.frozen_ns is None and usage.frozen is not None:
-            usage = replace(usage, frozen_ns=self._clock(now_ns, frozen=usage.frozen))
+            usage = self._with_clock(usage, self._clock(now_ns, frozen=usage.frozen))
         return Sample(
             self.target, time.time(), now_ns, self._full_ns, usage, self._limits, self._network
         )
@@ -264,6 +265,13 @@ class _Source:
             self._frozen_ns += now_ns - self._frozen_at_ns
         self._frozen_at_ns = now_ns if frozen else None
         return self._frozen_ns
+
+    def _with_clock(self, usage: Usage, frozen_ns: int) -> Usage:
+        """As from the reader: the same object again where nothing is new."""
+        known = self._clocked
+        if known is None or known[0] is not usage or known[1].frozen_ns != frozen_ns:
+            known = self._clocked = usage, replace(usage, frozen_ns=frozen_ns)
+        return known[1]
 
     def try_sample(self, *, full: bool) -> Sample | None:
         """None when the group is gone."""

@@ -29,6 +29,8 @@ class Target:
     """The limits it is to have, for the metric of those that are held otherwise."""
     pid: int | None = None
     """Its first process, whose network namespace is its own."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Further ones of all its series: names that Prometheus takes, and values."""
 
 
 @dataclass(frozen=True, slots=True)

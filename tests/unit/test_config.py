@@ -42,6 +42,8 @@ def test_types(load):
         data_root="relative",
     )
     assert settings.registry_mirrors == ("https://a", "https://b")
+    chosen = load("", {"CGAGENT_METRIC_LABELS": "team,com.docker.compose.service"})
+    assert chosen.metric_labels == ("team", "com.docker.compose.service")
     assert settings.insecure_registries == ("one:5000", "10.0.0.0/8")
     assert settings.data_root == Path.cwd() / "relative"
     table = "[runtimes]\na = '/x'\n[runtimes.b]\npath = '/y'\nruntimeArgs = ['-z']"

@@ -26,11 +26,11 @@ def routes(engine: Engine) -> APIRouter:
         return engine.monitor.host()
 
     @router.get("/v1/stats", response_model=None)
-    async def stats(*, stream: bool = False) -> list[dict[str, Any]] | Response:
+    async def stats(*, stream: bool = False) -> Response:
         """As ``/v1/containers/ID/stats``, of every running container and every watched group."""
         if stream:
-            return _events(engine, engine.monitor.all_stats)
-        return engine.monitor.all_stats()
+            return await _events(engine, engine.monitor.all_stats)
+        return Response(await _json(engine.monitor.all_stats), media_type="application/json")
 
     @router.get("/v1/containers/{reference}/stats", response_model=None)
     async def container_stats(
@@ -44,7 +44,7 @@ def routes(engine: Engine) -> APIRouter:
         """
         container = engine.containers.find(reference)
         if stream:
-            return _events(engine, lambda: engine.monitor.stats(container))
+            return await _events(engine, lambda: engine.monitor.stats(container))
         if since is not None:
             return engine.monitor.history(container, since)
         return engine.monitor.stats(container)
@@ -52,21 +52,29 @@ def routes(engine: Engine) -> APIRouter:
     return router
 
 
-def _events(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
+async def _json(read: Callable[[], Any]) -> bytes:
+    """What it reads, in ASCII, as a group's name may be any bytes.
+
+    Made in a thread: the figures of 500 groups take tens of milliseconds.
+    """
+    return await asyncio.to_thread(lambda: json.dumps(read()).encode())
+
+
+async def _events(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
     """A server-sent event for each sample, until `read` says that there are no more.
 
     Raises:
         ConflictError: there is not even a first.
     """
-    first = read()
+    first = await _json(read)
 
     async def events() -> AsyncIterator[bytes]:
         figures = first
         while True:
-            yield b"data: " + json.dumps(figures).encode() + b"\n\n"
+            yield b"data: " + figures + b"\n\n"
             await asyncio.sleep(engine.monitor.interval_s)
             try:
-                figures = read()
+                figures = await _json(read)
             except ConflictError:  # it has ended
                 return
 

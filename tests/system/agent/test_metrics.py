@@ -1,15 +1,21 @@
 """What Prometheus finds: the containers' figures, well-formed, and nothing else to do there."""
 
+import contextlib
 import http.client
+import os
 import re
 import subprocess
 
 import pytest
 
+from cgagent.cgroups import Host
 from tests.world import debian
-from tests.world.agent import eventually
+from tests.world.agent import SLOWNESS, Agent, eventually
+from tests.world.naming import cgroup_path
 
 pytestmark = pytest.mark.system
+
+ODD = os.fsdecode(b"odd\x1b[2J\xff")
 
 
 def get(agent, path="/metrics", method="GET", **headers):
@@ -44,6 +50,25 @@ def test_a_containers_figures(agent, container):
     assert 'image="alpine"' in line
     agent.remove(one)
     assert 'name="busy"' not in get(agent)[2]
+
+
+def test_a_moment_of_life_is_shown_after_its_end(agent, container):
+    """What it used and how it ended: the last reading is made before its cgroup goes."""
+    fill = "x=$(head -c 12000000 /dev/zero | tr '\\0' x); exit 5"
+    brief = container("sh", "-c", fill, name="brief")
+    small = {"memory_max_bytes": 16 << 20, "memory_swap_max_bytes": 0}
+    eaten = container("sh", "-c", "exec tail /dev/zero", name="eaten", limits=small)
+    assert agent.wait(brief) == 5
+    agent.wait(eaten)
+    text = get(agent)[2]
+    assert value(text, "container_cpu_usage_seconds_total", name="brief") > 0.005
+    assert value(text, "container_memory_max_usage_bytes", name="brief") > 12e6
+    assert value(text, "cgagent_container_exit_code", name="brief") == 5
+    assert value(text, "cgagent_container_oom_killed", name="brief") is None
+    eventually(lambda: value(get(agent)[2], "container_threads", name="brief") is None)
+    assert value(text, "container_oom_events_total", name="eaten") >= 1
+    group = agent.detail(eaten)["cgroup_path"]
+    assert value(text, "cgagent_container_oom_killed", name="eaten", limiting_group=group) == 1
 
 
 def test_frozen_is_shown(agent, container):
@@ -103,6 +128,33 @@ def test_the_control_socket_has_them_too(agent, container):
         text = b"".join(connection.pieces(headers)).decode()
     assert status == 200
     assert 'name="both"' in text
+
+
+def test_labels_that_are_chosen_and_groups_of_any_name(data_root, alpine_docker_archive):
+    """CAdvisor's --whitelisted_container_labels; and no name of a group breaks a scrape."""
+    parent = Host.detect().group(cgroup_path())
+    odd = parent.host.group(f"{parent.path}/{ODD}")
+    flags = ("--metric-label", "a.team", "--watch", f"{parent.path}/*")
+    with contextlib.ExitStack() as stack:
+        for group in (parent, odd):
+            group.create()
+            stack.callback(group.remove, 10 * SLOWNESS)
+        agent = stack.enter_context(Agent(data_root, *flags))
+        agent.load(alpine_docker_archive)
+        labels = {"a.team": 'sh"op', "commit": "1f0c"}
+        agent.launch("sleep", "1000", name="one", labels=labels)
+        line = eventually(lambda: threads_of(agent, "one"))
+        assert 'container_label_a_team="sh\\"op"' in line[0]
+        assert "commit" not in line[0]
+        eventually(lambda: threads_of(agent, "odd"))
+        shown = agent.cli("stats", "--no-stream").stdout
+        assert "odd?[2J?" in shown
+        assert all(x.isprintable() for x in shown.splitlines())
+
+
+def threads_of(agent, name):
+    lines = get(agent)[2].splitlines()
+    return [x for x in lines if x.startswith("container_threads{") and f'name="{name}' in x]
 
 
 def test_jobs_are_timed(agent):

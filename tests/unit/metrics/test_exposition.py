@@ -1,8 +1,11 @@
 """What Prometheus sees, from synthetic samples."""
 
 import gzip
+import os
 import shutil
 import subprocess
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -173,8 +176,8 @@ def value(metrics):
         ("cgagent_container_forks_refused_local_total", {}, 13),
         ("cgagent_container_pressure_irq_stalled_seconds_total", {}, 1.5),
         ("cgagent_container_frozen_seconds_total", {}, 3),
-        ("cgagent_container_hugetlb_usage_bytes", {"pagesize": "2MB"}, 1 << 21),
-        ("cgagent_container_hugetlb_refused_total", {"pagesize": "2MB"}, 14),
+        ("container_hugetlb_usage_bytes", {"pagesize": "2MB"}, 1 << 21),
+        ("container_hugetlb_failcnt", {"pagesize": "2MB"}, 14),
         ("cgagent_container_rdma_hca_handles", {"device": "mlx4_0"}, 15),
         ("cgagent_container_rdma_hca_objects", {"device": "mlx4_0"}, 16),
         ("cgagent_container_misc", {"resource": "sev"}, 17),
@@ -250,6 +253,61 @@ def test_any_label_is_escaped(name, image):
     (found,) = (f for f in parse_text(text) if f.name == "container_threads")
     (series,) = found.samples
     assert series.labels == {"id": "/cgagent/0123", "name": name, "image": image}
+
+
+@given(st.text())
+def test_labels_of_the_container_are_on_all_its_series(text):
+    target = replace(WEB, labels=(("container_label_team", text), ("container_label_a_b", "1")))
+    sample = Sample(target, 1.0, 0, 0, USAGE, LIMITS)
+    standings = [Standing(target=target, state="running")]
+    body = Metrics(Samples([sample]), lambda: standings).render().body.decode()
+    series = [s for f in parse_text(body) for s in f.samples if "id" in s.labels]
+    assert {"container_threads", "cgagent_container_state"} <= {s.name for s in series}
+    for one in series:
+        assert one.labels["container_label_team"] == text
+        assert one.labels["container_label_a_b"] == "1"
+
+
+def test_new_labels_are_shown_at_once():
+    samples = Samples([Sample(WEB, 1.0, 0, 0, USAGE, LIMITS)])
+    metrics = Metrics(samples, list)
+    assert b'name="web"' in metrics.render().body
+    renamed = replace(WEB, name="shop")
+    samples._live = [Sample(renamed, 2.0, 0, 0, USAGE, LIMITS)]
+    body = metrics.render().body
+    assert b'name="shop"' in body
+    assert b'name="web"' not in body
+
+
+def test_a_scrape_makes_only_the_text_of_what_has_changed():
+    def sample(number, at_s=1.0, usage=USAGE):
+        target = Target(f"{number}", f"g{number}", "", f"/g/{number}", 1.0)
+        return Sample(target, at_s, 0, 0, usage, LIMITS)
+
+    def scrape():
+        began_s = time.thread_time()
+        text = metrics.render().body.decode()
+        return text, time.thread_time() - began_s
+
+    samples = Samples([sample(n) for n in range(200)])
+    metrics = Metrics(samples, list)
+    _, first_s = scrape()
+    busy = replace(USAGE, pids=replace(USAGE.pids, current=77))
+    samples._live = [sample(0, 2.0, busy), *(sample(n, 2.0) for n in range(1, 199))]
+    text, second_s = scrape()
+    assert 'container_threads{id="/g/0",name="g0",image=""} 77\n' in text
+    assert 'container_threads{id="/g/1",name="g1",image=""} 5\n' in text
+    assert 'container_last_seen{id="/g/1",name="g1",image=""} 2.0\n' in text
+    assert "/g/199" not in text
+    assert second_s < first_s / 2
+
+
+def test_a_group_whose_name_is_no_text():
+    target = replace(WEB, name=os.fsdecode(b"\xff"), cgroup_path="/" + os.fsdecode(b"\xff"))
+    sample = Sample(target, 1.0, 0, 0, USAGE, LIMITS)
+    body = Metrics(Samples([sample]), list).render().body.decode()
+    (found,) = (f for f in parse_text(body) if f.name == "container_threads")
+    assert found.samples[0].labels["name"] == "\\udcff"
 
 
 def test_the_agent_and_the_machine(value):

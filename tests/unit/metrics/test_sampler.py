@@ -63,6 +63,28 @@ def wait_for(condition):
         time.sleep(0.002)
 
 
+def test_time_frozen_is_counted_where_the_kernel_does_not(sampler, group):
+    """And usage in which nothing is new is the same object: nothing is made anew of it."""
+    made = sampler(lambda: [TARGET])
+    made.tick()
+    first = made.latest("0123").usage
+    assert first.frozen_ns == 0
+    made.tick()
+    assert made.latest("0123").usage is first
+    (group / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+    made.tick()
+    time.sleep(0.01)
+    made.tick()
+    counted_ns = made.latest("0123").usage.frozen_ns
+    assert counted_ns >= 10_000_000
+    (group / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    made.tick()
+    thawed = made.latest("0123").usage
+    assert thawed.frozen_ns > counted_ns
+    made.tick()
+    assert made.latest("0123").usage is thawed
+
+
 def test_a_tick_samples_every_target(sampler, group):
     made = sampler(lambda: [TARGET])
     assert made.latest("0123") is None

@@ -1,0 +1,130 @@
+"""What watching many groups costs: ``python -m benchmarks.monitoring GROUPS...``.
+
+With ``--peers`` the groups are docker's containers, and docker's stats and netdata are measured
+too, one after the other on the same containers. Every tenth group works now and then. In the
+guest of the tests: ``python -m tests.world.guest -- .venv/bin/python -m benchmarks.monitoring 50``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import apart
+from benchmarks.engines import Docker
+from benchmarks.monitoring import programs
+from benchmarks.monitoring.measure import Result, Watching, measure
+from benchmarks.peers import CGROUP_PARENT, IMAGE, SLEEP
+from cgagent.cgroups import Host
+from tests.world.guest import STATE_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+_PARENT: Final = f"/cgagent-bench-watched-{os.getpid()}"
+_WORK: Final = "while :; do i=0; while [ $i -lt 200 ]; do i=$((i+1)); done; sleep 1; done"
+_COLUMNS: Final = (
+    *("groups", "program", "CPU %", "scraped CPU %", "MiB", "figures"),
+    *("scrape ms", "blocked ms", "machine ms"),
+)
+
+
+def _commands(count: int) -> Iterator[list[str]]:
+    for number in range(count):
+        yield ["sh", "-c", _WORK] if number % 10 == 0 else list(SLEEP)
+
+
+@contextmanager
+def _groups(count: int) -> Iterator[str]:
+    """Groups with a process in each; the path of their parent."""
+    host = Host.detect()
+    parent = host.group(_PARENT)
+    with ExitStack() as stack:
+        parent.create()
+        stack.callback(parent.remove, 60)
+        for number, command in enumerate(_commands(count)):
+            group = host.group(f"{_PARENT}/{number:05d}")
+            group.create()
+            process = subprocess.Popen(command)
+            stack.callback(process.wait)
+            stack.callback(process.send_signal, signal.SIGKILL)
+            group.join(process.pid)
+        yield _PARENT
+        parent.kill(120)
+
+
+@contextmanager
+def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
+    made: list[str] = []
+    try:
+        for command in _commands(count):
+            flags = ("--network", "none", "--memory", "256m")
+            made.append(docker.cli("run", "-d", *flags, IMAGE, *command).strip())
+        yield made
+    finally:
+        docker.remove(made)
+
+
+def _alone(counts: list[int], folder: Path) -> None:
+    for count in counts:
+        with _groups(count) as parent:
+            _show(count, "cgagent", programs.cgagent(folder / str(count), parent))
+
+
+def _beside_peers(counts: list[int], folder: Path) -> None:
+    docker = Docker(folder / "docker")
+    docker.open()
+    try:
+        for count in counts:
+            with _containers(docker, count) as made:
+                _show(count, "cgagent", programs.cgagent(folder / f"c{count}", CGROUP_PARENT))
+                _show(count, "docker", programs.docker_stats(docker, made))
+                _show(count, "netdata", programs.netdata(folder / f"n{count}", CGROUP_PARENT))
+    finally:
+        docker.close()
+
+
+def _show(count: int, name: str, program: AbstractContextManager[Watching]) -> None:
+    with program as running:
+        got = measure(running, count)
+    print(f"| {count} | {name} | {' | '.join(_cells(got))} |", flush=True)
+
+
+def _cells(got: Result) -> Iterator[str]:
+    yield f"{got.cpu_percent:.2f}"
+    yield f"{got.scraped_percent:.2f}"
+    yield f"{got.memory_mib:.0f}"
+    yield str(got.series)
+    yield f"{got.scrape_ms:.0f}"
+    yield "" if got.blocked_ms is None else f"{got.blocked_ms:.0f}"
+    yield "" if got.machine_ms is None else f"{got.machine_ms:.0f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring")
+    parser.add_argument("groups", nargs="*", type=int, default=[50, 500])
+    parser.add_argument("--peers", action="store_true", help="beside docker's stats and netdata")
+    options = parser.parse_args()
+    folder = apart.folder()
+    if options.peers and folder is None:
+        return apart.again("benchmarks.monitoring", [*Docker.packages, "netdata-core"])
+    print(f"| {' | '.join(_COLUMNS)} |\n|--:|---|{'--:|' * (len(_COLUMNS) - 2)}", flush=True)
+    if folder is not None:
+        _beside_peers(options.groups, folder)
+        return 0
+    os.makedirs(STATE_FOLDER, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=STATE_FOLDER) as made:
+        _alone(options.groups, Path(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
