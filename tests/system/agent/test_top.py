@@ -33,7 +33,8 @@ def test_sort_filter_freeze_limits_resize_quit(agent, container, terminal):
 
     terminal.type("<")
     terminal.wait_for("NAME*")
-    assert names(terminal.screen(), "aside", "busy", "idle") == ["aside", "busy", "idle"]
+    by_name = ["aside", "busy", "idle"]
+    eventually(lambda: names(terminal.screen(), "aside", "busy", "idle") == by_name)
     terminal.type("r")
     eventually(lambda: names(terminal.screen(), "aside", "busy", "idle")[0] == "idle")
     terminal.type("t")
