@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LIMITS_AGE_NS: Final = 60 * 10**9
 """Of a group that nobody asked limits for: reading them opens each file anew, 0.3 ms."""
+_IDLE_AGE_NS: Final = 60 * 10**9
 
 
 @dataclass(slots=True)
@@ -198,7 +199,8 @@ class Sampler:
         """In full, but at a turn that is not the target's."""
         source = self._sources.get(target.id)
         track = self._tracks.get(target.id)
-        full = turn is None or track is None or track.turn == turn
+        due = track is None or (track.turn == turn and not (source and self._is_idle(source)))
+        full = turn is None or due
         sample = source.try_sample(full=full) if source and source.target == target else None
         if sample is None:
             # New, restarted, or the group that the descriptors knew has gone.
@@ -215,6 +217,9 @@ class Sampler:
             if device.device not in self._devices:
                 self._devices[device.device] = _device_path(device.device)
         return sample
+
+    def _is_idle(self, source: _Source) -> bool:
+        return self._rounds > 1 and source.is_idle
 
     def _drop(self, target_id: str) -> None:
         source = self._sources.pop(target_id, None)
@@ -234,6 +239,8 @@ class _Source:
         self._frozen_ns = 0
         self._frozen_at_ns: int | None = None
         self._clocked: tuple[Usage, Usage] | None = None
+        self._usage: Usage | None = None
+        self._full_usage: Usage | None = None
         self._full_ns = 0
         self._network: tuple[network.Interface, ...] | None = None
 
@@ -255,9 +262,18 @@ class _Source:
             raise
         if usage.frozen_ns is None and usage.frozen is not None:
             usage = self._with_clock(usage, self._clock(now_ns, frozen=usage.frozen))
+        self._usage = usage
+        if full:
+            self._full_usage = usage
         return Sample(
             self.target, time.time(), now_ns, self._full_ns, usage, self._limits, self._network
         )
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing has run in it since all was read, and that is less than a minute ago."""
+        is_fresh = time.monotonic_ns() - self._full_ns < _IDLE_AGE_NS
+        return is_fresh and self._usage is self._full_usage
 
     def _clock(self, now_ns: int, *, frozen: bool) -> int:
         """Time frozen from sample to sample, for kernels that do not count it."""

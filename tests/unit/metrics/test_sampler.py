@@ -118,6 +118,18 @@ def test_what_changes_slowly_is_read_at_every_third_round(sampler, group, tree):
     made.stop()
 
 
+def test_a_group_in_which_nothing_runs_is_left_alone(sampler, group, tree):
+    made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET], full_interval_s=2.0)
+    seen = []
+    for cpu in (1, 1, 1, 1, 2, 2, 2):
+        (group / "cpu.stat").write_text(f"usage_usec {cpu}\n")
+        (group / "pids.peak").write_text(f"{len(seen)}\n")
+        made.tick()
+        seen.append(made.latest("0123").usage.pids.peak)
+    assert seen == [0, 0, 0, 0, 0, 0, 6]
+    made.stop()
+
+
 def test_limits_are_kept_until_told_that_they_changed(sampler, group):
     made = sampler(lambda: [TARGET])
     made.tick()
