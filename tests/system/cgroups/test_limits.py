@@ -185,7 +185,7 @@ def test_a_weight_is_put_back_when_going_idle_fails_later(group):
     group.apply(Limits(cpu_shares=333))
     held = group.held()
     with pytest.raises(CgagentError):
-        group.apply(Limits(cpu_idle=True, cpuset_cpus="nonsense"))
+        group.apply(Limits(cpu_idle=True, cpuset_cpus="4000"))
     assert group.held() == held
 
 
@@ -265,7 +265,7 @@ def is_delegated(group):
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(memory_max_bytes=64 * MIB, pids_max=5, cpuset_cpus="nonsense"),
+        Limits(memory_max_bytes=64 * MIB, pids_max=5, cpuset_cpus="4000"),
         Limits(cpu_shares=300, cpu_quota_us=50_000, cpuset_cpus="0", cpuset_mems="999"),
         Limits(pids_max=5, cpu_quota_us=1),
     ],
@@ -325,7 +325,7 @@ def test_another_limit_that_is_refused_undoes_a_shrink(fs, group):
     try:
         before = group.held()
         with pytest.raises(InvalidInputError, match="cpuset"):
-            group.apply(Limits(memory_max_bytes=16 * MIB, cpuset_cpus="nonsense"))
+            group.apply(Limits(memory_max_bytes=16 * MIB, cpuset_cpus="4000"))
         assert group.held() == before
     finally:
         os.unlink(path)
