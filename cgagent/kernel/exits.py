@@ -73,10 +73,12 @@ class Exits:
             (_RETURN, 0, 0, 0),
             (_LOAD_WORD, 0, 0, _PROCESS_AT),
         ]
-        if len(pids) <= _MAX_FILTERED:
+        if len(pids) > _MAX_FILTERED:
+            program.append((_RETURN, 0, 0, _ALL))
+        else:
             for pid in pids:
                 program += [(_JUMP_IF_EQUAL, 0, 1, socket.htonl(pid)), (_RETURN, 0, 0, _ALL)]
-        program.append((_RETURN, 0, 0, 0 if len(pids) <= _MAX_FILTERED else _ALL))
+            program.append((_RETURN, 0, 0, 0))
         code = array.array("B", b"".join(struct.pack("=HBBI", *line) for line in program))
         address, size = code.buffer_info()
         described = struct.pack("@HP", size // _INSTRUCTION_BYTES, address)

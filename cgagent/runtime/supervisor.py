@@ -174,6 +174,11 @@ class Supervisor:
         unended = (t for t in self._tasks.values() if t.exchange.state is not State.EXITED)
         self._strays.follow([task.pid for task in unended if not task.is_ours])
 
+    def _strays_changed(self, task: Task) -> None:
+        """By this task, unless it is none of them."""
+        if not task.is_ours:
+            self._follow_strays()
+
     def _let_go(self, channel: socket.socket) -> None:
         """Of everything but the holdings: the child goes on with it."""
         self._strays.follow(())
@@ -392,8 +397,7 @@ class Supervisor:
 
         def done(failure: CgagentError | None) -> None:
             if failure is None:
-                if not task.is_ours:  # another runtime may have made it
-                    self._follow_strays()
+                self._strays_changed(task)  # another runtime may have made it
                 self._tell({"seq": seq, "pid": task.pid})
             else:
                 self._lose(task)
@@ -446,12 +450,10 @@ class Supervisor:
 
     def _lose(self, task: Task) -> None:
         self._tasks.pop(task.key, None)
-        if not task.is_ours:
-            self._follow_strays()
+        self._strays_changed(task)
 
     def _exited(self, task: Task) -> None:
-        if not task.is_ours:
-            self._follow_strays()
+        self._strays_changed(task)
         self._tell(_exit_event(task))
 
 

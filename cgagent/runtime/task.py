@@ -116,14 +116,13 @@ class Task:
 
     def lose_agent(self) -> None:
         """End it if it is a command of the agent's own."""
-        if self._is_agents and self.exchange.state in {State.STARTING, State.RUNNING}:
-            self._kill_group()
+        if self.exchange.state in {State.STARTING, State.RUNNING}:
+            self._kill_agents_own()
 
-    @property
-    def _is_agents(self) -> bool:
-        return bool(self._held.value.get("own"))
-
-    def _kill_group(self) -> None:
+    def _kill_agents_own(self) -> None:
+        """With what it has left behind, if it is a command of the agent's own."""
+        if not self._held.value.get("own"):
+            return
         _kill(self.pidfd)
         with contextlib.suppress(ProcessLookupError):
             process.signal_group(self.pid, self.pidfd, signal.SIGKILL)
@@ -301,15 +300,13 @@ class Task:
         info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if info is None:
             return
-        if self._is_agents:  # with what it has left behind
-            self._kill_group()
+        self._kill_agents_own()
         self.ended(killed=info.si_code != os.CLD_EXITED, status=info.si_status)
         os.waitid(os.P_PID, self.pid, os.WEXITED)
 
     def _trace(self) -> None:
         """Somebody else's child has ended, and its parent will not tell us."""
-        if self._is_agents:
-            self._kill_group()
+        self._kill_agents_own()
         found = self._strays.status(self.pid, self.pidfd)
         if found is None:
             self.ended(killed=True, status=signal.SIGKILL, error=_UNKNOWN)
@@ -321,8 +318,7 @@ class Task:
     def told_of_end(self, ended: dict[str, Any]) -> None:
         """By the keeper, whose child and zombie it is; perhaps before we know that it runs."""
         if self.exchange.state is not State.EXITED:
-            if self._is_agents:
-                self._kill_group()
+            self._kill_agents_own()
             self._held.put(ended=ended)
             self._end_if_told()
 

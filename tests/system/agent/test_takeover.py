@@ -15,7 +15,7 @@ from tests.world.agent import SLOWNESS, alive, eventually
 from tests.world.screen import PROMPT, Screen
 
 pytestmark = pytest.mark.system
-native = pytest.mark.native  # in the guest each agent takes half a minute
+native = pytest.mark.native
 
 IN_GUEST = SLOWNESS > 1
 MANY = 3 if IN_GUEST else 10
