@@ -23,6 +23,8 @@ _OPEN: Final = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 def open_master(devpts_fd: int) -> int:
     """A new pair's master, made in the devpts mounted on a directory; unlocked, close-on-exec.
 
+    Reading waits, as whoever is given it (the console socket's owner) expects.
+
     Raises:
         FileNotFoundError: the directory has no ``ptmx``.
         OSError: what it has of that name is not the multiplexer (ENODEV), or it is used up.
@@ -34,6 +36,7 @@ def open_master(devpts_fd: int) -> int:
         if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _PTMX:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), "ptmx")
         fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+        os.set_blocking(master, True)
     except BaseException:
         os.close(master)
         raise

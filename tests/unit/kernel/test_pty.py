@@ -34,6 +34,11 @@ def test_the_size_is_seen_at_the_other_end(pair):
     assert seen[:2] == (33, 101)
 
 
+def test_whoever_is_given_the_master_can_wait_for_output(pair):
+    master, _ = pair
+    assert os.get_blocking(master)
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.touch(), lambda p: p.symlink_to("/x")])
 def test_something_else_of_that_name_is_refused(tmp_path, make):
     make(tmp_path / "ptmx")
