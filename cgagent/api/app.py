@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 
 from cgagent import __version__
 from cgagent.api import errors
+from cgagent.api.answers import Json
 from cgagent.api.native import cgroups, containers, execs, images, stats, system, volumes
 from cgagent.metrics import Asked
 
@@ -22,7 +23,11 @@ _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # twice what execve takes
 def control_app(engine: Engine) -> FastAPI:
     """Everything, for the unix socket."""
     app = FastAPI(
-        title="cgagent", version=__version__, redoc_url=None, max_body_size=_MAX_BODY_BYTES
+        title="cgagent",
+        version=__version__,
+        redoc_url=None,
+        max_body_size=_MAX_BODY_BYTES,
+        default_response_class=Json,
     )
     errors.install(app)
     app.include_router(containers.routes(engine))

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from cgagent.api.answers import Json
 from cgagent.errors import HTTP_STATUS, CgagentError, InternalError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ def body_of(error: CgagentError) -> dict[str, str]:
     return {"kind": error.kind, "message": error.message}
 
 
-def _answer(error: CgagentError) -> JSONResponse:
-    return JSONResponse(body_of(error), HTTP_STATUS[error.kind])
+def _answer(error: CgagentError) -> Json:
+    return Json(body_of(error), HTTP_STATUS[error.kind])
 
 
-async def _known(_request: Request, error: Exception) -> JSONResponse:
+async def _known(_request: Request, error: Exception) -> Json:
     assert isinstance(error, CgagentError)  # noqa: S101 - registered for this type
     return _answer(error)
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid(_request: Request, error: Exception) -> Json:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
     return _answer(InvalidInputError("; ".join(_explain(e) for e in error.errors())))
 
@@ -40,14 +40,14 @@ def _explain(error: Any) -> str:
     return f"{where}: {str(error['msg']).lower()}"
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     kind = "not_found" if error.status_code == 404 else "invalid_input"  # noqa: PLR2004
     message = f"{request.method} {request.url.path}: {str(error.detail).lower()}; see /docs"
-    return JSONResponse({"kind": kind, "message": message}, error.status_code)
+    return Json({"kind": kind, "message": message}, error.status_code)
 
 
-async def _defect(request: Request, error: Exception) -> JSONResponse:
+async def _defect(request: Request, error: Exception) -> Json:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _answer(InternalError(f"{type(error).__name__}: {error}; the agent's log has more"))
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from cgagent.api.answers import Json
 from cgagent.api.errors import body_of
 from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError
 
@@ -121,7 +122,7 @@ class Hijack(Response):
             await self._handler(take_once)
         except CgagentError as e:
             if not taken:
-                answer = JSONResponse(body_of(e), HTTP_STATUS[e.kind])
+                answer = Json(body_of(e), HTTP_STATUS[e.kind])
                 await answer(scope, receive, send)
 
 

@@ -39,10 +39,12 @@ def quote(text: str) -> str:
     """
     if not text:
         raise InvalidInputError("an empty name names nothing")
-    return "".join(
-        c if c in _UNRESERVED else "".join(f"%{b:02X}" for b in c.encode("utf-8", "replace"))
-        for c in text
-    )
+    return "".join(c if c in _UNRESERVED else _percent(c) for c in text)
+
+
+def _percent(character: str) -> str:
+    """The bytes of an argument that is not UTF-8 are themselves."""
+    return "".join(f"%{b:02X}" for b in character.encode("utf-8", "surrogateescape"))
 
 
 def query(**values: Any) -> str:

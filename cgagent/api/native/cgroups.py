@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import unquote_to_bytes
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from cgagent.api.native.schemas import GroupBody
 from cgagent.engine import limits as limit_json
@@ -14,8 +16,20 @@ if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
 
 
+_PREFIX: Final = "/v1/cgroups"
+
+
+def _group_path(path: str, request: Request) -> str:
+    """As the request has it: what is not UTF-8 in `path` has been replaced."""
+    raw: bytes = request.scope.get("raw_path") or path.encode()
+    return os.fsdecode(unquote_to_bytes(raw).removeprefix(_PREFIX.encode()))
+
+
+Path = Annotated[str, Depends(_group_path)]
+
+
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(prefix="/v1/cgroups", tags=["cgroups"])
+    router = APIRouter(prefix=_PREFIX, tags=["cgroups"])
 
     @router.get("")
     async def list_groups(
@@ -25,9 +39,9 @@ def routes(engine: Engine) -> APIRouter:
         return [asdict(node) for node in engine.groups.tree(path, depth)]
 
     @router.get("/{path:path}")
-    async def show_group(path: str) -> dict[str, Any]:
+    async def show_group(path: Path) -> dict[str, Any]:
         """One group: state, children, limits as the kernel holds them, usage."""
-        detail = engine.groups.show(f"/{path}")
+        detail = engine.groups.show(path)
         return {
             "path": detail.path,
             "container": detail.container,
@@ -38,15 +52,14 @@ def routes(engine: Engine) -> APIRouter:
         }
 
     @router.post("/{path:path}", status_code=204)
-    async def change_group(path: str, body: GroupBody) -> Response:
+    async def change_group(path: Path, body: GroupBody) -> Response:
         """Freeze, thaw, kill or set limits; another's group only with `force`."""
-        where = f"/{path}"
         if body.action == "set":
             await engine.groups.change(
-                where, body.limits.limits(), body.limits.conveniences(), force=body.force
+                path, body.limits.limits(), body.limits.conveniences(), force=body.force
             )
         else:
-            await engine.groups.act(where, body.action, force=body.force, timeout_s=body.timeout_s)
+            await engine.groups.act(path, body.action, force=body.force, timeout_s=body.timeout_s)
         return Response(status_code=204)
 
     return router

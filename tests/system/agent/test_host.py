@@ -213,6 +213,21 @@ def test_groups_are_read_freely_and_changed_with_force(agent, group):
         assert process.wait(10 * SLOWNESS) == -9
 
 
+def test_a_group_whose_name_is_not_utf8(agent, group):
+    odd = Host.detect().group(f"{group.path}/{os.fsdecode(bytes([255]))}")
+    odd.create()
+    try:
+        assert odd.path in {n["path"] for n in agent.client.request("GET", "/v1/cgroups")}
+        shown = agent.cli("cgroup", "show", odd.path)
+        assert json.loads(shown.stdout)["path"] == odd.path
+        assert "/?" in agent.cli("cgroup", "ls", group.path).stdout
+    finally:
+        odd.remove()
+    gone = agent.cli("cgroup", "show", odd.path)
+    assert gone.returncode == 1
+    assert "/\\udcff does not exist" in gone.stderr
+
+
 def test_the_root_group_is_never_changed(agent):
     with pytest.raises(DeniedError):
         agent.client.request("POST", "/v1/cgroups/", {"action": "kill", "force": True})
