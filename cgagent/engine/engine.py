@@ -86,7 +86,13 @@ class Engine:
         )
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, triggers)
-        self.launcher = Launcher(self.host, self.supervisor, self.watch, settings.cgroup_parent)
+        self.launcher = Launcher(
+            self.host,
+            self.supervisor,
+            self.watch,
+            settings.cgroup_parent,
+            settings.run_dir / "stage",
+        )
         shared = Shared(
             containers=self.containers,
             images=images,

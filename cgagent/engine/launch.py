@@ -21,6 +21,8 @@ from cgagent.runtime.protocol import error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cgagent.cgroups import Group, Host
     from cgagent.engine.watch import GroupWatch
     from cgagent.runtime.native import Supervisor
@@ -40,12 +42,18 @@ class Launcher:
     """Owns cgroups and zygotes from before a container has them until it is started."""
 
     def __init__(
-        self, host: Host, supervisor: Supervisor, watch: GroupWatch, cgroup_parent: str
+        self,
+        host: Host,
+        supervisor: Supervisor,
+        watch: GroupWatch,
+        cgroup_parent: str,
+        stage_dir: Path,
     ) -> None:
         self._host = host
         self._supervisor = supervisor
         self._watch = watch
         self._parent = cgroup_parent.rstrip("/")
+        self._stage_dir = stage_dir
         self._ready: dict[str, Namespaces] = {}  # id -> the namespaces made for it
         self._pool: list[str] = []  # those in `_ready` that no container has
         self._in_use: set[str] = set()  # attached to or being started
@@ -106,7 +114,12 @@ class Launcher:
             group.restrict_devices(device_rules(resources))
 
     async def _make(
-        self, container_id: str, wanted: Namespaces, user_ids: tuple[int, int] | None = None
+        self,
+        container_id: str,
+        wanted: Namespaces,
+        user_ids: tuple[int, int] | None = None,
+        *,
+        staged: bool = False,
     ) -> None:
         if self._ready.get(container_id) == wanted:
             return
@@ -121,6 +134,7 @@ class Launcher:
                 key=container_id,
                 namespaces=wanted,
                 user_ids=user_ids,
+                stage=self._stage(group.path) if staged else None,
                 **({} if wanted == OUTSIDE else self.place(group)),
             )
         except BaseException:
@@ -128,6 +142,12 @@ class Launcher:
             raise
         self._watch.prepare(group)
         self._ready[container_id] = wanted
+
+    def _stage(self, path: str) -> dict[str, Any]:
+        """What most containers have the same is mounted now: see `cgagent.runtime.stage`."""
+        self._stage_dir.mkdir(mode=0o700, exist_ok=True)
+        config = spec.kernel_part(self.cgroup_mounts(path))
+        return {"directory": str(self._stage_dir), "config": config}
 
     @staticmethod
     def place(group: Group) -> dict[str, Any]:
@@ -170,7 +190,7 @@ class Launcher:
         while len(self._pool) < POOL_SIZE and not self._closed:
             container_id = new_id()
             try:
-                await self._make(container_id, spec.namespaces(spec.OWN_NAMESPACES))
+                await self._make(container_id, spec.namespaces(spec.OWN_NAMESPACES), staged=True)
             except CgagentError:
                 return  # a start will meet the same cause and tell it to somebody
             self._pool.append(container_id)

@@ -5,6 +5,7 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
     agent                                         supervisor
       │ {"seq": 1, "op": "create", "key": ...}        │   a process in its namespaces and cgroup,
       │──────────────────────────────────────────────>│   waiting for its job (a zygote)
+      │                                               │   ("stage": with mounts made already)
       │<──────────────────────────────────────────────│ {"seq": 1, "pid": 4711}
       │ {"seq": 2, "op": "attach", ...}  + socket     │   any number of times, also while running;
       │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;

@@ -24,6 +24,8 @@ from cgagent.runtime.mounts import Mount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cgagent.runtime.stage import Stage
+
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
@@ -47,6 +49,10 @@ class Setup:
     """What `open_trees` gave a process with more power than this one."""
     root_tree: int | None = None
     """The root file system, mounted by such a process."""
+    stage: Stage | None = None
+    """What has been mounted ahead of time in our mount namespace."""
+    staged: int = field(init=False, default=0)
+    """How many of the first mounts, with their devices and hidden paths, the stage has."""
     state: dict[str, Any] = field(default_factory=dict)
     """For hooks."""
     root_fd: int = -1
@@ -60,6 +66,8 @@ class Setup:
     def __post_init__(self) -> None:
         self.linux = self.config.get("linux") or {}
         self.isolation = Isolation.from_oci(self.linux.get("namespaces") or ())
+        if self.stage is not None and self.stage.fits(self.config):
+            self.staged = len(self.stage.config["mounts"])
 
     @property
     def propagation(self) -> int:
@@ -152,6 +160,8 @@ def open_sources(s: Setup) -> None:
     The rest are opened when it is their turn: so the root is the first mount of the container.
     """
     for place, entry in enumerate(s.config.get("mounts") or ()):
+        if place < s.staged:
+            continue
         m = Mount.from_oci(entry, s.bundle)
         with mounts.naming(m):
             early = m.follows_host(s.propagation) and place not in s.trees
@@ -160,7 +170,7 @@ def open_sources(s: Setup) -> None:
 
 def make_private(s: Setup) -> None:
     """No mount made here reaches the host, and none of the host's reaches here."""
-    if "mount" in s.isolation.own:
+    if "mount" in s.isolation.own and s.stage is None:  # which needed as much
         km.mount(None, "/", None, km.MS_PRIVATE | km.MS_REC)
 
 
@@ -178,7 +188,23 @@ def mount_root(s: Setup) -> None:
     s.root_fd = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def take_stage(s: Setup) -> None:
+    """Bind what was mounted ahead of time, if it is what this container is to have.
+
+    Not moved: the root is to be the first in the container's table of mounts.
+    """
+    if s.stage is None or not s.staged:
+        return
+    for m, top in s.stage.tops:
+        with mounts.naming(m):
+            tree = km.clone_tree(km.fd_path(top), recursive=True)
+            m.apply(s.root_fd, tree)
+        os.close(tree)
+    s.dev_fd = s.stage.dev_fd
+
+
 def mount_all(s: Setup) -> None:
+    _visit_host(s)
     for m, early in s.mounts:
         with mounts.naming(m):
             before = devices.number_below(s.root_fd, m)
@@ -190,8 +216,21 @@ def mount_all(s: Setup) -> None:
             os.close(source)
 
 
+def _visit_host(s: Setup) -> None:
+    """Open what is in its mount namespace all at once: going there takes longer than opening."""
+    if s.host_mounts is None or all(early is not None or not m.is_bind for m, early in s.mounts):
+        return
+    with namespaces.in_mounts_of(s.host_mounts):
+        for place, (m, early) in enumerate(s.mounts):
+            if early is None:
+                with mounts.naming(m):
+                    s.mounts[place] = m, m.open_source(s.propagation)
+
+
 def make_devices(s: Setup) -> None:
     """Nodes and links, unless the whole of /dev is somebody else's, bound there."""
+    if s.staged and not s.linux.get("devices"):
+        return
     binds = (m for m, _ in s.mounts if m.is_bind)
     if any(os.path.normpath(m.destination) == devices.DEV for m in binds):
         return
@@ -211,6 +250,8 @@ def make_console(s: Setup) -> None:
 
 
 def hide_paths(s: Setup) -> None:
+    if s.staged:
+        return
     mounted = {m.destination for m, _ in s.mounts}
     for path in s.linux.get("readonlyPaths") or ():
         mounts.read_only(s.root_fd, path, is_mount=path in mounted)
@@ -289,6 +330,8 @@ PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
     ("become the root of the user namespace", become_root),
     # before mount_all: through the host's /proc
     ("set kernel parameters", set_kernel_parameters),
+    # before mount_all: its mounts come first
+    ("take what is mounted already", take_stage),
     # before the host's /proc and the mounts' sources go out of sight with pivot_root
     ("mount file systems", mount_all),
     # after mount_all: into the tmpfs that is the container's /dev

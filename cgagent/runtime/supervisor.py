@@ -330,7 +330,11 @@ class Supervisor:
                 if pid == 0:
                     others = tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID)
                     where = zygote.Surroundings(
-                        join_files, isolation.own, others, self._own_mount_namespace
+                        join_files,
+                        isolation.own,
+                        others,
+                        self._own_mount_namespace,
+                        message.get("stage"),
                     )
                     zygote.run(sock, where)
         if "user" in isolation.own:

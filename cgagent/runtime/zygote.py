@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
-from cgagent.runtime import console, process, steps, wire
+from cgagent.runtime import console, process, stage, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Surroundings:
     into that."""
     host_mounts: int | None = None
     """The host's mount namespace as it will be at the job: ours is a copy from before."""
+    stage: dict[str, Any] | None = None
+    """What to mount ahead of the job: a `directory` to do it in, and the `config`."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
     enter_user: bool = False
@@ -106,6 +108,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     if where.enter_pidfd is None:
         progress("make namespaces")
         own_namespaces(where)
+    staged = _make_stage(where)
     progress("wait for the job")
     received = wire.receive(sock)
     if received is None:  # not wanted any more
@@ -129,7 +132,9 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     outside = process.Outside.prepare(spec)
     if where.enter_pidfd is None:
         rootfs = [] if trees else job["rootfs"]
-        setup = steps.Setup(config, rootfs, job["root"], host_mounts=where.host_mounts)
+        setup = steps.Setup(
+            config, rootfs, job["root"], host_mounts=where.host_mounts, stage=staged
+        )
         if trees:
             setup.root_tree, *others = trees
             setup.trees = dict(zip(job["trees"], others, strict=True))
@@ -173,6 +178,15 @@ def own_namespaces(where: Surroundings) -> None:
         namespaces.unshare(namespaces.CLONE_NEWCGROUP)
     if "network" in where.own:
         steps.loopback_up()
+
+
+def _make_stage(where: Surroundings) -> stage.Stage | None:
+    if where.stage is None:
+        return None
+    try:
+        return stage.make(where.stage["config"], where.stage["directory"])
+    except (CgagentError, OSError):  # the job meets the same cause and tells it to somebody
+        return None
 
 
 def _read_bytes(path: str) -> bytes:

@@ -54,6 +54,7 @@ class Exits:
             ended = self._restarts.decide(container.record, outcome)
             self._shared.containers.note(container, ended)
             self._shared.publish(container, "die", exit_code=str(outcome.exit_code))
+            await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
             try:
                 await self._shared.leave_runtime(container)
                 await self._bury(container, group)

@@ -31,6 +31,7 @@ __all__ = [
     "Rlimit",
     "build",
     "exec_process",
+    "kernel_part",
     "namespaces",
 ]
 
@@ -100,8 +101,7 @@ def build(plan: Plan) -> dict[str, Any]:
         "linux": {
             "namespaces": namespaces(plan.namespaces),
             "cgroupsPath": plan.cgroup_path,
-            "maskedPaths": list(defaults.MASKED_PATHS) if plan.hides_kernel_files else [],
-            "readonlyPaths": _read_only_paths(plan),
+            **_hidden(plan.kernel_files, plan.mounts, hides=plan.hides_kernel_files),
             **_asked_of_linux(plan),
         },
         "annotations": dict(plan.annotations),
@@ -115,12 +115,29 @@ def namespaces(wanted: Iterable[Namespace]) -> list[dict[str, Any]]:
     ]
 
 
-def _read_only_paths(plan: Plan) -> list[str]:
-    if not plan.hides_kernel_files:
-        return []
-    ours = plan.kernel_files.cgroups and not covers(plan.mounts, _CGROUPS)
-    # the last after the hierarchies are mounted in it
-    return [*defaults.READ_ONLY_PATHS, *([_CGROUPS] if ours else [])]
+def kernel_part(cgroups: tuple[CgroupMount, ...]) -> dict[str, Any]:
+    """What the configurations of all ordinary containers have in common: see `runtime.stage`."""
+    kernel_files = KernelFiles(cgroups=cgroups)
+    return {
+        "mounts": mounts(kernel_files, ()),
+        "linux": {
+            "namespaces": namespaces(OWN_NAMESPACES),
+            **_hidden(kernel_files, (), hides=True),
+        },
+    }
+
+
+def _hidden(
+    kernel_files: KernelFiles, asked: Iterable[MountPoint], *, hides: bool
+) -> dict[str, list[str]]:
+    if not hides:
+        return {"maskedPaths": [], "readonlyPaths": []}
+    ours = kernel_files.cgroups and not covers(asked, _CGROUPS)
+    return {
+        "maskedPaths": list(defaults.MASKED_PATHS),
+        # the last after the hierarchies are mounted in it
+        "readonlyPaths": [*defaults.READ_ONLY_PATHS, *([_CGROUPS] if ours else [])],
+    }
 
 
 def _mapped(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -21,6 +22,34 @@ def status(agent, field, **options):
     result = agent.run("grep", f"^{field}:", "/proc/self/status", **options)
     assert result.stderr == ""
     return result.stdout.split()[1:]
+
+
+def surroundings(agent, **options):
+    """The table of mounts and the devices, without what is another's in each container."""
+    script = "cat /proc/self/mountinfo; echo; cd /dev && stat -c '%n %F %t:%T %a %u:%g' * pts/*"
+    container = agent.create("sh", "-c", script, **options)
+    try:
+        agent.post(container, "start")
+        assert agent.wait(container) == 0
+        table, devices = agent.log_text(container).replace(container, "ID").split("\n\n")
+    finally:
+        agent.remove(container)
+    mounts = []
+    for line in table.splitlines():
+        own, _, kernels = line.partition(" - ")
+        root, point, access = own.split()[3:6]
+        mounts.append((root, point, access, re.sub(r"/l/[^,]+", "", kernels)))
+    return mounts, sorted(devices.splitlines())
+
+
+def test_what_is_mounted_ahead_of_the_start_is_what_would_be_mounted_then(agent):
+    mounts, devices = surroundings(agent)
+    assert mounts[0][1] == "/"
+    point = "/dev/own"  # with it nothing of what is mounted ahead is used
+    own = {"type": "tmpfs", "destination": point}
+    others, other_devices = surroundings(agent, mounts=[own])
+    assert sorted(mounts) == sorted(m for m in others if m[1] != point)
+    assert devices == [d for d in other_devices if not d.startswith("own ")]
 
 
 @pytest.mark.parametrize(
