@@ -6,9 +6,10 @@ are any.
 
 from __future__ import annotations
 
+import select
 import selectors
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import pidfd as process
 from cgagent.kernel.exits import Exits
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from cgagent.runtime.loop import Loop
+
+_LATE_MS: Final = 100
 
 
 class Strays:
@@ -58,6 +61,16 @@ class Strays:
 
     def status(self, pid: int, pidfd: int) -> int | None:
         """How one that was followed has ended, as wait(2) has it. None: it is not known."""
-        self._hear()
         found = process.exit_status(pid, pidfd)
+        if found is None:
+            self._hear()
+        if found is None and pid not in self._statuses:  # its parent hears of it a little earlier
+            self._wait()
+            self._hear()
         return self._statuses.get(pid) if found is None else found
+
+    def _wait(self) -> None:
+        if self._exits is not None:
+            poll = select.poll()
+            poll.register(self._exits, select.POLLIN)
+            poll.poll(_LATE_MS)

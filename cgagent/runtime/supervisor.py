@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import (
+    EXIT_CODE,
     CgagentError,
     ConflictError,
     InternalError,
@@ -128,7 +129,7 @@ class Supervisor:
             task.resume()
 
     def _new_task(self, held: Holding, *, is_ours: bool) -> Task:
-        return Task(held, self._shared, on_exit=self._exited, is_ours=is_ours)
+        return Task(held, self._shared, self, is_ours=is_ours)
 
     # -- the keeper -------------------------------------------------------------------------
 
@@ -221,8 +222,8 @@ class Supervisor:
         for task in list(self._tasks.values()):
             task.lose_agent()
             if task.exchange.state is State.CREATED:
-                task.abandon({"error": error_to_wire(UnavailableError(_NO_AGENT))})
-                task.remove_cgroup()
+                told = {"error": error_to_wire(UnavailableError(_NO_AGENT))}
+                task.abandon(told, with_groups=True)
                 self._lose(task)
 
     def _hear_agent(self) -> None:
@@ -397,15 +398,14 @@ class Supervisor:
         return None
 
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
-        seq = message.get("seq")
+        seq, asker = message.get("seq"), self._agent
 
-        def done(failure: CgagentError | None) -> None:
-            if failure is None:
-                self._strays_changed(task)  # another runtime may have made it
-                self._tell({"seq": seq, "pid": task.pid})
-            else:
-                self._lose(task)
-                self._tell({"seq": seq, "error": error_to_wire(failure)})
+        def done(failure: CgagentError | None) -> bool:
+            if self._agent is not asker:  # another one's numbers mean other requests
+                return False
+            answer = {"pid": task.pid} if failure is None else {"error": error_to_wire(failure)}
+            self._tell({"seq": seq, **answer})
+            return True
 
         try:
             task = self._task(message)
@@ -456,7 +456,18 @@ class Supervisor:
         self._tasks.pop(task.key, None)
         self._strays_changed(task)
 
-    def _exited(self, task: Task) -> None:
+    # -- what tasks tell --------------------------------------------------------------------
+
+    def task_started(self, task: Task) -> None:
+        self._strays_changed(task)
+
+    def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
+        self._lose(task)
+        if not told:  # the agent of now has been told of one that starts, and takes it to run
+            how = {"exit_code": EXIT_CODE[error.kind], "error": error.message}
+            self._tell({"event": "exited", "key": task.key, **how})
+
+    def task_exited(self, task: Task) -> None:
         self._strays_changed(task)
         self._tell(_exit_event(task))
 

@@ -17,12 +17,14 @@ import signal
 import stat
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
+from cgagent.runtime.dying import kill, kill_and_reap
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
 from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
     from cgagent.runtime.loop import Loop
     from cgagent.runtime.strays import Strays
 
-    Started = Callable[[CgagentError | None], None]
+    Started = Callable[[CgagentError | None], bool]
+    """Told that the command runs, or why not; whether there was anybody left to be told."""
 
 _TREE: Final = "tree/"
 _SUFFIX: Final = ".new"
@@ -54,8 +57,21 @@ class Shared:
     strays: Strays
 
 
+class Owner(Protocol):
+    """Who has the tasks."""
+
+    def task_started(self, task: Task) -> None:
+        """Its command runs; another runtime may have made its process."""
+
+    def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
+        """It did not, and no trace of it stays; `told`: whoever asked for the start knows."""
+
+    def task_exited(self, task: Task) -> None:
+        """Once, when everything of the exit is done."""
+
+
 class Task:
-    """See the module. `on_exit` is called once, when everything of the exit is done.
+    """See the module.
 
     `is_ours`: whether the process is our child; else the keeper's, which tells how it ended.
     """
@@ -64,15 +80,15 @@ class Task:
         self,
         held: Holding,
         shared: Shared,
+        owner: Owner,
         *,
-        on_exit: Callable[[Task], None],
         is_ours: bool,
     ) -> None:
         self._held = held
         self._loop = shared.loop
         self._launchers = shared.launchers
         self._strays = shared.strays
-        self._on_exit = on_exit
+        self._owner = owner
         self.is_ours = is_ours
         self._started: list[Started] = []
         self._is_launching = False
@@ -123,7 +139,7 @@ class Task:
         """With what it has left behind, if it is a command of the agent's own."""
         if not self._held.value.get("own"):
             return
-        _kill(self.pidfd)
+        kill(self.pidfd)
         with contextlib.suppress(ProcessLookupError):
             process.signal_group(self.pid, self.pidfd, signal.SIGKILL)
 
@@ -240,12 +256,13 @@ class Task:
         self._advance("running", close=["zygote", *self._trees()], job=None, ready=None)
         self._watch_process()
         self.stdio.run()
+        self._owner.task_started(self)
         self._tell_started(None)
         self._end_if_told()
 
     def _fail(self) -> None:
         """The process ended before its command ran: no trace of the task stays."""
-        _kill(self.pidfd)  # a launcher may have left it
+        kill(self.pidfd)  # a launcher may have left it
         info = self._await_end(self.pidfd)
         failure = self._held.value.get("failure")
         if failure is None:
@@ -257,13 +274,13 @@ class Task:
         else:
             error = error_from_wire(failure)
         self._close({"error": error_to_wire(error)})
-        self._tell_started(error)
+        self._owner.task_failed(self, error, told=self._tell_started(error))
         self._held.drop()
 
-    def _tell_started(self, failure: CgagentError | None) -> None:
+    def _tell_started(self, failure: CgagentError | None) -> bool:
         started, self._started = self._started, []
-        for done in started:
-            done(failure)
+        told = [done(failure) for done in started]
+        return any(told)
 
     def _await_end(self, pidfd: int) -> os.waitid_result | None:
         """Of a process that is about to end; how it did, if it is our child."""
@@ -274,14 +291,12 @@ class Task:
         poll.poll()
         return None
 
-    def _end_launch(self, *, kill: bool = False) -> None:
+    def _end_launch(self) -> None:
         """It has said all it had to say, or shall not say more."""
         if not self._is_launching:
             return
         launcher = self._held.fds.get("launcher")
         if launcher is not None:
-            if kill:
-                _kill(launcher)
             self._await_end(launcher)
             self._held.close("launcher")
         self._launchers.end()
@@ -350,7 +365,7 @@ class Task:
         self._write_exit_file(exit_)
         self._close(exit_)
         self._advance("exited", close=list(self._held.fds))
-        self._on_exit(self)
+        self._owner.task_exited(self)
 
     def _write_exit_file(self, exit_: dict[str, Any]) -> None:
         """For an agent yet to come, if we are not there any more when it comes."""
@@ -363,23 +378,40 @@ class Task:
                 json.dump(exit_, f)
             os.rename(path + _SUFFIX, path)
 
-    def abandon(self, status: dict[str, Any]) -> None:
-        """End a zygote whose command does not run; clients that wait for it are told `status`."""
-        _kill(self.pidfd)
-        self._end_launch(kill=True)  # whose child it may still be
-        self._await_end(self.pidfd)
+    def abandon(self, status: dict[str, Any], *, with_groups: bool = False) -> None:
+        """End a zygote whose command does not run; clients that wait for it are told `status`.
+
+        `with_groups`: its cgroups go as well; nobody else knows them until an agent comes.
+        """
+        if self._is_launching:
+            self._kill_launch()
+        else:
+            dirs = self._held.value.get("cgroup_dirs", ()) if with_groups else ()
+            then = partial(_remove_groups, dirs)
+            kill_and_reap(self._loop, self.pidfd, is_ours=self.is_ours, then=then)
         self._close(status)
         self._tell_started(ConflictError(f"task {self.key}: its start was given up"))
         self.forget()
 
+    def _kill_launch(self) -> None:
+        """Launcher and process; that is reaped after it, whose child it still is."""
+        self._is_launching = False
+        launcher = self._held.fds.get("launcher")
+        made = None if launcher is None else os.dup(self.pidfd)
+
+        def then() -> None:
+            self._launchers.end()
+            if made is not None:
+                kill_and_reap(self._loop, made, is_ours=self.is_ours)
+                os.close(made)
+
+        if made is not None:
+            kill(made)
+        first = self.pidfd if launcher is None else launcher
+        kill_and_reap(self._loop, first, is_ours=self.is_ours, then=then)
+
     def forget(self) -> None:
         self._held.drop()
-
-    def remove_cgroup(self) -> None:
-        """Of a zygote without an agent: nobody else knows its groups until the next one comes."""
-        for directory in self._held.value.get("cgroup_dirs", ()):
-            with contextlib.suppress(OSError):  # the next agent sweeps what is left
-                os.rmdir(directory)
 
     # -- another process's death ------------------------------------------------------------
 
@@ -417,12 +449,13 @@ class Task:
         self.stdio.see_off(dict(status))
 
 
+def _remove_groups(directories: Iterable[str]) -> None:
+    for directory in directories:
+        with contextlib.suppress(OSError):  # the next agent sweeps what is left
+            os.rmdir(directory)
+
+
 def _is_readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _kill(pidfd: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # the keeper has reaped it
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)

@@ -20,14 +20,24 @@ from cgagent.runtime.strays import Strays
 from cgagent.runtime.task import Shared, Task
 
 if TYPE_CHECKING:
+    from cgagent.errors import CgagentError
     from cgagent.runtime.holdings import Entries
     from cgagent.runtime.loop import Loop
+    from cgagent.runtime.task import Owner
 
 
-def new_task(held: Holding, loop: Loop, *, is_ours: bool) -> Task:
+def new_task(held: Holding, loop: Loop, *, is_ours: bool, owner: Owner | None = None) -> Task:
     """As a supervisor makes one."""
     shared = Shared(loop, Mirror(), Launchers(), Strays(loop))
-    return Task(held, shared, on_exit=lambda _: None, is_ours=is_ours)
+    return Task(held, shared, owner or _Nobody(), is_ours=is_ours)
+
+
+class _Nobody:
+    """Who wants to hear of nothing."""
+
+    def task_started(self, task: Task) -> None: ...
+    def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None: ...
+    def task_exited(self, task: Task) -> None: ...
 
 
 class Kept:

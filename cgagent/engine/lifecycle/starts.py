@@ -15,7 +15,7 @@ from cgagent.engine.lifecycle.shared import require_running, require_there
 from cgagent.engine.plan import plan
 from cgagent.engine.restart_policy import RestartState
 from cgagent.engine.runtimes import job
-from cgagent.errors import CgagentError, ConflictError
+from cgagent.errors import EXIT_CODE, CgagentError, ConflictError
 from cgagent.runtime import spec
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Starts:
         """What becomes of one whose start failed so."""
         return Outcome(
             status=container.record.outcome.status,
-            exit_code={"not_executable": 126, "command_not_found": 127}.get(error.kind, 125),
+            exit_code=EXIT_CODE[error.kind],
             error=error.message,
         )
 

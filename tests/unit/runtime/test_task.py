@@ -7,10 +7,51 @@ import signal
 import socket
 import time
 
+from cgagent.errors import CommandNotFoundError
 from cgagent.kernel import namespaces
-from cgagent.runtime import wire
+from cgagent.runtime import journal, wire
 from cgagent.runtime.loop import Loop
+from cgagent.runtime.protocol import error_to_wire
 from tests.world.keeper import new_task
+
+
+class Owner:
+    """What a supervisor is told."""
+
+    def __init__(self):
+        self.failed = []
+
+    def task_started(self, task): ...
+    def task_exited(self, task): ...
+    def task_failed(self, task, error, *, told):
+        self.failed.append((task.key, error.kind, told))
+
+
+def test_a_start_that_fails_when_nobody_is_left_who_asked_is_told_to_the_owner(kept):
+    """As a supervisor and its agent have both been killed: the successor knows no request."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    zygote = os.fork()
+    if not zygote:
+        near.close()
+        wire.receive(far)
+        wire.send(far, error_to_wire(CommandNotFoundError("command 'x': not there")))
+        os._exit(125)
+    far.close()
+    fds = {"pidfd": os.pidfd_open(zygote), "zygote": near.detach()}
+    held = kept.holding("task/one")
+    held.put(fds, key="one", state="starting", pid=zygote, job={})
+    stdio = {"log": None, "stdin": False, "stdin_once": False, "terminal": False}
+    made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    held.put({"out": made[0], "err": write[0], **journal.make()}, stdio=stdio)
+    loop, owner = Loop(), Owner()
+    task = new_task(held, loop, is_ours=True, owner=owner)
+    task.resume()
+    while not owner.failed:
+        loop.run_once(5)
+    assert owner.failed == [("one", "command_not_found", False)]
+    assert not held.exists
+    for fd in (made[1], write[1]):
+        os.close(fd)
 
 
 def launch(sock: socket.socket) -> None:
@@ -39,11 +80,13 @@ def test_a_start_given_up_ends_the_launcher_and_what_it_has_made(kept):
     task = new_task(held, loop, is_ours=True)
     failures = []
     try:
-        task.start({"driver": {}}, [], failures.append)
+        task.start({"driver": {}}, [], lambda failure: bool(failures.append(failure)) or True)
         while task.pid == launcher:
             loop.run_once(5)
         made = task.pid
         task.abandon({})
+        while loop.watched:
+            loop.run_once(5)
     except BaseException:
         os.kill(launcher, signal.SIGKILL)
         raise
