@@ -46,3 +46,25 @@ class UnixConnection(http.client.HTTPConnection):
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise Failure(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
         return json.loads(content) if content.strip() else {}
+
+    def stream(self, path: str, body: dict[str, Any]) -> bytes:
+        """What a connection carries that the answer has made a stream, until its end."""
+        data = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(self.timeout)
+            try:
+                sock.connect(str(self._path))
+                sock.sendall(head.encode() + data)
+                received = b""
+                while piece := sock.recv(65536):
+                    received += piece
+            except OSError as error:
+                raise Failure(f"POST {path}: {error}") from None
+        head_of_answer, _, rest = received.partition(b"\r\n\r\n")
+        if not head_of_answer.startswith((b"HTTP/1.1 101", b"HTTP/1.1 200")):
+            raise Failure(f"POST {path}: {received.decode(errors='replace')}")
+        return rest

@@ -134,6 +134,9 @@ class Cgagent(_Client):
         self._api.call("POST", f"/v1/containers/{container}/wait")
         return container
 
+    def exec_by_api(self, container: str) -> None:
+        self._api.stream(f"/v1/containers/{container}/exec", {"command": ["true"]})
+
     def freeze_by_api(self, container: str) -> None:
         self._api.call("POST", f"/v1/containers/{container}/freeze")
 
@@ -185,6 +188,11 @@ class Docker(_Client):
         self._api.call("POST", f"/containers/{container}/start")
         self._api.call("POST", f"/containers/{container}/wait")
         return container
+
+    def exec_by_api(self, container: str) -> None:
+        body = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
+        made = self._api.call("POST", f"/containers/{container}/exec", body)
+        self._api.stream(f"/exec/{made['Id']}/start", {"Detach": False, "Tty": False})
 
     def freeze_by_api(self, container: str) -> None:
         self._api.call("POST", f"/containers/{container}/pause")

@@ -81,6 +81,11 @@ def _run_by_api_ms(peer: Peer, _sleeping: str) -> float:
     return taken
 
 
+def _exec_by_api_ms(peer: Peer, sleeping: str) -> float:
+    assert isinstance(peer, Api)  # noqa: S101 - as _applies says
+    return _timed_ms(partial(peer.exec_by_api, sleeping))
+
+
 def _exec_ms(peer: Peer, sleeping: str) -> float:
     return _timed_ms(lambda: peer.exec(sleeping))
 
@@ -97,12 +102,13 @@ _VERBS: dict[str, Callable[[Peer, str], float]] = {
     "run --rm true, whole command": _run_ms,
     "create, start, wait over the socket": _run_by_api_ms,
     "exec true, whole command": _exec_ms,
+    "exec true over the socket": _exec_by_api_ms,
     "freeze and thaw, two commands": _freeze_and_thaw_ms,
 }
 
 
 def _applies(verb: str, peer: Peer) -> bool:
-    return _VERBS[verb] is not _run_by_api_ms or isinstance(peer, Api)
+    return _VERBS[verb] not in {_run_by_api_ms, _exec_by_api_ms} or isinstance(peer, Api)
 
 
 def crowd(peers: list[Peer], tasks: int, rounds: int, notes: list[str]) -> list[Row]:

@@ -58,6 +58,9 @@ class Api(Protocol):
     def run_by_api(self) -> str:
         """Create, start and wait for ``true``; the container, still to be removed."""
 
+    def exec_by_api(self, container: str) -> None:
+        """Run ``true`` in it, connected to its output until that ends."""
+
     def start_crowd(self, tasks: int) -> str:
         """A container with so many sleeping tasks, all of them started."""
 

@@ -6,6 +6,7 @@ sd_listen_fds(3) and sd_notify(3) in their plain forms; outside of systemd nothi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from typing import Final
@@ -28,17 +29,19 @@ def inherited() -> socket.socket | None:
     return None
 
 
-def notify(state: str) -> None:
-    """Tell the service manager, if there is one."""
+def notify(state: str, *, wait: bool = True) -> None:
+    """Tell the service manager, if there is one; without `wait` only if it takes it now."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.sendto(state.encode(), address.replace("@", "\0", 1))
+            sock.setblocking(wait)
+            with contextlib.suppress(BlockingIOError):
+                sock.sendto(state.encode(), address.replace("@", "\0", 1))
 
 
 async def keep_watchdog() -> None:
     """A sign of life at half of WatchdogSec=, for as long as the event loop goes round."""
     usec = int(os.environ.get("WATCHDOG_USEC", "0"))
     while usec:
-        notify("WATCHDOG=1")
+        notify("WATCHDOG=1", wait=False)  # it has not read the last ones yet
         await asyncio.sleep(usec / 2 / 1e6)

@@ -215,9 +215,16 @@ class Client:
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON; None where it has no body."""
+        was_kept = self._connection is not None
         connection = self._kept()
-        connection.send(method, path, body)
-        status, headers = connection.head()
+        try:
+            connection.send(method, path, body)
+            status, headers = connection.head()
+        except UnavailableError:
+            self.close()
+            if method != "GET" or not was_kept:  # else it was closed just then, for idleness
+                raise
+            return self.request(method, path, body)
         data = b"" if status in {204, 304} else b"".join(connection.pieces(headers))
         if headers.get("connection", "").lower() == "close":
             self.close()

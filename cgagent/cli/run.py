@@ -89,7 +89,9 @@ def run(context: Context) -> int:
             _remove_quietly(client, made["id"])
         raise
     if args.rm and not goes_on:
-        _wait_until_removed(client, made["id"])
+        _wait_until(client, made["id"], "removed")
+    elif not args.restart and not goes_on:
+        _wait_until(client, made["id"], "not-running")
     return code
 
 
@@ -120,11 +122,12 @@ def _remove_quietly(client: Client, container: str) -> None:
         return
 
 
-def _wait_until_removed(client: Client, container: str) -> None:
+def _wait_until(client: Client, container: str, condition: str) -> None:
+    """So that the next command finds what this one has done."""
     try:
-        client.request("POST", f"/v1/containers/{container}/wait?condition=removed")
+        client.request("POST", f"/v1/containers/{container}/wait?condition={condition}")
     except CgagentError:
-        return  # gone before we asked
+        return  # removed before we asked; or the agent has ended, which is no matter of the run's
 
 
 def create(context: Context) -> int:

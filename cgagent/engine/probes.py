@@ -136,14 +136,16 @@ class Probes:
                 key = await self._streams.probe(container, process, sockets[1])
                 return await output.take(sockets[0])
         except TimeoutError:
+            # what was frozen in the middle says nothing about the container's health
+            timed_out = None if self._control.is_frozen(container) else health.NOT_RUN
             if key is None:  # given up, and killed, before its command ran
-                return health.NOT_RUN
+                return timed_out
             await self._streams.end_probe(key)
         with contextlib.suppress(TimeoutError):  # uninterruptible: it is dead when it wakes up
             async with asyncio.timeout(_KILL_TIMEOUT_S):
                 if await output.take(sockets[0]) is None:
                     return None
-        return health.NOT_RUN
+        return timed_out
 
 
 def _is_same_run(container: Container, started_ns: int) -> bool:

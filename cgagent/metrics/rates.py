@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cgagent.cgroups import DeviceIo, Usage
     from cgagent.metrics.samples import Sample
 
+_SHORTEST_S: Final = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
@@ -38,10 +40,13 @@ def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates 
     """The rates from one sample to a later one of the same run of the same container.
 
     `last` are those up to `earlier`: what has not been read since is as it was there.
+    Over a few milliseconds they would say more of the kernel's clock tick than of the container.
     """
     interval_s = (later.monotonic_ns - earlier.monotonic_ns) / 1e9
     if interval_s <= 0 or earlier.target.started_at_s != later.target.started_at_s:
         return None
+    if interval_s < _SHORTEST_S:
+        return last
     if later.usage is earlier.usage and last is not None and last.cpu_percent == 0:
         return last  # nothing has run, and had not before
     old, new = earlier.usage, later.usage

@@ -86,6 +86,10 @@ def test_a_whole_run_without_a_terminal_loads_none_either(tmp_path):
             connection.recv(65536)
             connection.sendall(b"HTTP/1.1 101 X\r\nUpgrade: tcp\r\n\r\n" + output_frame)
             connection.sendall(status_frame)
+        connection, _ = listener.accept()
+        with connection:
+            assert b"/wait?condition=not-running" in connection.recv(65536)
+            answer(connection, 200, payload)
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

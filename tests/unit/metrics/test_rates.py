@@ -25,7 +25,7 @@ SECOND = 10**9
 
 
 @given(
-    interval=st.integers(1, 3600 * SECOND),
+    interval=st.integers(SECOND // 10, 3600 * SECOND),
     start=st.integers(0, 2**60),
     cpus=st.floats(0, 512),
 )
@@ -36,6 +36,15 @@ def test_cpu_is_in_percent_of_one_cpu(interval, start, cpus):
     )
     assert rates.cpu_percent == pytest.approx(used / interval * 100)
     assert rates.interval_s == pytest.approx(interval / 1e9)
+
+
+def test_over_a_moment_they_are_those_of_before():
+    first, second = (sample(n * SECOND, cpu=Cpu(usage_ns=n * SECOND // 2)) for n in (0, 1))
+    soon = sample(SECOND + 3_000_000, cpu=Cpu(usage_ns=SECOND // 2 + 4_000_000))
+    last = between(first, second)
+    assert last.cpu_percent == 50
+    assert between(second, soon, last) is last
+    assert between(second, soon) is None
 
 
 def test_all_rates():

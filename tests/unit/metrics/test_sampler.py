@@ -96,6 +96,7 @@ def test_a_tick_samples_every_target(sampler, group):
     assert sample.limits.memory_max_bytes is UNLIMITED
     assert made.live() == [sample]
     assert made.rates("0123") is None
+    time.sleep(0.1)  # over less there are no rates
     made.tick()
     assert made.rates("0123").cpu_percent == 0
     assert [row.pids for _, row in made.history("0123")] == [3, 3]
