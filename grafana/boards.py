@@ -649,6 +649,19 @@ AGENT: Final = Board(
                     ],
                 ),
                 Graph(
+                    "Steps of a start",
+                    "Median duration; launch is the set-up in the container's own process.",
+                    "s",
+                    [
+                        Query(
+                            "histogram_quantile(0.5, sum by (step, le) (rate("
+                            f'cgagent_job_step_duration_seconds_bucket{{{INSTANCE}, kind="start"}}'
+                            "[$__rate_interval])))",
+                            "{{step}}",
+                        )
+                    ],
+                ),
+                Graph(
                     "Jobs",
                     "Finished a second, by kind and outcome.",
                     "ops",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent import __version__
 from cgagent.cgroups import Host
-from cgagent.engine import reconcile
+from cgagent.engine import reconcile, tracing
 from cgagent.engine.adopt import Adoption
 from cgagent.engine.containers import Containers
 from cgagent.engine.control import Control
@@ -70,7 +70,8 @@ class Engine:
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database))
         self.monitor = Monitor(self.host, settings, self.containers)
-        self.jobs = Jobs(self.monitor.observe_job)
+        self.tracer = tracing.tracer()
+        self.jobs = Jobs(self.monitor.observe_job, *([self.tracer.observe] if self.tracer else []))
         self.volumes = Volumes(
             settings.data_root / "volumes",
             VolumeRows(self.database),
@@ -167,6 +168,8 @@ class Engine:
         self._remove_empty_parent()
         self.database.close()
         self._unlock()
+        if self.tracer:
+            await asyncio.to_thread(self.tracer.close)
 
     def _unlock(self) -> None:
         for fd in self._lock_fds:

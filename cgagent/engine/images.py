@@ -30,6 +30,7 @@ class ImageJobs:
     async def pull(self, name: str, progress: Callable[[Progress], None]) -> Image:
         """Fetch an image from its registry, or find that it is up to date."""
         async with self._jobs.run("pull", image=name) as job:
+            job.step("resolve")
             image = await self._images.pull(name, _told(job, progress))
         self._events.publish("image", "pull", image.id, {"name": name})
         return image
@@ -37,6 +38,7 @@ class ImageJobs:
     async def load(self, archive: str, progress: Callable[[Progress], None]) -> list[Image]:
         """Take the images out of an archive file on the agent's disk."""
         async with self._jobs.run("load", archive=archive) as job:
+            job.step("read")
             loaded = await self._images.load(archive, _told(job, progress))
         for image in loaded:
             self._events.publish("image", "load", image.id)
@@ -53,8 +55,10 @@ class ImageJobs:
 
 
 def _told(job: Job, progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    def tell(step: Progress) -> None:
-        job.progress = f"{step.layer} {step.status}".strip()
-        progress(step)
+    def tell(what: Progress) -> None:
+        job.progress = f"{what.layer} {what.status}".strip()
+        if what.layer and job.steps[-1].name != "layers":
+            job.step("layers")
+        progress(what)
 
     return tell

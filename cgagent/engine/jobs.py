@@ -1,6 +1,7 @@
-"""Jobs: every change the agent makes, by name, with its progress, outcome and duration.
+"""Jobs: every change the agent makes, by name, with its steps, progress, outcome and duration.
 
-Running jobs and the last `KEPT` finished ones are listed; a running one can be cancelled.
+Running jobs and the last `KEPT` finished ones are listed; a running one can be cancelled. Whoever
+does a part of a job says so with `step`, wherever that is in the code.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import time
 from collections import deque
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -24,8 +26,17 @@ Status = Literal["running", "done", "failed", "cancelled"]
 
 
 @dataclass(slots=True, kw_only=True)
+class Step:
+    """A part of a job, from the end of the last one on; its times as the job's."""
+
+    name: str
+    started_at: float
+    duration_s: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class Job:
-    """One change. Times are Unix seconds; `duration_s` is measured on the monotonic clock."""
+    """One change. Times are Unix seconds; durations are measured on the monotonic clock."""
 
     id: int
     name: str
@@ -35,14 +46,46 @@ class Job:
     progress: str = ""
     error: str | None = None
     duration_s: float | None = None
+    steps: list[Step] = field(default_factory=list)
     task: asyncio.Task[object] | None = field(default=None, repr=False)
+    began_s: float = field(default_factory=time.perf_counter, repr=False)
+
+    @property
+    def age_s(self) -> float:
+        """Since its start."""
+        return time.perf_counter() - self.began_s
+
+    def step(self, name: str) -> None:
+        """Go on to a step; the one before, if there is one, ends here."""
+        now = self.started_at + self.age_s
+        self._end_step(now)
+        self.steps.append(Step(name=name, started_at=now))
+
+    def end(self) -> None:
+        self.duration_s = self.age_s
+        self._end_step(self.started_at + self.duration_s)
+        self.task = None
+
+    def _end_step(self, now: float) -> None:
+        if self.steps and self.steps[-1].duration_s is None:
+            self.steps[-1].duration_s = now - self.steps[-1].started_at
+
+
+_current: ContextVar[Job | None] = ContextVar("job", default=None)
+
+
+def step(name: str) -> None:
+    """The job that is done here goes on to this step; outside of a job it means nothing."""
+    job = _current.get()
+    if job is not None:
+        job.step(name)
 
 
 class Jobs:
-    """Args: observe: told the name, the outcome and the seconds of each job that ends."""
+    """Args: observers: each is told of every job that ends."""
 
-    def __init__(self, observe: Callable[[str, str, float], None]) -> None:
-        self._observe = observe
+    def __init__(self, *observers: Callable[[Job], None]) -> None:
+        self._observers = observers
         self._running: dict[int, Job] = {}
         self._finished: deque[Job] = deque(maxlen=KEPT)
         self._ids = itertools.count(1)
@@ -80,7 +123,7 @@ class Jobs:
             task=asyncio.current_task(),
         )
         self._running[job.id] = job
-        begin = time.perf_counter()
+        outer = _current.set(job)
         try:
             yield job
             job.status = "done"
@@ -97,8 +140,9 @@ class Jobs:
             job.error = e.message if isinstance(e, CgagentError) else f"{type(e).__name__}: {e}"
             raise
         finally:
-            job.duration_s = time.perf_counter() - begin
-            job.task = None
+            _current.reset(outer)
+            job.end()
             del self._running[job.id]
             self._finished.append(job)
-            self._observe(job.name, job.status, job.duration_s)
+            for observe in self._observers:
+                observe(job)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cgagent.config import Settings
     from cgagent.engine.container import Container, Record
     from cgagent.engine.containers import Containers
+    from cgagent.engine.jobs import Job
     from cgagent.metrics import Asked, Rendering
 
 
@@ -117,8 +118,9 @@ class Monitor:
         group = self._host.group(record.cgroup_path)
         return Held(record.id, record.rootfs.upper if record.rootfs else None, group.pids)
 
-    def observe_job(self, name: str, outcome: str, seconds: float) -> None:
-        self._metrics.observe_job(name, outcome, seconds)
+    def observe_job(self, job: Job) -> None:
+        steps = {step.name: step.duration_s or 0.0 for step in job.steps}
+        self._metrics.observe_job(job.name, job.status, job.duration_s or 0.0, steps)
 
     def refresh(self, container: Container) -> None:
         """After a change of limits or of the freezer: do not show the old until the next tick."""

@@ -36,7 +36,7 @@ from cgagent.metrics.rendering import Sheet, whole
 from cgagent.metrics.standing import STANDING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from cgagent.metrics.families import Described
     from cgagent.metrics.sampler import Sampler
@@ -80,6 +80,13 @@ class Metrics:
             buckets=_JOB_BUCKETS_S,
             registry=self._registry,
         )
+        self._steps = Histogram(
+            "cgagent_job_step_duration_seconds",
+            "Duration of the steps of jobs that were done",
+            ["kind", "step"],
+            buckets=_JOB_BUCKETS_S,
+            registry=self._registry,
+        )
         self._scrapes = Summary(
             "cgagent_exposition_duration_seconds",
             "Time taken to render the metrics",
@@ -93,9 +100,13 @@ class Metrics:
         self._states = Sheet(STANDING, lambda standing: standing, names)
         self._registry.register(_Agent(sampler))
 
-    def observe_job(self, kind: str, outcome: str, seconds: float) -> None:
-        """Count a finished job; `outcome` is "ok" or the kind of its error."""
+    def observe_job(
+        self, kind: str, outcome: str, seconds: float, steps: Mapping[str, float]
+    ) -> None:
+        """Count a finished job; `outcome` is "done", "failed" or "cancelled"."""
         self._jobs.labels(kind, outcome).observe(seconds)
+        for step, taken_s in steps.items() if outcome == "done" else ():
+            self._steps.labels(kind, step).observe(taken_s)
 
     def render(self, asked: Asked = Asked()) -> Rendering:
         began_s = time.perf_counter()

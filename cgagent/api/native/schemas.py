@@ -247,4 +247,5 @@ def job_view(job: Job) -> dict[str, Any]:
         "error": job.error,
         "started_at": job.started_at,
         "duration_s": job.duration_s,
+        "steps": [asdict(step) for step in job.steps],
     }

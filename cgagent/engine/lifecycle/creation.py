@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from cgagent.engine import create, limits, namespaces
+from cgagent.engine import create, jobs, limits, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Record
 from cgagent.engine.lifecycle.shared import require_there
@@ -36,6 +36,7 @@ class Creation:
             InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
         """
         async with self._shared.jobs.run("create", image=request.image):
+            jobs.step("resolve")
             name = self.choose_name(request.name)
             chosen = self._shared.runtimes.checked(request.runtime, image=request.image)
             request = replace(
@@ -75,12 +76,16 @@ class Creation:
         self, container_id: str, name: str, image: Image, options: Options, held: Limits
     ) -> Container:
         bundle = self._shared.bundle(container_id)
+        jobs.step("files")
         bundle.make(options)
         try:
+            jobs.step("root")
             rootfs = self._shared.images.prepare(image, container_id)
+            jobs.step("volumes")
             await self._shared.volumes.populate(
                 options.mounts, root_mount(rootfs), str(bundle.root)
             )
+            jobs.step("record")
             record = Record(
                 id=container_id,
                 name=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from cgagent.engine import jobs
 from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Removal:
                 if container.up:
                     await self._signals.hold(container)
                 if container.running:
+                    jobs.step("kill")
                     await self._signals.kill_and_wait(container)
                 async with container.lock:
                     if not container.up:  # it may have been started meanwhile
@@ -53,10 +55,12 @@ class Removal:
             self._shared.bundle(container.id).remove()
             self._shared.images.release(container.id)
 
+        jobs.step("files")
         # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(remove_files)
         if volumes or container.record.options.auto_remove:
             await self._shared.volumes.remove_anonymous(container)
+        jobs.step("record")
         self._shared.containers.drop(container)
         self._shared.forget_samples(container.id)
         self._shared.publish(container, "destroy")

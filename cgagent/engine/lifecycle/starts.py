@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.engine import logopts, namespaces, userns
+from cgagent.engine import jobs, logopts, namespaces, userns
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
@@ -55,6 +55,7 @@ class Starts:
     async def launch(self, container: Container, restart: RestartState) -> None:
         """Run it, whatever it was; the lock is held by the caller. Raises as `start` does."""
         pid = await self._launch(container)
+        jobs.step("record")
         running = Outcome(
             status="running",
             pid=pid,
@@ -80,8 +81,10 @@ class Starts:
         record = container.record
         bundle = self._shared.bundle(container.id)
         bundle.clear_exit()
+        jobs.step("prepare")
         await self.make_ready(container)
         try:
+            jobs.step("configure")
             config = bundle.write_config(
                 plan(
                     record,
@@ -94,9 +97,11 @@ class Starts:
             self._shared.launcher.restrict_devices(
                 container.id, config["linux"].get("resources", {})
             )
+            jobs.step("limit")
             group = self._shared.group(container)
             group.apply(record.limits)
             self._shared.watch.begin(container, group)  # before the first fork that may be refused
+            jobs.step("launch")
             driver = self._shared.runtimes.of(container)
             async with userns.opened(record, config, bundle) as (mapped, fds):
                 reply = await self._shared.supervisor.request(

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
-from cgagent.engine import create
+from cgagent.engine import create, jobs
 from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ class Stops:
         self._shared.publish(container, "stop")
 
     async def _stop(self, container: Container, timeout_s: float | None) -> None:
+        jobs.step("ask")
         try:
             await self._signals.send(container, _stop_signal(container))
             await self._signals.thaw(container)
             async with asyncio.timeout(timeout_s):
                 await self._signals.wait(container, "not-running")
         except TimeoutError:
+            jobs.step("kill")
             await self._signals.kill_and_wait(container)
         except ConflictError:
             await self._signals.wait(container, "not-running")  # it ended by itself meanwhile

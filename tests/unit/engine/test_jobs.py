@@ -1,8 +1,9 @@
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from cgagent.engine.jobs import KEPT, Jobs
+from cgagent.engine.jobs import KEPT, Jobs, step
 from cgagent.errors import ConflictError, NotFoundError
 
 
@@ -13,7 +14,7 @@ def observed():
 
 @pytest.fixture
 def jobs(observed):
-    return Jobs(lambda name, outcome, seconds: observed.append((name, outcome, seconds >= 0)))
+    return Jobs(lambda job: observed.append((job.name, job.status, job.duration_s >= 0)))
 
 
 async def done(jobs, name="x", **arguments):
@@ -33,6 +34,26 @@ def test_a_job_runs_and_is_done(jobs, observed):
 
     asyncio.run(scenario())
     assert observed == [("pull", "done", True)]
+
+
+def test_steps_follow_each_other_to_the_end(jobs):
+    async def scenario():
+        step("of no job")
+        async with jobs.run("outer") as outer:
+            step("first")
+            await asyncio.to_thread(step, "second")
+            async with jobs.run("inner") as inner:
+                step("third")
+            step("fourth")
+        assert [s.name for s in outer.steps] == ["first", "second", "fourth"]
+        assert [s.name for s in inner.steps] == ["third"]
+        for earlier, later in pairwise(outer.steps):
+            assert earlier.started_at + earlier.duration_s == pytest.approx(later.started_at)
+        last = outer.steps[-1]
+        ends = last.started_at + last.duration_s
+        assert ends == pytest.approx(outer.started_at + outer.duration_s)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

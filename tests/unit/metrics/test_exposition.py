@@ -127,8 +127,8 @@ def metrics():
         ),
     ]
     metrics = Metrics(Samples([web], [web, old]), lambda: standings)
-    metrics.observe_job("start", "ok", 0.003)
-    metrics.observe_job("start", "conflict", 0.2)
+    metrics.observe_job("start", "done", 0.003, {"configure": 0.001, "launch": 0.002})
+    metrics.observe_job("start", "failed", 0.2, {"configure": 0.2})
     return metrics
 
 
@@ -314,10 +314,16 @@ def test_the_agent_and_the_machine(value):
     assert value("cgagent_sampler_ticks_total") == 7
     assert value("cgagent_sampler_missed_ticks_total") == 2
     assert value("cgagent_sampler_lag_seconds") == 0.25
-    assert value("cgagent_job_duration_seconds_count", kind="start", outcome="ok") == 1
-    assert value("cgagent_job_duration_seconds_bucket", kind="start", outcome="ok", le="0.005") == 1
-    assert value("cgagent_job_duration_seconds_bucket", kind="start", outcome="ok", le="0.001") == 0
-    assert value("cgagent_job_duration_seconds_sum", kind="start", outcome="conflict") == 0.2
+    assert value("cgagent_job_duration_seconds_count", kind="start", outcome="done") == 1
+    assert (
+        value("cgagent_job_duration_seconds_bucket", kind="start", outcome="done", le="0.005") == 1
+    )
+    assert (
+        value("cgagent_job_duration_seconds_bucket", kind="start", outcome="done", le="0.001") == 0
+    )
+    assert value("cgagent_job_duration_seconds_sum", kind="start", outcome="failed") == 0.2
+    assert value("cgagent_job_step_duration_seconds_sum", kind="start", step="launch") == 0.002
+    assert value("cgagent_job_step_duration_seconds_sum", kind="start", step="configure") == 0.001
     assert value("machine_cpu_cores") >= 1
     assert value("machine_memory_bytes") > 2**20
     assert value("cgagent_host_cpu_seconds_total", mode="user") > 0
