@@ -313,6 +313,14 @@ class Agent:
         there = self.cgroups()
         return running <= there and len(there - running) <= _POOL_SIZE
 
+    def pool_is_full(self) -> bool:
+        """No container runs, the zygotes that are kept ready are, and nothing else is there."""
+        parents = self.supervisor_pid, self.keeper_pid
+        children = sum(
+            len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) for pid in parents
+        )
+        return len(self.cgroups()) == children - 1 == _POOL_SIZE and self.cgroups_settled()
+
 
 def group_file(path: str, controller: str, v1: str, v2: str) -> Path:
     """A file of the group `path` in the hierarchy that has `controller`."""
