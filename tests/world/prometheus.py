@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rules.yml"
-SCRAPE_S = 1
+SCRAPE_S = 2
+"""As long, too, as a scrape may take: Prometheus allows no more than its interval."""
 
 
 class Prometheus:
-    """A server that scrapes `target` each second, with our rules made to fire in seconds."""
+    """A server that scrapes `target` every `SCRAPE_S`, with our rules made to fire in seconds."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self._folder = folder
@@ -42,7 +43,7 @@ class Prometheus:
             receiver = stack.enter_context(_receiver(self.alerts))
             self._run(stack, "prometheus-alertmanager", self._alertmanager(receiver))
             self._run(stack, "prometheus", self._prometheus())
-            eventually(lambda: self.query("up == 1"), "Prometheus has scraped nothing")
+            eventually(lambda: self.query("up == 1"), "Prometheus has scraped nothing", 60)
             self._stack = stack.pop_all()
         return self
 
@@ -50,29 +51,34 @@ class Prometheus:
         self._stack.close()
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """The series of an instant query; none while the server does not answer yet."""
-        answer = self._get("query", query=expr)
-        return answer["result"] if answer else []
+        """The series of an instant query."""
+        series: list[dict[str, Any]] = self._get("query", query=expr)["result"]
+        return series
 
     def value(self, expr: str) -> float | None:
         found = self.query(expr)
         return float(found[0]["value"][1]) if found else None
 
     def targets(self) -> list[dict[str, Any]]:
-        answer = self._get("targets")
-        return answer["activeTargets"] if answer else []
+        targets: list[dict[str, Any]] = self._get("targets")["activeTargets"]
+        return targets
 
     def _get(self, path: str, **parameters: str) -> Any:
-        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        """Waits for a server that is starting."""
+        asked = f"{path}?{urllib.parse.urlencode(parameters)}"
+        return eventually(lambda: self._answer(asked), f"Prometheus does not answer {asked}", 60)
+
+    def _answer(self, asked: str) -> Any:
+        url = f"http://127.0.0.1:{self._port}/api/v1/{asked}"
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
                 return json.load(answer)["data"]
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             return None
         except urllib.error.HTTPError as error:
             if error.code == HTTPStatus.SERVICE_UNAVAILABLE:  # it is starting
                 return None
-            raise AssertionError(f"{parameters}: {error.read().decode()}") from None
+            raise AssertionError(f"{asked}: {error.read().decode()}") from None
         except urllib.error.URLError:
             return None
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import subprocess
 import threading
 import time
@@ -178,19 +179,26 @@ def test_attach_gives_output_from_now_on_and_the_exit_code(agent, container):
 
 
 def test_two_clients_see_the_same(agent, container):
-    one = container("sh", "-c", "read go; echo one; echo two; exit 1", stdin=True)
-    watching = subprocess.Popen(
-        agent.cli_command("attach", "--no-stdin", one), stdout=subprocess.PIPE, text=True
-    )
+    script = "while read x; do echo $x; [ $x != end ] || exit 1; done"
+    one = container("sh", "-c", script, stdin=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    typing = subprocess.Popen(agent.cli_command("attach", one), **pipes)
+    watching = subprocess.Popen(agent.cli_command("attach", "--no-stdin", one), **pipes)
+
+    def early_is_seen():
+        print("early", file=typing.stdin, flush=True)
+        return select.select([watching.stdout], [], [], 0.1)[0]
+
     try:
-        time.sleep(0.7 * SLOWNESS)  # until it is attached; nothing outside shows it
-        assert agent.cli("attach", one, input="\n").stdout == "one\ntwo\n"
-        output, _ = watching.communicate(timeout=20 * SLOWNESS)
-        assert output == "one\ntwo\n"
-        assert watching.returncode == 1
+        eventually(early_is_seen)
+        for client, typed in ((typing, "one\ntwo\nend\n"), (watching, None)):
+            output, _ = client.communicate(typed, timeout=20 * SLOWNESS)
+            assert output.rpartition("early\n")[2] == "one\ntwo\nend\n"
+            assert client.returncode == 1
     finally:
-        watching.kill()
-        watching.communicate()
+        for client in (typing, watching):
+            client.kill()
+            client.communicate()
 
 
 def test_exec_on_the_command_line(agent, container):
@@ -267,7 +275,11 @@ def test_inspect_has_dockers_shape(agent, container):
 
 def test_stats(agent, container):
     one = container("sh", "-c", "while :; do :; done", limits={"memory_max_bytes": 64 << 20})
-    eventually(lambda: agent.client.request("GET", f"/v1/containers/{one}/stats")["rates"])
+
+    def rates():
+        return agent.client.request("GET", f"/v1/containers/{one}/stats")["rates"]
+
+    eventually(lambda: (r := rates()) and r["interval_s"] > 0.5)
     header, line = agent.cli("stats", "--no-stream", one).stdout.splitlines()
     assert header.startswith("CONTAINER ID")
     assert line.startswith(one[:12])

@@ -1,5 +1,6 @@
 """``cp`` with containers and archives that mean harm, and with clients that go away."""
 
+import contextlib
 import io
 import os
 import stat
@@ -12,9 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.world.agent import SLOWNESS
+from tests.world.agent import SLOWNESS, eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
+
+
+def copying(agent, operation):
+    """The agent's processes that copy: "read" or "write"."""
+    found = []
+    for pid in Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            found += [pid] if f'"op": "{operation}"' in command else []
+    return found
 
 
 def test_links_inside_lead_nowhere_but_inside(agent, box, cp, tmp_path):
@@ -128,27 +139,13 @@ def test_fifos_and_devices_do_not_stop_it(agent, running, cp, tmp_path):
 
 def test_a_client_that_goes_away_leaves_no_process(agent, running):
     agent.exec(running, "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=50 2>/dev/null")
-    children = f"/proc/{agent.pid}/task/{agent.pid}/children"
-
-    def copying():
-        with open(children) as file:
-            pids = file.read().split()
-        found = []
-        for pid in pids:
-            with open(f"/proc/{pid}/cmdline") as file:
-                found += [pid] if "unpack" in file.read() else []
-        return found
-
     with subprocess.Popen(
         agent.cli_command("cp", f"{running}:/big", "-"), stdout=subprocess.PIPE
     ) as process:
         process.stdout.read(1000)
-        assert copying()
+        assert copying(agent, "read")
         process.kill()
-    deadline = time.monotonic() + 10 * SLOWNESS
-    while copying() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not copying()
+    eventually(lambda: not copying(agent, "read"))
 
 
 def test_a_start_waits_for_a_copy_into_what_does_not_run(agent, container):
@@ -157,7 +154,7 @@ def test_a_start_waits_for_a_copy_into_what_does_not_run(agent, container):
     read, write = os.pipe()
     with subprocess.Popen(agent.cli_command("cp", "-", f"{one}:/tmp"), stdin=read) as process:
         os.close(read)
-        time.sleep(0.5 * SLOWNESS)
+        eventually(lambda: copying(agent, "write"))
         starter = threading.Thread(target=agent.cli, args=("start", one))
         starter.start()
         time.sleep(0.5 * SLOWNESS)

@@ -38,15 +38,20 @@ def processes(agent, container):
 @native
 def test_a_container_becomes_healthy_unhealthy_and_healthy_again(agent, container):
     one = container(
-        "sh",
-        "-c",
-        "touch /tmp/fine; sleep 1000",
+        *FOREVER,
         name="checked",
-        health=every(200, "echo looked; test -e /tmp/fine", retries=2),
+        health=every(
+            200,
+            "echo looked; test -e /tmp/fine",
+            retries=2,
+            start_period_ns=10**13,
+            start_interval_ns=200 * MS,
+        ),
         labels={"tier": "web"},
     )
     assert health(agent, one)["status"] == "starting"
     assert "(health: starting)" in agent.cli("ps").stdout
+    agent.exec(one, "touch", "/tmp/fine")
     found = becomes(agent, one, "healthy")
     assert (found["log"][-1]["exit_code"], found["log"][-1]["output"]) == (0, "looked\n")
     assert "(healthy)" in agent.cli("ps").stdout
@@ -70,8 +75,8 @@ def test_a_container_becomes_healthy_unhealthy_and_healthy_again(agent, containe
 
 
 def test_a_probe_that_takes_too_long_is_killed_with_all_it_started(agent, container):
-    begun, limit_s = "echo begun; sleep 500 & sleep 600", 0.3 * SLOWNESS
-    check = every(100, begun, timeout_ns=int(limit_s * 1e9), retries=1)
+    begun, limit_s = "echo begun; sleep 500 & sleep 600", 1.0 * SLOWNESS
+    check = every(1000, begun, timeout_ns=int(limit_s * 1e9), retries=1)
     one = container(*FOREVER, health=check)
     found = becomes(agent, one, "unhealthy")
     assert found["log"][-1]["exit_code"] == -1
@@ -126,7 +131,8 @@ def test_the_start_period_has_a_rhythm_of_its_own(agent, container):
 
 
 def test_a_frozen_container_is_left_alone(agent, container):
-    one = container(*FOREVER, health=every(100, "true", timeout_ns=200 * MS, retries=1))
+    check = every(100, "true", timeout_ns=int(200 * MS * SLOWNESS), retries=1)
+    one = container(*FOREVER, health=check)
     becomes(agent, one, "healthy")
     agent.post(one, "freeze")
     time.sleep(0.5 * SLOWNESS)

@@ -60,6 +60,7 @@ def test_a_moment_of_life_is_shown_after_its_end(agent, container):
     eaten = container("sh", "-c", "exec tail /dev/zero", name="eaten", limits=small)
     assert agent.wait(brief) == 5
     agent.wait(eaten)
+    eventually(lambda: not {brief, eaten} & agent.cgroups())
     text = get(agent)[2]
     assert value(text, "container_cpu_usage_seconds_total", name="brief") > 0.005
     assert value(text, "container_memory_max_usage_bytes", name="brief") > 12e6

@@ -1,6 +1,7 @@
 """Containers made by another OCI runtime: all else is as with our own."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_everything_that_is_done_to_a_container(agent, container, runtime):
         assert f"PPid:\t{agent.supervisor_pid}\n" in f.read()
     procs = agent.cgroup_file(box, "memory", v1="cgroup.procs", v2="cgroup.procs")
     assert procs.read_text() == f"{pid}\n"
+    eventually(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     done = agent.exec(box, "sh", "-c", "cat; cat /proc/1/comm; exit 5", stdin=b"in\n")
     assert (done.stdout, done.exit_code) == ("in\nsleep\n", 5)
     done = agent.cli("exec", box, "nosuch")
@@ -60,8 +62,8 @@ def test_everything_that_is_done_to_a_container(agent, container, runtime):
     assert agent.wait(box) == 137
     eventually(lambda: not states(agent))
     agent.post(box, "start")
-    agent.post(box, "stop?timeout=0")
-    assert agent.log_text(box) == "up\nup\n"
+    eventually(lambda: agent.log_text(box) == "up\nup\n")
+    agent.post(box, "stop?timeout_s=0")
     eventually(lambda: not states(agent))
 
 

@@ -1,5 +1,6 @@
 """Sessions at a container's terminal: how they begin and end, and who takes part in them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -194,7 +195,15 @@ def test_resize_of_what_has_no_terminal(agent, container):
 
 
 def test_no_descriptor_more_than_the_terminal(agent, shell):
-    pid = agent.state(shell)["pid"]
-    links = {n: os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
-    assert {"0", "1", "2"} <= set(links)
-    assert set(links.values()) <= {"/dev/pts/0", "/dev/tty"}
+    folder = f"/proc/{agent.state(shell)['pid']}/fd"
+
+    def links():
+        """None while one is closed that was listed."""
+        with contextlib.suppress(FileNotFoundError):
+            return {n: os.readlink(f"{folder}/{n}") for n in os.listdir(folder)}
+
+    def has_only_the_terminal():  # as soon as the shell has read its startup files
+        found = links() or {}
+        return {"0", "1", "2"} <= set(found) and set(found.values()) <= {"/dev/pts/0", "/dev/tty"}
+
+    eventually(has_only_the_terminal)

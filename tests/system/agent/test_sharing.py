@@ -65,7 +65,7 @@ def test_the_shared_memory_of_another(agent, container):
     second = container("sleep", "1000", ipc=f"container:{first}")
     pids = [agent.state(c)["pid"] for c in (first, second)]
     assert namespace("ipc", pids[0]) == namespace("ipc", pids[1])
-    assert agent.exec(second, "cat", "/dev/shm/x").stdout == "secret\n"
+    eventually(lambda: agent.exec(second, "cat", "/dev/shm/x").stdout == "secret\n")
     agent.exec(second, "sh", "-c", "echo back >/dev/shm/y")
     assert agent.exec(first, "cat", "/dev/shm/y").stdout == "back\n"
     assert agent.exec(second, "sh", "-c", "mount | grep -c ' / '").stdout == "1\n"

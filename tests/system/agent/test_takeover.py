@@ -33,8 +33,16 @@ def speaking(pause):
     return "sh", "-c", SPEAKING.format(pause=pause)
 
 
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def descriptors(agent):
+    """How many supervisor and keeper have."""
+    return [len(os.listdir(f"/proc/{p}/fd")) for p in (agent.supervisor_pid, agent.keeper_pid)]
+
+
+def descriptors_at_rest(agent):
+    """None while a zygote of the pool is being made: its cgroup is there before it."""
+    before = descriptors(agent)
+    time.sleep(0.2 * SLOWNESS)
+    return before if descriptors(agent) == before else None
 
 
 def pool_is_full(agent):
@@ -138,17 +146,17 @@ def test_nothing_is_left_of_those_who_died(own_agent):
     agent = own_agent
     agent.run("true")
     agent.kill9_supervisor()
-    eventually(lambda: pool_is_full(agent))
-    before = [descriptors(pid) for pid in (agent.supervisor_pid, agent.keeper_pid)]
+    before = eventually(lambda: pool_is_full(agent) and descriptors_at_rest(agent))
     for kill in (agent.kill9_supervisor, agent.kill9_keeper, agent.kill9_supervisor):
         one = agent.launch("sleep", "1000")
         kill()
         agent.exec(one, "true")
         agent.remove(one)
-    eventually(lambda: pool_is_full(agent))
-    assert [descriptors(pid) for pid in (agent.supervisor_pid, agent.keeper_pid)] == before
-    children = Path(f"/proc/{agent.keeper_pid}/task/{agent.keeper_pid}/children").read_text()
-    assert all(alive(int(pid)) for pid in children.split()), "a zombie is left"
+    eventually(lambda: pool_is_full(agent) and descriptors(agent) == before)
+    children = Path(f"/proc/{agent.keeper_pid}/task/{agent.keeper_pid}/children")
+    eventually(
+        lambda: all(alive(int(pid)) for pid in children.read_text().split()), "a zombie is left"
+    )
 
 
 def runtime_that_waits(folder, command):

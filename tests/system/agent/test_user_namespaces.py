@@ -5,6 +5,7 @@ import os
 import pytest
 
 from cgagent.errors import InvalidInputError, UnsupportedError
+from tests.world.agent import eventually
 
 pytestmark = pytest.mark.system
 
@@ -18,8 +19,11 @@ def outside(agent, container):
 
 
 def test_root_is_another_user_in_each_and_owns_its_files(agent, container):
-    script = "touch /made && rm -r /etc/apk && mkdir /etc/apk && chown 5 /made; exec sleep 1000"
+    script = "touch /made && rm -r /etc/apk && mkdir /etc/apk && chown 5 /made && echo made"
+    script += "; exec sleep 1000"
     one, two = (container("sh", "-c", script, userns="auto") for _ in range(2))
+    for each in (one, two):
+        eventually(lambda x=each: agent.log_text(x) == "made\n")
     assert 0 < outside(agent, one) != outside(agent, two) > 0
     seen = "stat -c %u:%g / /bin/busybox /etc/hosts /made /etc/apk /proc/self/status; id -u"
     done = agent.exec(one, "sh", "-c", f"{seen}; echo x >/dev/stderr; touch /by-exec; exit 3")

@@ -38,7 +38,15 @@ def test_a_capped_rate_is_kept_within_a_tenth(fs, group, target, kind):
     fs.run(group, f"{fill} 2>&1")  # so that reading finds blocks and writing allocates none
     group.apply(Limits(io_max=(IoMax(major=major, minor=minor, rbps=RATE, wbps=RATE),)))
     drain = f"dd if={path} of=/dev/null {blocks} iflag=direct"
-    output, status = fs.run(group, f"{fill if kind == 'write' else drain} 2>&1")
-    assert status == 0, output
-    seconds = float(re.search(r"copied, ([\d.]+) s", output)[1])
-    assert 0.9 * RATE < SIZE / seconds < 1.1 * RATE
+
+    def rate():
+        output, status = fs.run(group, f"{fill if kind == 'write' else drain} 2>&1")
+        assert status == 0, output
+        return SIZE / float(re.search(r"copied, ([\d.]+) s", output)[1])
+
+    # Once more where others took CPU or disk meanwhile: then it gets less, and never more.
+    found = []
+    while len(found) < 3 and not any(r > 0.9 * RATE for r in found):
+        found.append(rate())
+    assert any(r > 0.9 * RATE for r in found), found
+    assert all(r < 1.1 * RATE for r in found), found

@@ -216,8 +216,8 @@ def test_late_ticks_are_counted_and_not_made_up_for(sampler, group):
         return [TARGET]
 
     made = sampler(targets)
-    made.start()
     began = time.monotonic()
+    made.start()
     wait_for(lambda: made.state().ticks >= 4)
     made.stop()
     state = made.state()

@@ -92,7 +92,7 @@ class Death:
 def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> None:
     """Be the supervisor of the one task, from wherever it is to its end."""
     death = Death(moment)
-    signal.alarm(5)  # a hang is a failure of this process
+    signal.alarm(60)  # a hang is a failure of this process
     sys.setprofile(death.tick)
     loop = Loop()
     task = new_task(kept.holding("task/one"), loop, is_ours=False)
