@@ -194,11 +194,15 @@ class Mount:
     def _mount_new(self, root_fd: int, target: int) -> None:
         options = self.options
         where = km.fd_path(target)
-        km.mount(self.source or self.type, where, self.type, options.flags, options.data)
-        if not (options.recursive or options.propagation or options.copy_up):
+        # the file system itself is the network namespace's: this mount alone is to be read-only
+        alone = options.flags & km.MS_RDONLY if self.type == "sysfs" else 0
+        km.mount(self.source or self.type, where, self.type, options.flags & ~alone, options.data)
+        if not (alone or options.recursive or options.propagation or options.copy_up):
             return
         top = beneath.open_in_root(root_fd, self.destination, os.O_PATH)
         try:
+            if alone:
+                km.set_attributes(top, km.MOUNT_ATTR_RDONLY, recursive=False)
             if options.copy_up:
                 copyup.copy(target, top)
             self._finish(top)
