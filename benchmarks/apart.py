@@ -37,8 +37,7 @@ def folder() -> Path | None:
 
 def again(module: str, packages: list[str]) -> int:
     """The program's exit status, after a run of it apart; 1 if something was left behind."""
-    debian.install("crun", "runc", "skopeo")  # skopeo shares its libraries with docker and podman
-    debian.install("libglib2.0-0", "libsubid4")
+    debian.install("crun", "runc", "skopeo")
     for package in packages:
         debian.unpack(package)
     images.busybox_docker_archive()

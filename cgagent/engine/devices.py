@@ -91,12 +91,11 @@ def _nodes(device: Device) -> list[DeviceNode]:
     status = _stat(source, device.path_on_host)
     if not stat.S_ISDIR(status.st_mode):
         return [_node(device.path_in_container, status, device.path_on_host)]
-    found = []
-    for path in _below(source):
-        inside = device.path_in_container.rstrip("/") + path.removeprefix(source)
-        status = _stat(path, path)
-        if stat.S_IFMT(status.st_mode) in _KINDS:
-            found.append(_node(inside, status, path))
+    top = device.path_in_container.rstrip("/")
+    found = [
+        _node(top + path.removeprefix(source), status, path)
+        for path, status in _devices_below(source)
+    ]
     if not found:
         raise InvalidInputError(f"device {device.path_on_host}: no device is in that directory")
     return found
@@ -145,13 +144,21 @@ def _node(path: str, status: os.stat_result, named: str) -> DeviceNode:
 
 
 def _of_the_host() -> Iterator[DeviceNode]:
-    for path in _below("/dev", _NOT_THE_HOSTS):
+    for path, status in _devices_below("/dev", _NOT_THE_HOSTS):
+        yield _node(path, status, path)
+
+
+def _devices_below(
+    top: str, left_out: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Those that are there themselves: links to them are left out, as docker does."""
+    for path in _below(top, left_out):
         try:
             status = os.lstat(path)
         except FileNotFoundError:  # unplugged meanwhile
             continue
         if stat.S_IFMT(status.st_mode) in _KINDS:
-            yield _node(path, status, path)
+            yield path, status
 
 
 def _below(top: str, left_out: frozenset[str] = frozenset()) -> Iterator[str]:

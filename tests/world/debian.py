@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_TIMEOUT = "DPkg::Lock::Timeout=300"
+_LIBRARIES = {
+    "conmon": ("libglib2.0-0",),
+    "docker.io": ("libdevmapper1.02.1",),
+    "podman": ("libdevmapper1.02.1", "libgpgme11", "libsubid4"),
+}
+"""What the programs of unpacked packages are linked with, and a small machine may lack."""
 
 
 def _apt(*arguments: str, cwd: Path | None = None) -> None:
@@ -57,7 +63,7 @@ def _missing(names: tuple[str, ...]) -> list[str]:
 
 def install(*names: str) -> None:
     """Install the packages that are missing, without recommended ones."""
-    if not _missing(names):
+    if not names or not _missing(names):
         return
     with cache.locked("apt"):
         if missing := _missing(names):
@@ -75,7 +81,8 @@ def extract(name: str, folder: Path) -> None:
 
 
 def unpack(name: str) -> Path:
-    """The folder in the cache that holds the files of package `name`."""
+    """The folder in the cache that holds the files of package `name`, whose libraries are there."""
+    install(*_LIBRARIES.get(name, ()))
     return cache.build(f"debian-{name}", lambda draft: extract(name, draft))
 
 

@@ -12,7 +12,7 @@ from tests.world import cache, debian, guest, images, registry, typescript
 
 def native() -> None:
     """Images, a registry that holds them, the tools the tests call."""
-    debian.install("skopeo", "umoci", "tmux", "crun", "runc")
+    debian.install("skopeo", "umoci", "tmux", "crun", "runc", "kmod")
     images.alpine_docker_archive()
     images.busybox_docker_archive()
     registry.alpine_storage()

@@ -58,17 +58,19 @@ def podman(state_root):
     folder = state_root / "podman"
     folder.mkdir()
     program = Podman(folder)
-    loaded = program("load", "-i", str(images.busybox_docker_archive()))
-    assert loaded.returncode == 0, loaded.stderr
-    yield program
-    program("rm", "--all", "--force", "--time", "0")
-    program("rmi", "--all", "--force")
-    group = Host.detect().group(program.group)
-    if group.exists():
-        group.kill()
-        group.remove()
-    subprocess.run(["umount", "--lazy", str(folder / "data" / "overlay")], check=False)
-    shutil.rmtree(folder)
+    try:
+        loaded = program("load", "-i", str(images.busybox_docker_archive()))
+        assert loaded.returncode == 0, loaded.stderr
+        yield program
+        program("rm", "--all", "--force", "--time", "0")
+        program("rmi", "--all", "--force")
+    finally:
+        group = Host.detect().group(program.group)
+        if group.exists():
+            group.kill()
+            group.remove()
+        subprocess.run(["umount", "--lazy", str(folder / "data" / "overlay")], check=False)
+        shutil.rmtree(folder)
 
 
 def test_output_and_exit_code(podman):

@@ -1,4 +1,5 @@
 import os
+import stat
 
 import pytest
 
@@ -72,3 +73,14 @@ def test_devices_that_are_none(wrong):
 def test_rules_that_are_none(rule):
     with pytest.raises(InvalidInputError, match="invalid device cgroup rule format"):
         devices.rules([], [rule], privileged=False)
+
+
+def test_in_a_directory_links_count_as_nothing(tmp_path):
+    folder = Device(path_on_host=str(tmp_path), path_in_container="/dev/x")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(InvalidInputError, match="no device is in"):
+        devices.nodes([folder], privileged=False)
+    os.mknod(tmp_path / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    (node,) = devices.nodes([folder], privileged=False)
+    assert (node.path, node.major, node.minor) == ("/dev/x/null", 1, 3)
