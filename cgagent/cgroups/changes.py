@@ -27,7 +27,7 @@ class Write:
     value: str
     undo: Callable[[str], str] = str.strip
     """From the file's text before the write to what must be written to restore it."""
-    causes: Mapping[int, str] = field(default_factory=dict)
+    causes: Mapping[int, str | Callable[[], str]] = field(default_factory=dict)
     """What an errno means for this very file, where it is more than the general meaning."""
 
 
@@ -49,6 +49,20 @@ def commit(writes: Sequence[Write]) -> None:
         except CgagentError as error:  # it could not be read
             raise type(error)(error.message + _roll_back(done)) from error
         done.append(Write(write.limit, write.path, write.undo(before)))
+
+
+def make(writes: Sequence[Write]) -> None:
+    """Make all writes, for a group that is new and is given up when one fails.
+
+    Raises: as `commit`; what was written stays.
+    """
+    for write in writes:
+        try:
+            files.write(write.path, write.value)
+        except FileNotFoundError:
+            raise missing(write.limit, write.path) from None
+        except OSError as error:
+            raise _refusal(write, error, "") from error
 
 
 def check(writes: Sequence[Write]) -> None:
@@ -106,6 +120,8 @@ def _write_all(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, OSError
 def _refusal(write: Write, error: OSError, left_over: str) -> CgagentError:
     what = f"limit {write.limit}: {write.path} refuses {write.value!r}"
     known = write.causes.get(error.errno or 0)
+    if callable(known):
+        known = known()
     if known and error.errno in {errno.EACCES, errno.ENODEV}:
         return InvalidInputError(f"{what}: {known}{left_over}")
     refusal = files.failure(what, error, known or "")

@@ -63,15 +63,10 @@ class CpuV1:
         self._acct = accounting
 
     def writes(self, limits: Limits) -> list[Write]:
-        held = self.held()
-        quota = self._quota_writes(limits, held)
-        return [*self._weight_writes(limits), *quota, *self._realtime_writes(limits, held)]
+        weight = _weight_writes(limits, f"{self._dir}/cpu.shares", limits.shares)
+        return [*weight, *self._quota_writes(limits), *self._realtime_writes(limits)]
 
-    def _weight_writes(self, limits: Limits) -> list[Write]:
-        held = files.read(f"{self._dir}/cpu.shares") or ""
-        return _weight_writes(limits, f"{self._dir}/cpu.shares", limits.shares, held.strip())
-
-    def _quota_writes(self, limits: Limits, held: Limits) -> list[Write]:
+    def _quota_writes(self, limits: Limits) -> list[Write]:
         new: list[Write] = []
         if limits.cpu_period_us is not None:
             new.append(self._write("cpu_period_us", "cpu.cfs_period_us", limits.cpu_period_us))
@@ -80,12 +75,15 @@ class CpuV1:
             new.append(self._write("cpu_quota_us", "cpu.cfs_quota_us", value))
         # Two files, one ratio: in between it must not exceed the larger of old and new, which
         # alone the parent is known to allow. So a growing period comes first.
-        if (limits.cpu_period_us or 0) < (held.cpu_period_us or 0):
+        if self._is_lowered(limits.cpu_period_us, "cpu.cfs_period_us"):
             new.reverse()
-        burst = _burst_write(limits, f"{self._dir}/cpu.cfs_burst_us")
-        return _with_burst(new, burst, limits, held)
+        return _with_burst(new, limits, f"{self._dir}/cpu.cfs_burst_us")
 
-    def _realtime_writes(self, limits: Limits, held: Limits) -> list[Write]:
+    def _is_lowered(self, asked: int | None, name: str) -> bool:
+        held = None if asked is None else files.number(files.read(f"{self._dir}/{name}"))
+        return asked is not None and asked < (held or 0)
+
+    def _realtime_writes(self, limits: Limits) -> list[Write]:
         asked = {
             "cpu_rt_period_us": limits.cpu_rt_period_us,
             "cpu_rt_runtime_us": limits.cpu_rt_runtime_us,
@@ -101,7 +99,7 @@ class CpuV1:
             if value is not None
         ]
         # As with the quota: the share of the period must not grow on the way.
-        if (limits.cpu_rt_period_us or 0) < (held.cpu_rt_period_us or 0):
+        if self._is_lowered(limits.cpu_rt_period_us, "cpu.rt_period_us"):
             new.reverse()
         return new
 
@@ -158,10 +156,9 @@ class CpuV2:
 
     def writes(self, limits: Limits) -> list[Write]:
         refuse(_ONLY_V1, dict(limits), "in cgroup v2, which cannot give realtime tasks a share")
-        held = files.read(f"{self._dir}/cpu.weight") or ""
-        weight = _weight_writes(limits, f"{self._dir}/cpu.weight", limits.weight, held.strip())
-        burst = _burst_write(limits, f"{self._dir}/cpu.max.burst")
-        return [*weight, *_with_burst(self._max_writes(limits), burst, limits, self.held())]
+        weight = _weight_writes(limits, f"{self._dir}/cpu.weight", limits.weight)
+        maximum = self._max_writes(limits)
+        return [*weight, *_with_burst(maximum, limits, f"{self._dir}/cpu.max.burst")]
 
     def _max_writes(self, limits: Limits) -> list[Write]:
         if limits.cpu_quota_us is None and limits.cpu_period_us is None:
@@ -209,7 +206,7 @@ class CpuV2:
         )
 
 
-def _weight_writes(limits: Limits, path: str, value: int | None, held: str) -> list[Write]:
+def _weight_writes(limits: Limits, path: str, value: int | None) -> list[Write]:
     """The weight and cpu.idle, in the order in which the kernel keeps both.
 
     An idle group refuses a weight, and going idle forgets it: so before it goes idle its
@@ -226,16 +223,15 @@ def _weight_writes(limits: Limits, path: str, value: int | None, held: str) -> l
     is_idle = (files.read(idle.path) or "").strip() == "1"
     if is_idle:
         return [idle]
+    held = (files.read(path) or "").strip()
     return [*(weight or [Write("cpu_idle", path, held)]), idle]
 
 
-def _burst_write(limits: Limits, path: str) -> list[Write]:
-    if limits.cpu_burst_us is None:
-        return []
-    return [Write("cpu_burst_us", path, str(limits.cpu_burst_us), causes=_QUOTA_CAUSES)]
-
-
-def _with_burst(quota: list[Write], burst: list[Write], asked: Limits, held: Limits) -> list[Write]:
+def _with_burst(quota: list[Write], limits: Limits, path: str) -> list[Write]:
     """A burst may never exceed the quota: a smaller one goes first, a larger one last."""
-    shrinks = (asked.cpu_burst_us or 0) <= (held.cpu_burst_us or 0)
-    return [*burst, *quota] if shrinks else [*quota, *burst]
+    asked = limits.cpu_burst_us
+    if asked is None:
+        return quota
+    burst = Write("cpu_burst_us", path, str(asked), causes=_QUOTA_CAUSES)
+    held = files.number(files.read(path))
+    return [burst, *quota] if asked <= (held or 0) else [*quota, burst]

@@ -55,7 +55,7 @@ class Group:
         return tuple(tree.create(self.host, self.path))
 
     def exists(self) -> bool:
-        return bool(self._directories())
+        return any(map(os.path.isdir, tree.directories(self.host, self.path)))
 
     def remove(self, timeout_s: float = 5.0, *, made: Iterable[str] = ()) -> None:
         """Remove it and all below it; a missing one is fine.
@@ -95,12 +95,16 @@ class Group:
         """The cgroup2 directory, for CLONE_INTO_CGROUP; None where no cgroup2 is mounted."""
         return self.host.unified.mount + self.path.rstrip("/") if self.host.unified else None
 
-    def apply(self, limits: Limits, *, force: bool = False, timeout_s: float = 10.0) -> None:
+    def apply(
+        self, limits: Limits, *, force: bool = False, new: bool = False, timeout_s: float = 10.0
+    ) -> None:
         """Write the limits that are not None, all or none of them.
 
         A memory_max_bytes below what is in use is reached in steps, nothing being killed for
         it, in `timeout_s` at most; with `force` it is written at once, and on v2 the kernel
         kills for it. Enables a controller of cgroup2 that is needed and not there yet.
+        `new` is for a group just made, in which nothing runs yet and which is removed when this
+        fails: no earlier value is read or put back.
 
         Raises:
             UnsupportedError: this host has no such limit; says which file is missing.
@@ -109,9 +113,12 @@ class Group:
         """
         from cgagent.cgroups import changes, shrink
 
-        self._existing()
+        self._require_there()
         tree.enable_for(self.host, self.path, limits)
-        writes = self.plan(limits)
+        writes = self._plan(limits)
+        if new:
+            changes.make(writes)
+            return
         changes.check(writes)
         with ExitStack() as stack:
             if not force:
@@ -130,7 +137,7 @@ class Group:
         """
         from cgagent.cgroups import changes, shrink
 
-        self._existing()
+        self._require_there()
         tree.enable_for(self.host, self.path, limits)
         brake = shrink.earlier(self.controllers().memory, limits)
         return (*changes.earlier(self.plan(limits)), *brake)
@@ -151,9 +158,12 @@ class Group:
         Raises:
             UnsupportedError: this host has no such limit.
         """
+        self._require_there()
+        return self._plan(limits)
+
+    def _plan(self, limits: Limits) -> list[Write]:
         from cgagent.cgroups import conf
 
-        self._existing()
         pairs = limits.conf or ()
         settings = conf.writes(self.host.placements, self.path, pairs)
         return [*self.controllers().writes(limits), *settings]
@@ -165,7 +175,7 @@ class Group:
         """
         from cgagent.cgroups import conf
 
-        self._existing()
+        self._require_there()
         names = tuple(conf_files)
         settings = conf.held(self.host.placements, self.path, names) if names else None
         return replace(self.controllers().held(), conf=settings)
@@ -176,24 +186,24 @@ class Group:
 
     def usage(self) -> Usage:
         """The usage now. To read it often, keep a `Reader`."""
-        self._existing()
+        self._require_there()
         return self.controllers().usage()
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""
-        self._existing()
+        self._require_there()
         memory = self.controllers().memory
         count = memory.oom_kills() if memory else None
         if count is None:
             raise UnsupportedError(f"cgroup {self.path}: this host does not count its OOM kills")
         return count
 
-    def oom_counters(self) -> OomCounters:
-        """What to give to `oom_report` later."""
+    def oom_counters(self, *, new: bool = False) -> OomCounters:
+        """What to give to `oom_report` later; `new`: nothing has run in the group yet."""
         from cgagent.cgroups.oom import OomCounters
 
-        self._existing()
-        return OomCounters.of(self)
+        self._require_there()
+        return OomCounters.of_new(self) if new else OomCounters.of(self)
 
     def oom_report(self, since: OomCounters) -> Oom | None:
         """What the OOM killer did in the group since then, None when nothing.
@@ -202,11 +212,11 @@ class Group:
         """
         from cgagent.cgroups import oom
 
-        self._existing()
+        self._require_there()
         return oom.report(self, since)
 
     def freezer_state(self) -> State:
-        self._existing()
+        self._require_there()
         return self._freezer().state()
 
     def frozen_by(self) -> FrozenBy | None:
@@ -214,7 +224,7 @@ class Group:
 
         "self" also while both ask: a thaw of the group alone does not end such a freeze.
         """
-        self._existing()
+        self._require_there()
         return self._freezer().frozen_by()
 
     def freeze(self, timeout_s: float = 10.0) -> None:
@@ -224,7 +234,7 @@ class Group:
             DeadlineError: a task did not stop; the group was thawed again.
             UnsupportedError: the host has no freezer.
         """
-        self._existing()
+        self._require_there()
         self._freezer().freeze(timeout_s)
 
     def thaw(self, timeout_s: float = 10.0) -> None:
@@ -233,7 +243,7 @@ class Group:
         Raises:
             DeadlineError: a group above it is frozen.
         """
-        self._existing()
+        self._require_there()
         self._freezer().thaw(timeout_s)
 
     def pids(self) -> list[int]:
@@ -256,7 +266,7 @@ class Group:
             DeniedError: no privilege, or the group above does not have a device itself.
             UnsupportedError: neither a v1 devices controller nor cgroup2.
         """
-        self._existing()
+        self._require_there()
         place = self.host.placements.get("devices")
         unified = self.unified_dir()
         if place:
@@ -300,10 +310,12 @@ class Group:
         return [d for d in tree.directories(self.host, self.path) if os.path.isdir(d)]
 
     def _existing(self) -> list[str]:
-        directories = self._directories()
-        if not directories:
+        self._require_there()
+        return self._directories()
+
+    def _require_there(self) -> None:
+        if not self.exists():
             raise NotFoundError(f"cgroup {self.path}: it does not exist")
-        return directories
 
     def _refuse_root(self, what: str) -> None:
         if self.path == "/":

@@ -110,16 +110,16 @@ class MemoryV1:
         """
         if limits.memory_max_bytes is None and limits.memory_swap_max_bytes is None:
             return []
-        held = self.held()
-        maximum = _first(limits.memory_max_bytes, held.memory_max_bytes)
-        swap = _first(limits.memory_swap_max_bytes, held.memory_swap_max_bytes)
+        held_maximum, held_swap = self._held_maximum_and_swap()
+        maximum = _first(limits.memory_max_bytes, held_maximum)
+        swap = _first(limits.memory_swap_max_bytes, held_swap)
         path = f"{self.directory}/memory.limit_in_bytes"
-        causes = self._causes()
+        causes = {errno.EBUSY: self._too_much_in_use}
         memory = Write(
             "memory_max_bytes", path, amount.spell(maximum, unlimited="-1"), causes=causes
         )
         memsw_path = f"{self.directory}/memory.memsw.limit_in_bytes"
-        if held.memory_swap_max_bytes is None:  # no swap accounting (swapaccount=0)
+        if held_swap is None:  # no swap accounting (swapaccount=0)
             if limits.memory_swap_max_bytes is not None:
                 raise missing("memory_swap_max_bytes", memsw_path)
             return [memory]
@@ -132,13 +132,13 @@ class MemoryV1:
         grows = isinstance(both, Unlimited) or (isinstance(before, int) and both >= before)
         return [memsw, memory] if grows else [memory, memsw]
 
-    def _causes(self) -> dict[int, str]:
+    def _too_much_in_use(self) -> str:
         names = ("memory.memsw.usage_in_bytes", "memory.usage_in_bytes")
         used = next((t for n in names if (t := files.read(f"{self.directory}/{n}"))), "").strip()
-        return {
-            errno.EBUSY: f"more is in use ({used} bytes with swap) than that and cannot be "
+        return (
+            f"more is in use ({used} bytes with swap) than that and cannot be "
             "reclaimed: end something in it"
-        }
+        )
 
     @property
     def brake(self) -> str:
@@ -163,15 +163,8 @@ class MemoryV1:
         files.write(self.brake, str(max(target, step)))
 
     def held(self) -> Limits:
-        def value(name: str) -> int | Unlimited | None:
-            return amount.parse(files.read(f"{self.directory}/memory.{name}"))
-
-        maximum = value("limit_in_bytes")
-        both = value("memsw.limit_in_bytes")
-        swap = both
-        if isinstance(both, int) and isinstance(maximum, int):
-            swap = both - maximum
-        low = value("soft_limit_in_bytes")
+        maximum, swap = self._held_maximum_and_swap()
+        low = self._held("soft_limit_in_bytes")
         oom_control = files.read(f"{self.directory}/memory.oom_control")
         return Limits(
             memory_max_bytes=maximum,
@@ -180,6 +173,15 @@ class MemoryV1:
             memory_swappiness=files.number(files.read(f"{self.directory}/memory.swappiness")),
             oom_kill_disable=None if oom_control is None else _oom_kill_disable(oom_control) == "1",
         )
+
+    def _held(self, name: str) -> int | Unlimited | None:
+        return amount.parse(files.read(f"{self.directory}/memory.{name}"))
+
+    def _held_maximum_and_swap(self) -> tuple[int | Unlimited | None, int | Unlimited | None]:
+        maximum, both = self._held("limit_in_bytes"), self._held("memsw.limit_in_bytes")
+        if isinstance(both, int) and isinstance(maximum, int):
+            return maximum, both - maximum
+        return maximum, both
 
     def paths(self) -> Sequence[str]:
         names = (

@@ -17,7 +17,7 @@ from cgagent.cgroups.hierarchy import subgroups
 from cgagent.cgroups.memory import MemoryV1, MemoryV2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cgagent.cgroups.group import Group
 
@@ -40,7 +40,13 @@ class OomCounters:
     def of(cls, group: Group) -> OomCounters:
         memory = group.controllers().memory
         kills = memory.oom_kills() if memory else None
-        return cls(kills or 0, dict(_hits(group)))
+        return cls(kills or 0, dict(_hits(_family(group))))
+
+    @classmethod
+    def of_new(cls, group: Group) -> OomCounters:
+        """Of a group in which nothing has run yet: only those above it have counted anything."""
+        _, *above = lineage(group)
+        return cls(0, dict(_hits(above)))
 
 
 def lineage(group: Group) -> list[Group]:
@@ -85,12 +91,17 @@ def _limiting(group: Group, since: OomCounters, now: OomCounters) -> Group | Non
     return None
 
 
-def _hits(group: Group) -> Iterator[tuple[str, int]]:
+def _family(group: Group) -> list[Group]:
+    """The group, those above it and those below it."""
     memory = group.controllers().memory
-    if not memory:
-        return
-    below = (path.removeprefix(memory.directory) for path in subgroups(memory.directory))
-    for one in [*lineage(group), *(group.host.group(group.path + path) for path in below)]:
+    if memory is None:
+        return lineage(group)
+    paths = (group.path + p.removeprefix(memory.directory) for p in subgroups(memory.directory))
+    return [*lineage(group), *map(group.host.group, paths)]
+
+
+def _hits(groups: Iterable[Group]) -> Iterator[tuple[str, int]]:
+    for one in groups:
         count = hits(one)
         if count is not None:
             yield one.path, count

@@ -80,12 +80,12 @@ class Adoption:
             async with container.lock:
                 try:
                     await asyncio.to_thread(self._move, root, group, origins)
-                    self._containers.save(container, _moved(container.record, origins))
+                    moved = _moved(container.record, origins)
+                    self._containers.save(container, moved, "adopt")
                 except BaseException:
                     await self._give_back(container, origins)
                     raise
             self._lifecycle.watch.begin(container, group)
-            self._lifecycle.publish(container, "adopt")
             self.watch(container)
             return container
 

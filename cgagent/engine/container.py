@@ -175,20 +175,23 @@ class Record:
     restart: RestartState = field(default_factory=RestartState)
     outcome: Outcome = Outcome()
 
-    def to_document(self) -> str:
-        """JSON for the database: everything but the columns of their own."""
-        return json.dumps(
+    def to_document(self, options: str) -> str:
+        """JSON for the database: everything but the columns of their own.
+
+        `options` is that of our options: the largest part, and the same all the container's life.
+        """
+        rest = json.dumps(
             {
                 "cgroup_path": self.cgroup_path,
                 "rootfs": self.rootfs and asdict(self.rootfs),
                 "adopted": self.adopted and asdict(self.adopted),
-                "options": asdict(self.options),
                 "limits": limit_json.to_json(self.limits),
                 "undo": self.undo,
                 "restart": asdict(self.restart),
                 "outcome": asdict(self.outcome),
             }
         )
+        return f'{rest[:-1]}, "options": {options}}}'
 
     @classmethod
     def from_document(
@@ -227,13 +230,20 @@ def _adopted(value: dict[str, Any] | None) -> Adopted | None:
 class Container:
     """The live object. `lock` is held by whoever changes it; waiting needs no lock."""
 
-    __slots__ = ("_changed", "lock", "record", "removed")
+    __slots__ = ("_changed", "_options", "lock", "record", "removed")
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self._options = (record.options, json.dumps(asdict(record.options)))
         self.lock = asyncio.Lock()
         self.removed = False
         self._changed: asyncio.Event = asyncio.Event()
+
+    def document(self, record: Record) -> str:
+        """Of a record of this container, for the database."""
+        if record.options is not self._options[0]:
+            self._options = (record.options, json.dumps(asdict(record.options)))
+        return record.to_document(self._options[1])
 
     @property
     def id(self) -> str:

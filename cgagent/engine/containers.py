@@ -1,4 +1,7 @@
-"""The set of containers: looked up by name or id, and kept in the database."""
+"""The set of containers: looked up by name or id, and kept in the database.
+
+A change that is an event, too, is kept and told together with it: `action` is Docker's word.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.engine.container import Container, Record
+from cgagent.engine.events import about
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.store.containers import ContainerRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cgagent.engine.events import Event, Events
     from cgagent.store.containers import ContainerRows
 
 
@@ -20,8 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Containers:
-    def __init__(self, rows: ContainerRows) -> None:
+    def __init__(self, rows: ContainerRows, events: Events) -> None:
         self._rows = rows
+        self._events = events
         self._by_id: dict[str, Container] = {}
 
     def load(self) -> None:
@@ -71,52 +77,73 @@ class Containers:
     def name_taken(self, name: str) -> bool:
         return any(c.name == name for c in self._by_id.values())
 
-    def add(self, record: Record) -> Container:
+    def add(self, record: Record, action: str | None = None) -> Container:
         """Keep a new one.
 
         Raises:
             ConflictError: the name is taken.
         """
+        event = _event(record, action, {})
+        container = Container(record)
         self._rows.insert(
             ContainerRow(
                 id=record.id,
                 name=record.name,
                 image_id=record.image_id,
                 created_ns=record.created_ns,
-                document=record.to_document(),
-            )
+                document=container.document(record),
+            ),
+            event,
         )
-        container = Container(record)
         self._by_id[record.id] = container
+        self._tell(container, event)
         return container
 
-    def save(self, container: Container, record: Record) -> None:
+    def save(
+        self, container: Container, record: Record, action: str | None = None, **attributes: str
+    ) -> None:
         """Replace a container's record, in the database first, and tell who waits."""
-        self._rows.update(record.id, record.to_document())
+        event = _event(record, action, attributes)
+        self._rows.update(record.id, container.document(record), event)
         container.record = record
-        container.notify()
+        self._tell(container, event)
 
-    def note(self, container: Container, record: Record) -> None:
+    def note(
+        self, container: Container, record: Record, action: str | None = None, **attributes: str
+    ) -> None:
         """As `save`, of what has happened anyway: a full disk must not make us blind to it."""
+        event = _event(record, action, attributes)
         try:
-            self._rows.update(record.id, record.to_document())
+            self._rows.update(record.id, container.document(record), event)
         except CgagentError as e:
             log.error("container %s: its state is only in memory: %s", record.name, e.message)  # noqa: TRY400
         container.record = record
-        container.notify()
+        self._tell(container, event)
 
     def rename(self, container: Container, name: str) -> None:
         """Raises ConflictError: the name is taken."""
-        self._rows.rename(container.id, name)
-        container.record = replace(container.record, name=name)
-        container.notify()
+        record = replace(container.record, name=name)
+        event = about(record, "rename", {"old_name": container.name})
+        self._rows.rename(container.id, name, event)
+        container.record = record
+        self._tell(container, event)
 
-    def drop(self, container: Container) -> None:
-        self._rows.delete(container.id)
+    def drop(self, container: Container, action: str | None = None) -> None:
+        event = _event(container.record, action, {})
+        self._rows.delete(container.id, event)
         del self._by_id[container.id]
         container.removed = True
+        self._tell(container, event)
+
+    def _tell(self, container: Container, event: Event | None) -> None:
         container.notify()
+        if event is not None:
+            self._events.spread(event)
 
     def using_image(self, image_id: str) -> list[str]:
         """Names of the containers made from an image."""
         return [c.name for c in self._by_id.values() if c.record.image_id == image_id]
+
+
+def _event(record: Record, action: str | None, attributes: dict[str, str]) -> Event | None:
+    return None if action is None else about(record, action, attributes)

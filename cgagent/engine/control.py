@@ -65,10 +65,10 @@ class Control:
             self._containers.note(
                 container,
                 container.with_outcome(frozen_since_ns=time.time_ns(), thaw_at_ns=until),
+                "pause",
             )
             self._arm(container)
         self._refresh(container)
-        self._lifecycle.publish(container, "pause")
 
     async def thaw(self, container: Container) -> None:
         """Let frozen tasks go on.
@@ -82,11 +82,9 @@ class Control:
             if group.freezer_state() == "thawed":
                 raise ConflictError(f"container {container.name} is not frozen")
             await asyncio.to_thread(group.thaw)
-            self._containers.note(
-                container, container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
-            )
+            thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
+            self._containers.note(container, thawed, "unpause")
         self._refresh(container)
-        self._lifecycle.publish(container, "unpause")
 
     async def resume(self) -> None:
         """After a restart of the agent: undo updates that were cut short, and let leases go on."""
@@ -133,7 +131,6 @@ class Control:
             else:
                 self._keep_limits(container, changes)
         self._refresh(container)
-        self._lifecycle.publish(container, "update")
 
     async def _apply(self, container: Container, changes: Limits, *, force: bool) -> None:
         """In the kernel and in the database; what is noted first undoes it after a crash."""
@@ -149,7 +146,8 @@ class Control:
 
     def _keep_limits(self, container: Container, changes: Limits) -> None:
         merged = container.record.limits.merged(changes)
-        self._containers.save(container, replace(container.record, limits=merged, undo=()))
+        updated = replace(container.record, limits=merged, undo=())
+        self._containers.save(container, updated, "update")
 
     async def undo_update(self, container: Container) -> None:
         """Of an update that was not finished, put the earlier limits back."""

@@ -68,7 +68,7 @@ class Engine:
         self.database = Database(settings.data_root)
         images = Images(settings, self.database)
         self.events = Events(EventRows(self.database))
-        self.containers = Containers(ContainerRows(self.database))
+        self.containers = Containers(ContainerRows(self.database), self.events)
         self.monitor = Monitor(self.host, settings, self.containers)
         self.tracer = tracing.tracer()
         self.jobs = Jobs(self.monitor.observe_job, *([self.tracer.observe] if self.tracer else []))
@@ -122,7 +122,7 @@ class Engine:
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
-        self.probes = Probes(self.containers, self.streams, self.control, self.events)
+        self.probes = Probes(self.containers, self.streams, self.control)
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(images, self.containers, self.jobs, self.events)
         self._containers_dir = containers_dir

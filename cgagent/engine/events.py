@@ -18,7 +18,7 @@ from cgagent.store.events import EventRow as Event
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from cgagent.engine.container import Container
+    from cgagent.engine.container import Container, Record
     from cgagent.store.events import EventRows
 
 __all__ = ["Event", "EventQuery", "Events"]
@@ -94,31 +94,37 @@ class Events:
         self, type_: str, action: str, id_: str, attributes: dict[str, str] | None = None
     ) -> None:
         """`type_` is ``container``, ``image`` or ``volume``; `action` is Docker's word if any."""
-        event = Event(
-            time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes or {}
-        )
-        self._keep(event)
+        self._publish(_event(type_, action, id_, attributes or {}))
+
+    def tell(self, container: Container, action: str, **attributes: str) -> None:
+        """Of a container, when nothing of its record changes with it."""
+        self._publish(about(container.record, action, attributes))
+
+    def _publish(self, event: Event) -> None:
+        with self._despite_a_full_disk(event):
+            self._rows.insert(event)
+        self.spread(event)
+
+    def spread(self, event: Event) -> None:
+        """Tell whoever follows; it has been kept, with the change that it is about."""
+        if self._until_pruned == 0:
+            with self._despite_a_full_disk(event):
+                self._rows.prune(KEPT)
+                self._until_pruned = _PRUNE_EVERY
+        self._until_pruned -= 1
         for queue in self._subscribers:
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self.dropped += 1
 
-    def _keep(self, event: Event) -> None:
+    @staticmethod
+    @contextmanager
+    def _despite_a_full_disk(event: Event) -> Iterator[None]:
         try:
-            self._rows.insert(event)
-            if self._until_pruned == 0:
-                self._rows.prune(KEPT)
-                self._until_pruned = _PRUNE_EVERY
-            self._until_pruned -= 1
-        except CgagentError as e:  # a full disk must not stop what happens
+            yield
+        except CgagentError as e:
             log.error("event %s of %s is not kept: %s", event.action, event.id, e.message)  # noqa: TRY400
-
-    def tell(self, container: Container, action: str, **attributes: str) -> None:
-        """Of a container, with what docker's events say of it: labels, image and name."""
-        options = container.record.options
-        about = {**options.labels, "image": options.image, "name": container.name}
-        self.publish("container", action, container.id, {**about, **attributes})
 
     def past(self, query: EventQuery) -> list[Event]:
         until_ns = _FAR_NS if query.until_ns is None else query.until_ns
@@ -149,6 +155,17 @@ class Events:
             yield queue
         finally:
             self._subscribers.discard(queue)
+
+
+def about(record: Record, action: str, attributes: dict[str, str]) -> Event:
+    """Of a container, with what docker's events say of it: labels, image and name."""
+    options = record.options
+    known = {**options.labels, "image": options.image, "name": record.name}
+    return _event("container", action, record.id, {**known, **attributes})
+
+
+def _event(type_: str, action: str, id_: str, attributes: dict[str, str]) -> Event:
+    return Event(time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes)
 
 
 def _seconds_until(time_ns: int | None) -> float | None:

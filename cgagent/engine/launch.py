@@ -59,6 +59,7 @@ class Launcher:
         self._in_use: set[str] = set()  # attached to or being started
         self._refilling: asyncio.Task[None] | None = None
         self._closed = False
+        self._cgroup_mounts: tuple[CgroupMount, ...] | None = None
 
     def group(self, path: str) -> Group:
         return self._host.group(path)
@@ -69,8 +70,13 @@ class Launcher:
     def cgroup_mounts(self, path: str) -> tuple[CgroupMount, ...]:
         """The hierarchies a container sees: those its group is in, with it as the root of each.
 
-        One it is not in would show it the host's groups.
+        One it is not in would show it the host's groups. They are the same for all groups made here.
         """
+        if self._cgroup_mounts is None:
+            self._cgroup_mounts = self._mounts_of(path)
+        return self._cgroup_mounts
+
+    def _mounts_of(self, path: str) -> tuple[CgroupMount, ...]:
         by_mount: dict[str, list[str]] = {}
         for controller, place in self._host.placements.items():
             if place.version == 1 and os.path.isdir(place.mount + path):

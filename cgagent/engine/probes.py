@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from cgagent.engine.container import Container
     from cgagent.engine.containers import Containers
     from cgagent.engine.control import Control
-    from cgagent.engine.events import Events
     from cgagent.engine.streams import Streams
     from cgagent.images import HealthCheck
 
@@ -40,13 +39,10 @@ _KILL_TIMEOUT_S = 10.0
 class Probes:
     """Owns the timers; made and ended by the engine, in whose event loop it lives."""
 
-    def __init__(
-        self, containers: Containers, streams: Streams, control: Control, events: Events
-    ) -> None:
+    def __init__(self, containers: Containers, streams: Streams, control: Control) -> None:
         self._containers = containers
         self._streams = streams
         self._control = control
-        self._events = events
         self._timers: set[asyncio.Task[None]] = set()
 
     def begin(self, container: Container) -> None:
@@ -99,9 +95,9 @@ class Probes:
 
     def _note(self, container: Container, new: Health) -> None:
         old = container.record.outcome.health
-        self._containers.note(container, container.with_outcome(health=new))
-        if old is None or old.status != new.status:
-            self._events.tell(container, f"health_status: {new.status}")
+        changes = old is None or old.status != new.status
+        action = f"health_status: {new.status}" if changes else None
+        self._containers.note(container, container.with_outcome(health=new), action)
 
     async def _probe(self, container: Container, check: HealthCheck) -> Result | None:
         """None: it came to nothing, because the container ended, or the supervisor."""

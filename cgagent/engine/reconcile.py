@@ -74,7 +74,7 @@ def _adopt(containers: Containers, container: Container, pid: int | None) -> Non
     health = Health() if container.record.options.health else None
     outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)
     restart = replace(container.record.restart, due_ns=None, held=False)
-    containers.save(container, replace(container.record, outcome=outcome, restart=restart))
+    containers.save(container, replace(container.record, outcome=outcome, restart=restart), "start")
 
 
 async def sweep(

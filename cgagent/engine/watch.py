@@ -79,10 +79,10 @@ class GroupWatch:
         with contextlib.suppress(CgagentError):  # the start will meet the same cause
             self._add(group)
 
-    def begin(self, container: Container, group: Group) -> None:
-        """Watch a container that is about to start, or was found running."""
+    def begin(self, container: Container, group: Group, *, new: bool = False) -> None:
+        """Watch a container that is about to start (`new`), or was found running."""
         try:
-            self._counters[group.path] = group.oom_counters()
+            self._counters[group.path] = group.oom_counters(new=new)
             self._containers[group.path] = container
             if group not in self._watcher:
                 self._add(group)

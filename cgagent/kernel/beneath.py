@@ -65,6 +65,19 @@ def ensure_directory(root_fd: int, path: str, mode: int = 0o755) -> int:
 
 def ensure_file(root_fd: int, path: str) -> int:
     """An O_PATH descriptor of the non-directory `path` in the root, made empty if missing."""
+    try:
+        found = open_in_root(root_fd, path, os.O_PATH)
+    except FileNotFoundError:
+        _make_file(root_fd, path)
+        found = open_in_root(root_fd, path, os.O_PATH)
+    if stat.S_ISDIR(os.fstat(found).st_mode):
+        os.close(found)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return found
+
+
+def _make_file(root_fd: int, path: str) -> None:
+    """A dangling link there is left alone: what it points to is not made."""
     parent, name = os.path.split(path)
     parent_fd = ensure_directory(root_fd, parent or "/")
     try:
@@ -72,8 +85,3 @@ def ensure_file(root_fd: int, path: str) -> int:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=parent_fd))
     finally:
         os.close(parent_fd)
-    found = open_in_root(root_fd, path, os.O_PATH)
-    if stat.S_ISDIR(os.fstat(found).st_mode):
-        os.close(found)
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    return found

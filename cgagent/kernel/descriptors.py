@@ -32,8 +32,11 @@ def close_all_but(keep: Iterable[int]) -> None:
 
 @contextmanager
 def as_socket(fd: int) -> Iterator[socket.socket]:
-    """A socket object for a descriptor that stays the caller's."""
-    sock = socket.socket(fileno=fd)
+    """A socket object for a descriptor that stays the caller's; for sending and receiving only.
+
+    What kind of socket it is does not matter for that: to find out takes three system calls.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
     try:
         yield sock
     finally:

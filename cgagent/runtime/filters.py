@@ -17,6 +17,8 @@ class Filters:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._last: tuple[dict[str, Any], str] | None = None
+        """Most containers have the same object: its digest takes longer than the rest."""
         directory.mkdir(mode=0o700, exist_ok=True)
         for stale in directory.iterdir():
             stale.unlink()
@@ -29,6 +31,11 @@ class Filters:
         """
         if profile is None:
             return None
+        if self._last is None or self._last[0] is not profile:
+            self._last = profile, self._file(profile)
+        return self._last[1]
+
+    def _file(self, profile: dict[str, Any]) -> str:
         digest = hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest()
         path = self._directory / f"{digest}.bpf"
         if not path.exists():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MAX_ID: Final = 2**32 - 2
 _MAX_FILE: Final = 16 * 1024 * 1024
+_PIECE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,15 @@ def _text(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
-    with open(fd, encoding="utf-8", errors="replace") as f:
-        return f.read(_MAX_FILE) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ""
+        data = b""
+        while len(data) < _MAX_FILE and (piece := os.read(fd, _PIECE)):
+            data += piece
+        return data[:_MAX_FILE].decode("utf-8", "replace")
+    finally:
+        os.close(fd)
 
 
 def _number(text: str) -> int | None:

@@ -7,6 +7,7 @@ more holes than users (io_uring, userfaultfd, bpf, keyrings). The same in effect
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, Final
 
@@ -129,8 +130,9 @@ def _allow(*names: str, args: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]
     return {"names": list(names), "action": "SCMP_ACT_ALLOW", "args": list(args)}
 
 
+@functools.lru_cache(maxsize=16)
 def profile(choice: str, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
-    """The OCI object of `DEFAULT`, `UNCONFINED` (None) or a profile file's text.
+    """The OCI object of `DEFAULT`, `UNCONFINED` (None) or a profile file's text; not to be changed.
 
     Raises:
         InvalidInputError: the text is no profile.

@@ -1,4 +1,7 @@
-"""Records of containers: an id, a unique name, and a document the engine understands."""
+"""Records of containers: an id, a unique name, and a document the engine understands.
+
+A change may come with the event that tells of it: both are kept, or neither.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgagent.errors import ConflictError
+from cgagent.store import events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cgagent.store.database import Database
+    from cgagent.store.events import EventRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +40,22 @@ class ContainerRows:
         )
         return [ContainerRow(**dict(row)) for row in rows]
 
-    def insert(self, row: ContainerRow) -> None:
+    def insert(self, row: ContainerRow, event: EventRow | None = None) -> None:
         """Keep a new one.
 
         Raises:
             ConflictError: the name is taken.
         """
-        with self._unique_name(row.name), self._database.transaction() as connection:
+        with self._unique_name(row.name), self._change(event) as connection:
             connection.execute(
                 "INSERT INTO containers (id, name, image_id, created_ns, document) "
                 "VALUES (?, ?, ?, ?, ?)",
                 (row.id, row.name, row.image_id, row.created_ns, row.document),
             )
 
-    def rename(self, id_: str, name: str) -> None:
+    def rename(self, id_: str, name: str, event: EventRow | None = None) -> None:
         """Raises ConflictError: the name is taken."""
-        with self._unique_name(name), self._database.transaction() as connection:
+        with self._unique_name(name), self._change(event) as connection:
             connection.execute("UPDATE containers SET name = ? WHERE id = ?", (name, id_))
 
     @staticmethod
@@ -64,10 +69,17 @@ class ContainerRows:
                 f"(cgagent rm {name}) or choose another name"
             ) from None
 
-    def update(self, id_: str, document: str) -> None:
-        with self._database.transaction() as connection:
+    def update(self, id_: str, document: str, event: EventRow | None = None) -> None:
+        with self._change(event) as connection:
             connection.execute("UPDATE containers SET document = ? WHERE id = ?", (document, id_))
 
-    def delete(self, id_: str) -> None:
-        with self._database.transaction() as connection:
+    def delete(self, id_: str, event: EventRow | None = None) -> None:
+        with self._change(event) as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (id_,))
+
+    @contextmanager
+    def _change(self, event: EventRow | None) -> Iterator[sqlite3.Connection]:
+        with self._database.transaction() as connection:
+            yield connection
+            if event is not None:
+                events.insert(connection, event)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from cgagent.store.database import Database
 
 
@@ -19,16 +21,21 @@ class EventRow:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
+def insert(connection: sqlite3.Connection, row: EventRow) -> None:
+    """In whatever transaction that connection is: an event is kept with what it is about."""
+    connection.execute(
+        "INSERT INTO events (time_ns, type, action, id, attributes) VALUES (?, ?, ?, ?, ?)",
+        (row.time_ns, row.type, row.action, row.id, json.dumps(row.attributes)),
+    )
+
+
 class EventRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def insert(self, row: EventRow) -> None:
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO events (time_ns, type, action, id, attributes) VALUES (?, ?, ?, ?, ?)",
-                (row.time_ns, row.type, row.action, row.id, json.dumps(row.attributes)),
-            )
+            insert(connection, row)
 
     def between(self, since_ns: int, until_ns: int) -> list[EventRow]:
         """Both ends are part of it."""

@@ -55,7 +55,6 @@ class Creation:
             except BaseException:
                 await self._shared.launcher.discard(container_id)
                 raise
-            self._shared.publish(container, "create")
             return container
 
     def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
@@ -96,7 +95,7 @@ class Creation:
                 options=options,
                 limits=held,
             )
-            return self._shared.containers.add(record)
+            return self._shared.containers.add(record, "create")
         except BaseException:
             self._shared.images.release(container_id)
             bundle.remove()
@@ -128,6 +127,4 @@ class Creation:
         """
         async with self._shared.jobs.run("rename", container=container.id, to=name), container.lock:
             require_there(container)
-            old = container.name
             self._shared.containers.rename(container, self.choose_name(check_name(name)))
-        self._shared.publish(container, "rename", old_name=old)

@@ -52,8 +52,8 @@ class Exits:
             )
             # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
             ended = self._restarts.decide(container.record, outcome)
-            self._shared.containers.note(container, ended)
-            self._shared.publish(container, "die", exit_code=str(outcome.exit_code))
+            code = str(outcome.exit_code)
+            self._shared.containers.note(container, ended, "die", exit_code=code)
             await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
             try:
                 await self._shared.leave_runtime(container)

@@ -61,6 +61,5 @@ class Removal:
         if volumes or container.record.options.auto_remove:
             await self._shared.volumes.remove_anonymous(container)
         jobs.step("record")
-        self._shared.containers.drop(container)
+        self._shared.containers.drop(container, "destroy")
         self._shared.forget_samples(container.id)
-        self._shared.publish(container, "destroy")

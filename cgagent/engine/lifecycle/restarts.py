@@ -123,9 +123,8 @@ class Restarts:
             if container.restarting and new.name == NO:
                 ended = replace(changed.outcome, status="exited")
                 changed = replace(changed, outcome=ended, restart=RestartState())
-            self._shared.containers.save(container, changed)
+            self._shared.containers.save(container, changed, "update")
             self.arm(container)
-        self._shared.publish(container, "update")
 
     def close(self) -> None:
         for timer in list(self._timers.values()):

@@ -63,8 +63,7 @@ class Starts:
             health=Health() if container.record.options.health else None,
         )
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
-        self._shared.containers.note(container, started)
-        self._shared.publish(container, "start")
+        self._shared.containers.note(container, started, "start")
         self._shared.launcher.refill()
         self._shared.on_running(container)
 
@@ -99,8 +98,10 @@ class Starts:
             )
             jobs.step("limit")
             group = self._shared.group(container)
-            group.apply(record.limits)
-            self._shared.watch.begin(container, group)  # before the first fork that may be refused
+            group.apply(record.limits, new=True)
+            self._shared.watch.begin(
+                container, group, new=True
+            )  # before the first fork that may be refused
             jobs.step("launch")
             driver = self._shared.runtimes.of(container)
             async with userns.opened(record, config, bundle) as (mapped, fds):

@@ -9,6 +9,7 @@ from cgagent.engine.confinement import Confinement, Ulimit
 from cgagent.engine.container import Container, Options, Outcome, Record
 from cgagent.engine.containers import Containers
 from cgagent.engine.devices import Device
+from cgagent.engine.events import Events
 from cgagent.engine.mounts import MountSpec
 from cgagent.engine.namespaces import Namespaces
 from cgagent.errors import ConflictError, NotFoundError
@@ -16,6 +17,7 @@ from cgagent.images import RootFs
 from cgagent.network.files import NameLookup
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
+from cgagent.store.events import EventRows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 COUNT = st.one_of(st.none(), st.integers(0, 2**62))
@@ -91,7 +93,7 @@ def test_a_record_survives_the_database(made):
         name=made.name,
         image_id=made.image_id,
         created_ns=made.created_ns,
-        document=made.to_document(),
+        document=Container(made).document(made),
     )
     assert back == made
 
@@ -99,7 +101,7 @@ def test_a_record_survives_the_database(made):
 @pytest.fixture
 def containers(tmp_path):
     database = Database(tmp_path)
-    yield Containers(ContainerRows(database))
+    yield Containers(ContainerRows(database), Events(EventRows(database)))
     database.close()
 
 
@@ -127,15 +129,32 @@ def test_a_taken_name_is_refused_and_nothing_kept(containers):
 
 def test_what_is_saved_is_there_for_the_next_agent(tmp_path):
     database = Database(tmp_path)
-    first = Containers(ContainerRows(database))
+    first = Containers(ContainerRows(database), Events(EventRows(database)))
     kept, dropped = first.add(record()), first.add(record("b" * 64, "two"))
     first.save(kept, kept.with_outcome(status="exited", exit_code=3))
     first.drop(dropped)
-    second = Containers(ContainerRows(database))
+    second = Containers(ContainerRows(database), Events(EventRows(database)))
     second.load()
     (found,) = second
     assert found.record == kept.record
     assert found.record.outcome.exit_code == 3
+    database.close()
+
+
+def test_a_change_and_its_event_are_kept_together_or_not_at_all(tmp_path):
+    database = Database(tmp_path)
+    events = EventRows(database)
+    containers = Containers(ContainerRows(database), Events(events))
+    kept = containers.add(record(), "create")
+    with pytest.raises(ConflictError):
+        containers.add(record("b" * 64), "create")
+    containers.save(kept, kept.with_outcome(status="running"), "start")
+    containers.note(kept, kept.with_outcome(status="exited"), "die", exit_code="3")
+    containers.rename(kept, "two")
+    containers.drop(kept, "destroy")
+    told = [(e.action, e.attributes["name"]) for e in events.between(0, 2**62)]
+    before = [("create", "one"), ("start", "one"), ("die", "one")]
+    assert told == [*before, ("rename", "two"), ("destroy", "two")]
     database.close()
 
 
