@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 DEFAULT_SOCKET: Final = "/run/cgagent/cgagent.sock"
 
 
-def socket_path(environ: Mapping[str, str] = os.environ) -> str:
-    """Where the client looks for the agent when no ``--host`` is given."""
-    return environ.get("CGAGENT_SOCKET", DEFAULT_SOCKET)
+def socket_path(environ: Mapping[bytes, bytes] = posix.environ) -> str:
+    """Where the client looks for the agent when no ``--host`` is given.
+
+    posix has the environment as the kernel gave it; os, which decodes it, takes long to load.
+    """
+    path = environ.get(b"CGAGENT_SOCKET")
+    return DEFAULT_SOCKET if path is None else path.decode("utf-8", "surrogateescape")

@@ -71,6 +71,11 @@ class Group:
         tree.remove(self.host, self.path, timeout_s)
         tree.prune(made)
 
+    def remove_if_empty(self) -> bool:
+        """Remove it at once if neither processes nor groups are in it; whether it is gone now."""
+        self._refuse_root("removed")
+        return tree.remove_if_empty(self.host, self.path)
+
     def children(self) -> tuple[str, ...]:
         """Names of the groups right below it, in whichever hierarchy; none where it is not."""
         entries = (entry for d in self._directories() for entry in os.scandir(d))

@@ -158,6 +158,23 @@ def remove(host: Host, path: str, timeout_s: float) -> None:
             _rmdir(group, deadline)
 
 
+def remove_if_empty(host: Host, path: str) -> bool:
+    """Remove the group at once, unless something is in it; whether it is gone.
+
+    cgroup2's directory is the last to go: with it whatever is left can still be ended.
+    """
+    for directory in reversed(directories(host, path)):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno in _IN_USE:
+                return False
+            raise files.failure(f"cgroup {directory}: cannot be removed", error) from error
+    return True
+
+
 def prune(directories: Iterable[str]) -> None:
     """Remove those of these groups in which there is nothing, neither processes nor groups."""
     for directory in sorted(directories, key=len, reverse=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 import sys
 import time
 
@@ -46,11 +46,11 @@ def _start(client: Client) -> None:
         UnavailableError: it did not come up; has the last line of its log.
     """
     import subprocess
+    from pathlib import Path
 
-    directory = os.path.dirname(DEFAULT_SOCKET)
-    os.makedirs(directory, 0o755, exist_ok=True)
-    log_path = os.path.join(directory, "agent.log")
-    with open(log_path, "ab") as log:
+    log_path = Path(DEFAULT_SOCKET).with_name("agent.log")
+    log_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
         agent = subprocess.Popen(
             [sys.executable, "-m", "cgagent.cli.main", "serve"],
             stdin=subprocess.DEVNULL,
@@ -62,7 +62,7 @@ def _start(client: Client) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not _listens(client):
         if agent.poll() is not None and not _listens(client):
-            raise UnavailableError(f"the agent did not start: {_last_line(log_path)}")
+            raise UnavailableError(f"the agent did not start: {_last_line(str(log_path))}")
         if time.monotonic() > deadline:
             raise UnavailableError(f"the agent does not answer; see {log_path}")
         time.sleep(0.02)
@@ -70,7 +70,7 @@ def _start(client: Client) -> None:
 
 def _listens(client: Client) -> bool:
     try:
-        client.connect().socket.close()
+        client.keep()
     except UnavailableError:
         return False
     return True

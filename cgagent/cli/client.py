@@ -216,7 +216,7 @@ class Client:
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON; None where it has no body."""
         was_kept = self._connection is not None
-        connection = self._kept()
+        connection = self.keep()
         try:
             connection.send(method, path, body)
             status, headers = connection.head()
@@ -232,8 +232,11 @@ class Client:
             raise _error(status, data)
         return compact_json.loads(data) if data else None
 
-    def _kept(self) -> Connection:
-        """The connection of the last request, unless the agent has closed it meanwhile."""
+    def keep(self) -> Connection:
+        """The connection of the last request, unless the agent has closed it meanwhile.
+
+        Raises: as `connect`.
+        """
         if self._connection is not None and self._connection.ended():
             self.close()
         if self._connection is None:
@@ -293,7 +296,7 @@ class Client:
 
     def upgrade(self, path: str, body: Any = None) -> Connection:
         """A connection that has become the container's input and output."""
-        connection, self._connection = self._kept(), None
+        connection, self._connection = self.keep(), None
         try:
             connection.send("POST", path, body, ("Connection: Upgrade", "Upgrade: tcp"))
             status, headers = connection.head()

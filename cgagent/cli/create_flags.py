@@ -6,8 +6,6 @@ this module is on the path of every ``run``.
 
 from __future__ import annotations
 
-import os
-
 from cgagent.cli import limits
 from cgagent.cli.flags import REMAINDER, SUPPRESS
 from cgagent.errors import InvalidInputError, UnsupportedError
@@ -236,8 +234,11 @@ def words(text: str) -> list[str]:
 
 def env(item: str) -> str:
     """``NAME`` alone takes the value from our own environment."""
-    name, separator, _ = item.partition("=")
-    return item if separator else f"{name}={os.environ.get(name, '')}"
+    if "=" in item:
+        return item
+    import os
+
+    return f"{item}={os.environ.get(item, '')}"
 
 
 def _pair(item: str) -> tuple[str, str]:
@@ -249,5 +250,7 @@ def _bind(item: str) -> str:
     """A relative source is made absolute here: the agent has another working directory."""
     source, separator, rest = item.partition(":")
     if separator and source.startswith((".", "~")):
+        import os
+
         source = os.path.abspath(os.path.expanduser(source))
     return source + separator + rest

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
 from cgagent.cli.units import parse_size
 from cgagent.errors import InvalidInputError
 
@@ -193,6 +190,9 @@ def _io_max(args: Namespace) -> list[dict[str, Any]]:
 
 
 def _device(path: str, flag: str) -> tuple[int, int]:
+    import os
+    import stat
+
     try:
         status = os.stat(path)
     except OSError as e:

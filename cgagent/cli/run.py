@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 
 from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
@@ -12,6 +12,7 @@ from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cgagent.cli.flags import Flags, Namespace
@@ -32,37 +33,72 @@ def _add_detach_keys(parser: Flags) -> None:
     )
 
 
-def _create(client: Client, body: dict[str, Any], id_file: str | None) -> dict[str, Any]:
-    """Create, pulling the image first if it is not there; the id goes into a file as well."""
-    if id_file is None:
-        return _create_pulling(client, body)
-    try:
-        with open(id_file, "x", encoding="ascii") as f:
-            made = _create_pulling(client, body)
-            f.write(made["id"])
-    except FileExistsError:
-        raise InvalidInputError(
-            f"container id file {id_file} exists; make sure the other container is not running, "
-            "or remove the file"
-        ) from None
-    except CgagentError:
-        os.unlink(id_file)
-        raise
-    except OSError as e:
-        raise InvalidInputError(f"--cidfile {id_file}: {str(e.strerror).lower()}") from None
-    return made
+class _Made:
+    """The container that a command makes, and the file of ``--cidfile`` for its id.
+
+    The file is made first, so that it is ours alone, and goes again if nothing comes of it.
+    """
+
+    def __init__(self, id_file: str | None) -> None:
+        self.path: str | None = None
+        """In the API, as soon as it is known."""
+        self._id_file = id_file
+        self._fd = -1
+        if id_file is not None:
+            try:
+                self._fd = os.open(id_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            except FileExistsError:
+                raise InvalidInputError(
+                    f"container id file {id_file} exists; make sure the other container is not "
+                    "running, or remove the file"
+                ) from None
+            except OSError as e:
+                raise self._failure(e) from None
+
+    @property
+    def id(self) -> str:
+        return (self.path or "").rpartition("/")[2]
+
+    def note(self, path: str) -> None:
+        """It is there now. Raises InvalidInputError: its id cannot be written."""
+        self.path = path
+        if self._id_file is not None:
+            try:
+                os.write(self._fd, self.id.encode())
+                os.close(self._fd)
+            except OSError as e:
+                raise self._failure(e) from None
+
+    def give_up(self, client: Client, *, remove: bool) -> None:
+        """After an error, which is the one to tell."""
+        if self.path is None and self._id_file is not None:
+            os.unlink(self._id_file)
+        if self.path is not None and remove:
+            try:
+                client.request("DELETE", f"{self.path}?force=true")
+            except CgagentError:
+                return
+
+    def _failure(self, error: OSError) -> InvalidInputError:
+        return InvalidInputError(f"--cidfile {self._id_file}: {str(error.strerror).lower()}")
 
 
-def _create_pulling(client: Client, body: dict[str, Any]) -> dict[str, Any]:
+def _pulling(client: Client, image: str, make: Callable[[], Any]) -> Any:
+    """What `make` gives, the image being pulled first if it is not there."""
     try:
-        made = client.request("POST", "/v1/containers", body)
+        return make()
     except NoSuchImageError:
         from cgagent.cli.images import pull_with_progress
 
-        pull_with_progress(client, body["image"])
-        made = client.request("POST", "/v1/containers", body)
-    value: dict[str, Any] = made
-    return value
+        pull_with_progress(client, image)
+        return make()
+
+
+def _create(client: Client, body: dict[str, Any], made: _Made) -> None:
+    def make() -> Any:
+        return client.request("POST", "/v1/containers", body)
+
+    made.note(f"/v1/containers/{_pulling(client, body['image'], make)['id']}")
 
 
 def run(context: Context) -> int:
@@ -77,55 +113,58 @@ def run(context: Context) -> int:
     args = parser.parse_args(context.args)
     body = create_flags.request(args, foreground=not args.detach)
     client = connect(context)
-    made = _create(client, body, args.cidfile)
+    made = _Made(args.cidfile)
     try:
         if args.detach:
-            client.request("POST", f"/v1/containers/{made['id']}/start")
-            print(made["id"])
+            _create(client, body, made)
+            client.request("POST", f"{made.path}/start")
+            print(made.id)
             return 0
-        code, goes_on = _foreground(client, args, f"/v1/containers/{made['id']}")
+        end: tuple[int, bool] = _pulling(
+            client, args.image, lambda: _stay(client, args, body, made)
+        )
     except (CgagentError, KeyboardInterrupt):
-        if args.rm:
-            _remove_quietly(client, made["id"])
+        made.give_up(client, remove=args.rm)
         raise
+    code, goes_on = end
     if args.rm and not goes_on:
-        _wait_until(client, made["id"], "removed")
+        _wait_until(client, made, "removed")
     elif not args.restart and not goes_on:
-        _wait_until(client, made["id"], "not-running")
+        _wait_until(client, made, "not-running")
     return code
 
 
-def _foreground(client: Client, args: Namespace, path: str) -> tuple[int, bool]:
-    """Start a container and be connected; the exit code, and whether it goes on without us."""
-    attach_path = f"{path}/attach" + query(
-        start=True, stdin=args.interactive, detach_keys=args.detach_keys
-    )
+def _stay(client: Client, args: Namespace, body: dict[str, Any], made: _Made) -> tuple[int, bool]:
+    """Make, start and be connected, all in one request.
+
+    Returns:
+        The exit code, and whether the container goes on without us.
+    """
+    path = "/v1/containers/run" + query(stdin=args.interactive, detach_keys=args.detach_keys)
     if args.tty and args.interactive:
         from cgagent.cli import terminal
 
-        end = terminal.session(client, attach_path, resize=path)
+        end = terminal.session(client, path, body, connected=made.note)
         return end.code, end.goes_on
-    connection = client.upgrade(attach_path)
+    signals = stream.Signals(client)
+    try:
+        connection = client.upgrade(path, body)
+    except BaseException:
+        signals.undo()
+        raise
+    made.note(connection.location)
+    signals.reach(connection.location)
     if args.tty:
         from cgagent.cli import terminal
 
-        terminal.follow_size(client, path)
-    container = path.rpartition("/")[2]
-    return stream.stay(client, connection, container, stdin=args.interactive), False
+        terminal.follow_size(client, connection.location)
+    return stream.exit_code(stream.pump(connection, stdin=args.interactive)), False
 
 
-def _remove_quietly(client: Client, container: str) -> None:
-    """The error that led here is the one to tell."""
-    try:
-        client.request("DELETE", f"/v1/containers/{container}?force=true")
-    except CgagentError:
-        return
-
-
-def _wait_until(client: Client, container: str, condition: str) -> None:
+def _wait_until(client: Client, made: _Made, condition: str) -> None:
     """So that the next command finds what this one has done."""
     try:
-        client.request("POST", f"/v1/containers/{container}/wait?condition={condition}")
+        client.request("POST", f"{made.path}/wait?condition={condition}")
     except CgagentError:
         return  # removed before we asked; or the agent has ended, which is no matter of the run's
 
@@ -137,7 +176,14 @@ def create(context: Context) -> int:
     create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
     body = create_flags.request(args, foreground=False)
-    print(_create(connect(context), body, args.cidfile)["id"])
+    client = connect(context)
+    made = _Made(args.cidfile)
+    try:
+        _create(client, body, made)
+    except (CgagentError, KeyboardInterrupt):
+        made.give_up(client, remove=True)
+        raise
+    print(made.id)
     return 0
 
 

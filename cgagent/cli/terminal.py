@@ -19,7 +19,7 @@ from cgagent.errors import CgagentError, InvalidInputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Any, Final
 
@@ -105,10 +105,12 @@ def session(
     *,
     resize: str | None = None,
     redraw: bool = False,
+    connected: Callable[[str], None] | None = None,
 ) -> Session:
     """Be connected to what the path `attach` gives until its end, or the keys to detach.
 
-    `resize` is the path of what is resized; None: where the agent says it is.
+    `resize` is the path of what is resized; None: where the agent says it is, which `connected`
+    is told.
 
     Raises:
         CgagentError: it could not be started, or the connection was lost.
@@ -118,6 +120,8 @@ def session(
     try:
         with raw():
             connection = client.upgrade(attach, body)
+            if connected is not None:
+                connected(connection.location)
             follow_size(client, resize or connection.location, redraw=redraw)
             status = stream.pump(connection, stdin=True)
     except _EndedError as ended:

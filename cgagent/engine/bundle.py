@@ -6,13 +6,18 @@ exit.json        how the last run ended, written by the supervisor
 rootfs/          where its root is mounted, in its own mount namespace only
 hostname hosts resolv.conf      bound over those of the image
 exec-<id>.json   the process of a command run inside it
+
+What most of them begin with is made ahead of time, in ``<data root>/ahead/<id>``, under the ids
+that the launcher keeps ready. A new container's directory is that one, renamed: a zygote that has
+opened the files meanwhile still has the right ones.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.network import files as network
 from cgagent.runtime import spec
@@ -24,34 +29,59 @@ if TYPE_CHECKING:
 
     from cgagent.engine.container import Options
     from cgagent.images import RootFs
+    from cgagent.network.files import Mode
     from cgagent.runtime.spec import Plan
+
+ETC_FILES: Final = ("hostname", "hosts", "resolv.conf")
+_ROOT: Final = "rootfs"
 
 
 class Bundle:
     def __init__(self, containers_dir: Path, container_id: str) -> None:
         self.path = containers_dir / container_id
-        self.root = self.path / "rootfs"
+        self.root = self.path / _ROOT
         self.log = self.path / f"{container_id}-json.log"
+        self.ahead = ahead_dir(containers_dir) / container_id
+        self._usual_name = usual_hostname(container_id)
 
     def make(self, options: Options) -> None:
         """Create the directory. On failure nothing is left."""
+        texts = _etc(options.network, options.hostname, options.domainname, options.lookup)
         try:
             with disk_full_is_no_space(f"container directory {self.path}"):
-                self.path.parent.mkdir(mode=0o700, exist_ok=True)  # logs are nobody else's business
-                self.path.mkdir(mode=0o700)
-                self.root.mkdir(mode=0o700)
-                (self.path / "hostname").write_text(options.hostname + "\n")
-                (self.path / "hosts").write_text(
-                    network.hosts(
-                        options.network, options.hostname, options.domainname, options.lookup
-                    )
-                )
-                (self.path / "resolv.conf").write_text(
-                    network.resolv_conf(options.network, options.lookup)
-                )
+                there: dict[str, str] = {}
+                if self._take_ahead():
+                    there = self._usual_etc()
+                else:
+                    _make_directory(self.path)
+                for name, text in texts.items():
+                    if there.get(name) != text:  # written anew, not replaced: it may be open
+                        (self.path / name).write_text(text)
         except BaseException:
             self.remove()
             raise
+
+    def make_ahead(self) -> None:
+        """For a container to come: what it will have unless something else is asked for."""
+        with disk_full_is_no_space(f"container directory {self.ahead}"):
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)  # to be renamed into
+            _make_directory(self.ahead)
+            for name, text in self._usual_etc().items():
+                (self.ahead / name).write_text(text)
+
+    def _take_ahead(self) -> bool:
+        try:
+            os.rename(self.ahead, self.path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _usual_etc(self) -> dict[str, str]:
+        return _etc("none", self._usual_name, "", network.NameLookup())
+
+    def drop_ahead(self) -> None:
+        """What was made ahead, if no container has taken it."""
+        shutil.rmtree(self.ahead, ignore_errors=True)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -94,6 +124,27 @@ class Bundle:
 
     def clear_exit(self) -> None:
         (self.path / EXIT_FILE).unlink(missing_ok=True)
+
+
+def usual_hostname(container_id: str) -> str:
+    return container_id[:12]
+
+
+def ahead_dir(containers_dir: Path) -> Path:
+    return containers_dir.with_name("ahead")
+
+
+def _make_directory(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)  # logs are nobody else's business
+    path.mkdir(mode=0o700)
+    (path / _ROOT).mkdir(mode=0o700)
+
+
+def _etc(mode: Mode, hostname: str, domainname: str, lookup: network.NameLookup) -> dict[str, str]:
+    """The texts of ETC_FILES."""
+    hosts = network.hosts(mode, hostname, domainname, lookup)
+    texts = (hostname + "\n", hosts, network.resolv_conf(mode, lookup))
+    return dict(zip(ETC_FILES, texts, strict=True))
 
 
 def root_mount(rootfs: RootFs) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
 from cgagent.engine import confinement, health, init, logopts, mounts, namespaces, restart_policy
+from cgagent.engine.bundle import usual_hostname
 from cgagent.engine.confinement import Confinement
 from cgagent.engine.container import Options
 from cgagent.engine.limits import Conveniences
@@ -192,7 +193,7 @@ def _hostname(request: Request, container_id: str) -> str:
     name = request.hostname or (os.uname().nodename if shares else "")
     if len(name.encode()) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
         raise InvalidInputError(f"hostname {name!r} is not valid: at most 64 bytes, no blanks")
-    return name or container_id[:12]
+    return name or usual_hostname(container_id)
 
 
 def _working_dir(path: str) -> str:

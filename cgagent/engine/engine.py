@@ -92,7 +92,8 @@ class Engine:
             self.supervisor,
             self.watch,
             settings.cgroup_parent,
-            settings.run_dir / "stage",
+            containers_dir=containers_dir,
+            stage_dir=settings.run_dir / "stage",
         )
         shared = Shared(
             containers=self.containers,
@@ -229,7 +230,7 @@ class Engine:
 
     async def _start_over(self, tasks: list[dict[str, Any]], prepared: list[str]) -> None:
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
-        await self.launcher.remove_cgroups(prepared)
+        await self.launcher.clean_up(prepared)
         self.launcher.refill()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

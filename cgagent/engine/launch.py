@@ -13,7 +13,9 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
+from cgagent.engine.bundle import Bundle
 from cgagent.engine.names import new_id
+from cgagent.engine.plan import etc_files
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.runtime import spec
 from cgagent.runtime.oci.resources import device_rules
@@ -39,7 +41,10 @@ _REMOVE_S: Final = 1.0
 
 
 class Launcher:
-    """Owns cgroups and zygotes from before a container has them until it is started."""
+    """Owns cgroups and zygotes from before a container has them until it is started.
+
+    And, for the ids that no container has yet, what their directories begin with.
+    """
 
     def __init__(
         self,
@@ -47,12 +52,15 @@ class Launcher:
         supervisor: Supervisor,
         watch: GroupWatch,
         cgroup_parent: str,
+        *,
+        containers_dir: Path,
         stage_dir: Path,
     ) -> None:
         self._host = host
         self._supervisor = supervisor
         self._watch = watch
         self._parent = cgroup_parent.rstrip("/")
+        self._containers_dir = containers_dir
         self._stage_dir = stage_dir
         self._ready: dict[str, Namespaces] = {}  # id -> the namespaces made for it
         self._pool: list[str] = []  # those in `_ready` that no container has
@@ -70,7 +78,7 @@ class Launcher:
     def cgroup_mounts(self, path: str) -> tuple[CgroupMount, ...]:
         """The hierarchies a container sees: those its group is in, with it as the root of each.
 
-        One it is not in would show it the host's groups. They are the same for all groups made here.
+        One it is not in would show it the host's groups. All groups made here are alike.
         """
         if self._cgroup_mounts is None:
             self._cgroup_mounts = self._mounts_of(path)
@@ -140,20 +148,35 @@ class Launcher:
                 key=container_id,
                 namespaces=wanted,
                 user_ids=user_ids,
-                stage=self._stage(group.path) if staged else None,
+                stage=self._stage(container_id, group.path) if staged else None,
                 **({} if wanted == OUTSIDE else self.place(group)),
             )
         except BaseException:
+            self._bundle(container_id).drop_ahead()
             await asyncio.to_thread(group.remove)
             raise
         self._watch.prepare(group)
         self._ready[container_id] = wanted
 
-    def _stage(self, path: str) -> dict[str, Any]:
+    def _stage(self, container_id: str, path: str) -> dict[str, Any]:
         """What most containers have the same is mounted now: see `cgagent.runtime.stage`."""
         self._stage_dir.mkdir(mode=0o700, exist_ok=True)
-        config = spec.kernel_part(self.cgroup_mounts(path))
-        return {"directory": str(self._stage_dir), "config": config}
+        bundle = self._bundle(container_id)
+        bundle.make_ahead()
+        return {
+            "directory": str(self._stage_dir),
+            "config": spec.kernel_part(self.cgroup_mounts(path)),
+            "sources": [
+                {
+                    "mount": spec.entry(point),
+                    "now": str(bundle.ahead / os.path.basename(point.source)),
+                }
+                for point in etc_files(bundle.path)
+            ],
+        }
+
+    def _bundle(self, container_id: str) -> Bundle:
+        return Bundle(self._containers_dir, container_id)
 
     @staticmethod
     def place(group: Group) -> dict[str, Any]:
@@ -179,6 +202,7 @@ class Launcher:
             await self._supervisor.request("forget", key=container_id, status=told)
 
         def work() -> None:
+            self._bundle(container_id).drop_ahead()
             with contextlib.suppress(NotFoundError):
                 group.kill()  # a start given up too late, or one that outlived its supervisor
             group.remove()
@@ -209,10 +233,11 @@ class Launcher:
         self._in_use.clear()
         return prepared
 
-    async def remove_cgroups(self, ids: list[str]) -> None:
-        """Those of zygotes that are gone, unless they have been made ready again."""
+    async def clean_up(self, ids: list[str]) -> None:
+        """After zygotes that are gone, unless they have been made ready again."""
         for container_id in ids:
             if container_id not in self._ready:
+                self._bundle(container_id).drop_ahead()
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
                     group = self._host.group(self.cgroup_path(container_id))
                     self._watch.forget(group)

@@ -5,21 +5,20 @@ Done anew at each start: a device may have another number by then, another conta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cgagent.engine import confinement, devices, init, mounts, namespaces
+from cgagent.engine.bundle import ETC_FILES
 from cgagent.runtime.spec import KernelFiles, MountPoint, Plan, Process
 from cgagent.runtime.spec.defaults import SHM_SIZE_BYTES
 from cgagent.runtime.spec.mounts import SHM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from cgagent.engine.container import Options, Record
     from cgagent.runtime.spec import CgroupMount
-
-ETC_FILES: Final = ("hostname", "hosts", "resolv.conf")
 
 
 def plan(
@@ -70,15 +69,14 @@ def mount_points(
 ) -> tuple[MountPoint, ...]:
     """What is mounted beside the kernel's own file systems."""
     return (
-        *_etc_files(options, bundle),
+        *etc_files(bundle, {m.destination for m in options.mounts}),
         *([init.mount_point()] if options.init else []),
         *mounts.points(options.mounts, volume_path),
     )
 
 
-def _etc_files(options: Options, bundle: Path) -> list[MountPoint]:
+def etc_files(bundle: Path, taken: Collection[str] = ()) -> list[MountPoint]:
     """Ours over the image's, unless the user has one of their own there."""
-    taken = {m.destination for m in options.mounts}
     return [
         MountPoint(
             destination=f"/etc/{name}",

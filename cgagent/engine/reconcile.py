@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cgagent.engine.bundle import ahead_dir
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
 from cgagent.engine.names import ID_LENGTH
@@ -84,6 +85,7 @@ async def sweep(
     known = {c.id for c in containers}
     running = {c.id for c in containers if c.running}
     await asyncio.to_thread(images.sweep, known)
+    await asyncio.to_thread(shutil.rmtree, ahead_dir(containers_dir), ignore_errors=True)
     for entry in containers_dir.iterdir() if containers_dir.exists() else ():
         if entry.name not in known:
             await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)

@@ -102,6 +102,23 @@ class Streams:
                 await self._lifecycle.make_ready(container)
             await self._connect(container.id, take)
 
+    async def run(
+        self, request: create.Request, take: Callable[[Container], Awaitable[Attachment]]
+    ) -> None:
+        """Make a container, connect the client, and start it.
+
+        Raises:
+            CgagentError: before the socket is taken: there is no container; after: it could not
+                be started.
+        """
+        container = await self._lifecycle.create(request)
+        try:
+            await self.attach(container, partial(take, container))
+        except BaseException:
+            await self._lifecycle.remove(container, force=True, volumes=True)
+            raise
+        await self._lifecycle.start(container)
+
     async def _connect(self, key: str, take: Take) -> None:
         client = await take()
         fds = [client.fd]

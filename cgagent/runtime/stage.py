@@ -12,15 +12,16 @@ tree, and its own are mounted.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.kernel import beneath
 from cgagent.kernel import mount as km
 from cgagent.runtime import devices, steps
+from cgagent.runtime.mounts import Mount
 
 if TYPE_CHECKING:
-    from cgagent.runtime.mounts import Mount
+    from collections.abc import Sequence
 
 _ROOT: Final = {"destination": "/", "type": "tmpfs", "source": "stage", "options": ["mode=700"]}
 _HIDDEN: Final = ("maskedPaths", "readonlyPaths")
@@ -41,6 +42,12 @@ class Stage:
     """The mounts that are below no other, with descriptors of them."""
     dev_fd: int
     """/dev, with its nodes."""
+    sources: tuple[tuple[Mount, int], ...] = ()
+    """Bind mounts that the job may have, with their trees, which are attached nowhere."""
+
+    def source_of(self, mount: Mount) -> int | None:
+        """The tree of a bind mount, if it was opened ahead: to be cloned, not attached."""
+        return next((tree for known, tree in self.sources if known == mount), None)
 
     def fits(self, config: dict[str, Any]) -> bool:
         """Is it what this configuration begins with, and left alone by the rest of it?"""
@@ -58,13 +65,15 @@ class Stage:
         return any(f"{path}/".startswith(m.destination + "/") for m, _ in self.tops)
 
 
-def make(config: dict[str, Any], directory: str) -> Stage:
+def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any]] = ()) -> Stage:
     """In the mount namespace of the caller, which the host's sees nothing of from now on.
 
     `directory` of the host is covered by it. ``linux.namespaces`` are those the caller is in.
+    `sources` are bind mounts as the job will have them (`mount`), and where each is `now`.
     """
     # not private: what the host unmounts must go from here, too
     km.mount(None, "/", None, km.MS_SLAVE | km.MS_REC)
+    trees = tuple(_opened(source) for source in sources)
     setup = steps.Setup(config, [_ROOT], directory)
     for step in _STEPS:
         step(setup)
@@ -75,4 +84,10 @@ def make(config: dict[str, Any], directory: str) -> Stage:
     opened = tuple((m, beneath.open_in_root(setup.root_fd, m.destination, os.O_PATH)) for m in tops)
     dev = beneath.open_in_root(setup.root_fd, devices.DEV, os.O_RDONLY | os.O_DIRECTORY)
     os.close(setup.root_fd)
-    return Stage(config, opened, dev)
+    return Stage(config, opened, dev, tuple(tree for tree in trees if tree))
+
+
+def _opened(source: dict[str, Any]) -> tuple[Mount, int] | None:
+    mount = Mount.from_oci(source["mount"])
+    tree = replace(mount, source=source["now"]).open_source(km.MS_PRIVATE)
+    return None if tree is None else (mount, tree)

@@ -201,6 +201,10 @@ def take_stage(s: Setup) -> None:
             m.apply(s.root_fd, tree)
         os.close(tree)
     s.dev_fd = s.stage.dev_fd
+    for place, (m, early) in enumerate(s.mounts):
+        opened = s.stage.source_of(m) if early is None else None
+        if opened is not None:
+            s.mounts[place] = m, km.clone_tree(km.fd_path(opened), recursive=True)
 
 
 def mount_all(s: Setup) -> None:

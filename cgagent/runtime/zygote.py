@@ -9,6 +9,7 @@ running; its end alone, that this process died on the way.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Surroundings:
     host_mounts: int | None = None
     """The host's mount namespace as it will be at the job: ours is a copy from before."""
     stage: dict[str, Any] | None = None
-    """What to mount ahead of the job: a `directory` to do it in, and the `config`."""
+    """What to mount and open ahead of the job: the arguments of `stage.make`."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
     enter_user: bool = False
@@ -70,6 +71,7 @@ class _Progress:
 def run(sock: socket.socket, where: Surroundings) -> NoReturn:
     """Never returns: becomes the command or exits."""
     progress = _Progress()
+    gc.disable()  # this is over before garbage would matter; a collection copies every page it sees
     try:
         _live(sock, where, progress)
     except CgagentError as e:
@@ -184,13 +186,13 @@ def _make_stage(where: Surroundings) -> stage.Stage | None:
     if where.stage is None:
         return None
     try:
-        return stage.make(where.stage["config"], where.stage["directory"])
+        return stage.make(**where.stage)
     except (CgagentError, OSError):  # the job meets the same cause and tells it to somebody
         return None
 
 
 def _read_bytes(path: str) -> bytes:
-    with open(path, "rb") as f:
+    with open(path, "rb", buffering=0) as f:
         return f.read()
 
 
@@ -198,8 +200,7 @@ def _read(job: dict[str, Any]) -> dict[str, Any]:
     """The whole configuration, or for a command run inside only its process."""
     inside = "process_file" in job
     path = job["process_file"] if inside else os.path.join(job["bundle"], CONFIG_FILE)
-    with open(path, encoding="utf-8") as f:
-        value = json.load(f)
+    value = json.loads(_read_bytes(path))
     if not isinstance(value, dict):
         raise InternalError(f"{path} is not a JSON object")
     return {"process": value} if inside else value

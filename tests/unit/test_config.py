@@ -85,4 +85,4 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
 
 def test_where_the_client_looks():
     assert socket_path({}) == DEFAULT_SOCKET
-    assert socket_path({"CGAGENT_SOCKET": "/x"}) == "/x"
+    assert socket_path({b"CGAGENT_SOCKET": b"/x"}) == "/x"

@@ -222,12 +222,12 @@ class Agent:
     ) -> Result:
         """Run a command in a container that is removed afterwards."""
         fed = {"stdin": True, "stdin_once": True} if stdin else {}
-        container = self.create(*command, image=image, auto_remove=True, **fed, **options)
+        body = {"image": image, "command": list(command), "auto_remove": True, **fed, **options}
         flag = "true" if stdin else "false"
-        path = f"/v1/containers/{container}/attach?start=true&stdin={flag}"
-        result = self._stay(self.client.upgrade(path), stdin)
+        connection = self.client.upgrade(f"/v1/containers/run?stdin={flag}", body)
+        result = self._stay(connection, stdin)
         with contextlib.suppress(NotFoundError):  # gone before we asked
-            self.post(container, "wait?condition=removed")
+            self.client.request("POST", f"{connection.location}/wait?condition=removed")
         return result
 
     def exec(self, container: str, *command: str, stdin: bytes = b"", **options: Any) -> Result:

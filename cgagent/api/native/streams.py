@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from cgagent.api.hijack import Hijack, require_upgrade
+from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.schemas import ExecBody
 from cgagent.engine.streams import Attachment
 from cgagent.runtime.detach import parse_keys
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from cgagent.api.hijack import Take
+    from cgagent.engine.container import Container
     from cgagent.engine.engine import Engine
     from cgagent.engine.streams import Exec
 
 
 def add(router: APIRouter, engine: Engine) -> None:
     _add_attach(router, engine)
+    _add_run(router, engine)
     _add_exec(router, engine)
     _add_logs(router, engine)
 
@@ -71,6 +74,43 @@ def _add_attach(router: APIRouter, engine: Engine) -> None:
         """`h` rows and `w` columns for its terminal."""
         await engine.streams.resize(engine.containers.find(reference), h, w)
         return Response(status_code=204)
+
+
+def _add_run(router: APIRouter, engine: Engine) -> None:
+    @router.post("/run", status_code=101, response_model=None)
+    async def run_container(
+        body: CreateBody,
+        request: Request,
+        *,
+        stdin: bool = True,
+        stdout: bool = True,
+        stderr: bool = True,
+        detach_keys: str = "",
+    ) -> Hijack:
+        """Create a container, attach and start it: one request instead of two.
+
+        ``Location`` has the container's path. Whatever fails before the connection is taken over
+        is answered as an error, and there is no container; a start that fails is told in the
+        status frame, as by ``attach``.
+        """
+        require_upgrade(request.headers)
+        keys = parse_keys(detach_keys) if body.tty else b""
+
+        async def connect(take: Take, container: Container) -> Attachment:
+            taken = await take(location=f"/v1/containers/{container.id}")
+            return Attachment(
+                fd=taken.fd,
+                tail=taken.tail,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                detach_keys=keys,
+            )
+
+        async def handler(take: Take) -> None:
+            await engine.streams.run(body.request(), partial(connect, take))
+
+        return Hijack(handler)
 
 
 def _add_exec(router: APIRouter, engine: Engine) -> None:

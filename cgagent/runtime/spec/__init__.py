@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.runtime import OCI_VERSION, seccomp
 from cgagent.runtime.spec import defaults
-from cgagent.runtime.spec.mounts import CgroupMount, KernelFiles, MountPoint, covers, mounts
+from cgagent.runtime.spec.mounts import (
+    CgroupMount,
+    KernelFiles,
+    MountPoint,
+    covers,
+    entry,
+    mounts,
+)
 from cgagent.runtime.spec.process import Privileges, Process, Rlimit, exec_process, process
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ __all__ = [
     "Process",
     "Rlimit",
     "build",
+    "entry",
     "exec_process",
     "kernel_part",
     "namespaces",

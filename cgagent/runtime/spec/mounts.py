@@ -54,8 +54,13 @@ def mounts(kernel_files: KernelFiles, asked: Iterable[MountPoint]) -> list[dict[
     taken = [p.destination for p in points]
     return [
         *(m for m in _kernel_mounts(kernel_files) if not _covered(m["destination"], taken)),
-        *(_mount(p.destination, p.type, *p.options, source=p.source) for p in points),
+        *map(entry, points),
     ]
+
+
+def entry(point: MountPoint) -> dict[str, Any]:
+    """One of ``mounts``."""
+    return _mount(point.destination, point.type, *point.options, source=point.source)
 
 
 def covers(asked: Iterable[MountPoint], path: str) -> bool:

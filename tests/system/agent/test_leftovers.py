@@ -34,6 +34,7 @@ def test_nothing_is_left_of_many_containers(agent, audited):
     assert agent.containers() == []
     assert os.listdir(agent.data_root / "containers") == []
     assert os.listdir(agent.data_root / "containers-rw") == []
+    eventually(lambda: len(os.listdir(agent.data_root / "ahead")) <= 2)
     eventually(agent.cgroups_settled)
     # one more than before may be a connection that is just being closed
     eventually(lambda: all(descriptors(pid) <= count + 1 for pid, count in before.items()))

@@ -1,12 +1,15 @@
 """``cgagent run`` as a user of the command line sees it: output, input, exit codes, signals."""
 
 import hashlib
+import json
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
 
+from cgagent.errors import CommandNotFoundError
 from tests.world.agent import SLOWNESS, eventually, has_v1
 
 pytestmark = pytest.mark.system
@@ -38,6 +41,50 @@ def test_exit_codes(agent, nothing_made, args, code, complaint):
     assert complaint in done.stderr
     assert done.stderr.count("\n") == (1 if complaint else 0)
     assert done.stdout == ""
+
+
+def test_one_request_makes_a_container_and_starts_it(agent):
+    body = {"image": "alpine", "command": ["sh", "-c", "cat; exit 4"], "stdin": True, "name": "one"}
+    connection = agent.client.upgrade("/v1/containers/run", {**body, "stdin_once": True})
+    with connection.socket as sock:
+        _, _, container = connection.location.rpartition("/")
+        assert agent.detail(container)["name"] == "one"
+        sock.sendall(b"hello")
+        sock.shutdown(socket.SHUT_WR)
+        received = connection.rest()
+        while piece := sock.recv(4096):
+            received += piece
+    assert received.startswith(b"\x01\0\0\0\0\0\0\x05hello\x03\0\0\0")
+    assert json.loads(received[len("12345678hello12345678") :])["exit_code"] == 4
+    assert agent.wait("one") == 4
+    assert agent.log_text("one") == "hello"
+    agent.remove("one")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        ({"image": "no-such"}, ("Connection: Upgrade", "Upgrade: tcp"), "no_such_image"),
+        ({"network": "moon"}, ("Connection: Upgrade", "Upgrade: tcp"), "invalid_input"),
+        ({"limits": {"memory_max_bytes": 1}}, ("Connection: Upgrade", "Upgrade: tcp"), ""),
+        ({}, (), "invalid_input"),  # nobody to be connected
+    ],
+)
+def test_one_request_that_fails_leaves_nothing(agent, nothing_made, body, headers, kind):
+    connection = agent.client.connect()
+    with connection.socket:
+        whole = {"image": "alpine", "command": ["true"], **body}
+        connection.send("POST", "/v1/containers/run", whole, headers)
+        status, answer = connection.head()
+        assert 400 <= status < 500
+        told = json.loads(b"".join(connection.pieces(answer)))
+        assert told["kind"] == (kind or told["kind"])
+
+
+def test_a_command_that_cannot_start_is_told_to_who_is_connected(agent):
+    with pytest.raises(CommandNotFoundError, match="no-such"):
+        agent.run("no-such", name="short-lived")
+    eventually(lambda: "short-lived" not in [c["name"] for c in agent.containers()])
 
 
 def test_a_killed_container_has_137_and_was_no_oom(agent, container):

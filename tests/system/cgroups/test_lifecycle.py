@@ -25,6 +25,35 @@ def test_create_makes_every_hierarchy_and_remove_leaves_none(host, parent):
     parent.remove()
 
 
+def test_only_an_empty_group_is_removed_at_once(fs, host, parent):
+    group = host.group(f"{parent.path}/busy")
+    assert group.remove_if_empty(), "one that is not there is gone"
+    group.create()
+    with fs.running(group, "true"):
+        assert not group.remove_if_empty()
+        assert group.pids()
+    below = host.group(f"{group.path}/below")
+    below.create()
+    assert not group.remove_if_empty()
+    assert below.exists()
+    assert below.remove_if_empty()
+    assert not below.exists()
+    group.remove()
+
+
+def test_limits_of_a_new_group(host, parent):
+    group = host.group(f"{parent.path}/new")
+    group.create()
+    group.apply(Limits(memory_max_bytes=64 << 20, cpu_quota_us=50_000, pids_max=7), new=True)
+    held = group.held()
+    assert (held.memory_max_bytes, held.cpu_quota_us, held.pids_max) == (64 << 20, 50_000, 7)
+    with pytest.raises(InvalidInputError, match=r"limit cpu_quota_us: .* refuses '1'"):
+        group.apply(Limits(cpu_quota_us=1), new=True)
+    group.remove()
+    with pytest.raises(NotFoundError):
+        group.apply(Limits(pids_max=7), new=True)
+
+
 def test_create_removes_what_it_made_when_it_fails(fs, host, parent):
     parent.create()
     group = host.group(f"{parent.path}/{'x' * 255}")

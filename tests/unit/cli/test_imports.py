@@ -81,14 +81,13 @@ def test_a_whole_run_without_a_terminal_loads_none_either(tmp_path):
     def serve(listener):
         connection, _ = listener.accept()
         with connection:
-            connection.recv(65536)
-            answer(connection, 201, b'{"id": "abc", "name": "n"}')
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 101 X\r\nUpgrade: tcp\r\n\r\n" + output_frame)
+            assert connection.recv(65536).startswith(b"POST /v1/containers/run?")
+            head = b"HTTP/1.1 101 X\r\nUpgrade: tcp\r\nLocation: /v1/containers/abc\r\n\r\n"
+            connection.sendall(head + output_frame)
             connection.sendall(status_frame)
         connection, _ = listener.accept()
         with connection:
-            assert b"/wait?condition=not-running" in connection.recv(65536)
+            assert b"/v1/containers/abc/wait?condition=not-running" in connection.recv(65536)
             answer(connection, 200, payload)
 
     with socket.socket(socket.AF_UNIX) as listener:
