@@ -48,6 +48,8 @@ class Stdio:
         self._unlogged: tuple[int, bytes, int] | None = None  # what a busy log has not taken
         self._input_stuck = False  # no input fits at the moment
         self._running = False
+        self._ended: set[int] = set()
+        """Streams; their pipes are closed with the rest, in one go."""
 
     @property
     def dropped_bytes(self) -> int:
@@ -64,7 +66,8 @@ class Stdio:
     def _outputs(self) -> dict[int, int]:
         """Stream -> reading end, of those that have not ended."""
         fds = self._held.fds
-        return {stream: fds[label] for stream, label in _LABELS.items() if label in fds}
+        known = ((stream, fds.get(label)) for stream, label in _LABELS.items())
+        return {s: fd for s, fd in known if fd is not None and s not in self._ended}
 
     @property
     def _stdin(self) -> int | None:
@@ -159,7 +162,7 @@ class Stdio:
             return
         if not moved:
             self._loop.forget(self._outputs[stream])
-            self._held.close(_LABELS[stream])
+            self._ended.add(stream)
             return
         self._watch_outputs()
 

@@ -374,8 +374,8 @@ class Task:
             return
         path = os.path.join(directory, EXIT_FILE)
         with contextlib.suppress(OSError):  # a full disk: the event and `list` still tell it
-            with open(path + _SUFFIX, "w", encoding="ascii") as f:
-                json.dump(exit_, f)
+            with open(path + _SUFFIX, "wb", buffering=0) as f:
+                f.write(json.dumps(exit_).encode())
             os.rename(path + _SUFFIX, path)
 
     def abandon(self, status: dict[str, Any], *, with_groups: bool = False) -> None:
