@@ -126,11 +126,17 @@ class Cgagent(_Client):
         own = descendants(info["pid"], info["keeper_pid"])
         return {pid for pid in own if tuple(command_line(pid)) != SLEEP}
 
-    def run_by_api(self) -> str:
+    def create_by_api(self) -> str:
         limits = {"memory_max_bytes": MEMORY_BYTES, "cpus": CPUS, "pids_max": PIDS}
         body = {"image": IMAGE, "command": ["true"], "network": "none", "limits": limits}
-        container = str(self._api.call("POST", "/v1/containers", body)["id"])
+        return str(self._api.call("POST", "/v1/containers", body)["id"])
+
+    def start_by_api(self, container: str) -> None:
         self._api.call("POST", f"/v1/containers/{container}/start")
+
+    def run_by_api(self) -> str:
+        container = self.create_by_api()
+        self.start_by_api(container)
         self._api.call("POST", f"/v1/containers/{container}/wait")
         return container
 
@@ -181,11 +187,17 @@ class Docker(_Client):
     def engine_pids(self) -> set[int]:
         return named("dockerd", "containerd", "containerd-shim-runc-v2")
 
-    def run_by_api(self) -> str:
+    def create_by_api(self) -> str:
         limits = {"Memory": MEMORY_BYTES, "NanoCpus": int(CPUS * 1e9), "PidsLimit": PIDS}
         body = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", **limits}}
-        container = str(self._api.call("POST", "/containers/create", body)["Id"])
+        return str(self._api.call("POST", "/containers/create", body)["Id"])
+
+    def start_by_api(self, container: str) -> None:
         self._api.call("POST", f"/containers/{container}/start")
+
+    def run_by_api(self) -> str:
+        container = self.create_by_api()
+        self.start_by_api(container)
         self._api.call("POST", f"/containers/{container}/wait")
         return container
 

@@ -55,6 +55,12 @@ class Engine(Protocol):
 class Api(Protocol):
     """A peer with a socket."""
 
+    def create_by_api(self) -> str:
+        """A container that will run ``true``."""
+
+    def start_by_api(self, container: str) -> None:
+        """Returns when its command runs."""
+
     def run_by_api(self) -> str:
         """Create, start and wait for ``true``; the container, still to be removed."""
 
