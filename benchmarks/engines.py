@@ -141,7 +141,7 @@ class Cgagent(_Client):
         return container
 
     def exec_by_api(self, container: str) -> None:
-        self._api.stream(f"/v1/containers/{container}/exec", {"command": ["true"]})
+        self._api.stream(f"/v1/containers/{container}/exec?stdin=false", {"command": ["true"]})
 
     def freeze_by_api(self, container: str) -> None:
         self._api.call("POST", f"/v1/containers/{container}/freeze")

@@ -98,6 +98,7 @@ def _server(app: ASGIApp) -> _Server:
             app,
             http=HijackProtocol,
             ws="none",
+            proxy_headers=False,
             loop="asyncio",
             lifespan="off",
             log_config=None,

@@ -222,7 +222,7 @@ def exec_(context: Context) -> int:
     if args.detach:
         print(client.request("POST", path, body)["id"])
         return 0
-    path += query(detach_keys=args.detach_keys)
+    path += query(stdin=args.interactive, detach_keys=args.detach_keys)
     if args.tty and args.interactive:
         from cgagent.cli import terminal
 

@@ -55,8 +55,6 @@ class _Pump:
         Raises:
             UnavailableError: the connection ended without one.
         """
-        if not self._stdin_open:
-            self._sock.shutdown(1)  # SHUT_WR
         try:
             self._frames()
             while True:
@@ -86,7 +84,7 @@ class _Pump:
             self._send()
         else:
             self._stdin_open = False
-            self._sock.shutdown(1)
+            self._sock.shutdown(1)  # SHUT_WR
 
     def _send(self) -> None:
         try:

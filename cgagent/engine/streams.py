@@ -136,9 +136,10 @@ class Streams:
         process: Process,
         take: TakeFor | None,
         *,
+        stdin: bool = True,
         privileged: bool = False,
     ) -> Exec:
-        """Run a command, with a client attached or none.
+        """Run a command, with a client attached or none; `stdin`: the client may give input.
 
         It has what the container's own process has, or with `privileged` every capability.
 
@@ -161,7 +162,9 @@ class Streams:
             self._keep(run)
             run.running = True
             try:
-                run.pid = await self._run(container, key, process, takes, privileged=privileged)
+                run.pid = await self._run(
+                    container, key, process, takes, stdin=stdin, privileged=privileged
+                )
             except BaseException:
                 run.running = False
                 raise
@@ -181,7 +184,7 @@ class Streams:
         async def take() -> Attachment:
             return Attachment(fd=client.detach(), stdin=False)
 
-        await self._run(container, key, process, take, own=True)
+        await self._run(container, key, process, take, stdin=False, own=True)
         return key
 
     async def end_probe(self, key: str) -> None:
@@ -204,6 +207,7 @@ class Streams:
         process: Process,
         take: Take | None,
         *,
+        stdin: bool,
         privileged: bool = False,
         own: bool = False,
     ) -> int:
@@ -232,7 +236,7 @@ class Streams:
                 key=key,
                 process_file=file,
                 seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
-                stdin=take is not None and not own,
+                stdin=take is not None and stdin,
                 stdin_once=True,
                 terminal=process.terminal,
                 own=own,

@@ -116,12 +116,18 @@ def _add_run(router: APIRouter, engine: Engine) -> None:
 def _add_exec(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/exec", response_model=None)
     async def exec_in_container(
-        reference: str, body: ExecBody, request: Request, *, detach_keys: str = ""
+        reference: str,
+        body: ExecBody,
+        request: Request,
+        *,
+        stdin: bool = True,
+        detach_keys: str = "",
     ) -> Hijack | dict[str, Any]:
         """Run a command inside.
 
         With ``Upgrade: tcp`` the connection becomes its input and output, and ``Location`` has
         its path below ``/v1/exec``; without, it runs detached and the answer has its id and pid.
+        Without `stdin` its input is empty.
         """
         container = engine.containers.find(reference)
         process = body.process(container)
@@ -133,11 +139,13 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
 
         async def connect(take: Take, run: Exec) -> Attachment:
             taken = await take(location=f"/v1/exec/{run.id}")
-            return Attachment(fd=taken.fd, tail=taken.tail, detach_keys=keys)
+            return Attachment(fd=taken.fd, tail=taken.tail, stdin=stdin, detach_keys=keys)
 
         async def handler(take: Take) -> None:
             take_for = partial(connect, take)
-            await engine.streams.exec(container, process, take_for, privileged=body.privileged)
+            await engine.streams.exec(
+                container, process, take_for, stdin=stdin, privileged=body.privileged
+            )
 
         return Hijack(handler)
 
