@@ -429,19 +429,41 @@ def test_any_setting_by_its_file(fs, group):
         group.apply(Limits(conf=(("pids.nonsense", "1"),)))
 
 
-def test_misc_and_rdma_through_their_files(fs, group):
-    for name in ("rdma", "misc"):
-        place = group.host.placements.get(name)
-        if place and place.version == 1:
-            with pytest.raises(UnsupportedError, match=f"no {name}.max in"):
-                group.apply(Limits(conf=((f"{name}.max", "x 1"),)))
-        elif place:  # enabled for the group when asked for; there is no such resource to limit
-            with pytest.raises(CgagentError, match=rf"limit conf: .*{name}\.max refuses"):
-                group.apply(Limits(conf=((f"{name}.max", "nonsense hca_handle=1"),)))
-            assert group.held([f"{name}.max"]).conf == ((f"{name}.max", ""),)
-        else:
-            with pytest.raises(UnsupportedError, match=f"no {name} cgroup controller"):
-                group.apply(Limits(conf=((f"{name}.max", "x 1"),)))
+@pytest.mark.parametrize(
+    ("controller", "value"),
+    [("rdma", "nonsense hca_handle=1"), ("misc", "nonsense 1"), ("dmem", "nonsense 1")],
+)
+def test_controllers_of_devices_that_are_not_there(group, controller, value):
+    """Enabled for the group when asked for, wherever this host has them."""
+    asked = Limits(conf=((f"{controller}.max", value),))
+    if controller not in group.host.placements:
+        with pytest.raises(UnsupportedError, match=f"no {controller} cgroup controller"):
+            group.apply(asked)
+        return
+    with pytest.raises(CgagentError, match=rf"limit conf: .*{controller}\.max refuses"):
+        group.apply(asked)
+    assert group.held([f"{controller}.max"]).conf == ((f"{controller}.max", ""),)
+
+
+def test_rdma_of_a_device(fs, group):
+    """v1 and v2 have the same file."""
+    with fs.rdma_device() as device:
+        asked = Limits(conf=(("rdma.max", f"{device} hca_handle=2 hca_object=2000"),))
+        group.apply(asked)
+        raw = fs.file_of(group, "rdma", "rdma.max", "rdma.max")
+        assert raw.read_text().split() == [device, "hca_handle=2", "hca_object=2000"]
+        assert group.drift(asked) == ()
+        with pytest.raises(InvalidInputError, match="pids"):
+            changed = ("rdma.max", f"{device} hca_handle=7")
+            group.apply(Limits(conf=(changed, ("pids.max", "nonsense"))))
+        assert group.drift(asked) == ()
+        group.apply(Limits(conf=(("rdma.max", f"{device} hca_handle=3"),)))
+        assert raw.read_text().split() == [device, "hca_handle=3", "hca_object=2000"]
+        assert group.drift(asked) != ()
+        (usage,) = group.usage().rdma
+        assert (usage.device, usage.hca_handles, usage.hca_objects) == (device, 0, 0)
+        with pytest.raises(NotFoundError, match=r"rdma\.max refuses"):
+            group.apply(Limits(conf=(("rdma.max", "nonsense hca_handle=1"),)))
 
 
 def test_what_was_applied_has_not_drifted_until_somebody_else_writes(fs, group):
