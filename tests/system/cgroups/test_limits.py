@@ -453,9 +453,9 @@ def test_rdma_of_a_device(fs, group):
         raw = fs.file_of(group, "rdma", "rdma.max", "rdma.max")
         assert raw.read_text().split() == [device, "hca_handle=2", "hca_object=2000"]
         assert group.drift(asked) == ()
+        refused = (("rdma.max", f"{device} hca_handle=7"), ("pids.max", "nonsense"))
         with pytest.raises(InvalidInputError, match="pids"):
-            changed = ("rdma.max", f"{device} hca_handle=7")
-            group.apply(Limits(conf=(changed, ("pids.max", "nonsense"))))
+            group.apply(Limits(conf=refused))
         assert group.drift(asked) == ()
         group.apply(Limits(conf=(("rdma.max", f"{device} hca_handle=3"),)))
         assert raw.read_text().split() == [device, "hca_handle=3", "hca_object=2000"]
