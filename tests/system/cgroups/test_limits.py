@@ -290,6 +290,23 @@ def test_a_lowered_limit_takes_effect_step_by_step_or_not_at_all(fs, group):
         assert group.oom_kills() == 0
 
 
+def test_a_shrink_that_would_stop_the_group_is_given_up(fs, group):
+    """Swap has room for all of it, but the process needs it all the time."""
+    if fs.is_v1(group.host, "memory") or "CGAGENT_TEST_MODE" not in os.environ:
+        pytest.skip("the guest with cgroup2 has both swap and pressure")
+    touch = "x = bytearray(160 << 20)\nprint(1, flush=True)\nwhile True: x[::4096] = x[::4096]"
+    with fs.running(group, f"exec python3 -S -E -c '{touch}'") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1\n"
+        before = group.held()
+        with pytest.raises(ConflictError, match="stalled for want of memory"):
+            group.apply(Limits(memory_max_bytes=16 * MIB), timeout_s=30 * fs.SLOWNESS)
+        assert group.held() == before
+        assert process.poll() is None
+        assert group.oom_kills() == 0
+
+
 def test_page_cache_is_given_back_for_a_lowered_limit(fs, group):
     path = f"{fs.disk_directory()}/{group.path.replace('/', '-')}"
     output, status = fs.run(group, f"dd if=/dev/zero of={path} bs=1M count=64 2>&1; sync {path}")
