@@ -148,6 +148,11 @@ class MemoryV1:
     def current_bytes(self) -> int | None:
         return files.number(files.read(f"{self.directory}/memory.usage_in_bytes"))
 
+    def hides_failures(self) -> bool:
+        """Whether memory + swap is full before memory is, and does not count that."""
+        failcnt = files.number(files.read(f"{self.directory}/memory.memsw.failcnt"))
+        return failcnt == 0 and self.held().memory_swap_max_bytes == 0
+
     def figures(self) -> tuple[int | None, int | None, int | Unlimited | None]:
         """Memory in use, the most that was, and the limit."""
         names = ("usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes")

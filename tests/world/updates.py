@@ -1,6 +1,7 @@
 """Random limits, and how many updates with them a test makes."""
 
 import os
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -22,11 +23,12 @@ QUOTAS = st.one_of(st.integers(0, 200_000), st.just(UNLIMITED))
 CPUSETS = st.sampled_from(["0", "0-1", "1", "", "999", "4000", "0,0", "0-999"])
 
 
-def disk():
+def disk() -> tuple[int, int]:
     for name in ("vda", "sda", "nvme0n1"):
         if os.path.exists(f"/sys/block/{name}/dev"):
             with open(f"/sys/block/{name}/dev") as file:
-                return tuple(map(int, file.read().split(":")))
+                major, _, minor = file.read().partition(":")
+                return int(major), int(minor)
     return (999, 999)
 
 
@@ -40,7 +42,7 @@ CAPS = st.builds(
     riops=OPERATIONS,
     wiops=OPERATIONS,
 )
-FIELDS = {
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "memory_max_bytes": BYTES,
     "memory_swap_max_bytes": BYTES,
     "memory_low_bytes": BYTES,
@@ -71,7 +73,7 @@ SETS = [
 
 
 @st.composite
-def updates(draw):
+def updates(draw: st.DrawFn) -> Limits:
     names = draw(st.sampled_from(SETS))
     chosen = draw(st.sets(st.sampled_from(names), min_size=1, max_size=4))
     return Limits(**{name: draw(FIELDS[name]) for name in sorted(chosen)})
