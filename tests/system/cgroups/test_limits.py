@@ -197,6 +197,25 @@ def test_empty_cpuset_follows_the_parent(fs, group):
     assert effective.read_text() == above.read_text()
 
 
+def test_an_empty_cpuset_of_a_group_with_processes(fs, group):
+    """The kernel takes no list away from them: they get the parent's."""
+    with fs.running(group, "exec sleep 1000"):
+        before = group.held()
+        earlier = group.earlier(Limits(cpuset_cpus="0"))
+        with pytest.raises(InvalidInputError, match="limit cpuset_mems"):
+            group.apply(Limits(cpuset_cpus="0", cpuset_mems="0-999"))
+        assert group.held() == before
+        group.apply(Limits(cpuset_cpus="0"))
+        assert group.held().cpuset_cpus == "0"
+        group.put_back(earlier)
+        assert group.held().cpuset_cpus != "0"
+        group.apply(Limits(cpuset_cpus="0"))
+        group.apply(Limits(cpuset_cpus=""))
+        effective = fs.file_of(group, "cpuset", "cpuset.effective_cpus", "cpuset.cpus.effective")
+        assert effective.read_text() == (effective.parent.parent / effective.name).read_text()
+        assert group.drift(Limits(cpuset_cpus="")) == ()
+
+
 def test_io_caps(fs, group):
     major, minor = fs.disk()
     caps = IoMax(major=major, minor=minor, rbps=2 * MIB, wbps=MIB, riops=200, wiops=UNLIMITED)
