@@ -53,7 +53,7 @@ def measure(count: int) -> tuple[float, ...]:
         poor = [stack.enter_context(Reader(group, Descriptors(0))) for group in groups]
         for reader in (*readers, *poor):
             reader.read()
-        kept = [list(reader._kept.values()) for reader in readers]  # noqa: SLF001
+        kept = [_descriptors(reader) for reader in readers]
         return (
             count,
             _us(count, lambda: [[os.pread(fd, 8192, 0) for fd in fds] for fds in kept]),
@@ -64,6 +64,10 @@ def measure(count: int) -> tuple[float, ...]:
             _us(count, lambda: [reader.read() for reader in poor]),
             len(kept[0]),
         )
+
+
+def _descriptors(reader: Reader) -> list[int]:
+    return [d for s in reader._sources.values() for d in s._descriptors]  # noqa: SLF001
 
 
 def _read_anew(reader: Reader) -> Usage:

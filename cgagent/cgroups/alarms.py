@@ -2,6 +2,10 @@
 
 `Hits` compares v2's counts of limits hit; `Alarms` are v1's notifications: the kernel signals a
 group's eventfd, and those of all groups below it, when the group's limit brings the OOM killer.
+`reclaim_alarm` is v1's other one: the kernel reclaims in a group because of its own limit. (A
+threshold at the limit is not: it is looked at once in 128 pages, when reclaim has made room.)
+
+Source: admin-guide/cgroup-v1/memory.rst; mm/vmpressure.c.
 """
 
 from __future__ import annotations
@@ -119,14 +123,31 @@ class Alarms:
         self._by_path = {}
 
 
+def reclaim_alarm(group: Group) -> int | None:
+    """An eventfd that the kernel adds to while the group's own limit makes it reclaim there.
+
+    Once for each 512 pages it has looked through. None where it cannot be had: not privileged,
+    or a kernel without it (PREEMPT_RT).
+    """
+    try:
+        return _event(group, "memory.pressure_level", "low,local")
+    except OSError:
+        return None
+
+
 def _alarm(group: Group) -> int:
+    return _event(group, "memory.oom_control")
+
+
+def _event(group: Group, name: str, *arguments: str) -> int:
     memory = group.controllers().memory
     directory = memory.directory if isinstance(memory, MemoryV1) else ""
     descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     try:
-        control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        control = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            files.write(f"{directory}/cgroup.event_control", f"{descriptor} {control}")
+            words = (str(descriptor), str(control), *arguments)
+            files.write(f"{directory}/cgroup.event_control", " ".join(words))
         finally:
             os.close(control)
     except BaseException:

@@ -83,13 +83,14 @@ class Controllers:
         )
 
     def _limiters(self) -> dict[str, Limiter | None]:
+        """In the order in which limits are written: cpuset last, which v2 may not take back."""
         return {
             "cpu": self.cpu,
-            "cpuset": self.cpuset,
             "memory": self.memory,
             "io": self.io,
             "pids": self.pids,
             "hugetlb": self.hugetlb,
+            "cpuset": self.cpuset,
         }
 
     def writes(self, limits: Limits) -> list[Write]:

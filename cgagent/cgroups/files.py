@@ -99,17 +99,25 @@ class Keys:
     """The numbers of some keys of a flat file.
 
     A kernel writes a file's keys always in the same order, so each is first looked for where
-    it stood in the last text. May be shared by threads.
+    it stood in the last text. And groups that are read one after the other often say the same
+    (that nothing was throttled): the last text's numbers are kept. May be shared by threads.
     """
 
     def __init__(self, *keys: str) -> None:
         self._keys = keys
         self._shape: tuple[int, tuple[int, ...]] = (-1, ())
         """The number of words of the last text that had all keys, and where they stood."""
+        self._last: tuple[str | None, tuple[int | None, ...]] = (None, (None,) * len(keys))
 
-    def values(self, text: str | None) -> list[int | None]:
+    def values(self, text: str | None) -> tuple[int | None, ...]:
         """In the order of the keys; None for one that is not there."""
-        words = (text or "").split()
+        last, numbers = self._last
+        if text != last:
+            numbers = self._parse((text or "").split())
+            self._last = (text, numbers)
+        return numbers
+
+    def _parse(self, words: list[str]) -> tuple[int | None, ...]:
         length, places = self._shape
         if length == len(words):
             numbers: list[int | None] = []
@@ -118,16 +126,16 @@ class Keys:
                     break
                 numbers.append(int(words[place + 1]))
             else:
-                return numbers
+                return tuple(numbers)
         return self._search(words)
 
-    def _search(self, words: list[str]) -> list[int | None]:
+    def _search(self, words: list[str]) -> tuple[int | None, ...]:
         found = dict(zip(words[::2], range(0, len(words), 2), strict=True))
         places = tuple(map(found.get, self._keys))
         known = tuple(place for place in places if place is not None)
         if len(known) == len(places):
             self._shape = (len(words), known)
-        return [None if place is None else int(words[place + 1]) for place in places]
+        return tuple(None if place is None else int(words[place + 1]) for place in places)
 
 
 def number(text: str | None) -> int | None:

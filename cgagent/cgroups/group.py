@@ -114,7 +114,8 @@ class Group:
         Raises:
             UnsupportedError: this host has no such limit; says which file is missing.
             InvalidInputError: the kernel refuses a value.
-            ConflictError: more memory is in use than asked for and cannot be reclaimed.
+            ConflictError: more memory is in use than asked for and cannot be reclaimed, or the
+                group's tasks stand still for it.
         """
         from cgagent.cgroups import changes, shrink
 
@@ -127,8 +128,8 @@ class Group:
         changes.check(writes)
         with ExitStack() as stack:
             if not force:
-                memory = self.controllers().memory
-                stack.enter_context(shrink.room_for(memory, limits, timeout_s))
+                memory, unified = self.controllers().memory, self.unified_dir()
+                stack.enter_context(shrink.room_for(memory, unified, limits, timeout_s))
             changes.commit(writes)
 
     def earlier(self, limits: Limits) -> tuple[tuple[str, str], ...]:

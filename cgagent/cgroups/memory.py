@@ -148,6 +148,11 @@ class MemoryV1:
     def current_bytes(self) -> int | None:
         return files.number(files.read(f"{self.directory}/memory.usage_in_bytes"))
 
+    def hides_failures(self) -> bool:
+        """Whether memory + swap is full before memory is, and does not count that."""
+        failcnt = files.number(files.read(f"{self.directory}/memory.memsw.failcnt"))
+        return failcnt == 0 and self.held().memory_swap_max_bytes == 0
+
     def figures(self) -> tuple[int | None, int | None, int | Unlimited | None]:
         """Memory in use, the most that was, and the limit."""
         names = ("usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes")
@@ -284,15 +289,17 @@ class MemoryV2:
     def reclaim_towards(self, target: int, step: int) -> None:
         """One step on the way to `target`, and no growth beyond it meanwhile.
 
-        The brake is a little below the target: tasks may go over it by a batch of pages, and
-        must not be over the limit when it is written. memory.reclaim fails with EAGAIN when
+        At the target the brake is a little below it: tasks may go over it by a batch of pages,
+        and must not be over the limit when it is written. memory.reclaim fails with EAGAIN when
         it gives back less than asked.
 
         Raises:
             OSError: as it came.
         """
         margin = max(target >> _MARGIN_SHIFT, _MIN_MARGIN_BYTES)
-        files.write(self.brake, str(max(target - margin, 0)))
+        brake = step if step > target else max(target - margin, 0)
+        held = amount.parse(files.read(self.brake))
+        files.write(self.brake, str(min(brake, held) if isinstance(held, int) else brake))
         left = (self.current_bytes() or 0) - step
         if left > 0 and os.path.exists(f"{self.directory}/memory.reclaim"):
             files.write(f"{self.directory}/memory.reclaim", str(left))

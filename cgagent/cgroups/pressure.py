@@ -32,6 +32,8 @@ class PressureMeter:
         return Pressure(cpu=parse(cpu), memory=parse(memory), io=parse(io), irq=parse_irq(irq))
 
 
+# Most files of most groups say again and again that nobody waits.
+@lru_cache(maxsize=1024)
 def parse(text: str | None) -> Psi | None:
     """A *.pressure file; `full` is missing for cpu before Linux 5.13."""
     if not text:
@@ -40,13 +42,12 @@ def parse(text: str | None) -> Psi | None:
     return Psi(some=_stall(some), full=_stall(full) if full else None)
 
 
+@lru_cache(maxsize=1024)
 def parse_irq(text: str | None) -> Stall | None:
     """irq.pressure has `full` alone: what keeps one task from running keeps all."""
     return _stall(text) if text else None
 
 
-# Most lines of most groups say what they said before, and that nobody waits.
-@lru_cache(maxsize=4096)
 def _stall(line: str) -> Stall:
     """A line such as "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"."""
     _, avg10, avg60, avg300, total = line.split()

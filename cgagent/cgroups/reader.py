@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from os import pread
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgagent.cgroups import files
@@ -86,7 +87,7 @@ class Reader:
         self._kept: dict[str, int] = {}
         self._sources: dict[str, _Source] = {}
         self._inodes: dict[str, int] = {}
-        self._trees: dict[str, list[str]] = {}
+        self._trees: list[_Tree] = []
         self._all_kept = False
         self._records: dict[str, object] = {}
         self._last: Usage | None = None
@@ -159,9 +160,11 @@ class Reader:
         Raises:
             NotFoundError: the group is gone, or another has its name.
         """
-        for directory, groups in self._trees.items():
+        for directory, descriptor, groups in self._trees:
             try:
-                state = os.stat(directory)
+                # One by its path, which may be another group's by now; the others by
+                # descriptors, which cost a third of that.
+                state = os.stat(directory) if descriptor is None else os.fstat(descriptor)
             except FileNotFoundError:
                 raise self._gone() from None
             if state.st_ino != self._inodes[directory]:
@@ -180,9 +183,10 @@ class Reader:
         self._inodes = self._inodes or inodes
         controllers = self._group.controllers()
         trees = [d for d in controllers.trees() if d in inodes] or list(inodes)[:1]
-        self._trees = {directory: list(with_subgroups(directory)) for directory in trees}
         before, self._kept = self._kept, {}
         try:
+            self._trees = [_Tree(trees[0], None, list(with_subgroups(trees[0])))]
+            self._trees += [self._tree(directory, before) for directory in trees[1:]]
             self._sources = {
                 name: _Source(meter, [self._find(path, before) for path in meter.paths()])
                 for name, meter in controllers.meters().items()
@@ -191,6 +195,14 @@ class Reader:
             self._drop(before)
         self._records, self._last = {}, None
         self._all_kept = all(source.is_kept for source in self._sources.values())
+
+    def _tree(self, directory: str, before: dict[str, int]) -> _Tree:
+        descriptor = before.pop(directory, None)
+        if descriptor is None:
+            descriptor = self._open(directory)
+        if descriptor is not None:
+            self._kept[directory] = descriptor
+        return _Tree(directory, descriptor, list(with_subgroups(directory)))
 
     def _find(self, path: str, before: dict[str, int]) -> _File | None:
         """The file with a descriptor if one may be kept, without one else; None if absent."""
@@ -239,6 +251,14 @@ class _File(NamedTuple):
     """None: to be opened for each reading."""
 
 
+class _Tree(NamedTuple):
+    """A directory below which files are read too."""
+
+    directory: str
+    descriptor: int | None
+    groups: list[str]
+
+
 class _Source:
     """One meter, its files, and what it made of them last time."""
 
@@ -252,7 +272,8 @@ class _Source:
             if os.path.basename(file.path) in _FAST
         ]
         self.is_fast = bool(self._fast)
-        self.is_kept = all(file.descriptor is not None for file in self._files)
+        self._descriptors = [d for _, d in self._files if d is not None]
+        self.is_kept = len(self._descriptors) == len(self._files)
         self._last: list[bytes] | None = None
         self._record: object = None
 
@@ -263,7 +284,10 @@ class _Source:
             OSError: as it came.
         """
         if full or self._last is None:
-            raw = [_chunk(path, descriptor) for path, descriptor in self._files]
+            if self.is_kept:
+                raw = [pread(descriptor, _CHUNK, 0) for descriptor in self._descriptors]
+            else:
+                raw = [_chunk(path, descriptor) for path, descriptor in self._files]
         else:
             raw = self._last.copy()
             for place, path, descriptor in self._fast:

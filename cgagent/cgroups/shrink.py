@@ -4,6 +4,10 @@ cgroup2 takes such a limit and kills until it holds; v1 refuses it when a first 
 get there. Here the use is brought down first, in steps and within a time: on v2 below a lowered
 memory.high, which slows the group's allocations, with memory.reclaim (Linux 5.19); on v1 by
 lowering the limit step by step. Whoever cannot give memory back keeps the limit it had.
+
+So does whoever needs what it gave back: in a second in which all the group's tasks together stood
+still for memory (`full` in memory.pressure) for more than STALLED_SHARE of the time, the shrink is
+given up. Pressure is cgroup2's, so on v1 this holds where cgroup2 is mounted too.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cgroups import files
+from cgagent.cgroups import files, pressure
 from cgagent.cgroups.memory import MemoryV1, MemoryV2
 from cgagent.errors import CgagentError, ConflictError
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.limits import Limits
 
+STALLED_SHARE: Final = 0.6
+"""systemd-oomd's default for a group under too much pressure (`DefaultMemoryPressureLimit=`)."""
+_WINDOW_S: Final = 1.0
 _STEP_BYTES: Final = 64 << 20
 _PAUSE_S: Final = 0.02
 _FRUITLESS_TRIES: Final = 8
@@ -32,14 +39,16 @@ _NOT_NOW: Final = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR})
 
 @contextmanager
 def room_for(
-    memory: MemoryV1 | MemoryV2 | None, limits: Limits, timeout_s: float
+    memory: MemoryV1 | MemoryV2 | None, unified: str | None, limits: Limits, timeout_s: float
 ) -> Iterator[None]:
     """Bring memory use below `limits.memory_max_bytes` for the time of the block that writes it.
 
-    When the use cannot be brought down, or the block fails, the earlier values are back.
+    `unified` is the group's cgroup2 directory. When the use cannot be brought down, or the block
+    fails, the earlier values are back.
 
     Raises:
-        ConflictError: more is in use and cannot be reclaimed in time.
+        ConflictError: more is in use and cannot be reclaimed in time, or not without the
+            group's tasks standing still.
     """
     target = limits.memory_max_bytes
     used = memory.current_bytes() if memory else None
@@ -50,7 +59,7 @@ def room_for(
     before = (files.read(path) or "").strip()
     keeps_brake = isinstance(memory, MemoryV2) and limits.memory_high_bytes is None
     try:
-        _reclaim(memory, target, time.monotonic() + timeout_s)
+        _reclaim(memory, target, _Stalls(unified), time.monotonic() + timeout_s)
         yield
     except BaseException as error:
         _put_back(path, before, error)
@@ -79,22 +88,62 @@ def _put_back(path: str, value: str, error: BaseException) -> None:
         raise files.failure(f"{path}: cannot be set back to {value!r}", failure) from error
 
 
-def _reclaim(memory: MemoryV1 | MemoryV2, target: int, deadline: float) -> None:
-    """Step by step, until no more than `target` is in use."""
+def _reclaim(memory: MemoryV1 | MemoryV2, target: int, stalls: _Stalls, deadline: float) -> None:
+    """Step by step, until no more than `target` is in use and the tasks get on with that."""
     fruitless = 0
-    used = _used(memory)
-    while used > target:
-        if fruitless == _FRUITLESS_TRIES or time.monotonic() >= deadline:
+    used = step = _used(memory)
+    while True:
+        is_late = time.monotonic() >= deadline
+        share = stalls.share()
+        if share is not None and share > STALLED_SHARE:
+            raise _standstill(memory, target, share)
+        if used <= target and step == target and (share is not None or is_late):
+            return
+        if used > target and (fruitless == _FRUITLESS_TRIES or is_late):
             raise _too_much(memory, used, target)
-        try:
-            memory.reclaim_towards(target, max(used - _STEP_BYTES, target))
-        except OSError as error:
-            if error.errno not in _NOT_NOW:
-                raise files.failure(f"{memory.brake}: memory cannot be reclaimed", error) from error
+        step = max(used - _STEP_BYTES, target)
+        if not _step(memory, target, step) or used <= target:
             time.sleep(_PAUSE_S)
         now = _used(memory)
         fruitless = fruitless + 1 if now >= used else 0
         used = now
+
+
+def _step(memory: MemoryV1 | MemoryV2, target: int, step: int) -> bool:
+    """Whether the kernel could give back all that was asked."""
+    try:
+        memory.reclaim_towards(target, step)
+    except OSError as error:
+        if error.errno not in _NOT_NOW:
+            raise files.failure(f"{memory.brake}: memory cannot be reclaimed", error) from error
+        return False
+    return True
+
+
+class _Stalls:
+    """How much of the time all tasks of a group together wait for memory."""
+
+    def __init__(self, unified: str | None) -> None:
+        self._path = f"{unified}/memory.pressure"
+        self._since = time.monotonic()
+        self._total = self._total_ns()
+
+    def share(self) -> float | None:
+        """Of the last window; None while they have waited and the window is not over."""
+        total = self._total_ns()
+        if total == self._total:
+            return 0.0
+        now = time.monotonic()
+        length_s = now - self._since
+        if length_s < _WINDOW_S:
+            return None
+        share = (total - self._total) / 1e9 / length_s
+        self._since, self._total = now, total
+        return share
+
+    def _total_ns(self) -> int:
+        psi = pressure.parse(files.read(self._path))
+        return psi.full.total_ns if psi and psi.full else 0
 
 
 def _used(memory: MemoryV1 | MemoryV2) -> int:
@@ -102,13 +151,23 @@ def _used(memory: MemoryV1 | MemoryV2) -> int:
 
 
 def _too_much(memory: MemoryV1 | MemoryV2, used: int, target: int) -> ConflictError:
-    directory = os.path.dirname(memory.brake)
+    return _given_up(memory, f"more is in use ({used} bytes) than {target} and cannot be reclaimed")
+
+
+def _standstill(memory: MemoryV1 | MemoryV2, target: int, share: float) -> ConflictError:
+    return _given_up(
+        memory,
+        f"on the way to {target} its tasks stalled for want of memory, {share:.0%} of a second",
+    )
+
+
+def _given_up(memory: MemoryV1 | MemoryV2, cause: str) -> ConflictError:
     effect = (
         "to let the kernel kill for it"
         if isinstance(memory, MemoryV2)
         else "to have it written at once"
     )
     return ConflictError(
-        f"limit memory_max_bytes: cgroup {directory}: more is in use ({used} bytes) than {target} "
-        f"and cannot be reclaimed: end something in it, or use --force {effect}"
+        f"limit memory_max_bytes: cgroup {os.path.dirname(memory.brake)}: {cause}: end something "
+        f"in it, or use --force {effect}"
     )

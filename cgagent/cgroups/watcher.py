@@ -7,10 +7,10 @@
             ...
 
 The kernel announces changes of cgroup2's event files, of pids.events (both versions) and of
-pressure by inotify, and by an eventfd that a v1 memory limit brings the OOM killer. (Pressure
-files can be polled, but a poll takes the news away: through two layers of epoll it is lost.)
-What it announces nowhere comes nowhere: on a host without cgroup2 neither Populated nor Frozen
-nor PressureStall, with v1's memory controller neither MemoryHigh nor MemoryMax.
+pressure by inotify, and by eventfds that a v1 memory limit makes it reclaim, and brings the OOM
+killer. (Pressure files can be polled, but a poll takes the news away: through two layers of epoll
+it is lost.) What it announces nowhere comes nowhere: on a host without cgroup2 neither Populated
+nor Frozen nor PressureStall, with v1's memory controller no MemoryHigh.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgagent.cgroups import files, oom
-from cgagent.cgroups.alarms import Alarms, Hits
+from cgagent.cgroups.alarms import Alarms, Hits, reclaim_alarm
 from cgagent.cgroups.events import (
     Event,
     Frozen,
@@ -56,8 +56,8 @@ _TRIGGER_CAUSES: Final = {
 class Watcher:
     """The events of the groups that were added. Not to be shared between threads.
 
-    Holds three descriptors, one for each trigger, and with v1's memory controller one for each
-    group and each above it. Its owner closes it.
+    Holds three descriptors, one for each trigger, and with v1's memory controller two for each
+    group and one for each above it. Its owner closes it.
     """
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class Watcher:
         self._by_watch: dict[int, _Watched] = {}
         self._parents: dict[int, dict[str, _Watched]] = {}
         self._triggers: dict[int, _OpenTrigger] = {}
+        self._reclaims: dict[int, _Watched] = {}
         self._awaited: dict[str, float] = {}
         self._hits = Hits()
         self._alarms = Alarms()
@@ -127,6 +128,9 @@ class Watcher:
         for fd in [fd for fd, trigger in self._triggers.items() if trigger.watched is watched]:
             del self._triggers[fd]
             os.close(fd)
+        for fd in [fd for fd, one in self._reclaims.items() if one is watched]:
+            del self._reclaims[fd]
+            os.close(fd)
         self._alarms.disarm(group.path)  # a closed eventfd leaves the epoll by itself
 
     def read(self) -> list[Event]:
@@ -139,6 +143,9 @@ class Watcher:
                 events += self._stalled()
             elif fd == self._again:
                 os.eventfd_read(fd)
+            elif fd in self._reclaims:
+                self._reclaims[fd].reclaims += os.eventfd_read(fd)
+                changed[self._reclaims[fd].group.path] = None
             else:
                 rung = self._alarms.ring(fd)
                 self._awaited.update(dict.fromkeys(rung, time.monotonic() + _KILL_WAIT_S))
@@ -180,6 +187,10 @@ class Watcher:
         if isinstance(watched.memory, MemoryV1):
             for fd in self._alarms.arm(watched.group):
                 self._epoll.register(fd, select.EPOLLIN)
+            reclaim = reclaim_alarm(watched.group)
+            if reclaim is not None:
+                self._reclaims[reclaim] = watched
+                self._epoll.register(reclaim, select.EPOLLIN)
         for trigger in triggers:
             fd = _open_trigger(watched.group, trigger)
             self._triggers[fd] = _OpenTrigger(watched, trigger)
@@ -253,6 +264,10 @@ class _Watched:
         self._unified = controllers.unified
         self._pids = controllers.pids
         self.counts: dict[str, int] = {}
+        self.reclaims = 0
+        """How often v1 has said, since the last look, that it reclaims for the group's limit."""
+        self._failures = 0
+        self._hit = 0
 
     def paths(self) -> Iterator[str]:
         if self._unified:
@@ -272,8 +287,23 @@ class _Watched:
         if isinstance(self.memory, MemoryV1):
             kills = self.memory.oom_kills()
             now.update({"oom_kill": kills} if kills is not None else {})
+            now["max"] = self._hits(self.memory)
         self.counts = {**self.counts, **now}
         return self.counts
+
+    def _hits(self, memory: MemoryV1) -> int:
+        """How often v1's limit has been hit since it is watched.
+
+        With no swap allowed memory + swap is full first, and Linux 6.18 does not count its
+        failures: there, the rounds of reclaim are counted.
+        """
+        failures = oom.hits(self.group) or 0
+        grown = failures - self._failures
+        if grown <= 0 and self.reclaims and memory.hides_failures():
+            grown = self.reclaims
+        self._failures, self.reclaims = failures, 0
+        self._hit += max(grown, 0)
+        return self._hit
 
     def is_gone(self) -> bool:
         try:

@@ -46,6 +46,10 @@ def add_flags(parser: Flags) -> None:
         metavar="FILE=VALUE",
         help="any other file of a controller, such as misc.max='sev 5'",
     )
+    for flag in ("oom_group", "oom_kill_disable", "cpu_idle"):
+        spelled = flag.replace("_", "-")
+        what = f"the contrary of --{spelled}"
+        add(f"--no-{spelled}", action="store_false", dest=flag, default=None, help=what)
     for flag, what in (
         ("--blkio-weight-device", "relative IO weight of a device, 10 to 1000"),
         ("--io-latency", "latency to keep for a device, such as /dev/sda:10ms (v2)"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.world.audit import Snapshot, difference
+from tests.world.kernel import layout
 from tests.world.naming import CGROUP_PREFIX
 
 pytestmark = pytest.mark.system
@@ -28,12 +29,15 @@ def test_runs_as_root():
 
 
 def test_cgroup_layout_is_the_one_asked_for():
-    mode = os.environ.get("CGAGENT_TEST_MODE")
-    if mode is None:
+    if "CGAGENT_TEST_MODE" not in os.environ:
         pytest.skip("native run: the layout is the machine's own")
+    asked = layout(os.environ["CGAGENT_TEST_MODE"])
     v1, v2 = bool(_mounted("cgroup")), bool(_mounted("cgroup2"))
-    assert {"v2": (False, True), "v1": (True, False), "hybrid": (True, True)}[mode] == (v1, v2)
-    assert (CGROUP / "cgroup.controllers").exists() == (mode == "v2")
+    assert {"v2": (False, True), "v1": (True, False), "hybrid": (True, True)}[asked] == (
+        v1,
+        v2,
+    )
+    assert (CGROUP / "cgroup.controllers").exists() == (asked == "v2")
 
 
 def test_a_cgroup_can_be_made_in_every_hierarchy_and_the_audit_sees_it():

@@ -35,13 +35,19 @@ def rootfs() -> Path:
     return cache.build("alpine-rootfs", _make)
 
 
-def _make(draft: Path) -> None:
+def dump(draft: Path, *folders: str) -> None:
+    """Lay folders of the machine's disk out under `draft`, each by its last name."""
     debian.install("qemu-utils", "e2fsprogs")
     with tempfile.TemporaryDirectory(prefix="cgagent-alpine-") as scratch:
         disk = _disk_image(Path(scratch))
-        draft.mkdir()
-        dump = ["debugfs", "-R", f'rdump / "{draft}"', str(disk)]
-        subprocess.run(dump, check=True, capture_output=True)
+        for folder in folders:
+            command = ["debugfs", "-R", f'rdump {folder} "{draft}"', str(disk)]
+            subprocess.run(command, check=True, capture_output=True)
+
+
+def _make(draft: Path) -> None:
+    draft.mkdir()
+    dump(draft, "/")
     # --no-network: apk would look for a resolver; so it warns of missing indexes.
     apk = ["/sbin/apk", "--no-network", "--quiet", "del", *_MACHINE_PACKAGES]
     removal = subprocess.run(

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from tests.world.kernel import Kernel
 
-MODES = ("v2", "v1", "hybrid")
 PACKAGES = (
     "busybox-static",
     "cpio",
@@ -117,8 +116,8 @@ def run(mode: str, job: Job) -> int:
         _share_root(folder, stack)
         parameters = [
             _KERNEL_PARAMETERS,
-            *(["cgroup_no_v1=all"] if mode == "v2" else []),
-            f"world_mode={mode}",
+            *(["cgroup_no_v1=all"] if kernel.layout(mode) == "v2" else []),
+            f"world_mode={kernel.layout(mode)}",
             f"world_timeout={job.timeout_s}",
             f"world_state={STATE_FOLDER}",
             f"world_modules={image.modules}",
@@ -274,7 +273,7 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.world.guest", description=__doc__)
-    parser.add_argument("--mode", choices=MODES, default="v2")
+    parser.add_argument("--mode", choices=kernel.MODES, default="v2")
     parser.add_argument("--timeout", type=int, default=300, metavar="SECONDS")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("command", nargs="+", metavar="-- COMMAND")

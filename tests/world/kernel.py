@@ -1,7 +1,9 @@
-"""Guest kernels: Debian's cloud kernels, unpacked into the cache and never installed.
+"""Guest kernels: Debian's and Alpine's, unpacked into the cache and never installed.
 
 Debian's 6.12 lacks the v1 memory and cpuset controllers, its 6.1 has them: hence one kernel for
-pure cgroup v2 and one for the layouts with v1.
+pure cgroup v2 and one for the layouts with v1. The usual ones are cloud kernels, which are small;
+what they leave out is in others, for modes that nobody runs by default: Debian's generic ones
+have zswap and a software RDMA device, Alpine's (6.18) has zswap, io.latency and dmem.
 """
 
 from __future__ import annotations
@@ -11,13 +13,19 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.world import cache, debian
+from tests.world import alpine, cache, debian
 
 _META_PACKAGE = {
     "v2": "linux-image-6.12-cloud-amd64",
     "v1": "linux-image-cloud-amd64",
     "hybrid": "linux-image-cloud-amd64",
+    "v2-generic": "linux-image-6.12-amd64",
+    "v1-generic": "linux-image-amd64",
 }
+_ALPINE = "v2-alpine"
+MODES = (*_META_PACKAGE, _ALPINE)
+
+_UNPACK = {".xz": ("xz", "-d"), ".gz": ("gzip", "-d")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +64,50 @@ class Kernel:
         return list(files)
 
 
+def layout(mode: str) -> str:
+    """The cgroup layout of a mode: what stands before a kernel that is not the usual one."""
+    return mode.partition("-")[0]
+
+
 def prepare(mode: str) -> Kernel:
-    """The kernel for a cgroup layout: v2, v1 or hybrid."""
-    meta = _META_PACKAGE[mode]
-    folder = cache.build(meta, lambda draft: _make(meta, draft))
+    """The kernel for a mode, one of MODES."""
+    if mode == _ALPINE:
+        folder = cache.build("linux-alpine", _make_alpine)
+    else:
+        meta = _META_PACKAGE[mode]
+        folder = cache.build(meta, lambda draft: _make_debian(meta, draft))
     (modules,) = (folder / "lib" / "modules").iterdir()
     return Kernel(folder, modules.name)
 
 
-def _make(meta: str, draft: Path) -> None:
+def _make_debian(meta: str, draft: Path) -> None:
     release = _newest_release(meta)
     debian.extract(f"linux-image-{release}", draft)
-    compressed = sorted((draft / "lib" / "modules").rglob("*.ko.xz"))
-    if compressed:  # busybox insmod reads plain files only, and a slow guest is spared the work
-        subprocess.run(
-            ["xargs", "-0", "-P2", "-n64", "xz", "-d"],
-            check=True,
-            input="\0".join(map(str, compressed)),
-            text=True,
-        )
+    _plain_modules(draft, release)
+
+
+def _make_alpine(draft: Path) -> None:
+    draft.mkdir()
+    alpine.dump(draft, "/boot", "/lib/modules")
+    (draft / "lib").mkdir()
+    (draft / "modules").rename(draft / "lib" / "modules")
+    (modules,) = (draft / "lib" / "modules").iterdir()
+    (draft / "boot" / "vmlinuz-virt").rename(draft / "boot" / f"vmlinuz-{modules.name}")
+    (modules / "vmlinuz").unlink(missing_ok=True)  # a link into /boot that depmod complains about
+    _plain_modules(draft, modules.name)
+
+
+def _plain_modules(draft: Path, release: str) -> None:
+    """Unpacked: busybox insmod reads plain files only, and a slow guest is spared the work."""
+    for suffix, command in _UNPACK.items():
+        compressed = sorted((draft / "lib" / "modules").rglob(f"*.ko{suffix}"))
+        if compressed:
+            subprocess.run(
+                ["xargs", "-0", "-P2", "-n64", *command],
+                check=True,
+                input="\0".join(map(str, compressed)),
+                text=True,
+            )
     subprocess.run(["depmod", "-b", draft, release], check=True)
 
 

@@ -134,6 +134,21 @@ def scheduled(device, scheduler):
         device.scheduler.write_text(before.partition("[")[2].partition("]")[0])
 
 
+@contextmanager
+def rdma_device():
+    """An RDMA device in software, on loopback."""
+    name = cgroup_path().strip("/").replace("cgagent-test-", "cgt")[:15]
+    loaded = subprocess.run(["modprobe", "rdma_rxe"], check=False, capture_output=True)
+    if loaded.returncode:
+        pytest.skip("this kernel has no rdma_rxe")
+    add = ["rdma", "link", "add", name, "type", "rxe", "netdev", "lo"]
+    subprocess.run(add, check=True, capture_output=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["rdma", "link", "delete", name], check=True)
+
+
 def file_of(group, controller, v1, v2):
     """The path of a raw file, by where this host has the controller."""
     place = group.host.placements.get(controller)

@@ -197,6 +197,25 @@ def test_empty_cpuset_follows_the_parent(fs, group):
     assert effective.read_text() == above.read_text()
 
 
+def test_an_empty_cpuset_of_a_group_with_processes(fs, group):
+    """The kernel takes no list away from them: they get the parent's."""
+    with fs.running(group, "exec sleep 1000"):
+        before = group.held()
+        earlier = group.earlier(Limits(cpuset_cpus="0"))
+        with pytest.raises(InvalidInputError, match="limit cpuset_mems"):
+            group.apply(Limits(cpuset_cpus="0", cpuset_mems="0-999"))
+        assert group.held() == before
+        group.apply(Limits(cpuset_cpus="0"))
+        assert group.held().cpuset_cpus == "0"
+        group.put_back(earlier)
+        assert group.held().cpuset_cpus != "0"
+        group.apply(Limits(cpuset_cpus="0"))
+        group.apply(Limits(cpuset_cpus=""))
+        effective = fs.file_of(group, "cpuset", "cpuset.effective_cpus", "cpuset.cpus.effective")
+        assert effective.read_text() == (effective.parent.parent / effective.name).read_text()
+        assert group.drift(Limits(cpuset_cpus="")) == ()
+
+
 def test_io_caps(fs, group):
     major, minor = fs.disk()
     caps = IoMax(major=major, minor=minor, rbps=2 * MIB, wbps=MIB, riops=200, wiops=UNLIMITED)
@@ -288,6 +307,26 @@ def test_a_lowered_limit_takes_effect_step_by_step_or_not_at_all(fs, group):
         assert group.held() == before
         assert process.poll() is None
         assert group.oom_kills() == 0
+
+
+def test_a_shrink_that_would_stop_the_group_is_given_up(fs, group):
+    """Swap has room for all of it, but the process needs it all the time, and waits for it."""
+    if fs.is_v1(group.host, "memory") or "CGAGENT_TEST_MODE" not in os.environ:
+        pytest.skip("the guest with cgroup2 has both swap and pressure")
+    major, minor = map(int, Path("/sys/block/vdb/dev").read_text().split(":"))  # the swap
+    group.apply(Limits(io_max=(IoMax(major=major, minor=minor, riops=20),)))
+    touch = "x = bytearray(160 << 20)\nprint(1, flush=True)\nwhile True: x[::4096] = x[::4096]"
+    with fs.running(group, f"exec python3 -S -E -c '{touch}'") as process:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"1\n"
+        before = group.held()
+        with pytest.raises(ConflictError, match="stalled for want of memory"):
+            group.apply(Limits(memory_max_bytes=16 * MIB), timeout_s=30 * fs.SLOWNESS)
+        assert group.held() == before
+        assert process.poll() is None
+        assert group.oom_kills() == 0
+        group.apply(Limits(io_max=(IoMax(major=major, minor=minor, riops=UNLIMITED),)))
 
 
 def test_page_cache_is_given_back_for_a_lowered_limit(fs, group):
@@ -429,19 +468,41 @@ def test_any_setting_by_its_file(fs, group):
         group.apply(Limits(conf=(("pids.nonsense", "1"),)))
 
 
-def test_misc_and_rdma_through_their_files(fs, group):
-    for name in ("rdma", "misc"):
-        place = group.host.placements.get(name)
-        if place and place.version == 1:
-            with pytest.raises(UnsupportedError, match=f"no {name}.max in"):
-                group.apply(Limits(conf=((f"{name}.max", "x 1"),)))
-        elif place:  # enabled for the group when asked for; there is no such resource to limit
-            with pytest.raises(CgagentError, match=rf"limit conf: .*{name}\.max refuses"):
-                group.apply(Limits(conf=((f"{name}.max", "nonsense hca_handle=1"),)))
-            assert group.held([f"{name}.max"]).conf == ((f"{name}.max", ""),)
-        else:
-            with pytest.raises(UnsupportedError, match=f"no {name} cgroup controller"):
-                group.apply(Limits(conf=((f"{name}.max", "x 1"),)))
+@pytest.mark.parametrize(
+    ("controller", "value"),
+    [("rdma", "nonsense hca_handle=1"), ("misc", "nonsense 1"), ("dmem", "nonsense 1")],
+)
+def test_controllers_of_devices_that_are_not_there(group, controller, value):
+    """Enabled for the group when asked for, wherever this host has them."""
+    asked = Limits(conf=((f"{controller}.max", value),))
+    if controller not in group.host.placements:
+        with pytest.raises(UnsupportedError, match=f"no {controller} cgroup controller"):
+            group.apply(asked)
+        return
+    with pytest.raises(CgagentError, match=rf"limit conf: .*{controller}\.max refuses"):
+        group.apply(asked)
+    assert group.held([f"{controller}.max"]).conf == ((f"{controller}.max", ""),)
+
+
+def test_rdma_of_a_device(fs, group):
+    """v1 and v2 have the same file."""
+    with fs.rdma_device() as device:
+        asked = Limits(conf=(("rdma.max", f"{device} hca_handle=2 hca_object=2000"),))
+        group.apply(asked)
+        raw = fs.file_of(group, "rdma", "rdma.max", "rdma.max")
+        assert raw.read_text().split() == [device, "hca_handle=2", "hca_object=2000"]
+        assert group.drift(asked) == ()
+        refused = (("rdma.max", f"{device} hca_handle=7"), ("pids.max", "nonsense"))
+        with pytest.raises(InvalidInputError, match="pids"):
+            group.apply(Limits(conf=refused))
+        assert group.drift(asked) == ()
+        group.apply(Limits(conf=(("rdma.max", f"{device} hca_handle=3"),)))
+        assert raw.read_text().split() == [device, "hca_handle=3", "hca_object=2000"]
+        assert group.drift(asked) != ()
+        (usage,) = group.usage().rdma
+        assert (usage.device, usage.hca_handles, usage.hca_objects) == (device, 0, 0)
+        with pytest.raises(NotFoundError, match=r"rdma\.max refuses"):
+            group.apply(Limits(conf=(("rdma.max", "nonsense hca_handle=1"),)))
 
 
 def test_what_was_applied_has_not_drifted_until_somebody_else_writes(fs, group):

@@ -1,5 +1,8 @@
 """Accounting: each figure against work that is known."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from cgagent.cgroups import IoMax, Limits, Reader
@@ -46,6 +49,23 @@ def test_memory_of_a_known_size(fs, group):
         assert memory.swap_bytes == 0
         assert memory.oom_kills == 0
         assert memory.failcnt == 0
+
+
+def test_compressed_swap_is_counted(fs, group):
+    switch = Path("/sys/module/zswap/parameters/enabled")
+    if "CGAGENT_TEST_MODE" not in os.environ or not switch.exists():
+        pytest.skip("zswap is switched on only in a guest whose kernel has it")
+    if fs.is_v1(group.host, "memory"):
+        pytest.skip("v1 does not count it")
+    switch.write_text("Y")
+    try:
+        with fs.holding(group, 32):
+            Path(f"{group.unified_dir()}/memory.high").write_text(str(16 * MIB))
+            eventually(lambda: group.usage().memory.swap_bytes > 8 * MIB)
+            memory = group.usage().memory
+            assert 0 < memory.zswap_bytes < memory.swap_bytes
+    finally:
+        switch.write_text("N")
 
 
 def test_an_oom_kill_is_counted(fs, parent, group):

@@ -153,5 +153,5 @@ def test_keys_wherever_they_stand(texts, data):
     keys = Keys(*wanted)
     for values in texts:
         text = "".join(f"{key} {value}\n" for key, value in values.items())
-        assert keys.values(text) == [values.get(key) for key in wanted]
-    assert keys.values(None) == [None] * len(wanted)
+        assert keys.values(text) == tuple(values.get(key) for key in wanted)
+    assert keys.values(None) == (None,) * len(wanted)

@@ -29,6 +29,8 @@ def request(*flags):
             {"memory_high_bytes": 8 * MIB, "memory_min_bytes": 4 * MIB},
         ),
         ("--oom-group", {"oom_group": True}),
+        ("--no-oom-group --no-cpu-idle", {"oom_group": False, "cpu_idle": False}),
+        ("--no-oom-kill-disable", {"oom_kill_disable": False}),
         ("--cpus 0.5", {"cpus": 0.5}),
         ("--cpu-quota 50000 --cpu-period 100000", {"cpu_quota_us": 50000, "cpu_period_us": 100000}),
         ("--cpu-quota -1", {"cpu_quota_us": "max"}),
