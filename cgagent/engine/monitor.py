@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cgagent.config import Settings
     from cgagent.engine.container import Container, Record
     from cgagent.engine.containers import Containers
+    from cgagent.engine.events import Events
     from cgagent.engine.jobs import Job
     from cgagent.metrics import Asked, Rendering
 
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 class Monitor:
     """Owns the sampler and the metrics; made and ended by the engine."""
 
-    def __init__(self, host: Host, settings: Settings, containers: Containers) -> None:
+    def __init__(
+        self, host: Host, settings: Settings, containers: Containers, events: Events
+    ) -> None:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
         self._watched = WatchedGroups(
@@ -51,7 +54,7 @@ class Monitor:
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
-        self._metrics = Metrics(self._sampler, self._standings)
+        self._metrics = Metrics(self._sampler, self._standings, lambda: events.dropped)
         self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:
@@ -106,6 +109,9 @@ class Monitor:
             limiting_group=(outcome.oom or {}).get("limiting_group"),
             log_dropped_bytes=outcome.log_dropped_bytes,
             holdings=self._walker.get(container.id),
+            disk=self._walker.disk(container.id),
+            started_at_s=_seconds(outcome.started_ns),
+            ended_at_s=None if container.running else _seconds(outcome.finished_ns),
             restarts=_restarts(container),
             health=outcome.health.status if outcome.health else None,
         )
@@ -186,6 +192,10 @@ class Monitor:
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
         }
+
+
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None else time_ns / 1e9
 
 
 def _restarts(container: Container) -> int | None:

@@ -54,13 +54,13 @@ class Sheet(Generic[Described]):
 
     def _lines(self, family: Family[Described], described: Described, labels: str) -> Iterator[str]:
         start = f"{family.series}{labels}"
-        by_device = family.labels == ("device",)
+        by_device = family.labels[:1] == ("device",)
         for values, number in family.read(described):
             if number is None:
                 continue
             if values:
                 if by_device:
-                    values = tuple(map(self._device_name, values))  # noqa: PLW2901
+                    values = (self._device_name(values[0]), *values[1:])  # noqa: PLW2901
                 yield f"{start}{_more(family.labels, values)}}} {number!r}\n"
             else:
                 yield f"{start}}} {number!r}\n"
