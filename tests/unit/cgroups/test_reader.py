@@ -120,6 +120,16 @@ def test_what_changed_is_read_and_the_rest_kept(group, tree, allowed):
         assert second == group.usage()
 
 
+def test_page_cache_that_has_gone_since_is_no_negative_memory(group, tree):
+    with Reader(group) as reader:
+        (tree / "cg/g/memory.stat").write_text("anon 4096\nfile 65536\ninactive_file 65536\n")
+        (tree / "cg/g/memory.current").write_text("73728\n")
+        assert reader.read().memory.working_set_bytes == 8192
+        (tree / "cg/g/memory.current").write_text("8192\n")
+        (tree / "cg/g/cpu.stat").write_text("usage_usec 8\nuser_usec 4\nsystem_usec 3\n")
+        assert reader.read(full=False).memory.working_set_bytes == 4096
+
+
 @pytest.mark.parametrize("allowed", [1000, 0])
 def test_another_group_of_the_same_name_is_not_read(group, tree, allowed):
     with Reader(group, Descriptors(allowed)) as reader:
