@@ -20,6 +20,8 @@ from cgagent.metrics import (
     Standing,
     Target,
     Walker,
+    docker_stats,
+    host,
 )
 
 if TYPE_CHECKING:
@@ -152,6 +154,19 @@ class Monitor:
         Raises:
             ConflictError: the container does not run.
         """
+        return self._view(self._latest(container))
+
+    def docker_stats(self, container: Container) -> dict[str, Any]:
+        """The last sample as Docker has it.
+
+        Raises:
+            ConflictError: the container does not run.
+        """
+        sample = self._latest(container)
+        machine = self._sampler.machine() or host.sample()
+        return docker_stats(sample, self._sampler.before(container.id), machine)
+
+    def _latest(self, container: Container) -> Sample:
         if not container.running:
             raise ConflictError(
                 f"container {container.name} is not running; only running ones have figures"
@@ -160,7 +175,7 @@ class Monitor:
         sample = self._sampler.latest(container.id)
         if sample is None or sample.target != target:
             sample = self._sampler.sample_now(target)
-        return self._view(sample)
+        return sample
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""

@@ -5,6 +5,7 @@ changes a container. It knows containers only as `Target`s.
 """
 
 from cgagent.metrics.disks import Disk
+from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
 from cgagent.metrics.holdings import Held, Holdings, Walker
@@ -35,4 +36,5 @@ __all__ = [
     "Target",
     "Walker",
     "between",
+    "docker_stats",
 ]

@@ -60,10 +60,13 @@ class Sheet(Generic[Described]):
                 continue
             if values:
                 if by_device:
-                    values = (self._device_name(values[0]), *values[1:])  # noqa: PLW2901
+                    values = self._with_device(*values)  # noqa: PLW2901
                 yield f"{start}{_more(family.labels, values)}}} {number!r}\n"
             else:
                 yield f"{start}}} {number!r}\n"
+
+    def _with_device(self, device: str, *rest: str) -> tuple[str, ...]:
+        return (self._device_name(device), *rest)
 
 
 def whole(family: Family[Described], texts: Iterable[str], *, openmetrics: bool) -> str:

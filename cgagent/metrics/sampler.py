@@ -22,7 +22,7 @@ from cgagent.metrics import network
 from cgagent.metrics.background import Background
 from cgagent.metrics.history import History, Row, row_of
 from cgagent.metrics.rates import Rates, between, load
-from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
+from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +43,8 @@ class _Track:
     latest: Sample
     rates: Rates | None
     load: float = 0.0
+    before: Moment | None = None
+    """The sample before the latest, of the same run."""
     history: History = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +53,8 @@ class _Track:
 
     def add(self, sample: Sample) -> None:
         passed_s = (sample.monotonic_ns - self.latest.monotonic_ns) / 1e9
+        restarted = self.latest.target.started_at_s != sample.target.started_at_s
+        self.before = None if restarted else self.latest.moment
         self.rates = between(self.latest, sample, self.rates)
         self.load = load(self.load, self.rates, passed_s)
         rounded = round(1000 * self.load)
@@ -108,6 +112,12 @@ class Sampler:
         with self._lock:
             track = self._tracks.get(target_id)
             return track.rates if track else None
+
+    def before(self, target_id: str) -> Moment | None:
+        """CPU time at the sample before the latest; None: there is none of this run."""
+        with self._lock:
+            track = self._tracks.get(target_id)
+            return track.before if track else None
 
     def history(self, target_id: str, since_s: float = 0.0) -> list[tuple[float, Row]]:
         """Rows later than `since_s`, oldest first; see `cgagent.metrics.history`."""

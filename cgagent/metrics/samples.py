@@ -6,12 +6,12 @@ Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cgagent.cgroups import Limits, Usage
+    from cgagent.cgroups import Cpu, Limits, Usage
     from cgagent.metrics.disks import Disk
     from cgagent.metrics.holdings import Holdings
     from cgagent.metrics.network import Interface
@@ -34,6 +34,14 @@ class Target:
     """Further ones of all its series: names that Prometheus takes, and values."""
 
 
+class Moment(NamedTuple):
+    """CPU time at one time."""
+
+    at_s: float
+    monotonic_ns: int
+    cpu: Cpu
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A target's usage at one moment, and the limits as last read (a minute old at most).
@@ -51,6 +59,10 @@ class Sample:
     """Where it has a network namespace of its own."""
     load_1000: int = 0
     """Tasks that run or wait for a CPU, times 1000, averaged over about 10 s; see `rates.load`."""
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.at_s, self.monotonic_ns, self.usage.cpu)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
