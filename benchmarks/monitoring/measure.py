@@ -140,6 +140,19 @@ def _hearts(program: Watching) -> Iterator[list[float | None]]:
 
 def scrape(port: int, path: str) -> int:
     """Series of a text exposition that was asked for compressed; reads it all."""
+    return sum(bool(line) and not line.startswith(b"#") for line in _lines(port, path))
+
+
+def value(port: int, path: str, series: str) -> float:
+    """Of the one series of this name, without labels, in a text exposition."""
+    for line in _lines(port, path):
+        name, _, number = line.partition(b" ")
+        if name == series.encode():
+            return float(number)
+    raise Failure(f"{path}: there is no {series}")
+
+
+def _lines(port: int, path: str) -> list[bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOWNESS)
     try:
         connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
@@ -153,4 +166,4 @@ def scrape(port: int, path: str) -> int:
         raise Failure(f"{path}: {answer.status} {body[:200]!r}")
     if answer.headers.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
-    return sum(bool(line) and not line.startswith(b"#") for line in body.split(b"\n"))
+    return body.split(b"\n")

@@ -160,6 +160,8 @@ def _families(
     openmetrics: bool,
 ) -> Iterator[str]:
     """Those of the names given; of what has ended only those that last."""
+    if names and names.isdisjoint(family.series for family in sheet.families):
+        return
     of_live: list[tuple[str, ...]] = [sheet.texts(one) for one in live]
     of_all = [*of_live, *map(sheet.texts, ended)]
     for place, family in enumerate(sheet.families):
