@@ -17,11 +17,11 @@ from tests.world.agent import Agent, eventually
 from tests.world.kernelclock import KernelClock
 from tests.world.prometheus import RULES, SCRAPE_S, Prometheus
 
-pytestmark = [pytest.mark.system, pytest.mark.native]
-
 DASHBOARDS = Path(__file__).parents[3] / "grafana" / "dashboards"
 WATCH_S = float(os.environ.get("CGAGENT_TEST_SCRAPE_S", "20"))
 """How long containers come and go under scrapes; 600 by hand."""
+pytestmark = [pytest.mark.system, pytest.mark.native, pytest.mark.timeout(300 + 2 * WATCH_S)]
+
 SAMPLE_S = 1.0
 CORES = 0.2
 PROJECT = "com.docker.compose.project"
@@ -217,11 +217,21 @@ def test_rules_and_their_tests():
         promtool(*arguments)
 
 
+def test_the_examples_are_valid():
+    promtool("check", "config", "prometheus.yml")
+    run("prometheus-alertmanager", "amtool", "check-config", "alertmanager.yml")
+
+
 def promtool(*arguments, stdin=None):
     """What it printed; it must have had no complaint."""
-    tool = debian.unpack("prometheus") / "usr" / "bin" / "promtool"
+    return run("prometheus", "promtool", *arguments, stdin=stdin)
+
+
+def run(package, tool, *arguments, stdin=None):
+    """One of a package's programs, where the examples are."""
+    path = debian.unpack(package) / "usr" / "bin" / tool
     ran = subprocess.run(
-        [str(tool), *arguments], cwd=RULES.parent, input=stdin, capture_output=True, check=False
+        [str(path), *arguments], cwd=RULES.parent, input=stdin, capture_output=True, check=False
     )
     said = (ran.stdout + ran.stderr).decode()
     assert ran.returncode == 0, said
