@@ -120,8 +120,8 @@ def _cells(got: Result) -> Iterator[str]:
     yield f"{got.memory_mib:.0f}"
     yield str(got.series)
     yield f"{got.scrape_ms:.0f}"
-    yield "" if got.blocked_ms is None else f"{got.blocked_ms:.0f}"
-    yield "" if got.machine_ms is None else f"{got.machine_ms:.0f}"
+    for delays in (got.blocked, got.machine):
+        yield "" if delays is None else str(delays)
 
 
 def main() -> int:

@@ -39,10 +39,21 @@ class Result(NamedTuple):
     series: int
     scrape_ms: float
     """Median, everything and compressed."""
-    blocked_ms: float | None
-    """Longest delay of its event loop in 40 s of scrapes."""
-    machine_ms: float | None
-    """Longest delay of an idle loop meanwhile: what others on the machine do."""
+    blocked: Delays | None
+    """Of its event loop in 40 s of scrapes."""
+    machine: Delays | None
+    """Of an idle loop meanwhile: what others on the machine do."""
+
+
+class Delays(NamedTuple):
+    """How late an event loop was."""
+
+    longest_ms: float
+    usual_ms: float
+    """The longest of a second, in the median second."""
+
+    def __str__(self) -> str:
+        return f"{self.longest_ms:.0f} ({self.usual_ms:.0f})"
 
 
 class Watching(Protocol):
@@ -119,9 +130,9 @@ class _Spent:
 
 
 @contextmanager
-def _hearts(program: Watching) -> Iterator[list[float | None]]:
-    """The program's longest delay, and that of an idle process beside it, when it is left."""
-    delays: list[float | None] = []
+def _hearts(program: Watching) -> Iterator[list[Delays | None]]:
+    """The program's delays, and those of an idle process beside it, when it is left."""
+    delays: list[Delays | None] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "heart"
         words = [sys.executable, "-m", "benchmarks.monitoring.heartbeat", str(file)]
@@ -133,9 +144,14 @@ def _hearts(program: Watching) -> Iterator[list[float | None]]:
             yield delays
             time.sleep(1.1)  # its last second
             hearts = program.heart, file
-            delays += [max(heartbeat.read(heart)) if heart else None for heart in hearts]
+            delays += [_delays(heart) if heart else None for heart in hearts]
         finally:
             idle.end()
+
+
+def _delays(heart: Path) -> Delays:
+    seconds = heartbeat.read(heart)
+    return Delays(max(seconds), statistics.median(seconds))
 
 
 def scrape(port: int, path: str) -> int:
