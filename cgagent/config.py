@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.defaults import DEFAULT_SOCKET
 from cgagent.errors import InvalidInputError
+from cgagent.watchlist import Watch, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ class Settings:
     """Of what changes from second to second: CPU time, memory in use, tasks, pressure."""
     sample_full_interval_s: float = 10.0
     """Of everything else, and of the search for groups to `watch`."""
-    watch: tuple[str, ...] = ()
+    watch: tuple[Watch, ...] = ()
     """Groups of the host that are sampled too: ``system.slice/*.service``; see docs/metrics.md."""
     metric_labels: tuple[str, ...] = ()
     """Keys of containers' labels that their series have, as ``container_label_KEY``."""
@@ -75,6 +76,15 @@ def _runtime(name: str, value: Any, origin: str) -> tuple[str, ...]:
     )
 
 
+def _listed(name: str, value: Any, origin: str) -> tuple[Any, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if name == "watch" and isinstance(items, list | tuple):
+        return tuple(parse(i, origin) for i in items if not isinstance(i, str) or i.strip())
+    if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
+        raise InvalidInputError(f"{origin}: {name} must be a list of strings")
+    return tuple(i.strip() for i in items if i.strip())
+
+
 def _typed(name: str, value: Any, origin: str) -> Any:
     default = getattr(Settings(), name)
     if isinstance(default, dict):
@@ -82,10 +92,7 @@ def _typed(name: str, value: Any, origin: str) -> Any:
             raise InvalidInputError(f"{origin}: {name} must be a table")
         return {key: _runtime(key, entry, origin) for key, entry in value.items()}
     if isinstance(default, tuple):
-        items = value.split(",") if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
-            raise InvalidInputError(f"{origin}: {name} must be a list of strings")
-        return tuple(i.strip() for i in items if i.strip())
+        return _listed(name, value, origin)
     try:
         if isinstance(default, float):
             number = float(value)

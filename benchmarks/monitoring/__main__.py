@@ -1,8 +1,9 @@
 """What watching many groups costs: ``python -m benchmarks.monitoring GROUPS...``.
 
 With ``--peers`` the groups are docker's containers, and docker's stats and netdata are measured
-too, one after the other on the same containers. Every tenth group works now and then. In the
-guest of the tests: ``python -m tests.world.guest -- .venv/bin/python -m benchmarks.monitoring 50``.
+too, one after the other on the same containers. With ``--rounds`` what one round of sampling costs
+is measured instead, at an interval that a slow machine can keep: ``--interval``. Every tenth group
+works a little in each interval. In the guest of the tests: ``python -m tests.world.guest -- ...``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import apart
 from benchmarks.engines import Docker
-from benchmarks.monitoring import programs
+from benchmarks.monitoring import programs, rounds
 from benchmarks.monitoring.measure import Result, Watching, measure
 from benchmarks.peers import CGROUP_PARENT, IMAGE, SLEEP
 from cgagent.cgroups import Host
@@ -31,26 +32,31 @@ if TYPE_CHECKING:
 
 _PARENT: Final = f"/cgagent-bench-watched-{os.getpid()}"
 _WORK: Final = "while :; do i=0; while [ $i -lt 200 ]; do i=$((i+1)); done; sleep 1; done"
+# Without a process for each second of sleep: hundreds of those are load enough by themselves.
+_STEADY: Final = (
+    "exec 3<> <(:); while :; do for ((i = 0; i < 200; i++)); do :; done; read -t {} -u 3; done"
+)
 _COLUMNS: Final = (
     *("groups", "program", "CPU %", "scraped CPU %", "MiB", "figures"),
     *("scrape ms", "blocked ms", "machine ms"),
 )
 
 
-def _commands(count: int) -> Iterator[list[str]]:
+def _commands(count: int, work: list[str]) -> Iterator[list[str]]:
     for number in range(count):
-        yield ["sh", "-c", _WORK] if number % 10 == 0 else list(SLEEP)
+        yield work if number % 10 == 0 else list(SLEEP)
 
 
 @contextmanager
-def _groups(count: int) -> Iterator[str]:
+def _groups(count: int, interval_s: float) -> Iterator[str]:
     """Groups with a process in each; the path of their parent."""
+    work = ["bash", "-c", _STEADY.format(interval_s)]
     host = Host.detect()
     parent = host.group(_PARENT)
     with ExitStack() as stack:
         parent.create()
         stack.callback(parent.remove, 60)
-        for number, command in enumerate(_commands(count)):
+        for number, command in enumerate(_commands(count, work)):
             group = host.group(f"{_PARENT}/{number:05d}")
             group.create()
             process = subprocess.Popen(command)
@@ -65,7 +71,7 @@ def _groups(count: int) -> Iterator[str]:
 def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
     made: list[str] = []
     try:
-        for command in _commands(count):
+        for command in _commands(count, ["sh", "-c", _WORK]):
             flags = ("--network", "none", "--memory", "256m")
             made.append(docker.cli("run", "-d", *flags, IMAGE, *command).strip())
         yield made
@@ -75,8 +81,18 @@ def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
 
 def _alone(counts: list[int], folder: Path) -> None:
     for count in counts:
-        with _groups(count) as parent:
+        with _groups(count, 1) as parent:
             _show(count, "cgagent", programs.cgagent(folder / str(count), parent))
+
+
+def _rounds(counts: list[int], interval_s: float, folder: Path) -> None:
+    for count in counts:
+        with (
+            _groups(count, interval_s) as parent,
+            programs.cgagent(folder / str(count), parent, interval_s) as agent,
+        ):
+            got = rounds.measure(agent, count, interval_s)
+        print(f"| {count} | cgagent | {' | '.join(rounds.cells(got))} |", flush=True)
 
 
 def _beside_peers(counts: list[int], folder: Path) -> None:
@@ -104,25 +120,31 @@ def _cells(got: Result) -> Iterator[str]:
     yield f"{got.memory_mib:.0f}"
     yield str(got.series)
     yield f"{got.scrape_ms:.0f}"
-    yield "" if got.blocked_ms is None else f"{got.blocked_ms:.0f}"
-    yield "" if got.machine_ms is None else f"{got.machine_ms:.0f}"
+    for delays in (got.blocked, got.machine):
+        yield "" if delays is None else str(delays)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring")
     parser.add_argument("groups", nargs="*", type=int, default=[50, 500])
     parser.add_argument("--peers", action="store_true", help="beside docker's stats and netdata")
+    parser.add_argument("--rounds", action="store_true", help="what one round costs")
+    parser.add_argument("--interval", type=float, default=1.0, help="of rounds, in seconds")
     options = parser.parse_args()
     folder = apart.folder()
     if options.peers and folder is None:
         return apart.again("benchmarks.monitoring", [*Docker.packages, "netdata-core"])
-    print(f"| {' | '.join(_COLUMNS)} |\n|--:|---|{'--:|' * (len(_COLUMNS) - 2)}", flush=True)
+    columns = rounds.COLUMNS if options.rounds else _COLUMNS
+    print(f"| {' | '.join(columns)} |\n|--:|---|{'--:|' * (len(columns) - 2)}", flush=True)
     if folder is not None:
         _beside_peers(options.groups, folder)
         return 0
     os.makedirs(STATE_FOLDER, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STATE_FOLDER) as made:
-        _alone(options.groups, Path(made))
+        if options.rounds:
+            _rounds(options.groups, options.interval, Path(made))
+        else:
+            _alone(options.groups, Path(made))
     return 0
 
 

@@ -39,10 +39,21 @@ class Result(NamedTuple):
     series: int
     scrape_ms: float
     """Median, everything and compressed."""
-    blocked_ms: float | None
-    """Longest delay of its event loop in 40 s of scrapes."""
-    machine_ms: float | None
-    """Longest delay of an idle loop meanwhile: what others on the machine do."""
+    blocked: Delays | None
+    """Of its event loop in 40 s of scrapes."""
+    machine: Delays | None
+    """Of an idle loop meanwhile: what others on the machine do."""
+
+
+class Delays(NamedTuple):
+    """How late an event loop was."""
+
+    longest_ms: float
+    usual_ms: float
+    """The longest of a second, in the median second."""
+
+    def __str__(self) -> str:
+        return f"{self.longest_ms:.0f} ({self.usual_ms:.0f})"
 
 
 class Watching(Protocol):
@@ -119,9 +130,9 @@ class _Spent:
 
 
 @contextmanager
-def _hearts(program: Watching) -> Iterator[list[float | None]]:
-    """The program's longest delay, and that of an idle process beside it, when it is left."""
-    delays: list[float | None] = []
+def _hearts(program: Watching) -> Iterator[list[Delays | None]]:
+    """The program's delays, and those of an idle process beside it, when it is left."""
+    delays: list[Delays | None] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "heart"
         words = [sys.executable, "-m", "benchmarks.monitoring.heartbeat", str(file)]
@@ -133,13 +144,31 @@ def _hearts(program: Watching) -> Iterator[list[float | None]]:
             yield delays
             time.sleep(1.1)  # its last second
             hearts = program.heart, file
-            delays += [max(heartbeat.read(heart)) if heart else None for heart in hearts]
+            delays += [_delays(heart) if heart else None for heart in hearts]
         finally:
             idle.end()
 
 
+def _delays(heart: Path) -> Delays:
+    seconds = heartbeat.read(heart)
+    return Delays(max(seconds), statistics.median(seconds))
+
+
 def scrape(port: int, path: str) -> int:
     """Series of a text exposition that was asked for compressed; reads it all."""
+    return sum(bool(line) and not line.startswith(b"#") for line in _lines(port, path))
+
+
+def value(port: int, path: str, series: str) -> float:
+    """Of the one series of this name, without labels, in a text exposition."""
+    for line in _lines(port, path):
+        name, _, number = line.partition(b" ")
+        if name == series.encode():
+            return float(number)
+    raise Failure(f"{path}: there is no {series}")
+
+
+def _lines(port: int, path: str) -> list[bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOWNESS)
     try:
         connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
@@ -153,4 +182,4 @@ def scrape(port: int, path: str) -> int:
         raise Failure(f"{path}: {answer.status} {body[:200]!r}")
     if answer.headers.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
-    return sum(bool(line) and not line.startswith(b"#") for line in body.split(b"\n"))
+    return body.split(b"\n")

@@ -39,16 +39,21 @@ class Exporter:
     def scrape(self) -> int:
         return measure.scrape(self._port, self._path)
 
+    def value(self, series: str) -> float:
+        """Of the one series of this name; little is made for it."""
+        return measure.value(self._port, f"{self._path}?name[]={series}", series)
+
 
 @contextmanager
-def cgagent(folder: Path, parent: str) -> Iterator[Exporter]:
+def cgagent(folder: Path, parent: str, interval_s: float = 1.0) -> Iterator[Exporter]:
     folder.mkdir()
     port, heart = free_port(), folder / "heart"
     command = [
         *(sys.executable, "-m", "benchmarks.monitoring.heartbeat", str(heart), "serve"),
         *("--data-root", str(folder / "root"), "--socket", str(folder / "cgagent.sock")),
         *("--cgroup-parent", f"{parent}-agent", "--metrics-listen", f"127.0.0.1:{port}"),
-        *("--watch", f"{parent[1:]}/*"),
+        *("--watch", f"{parent[1:]}/*", "--sample-interval", f"{interval_s}"),
+        *("--sample-full-interval", f"{10 * interval_s}"),
     ]
     with _running(command, folder / "log") as daemon:
         exporter = Exporter(daemon.pid, port, "/metrics", heart)

@@ -22,8 +22,8 @@ class Hugetlb:
 
     FIELDS: ClassVar = FIELDS
     _FILE: ClassVar[str]
-    _CURRENT: ClassVar[str]
-    _EVENTS: ClassVar[str]
+    _USAGE: ClassVar[tuple[str, ...]]
+    """The files of what is in use, of refusals, and on v1 of the most that was in use."""
     _UNLIMITED: ClassVar[str]
 
     def __init__(self, directory: str) -> None:
@@ -54,35 +54,36 @@ class Hugetlb:
 
     def paths(self) -> Sequence[str]:
         return tuple(
-            f"{self._dir}/hugetlb.{size}.{file}"
-            for size in self._sizes
-            for file in (self._CURRENT, self._EVENTS)
+            f"{self._dir}/hugetlb.{size}.{file}" for size in self._sizes for file in self._USAGE
         )
 
     def usage(self, texts: Sequence[str | None]) -> tuple[HugePages, ...] | None:
-        pairs = zip(self._sizes, texts[::2], texts[1::2], strict=True)
-        return (
-            tuple(
-                HugePages(size=size, current_bytes=int(current), refused=_refused(events))
-                for size, current, events in pairs
-                if current is not None
-            )
-            or None
-        )
+        left = iter(texts)
+        found = [(size, [next(left) for _ in self._USAGE]) for size in self._sizes]
+        return tuple(_pages(size, *read) for size, read in found if read[0] is not None) or None
 
 
 class HugetlbV1(Hugetlb):
     _FILE = "limit_in_bytes"
-    _CURRENT = "usage_in_bytes"
-    _EVENTS = "failcnt"
+    _USAGE = ("usage_in_bytes", "failcnt", "max_usage_in_bytes")
     _UNLIMITED = "-1"
 
 
 class HugetlbV2(Hugetlb):
     _FILE = "max"
-    _CURRENT = "current"
-    _EVENTS = "events"
+    _USAGE = ("current", "events")
     _UNLIMITED = "max"
+
+
+def _pages(
+    size: str, current: str | None, events: str | None, peak: str | None = None
+) -> HugePages:
+    return HugePages(
+        size=size,
+        current_bytes=int(current or 0),
+        refused=_refused(events),
+        peak_bytes=files.number(peak),
+    )
 
 
 def _refused(text: str | None) -> int | None:

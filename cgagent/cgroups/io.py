@@ -18,7 +18,7 @@ from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
 from cgagent.cgroups.usage import DeviceIo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FIELDS: Final = frozenset(
     {
@@ -116,7 +116,10 @@ class IoV1:
                 if key:
                     counts = devices.setdefault(device, {})
                     counts[key] = max(counts.get(key, 0), count)
-        return tuple(DeviceIo(device=device, **counts) for device, counts in devices.items())
+        return tuple(
+            DeviceIo(device=device, **counts)  # type: ignore[arg-type] # not cost_ns, none here
+            for device, counts in devices.items()
+        )
 
 
 def _v1_counts(text: str | None) -> Iterator[tuple[str, str, int]]:
@@ -127,6 +130,7 @@ def _v1_counts(text: str | None) -> Iterator[tuple[str, str, int]]:
             yield device, rest[0], int(rest[1])
 
 
+_COST: Final = "cost."
 _V2_KEYS: Final = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
 
 
@@ -200,10 +204,20 @@ class IoV2:
         if text is None:
             return None
         return tuple(
-            DeviceIo(device=device, **{key: int(pairs.get(key, 0)) for key in _V2_KEYS})
+            DeviceIo(
+                device=device,
+                cost_ns=_cost_ns(pairs),
+                **{key: int(pairs.get(key, 0)) for key in _V2_KEYS},
+            )
             for device, pairs in files.nested(text).items()
             if "rbytes" in pairs
         )
+
+
+def _cost_ns(pairs: Mapping[str, str]) -> dict[str, int] | None:
+    """The keys "cost.usage" and the like; the kernel has them in microseconds."""
+    costs = {key[len(_COST) :]: value for key, value in pairs.items() if key.startswith(_COST)}
+    return {key: 1000 * int(value) for key, value in costs.items() if value.isdecimal()} or None
 
 
 def _io_weight(limits: Limits) -> int | None:

@@ -216,7 +216,7 @@ class MemoryV1:
             mapped_bytes=mapped,
             inactive_file_bytes=inactive,
             active_file_bytes=active,
-            working_set_bytes=_working_set(current, inactive),
+            working_set_bytes=_working_set(current, inactive, rss),
             failcnt=_failures(failcnt, memsw_failcnt),
             pgfault=pgfault,
             pgmajfault=pgmajfault,
@@ -348,7 +348,7 @@ class MemoryV2:
             mapped_bytes=mapped,
             inactive_file_bytes=inactive,
             active_file_bytes=active,
-            working_set_bytes=_working_set(current, inactive),
+            working_set_bytes=_working_set(current, inactive, anon),
             failcnt=events.get("max") if events else None,
             pgfault=pgfault,
             pgmajfault=pgmajfault,
@@ -381,7 +381,11 @@ def _memory_and_swap(maximum: int | Unlimited, swap: int | Unlimited) -> int | U
     return maximum + swap
 
 
-def _working_set(current: int | None, inactive_file: int | None) -> int | None:
+def _working_set(current: int | None, inactive_file: int | None, anon: int | None) -> int | None:
+    """A reader may have both statistics from some seconds before `current`.
+
+    Page cache that has gone since must not be taken off it: what is anonymous is the least.
+    """
     if current is None or inactive_file is None:
         return None
-    return max(current - inactive_file, 0)
+    return max(current - inactive_file, min(anon or 0, current))

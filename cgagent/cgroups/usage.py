@@ -72,6 +72,9 @@ class DeviceIo:
     dbytes: int = 0
     """Discarded, as `dios`: since Linux 4.19 on v2, later on v1."""
     dios: int = 0
+    cost_ns: Mapping[str, int] | None = None
+    """What io.cost counts, v2 only: "usage" of the disk's time, since Linux 5.10; "wait", "indebt"
+    and "indelay" too where blkcg_debug_stats is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,8 @@ class HugePages:
 
     size: str
     current_bytes: int
+    peak_bytes: int | None = None
+    """v1 only."""
     refused: int | None = None
     """Allocations refused because of hugetlb_max_bytes."""
 

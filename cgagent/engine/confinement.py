@@ -7,6 +7,7 @@ functions here turn it into the terms of the OCI configuration.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from cgagent.engine import devices
@@ -186,9 +187,22 @@ def privileges(c: Confinement) -> Privileges:
             Rlimit(f"RLIMIT_{u.name.upper()}", _unsigned(u.soft), _unsigned(u.hard))
             for u in c.ulimits
         ),
-        oom_score_adj=c.oom_score_adj,
+        oom_score_adj=_oom_score(c),
         groups=c.group_add,
     )
+
+
+def _oom_score(c: Confinement) -> int | None:
+    """None leaves the agent's; but how it is spared itself as a service is not for containers."""
+    if c.oom_score_adj is None and _own_oom_score() < 0:
+        return 0
+    return c.oom_score_adj
+
+
+@cache
+def _own_oom_score() -> int:
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())
 
 
 def _unsigned(limit: int) -> int:

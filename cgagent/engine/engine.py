@@ -69,7 +69,7 @@ class Engine:
         images = Images(settings, self.database)
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database), self.events)
-        self.monitor = Monitor(self.host, settings, self.containers)
+        self.monitor = Monitor(self.host, settings, self.containers, self.events)
         self.tracer = tracing.tracer()
         self.jobs = Jobs(self.monitor.observe_job, *([self.tracer.observe] if self.tracer else []))
         self.volumes = Volumes(

@@ -20,6 +20,8 @@ from cgagent.metrics import (
     Standing,
     Target,
     Walker,
+    docker_stats,
+    host,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cgagent.config import Settings
     from cgagent.engine.container import Container, Record
     from cgagent.engine.containers import Containers
+    from cgagent.engine.events import Events
     from cgagent.engine.jobs import Job
     from cgagent.metrics import Asked, Rendering
 
@@ -36,7 +39,9 @@ if TYPE_CHECKING:
 class Monitor:
     """Owns the sampler and the metrics; made and ended by the engine."""
 
-    def __init__(self, host: Host, settings: Settings, containers: Containers) -> None:
+    def __init__(
+        self, host: Host, settings: Settings, containers: Containers, events: Events
+    ) -> None:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
         self._watched = WatchedGroups(
@@ -51,7 +56,7 @@ class Monitor:
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
-        self._metrics = Metrics(self._sampler, self._standings)
+        self._metrics = Metrics(self._sampler, self._standings, lambda: events.dropped)
         self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:
@@ -106,6 +111,9 @@ class Monitor:
             limiting_group=(outcome.oom or {}).get("limiting_group"),
             log_dropped_bytes=outcome.log_dropped_bytes,
             holdings=self._walker.get(container.id),
+            disk=self._walker.disk(container.id),
+            started_at_s=_seconds(outcome.started_ns),
+            ended_at_s=None if container.running else _seconds(outcome.finished_ns),
             restarts=_restarts(container),
             health=outcome.health.status if outcome.health else None,
         )
@@ -146,6 +154,19 @@ class Monitor:
         Raises:
             ConflictError: the container does not run.
         """
+        return self._view(self._latest(container))
+
+    def docker_stats(self, container: Container) -> dict[str, Any]:
+        """The last sample as Docker has it.
+
+        Raises:
+            ConflictError: the container does not run.
+        """
+        sample = self._latest(container)
+        machine = self._sampler.machine() or host.sample()
+        return docker_stats(sample, self._sampler.before(container.id), machine)
+
+    def _latest(self, container: Container) -> Sample:
         if not container.running:
             raise ConflictError(
                 f"container {container.name} is not running; only running ones have figures"
@@ -154,7 +175,7 @@ class Monitor:
         sample = self._sampler.latest(container.id)
         if sample is None or sample.target != target:
             sample = self._sampler.sample_now(target)
-        return self._view(sample)
+        return sample
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""
@@ -186,6 +207,10 @@ class Monitor:
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
         }
+
+
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None else time_ns / 1e9
 
 
 def _restarts(container: Container) -> int | None:

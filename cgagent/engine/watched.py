@@ -9,41 +9,43 @@ from __future__ import annotations
 
 import time
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from cgagent.metrics import Target
+from cgagent.metrics import ChosenLabels, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cgagent.cgroups import Group, Host
-
-_MAX_LEVELS: Final = 8
-"""Below which ``**`` does not look."""
+    from cgagent.watchlist import Watch
 
 
 class WatchedGroups:
     def __init__(
-        self, host: Host, patterns: tuple[str, ...], own_parent: str, interval_s: float
+        self, host: Host, rules: tuple[Watch, ...], own_parent: str, interval_s: float
     ) -> None:
         self._host = host
-        self._patterns = [pattern.strip("/").split("/") for pattern in patterns]
+        self._rules = [_Rule(rule) for rule in rules]
         self._own_parent = own_parent.rstrip("/")
         self._interval_s = interval_s
         self._found: dict[str, Target] = {}
         self._due_s = 0.0
 
     def targets(self) -> tuple[list[Target], list[Target]]:
-        """Those there are, looked for anew at each interval, and those that have gone since."""
-        if not self._patterns or time.monotonic() < self._due_s:
+        """Those there are, looked for anew at each interval, and those that have gone since.
+
+        Of several patterns that match a group the first counts.
+        """
+        if not self._rules or time.monotonic() < self._due_s:
             return list(self._found.values()), []
         self._due_s = time.monotonic() + self._interval_s
         before, self._found = self._found, {}
         root = self._host.group("/")
-        for pattern in self._patterns:
-            for group in self._match(root, pattern, _MAX_LEVELS):
+        for rule in self._rules:
+            for group in self._match(root, rule.parts, rule.depth):
                 path = group.path
-                self._found.setdefault(path, before.get(path) or _target(path))
+                if path not in self._found:
+                    self._found[path] = before.get(path) or rule.target(path)
         return list(self._found.values()), [t for p, t in before.items() if p not in self._found]
 
     def _match(self, group: Group, pattern: list[str], levels: int) -> Iterator[Group]:
@@ -64,5 +66,14 @@ class WatchedGroups:
                     yield from self._match(child, rest, levels - (part == "**"))
 
 
-def _target(path: str) -> Target:
-    return Target(f"cgroup:{path}", path.rpartition("/")[2], "", path, 0.0)
+class _Rule:
+    def __init__(self, watch: Watch) -> None:
+        self.parts = watch.pattern.strip("/").split("/")
+        self.depth = watch.depth
+        self._watch = watch
+        labels = dict(watch.labels)
+        self._labels = ChosenLabels(labels).of(labels)
+
+    def target(self, path: str) -> Target:
+        name = self._watch.name_of(path)
+        return Target(f"cgroup:{path}", name, "", path, 0.0, labels=self._labels)

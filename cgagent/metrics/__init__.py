@@ -4,6 +4,8 @@ Samples flow from the kernel through the sampler to whoever asks, and never back
 changes a container. It knows containers only as `Target`s.
 """
 
+from cgagent.metrics.disks import Disk
+from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
 from cgagent.metrics.holdings import Held, Holdings, Walker
@@ -19,6 +21,7 @@ __all__ = [
     "STATES",
     "Asked",
     "ChosenLabels",
+    "Disk",
     "Held",
     "Holdings",
     "HostSample",
@@ -33,4 +36,5 @@ __all__ = [
     "Target",
     "Walker",
     "between",
+    "docker_stats",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -22,25 +22,22 @@ from prometheus_client import (
     disable_created_metrics,
     exposition,
 )
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    Metric,
-)
 from prometheus_client.registry import Collector
 
-from cgagent import __version__
+from cgagent.metrics.cadvisor import CADVISOR, SEEN
 from cgagent.metrics.details import DETAILS
-from cgagent.metrics.families import SAMPLED, SEEN
+from cgagent.metrics.own import Own
 from cgagent.metrics.rendering import Sheet, whole
-from cgagent.metrics.standing import STANDING
+from cgagent.metrics.standing import DISK, STANDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from prometheus_client.metrics_core import Metric
+
     from cgagent.metrics.families import Described
     from cgagent.metrics.sampler import Sampler
-    from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing
+    from cgagent.metrics.samples import Sample, Standing
 
 _GZIP: Final = 31
 _JOB_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -66,39 +63,46 @@ class Rendering:
 class Metrics:
     """The agent's registry and its rendering. Lives as long as the agent.
 
-    `containers` returns the standing of every container there is, stopped ones too.
+    `containers` returns the standing of every container there is, stopped ones too, and
+    `events_dropped` how many events a slow reader did not get.
     """
 
-    def __init__(self, sampler: Sampler, containers: Callable[[], Iterable[Standing]]) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        containers: Callable[[], Iterable[Standing]],
+        events_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=False)
         self._jobs = Histogram(
             "cgagent_job_duration_seconds",
-            "Duration of the engine's jobs",
+            "Duration of the engine's jobs, failed ones too, in seconds (cgagent's clock)",
             ["kind", "outcome"],
             buckets=_JOB_BUCKETS_S,
             registry=self._registry,
         )
         self._steps = Histogram(
             "cgagent_job_step_duration_seconds",
-            "Duration of the steps of jobs that were done",
+            "Duration of the steps of jobs that were done, in seconds (cgagent's clock)",
             ["kind", "step"],
             buckets=_JOB_BUCKETS_S,
             registry=self._registry,
         )
         self._scrapes = Summary(
             "cgagent_exposition_duration_seconds",
-            "Time taken to render the metrics",
+            "Time taken to render the metrics, in seconds (cgagent's clock)",
             registry=self._registry,
         )
         self._sampler = sampler
         self._containers = containers
         names = sampler.device_name
-        self._figures = Sheet((*SAMPLED, *DETAILS), _figures, names)
+        self._figures = Sheet((*CADVISOR, *DETAILS), _figures, names)
         self._seen = Sheet((SEEN,), lambda sample: (sample.target, sample.at_s), names)
-        self._states = Sheet(STANDING, lambda standing: standing, names)
-        self._registry.register(_Agent(sampler))
+        self._states = Sheet(STANDING, lambda s: replace(s, disk=None), names)
+        self._disks = Sheet(DISK, lambda s: (s.target, s.disk), names)
+        self._registry.register(Own(sampler, events_dropped))
 
     def observe_job(
         self, kind: str, outcome: str, seconds: float, steps: Mapping[str, float]
@@ -138,12 +142,13 @@ class Metrics:
         for sheet in (self._figures, self._seen):
             sheet.keep_only(there)
             yield from _families(sheet, live, ended, names, openmetrics=openmetrics)
-        self._states.keep_only(there)
-        yield from _families(self._states, standings, (), names, openmetrics=openmetrics)
+        for states in (self._states, self._disks):
+            states.keep_only(there)
+            yield from _families(states, standings, (), names, openmetrics=openmetrics)
 
 
 def _figures(sample: Sample) -> object:
-    return sample.target, sample.usage, sample.limits, sample.network
+    return sample.target, sample.usage, sample.limits, sample.network, sample.load_1000
 
 
 def _families(
@@ -155,6 +160,8 @@ def _families(
     openmetrics: bool,
 ) -> Iterator[str]:
     """Those of the names given; of what has ended only those that last."""
+    if names and names.isdisjoint(family.series for family in sheet.families):
+        return
     of_live: list[tuple[str, ...]] = [sheet.texts(one) for one in live]
     of_all = [*of_live, *map(sheet.texts, ended)]
     for place, family in enumerate(sheet.families):
@@ -183,89 +190,3 @@ class _Only(Collector):
             metric.samples = [s for s in metric.samples if s.name in self._names]
             if metric.samples:
                 yield metric
-
-
-class _Agent(Collector):
-    """The machine, the sampler and the agent's process, as last sampled."""
-
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
-
-    def collect(self) -> Iterator[Metric]:
-        yield _build()
-        yield from _sampler(self._sampler.state())
-        machine = self._sampler.machine()
-        if machine:
-            yield from _machine(machine)
-            yield from _process(machine)
-
-
-def _build() -> Metric:
-    build = GaugeMetricFamily("cgagent_build_info", "The agent's version", labels=("version",))
-    build.add_metric((__version__,), 1)
-    return build
-
-
-def _sampler(state: SamplerState) -> Iterator[Metric]:
-    yield CounterMetricFamily("cgagent_sampler_ticks", "Rounds of sampling", value=state.ticks)
-    yield CounterMetricFamily(
-        "cgagent_sampler_missed_ticks",
-        "Rounds left out because an earlier one was late",
-        value=state.missed_ticks,
-    )
-    yield CounterMetricFamily(
-        "cgagent_sampler_failures", "Samples that failed", value=state.failures
-    )
-    yield GaugeMetricFamily(
-        "cgagent_sampler_lag_seconds", "How late the last round began", value=state.lag_s
-    )
-    yield GaugeMetricFamily(
-        "cgagent_sampler_duration_seconds", "How long the last round took", value=state.duration_s
-    )
-
-
-def _machine(machine: HostSample) -> Iterator[Metric]:
-    yield GaugeMetricFamily("machine_cpu_cores", "CPUs of the machine", value=machine.cpu_cores)
-    yield GaugeMetricFamily(
-        "machine_memory_bytes", "Memory of the machine", value=machine.memory_total_bytes
-    )
-    yield GaugeMetricFamily(
-        "machine_swap_bytes", "Swap of the machine", value=machine.swap_total_bytes
-    )
-    cpu = CounterMetricFamily(
-        "cgagent_host_cpu_seconds", "CPU time of the machine by mode", labels=("mode",)
-    )
-    for mode, seconds in machine.cpu_seconds.items():
-        cpu.add_metric((mode,), seconds)
-    yield cpu
-    yield GaugeMetricFamily(
-        "cgagent_host_memory_available_bytes",
-        "Memory that can be had without swapping",
-        value=machine.memory_available_bytes,
-    )
-    yield GaugeMetricFamily(
-        "cgagent_host_swap_free_bytes", "Swap not in use", value=machine.swap_free_bytes
-    )
-    for minutes, load in zip((1, 5, 15), machine.load, strict=True):
-        yield GaugeMetricFamily(
-            f"cgagent_host_load{minutes}", f"Load average over {minutes} min", value=load
-        )
-
-
-def _process(machine: HostSample) -> Iterator[Metric]:
-    yield CounterMetricFamily(
-        "process_cpu_seconds", "CPU time used by the agent", value=machine.agent_cpu_seconds
-    )
-    yield GaugeMetricFamily(
-        "process_resident_memory_bytes",
-        "Resident memory of the agent",
-        value=machine.agent_resident_bytes,
-    )
-    yield GaugeMetricFamily(
-        "process_open_fds", "File descriptors of the agent", value=machine.agent_open_fds
-    )
-    yield GaugeMetricFamily(
-        "process_start_time_seconds",
-        "When the agent started, since 1970",
-        value=machine.agent_started_at_s,
-    )

@@ -1,6 +1,6 @@
-"""What a container holds that no cgroup file counts: files in its writable layer, descriptors.
+"""What no cgroup file counts: files in a container's writable layer, descriptors, tasks by state.
 
-Both are counted by walking, so it is done slowly, in a thread of its own and one container after
+They are counted by walking, so it is done slowly, in a thread of its own and one container after
 the other; a scrape shows what was found last. The owner calls `start` and `stop`.
 """
 
@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.kernel import beneath
+from cgagent.metrics import disks
 from cgagent.metrics.background import Background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cgagent.metrics.disks import Disk
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,19 @@ _SKIPPED: Final = frozenset(
 )
 """Gone, replaced by something else, or too deep."""
 
+STATES: Final = ("sleeping", "running", "stopped", "uninterruptible", "zombie")
+"""What a task may be; the first four have cAdvisor's names."""
+_STATES: Final = {
+    b"R": "running",
+    b"S": "sleeping",
+    b"I": "sleeping",
+    b"T": "stopped",
+    b"t": "stopped",
+    b"D": "uninterruptible",
+    b"Z": "zombie",
+    b"X": "zombie",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -49,6 +65,8 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class Holdings:
     file_descriptors: int
+    tasks: Mapping[str, int]
+    """By state, as in `STATES`."""
     used_bytes: int | None
     """On disk, holes left out, a file with several names counted once."""
     used_inodes: int | None
@@ -56,6 +74,8 @@ class Holdings:
     """Of the file system that the writable layer is on."""
     free_inodes: int | None
     total_inodes: int | None
+    device: str | None = None
+    """MAJOR:MINOR of the disk that the writable layer is on."""
 
 
 class Walker:
@@ -63,6 +83,7 @@ class Walker:
         self._held = held
         self._found: dict[str, Holdings] = {}
         self._due_s: dict[str, float] = {}
+        self._disks: dict[str, Disk] = {}
         self._background = Background("walker", self._run)
         self.start = self._background.start
         self.stop = self._background.stop
@@ -70,12 +91,18 @@ class Walker:
     def get(self, target_id: str) -> Holdings | None:
         return self._found.get(target_id)
 
+    def disk(self, target_id: str) -> Disk | None:
+        """The disk below its writable layer, as it was a few seconds ago."""
+        found = self._found.get(target_id)
+        return self._disks.get(found.device) if found and found.device else None
+
     def walk(self) -> None:
         """Look at what is new, and at what was last looked at an interval ago; rest in between."""
         held = {one.id: one for one in self._held()}
         for gone in self._due_s.keys() - held.keys():
             del self._due_s[gone]
             self._found.pop(gone, None)
+        self._read_disks()
         for one in held.values():
             if time.monotonic() < self._due_s.get(one.id, 0.0):
                 continue
@@ -90,6 +117,11 @@ class Walker:
             if self._background.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
                 return
 
+    def _read_disks(self) -> None:
+        devices = {found.device for found in self._found.values() if found.device}
+        read = {device: disks.read(device) for device in devices}
+        self._disks = {device: disk for device, disk in read.items() if disk}
+
     def _run(self) -> None:
         while not self._background.wait(_LOOK_S):
             self.walk()
@@ -97,18 +129,21 @@ class Walker:
 
 def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
     """Count what one container holds now; of what vanishes meanwhile nothing is counted."""
-    descriptors = sum(map(_descriptors, held.pids()))
+    pids = list(held.pids())
+    descriptors, tasks = sum(map(_descriptors, pids)), _tasks(pids)
     if held.writable is None or not os.path.isdir(held.writable):
-        return Holdings(descriptors, *(None,) * 5)
+        return Holdings(descriptors, tasks, *(None,) * 5)
     used_bytes, used_inodes = _usage(held.writable, cancelled)
     system = os.statvfs(held.writable)
     return Holdings(
         descriptors,
+        tasks,
         used_bytes,
         used_inodes,
         system.f_frsize * system.f_blocks,
         system.f_favail,
         system.f_files,
+        disks.below(held.writable),
     )
 
 
@@ -117,6 +152,23 @@ def _descriptors(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except (FileNotFoundError, ProcessLookupError):
         return 0
+
+
+def _tasks(pids: Iterable[int]) -> dict[str, int]:
+    """How many threads of the processes are in each state."""
+    found = dict.fromkeys(STATES, 0)
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                found[_state(f"/proc/{pid}/task/{thread}/stat")] += 1
+    return found
+
+
+def _state(stat_file: str) -> str:
+    """The letter is behind the command's name, which may have any bytes and is in parentheses."""
+    with open(stat_file, "rb") as file:
+        letter = file.read().rpartition(b")")[2].split()[0]
+    return _STATES.get(letter, "sleeping")
 
 
 def _usage(root: str, cancelled: Callable[[], bool]) -> tuple[int, int]:

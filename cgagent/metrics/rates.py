@@ -6,6 +6,7 @@ count it, or no time has passed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cgagent.metrics.samples import Sample
 
 _SHORTEST_S: Final = 0.1
+_LOAD_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,20 @@ def _slow(earlier: Sample, later: Sample, last: Rates | None) -> dict[str, float
         return _NONE if last is None else {name: getattr(last, name) for name in _SLOW}
     grown = {name: _grown(read(earlier.usage), read(later.usage)) for name, read in _SLOW.items()}
     return {name: None if n is None else n / interval_s for name, n in grown.items()}
+
+
+def load(before: float, rates: Rates | None, interval_s: float) -> float:
+    """Tasks that run or wait for a CPU, averaged over about 10 s, an interval after `before`.
+
+    The kernel counts no tasks that wait in a group, only the time in which some do: all of them
+    are one here. So it is the least that it can have been.
+    """
+    if rates is None:  # another run
+        return 0.0
+    shares = rates.cpu_percent, rates.stalled_percent["cpu"]
+    now = sum(share / 100 for share in shares if share is not None)
+    kept = math.exp(-interval_s / _LOAD_S)
+    return before * kept + now * (1 - kept)
 
 
 def _grown(before: int | None, after: int | None) -> int | None:

@@ -54,16 +54,19 @@ class Sheet(Generic[Described]):
 
     def _lines(self, family: Family[Described], described: Described, labels: str) -> Iterator[str]:
         start = f"{family.series}{labels}"
-        by_device = family.labels == ("device",)
+        by_device = family.labels[:1] == ("device",)
         for values, number in family.read(described):
             if number is None:
                 continue
             if values:
                 if by_device:
-                    values = tuple(map(self._device_name, values))  # noqa: PLW2901
+                    values = self._with_device(*values)  # noqa: PLW2901
                 yield f"{start}{_more(family.labels, values)}}} {number!r}\n"
             else:
                 yield f"{start}}} {number!r}\n"
+
+    def _with_device(self, device: str, *rest: str) -> tuple[str, ...]:
+        return (self._device_name(device), *rest)
 
 
 def whole(family: Family[Described], texts: Iterable[str], *, openmetrics: bool) -> str:

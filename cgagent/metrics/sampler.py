@@ -21,8 +21,8 @@ from cgagent.metrics import host as machine
 from cgagent.metrics import network
 from cgagent.metrics.background import Background
 from cgagent.metrics.history import History, Row, row_of
-from cgagent.metrics.rates import Rates, between
-from cgagent.metrics.samples import HostSample, Sample, SamplerState, Target
+from cgagent.metrics.rates import Rates, between, load
+from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +42,9 @@ class _Track:
     """The round, of those between two full readings, in which it is read in full."""
     latest: Sample
     rates: Rates | None
+    load: float = 0.0
+    before: Moment | None = None
+    """The sample before the latest, of the same run."""
     history: History = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,8 +52,13 @@ class _Track:
         self.history.add(self.latest.at_s, row_of(self.latest, None))
 
     def add(self, sample: Sample) -> None:
+        passed_s = (sample.monotonic_ns - self.latest.monotonic_ns) / 1e9
+        restarted = self.latest.target.started_at_s != sample.target.started_at_s
+        self.before = None if restarted else self.latest.moment
         self.rates = between(self.latest, sample, self.rates)
-        self.latest = sample
+        self.load = load(self.load, self.rates, passed_s)
+        rounded = round(1000 * self.load)
+        self.latest = replace(sample, load_1000=rounded) if rounded else sample
         self.history.add(sample.at_s, row_of(sample, self.rates))
 
 
@@ -105,6 +113,12 @@ class Sampler:
             track = self._tracks.get(target_id)
             return track.rates if track else None
 
+    def before(self, target_id: str) -> Moment | None:
+        """CPU time at the sample before the latest; None: there is none of this run."""
+        with self._lock:
+            track = self._tracks.get(target_id)
+            return track.before if track else None
+
     def history(self, target_id: str, since_s: float = 0.0) -> list[tuple[float, Row]]:
         """Rows later than `since_s`, oldest first; see `cgagent.metrics.history`."""
         with self._lock:
@@ -157,10 +171,12 @@ class Sampler:
         with self._lock:
             for gone in self._sources.keys() - targets.keys():
                 self._drop(gone)
+        failures, read = self._state.failures, 0
         for target in targets.values():
             try:
                 with self._lock:
                     self._sample(target, turn)
+                read += 1
             except NotFoundError:
                 continue  # it ended between being listed and being read
             except (CgagentError, OSError, ValueError) as error:
@@ -168,7 +184,12 @@ class Sampler:
         now = machine.sample(self._machine if turn else None)
         with self._lock:
             self._machine = now
-            self._state = replace(self._state, ticks=self._state.ticks + 1)
+            self._state = replace(
+                self._state,
+                ticks=self._state.ticks + 1,
+                samples=self._state.samples + read,
+                failed=self._state.failures > failures,
+            )
 
     def _failed(self, error: str) -> None:
         with self._lock:

@@ -6,12 +6,13 @@ Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cgagent.cgroups import Limits, Usage
+    from cgagent.cgroups import Cpu, Limits, Usage
+    from cgagent.metrics.disks import Disk
     from cgagent.metrics.holdings import Holdings
     from cgagent.metrics.network import Interface
 
@@ -33,6 +34,14 @@ class Target:
     """Further ones of all its series: names that Prometheus takes, and values."""
 
 
+class Moment(NamedTuple):
+    """CPU time at one time."""
+
+    at_s: float
+    monotonic_ns: int
+    cpu: Cpu
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A target's usage at one moment, and the limits as last read (a minute old at most).
@@ -48,6 +57,12 @@ class Sample:
     limits: Limits
     network: tuple[Interface, ...] | None = None
     """Where it has a network namespace of its own."""
+    load_1000: int = 0
+    """Tasks that run or wait for a CPU, times 1000, averaged over about 10 s; see `rates.load`."""
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.at_s, self.monotonic_ns, self.usage.cpu)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +78,12 @@ class Standing:
     """Whose memory limit the OOM killer enforced, where that is known."""
     log_dropped_bytes: int = 0
     holdings: Holdings | None = None
+    disk: Disk | None = None
+    """That its writable layer is on."""
+    started_at_s: float | None = None
+    """When its last run began; None: it was never started."""
+    ended_at_s: float | None = None
+    """When its last run ended; None: it runs, or never did."""
     restarts: int | None = None
     """By its policy, since a user started it; None: it has none."""
     health: str | None = None
@@ -95,10 +116,14 @@ class SamplerState:
     """The sampler about itself."""
 
     ticks: int = 0
+    samples: int = 0
+    """Readings of a target, in all rounds."""
     missed_ticks: int = 0
     """Ticks left out because an earlier one took too long or the machine slept."""
     failures: int = 0
     """Samples that failed other than by a group that had gone."""
+    failed: bool = False
+    """Whether one did in the last round."""
     lag_s: float = 0.0
     """How late the last tick began."""
     duration_s: float = 0.0

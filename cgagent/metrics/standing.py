@@ -1,4 +1,4 @@
-"""The metrics of a container's state: of stopped containers too, until they are removed."""
+"""The metrics of what the engine knows: of stopped containers too, until they are removed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from cgagent.metrics.families import Family
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.metrics.families import Values
+    from cgagent.metrics.families import Kind, Values
     from cgagent.metrics.samples import Standing
 
 STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
 HEALTH: Final = ("starting", "healthy", "unhealthy")
 _LAYER: Final = "overlay"
 """What cAdvisor's `device` label has where the writable layer is not a disk of its own."""
+_MS: Final = 1e-3
+_RECORD: Final = "cgagent's record"
 
 
 def _state(standing: Standing) -> Values:
@@ -31,12 +33,24 @@ def _oom(standing: Standing) -> Values:
         yield (standing.limiting_group or "",), 1
 
 
-def _held(field: str) -> Callable[[Standing], Values]:
-    return lambda s: (((), getattr(s.holdings, field, None)),)
+def _tasks(standing: Standing) -> Values:
+    for state, count in (standing.holdings.tasks if standing.holdings else {}).items():
+        yield (state,), count
 
 
-def _on_disk(field: str) -> Callable[[Standing], Values]:
-    return lambda s: (((_LAYER,), getattr(s.holdings, field, None)),)
+def _one(
+    kind: Kind, name: str, text: str, source: str, read: Callable[[Standing], float | None]
+) -> Family[Standing]:
+    return Family(kind, name, text, source, lambda s: (((), read(s)),))
+
+
+def _on_disk(
+    name: str, text: str, source: str, field: str, kind: Kind = "gauge"
+) -> Family[Standing]:
+    def read(standing: Standing) -> Values:
+        return (((_LAYER,), getattr(standing.holdings, field, None)),)
+
+    return Family(kind, name, text, source, read, ("device",))
 
 
 STANDING: Final[tuple[Family[Standing], ...]] = (
@@ -44,6 +58,7 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "gauge",
         "cgagent_container_state",
         "1 for the state that the container is in, 0 for the others",
+        _RECORD,
         _state,
         ("state",),
     ),
@@ -51,68 +66,129 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "gauge",
         "cgagent_container_health",
         "1 for what its health check says, 0 for the others; no series without a check",
+        _RECORD,
         _health,
         ("health",),
     ),
-    Family(
+    _one(
         "counter",
         "cgagent_container_restarts",
         "Restarts by its policy since a user started it; no series without a policy",
-        lambda s: (((), s.restarts),),
+        _RECORD,
+        lambda s: s.restarts,
     ),
-    Family(
+    _one(
+        "gauge",
+        "cgagent_container_started_seconds",
+        "When its last run began, in seconds since 1970",
+        _RECORD,
+        lambda s: s.started_at_s,
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_ended_seconds",
+        "When its last run ended, in seconds since 1970; no series while it runs",
+        _RECORD,
+        lambda s: s.ended_at_s,
+    ),
+    _one(
         "gauge",
         "cgagent_container_exit_code",
         "Exit code of its last run; 128 + N for one ended by signal N",
-        lambda s: (((), s.exit_code),),
+        _RECORD,
+        lambda s: s.exit_code,
     ),
     Family(
         "gauge",
         "cgagent_container_oom_killed",
         "1 if the OOM killer ended its last run; the group whose limit was hit, if known",
+        "the group's memory events",
         _oom,
         ("limiting_group",),
     ),
-    Family(
+    _one(
         "counter",
         "cgagent_container_log_dropped_bytes",
-        "Output that could not be written to its log, in this run",
-        lambda s: (((), s.log_dropped_bytes),),
+        "Output that could not be written to its log, in this run, in bytes",
+        "cgagent's supervisor",
+        lambda s: s.log_dropped_bytes,
     ),
-    Family(
+    _one(
         "gauge",
         "container_file_descriptors",
         "Open file descriptors of all its processes; counted once a minute",
-        _held("file_descriptors"),
+        "/proc/PID/fd",
+        lambda s: getattr(s.holdings, "file_descriptors", None),
     ),
-    *(
-        Family("gauge", name, text, _on_disk(field), ("device",))
-        for name, field, text in (
-            (
-                "container_fs_usage_bytes",
-                "used_bytes",
-                "Disk space of its writable layer; counted once a minute",
-            ),
-            (
-                "container_fs_limit_bytes",
-                "limit_bytes",
-                "Size of the file system that its writable layer is on",
-            ),
-            (
-                "container_fs_inodes_free",
-                "free_inodes",
-                "Free inodes of the file system that its writable layer is on",
-            ),
-            (
-                "container_fs_inodes_total",
-                "total_inodes",
-                "Inodes of the file system that its writable layer is on",
-            ),
-            (
-                "cgagent_container_fs_inodes_used",
-                "used_inodes",
-                "Files and directories in its writable layer; counted once a minute",
-            ),
-        )
+    Family(
+        "gauge",
+        "container_tasks_state",
+        "Processes and threads by what they do; counted once a minute",
+        "/proc/PID/task/TID/stat",
+        _tasks,
+        ("state",),
     ),
+    _on_disk(
+        "container_fs_usage_bytes",
+        "Disk space of its writable layer, in bytes; counted once a minute",
+        "st_blocks of its files",
+        "used_bytes",
+    ),
+    _on_disk(
+        "container_fs_limit_bytes",
+        "Size of the file system that its writable layer is on, in bytes",
+        "statvfs",
+        "limit_bytes",
+    ),
+    _on_disk(
+        "container_fs_inodes_free",
+        "Free inodes of the file system that its writable layer is on",
+        "statvfs",
+        "free_inodes",
+    ),
+    _on_disk(
+        "container_fs_inodes_total",
+        "Inodes of the file system that its writable layer is on",
+        "statvfs",
+        "total_inodes",
+        "unknown",  # a gauge, but Prometheus' naming rules want no *_total of one
+    ),
+    _on_disk(
+        "cgagent_container_fs_inodes_used",
+        "Files and directories in its writable layer; counted once a minute",
+        "readdir",
+        "used_inodes",
+    ),
+)
+
+
+def _disk(kind: Kind, name: str, text: str, field: str, scale: float = 1) -> Family[Standing]:
+    def read(standing: Standing) -> Values:
+        if standing.disk:
+            yield (standing.disk.device,), getattr(standing.disk, field) * scale
+
+    whose = f"{text}, by the disk that its writable layer is on, whoever uses it"
+    return Family(kind, name, whose, "/sys/dev/block/*/stat", read, ("device",))
+
+
+DISK: Final[tuple[Family[Standing], ...]] = (
+    _disk("gauge", "container_fs_io_current", "Requests under way", "in_flight"),
+    _disk(
+        "counter",
+        "container_fs_io_time_seconds",
+        "Time with a request under way, in seconds",
+        "busy_ms",
+        _MS,
+    ),
+    _disk(
+        "counter",
+        "container_fs_io_time_weighted_seconds",
+        "Time summed over requests under way, in seconds",
+        "weighted_ms",
+        _MS,
+    ),
+    _disk("counter", "container_fs_read_seconds", "Time of reads, in seconds", "read_ms", _MS),
+    _disk("counter", "container_fs_write_seconds", "Time of writes, in seconds", "write_ms", _MS),
+    _disk("counter", "container_fs_reads_merged", "Reads merged with others", "reads_merged"),
+    _disk("counter", "container_fs_writes_merged", "Writes merged with others", "writes_merged"),
 )

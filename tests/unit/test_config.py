@@ -6,6 +6,7 @@ from cgagent import config
 from cgagent.config import Settings
 from cgagent.defaults import DEFAULT_SOCKET, socket_path
 from cgagent.errors import InvalidInputError
+from cgagent.watchlist import Watch
 
 
 @pytest.fixture
@@ -51,6 +52,23 @@ def test_types(load):
     assert load("", {"CGAGENT_METRICS_LISTEN": ""}).metrics_listen == ""
 
 
+def test_groups_to_watch(load):
+    table = """
+        [[watch]]
+        pattern = "kubepods*/**"
+        name = "{parent}/{name}"
+        labels = {tier = "pods"}
+        depth = 4
+        """
+    pods = Watch("kubepods*/**", "{parent}/{name}", (("tier", "pods"),), 4)
+    assert load(table).watch == (pods,)
+    assert load('watch = ["a/*", {pattern = "b"}]').watch == (Watch("a/*"), Watch("b"))
+    assert load("", {"CGAGENT_WATCH": "a/*, b,"}).watch == (Watch("a/*"), Watch("b"))
+    assert load("", watch=["a/**"]).watch == (Watch("a/**"),)
+    assert pods.name_of("/kubepods/pod1/c2") == "pod1/c2"
+    assert Watch("x", "{path} of it").name_of("/a/b") == "/a/b of it"
+
+
 @pytest.mark.parametrize(
     ("text", "environ", "flags", "complaint"),
     [
@@ -62,6 +80,14 @@ def test_types(load):
         ("runtimes = 1", {}, {}, "must be a table"),
         ("[runtimes]\nmine = 'crun'", {}, {}, "runtimes.mine must have an absolute path"),
         ("[runtimes.mine]\npath = '/x'\nargs = []", {}, {}, "may have runtimeArgs"),
+        ("watch = 1", {}, {}, "watch must be a list of strings"),
+        ("watch = [1]", {}, {}, "watch: each must be a pattern, or a table of pattern, name"),
+        ("[[watch]]\npatern = 'x'", {}, {}, "watch: each must be a pattern, or a table"),
+        ("[[watch]]\nname = 'x'", {}, {}, "watch: None is no pattern"),
+        ("watch = ['/']", {}, {}, "watch: '/' is no pattern"),
+        ("[[watch]]\npattern = 'x'\nname = '{pod}'", {}, {}, "'{pod}' may have {name}, {parent}"),
+        ("[[watch]]\npattern = 'x'\nlabels = {a = 1}", {}, {}, "must be a table of strings"),
+        ("[[watch]]\npattern = 'x'\ndepth = 9", {}, {}, "depth must be a number up to 8"),
         ("sample-interval-s = 0", {}, {}, "must be a positive number of seconds"),
         ("", {"CGAGENT_STOP_TIMEOUT_S": "soon"}, {}, "CGAGENT_STOP_TIMEOUT_S: .* positive number"),
         ("", {}, {"sample_interval_s": "-1"}, "--sample-interval-s: .* positive number"),

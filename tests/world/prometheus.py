@@ -59,6 +59,11 @@ class Prometheus:
         found = self.query(expr)
         return float(found[0]["value"][1]) if found else None
 
+    def names(self) -> list[str]:
+        """Of all series there were."""
+        names: list[str] = self._get("label/__name__/values")
+        return names
+
     def targets(self) -> list[dict[str, Any]]:
         targets: list[dict[str, Any]] = self._get("targets")["activeTargets"]
         return targets

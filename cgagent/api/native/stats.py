@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
@@ -34,15 +34,24 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.get("/v1/containers/{reference}/stats", response_model=None)
     async def container_stats(
-        reference: str, since: float | None = None, *, stream: bool = False
+        reference: str,
+        since: float | None = None,
+        *,
+        stream: bool = False,
+        format: Literal["native", "docker"] = "native",  # noqa: A002 - the parameter's name
     ) -> dict[str, Any] | Response:
         """The last sample and the rates since the one before; a fresh sample if there is none.
 
         With `since`, in Unix seconds: the rows kept in memory that are later, one for each
         sample of the last 10 minutes and one for each 15 seconds of the last 6 hours. With
-        `stream`: server-sent events, one at each sample, until the container has ended.
+        `stream`: server-sent events, one at each sample, until the container has ended. With
+        `format` "docker": the same in Docker's form, whose stream is one JSON object a line.
         """
         container = engine.containers.find(reference)
+        if format == "docker":
+            if stream:
+                return await _lines(engine, lambda: engine.monitor.docker_stats(container))
+            return engine.monitor.docker_stats(container)
         if stream:
             return await _events(engine, lambda: engine.monitor.stats(container))
         if since is not None:
@@ -61,21 +70,33 @@ async def _json(read: Callable[[], Any]) -> bytes:
 
 
 async def _events(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
-    """A server-sent event for each sample, until `read` says that there are no more.
+    """A server-sent event for each sample."""
+    return await _stream(engine, read, b"data: %b\n\n", "text/event-stream")
+
+
+async def _lines(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
+    """A line for each sample."""
+    return await _stream(engine, read, b"%b\n", "application/json")
+
+
+async def _stream(
+    engine: Engine, read: Callable[[], Any], form: bytes, media_type: str
+) -> StreamingResponse:
+    """One for each sample, until `read` says that there are no more.
 
     Raises:
         ConflictError: there is not even a first.
     """
     first = await _json(read)
 
-    async def events() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[bytes]:
         figures = first
         while True:
-            yield b"data: " + figures + b"\n\n"
+            yield form % figures
             await asyncio.sleep(engine.monitor.interval_s)
             try:
                 figures = await _json(read)
             except ConflictError:  # it has ended
                 return
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return StreamingResponse(pieces(), media_type=media_type)

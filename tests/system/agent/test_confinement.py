@@ -150,6 +150,9 @@ def test_groups_and_the_oom_score(agent):
     *groups, score = result.stdout.split()
     assert {"18", "4242"} <= set(groups)
     assert score == "321"
+    one = agent.launch("sleep", "1000", oom_score_adj=321)
+    assert agent.exec(one, "cat", "/proc/self/oom_score_adj").stdout == "321\n"
+    agent.remove(one)
     with pytest.raises(InvalidInputError, match="'nosuch' is not in the container's /etc/group"):
         agent.run("true", group_add=["nosuch"])
 

@@ -83,6 +83,8 @@ def test_frozen_is_shown(agent, container):
 
 def test_prometheus_finds_it_well_formed(agent, container):
     container("sleep", "1000", name="seen")
+    container("false", name="failed")
+    eventually(lambda: value(get(agent)[2], "container_fs_inodes_total", name="seen"))
     promtool = debian.unpack("prometheus") / "usr" / "bin" / "promtool"
     if not promtool.exists():
         pytest.skip("no promtool")

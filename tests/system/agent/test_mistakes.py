@@ -186,6 +186,7 @@ def test_a_name_is_taken(agent):
         ("PUT", "/v1/containers", 405),
         ("POST", "/v1/containers/absent/wait?condition=never", 400),
         ("GET", "/v1/containers/absent/logs?tail=-1", 400),
+        ("GET", "/v1/containers/absent/stats?format=xml", 400),
     ],
 )
 def test_http_status(agent, method, path, status):

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgagent.cgroups import Descendants, Descriptors, Host, HugePages, RdmaDevice, Reader, Stall
+from cgagent.cgroups import (
+    Descendants,
+    Descriptors,
+    Host,
+    HugePages,
+    RdmaDevice,
+    Reader,
+    Stall,
+    files,
+)
 from cgagent.cgroups.files import Keys
+from cgagent.cgroups.hugetlb import HugetlbV1
 from cgagent.errors import NotFoundError
 
 STALL = "avg10=1.50 avg60=0.25 avg300=0.00 total=7\n"
@@ -23,7 +33,7 @@ FILES = {
     "memory.swap.peak": "20\n",
     "memory.swap.events": "high 0\nmax 1\nfail 2\n",
     "memory.zswap.current": "30\n",
-    "io.stat": "999:1 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n",
+    "io.stat": "999:1 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0 cost.usage=7\n",
     "pids.current": "3\n",
     "pids.events": "max 9\n",
     "pids.events.local": "max 8\n",
@@ -80,6 +90,7 @@ def test_every_figure(group):
     assert usage.pressure.memory is None
     assert (usage.frozen, usage.frozen_ns) == (False, 6000)
     assert usage.hugetlb == (HugePages(size="2MB", current_bytes=2 << 20, refused=3),)
+    assert usage.io[0].cost_ns == {"usage": 7000}
     assert usage.rdma == (RdmaDevice(device="mlx4_0", hca_handles=2, hca_objects=2000),)
     assert (usage.misc, usage.dmem_bytes) == ({"sev": 5}, {"drm/card0/vram": 4096})
     assert usage.descendants == Descendants(live=2, dying=1)
@@ -107,6 +118,16 @@ def test_what_changed_is_read_and_the_rest_kept(group, tree, allowed):
         assert second.memory.current_bytes == 16384
         assert second.cpu is first.cpu
         assert second == group.usage()
+
+
+def test_page_cache_that_has_gone_since_is_no_negative_memory(group, tree):
+    with Reader(group) as reader:
+        (tree / "cg/g/memory.stat").write_text("anon 4096\nfile 65536\ninactive_file 65536\n")
+        (tree / "cg/g/memory.current").write_text("73728\n")
+        assert reader.read().memory.working_set_bytes == 8192
+        (tree / "cg/g/memory.current").write_text("8192\n")
+        (tree / "cg/g/cpu.stat").write_text("usage_usec 8\nuser_usec 4\nsystem_usec 3\n")
+        assert reader.read(full=False).memory.working_set_bytes == 4096
 
 
 @pytest.mark.parametrize("allowed", [1000, 0])
@@ -155,3 +176,19 @@ def test_keys_wherever_they_stand(texts, data):
         text = "".join(f"{key} {value}\n" for key, value in values.items())
         assert keys.values(text) == tuple(values.get(key) for key in wanted)
     assert keys.values(None) == (None,) * len(wanted)
+
+
+def test_huge_pages_of_v1(tmp_path):
+    numbers = {
+        "limit_in_bytes": 1 << 30,
+        "usage_in_bytes": 1,
+        "max_usage_in_bytes": 2,
+        "failcnt": 3,
+    }
+    for size in ("1GB", "2MB"):
+        for name, number in numbers.items():
+            (tmp_path / f"hugetlb.{size}.{name}").write_text(f"{number}\n")
+    meter = HugetlbV1(str(tmp_path))
+    found = meter.usage([files.read(path) for path in meter.paths()])
+    pages = {"current_bytes": 1, "peak_bytes": 2, "refused": 3}
+    assert found == (HugePages(size="1GB", **pages), HugePages(size="2MB", **pages))

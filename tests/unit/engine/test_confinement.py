@@ -135,3 +135,12 @@ def test_a_profile_of_ones_own_is_kept_as_text():
     text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW"})
     asked = confinement.checked(Confinement(security_opt=(f"seccomp={text}",)), OWN)
     assert confinement.seccomp_choice(asked) == text
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "given"), [(-500, None, 0), (-500, -7, -7), (0, None, None), (300, None, None)]
+)
+def test_containers_are_not_spared_as_the_service_is(monkeypatch, own, asked, given):
+    """The unit's OOMScoreAdjust is the agent's own; a container's is 0, as docker's is."""
+    monkeypatch.setattr(confinement, "_own_oom_score", lambda: own)
+    assert confinement.privileges(Confinement(oom_score_adj=asked)).oom_score_adj == given

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -28,11 +29,22 @@ from cgagent.cgroups import (
     Stall,
     Usage,
 )
-from cgagent.metrics import Asked, Metrics, Sample, SamplerState, Standing, Target, host
+from cgagent.metrics import (
+    Asked,
+    Disk,
+    Holdings,
+    Metrics,
+    Sample,
+    SamplerState,
+    Standing,
+    Target,
+    host,
+)
 
 WEB = Target("0123", "web", "nginx:1", "/cgagent/0123", 1000.5)
 OLD = Target("4567", 'o"ld\n', "", "/cgagent/4567", 900.0)
 MAJOR = {"failure_type": "pgmajfault", "scope": "hierarchy"}
+BLKIO = {"device": "/dev/sda", "major": "8", "minor": "0"}
 LABELS = {"id": "/cgagent/0123", "name": "web", "image": "nginx:1"}
 
 STALL = Stall(avg10=1, avg60=2, avg300=3, total_ns=1_500_000_000)
@@ -68,12 +80,12 @@ USAGE = Usage(
         swap_peak_bytes=11,
         zswap_bytes=12,
     ),
-    io=(DeviceIo(device="8:0", rbytes=10, wbytes=20, rios=1, wios=2),),
+    io=(DeviceIo(device="8:0", rbytes=1030, wbytes=20, rios=1, wios=2, cost_ns={"usage": 10**9}),),
     pids=Pids(current=5, processes=3, peak=9, refused=1, refused_local=13),
     pressure=Pressure(cpu=Psi(some=STALL, full=STALL), memory=Psi(some=STALL), io=None, irq=STALL),
     frozen=True,
     frozen_ns=3_000_000_000,
-    hugetlb=(HugePages(size="2MB", current_bytes=1 << 21, refused=14),),
+    hugetlb=(HugePages(size="2MB", current_bytes=1 << 21, peak_bytes=1 << 22, refused=14),),
     rdma=(RdmaDevice(device="mlx4_0", hca_handles=15, hca_objects=16),),
     misc={"sev": 17},
     dmem_bytes={"drm/card0/vram": 18},
@@ -109,7 +121,9 @@ class Samples:
 
     @staticmethod
     def state():
-        return SamplerState(ticks=7, missed_ticks=2, lag_s=0.25, duration_s=0.5)
+        return SamplerState(
+            ticks=7, samples=70, missed_ticks=2, failures=1, failed=True, lag_s=0.25, duration_s=0.5
+        )
 
     @staticmethod
     def device_name(device):
@@ -118,15 +132,30 @@ class Samples:
 
 @pytest.fixture
 def metrics():
-    web = Sample(WEB, 1234.5, 0, 0, USAGE, LIMITS)
+    web = Sample(WEB, 1234.5, 0, 0, USAGE, LIMITS, load_1000=1500)
     old = Sample(OLD, 950.0, 0, 0, USAGE, LIMITS)
+    holdings = Holdings(8, {"sleeping": 2, "running": 1}, 4096, 3, 1 << 30, 99, 100, "8:0")
     standings = [
-        Standing(target=WEB, state="frozen", restarts=3, health="healthy"),
         Standing(
-            target=OLD, state="exited", exit_code=137, oom_killed=True, limiting_group="/cgagent"
+            target=WEB,
+            state="frozen",
+            restarts=3,
+            health="healthy",
+            holdings=holdings,
+            disk=Disk("/dev/sda", 1, 2000, 3, 4000, 5, 6000, 7000),
+            started_at_s=1000.5,
+        ),
+        Standing(
+            target=OLD,
+            state="exited",
+            exit_code=137,
+            oom_killed=True,
+            limiting_group="/cgagent",
+            started_at_s=900.0,
+            ended_at_s=951.0,
         ),
     ]
-    metrics = Metrics(Samples([web], [web, old]), lambda: standings)
+    metrics = Metrics(Samples([web], [web, old]), lambda: standings, lambda: 21)
     metrics.observe_job("start", "done", 0.003, {"configure": 0.001, "launch": 0.002})
     metrics.observe_job("start", "failed", 0.2, {"configure": 0.2})
     return metrics
@@ -184,7 +213,30 @@ def value(metrics):
         ("cgagent_container_dmem_bytes", {"region": "drm/card0/vram"}, 18),
         ("cgagent_container_cgroup_descendants", {}, 19),
         ("cgagent_container_cgroup_dying_descendants", {}, 20),
-        ("container_fs_reads_bytes_total", {"device": "/dev/sda"}, 10),
+        ("container_hugetlb_max_usage_bytes", {"pagesize": "2MB"}, 1 << 22),
+        ("cgagent_container_fs_cost_seconds_total", {"device": "/dev/sda", "kind": "usage"}, 1),
+        ("container_cpu_load_average_10s", {}, 1500),
+        ("container_fs_sector_reads_total", {"device": "/dev/sda"}, 2),
+        ("container_fs_sector_writes_total", {"device": "/dev/sda"}, 0),
+        ("container_blkio_device_usage_total", {**BLKIO, "operation": "Read"}, 1030),
+        ("container_blkio_device_usage_total", {**BLKIO, "operation": "Write"}, 20),
+        ("container_file_descriptors", {}, 8),
+        ("container_tasks_state", {"state": "sleeping"}, 2),
+        ("container_fs_usage_bytes", {"device": "overlay"}, 4096),
+        ("container_fs_limit_bytes", {"device": "overlay"}, 1 << 30),
+        ("container_fs_inodes_free", {"device": "overlay"}, 99),
+        ("container_fs_inodes_total", {"device": "overlay"}, 100),
+        ("cgagent_container_fs_inodes_used", {"device": "overlay"}, 3),
+        ("container_fs_reads_merged_total", {"device": "/dev/sda"}, 1),
+        ("container_fs_read_seconds_total", {"device": "/dev/sda"}, 2),
+        ("container_fs_writes_merged_total", {"device": "/dev/sda"}, 3),
+        ("container_fs_write_seconds_total", {"device": "/dev/sda"}, 4),
+        ("container_fs_io_current", {"device": "/dev/sda"}, 5),
+        ("container_fs_io_time_seconds_total", {"device": "/dev/sda"}, 6),
+        ("container_fs_io_time_weighted_seconds_total", {"device": "/dev/sda"}, 7),
+        ("cgagent_container_started_seconds", {}, 1000.5),
+        ("cgagent_container_ended_seconds", {}, None),
+        ("container_fs_reads_bytes_total", {"device": "/dev/sda"}, 1030),
         ("container_fs_writes_bytes_total", {"device": "/dev/sda"}, 20),
         ("container_fs_reads_total", {"device": "/dev/sda"}, 1),
         ("container_fs_writes_total", {"device": "/dev/sda"}, 2),
@@ -228,9 +280,13 @@ def test_an_exited_container_keeps_what_was_counted_and_how_it_ended(metrics, va
     assert value("container_oom_events_total", **old) == 2
     assert value("container_cpu_usage_seconds_total", **old, cpu="total") == 2.5
     assert value("container_memory_max_usage_bytes", **old) == 2000
-    assert value("container_last_seen", **old) == 950.0
+    assert value("cgagent_container_started_seconds", **old) == 900.0
+    assert value("cgagent_container_ended_seconds", **old) == 951.0
     assert value("container_memory_usage_bytes", **old) is None
     assert value("cgagent_container_frozen", **old) is None
+    # or dashboards made for cAdvisor take it for one that runs
+    assert value("container_last_seen", **old) is None
+    assert value("container_start_time_seconds", **old) is None
 
 
 def test_only_the_series_asked_for(metrics):
@@ -316,7 +372,10 @@ def test_a_group_whose_name_is_no_text():
 def test_the_agent_and_the_machine(value):
     assert value("cgagent_sampler_ticks_total") == 7
     assert value("cgagent_sampler_missed_ticks_total") == 2
+    assert value("cgagent_sampler_samples_total") == 70
     assert value("cgagent_sampler_lag_seconds") == 0.25
+    assert value("container_scrape_error") == 1
+    assert value("cgagent_events_dropped_total") == 21
     assert value("cgagent_job_duration_seconds_count", kind="start", outcome="done") == 1
     assert (
         value("cgagent_job_duration_seconds_bucket", kind="start", outcome="done", le="0.005") == 1
@@ -333,6 +392,15 @@ def test_the_agent_and_the_machine(value):
     assert value("cgagent_host_memory_available_bytes") > 0
     assert value("process_resident_memory_bytes") > 2**20
     assert value("process_open_fds") > 2
+
+
+def test_every_help_says_unit_and_source(metrics):
+    """In a bracket at the end; bytes, seconds and microseconds are told."""
+    for family in parse_text(metrics.render().body.decode()):
+        assert re.search(r"\([^()]+\)$", family.documentation), family.name
+        for unit in ("bytes", "seconds"):
+            if family.name.endswith((f"_{unit}", f"_{unit}_total")):
+                assert unit in family.documentation.partition("(")[0], family.name
 
 
 def test_throttling_is_silent_without_a_quota():
@@ -352,7 +420,7 @@ def test_what_the_kernel_has_not_is_not_there():
     names = {
         line.split("{")[0]
         for line in metrics.render().body.decode().splitlines()
-        if line.startswith(("container_", "cgagent_container_"))
+        if line.startswith(("container_", "cgagent_container_")) and "{" in line
     }
     assert names == {"container_start_time_seconds", "container_last_seen"}
 

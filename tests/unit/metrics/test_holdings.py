@@ -1,8 +1,10 @@
 """Counting what is in a directory that its owner changes meanwhile."""
 
 import os
+import subprocess
 
 from cgagent.images.unpack.trees import remove_tree
+from cgagent.metrics import Disk, disks
 from cgagent.metrics.holdings import Held, Walker, look
 
 
@@ -53,3 +55,25 @@ def test_a_container_that_is_gone_is_forgotten(tmp_path):
     there.clear()
     walker.walk()
     assert walker.get("0123") is None
+
+
+def test_what_tasks_do(tmp_path):
+    stopped = ["sh", "-c", "kill -STOP $$"]
+    with subprocess.Popen(["sleep", "1000"]) as one, subprocess.Popen(stopped) as two:
+        os.waitid(os.P_PID, two.pid, os.WSTOPPED | os.WNOWAIT)
+        tasks = look(held(tmp_path, one.pid, two.pid, 2**22 - 1)).tasks
+        one.kill()
+        two.kill()
+    assert tasks == {"sleeping": 1, "stopped": 1, "running": 0, "uninterruptible": 0, "zombie": 0}
+
+
+def test_the_disk_below(tmp_path):
+    folder = tmp_path / "8:1"
+    folder.mkdir()
+    (folder / "stat").write_text(" 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n")
+    (tmp_path / "254:0").symlink_to("8:1")
+    disk = Disk("/dev/8:1", 2, 4, 6, 8, in_flight=9, busy_ms=10, weighted_ms=11)
+    assert disks.read("254:0", str(tmp_path)) == disk
+    assert disks.read("7:7", str(tmp_path)) is None
+    assert disks.below("/proc") is None
+    assert disks.below("/nowhere") is None

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
 from cgagent.metrics import Sample, Target, between
+from cgagent.metrics.rates import load
 
 TARGET = Target("0123", "web", "nginx", "/cgagent/0123", 1000.0)
 
@@ -90,3 +92,20 @@ def test_what_cannot_be_said_is_none():
     assert between(early, sample(SECOND, target=restarted, cpu=Cpu(usage_ns=9))) is None
     still = Cpu(usage_ns=5, periods=3, throttled_periods=1)
     assert between(sample(0, cpu=still), sample(SECOND, cpu=still)).throttled_percent is None
+
+
+def test_load_follows_what_runs_and_waits():
+    """A task that runs half the time and waits the other is one."""
+
+    def at(seconds):
+        half_ns = seconds * SECOND // 2
+        stall = Stall(avg10=0, avg60=0, avg300=0, total_ns=half_ns)
+        cpu, waiting = Cpu(usage_ns=half_ns), Pressure(cpu=Psi(some=stall))
+        return sample(seconds * SECOND, cpu=cpu, pressure=waiting)
+
+    rates = between(at(0), at(1))
+    one = 0.0
+    for _ in range(10):
+        one = load(one, rates, 1.0)
+    assert one == pytest.approx(1 - math.exp(-1))
+    assert load(one, None, 1.0) == 0

@@ -1,0 +1,130 @@
+"""What the agent tells of itself and of the machine, as prometheus-client's families."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from cgagent import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cgagent.metrics.sampler import Sampler
+    from cgagent.metrics.samples import HostSample, SamplerState
+
+
+class Own(Collector):
+    """The machine, the sampler and the agent's process, as last sampled."""
+
+    def __init__(self, sampler: Sampler, events_dropped: Callable[[], int]) -> None:
+        self._sampler = sampler
+        self._events_dropped = events_dropped
+
+    def collect(self) -> Iterator[Metric]:
+        yield _build()
+        yield from _sampler(self._sampler.state())
+        yield CounterMetricFamily(
+            "cgagent_events_dropped",
+            "Events that a reader was too slow to get (cgagent's count)",
+            value=self._events_dropped(),
+        )
+        machine = self._sampler.machine()
+        if machine:
+            yield from _machine(machine)
+            yield from _process(machine)
+
+
+def _build() -> Metric:
+    build = GaugeMetricFamily(
+        "cgagent_build_info", "1, with the agent's version (cgagent)", labels=("version",)
+    )
+    build.add_metric((__version__,), 1)
+    return build
+
+
+def _sampler(state: SamplerState) -> Iterator[Metric]:
+    own = "cgagent's sampler"
+    for name, text, count in (
+        ("ticks", "Rounds of sampling", state.ticks),
+        ("samples", "Readings of a container or group, in all rounds", state.samples),
+        ("missed_ticks", "Rounds left out because an earlier one was late", state.missed_ticks),
+        ("failures", "Readings that failed", state.failures),
+    ):
+        yield CounterMetricFamily(f"cgagent_sampler_{name}", f"{text} ({own})", value=count)
+    for name, text, seconds in (
+        ("lag", "How late the last round began, in seconds", state.lag_s),
+        ("duration", "How long the last round took, in seconds", state.duration_s),
+    ):
+        yield GaugeMetricFamily(f"cgagent_sampler_{name}_seconds", f"{text} ({own})", value=seconds)
+    yield GaugeMetricFamily(
+        "container_scrape_error",
+        f"1 if a reading failed in the last round, else 0 ({own})",
+        value=int(state.failed),
+    )
+
+
+def _machine(machine: HostSample) -> Iterator[Metric]:
+    for name, text, value in (
+        ("machine_cpu_cores", "CPUs of the machine (/proc/cpuinfo)", machine.cpu_cores),
+        (
+            "machine_memory_bytes",
+            "Memory of the machine, in bytes (/proc/meminfo MemTotal)",
+            machine.memory_total_bytes,
+        ),
+        (
+            "machine_swap_bytes",
+            "Swap of the machine, in bytes (/proc/meminfo SwapTotal)",
+            machine.swap_total_bytes,
+        ),
+        (
+            "cgagent_host_memory_available_bytes",
+            "Memory that can be had without swapping, in bytes (/proc/meminfo MemAvailable)",
+            machine.memory_available_bytes,
+        ),
+        (
+            "cgagent_host_swap_free_bytes",
+            "Swap not in use, in bytes (/proc/meminfo SwapFree)",
+            machine.swap_free_bytes,
+        ),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)
+    cpu = CounterMetricFamily(
+        "cgagent_host_cpu_seconds",
+        "CPU time of the machine by mode, in seconds (/proc/stat)",
+        labels=("mode",),
+    )
+    for mode, seconds in machine.cpu_seconds.items():
+        cpu.add_metric((mode,), seconds)
+    yield cpu
+    for minutes, load in zip((1, 5, 15), machine.load, strict=True):
+        yield GaugeMetricFamily(
+            f"cgagent_host_load{minutes}",
+            f"Load average over {minutes} min, in tasks (/proc/loadavg)",
+            value=load,
+        )
+
+
+def _process(machine: HostSample) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "process_cpu_seconds",
+        "CPU time used by the agent, in seconds (/proc/self/stat)",
+        value=machine.agent_cpu_seconds,
+    )
+    yield GaugeMetricFamily(
+        "process_resident_memory_bytes",
+        "Resident memory of the agent, in bytes (/proc/self/statm)",
+        value=machine.agent_resident_bytes,
+    )
+    yield GaugeMetricFamily(
+        "process_open_fds",
+        "File descriptors of the agent (/proc/self/fd)",
+        value=machine.agent_open_fds,
+    )
+    yield GaugeMetricFamily(
+        "process_start_time_seconds",
+        "When the agent started, in seconds since 1970 (/proc/self/stat)",
+        value=machine.agent_started_at_s,
+    )
