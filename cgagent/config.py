@@ -7,6 +7,7 @@ The client needs none of this: see `cgagent.defaults`.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,8 @@ class Settings:
     """Of what changes from second to second: CPU time, memory in use, tasks, pressure."""
     sample_full_interval_s: float = 10.0
     """Of everything else, and of the search for groups to `watch`."""
+    sample_descriptors: int = 15_000
+    """Kept open by the sampler, at most; files beyond it are opened for each reading."""
     watch: tuple[Watch, ...] = ()
     """Groups of the host that are sampled too: ``system.slice/*.service``; see docs/metrics.md."""
     metric_labels: tuple[str, ...] = ()
@@ -85,14 +88,26 @@ def _listed(name: str, value: Any, origin: str) -> tuple[Any, ...]:
     return tuple(i.strip() for i in items if i.strip())
 
 
+def _runtimes(name: str, value: Any, origin: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{origin}: {name} must be a table")
+    return {key: _runtime(key, entry, origin) for key, entry in value.items()}
+
+
+def _count(name: str, value: Any, origin: str) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value)):
+        raise InvalidInputError(f"{origin}: {name} must be a number from 0, not {value!r}")
+    return int(value)
+
+
 def _typed(name: str, value: Any, origin: str) -> Any:
     default = getattr(Settings(), name)
     if isinstance(default, dict):
-        if not isinstance(value, dict):
-            raise InvalidInputError(f"{origin}: {name} must be a table")
-        return {key: _runtime(key, entry, origin) for key, entry in value.items()}
+        return _runtimes(name, value, origin)
     if isinstance(default, tuple):
         return _listed(name, value, origin)
+    if isinstance(default, int):
+        return _count(name, value, origin)
     try:
         if isinstance(default, float):
             number = float(value)

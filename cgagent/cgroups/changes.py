@@ -111,10 +111,26 @@ def _write_all(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, OSError
     failed = []
     for path, value in pairs:
         try:
-            files.write(path, value)
+            _write_back(path, value)
         except OSError as error:
             failed.append((path, value, error))
     return failed
+
+
+def _write_back(path: str, value: str) -> None:
+    """A v2 cpuset with processes in it is not given an empty list again, but what that meant."""
+    try:
+        files.write(path, value)
+    except OSError as error:
+        if value or error.errno != errno.ENOSPC:
+            raise
+        files.write(path, parents(path))
+
+
+def parents(path: str) -> str:
+    """What a v2 cpuset's empty list stands for: the parent's."""
+    directory, name = os.path.split(path)
+    return (files.read(f"{os.path.dirname(directory)}/{name}.effective") or "").strip()
 
 
 def _refusal(write: Write, error: OSError, left_over: str) -> CgagentError:

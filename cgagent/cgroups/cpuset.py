@@ -16,7 +16,7 @@ import re
 from typing import ClassVar, Final
 
 from cgagent.cgroups import files
-from cgagent.cgroups.changes import Write
+from cgagent.cgroups.changes import Write, parents
 from cgagent.cgroups.freezer import is_event_set
 from cgagent.cgroups.limits import Limits
 from cgagent.errors import InvalidInputError
@@ -86,21 +86,10 @@ class CpusetV2:
 
     def _write(self, limit: str, value: str) -> Write:
         path = f"{self._dir}/{_FILES[limit]}"
-
-        def attainable(text: str) -> str:
-            """An empty list is the kernel's own as long as nobody is in the group."""
-            empty_again = not text.strip() and is_event_set(self._events(), "populated")
-            return self._parents(limit) if empty_again else text.strip()
-
-        held = (files.read(path) or "").strip()
-        return Write(limit, path, attainable(value) if held else value, attainable, _CAUSES)
-
-    def _events(self) -> str | None:
-        return files.read(f"{self._dir}/cgroup.events")
-
-    def _parents(self, limit: str) -> str:
-        parent = os.path.dirname(self._dir)
-        return (files.read(f"{parent}/{_FILES[limit]}.effective") or "").strip()
+        populated = is_event_set(files.read(f"{self._dir}/cgroup.events"), "populated")
+        if not value and populated and (files.read(path) or "").strip():
+            value = parents(path)
+        return Write(limit, path, value, causes=_CAUSES)
 
     def held(self) -> Limits:
         return _held(self._dir)

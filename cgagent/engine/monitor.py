@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cgagent.cgroups import Descriptors
 from cgagent.engine import restart_policy
 from cgagent.engine.watched import WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
@@ -52,6 +53,7 @@ class Monitor:
             settings.sample_interval_s,
             self._sampled,
             full_interval_s=settings.sample_full_interval_s,
+            descriptors=Descriptors(settings.sample_descriptors),
         )
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)

@@ -49,6 +49,8 @@ def test_types(load):
     assert settings.data_root == Path.cwd() / "relative"
     table = "[runtimes]\na = '/x'\n[runtimes.b]\npath = '/y'\nruntimeArgs = ['-z']"
     assert load(table).runtimes == {"a": ("/x",), "b": ("/y", "-z")}
+    assert load("sample-descriptors = 0").sample_descriptors == 0
+    assert load("", {"CGAGENT_SAMPLE_DESCRIPTORS": "500"}).sample_descriptors == 500
     assert load("", {"CGAGENT_METRICS_LISTEN": ""}).metrics_listen == ""
 
 
@@ -92,6 +94,9 @@ def test_groups_to_watch(load):
         ("", {"CGAGENT_STOP_TIMEOUT_S": "soon"}, {}, "CGAGENT_STOP_TIMEOUT_S: .* positive number"),
         ("", {}, {"sample_interval_s": "-1"}, "--sample-interval-s: .* positive number"),
         ("", {}, {"sample_interval_s": "nan"}, "positive number"),
+        ("sample-descriptors = -1", {}, {}, "sample_descriptors must be a number from 0"),
+        ("sample-descriptors = true", {}, {}, "sample_descriptors must be a number from 0"),
+        ("", {"CGAGENT_SAMPLE_DESCRIPTORS": "x"}, {}, "must be a number from 0, not 'x'"),
         ("", {}, {"cgroup_parent": "x"}, "must be an absolute path without"),
         ("", {}, {"cgroup_parent": "/a/../b"}, "must be an absolute path without"),
     ],

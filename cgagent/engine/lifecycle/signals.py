@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from cgagent.cgroups import UNLIMITED, Limits
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.errors import ConflictError, DeadlineError, NotFoundError
 
 if TYPE_CHECKING:
+    from cgagent.cgroups import IoMax
     from cgagent.engine.container import Container
     from cgagent.engine.lifecycle.shared import Shared
 
 KILL_TIMEOUT_S: Final = 10.0
+_PATIENCE_S: Final = 1.0
 
 WaitCondition = Literal["not-running", "next-exit", "removed"]
 
@@ -73,14 +77,26 @@ class Signals:
             await self.send(container, signal.SIGKILL)
         except ConflictError:
             return  # it ended by itself meanwhile
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.wait(container, "not-running")
         try:
             async with asyncio.timeout(KILL_TIMEOUT_S):
+                if container.up:
+                    await asyncio.to_thread(self._lift_io_caps, container)
                 await self.wait(container, "not-running")
         except TimeoutError:
             raise DeadlineError(
                 f"container {container.name} did not end {KILL_TIMEOUT_S:g} s after SIGKILL; "
                 "a task may be in uninterruptible sleep"
             ) from None
+
+    def _lift_io_caps(self, container: Container) -> None:
+        """The last process unmounts the overlay, which syncs the disk in the container's group."""
+        group = self._shared.group(container)
+        with contextlib.suppress(NotFoundError):
+            caps = group.held().io_max or ()
+            group.apply(Limits(io_max=tuple(map(_uncapped, caps))))
 
     async def wait(self, container: Container, condition: WaitCondition) -> int | None:
         """Until the condition holds; the exit code of the last run, None if it never ran.
@@ -97,3 +113,8 @@ class Signals:
             if condition == "next-exit" and outcome.finished_ns not in {None, before}:
                 return outcome.exit_code
             await container.changed()
+
+
+def _uncapped(cap: IoMax) -> IoMax:
+    none = UNLIMITED
+    return replace(cap, rbps=none, wbps=none, riops=none, wiops=none)

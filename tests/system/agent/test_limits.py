@@ -73,6 +73,16 @@ def test_a_limited_disk_write_takes_its_time(agent, container):
     assert (state["finished_ns"] - state["started_ns"]) / 1e9 > 2
 
 
+def test_a_container_that_may_hardly_write_can_be_removed(agent, container):
+    """Its overlay syncs the disk when its last process ends, within its caps."""
+    device = agent.data_root.stat().st_dev
+    if not Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").exists():
+        pytest.skip("the data root is on no block device")
+    io_max = {"major": os.major(device), "minor": os.minor(device), "wiops": 1}
+    one = container("sleep", "1000", limits={"io_max": [io_max]})
+    agent.remove(one)
+
+
 def test_the_21st_task_is_refused(agent, container):
     # the shell is the first task; 19 more fit
     script = "i=0; while sleep 1000 & do i=$((i+1)); echo $i; [ $i -lt 30 ] || break; done"

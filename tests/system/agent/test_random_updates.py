@@ -9,27 +9,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cgagent.cgroups import UNLIMITED, Host, IoMax, Limits
+from cgagent.cgroups import Host
 from cgagent.engine import limits as limit_json
 from cgagent.errors import CgagentError, InternalError
-from tests.world.updates import COUNT, MAJOR, MINOR, SETTINGS, updates
+from tests.world.updates import COUNT, SETTINGS, updates
 
 pytestmark = pytest.mark.system
-
-
-# At a container's end its overlay syncs the disk, in its group: one write a second is too few.
-UNCAPPED = Limits(
-    io_max=(
-        IoMax(
-            major=MAJOR,
-            minor=MINOR,
-            rbps=UNLIMITED,
-            wbps=UNLIMITED,
-            riops=UNLIMITED,
-            wiops=UNLIMITED,
-        ),
-    )
-)
 
 
 class Updates(RuleBasedStateMachine):
@@ -72,8 +57,6 @@ class Updates(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "container"):
-            if self.held.io_max:
-                self.agent.post(self.container, "update", limit_json.to_json(UNCAPPED))
             self.agent.remove(self.container)
 
 

@@ -99,8 +99,12 @@ class Loop:
     rdev: int
 
     @property
+    def number(self):
+        return f"{os.major(self.rdev)}:{os.minor(self.rdev)}"
+
+    @property
     def scheduler(self):
-        return Path(f"/sys/dev/block/{os.major(self.rdev)}:{os.minor(self.rdev)}/queue/scheduler")
+        return Path(f"/sys/dev/block/{self.number}/queue/scheduler")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import ExitStack
 
 import pytest
 
@@ -50,3 +51,42 @@ def test_a_capped_rate_is_kept_within_a_tenth(fs, group, target, kind):
         found.append(rate())
     assert any(r > 0.9 * RATE for r in found), found
     assert all(r < 1.1 * RATE for r in found), found
+
+
+def test_weights_share_a_disk_that_bfq_schedules(fs, host, parent):
+    """Eight times the weight gets eight times the writes, less where CPU is short too."""
+    if "CGAGENT_TEST_MODE" in os.environ:
+        pytest.skip("the guest's emulated CPUs are slower than its disk")
+    groups = {weight: host.group(f"{parent.path}/{weight}") for weight in (100, 800)}
+    for weight, group in groups.items():
+        group.create()
+        group.apply(Limits(blkio_weight=weight))
+    code = (
+        "import mmap, os, sys, time; fd = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT); n = 0\n"
+        "block = mmap.mmap(-1, 65536); end = time.monotonic() + 2\n"
+        "while time.monotonic() < end: n += 1; os.pwritev(fd, [block], n % 500 * 65536)\n"
+        "print(n)"
+    )
+
+    def share(device):
+        """How many times as much the heavier wrote, four writers each."""
+        command = f"exec python3 -S -E -c '{code}' {device.path}"
+        with ExitStack() as stack:
+            writers = [
+                (weight, stack.enter_context(fs.running(group, command)))
+                for weight, group in groups.items()
+                for _ in range(4)
+            ]
+            for _, writer in writers:
+                writer.stdin.write(b"\n")
+                writer.stdin.flush()
+            written = dict.fromkeys(groups, 0)
+            for weight, writer in writers:
+                written[weight] += int(writer.stdout.readline())
+        return written[800] / written[100]
+
+    shares = []
+    with fs.loop_device() as device, fs.scheduled(device, "bfq"):
+        while len(shares) < 3 and not any(s > 1.5 for s in shares):
+            shares.append(share(device))
+    assert any(s > 1.5 for s in shares), shares
