@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -134,6 +135,8 @@ def main() -> int:
     folder = apart.folder()
     if options.peers and folder is None:
         return apart.again("benchmarks.monitoring", [*Docker.packages, "netdata-core"])
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     columns = rounds.COLUMNS if options.rounds else _COLUMNS
     print(f"| {' | '.join(columns)} |\n|--:|---|{'--:|' * (len(columns) - 2)}", flush=True)
     if folder is not None:
