@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +29,7 @@ from cgagent.cgroups import Host
 from tests.world.guest import STATE_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
 _PARENT: Final = f"/cgagent-bench-watched-{os.getpid()}"
@@ -42,21 +44,30 @@ _COLUMNS: Final = (
 )
 
 
-def _commands(count: int, work: list[str]) -> Iterator[list[str]]:
+def _commands(count: int, work: list[str], rest: Sequence[str]) -> Iterator[Sequence[str]]:
     for number in range(count):
-        yield work if number % 10 == 0 else list(SLEEP)
+        yield work if number % 10 == 0 else rest
+
+
+def _sleep(folder: Path) -> Sequence[str]:
+    """One file and no library where busybox is there: in the guest thousands share few handles."""
+    busybox, copy = shutil.which("busybox"), folder / "busybox"
+    if busybox and not copy.exists():
+        shutil.copy(busybox, copy)
+    return (str(copy), *SLEEP) if busybox else SLEEP
 
 
 @contextmanager
-def _groups(count: int, interval_s: float) -> Iterator[str]:
+def _groups(count: int, interval_s: float, folder: Path) -> Iterator[str]:
     """Groups with a process in each; the path of their parent."""
+    rest = _sleep(folder)
     work = ["bash", "-c", _STEADY.format(interval_s)]
     host = Host.detect()
     parent = host.group(_PARENT)
     with ExitStack() as stack:
         parent.create()
         stack.callback(parent.remove, 60)
-        for number, command in enumerate(_commands(count, work)):
+        for number, command in enumerate(_commands(count, work, rest)):
             group = host.group(f"{_PARENT}/{number:05d}")
             group.create()
             process = subprocess.Popen(command)
@@ -71,7 +82,7 @@ def _groups(count: int, interval_s: float) -> Iterator[str]:
 def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
     made: list[str] = []
     try:
-        for command in _commands(count, ["sh", "-c", _WORK]):
+        for command in _commands(count, ["sh", "-c", _WORK], SLEEP):
             flags = ("--network", "none", "--memory", "256m")
             made.append(docker.cli("run", "-d", *flags, IMAGE, *command).strip())
         yield made
@@ -81,14 +92,14 @@ def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
 
 def _alone(counts: list[int], folder: Path) -> None:
     for count in counts:
-        with _groups(count, 1) as parent:
+        with _groups(count, 1, folder) as parent:
             _show(count, "cgagent", programs.cgagent(folder / str(count), parent))
 
 
 def _rounds(counts: list[int], interval_s: float, folder: Path) -> None:
     for count in counts:
         with (
-            _groups(count, interval_s) as parent,
+            _groups(count, interval_s, folder) as parent,
             programs.cgagent(folder / str(count), parent, interval_s) as agent,
         ):
             got = rounds.measure(agent, count, interval_s)
@@ -134,6 +145,8 @@ def main() -> int:
     folder = apart.folder()
     if options.peers and folder is None:
         return apart.again("benchmarks.monitoring", [*Docker.packages, "netdata-core"])
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     columns = rounds.COLUMNS if options.rounds else _COLUMNS
     print(f"| {' | '.join(columns)} |\n|--:|---|{'--:|' * (len(columns) - 2)}", flush=True)
     if folder is not None:

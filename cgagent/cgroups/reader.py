@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 from os import pread
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from cgagent.cgroups.usage import Usage
     from cgagent.errors import CgagentError
 
-MAX_DESCRIPTORS: Final = 15_000
+MAX_DESCRIPTORS: Final = 25_000
+_OF_LIMIT: Final = 0.75
+"""How much of what the process may have at most."""
+_RESERVED: Final = 0.4
+"""Of all, for `_FIRST`: with thousands of groups two files of each rather than all of some."""
 
 _LOOK_AGAIN: Final = 256
 """Reads after which files that were not there are looked for again: controllers get enabled."""
@@ -41,6 +46,9 @@ _FAST: Final = frozenset(
 )
 """What changes from second to second and costs the kernel little."""
 
+_FIRST: Final = frozenset({"cpu.stat", "cpuacct.usage"})
+"""What is read at every reading; all else only of a group in which something has run."""
+
 _CHUNK: Final = 8192
 _SHORT: Final = 4096
 """A shorter answer is the whole file: kernfs fills a page at most before a short read."""
@@ -53,15 +61,17 @@ class Descriptors:
     """How many descriptors readers may keep in all. May be shared between threads.
 
     Beyond it a reader opens, reads and closes: slower, and never short of descriptors.
+    The last `reserved` are for files that are read at every reading.
     """
 
-    def __init__(self, max_descriptors: int = MAX_DESCRIPTORS) -> None:
+    def __init__(self, max_descriptors: int = MAX_DESCRIPTORS, reserved: int = 0) -> None:
         self._left = max_descriptors
+        self._reserved = reserved
         self._lock = threading.Lock()
 
-    def take(self) -> bool:
+    def take(self, *, first: bool = False) -> bool:
         with self._lock:
-            if self._left <= 0:
+            if self._left <= (0 if first else self._reserved):
                 return False
             self._left -= 1
             return True
@@ -71,7 +81,15 @@ class Descriptors:
             self._left += count
 
 
-_SHARED: Final = Descriptors()
+def _shared() -> Descriptors:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, int(hard * _OF_LIMIT))
+    return Descriptors(most, int(most * _RESERVED))
+
+
+_SHARED: Final = _shared()
 
 
 class Reader:
@@ -88,7 +106,7 @@ class Reader:
         self._sources: dict[str, _Source] = {}
         self._inodes: dict[str, int] = {}
         self._trees: list[_Tree] = []
-        self._all_kept = False
+        self._shows_end = False
         self._records: dict[str, object] = {}
         self._last: Usage | None = None
         self._reads = 0
@@ -106,7 +124,7 @@ class Reader:
         """
         if self._reads % _LOOK_AGAIN == 0 or (
             # By its kept descriptors a group that is gone shows itself.
-            (full or not self._all_kept) and self._has_changed()
+            (full or not self._shows_end) and self._has_changed()
         ):
             self._look()
             full = True
@@ -194,7 +212,8 @@ class Reader:
         finally:
             self._drop(before)
         self._records, self._last = {}, None
-        self._all_kept = all(source.is_kept for source in self._sources.values())
+        cpu = self._sources.get("cpu")
+        self._shows_end = cpu is not None and cpu.shows_end
 
     def _tree(self, directory: str, before: dict[str, int]) -> _Tree:
         descriptor = before.pop(directory, None)
@@ -223,7 +242,7 @@ class Reader:
 
     def _open(self, path: str) -> int | None:
         """None where the file is not there or no descriptor is left to keep."""
-        if not self._budget.take():
+        if not self._budget.take(first=os.path.basename(path) in _FIRST):
             return None
         try:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -274,6 +293,8 @@ class _Source:
         self.is_fast = bool(self._fast)
         self._descriptors = [d for _, d in self._files if d is not None]
         self.is_kept = len(self._descriptors) == len(self._files)
+        self.shows_end = self.is_fast and all(kept is not None for _, _, kept in self._fast)
+        """Each reading reads some file by a descriptor that was opened before."""
         self._last: list[bytes] | None = None
         self._record: object = None
 

@@ -192,3 +192,20 @@ def test_huge_pages_of_v1(tmp_path):
     found = meter.usage([files.read(path) for path in meter.paths()])
     pages = {"current_bytes": 1, "peak_bytes": 2, "refused": 3}
     assert found == (HugePages(size="1GB", **pages), HugePages(size="2MB", **pages))
+
+
+def kept(name):
+    """Descriptors of files of this name."""
+    with os.scandir("/proc/self/fd") as entries:
+        return [e.name for e in entries if os.path.basename(os.readlink(e.path)) == name]
+
+
+def test_the_last_descriptors_are_for_what_is_always_read(group, tree):
+    budget = Descriptors(3, reserved=2)
+    before = descriptors()
+    with Reader(group, budget) as one, Reader(group, budget) as two:
+        assert one.read() == two.read() == group.usage()
+        assert len(kept("cpu.stat")) == descriptors() - before == 2
+        (tree / "cg/g/cpu.stat").write_text("usage_usec 8\nuser_usec 4\nsystem_usec 3\n")
+        (tree / "cg/g/memory.current").write_text("16384\n")
+        assert two.read(full=False).memory.current_bytes == 16384
