@@ -1,7 +1,8 @@
 # Two commands matter: `make run` and `make test`. Both prepare what they need by themselves.
 MODE ?= v2
+SOAK ?= --deaths 1000 --rounds 10000
 
-.PHONY: run demo-monitoring test test-guest lint bench clean
+.PHONY: run demo-monitoring test test-guest soak lint bench clean
 
 run:
 	@deploy/venv runtime
@@ -16,6 +17,10 @@ test: .venv/stamp
 
 test-guest: .venv/stamp
 	@tests/run $(MODE)
+
+soak: .venv/stamp
+	@.venv/bin/python -m tests.world.prepare native
+	@.venv/bin/python -m tests.soak $(SOAK)
 
 lint: .venv/stamp
 	@tests/run lint

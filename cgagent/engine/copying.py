@@ -187,6 +187,7 @@ class Copying:
         place: dict[str, int] = {}
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             place["root_fd"] = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+            place["mounts_fd"] = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             if container.record.options.namespaces.user_ids:
                 place["user_fd"] = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             if pid in self._lifecycle.group(container).pids():  # the number may be another's now

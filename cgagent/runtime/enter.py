@@ -16,11 +16,16 @@ from cgagent.runtime import steps
 _OWN_MOUNTS: Final = {"namespaces": [{"type": "mount"}]}
 
 
-def running(root_fd: int, user_fd: int | None = None) -> None:
+def running(root_fd: int, mounts_fd: int | None = None, user_fd: int | None = None) -> None:
     """The root of a container that runs, as a descriptor of its ``/proc/PID/root``.
 
-    `user_fd` is its user namespace, if that is its own.
+    `mounts_fd` is its mount namespace: to whoever is in another one the kernel lets remove what
+    something is mounted on in there, and takes that mount away. `user_fd` is its user namespace,
+    if that is its own.
     """
+    if mounts_fd is not None:
+        namespaces.setns(mounts_fd, namespaces.CLONE_NEWNS)
+        os.close(mounts_fd)
     os.fchdir(root_fd)
     os.chroot(".")
     os.close(root_fd)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OF_ANOTHER: Final = re.compile(r"/proc/(\d+)/root(/.+)")
+_NULL: Final = "/dev/null"
 _ON_REMOUNT: Final = ~(km.MS_BIND | km.MS_REC)
 
 
@@ -249,23 +250,41 @@ def mask(root_fd: int, path: str) -> None:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             km.mount("tmpfs", km.fd_path(fd), "tmpfs", km.MS_RDONLY, "size=0k,nr_inodes=2")
         else:
-            null = _real_null()
+            null = _null_of(root_fd)
             try:
-                km.mount(km.fd_path(null), km.fd_path(fd), None, km.MS_BIND)
+                km.attach(null, fd)
             finally:
                 os.close(null)
     finally:
         os.close(fd)
 
 
-def _real_null() -> int:
-    """The host's /dev/null, checked to be it: a mask's source must not be an image's file."""
-    fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
-    status = os.fstat(fd)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
-        os.close(fd)
+def _null_of(root_fd: int) -> int:
+    """A tree that is the null device: the container's own, else the host's.
+
+    Whoever owns the node can change its mode through the mask. So the host's is read-only there.
+
+    Raises:
+        NotFoundError: neither is the null device (CVE-2025-31133).
+    """
+    with suppress(OSError):
+        own = beneath.open_in_root(root_fd, _NULL, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            if _is_null(own):
+                return km.clone_tree(km.fd_path(own), recursive=False)
+        finally:
+            os.close(own)
+    tree = km.clone_tree(_NULL, recursive=False)
+    if not _is_null(tree):
+        os.close(tree)
         raise NotFoundError("/dev/null of the host is not the null device; restore it (mknod 1 3)")
-    return fd
+    km.set_attributes(tree, km.MOUNT_ATTR_RDONLY, recursive=False)
+    return tree
+
+
+def _is_null(fd: int) -> bool:
+    status = os.fstat(fd)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
 def read_only(root_fd: int, path: str, *, is_mount: bool) -> None:

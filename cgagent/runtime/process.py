@@ -14,6 +14,7 @@ import errno
 import os
 import resource
 import stat
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -320,6 +321,7 @@ def run(
     `step` is told the name of each part first; `ready` is called when only exec is left to do.
     The command gets `preserved` descriptors beyond the standard streams.
     """
+    sys.meta_path.clear()  # a module, or a codec, would come from the container (CVE-2019-14271)
     step("set resource limits")
     set_rlimits(process)
     step("set scheduling")  # before the ids: it needs CAP_SYS_NICE

@@ -342,7 +342,8 @@ PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
     ("make devices", make_devices),
     # after mount_all: in the container's devpts; before pivot_root: it needs the host's /proc
     ("make the console", make_console),
-    # after mount_all: over /proc and /sys; before pivot_root: it needs the host's /dev/null
+    # after mount_all: over /proc and /sys; after make_devices: it needs /dev/null, and before
+    # pivot_root, as it may have to be the host's
     ("hide paths", hide_paths),
     # before pivot_root: in the container's namespaces, but with the host's programs
     ("run createContainer hooks", run_hooks),

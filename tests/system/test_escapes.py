@@ -7,6 +7,7 @@ well as here. In the guest run those that have to do with cgroups.
 """
 
 import os
+import stat
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_cve_2024_21626_what_waits_inside_holds_nothing_of_the_host(oci):
     assert [h for h in held if not h.startswith("socket:")] == ["/dev/null", str(out), str(out)]
 
 
+@pytest.mark.native
+def test_cve_2024_21626_the_command_holds_nothing_of_the_host(oci):
+    bundle = oci.bundle(oci.sh("ls /proc/$$/fd; true"))
+    words = [PROGRAM, "--root", str(oci.root), "run", "-b", str(bundle)]
+    script = 'exec 9</etc 8</; exec "$@"'
+    command = ["sh", "-c", script, "sh", *words, "box"]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.stdout.split() == ["0", "1", "2"]
+
+
 def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
     oci("run", "-d", "-b", str(oci.bundle(oci.sh("exec sleep 1000"))), "box")
     for number in range(3, 16):
@@ -165,23 +178,48 @@ def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
         assert "working directory" in done.stderr
 
 
-@pytest.mark.native
-def test_cve_2025_31133_a_mask_is_the_real_null_device(oci, host_directory):
-    config = oci.sh("stat -c %t:%T /secret")
+@pytest.fixture
+def without_null(oci, host_directory):
+    """A bundle whose /dev has a symlink where the null device should be, and what it masks."""
+    config = oci.sh("stat -c %t:%T /secret; chmod 600 /secret")
     config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
     config["mounts"].append(bind(host_directory, "/dev"))  # so that none is made there
     (host_directory / "null").symlink_to("/secret")
     config["linux"]["maskedPaths"] = ["/secret"]
     bundle = oci.bundle(config)
     (bundle / "rootfs" / "secret").write_text("secret")
-    assert oci("run", "-b", str(bundle), "box").stdout == "1:3\n"
+    return bundle
 
 
 @pytest.mark.native
-def test_cve_2025_31133_nor_is_the_hosts_believed(oci):
+def test_cve_2025_31133_a_mask_is_the_real_null_device(oci, without_null):
+    before = os.stat("/dev/null").st_ctime_ns
+    done = oci("run", "-b", str(without_null), "box", check=False)
+    assert done.stdout == "1:3\n"
+    # it is the host's: whoever is inside must not give it another mode
+    assert "Read-only file system" in done.stderr
+    assert os.stat("/dev/null").st_ctime_ns == before
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("kind", [stat.S_IFREG, stat.S_IFCHR])
+def test_cve_2025_31133_nor_is_another_file_of_that_name(oci, kind):
+    """The image's /dev has it, and none is mounted over that: an error, or the real one."""
+    config = oci.sh("true")
+    config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
+    config["linux"]["maskedPaths"] = ["/secret"]
+    bundle = oci.bundle(config)
+    (bundle / "rootfs" / "secret").write_text("secret")
+    os.mknod(bundle / "rootfs" / "dev" / "null", kind | 0o666, os.makedev(1, 5))
+    done = oci("run", "-b", str(bundle), "box", check=False)
+    assert "device null: the container has something else of that name" in done.stderr
+
+
+@pytest.mark.native
+def test_cve_2025_31133_nor_is_the_hosts_believed(oci, without_null):
     fake = oci.folder / "fake"
     fake.write_text("something")
-    words = [PROGRAM, "--root", str(oci.root), "run", "-b", str(oci.bundle(oci.sh("true"))), "box"]
+    words = [PROGRAM, "--root", str(oci.root), "run", "-b", str(without_null), "box"]
     script = 'mount --bind "$1" /dev/null && shift && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(fake), *words]
     done = subprocess.run(

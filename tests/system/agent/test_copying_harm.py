@@ -137,6 +137,45 @@ def test_fifos_and_devices_do_not_stop_it(agent, running, cp, tmp_path):
     assert agent.exec(running, "cat", "/odd/p").stdout == "new"
 
 
+@pytest.mark.parametrize("start", [True, False])
+def test_a_device_that_is_mounted_there_is_not_written_to(container, cp, tmp_path, start):
+    """CVE-2026-41567: it cannot be replaced, so what it is decides."""
+    box = container("sleep", "1000", binds=["/dev/full:/device"], start=start)
+    (tmp_path / "f").write_text("text")
+    cp(tmp_path / "f", f"{box}:/device", fails_with="something is mounted there")
+
+
+@pytest.mark.parametrize("userns", ["", "auto"])
+def test_a_file_that_is_mounted_there_stays_mounted(agent, container, cp, tmp_path, userns):
+    ours, new = tmp_path / "ours", tmp_path / "new"
+    ours.write_text("before")
+    new.write_text("after")
+    box = container(
+        "sleep", "1000", binds=[f"{ours}:/rw", f"{ours}:/ro:ro"], userns=userns or "host"
+    )
+    cp(new, f"{box}:/ro", fails_with="read-only file system")
+    assert agent.exec(box, "cat", "/ro").stdout == ours.read_text() == "before"
+    cp(new, f"{box}:/rw")
+    assert agent.exec(box, "cat", "/ro").stdout == ours.read_text() == "after"
+
+
+def test_mount_points_of_what_does_not_run_do_not_lead_out(agent, container, cp, tmp_path):
+    """CVE-2026-42306: the container has put a link where a directory above a volume's was."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    swap = f"mkdir -p {victim}; mv /link /old && ln -s ../../../../..{victim} /link"
+    box = container("sh", "-c", swap, binds=["swapped:/link/made"])
+    try:
+        assert agent.wait(box) == 0
+        (tmp_path / "f").write_text("text")
+        cp(tmp_path / "f", f"{box}:/link/made/f")
+        assert os.listdir(victim) == []
+        assert b"text" in cp(f"{box}:{victim}/made/f", "-")
+    finally:
+        agent.remove(box)
+        agent.client.request("DELETE", "/v1/volumes/swapped")
+
+
 def test_a_client_that_goes_away_leaves_no_process(agent, running):
     agent.exec(running, "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=50 2>/dev/null")
     with subprocess.Popen(

@@ -76,6 +76,14 @@ def test_masked_paths_are_empty(inside):
     assert len(sizes) >= 2
 
 
+def test_a_masked_path_is_not_a_file_of_the_hosts(inside):
+    """Root inside may change the mode of what is there, as of all that is the container's."""
+    before = os.stat("/dev/null").st_ctime_ns
+    inside("chmod 666 /proc/keys /proc/timer_list /proc/interrupts /proc/kcore")
+    assert os.stat("/dev/null").st_ctime_ns == before
+    assert "devtmpfs" not in inside("cat /proc/self/mountinfo").stdout
+
+
 def test_kernel_interfaces_cannot_be_written(inside):
     for path in ("/proc/sys/kernel/domainname", "/proc/sysrq-trigger", "/sys/kernel/profiling"):
         result = inside(f"echo x >{path}")
