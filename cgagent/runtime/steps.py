@@ -6,8 +6,8 @@ command is executed; so every mount dies with it, whatever happens. `PLAN` is th
 
 from __future__ import annotations
 
-import fcntl
 import errno
+import fcntl
 import os
 import socket
 import struct
