@@ -78,7 +78,7 @@ def test_a_container_that_may_hardly_write_can_be_removed(agent, container):
     device = agent.data_root.stat().st_dev
     if not Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").exists():
         pytest.skip("the data root is on no block device")
-    io_max = {"major": os.major(device), "minor": os.minor(device), "wiops": 1}
+    io_max = {"major": os.major(device), "minor": os.minor(device), "wiops": 2}
     one = container("sleep", "1000", limits={"io_max": [io_max]})
     agent.remove(one)
 
