@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _BUSY_TIMEOUT_S: Final = 10.0
 """Somebody may look into the file with the sqlite3 shell while the agent runs."""
 
+_CACHE_KIB: Final = 512
+"""Of SQLite's own 2,000 all would be pages of old events in time: the kernel has those as well."""
+
 
 class Database:
     """`<data_root>/cgagent.db`, migrated to this version's schema.
@@ -57,6 +60,7 @@ class Database:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("PRAGMA foreign_keys = ON")
+                self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._migrate()
         except BaseException:
             self._connection.close()

@@ -166,7 +166,7 @@ def test_cve_2024_21626_the_command_holds_nothing_of_the_host(oci):
     script = 'exec 9</etc 8</; exec "$@"'
     command = ["sh", "-c", script, "sh", *words, "box"]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
     )
     assert done.stdout.split() == ["0", "1", "2"]
 

@@ -32,7 +32,7 @@ def _process_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
 
 
-def _wishes(parsed: argparse.Namespace) -> Wishes:
+def _wishes(parsed: argparse.Namespace, log: Log) -> Wishes:
     from cgagent.runtime.oci.create import Wishes
 
     preserved = parsed.preserve_fds
@@ -40,7 +40,10 @@ def _wishes(parsed: argparse.Namespace) -> Wishes:
     if not preserved and listening.isdecimal():
         preserved = int(listening)
     return Wishes(
-        console_socket=parsed.console_socket, pid_file=parsed.pid_file, preserved=preserved
+        console_socket=parsed.console_socket,
+        pid_file=parsed.pid_file,
+        preserved=preserved,
+        warn=log.warn,
     )
 
 
@@ -52,7 +55,7 @@ def _bundle_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id")
 
 
-def _create(root: str, parsed: argparse.Namespace) -> tuple[store.Entry, Child]:
+def _create(root: str, parsed: argparse.Namespace, log: Log) -> tuple[store.Entry, Child]:
     from cgagent.runtime.oci import create
 
     if parsed.no_pivot:
@@ -61,14 +64,14 @@ def _create(root: str, parsed: argparse.Namespace) -> tuple[store.Entry, Child]:
             "on a ramfs"
         )
     entry = store.Entry(root, parsed.id)
-    _, child = create.create(entry, os.path.realpath(parsed.bundle), _wishes(parsed))
+    _, child = create.create(entry, os.path.realpath(parsed.bundle), _wishes(parsed, log))
     return entry, child
 
 
-def create_(root: str, words: list[str], _log: Log) -> int:
+def create_(root: str, words: list[str], log: Log) -> int:
     parser = _flags("create", "[flags] ID")
     _bundle_flags(parser)
-    _create(root, parser.parse_args(words))
+    _create(root, parser.parse_args(words), log)
     return 0
 
 
@@ -78,7 +81,7 @@ def run_(root: str, words: list[str], log: Log) -> int:
     parser.add_argument("-d", "--detach", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parsed = parser.parse_args(words)
-    entry, child = _create(root, parsed)
+    entry, child = _create(root, parsed, log)
     if not parsed.detach:
         lifecycle.pass_signals_on(child)
     try:
@@ -171,7 +174,7 @@ def list_(root: str, words: list[str], _log: Log) -> int:
     return 0
 
 
-def exec_(root: str, words: list[str], _log: Log) -> int:
+def exec_(root: str, words: list[str], log: Log) -> int:
     import argparse
 
     from cgagent.runtime.oci.execute import execute
@@ -197,7 +200,7 @@ def exec_(root: str, words: list[str], _log: Log) -> int:
         process = store.read_json(parsed.process)
     else:
         process = _exec_process(entry.config()["process"], parsed)
-    child = execute(entry, process, _wishes(parsed))
+    child = execute(entry, process, _wishes(parsed, log))
     if parsed.detach:
         return 0
     lifecycle.pass_signals_on(child)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups.hierarchy import checked_path
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
+from cgagent.kernel import capabilities as caps
 from cgagent.runtime.isolation import Isolation, mappings
 from cgagent.runtime.oci import store
 from cgagent.runtime.protocol import CONFIG_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.cgroups import Host
 
 _PARENT: Final = "/cgagent-oci"
-_MAJOR: Final = "1."
+_VERSION: Final = re.compile(r"1\.\d+\.\d+([-+].+)?")
 
 
 def load(bundle: str) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def load(bundle: str) -> dict[str, Any]:
     """
     config = store.read_json(os.path.join(bundle, CONFIG_FILE))
     version = config.get("ociVersion")
-    if not isinstance(version, str) or not version.startswith(_MAJOR):
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise InvalidInputError(f"{CONFIG_FILE}: ociVersion {version!r} is not a version 1.x")
     root = (config.get("root") or {}).get("path")
     if not root:
@@ -43,7 +47,42 @@ def load(bundle: str) -> dict[str, Any]:
         raise InvalidInputError("a user namespace needs linux.uidMappings and linux.gidMappings")
     if config.get("process") is not None:
         check_process(config["process"])
+    for name in ("maskedPaths", "readonlyPaths"):
+        for path in linux.get(name) or ():
+            if not path.startswith("/"):
+                raise InvalidInputError(f"linux.{name}: {path!r} must be an absolute path")
+    _check_annotations(config.get("annotations") or {})
     return config
+
+
+def _check_annotations(annotations: Any) -> None:
+    if not isinstance(annotations, dict) or "" in annotations:
+        raise InvalidInputError("annotations: they are a map, and no key is empty")
+    for key, value in annotations.items():
+        if not isinstance(value, str):
+            raise InvalidInputError(f"annotations: {key!r} must have a string")
+
+
+def leave_out_ungrantable(
+    process: dict[str, Any], isolation: Isolation, warn: Callable[[str], None]
+) -> None:
+    """Of a process's capabilities: a name that is none, and what we have not ourselves.
+
+    Each is a warning, and no error, as the specification has it. In a user namespace of its own a
+    process has all.
+    """
+    ours = caps.held_by_us()
+    left_out = set()
+    for names in (process.get("capabilities") or {}).values():
+        for name in list(names or ()):
+            known = name in caps.NAMES
+            if not known or not (isolation.is_user_private or caps.mask([name]) & ours):
+                names.remove(name)
+                left_out.add(
+                    f"capability {name!r} {'cannot be granted' if known else 'is not known'}"
+                )
+    for message in sorted(left_out):
+        warn(message)
 
 
 def check_process(process: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from cgagent.runtime.oci import init, resources, store
 from cgagent.runtime.protocol import error_from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cgagent.cgroups import Group
 
@@ -40,6 +40,7 @@ class Wishes:
     console_socket: str | None = None
     pid_file: str | None = None
     preserved: int = 0
+    warn: Callable[[str], None]
 
 
 def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State, Child]:
@@ -51,6 +52,8 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
     config = oci_config.load(bundle)
     if config.get("process") is None:
         raise InvalidInputError("config.json has no process")
+    isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
+    oci_config.leave_out_ungrantable(config["process"], isolation, wishes.warn)
     host = Host.detect()
     path = oci_config.cgroup_path(config, entry.id)
     if config.get("hooks"):

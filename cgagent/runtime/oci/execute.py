@@ -29,6 +29,7 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
     oci_config.check_process(process)
     own = lifecycle.group(state)
     isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
+    oci_config.leave_out_ungrantable(process, isolation, wishes.warn)
     if "mount" not in isolation.private:
         raise UnsupportedError("exec: the container has no mount namespace of its own")
     with ExitStack() as stack:

@@ -4,7 +4,9 @@ The first column is where it stands: config (config.md), linux (config-linux.md)
 (runtime.md), with the section. What one test cannot show stands in test_lifecycle.py.
 """
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -164,6 +166,43 @@ SEEN = [
         mount("/etc", "tmpcopyup"),
         "cat /etc/kept; readlink /etc/link; stat -c %a /etc/kept",
         "kept\nkept\n640",
+    ),
+    *[
+        (f"config: mount option {option}", mount("/m", option), "ls -d /m", "/m")
+        for option in ("iversion", "noiversion", "norelatime", "nostrictatime", "loud")
+    ],
+    (
+        "config: consoleSize without a terminal",
+        process(consoleSize={"height": 0, "width": -1}),
+        "test -t 0 || echo none",
+        "none",
+    ),
+    (
+        "config: oomScoreAdj, not set",
+        lambda _: None,
+        "cat /proc/self/oom_score_adj",
+        Path("/proc/self/oom_score_adj").read_text().strip(),
+    ),
+    (
+        "config: unknown properties",
+        both(lambda c: c.update(what=1), linux(what={}), process(what=[])),
+        "echo ran",
+        "ran",
+    ),
+    (
+        "linux: resources.devices, in order",
+        linux(
+            resources={
+                "devices": [
+                    {"allow": False, "access": "rwm"},
+                    {"allow": True, "type": "c", "major": 10, "minor": 200, "access": "rwm"},
+                    {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rwm"},
+                    {"allow": False, "type": "c", "major": 1, "minor": 11, "access": "rwm"},
+                ]
+            }
+        ),
+        "mknod /m c 1 11; (exec 3>/m) 2>&1 | grep -o 'not permitted'",
+        "not permitted",
     ),
     ("config: process.cwd", process(cwd="/tmp"), "pwd", "/tmp"),
     ("config: process.env", lambda c: c["process"]["env"].append("A=b=c"), "echo $A", "b=c"),
@@ -400,6 +439,42 @@ def test_what_is_seen_inside(oci, change, script, expected):
 # (where, what the configuration says, what the error says)
 REFUSED = [
     ("config: ociVersion", lambda c: c.update(ociVersion="2.0.0"), "not a version 1.x"),
+    ("config: ociVersion is a version", lambda c: c.update(ociVersion="1.x"), "not a version 1.x"),
+    ("config: annotations are a map", lambda c: c.update(annotations=["a"]), "they are a map"),
+    ("config: a key is not empty", lambda c: c.update(annotations={"": "a"}), "no key is empty"),
+    ("config: a value is a string", lambda c: c.update(annotations={"a": 1}), "have a string"),
+    (
+        "config: a hook's path is absolute",
+        lambda c: c.update(hooks={"prestart": [{"path": "x"}]}),
+        "its path must be absolute",
+    ),
+    (
+        "config: a hook's timeout is more than zero",
+        lambda c: c.update(hooks={"prestart": [{"path": "/bin/true", "timeout": 0}]}),
+        "must be more than 0 s",
+    ),
+    (
+        "config: uidMappings with gidMappings",
+        lambda c: c["mounts"].append(
+            {
+                "destination": "/m",
+                "type": "bind",
+                "source": "/etc",
+                "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
+            }
+        ),
+        "belong together",
+    ),
+    (
+        "config: idmap without mappings",
+        mount("/m", "bind", "idmap", source="/etc"),
+        "neither it nor the container has mappings",
+    ),
+    (
+        "config: unknown ioPriority",
+        process(ioPriority={"class": "IOPRIO_CLASS_X", "priority": 1}),
+        "is not known",
+    ),
     ("config: root is required", lambda c: c.pop("root"), "root.path is missing"),
     (
         "config: a directory must exist at root.path",
@@ -448,6 +523,25 @@ REFUSED = [
         "linux: sysctl without its namespace",
         both(without_namespace("network"), linux(sysctl={"net.core.somaxconn": "9"})),
         "needs a network namespace",
+    ),
+    ("linux: maskedPaths are absolute", linux(maskedPaths=["etc"]), "must be an absolute path"),
+    ("linux: readonlyPaths are absolute", linux(readonlyPaths=["etc"]), "must be an absolute path"),
+    ("linux: unknown rootfsPropagation", linux(rootfsPropagation="x"), "is not known"),
+    (
+        "linux: a device's type",
+        linux(devices=[{"path": "/dev/x", "type": "q", "major": 1, "minor": 3}]),
+        "is not one of",
+    ),
+    ("linux: seccomp action", linux(seccomp={"defaultAction": "X"}), "action 'X' is not known"),
+    (
+        "linux: seccomp errnoRet of a rule's action without",
+        linux(
+            seccomp={
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1}],
+            }
+        ),
+        "leave errnoRet out",
     ),
     ("linux: mountLabel", linux(mountLabel="l"), "turn labels off"),
     ("linux: intelRdt without resctrl", linux(intelRdt={"closID": "x"}), "intelRdt"),
@@ -531,3 +625,45 @@ def test_linux_limits_are_held_by_the_cgroup(oci):
     assert (held.pids_max, held.memory_max_bytes) == (17, 64 << 20)
     oci("update", "--pids-limit", "18", "box")
     assert Host.detect().group(f"{oci.group}/box").held().pids_max == 18
+
+
+@pytest.mark.native
+def test_config_capabilities_that_cannot_be_granted_are_a_warning(oci):
+    config = oci.sh("grep ^CapBnd /proc/self/status")
+    caps(bounding=["CAP_NET_RAW", "CAP_NOSUCH"], permitted=["CAP_NOSUCH"])(config)
+    done = oci.run(config)
+    assert done.stdout.split() == ["CapBnd:", NET_RAW]
+    assert done.stderr.count("warning: capability 'CAP_NOSUCH' is not known") == 1
+    oci("run", "-d", "-b", str(oci.bundle(oci.sh("exec sleep 1000"))), "box")
+    process_file = oci.folder / "process.json"
+    process_file.write_text(json.dumps({**config["process"], "args": ["true"]}))
+    told = oci("exec", "--process", str(process_file), "box").stderr
+    assert "warning: capability 'CAP_NOSUCH' is not known" in told
+
+
+@pytest.mark.native
+def test_linux_a_relative_cgroups_path_is_the_same_place_each_time(oci):
+    places = set()
+    for lead in ("", "/"):
+        config = oci.sh("exec sleep 1000")
+        config["linux"]["cgroupsPath"] = lead + config["linux"]["cgroupsPath"].strip("/")
+        oci("run", "-d", "-b", str(oci.bundle(config)), "box")
+        places.add(Path(f"/proc/{oci.state()['pid']}/cgroup").read_text())
+        oci("delete", "--force", "box")
+    assert len(places) == 1
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("command", ["state", "create", "start", "kill", "delete"])
+def test_runtime_an_operation_needs_an_id(oci, command):
+    done = oci(command, check=False)
+    assert done.returncode != 0
+    assert "id" in done.stderr.lower()
+
+
+@pytest.mark.native
+def test_runtime_a_failing_poststart_hook_stops_the_container(oci):
+    """As version 1.3 has it, and runc; 1.2 wanted a warning."""
+    config = oci.sh("exec sleep 1000")
+    config["hooks"] = {"poststart": [{"path": "/bin/false"}]}
+    assert "poststart hook /bin/false: exit code 1" in oci.refused(config)
