@@ -43,10 +43,10 @@ class Stage:
     dev_fd: int
     """/dev, with its nodes."""
     sources: tuple[tuple[Mount, int], ...] = ()
-    """Bind mounts that the job may have, with their trees, which are attached nowhere."""
+    """Bind mounts that the job may have, with descriptors of them."""
 
     def source_of(self, mount: Mount) -> int | None:
-        """The tree of a bind mount, if it was opened ahead: to be cloned, not attached."""
+        """A bind mount's descriptor, if it was opened ahead: to be cloned, not attached again."""
         return next((tree for known, tree in self.sources if known == mount), None)
 
     def fits(self, config: dict[str, Any]) -> bool:
@@ -73,7 +73,8 @@ def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any
     """
     # not private: what the host unmounts must go from here, too
     km.mount(None, "/", None, km.MS_SLAVE | km.MS_REC)
-    trees = tuple(_opened(source) for source in sources)
+    # first, while the mount table is the host's: the sources are its files
+    trees = [(Mount.from_oci(source["mount"]), _open(source)) for source in sources]
     setup = steps.Setup(config, [_ROOT], directory)
     for step in _STEPS:
         step(setup)
@@ -83,11 +84,18 @@ def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any
             tops.append(m)
     opened = tuple((m, beneath.open_in_root(setup.root_fd, m.destination, os.O_PATH)) for m in tops)
     dev = beneath.open_in_root(setup.root_fd, devices.DEV, os.O_RDONLY | os.O_DIRECTORY)
+    kept = tuple((m, _attached(tree, setup.root_fd, m)) for m, tree in trees if tree is not None)
     os.close(setup.root_fd)
-    return Stage(config, opened, dev, tuple(tree for tree in trees if tree))
+    return Stage(config, opened, dev, kept)
 
 
-def _opened(source: dict[str, Any]) -> tuple[Mount, int] | None:
-    mount = Mount.from_oci(source["mount"])
-    tree = replace(mount, source=source["now"]).open_source(km.MS_PRIVATE)
-    return None if tree is None else (mount, tree)
+def _open(source: dict[str, Any]) -> int | None:
+    """Its tree, attached nowhere yet; None for what is no bind mount."""
+    now = replace(Mount.from_oci(source["mount"]), source=source["now"])
+    return now.open_source(km.MS_PRIVATE)
+
+
+def _attached(tree: int, root_fd: int, mount: Mount) -> int:
+    """The same descriptor: before Linux 6.15 nothing can be cloned that is attached nowhere."""
+    mount.apply(root_fd, tree)
+    return tree

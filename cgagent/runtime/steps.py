@@ -6,7 +6,6 @@ command is executed; so every mount dies with it, whatever happens. `PLAN` is th
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -205,17 +204,7 @@ def take_stage(s: Setup) -> None:
     for place, (m, early) in enumerate(s.mounts):
         opened = s.stage.source_of(m) if early is None else None
         if opened is not None:
-            s.mounts[place] = m, _cloned(opened)
-
-
-def _cloned(tree: int) -> int | None:
-    """None before Linux 6.15, which clones nothing that is attached nowhere: it is opened again."""
-    try:
-        return km.clone_tree(km.fd_path(tree), recursive=True)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return None
+            s.mounts[place] = m, km.clone_tree(km.fd_path(opened), recursive=True)
 
 
 def mount_all(s: Setup) -> None:
