@@ -181,7 +181,7 @@ def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
 @pytest.fixture
 def without_null(oci, host_directory):
     """A bundle whose /dev has a symlink where the null device should be, and what it masks."""
-    config = oci.sh("stat -c %t:%T /secret; chmod 600 /secret")
+    config = oci.sh("stat -c %t:%T /secret; chmod 666 /secret")
     config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/dev")]
     config["mounts"].append(bind(host_directory, "/dev"))  # so that none is made there
     (host_directory / "null").symlink_to("/secret")

@@ -105,6 +105,14 @@ def test_cgroups_are_visible_and_read_only(inside):
         assert inside(f"mkdir {folder}/mine").exit_code != 0
 
 
+@pytest.mark.parametrize("flag", ["-U", "-m", "-n", "-p", "-i", "-u"])
+def test_cve_2022_0492_no_namespace_of_its_own_is_to_be_had(inside, flag):
+    """In a user namespace it would have every capability, to mount hierarchies with for one."""
+    result = inside(f"unshare {flag} echo made")
+    assert result.stdout == ""
+    assert "Operation not permitted" in result.stderr
+
+
 def test_devices_are_the_default_ones(inside):
     found = lines(inside("cd /dev; for f in *; do [ -c $f ] && [ ! -L $f ] && echo $f; done; true"))
     assert set(found) == DEVICES

@@ -12,17 +12,26 @@ pytestmark = [pytest.mark.system, pytest.mark.native]
 
 @pytest.fixture
 def waiting(agent):
-    """Its pid."""
-    eventually(agent.pool_is_full)
-    supervisor = agent.supervisor_pid
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    namespace = os.readlink("/proc/self/ns/pid")
-    return next(c for c in children if os.readlink(f"/proc/{c}/ns/pid") != namespace)
+    """The pids of those there are."""
+    own = os.readlink("/proc/self/ns/pid")
+
+    def find():
+        supervisor = agent.supervisor_pid
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        return [
+            pid
+            for pid in children
+            if os.readlink(f"/proc/{pid}/ns/pid") != own
+            and b"supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    eventually(find)
+    return find()
 
 
 def test_cve_2019_5736_the_interpreter_is_read_only(agent, waiting):
     """With every capability it could not be written to."""
-    for pid in (waiting, agent.supervisor_pid, agent.keeper_pid):
+    for pid in (*waiting, agent.supervisor_pid, agent.keeper_pid):
         assert os.statvfs(f"/proc/{pid}/exe").f_flag & os.ST_RDONLY
 
 
