@@ -49,7 +49,8 @@ def measure(count: int) -> tuple[float, ...]:
                     process.stdin.write(b"\n")
             time.sleep(_SETTLE_S)
 
-        readers = [stack.enter_context(Reader(group)) for group in groups]
+        plenty = Descriptors(30 * count)
+        readers = [stack.enter_context(Reader(group, plenty)) for group in groups]
         poor = [stack.enter_context(Reader(group, Descriptors(0))) for group in groups]
         for reader in (*readers, *poor):
             reader.read()

@@ -35,8 +35,9 @@ class Settings:
     """Of what changes from second to second: CPU time, memory in use, tasks, pressure."""
     sample_full_interval_s: float = 10.0
     """Of everything else, and of the search for groups to `watch`."""
-    sample_descriptors: int = 15_000
-    """Kept open by the sampler, at most; files beyond it are opened for each reading."""
+    sample_descriptors: int = 25_000
+    """Kept open by the sampler, at most, and no more than three quarters of the hard limit; files
+    beyond it are opened for each reading."""
     watch: tuple[Watch, ...] = ()
     """Groups of the host that are sampled too: ``system.slice/*.service``; see docs/metrics.md."""
     metric_labels: tuple[str, ...] = ()

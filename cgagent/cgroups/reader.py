@@ -69,6 +69,15 @@ class Descriptors:
         self._reserved = reserved
         self._lock = threading.Lock()
 
+    @classmethod
+    def bounded(cls, max_descriptors: int = MAX_DESCRIPTORS) -> Descriptors:
+        """So many, but no more than this process can well have; a part of them reserved."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max_descriptors
+        if hard != resource.RLIM_INFINITY:
+            most = min(most, int(hard * _OF_LIMIT))
+        return cls(most, int(most * _RESERVED))
+
     def take(self, *, first: bool = False) -> bool:
         with self._lock:
             if self._left <= (0 if first else self._reserved):
@@ -81,15 +90,7 @@ class Descriptors:
             self._left += count
 
 
-def _shared() -> Descriptors:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MAX_DESCRIPTORS
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, int(hard * _OF_LIMIT))
-    return Descriptors(most, int(most * _RESERVED))
-
-
-_SHARED: Final = _shared()
+_SHARED: Final = Descriptors.bounded()
 
 
 class Reader:

@@ -53,7 +53,7 @@ class Monitor:
             settings.sample_interval_s,
             self._sampled,
             full_interval_s=settings.sample_full_interval_s,
-            descriptors=Descriptors(settings.sample_descriptors),
+            descriptors=Descriptors.bounded(settings.sample_descriptors),
         )
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)
