@@ -1,7 +1,8 @@
 """What Grafana's popular dashboards for cAdvisor ask of containers: names, labels, functions.
 
-Written down from revisions 1 of 193 and 14282 and 6 of 19792. How a panel sums and what it is
-called has no part in whether it has data, so each series is here once for each function.
+Written down from revisions 1 of 14282 and 6 of 19792, and from adapted copies of 193. How a panel
+sums and what it is called has no part in whether it has data, so each series is here once for
+each function.
 """
 
 from __future__ import annotations
