@@ -19,7 +19,7 @@ from cgagent.cgroups.hierarchy import subgroups
 from cgagent.cgroups.memory import MemoryV1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from cgagent.cgroups.group import Group
 
@@ -34,9 +34,20 @@ class Hits:
         self._counts: dict[str, int] = {}
         self._risen_at: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        """How many groups are known."""
+        return len(self._counts)
+
     def learn(self, group: Group) -> None:
         for one in _related(group):
             self._look(one)
+
+    def forget(self, group_path: str, watched: Collection[str]) -> None:
+        """Of a group that is `watched` no more: what no other one has below or above it."""
+        for path in [p for p in self._counts if _is_kin(p, group_path)]:
+            if not any(_is_kin(path, other) for other in watched):
+                del self._counts[path]
+                self._risen_at.pop(path, None)
 
     def limiting(self, group: Group) -> Group | None:
         """The group whose limit was hit for a kill in `group`; None: it was the machine."""
@@ -63,6 +74,12 @@ def _related(group: Group) -> Iterator[Group]:
     if memory:
         for directory in subgroups(memory.directory):
             yield group.host.group(group.path + directory.removeprefix(memory.directory))
+
+
+def _is_kin(path: str, other: str) -> bool:
+    """Whether one of them is the other, or below it."""
+    one, two = (p.rstrip("/") + "/" for p in (path, other))
+    return one.startswith(two) or two.startswith(one)
 
 
 class Alarms:
@@ -97,6 +114,7 @@ class Alarms:
             users.discard(group_path)
             if not users:
                 del self._users[path]
+                self._rung_at.pop(path, None)
                 descriptor = self._by_path.pop(path)
                 os.close(descriptor)
                 closed.append(descriptor)

@@ -131,6 +131,7 @@ class Watcher:
         for fd in [fd for fd, one in self._reclaims.items() if one is watched]:
             del self._reclaims[fd]
             os.close(fd)
+        self._hits.forget(group.path, self._watched)
         self._alarms.disarm(group.path)  # a closed eventfd leaves the epoll by itself
 
     def read(self) -> list[Event]:

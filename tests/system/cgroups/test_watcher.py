@@ -217,3 +217,18 @@ def test_many_groups_one_stream(fs, host, parent, watcher):
     refused = {wait_for(watcher, PidsRefused, fs.SLOWNESS).group}
     refused |= {e.group for e in quiet(watcher, fs.SLOWNESS) if isinstance(e, PidsRefused)}
     assert refused <= {groups[7].path, groups[13].path}
+
+
+def test_nothing_is_kept_of_groups_that_are_gone(host, parent, watcher):
+    """Those above them stay as long as others below are watched."""
+    groups = [host.group(f"{parent.path}/{n}") for n in range(3)]
+    for one in groups:
+        one.create()
+        watcher.add(one)
+    hits = watcher._hits
+    others = len(hits) - len(groups)
+    for left, one in enumerate(reversed(groups)):
+        watcher.remove(one)
+        one.remove()
+        there = len(groups) - left - 1
+        assert len(hits) == (there + others if there else 0)
