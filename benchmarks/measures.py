@@ -110,10 +110,8 @@ def _freeze_and_thaw_ms(peer: Peer, sleeping: str) -> float:
 _VERBS: dict[str, Callable[[Peer, str], float]] = {
     "run --rm true, whole command": _run_ms,
     "create, start, wait over the socket": _run_by_api_ms,
-    "start over the socket, until the command runs": _start_by_api_ms,
-    "start over the socket, cold: of the last of 4 just created": partial(
-        _start_by_api_ms, before=3
-    ),
+    "start over the socket": _start_by_api_ms,
+    "start over the socket, nothing ready": partial(_start_by_api_ms, before=3),
     "exec true, whole command": _exec_ms,
     "exec true over the socket": _exec_by_api_ms,
     "freeze and thaw, two commands": _freeze_and_thaw_ms,
