@@ -1,6 +1,7 @@
 """After many containers nothing is left of them, on the machine or in the agent."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def settled(*pids):
+    """How many each has when no more are being opened: a group's watch comes after its process."""
+    seen = []
+
+    def again():
+        time.sleep(0.3)
+        seen.append({pid: descriptors(pid) for pid in pids})
+        return len(seen) > 1 and seen[-1] == seen[-2] and seen[-1]
+
+    return eventually(again)
+
+
 def children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
@@ -24,7 +37,7 @@ def test_nothing_is_left_of_many_containers(agent, audited):
     agent.run("true")  # what is made once is made: log files, kept connections
     supervisor = agent.supervisor_pid
     eventually(lambda: len(children(supervisor)) == 2)  # the two kept ready, each with descriptors
-    before = {pid: descriptors(pid) for pid in (agent.pid, supervisor)}
+    before = settled(agent.pid, supervisor)
     for number in range(ROUNDS):
         one = agent.create("sh", "-c", "echo x >/file; exec sleep 1000")
         agent.post(one, "start")
