@@ -51,9 +51,7 @@ class Removal:
             await self._shared.launcher.discard(container.id)
 
         def remove_files() -> None:
-            group = self._shared.group(container)
-            if not group.remove_if_empty():
-                group.remove()
+            self._shared.group(container).remove()
             self._shared.bundle(container.id).remove()
             self._shared.images.release(container.id)
 

@@ -99,9 +99,8 @@ class Starts:
             jobs.step("limit")
             group = self._shared.group(container)
             group.apply(record.limits, new=True)
-            self._shared.watch.begin(
-                container, group, new=True
-            )  # before the first fork that may be refused
+            # before the first fork that may be refused
+            self._shared.watch.begin(container, group, new=True)
             jobs.step("launch")
             driver = self._shared.runtimes.of(container)
             async with userns.opened(record, config, bundle) as (mapped, fds):
