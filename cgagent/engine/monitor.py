@@ -125,8 +125,13 @@ class Monitor:
         return [self._one_held(c.record) for c in self._containers if c.running]
 
     def _one_held(self, record: Record) -> Held:
-        group = self._host.group(record.cgroup_path)
-        return Held(record.id, record.rootfs.upper if record.rootfs else None, group.pids)
+        group, sample = self._host.group(record.cgroup_path), self._sampler.latest(record.id)
+        return Held(
+            record.id,
+            record.rootfs.upper if record.rootfs else None,
+            group.pids,
+            cpu_ns=sample.usage.cpu.usage_ns if sample else None,
+        )
 
     def observe_job(self, job: Job) -> None:
         steps = {step.name: step.duration_s or 0.0 for step in job.steps}

@@ -12,7 +12,7 @@ from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cgagent.metrics.rates import Rates
     from cgagent.metrics.samples import Sample
@@ -84,17 +84,20 @@ class History:
         self._fine = _Ring(FINE_ROWS)
         self._coarse = _Ring(COARSE_ROWS)
         self._slot: list[Row] = []
+        self._packed: tuple[Row, array[float]] | None = None
+        """The last row: what is idle has the same one again and again."""
         self._slot_ends_s = began_s + COARSE_S
 
     def add(self, at_s: float, row: Row) -> None:
         if at_s >= self._slot_ends_s and self._slot:
-            self._coarse.add(
-                self._time(self._slot_ends_s), [_mean(v) for v in zip(*self._slot, strict=True)]
-            )
+            means = _pack(_mean(v) for v in zip(*self._slot, strict=True))
+            self._coarse.add(self._time(self._slot_ends_s), means)
             self._slot.clear()
             self._slot_ends_s += COARSE_S * (1 + (at_s - self._slot_ends_s) // COARSE_S)
         self._slot.append(row)
-        self._fine.add(self._time(at_s), row)
+        if self._packed is None or self._packed[0] is not row:
+            self._packed = row, _pack(row)
+        self._fine.add(self._time(at_s), self._packed[1])
 
     def since(self, at_s: float) -> list[tuple[float, Row]]:
         """Rows later than `at_s`, oldest first: averages, then samples for as far as they reach."""
@@ -117,8 +120,7 @@ class _Ring:
         self._values = array("f")
         self._next = 0
 
-    def add(self, time: int, row: Row | list[float | None]) -> None:
-        values = array("f", (_NONE if value is None else value for value in row))
+    def add(self, time: int, values: array[float]) -> None:
         if len(self._times) < self._size:
             self._times.append(time)
             self._values.extend(values)
@@ -132,6 +134,10 @@ class _Ring:
         for place in (*range(self._next, len(self._times)), *range(self._next)):
             values = self._values[place * len(COLUMNS) : (place + 1) * len(COLUMNS)]
             yield self._times[place], Row(*(None if math.isnan(v) else v for v in values))
+
+
+def _pack(row: Iterable[float | None]) -> array[float]:
+    return array("f", (_NONE if value is None else value for value in row))
 
 
 def _mean(values: tuple[float | None, ...]) -> float | None:

@@ -12,8 +12,8 @@ import logging
 import os
 import stat
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.kernel import beneath
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 60.0
+_IDLE_S: Final = 300.0
+"""Until one in which nothing has run is walked again: others may have written there."""
 _LOOK_S: Final = 5.0
 """After which a new container is looked at."""
 _BUSY: Final = 0.02
@@ -60,6 +62,9 @@ class Held:
     id: str
     writable: str | None
     pids: Callable[[], Iterable[int]]
+    cpu_ns: int | None = None
+    """What it has run so far, as far as that is known: as long as it is the same, nothing of its
+    own has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class Walker:
         self._held = held
         self._found: dict[str, Holdings] = {}
         self._due_s: dict[str, float] = {}
+        self._walked: dict[str, tuple[float, int | None]] = {}
+        """When each was last walked, and its CPU time before that."""
         self._disks: dict[str, Disk] = {}
         self._background = Background("walker", self._run)
         self.start = self._background.start
@@ -102,13 +109,14 @@ class Walker:
         for gone in self._due_s.keys() - held.keys():
             del self._due_s[gone]
             self._found.pop(gone, None)
+            self._walked.pop(gone, None)
         self._read_disks()
         for one in held.values():
             if time.monotonic() < self._due_s.get(one.id, 0.0):
                 continue
             began_s = time.thread_time()
             try:
-                self._found[one.id] = look(one, self._background.is_stopping)
+                self._found[one.id] = self._look(one)
             except (CgagentError, OSError) as error:
                 self._found.pop(one.id, None)
                 if not isinstance(error, NotFoundError):  # it has ended
@@ -116,6 +124,14 @@ class Walker:
             self._due_s[one.id] = time.monotonic() + INTERVAL_S
             if self._background.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
                 return
+
+    def _look(self, one: Held) -> Holdings:
+        found, now_s = self._found.get(one.id), time.monotonic()
+        walked_s, cpu_ns = self._walked.get(one.id, (-_IDLE_S, None))
+        if found and one.cpu_ns is not None and one.cpu_ns == cpu_ns and now_s - walked_s < _IDLE_S:
+            return replace(found, **_room(one.writable)._asdict())
+        self._walked[one.id] = now_s, one.cpu_ns
+        return look(one, self._background.is_stopping)
 
     def _read_disks(self) -> None:
         devices = {found.device for found in self._found.values() if found.device}
@@ -130,21 +146,33 @@ class Walker:
 def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
     """Count what one container holds now; of what vanishes meanwhile nothing is counted."""
     pids = list(held.pids())
-    descriptors, tasks = sum(map(_descriptors, pids)), _tasks(pids)
-    if held.writable is None or not os.path.isdir(held.writable):
-        return Holdings(descriptors, tasks, *(None,) * 5)
-    used_bytes, used_inodes = _usage(held.writable, cancelled)
-    system = os.statvfs(held.writable)
+    used_bytes = used_inodes = device = None
+    if held.writable is not None and os.path.isdir(held.writable):
+        used_bytes, used_inodes = _usage(held.writable, cancelled)
+        device = disks.below(held.writable)
     return Holdings(
-        descriptors,
-        tasks,
-        used_bytes,
-        used_inodes,
-        system.f_frsize * system.f_blocks,
-        system.f_favail,
-        system.f_files,
-        disks.below(held.writable),
+        file_descriptors=sum(map(_descriptors, pids)),
+        tasks=_tasks(pids),
+        used_bytes=used_bytes,
+        used_inodes=used_inodes,
+        device=device,
+        **_room(held.writable)._asdict(),
     )
+
+
+class _Room(NamedTuple):
+    """Of a file system, which others use as well."""
+
+    limit_bytes: int | None = None
+    free_inodes: int | None = None
+    total_inodes: int | None = None
+
+
+def _room(path: str | None) -> _Room:
+    if path is None or not os.path.isdir(path):
+        return _Room()
+    system = os.statvfs(path)
+    return _Room(system.f_frsize * system.f_blocks, system.f_favail, system.f_files)
 
 
 def _descriptors(pid: int) -> int:

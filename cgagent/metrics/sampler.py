@@ -46,20 +46,25 @@ class _Track:
     before: Moment | None = None
     """The sample before the latest, of the same run."""
     history: History = field(init=False)
+    _row: Row = field(init=False)
 
     def __post_init__(self) -> None:
         self.history = History(self.latest.at_s)
-        self.history.add(self.latest.at_s, row_of(self.latest, None))
+        self._row = row_of(self.latest, None)
+        self.history.add(self.latest.at_s, self._row)
 
     def add(self, sample: Sample) -> None:
         passed_s = (sample.monotonic_ns - self.latest.monotonic_ns) / 1e9
         restarted = self.latest.target.started_at_s != sample.target.started_at_s
+        rates = between(self.latest, sample, self.rates)
+        if sample.usage is not self.latest.usage or rates is not self.rates:
+            self._row = row_of(sample, rates)
         self.before = None if restarted else self.latest.moment
-        self.rates = between(self.latest, sample, self.rates)
-        self.load = load(self.load, self.rates, passed_s)
+        self.rates = rates
+        self.load = load(self.load, rates, passed_s)
         rounded = round(1000 * self.load)
         self.latest = replace(sample, load_1000=rounded) if rounded else sample
-        self.history.add(sample.at_s, row_of(sample, self.rates))
+        self.history.add(sample.at_s, self._row)
 
 
 class Sampler:
