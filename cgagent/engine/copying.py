@@ -160,6 +160,7 @@ class Copying:
 
     async def _start(self, container: Container, request: dict[str, Any]) -> Process:
         if not container.running:
+            await self._lifecycle.undo_set_up(container)
             return await _spawn({**request, "enter": "stopped", "place": self._place(container)})
         place = self._open_running(container)
         try:

@@ -2,7 +2,8 @@
 
 A few are kept ready ahead of time under ids that no container has yet; a new container takes one
 of these ids, and its start finds the work done. On cgroup v1 that saves the 6 to 18 ms which the
-kernel takes to move a task into a cgroup after an idle moment.
+kernel takes to move a task into a cgroup after an idle moment. Once its container is known, a
+zygote can go on to set it up (`set_up`), and waits in the container's root for the start.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
@@ -25,7 +27,8 @@ from cgagent.runtime.spec import CgroupMount
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cgagent.cgroups import Group, Host
+    from cgagent.cgroups import Group, Host, Limits
+    from cgagent.engine.container import Options
     from cgagent.engine.watch import GroupWatch
     from cgagent.runtime.native import Supervisor
 
@@ -38,6 +41,25 @@ POOL_SIZE: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.08
 _REMOVE_S: Final = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class SetUp:
+    """What a container is, from where its start goes on."""
+
+    options: Options
+    config: dict[str, Any]
+    """The OCI configuration."""
+    job: dict[str, Any]
+    """What the zygote needs to know of it."""
+    limits: Limits | None = None
+    """That the group holds already."""
+
+
+@dataclass(slots=True)
+class _Ready:
+    namespaces: Namespaces
+    set_up: SetUp | None = None
 
 
 class Launcher:
@@ -62,7 +84,7 @@ class Launcher:
         self._parent = cgroup_parent.rstrip("/")
         self._containers_dir = containers_dir
         self._stage_dir = stage_dir
-        self._ready: dict[str, Namespaces] = {}  # id -> the namespaces made for it
+        self._ready: dict[str, _Ready] = {}  # by id
         self._pool: list[str] = []  # those in `_ready` that no container has
         self._in_use: set[str] = set()  # attached to or being started
         self._refilling: asyncio.Task[None] | None = None
@@ -135,7 +157,7 @@ class Launcher:
         *,
         staged: bool = False,
     ) -> None:
-        if self._ready.get(container_id) == wanted:
+        if self.is_ready(container_id, wanted):
             return
         if container_id in self._ready:
             await self.discard(container_id)
@@ -156,7 +178,7 @@ class Launcher:
             await asyncio.to_thread(group.remove)
             raise
         self._watch.prepare(group)
-        self._ready[container_id] = wanted
+        self._ready[container_id] = _Ready(wanted)
 
     def _stage(self, container_id: str, path: str) -> dict[str, Any]:
         """What most containers have the same is mounted now: see `cgagent.runtime.stage`."""
@@ -183,8 +205,24 @@ class Launcher:
         """Where a zygote shall be, for the supervisor's ``create``."""
         return {"cgroup_dir": group.unified_dir(), "join_files": group.join_files()}
 
-    def is_ready(self, container_id: str) -> bool:
-        return container_id in self._ready
+    def is_ready(self, container_id: str, wanted: Namespaces | None = None) -> bool:
+        """Has it a zygote, in these namespaces?"""
+        ready = self._ready.get(container_id)
+        return ready is not None and (wanted is None or ready.namespaces == wanted)
+
+    def set_up(self, container_id: str, what: SetUp) -> None:
+        """Let the zygote of a container that is not to be started yet go on as far as it can."""
+        self._ready[container_id].set_up = what
+        self._supervisor.hint("set-up", key=container_id, **what.job)
+
+    def has_set_up(self, container_id: str) -> SetUp | None:
+        ready = self._ready.get(container_id)
+        return ready.set_up if ready else None
+
+    async def give_up(self, container_id: str) -> None:
+        """Its zygote, unless a client is attached or it is being started."""
+        if container_id in self._ready and container_id not in self._in_use:
+            await self.discard(container_id)
 
     def launched(self, container_id: str) -> None:
         """The zygote has become the container's first process."""

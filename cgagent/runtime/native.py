@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.errors import UnavailableError
+from cgagent.errors import InternalError, UnavailableError
 from cgagent.kernel import mount
 from cgagent.runtime import wire
 from cgagent.runtime.protocol import error_from_wire
@@ -185,6 +185,13 @@ class Supervisor:
         if self._sock is None:
             raise UnavailableError("the agent has let go of its supervisor: it is stopping")
         return await self._ask(self._request(op, fds, **arguments))
+
+    def hint(self, op: str, **arguments: Any) -> None:
+        """Tell it what it may as well miss: it is sent now or not at all, and not answered."""
+        if self._sock is None or self._recovery is not None or self._sending.locked():
+            return
+        with contextlib.suppress(OSError, InternalError):
+            wire.send(self._sock, {"op": op, **arguments})
 
     def _request(self, op: str, fds: Sequence[int], **arguments: Any) -> _Request:
         self._seq += 1

@@ -306,6 +306,11 @@ def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) ->
     raise NotExecutableError(f"command {args[0]!r}: {reason}")
 
 
+def import_no_more() -> None:
+    """In a container's root a module, or a codec, would be the container's (CVE-2019-14271)."""
+    sys.meta_path.clear()
+
+
 def run(
     process: dict[str, Any],
     step: Callable[[str], None],
@@ -321,7 +326,7 @@ def run(
     `step` is told the name of each part first; `ready` is called when only exec is left to do.
     The command gets `preserved` descriptors beyond the standard streams.
     """
-    sys.meta_path.clear()  # a module, or a codec, would come from the container (CVE-2019-14271)
+    import_no_more()
     step("set resource limits")
     set_rlimits(process)
     step("set scheduling")  # before the ids: it needs CAP_SYS_NICE

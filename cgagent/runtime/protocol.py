@@ -11,7 +11,9 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;
       │                                 (+ memfd)     │   the memfd has input that was read already
       │<──────────────────────────────────────────────│ {"seq": 2}
-      │ {"seq": 3, "op": "start", "bundle": ...}      │   the zygote does its steps and execs
+      │ {"op": "set-up", "bundle": ...}               │   the zygote goes on to the container's root
+      │──────────────────────────────────────────────>│   (or may: this has no answer)
+      │ {"seq": 3, "op": "start", "bundle": ...}      │   it does the rest of its steps and execs
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 3, "pid": 4711}
       │                                               │   or {"seq": 3, "error": {kind, message}};
@@ -33,7 +35,7 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ attach         │ (a step failed, forget)   │ attach, signal, resize │ forget
+                  │ attach, set-up │ (a step failed, forget)   │ attach, signal, resize │ forget
                   │ forget         └──> the task is gone       │                        └──> gone
                   └──> gone
 
@@ -72,6 +74,7 @@ class State(enum.Enum):
 
 _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
+    "set-up": frozenset({State.CREATED}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
     "resize": frozenset({State.RUNNING}),

@@ -79,6 +79,7 @@ class Supervisor:
         self._ops: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
             "create": self._create,
             "attach": self._attach,
+            "set-up": self._set_up,
             "signal": self._signal,
             "resize": self._resize,
             "forget": self._forget,
@@ -249,12 +250,16 @@ class Supervisor:
         except CgagentError as e:
             for fd in fds:
                 os.close(fd)
-            self._tell({"seq": seq, "error": error_to_wire(e)})
+            self._answer(seq, {"error": error_to_wire(e)})
         except OSError as e:
             error = InternalError(f"{message.get('op')} {message.get('key')}: {e.strerror}")
-            self._tell({"seq": seq, "error": error_to_wire(error)})
+            self._answer(seq, {"error": error_to_wire(error)})
         else:
-            self._tell({"seq": seq, **(reply or {})})
+            self._answer(seq, reply or {})
+
+    def _answer(self, seq: int | None, reply: dict[str, Any]) -> None:
+        if seq is not None:  # else it was a hint
+            self._tell({"seq": seq, **reply})
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._agent is not None:
@@ -397,6 +402,10 @@ class Supervisor:
         task.attach(Client(held))
         return None
 
+    def _set_up(self, message: dict[str, Any], _fds: list[int]) -> Reply:
+        self._task(message).set_up(message)
+        return None
+
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
         seq, asker = message.get("seq"), self._agent
 
@@ -460,6 +469,9 @@ class Supervisor:
 
     def task_started(self, task: Task) -> None:
         self._strays_changed(task)
+
+    def task_spoiled(self, task: Task) -> None:
+        self._tell({"event": "exited", "key": task.key})
 
     def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
         self._lose(task)

@@ -63,6 +63,9 @@ class Owner(Protocol):
     def task_started(self, task: Task) -> None:
         """Its command runs; another runtime may have made its process."""
 
+    def task_spoiled(self, task: Task) -> None:
+        """Its zygote has ended before its start, which would fail."""
+
     def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
         """It did not, and no trace of it stays; `told`: whoever asked for the start knows."""
 
@@ -158,6 +161,18 @@ class Task:
 
     # -- the start --------------------------------------------------------------------------
 
+    def set_up(self, job: dict[str, Any]) -> None:
+        """Let the zygote do what comes before the start. If it fails at that, it ends."""
+        self.exchange.check("set-up")
+        zygote = self._held.fds["zygote"]
+        with contextlib.suppress(BrokenPipeError), descriptors.as_socket(zygote) as sock:
+            wire.send(sock, job)
+        self._loop.watch(zygote, selectors.EVENT_READ, self._hear_of_spoiling)
+
+    def _hear_of_spoiling(self) -> None:
+        self._loop.forget(self._held.fds["zygote"])
+        self._owner.task_spoiled(self)
+
     def start(self, job: dict[str, Any], trees: list[int], done: Started) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed.
 
@@ -190,6 +205,7 @@ class Task:
     def _send_job(self) -> None:
         """A zygote reads one job and never again: one that is sent twice does not matter."""
         job, zygote = self._held.value["job"], self._held.fds["zygote"]
+        self._loop.forget(zygote)  # watched for another reason, if it was set up ahead
         if "driver" in job:
             self._is_launching = True
             self._launchers.begin()

@@ -32,6 +32,7 @@ _ALL_OF_A_CONTAINER: Final = (
     | namespaces.CLONE_NEWNET
     | namespaces.CLONE_NEWCGROUP
 )
+SET_UP: Final = "set-up"
 READY: Final = {"ready": True}
 CONSOLE: Final = {"console": True}
 """Told with the master of the terminal that the command will have."""
@@ -111,11 +112,11 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         progress("make namespaces")
         own_namespaces(where)
     staged = _make_stage(where)
-    progress("wait for the job")
-    received = wire.receive(sock)
-    if received is None:  # not wanted any more
-        os._exit(0)
-    job, fds = received
+    job, fds = _receive(sock, progress)
+    ready = None
+    if job["op"] == SET_UP:
+        ready = _set_up(job, where, staged, [], progress)
+        job, fds = _receive(sock, progress)
     given = len(job.get("trees", ())) + 1 if "trees" in job else 0
     stdio, trees = fds[: len(fds) - given], fds[len(fds) - given :]
     for target, fd in enumerate(stdio):
@@ -126,6 +127,50 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         from cgagent.runtime.drivers.launch import launch
 
         launch(sock, job, progress)
+    if ready is None:
+        ready = _set_up(job, where, staged, trees, progress)
+    if ready.console is not None:
+        progress("take the terminal")
+        wire.send(sock, CONSOLE, [ready.console.master])
+        console.enter(ready.console)
+    process.run(
+        ready.spec,
+        progress,
+        ready=lambda: wire.send(sock, READY),
+        outside=ready.outside,
+        seccomp_filter=ready.seccomp_filter,
+        seccomp_flags=ready.seccomp_flags,
+    )
+
+
+def _receive(sock: socket.socket, progress: _Progress) -> tuple[dict[str, Any], list[int]]:
+    progress("wait for the job")
+    received = wire.receive(sock)
+    if received is None:  # not wanted any more
+        os._exit(0)
+    return received
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """In the container's root, with what only the host's has of what is still to be done."""
+
+    spec: dict[str, Any]
+    """``process`` of the OCI configuration."""
+    outside: process.Outside
+    seccomp_filter: bytes | None
+    seccomp_flags: int
+    console: console.Console | None
+
+
+def _set_up(
+    job: dict[str, Any],
+    where: Surroundings,
+    staged: stage.Stage | None,
+    trees: list[int],
+    progress: _Progress,
+) -> _Ready:
+    """Everything that does without the streams; afterwards ``/`` is the container's."""
     progress("read the seccomp filter")
     program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
     progress("read the configuration")
@@ -150,18 +195,9 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
             userns.become_root()
         progress("make a terminal")
         terminal = console.make_in_own_root(spec)
-    if terminal is not None:
-        progress("take the terminal")
-        wire.send(sock, CONSOLE, [terminal.master])
-        console.enter(terminal)
-    process.run(
-        spec,
-        progress,
-        ready=lambda: wire.send(sock, READY),
-        outside=outside,
-        seccomp_filter=program,
-        seccomp_flags=seccomp.flags_of((config.get("linux") or {}).get("seccomp")),
-    )
+    process.import_no_more()
+    flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
+    return _Ready(spec, outside, program, flags, terminal)
 
 
 def join_cgroup(where: Surroundings) -> None:

@@ -7,8 +7,8 @@ exit that comes while a start is being finished is dealt with after it.
                                     ^       │                              ^
                                     └───── restarting (its policy) ────────┘ stop, kill
 
-One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal`; `signals` and
-`shared` are what they have in common.
+One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal`; `setups` is what
+the first two share, `signals` and `shared` are what all have in common.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cgagent.engine.lifecycle.creation import Creation
 from cgagent.engine.lifecycle.exits import Exits
 from cgagent.engine.lifecycle.removal import Removal
 from cgagent.engine.lifecycle.restarts import Restarts
+from cgagent.engine.lifecycle.setups import Setups
 from cgagent.engine.lifecycle.shared import Shared, require_running, require_there
 from cgagent.engine.lifecycle.signals import Signals
 from cgagent.engine.lifecycle.starts import Starts
@@ -36,15 +37,17 @@ class Lifecycle:
     def __init__(self, shared: Shared, *, stop_timeout_s: float, log_default: LogConfig) -> None:
         signals = Signals(shared)
         removal = Removal(shared, signals)
-        creation = Creation(shared, log_default)
-        starts = Starts(shared, removal)
+        setups = Setups(shared)
+        creation = Creation(shared, setups, log_default)
+        starts = Starts(shared, setups, removal)
         stops = Stops(shared, signals, starts, stop_timeout_s)
         self.restarts = Restarts(shared, starts)
 
         self.create = creation.create
         self.choose_name = creation.choose_name
         self.rename = creation.rename
-        self.make_ready = starts.make_ready
+        self.make_ready = setups.ready
+        self.undo_set_up = setups.undo
         self.start = starts.start
         self.stop = stops.stop
         self.kill = stops.kill

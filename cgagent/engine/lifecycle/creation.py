@@ -16,6 +16,7 @@ from cgagent.errors import ConflictError, UnsupportedError
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
     from cgagent.engine.container import Container, Options
+    from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.logopts import LogConfig
     from cgagent.engine.namespaces import Namespaces
@@ -25,8 +26,9 @@ _MANY: Final = 500
 
 
 class Creation:
-    def __init__(self, shared: Shared, log_default: LogConfig) -> None:
+    def __init__(self, shared: Shared, setups: Setups, log_default: LogConfig) -> None:
         self._shared = shared
+        self._setups = setups
         self._log_default = log_default
 
     async def create(self, request: create.Request) -> Container:
@@ -85,7 +87,6 @@ class Creation:
             await self._shared.volumes.populate(
                 options.mounts, root_mount(rootfs), str(bundle.root)
             )
-            jobs.step("record")
             record = Record(
                 id=container_id,
                 name=name,
@@ -96,6 +97,8 @@ class Creation:
                 options=options,
                 limits=held,
             )
+            self._setups.ahead(record)  # it goes on while we write the record
+            jobs.step("record")
             return self._shared.containers.add(record, "create")
         except BaseException:
             self._shared.images.release(container_id)

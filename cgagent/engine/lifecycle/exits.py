@@ -30,8 +30,9 @@ class Exits:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
             if not container.running:
-                # noted already, by an agent that was killed right then
-                if not self._shared.launcher.is_ready(container.id):
+                if self._shared.launcher.is_ready(container.id):  # it failed to be set up
+                    await self._shared.launcher.give_up(container.id)
+                else:  # noted already, by an agent that was killed right then
                     await self._shared.supervisor.request("forget", key=container.id)
                 return
             pids = (status.get("pid"), container.record.outcome.pid)

@@ -1,4 +1,4 @@
-"""Start: limits, the OCI configuration, and the zygote's job."""
+"""Start: a container that is set up gets its streams, and its command runs."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.engine import jobs, logopts, namespaces, userns
-from cgagent.engine.bundle import root_mount
+from cgagent.engine import jobs, logopts, userns
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
-from cgagent.engine.launch import OUTSIDE
-from cgagent.engine.lifecycle.shared import require_running, require_there
-from cgagent.engine.plan import plan
+from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.restart_policy import RestartState
 from cgagent.engine.runtimes import job
-from cgagent.errors import EXIT_CODE, CgagentError, ConflictError
-from cgagent.runtime import spec
+from cgagent.errors import EXIT_CODE, CgagentError
 
 if TYPE_CHECKING:
     from cgagent.engine.container import Container
     from cgagent.engine.lifecycle.removal import Removal
+    from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
-    from cgagent.engine.namespaces import Namespaces
 
 
 class Starts:
-    def __init__(self, shared: Shared, removal: Removal) -> None:
+    def __init__(self, shared: Shared, setups: Setups, removal: Removal) -> None:
         self._shared = shared
+        self._setups = setups
         self._removal = removal
 
     async def start(self, container: Container) -> None:
@@ -81,40 +78,23 @@ class Starts:
         bundle = self._shared.bundle(container.id)
         bundle.clear_exit()
         jobs.step("prepare")
-        await self.make_ready(container)
+        await self._setups.ready(container)
         try:
-            jobs.step("configure")
-            config = bundle.write_config(
-                plan(
-                    record,
-                    bundle=bundle.path,
-                    cgroups=self._shared.launcher.cgroup_mounts(record.cgroup_path),
-                    pid_of=self._pid_of,
-                    volume_path=self._shared.volumes.path,
-                )
-            )
-            self._shared.launcher.restrict_devices(
-                container.id, config["linux"].get("resources", {})
-            )
-            jobs.step("limit")
+            made = await self._setups.finished(container)
             group = self._shared.group(container)
-            group.apply(record.limits, new=True)
             # before the first fork that may be refused
             self._shared.watch.begin(container, group, new=True)
             jobs.step("launch")
             driver = self._shared.runtimes.of(container)
-            async with userns.opened(record, config, bundle) as (mapped, fds):
+            async with userns.opened(record, made.config, bundle) as (mapped, fds):
                 reply = await self._shared.supervisor.request(
                     "start",
                     fds,
                     **(job(driver, container.id, bundle, group) if driver else {}),
                     **mapped,
+                    **made.job,
                     key=container.id,
-                    bundle=str(bundle.path),
-                    root=str(bundle.root),
-                    rootfs=[root_mount(record.rootfs)] if record.rootfs else [],
                     log=logopts.description(record, bundle.log),
-                    seccomp=self._shared.filters.path(config["linux"].get("seccomp")),
                     stdin=record.options.stdin,
                     stdin_once=record.options.stdin_once,
                     terminal=record.options.tty,
@@ -129,29 +109,3 @@ class Starts:
         self._shared.launcher.launched(container.id)
         pid: int = reply["pid"]
         return pid
-
-    async def make_ready(self, container: Container) -> None:
-        """Cgroup and zygote: what attaching before the start needs."""
-        options = container.record.options
-        wanted = namespaces.listed(options.namespaces, options.network, self._pid_of)
-        outside = self._shared.runtimes.of(container) is not None
-        made = OUTSIDE if outside else spec.namespaces(wanted)
-        await self._shared.launcher.prepare(container.id, made, options.namespaces.user_ids)
-        try:
-            self._require_same(options.namespaces)
-        except CgagentError as e:
-            await self._shared.launcher.discard(container.id, e)
-            raise
-
-    def _pid_of(self, container_id: str) -> int:
-        """Of a container whose namespace is joined. Raises NotFoundError, ConflictError."""
-        other = self._shared.containers.find(container_id)
-        require_running(other)
-        return other.record.outcome.pid or 0
-
-    def _require_same(self, joined: Namespaces) -> None:
-        """A pid can be another process's by now: then what was joined is not what was meant."""
-        for other in filter(None, (joined.joined("pid"), joined.joined("ipc"))):
-            container = self._shared.containers.find(other)
-            if container.record.outcome.pid not in self._shared.group(container).pids():
-                raise ConflictError(f"container {container.name} has just ended; start it first")

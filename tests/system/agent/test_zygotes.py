@@ -1,13 +1,18 @@
-"""Processes of ours that wait for a job are in a container's namespaces, and out of reach."""
+"""Processes of ours that wait for a job are in a container's namespaces, and out of reach.
+
+One that waits in a container which was made and not started is in its root already; whatever
+happens before the start, the start is of the container as it is then.
+"""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.world.agent import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.native]
+pytestmark = [pytest.mark.system]
 
 
 @pytest.fixture
@@ -29,12 +34,121 @@ def waiting(agent):
     return find()
 
 
+def waiting_in(agent, container):
+    """The pid of the one that waits in a container, None if there is none."""
+    procs = agent.cgroup_file(container, "pids", v1="cgroup.procs", v2="cgroup.procs")
+    pids = procs.read_text().split() if procs.exists() else []
+    return int(pids[0]) if pids else None
+
+
+def is_set_up(agent, container):
+    pid = waiting_in(agent, container)
+    return pid is not None and os.path.exists(f"/proc/{pid}/root/etc/alpine-release")
+
+
+@pytest.fixture
+def made(agent, container):
+    """A container that was made and waits in its root: ``made(*command, **options)``."""
+
+    def make(*command, **options):
+        eventually(agent.pool_is_full)
+        box = container(*command, start=False, **options)
+        eventually(lambda: is_set_up(agent, box), "it was not set up")
+        return box
+
+    return make
+
+
+def test_a_container_that_was_made_waits_in_its_root_with_its_limits(agent, made):
+    box = made("true", limits={"memory_max_bytes": 64 << 20})
+    pid = waiting_in(agent, box)
+    limit = agent.cgroup_file(box, "memory", v1="memory.limit_in_bytes", v2="memory.max")
+    assert os.listdir(f"/proc/{pid}/root/proc/1")
+    assert limit.read_text() == f"{64 << 20}\n"
+    agent.post(box, "start")
+    assert agent.wait(box) == 0
+
+
+def test_it_is_the_process_that_the_command_will_be(agent, made):
+    box = made("sleep", "1000")
+    pid = waiting_in(agent, box)
+    agent.post(box, "start")
+    assert agent.state(box)["pid"] == pid
+
+
+def test_what_was_changed_before_the_start_is_what_starts(agent, made):
+    box = made("sleep", "1000", limits={"memory_max_bytes": 64 << 20, "pids_max": 50})
+    agent.cli("update", "--memory", "96m", "--restart", "on-failure:3", box)
+    agent.cli("rename", box, "renamed-zygote")
+    agent.post(box, "start")
+    limit = agent.cgroup_file(box, "memory", v1="memory.limit_in_bytes", v2="memory.max")
+    pids = agent.cgroup_file(box, "pids", v1="pids.max", v2="pids.max")
+    assert (limit.read_text(), pids.read_text()) == (f"{96 << 20}\n", "50\n")
+
+
+def test_files_put_there_before_the_start_are_there(agent, made, cp, tmp_path):
+    box = made("sh", "-c", "cat /etc/motd /root/new")
+    for name in ("motd", "new"):
+        (tmp_path / name).write_text(f"{name} of ours\n")
+    cp(str(tmp_path / "motd"), f"{box}:/etc/motd")
+    cp(str(tmp_path / "new"), f"{box}:/root/new")
+    agent.post(box, "start")
+    agent.wait(box)
+    assert agent.log_text(box) == "motd of ours\nnew of ours\n"
+
+
+def test_one_that_dies_before_the_start_is_replaced(agent, made):
+    box = made("true")
+    pid = waiting_in(agent, box)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: waiting_in(agent, box) is None, "its group was not given up")
+    agent.post(box, "start")
+    assert agent.wait(box) == 0
+
+
+def test_what_cannot_be_set_up_yet_can_be_started_later(own_agent):
+    """While it is made the layer of its image is a file, of which no root can be."""
+    eventually(own_agent.pool_is_full)
+    (layer,) = (own_agent.data_root / "overlay2").glob("*/diff")
+    away = layer.rename(layer.with_name("away"))
+    layer.touch()
+    box = own_agent.create("true")
+    eventually(lambda: waiting_in(own_agent, box) is None, "its group was not given up")
+    layer.unlink()
+    away.rename(layer)
+    own_agent.post(box, "start")
+    assert own_agent.wait(box) == 0
+
+
+@pytest.mark.parametrize("killed", ["supervisor", "keeper"])
+def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
+    eventually(own_agent.pool_is_full)
+    box = own_agent.create("sleep", "1000")
+    eventually(lambda: is_set_up(own_agent, box))
+    pid = waiting_in(own_agent, box)
+    getattr(own_agent, f"kill9_{killed}")()
+    own_agent.post(box, "start")
+    assert own_agent.state(box)["pid"] == pid
+
+
+def test_one_of_an_agent_that_died_is_gone_and_its_container_starts(own_agent):
+    eventually(own_agent.pool_is_full)
+    box = own_agent.create("true", limits={"memory_max_bytes": 64 << 20})
+    eventually(lambda: is_set_up(own_agent, box))
+    own_agent.kill9()
+    own_agent.start()
+    own_agent.post(box, "start")
+    assert own_agent.wait(box) == 0
+
+
+@pytest.mark.native
 def test_cve_2019_5736_the_interpreter_is_read_only(agent, waiting):
     """With every capability it could not be written to."""
     for pid in (*waiting, agent.supervisor_pid, agent.keeper_pid):
         assert os.statvfs(f"/proc/{pid}/exe").f_flag & os.ST_RDONLY
 
 
+@pytest.mark.native
 def test_cve_2019_5736_one_that_has_given_up_its_power_cannot_be_reached(agent, container):
     """Just before a command becomes one it has as little as those inside who look at it.
 

@@ -1,0 +1,137 @@
+"""Setting up: everything about a container that comes before its command and its streams.
+
+Its zygote, OCI configuration and limits. For a usual container that is done when it is made, while
+whoever made it is on the way to start it; for any other at its start. A usual one is of this host's
+files only what is the same at any time: a path, a device or another container may be another one by
+the time of the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from cgagent.engine import jobs, namespaces
+from cgagent.engine.bundle import root_mount
+from cgagent.engine.launch import OUTSIDE, SetUp
+from cgagent.engine.lifecycle.shared import require_running
+from cgagent.engine.plan import plan
+from cgagent.errors import CgagentError, ConflictError
+from cgagent.runtime import spec
+
+if TYPE_CHECKING:
+    from cgagent.engine.container import Container, Options, Record
+    from cgagent.engine.launch import Namespaces
+    from cgagent.engine.lifecycle.shared import Shared
+    from cgagent.engine.namespaces import Namespaces as Joined
+
+
+class Setups:
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def ready(self, container: Container) -> None:
+        """Cgroup and zygote: what attaching before the start needs."""
+        options = container.record.options
+        launcher = self._shared.launcher
+        await launcher.prepare(container.id, self._namespaces(options), options.namespaces.user_ids)
+        try:
+            self._require_same(options.namespaces)
+        except CgagentError as e:
+            await launcher.discard(container.id, e)
+            raise
+
+    def ahead(self, record: Record) -> None:
+        """When a container is made: go as far as can be gone.
+
+        What fails here fails at the start again, and is told then.
+        """
+        with contextlib.suppress(CgagentError):
+            if not self._is_usual(record):
+                return
+            made = self._configured(record)
+            self._shared.launcher.set_up(record.id, made)
+            jobs.step("limit")
+            self._limit(record, made)
+
+    async def undo(self, container: Container) -> None:
+        """What was done ahead: nobody has the root mounted, unless it is about to be started."""
+        if self._shared.launcher.has_set_up(container.id):
+            await self._shared.launcher.give_up(container.id)
+
+    async def finished(self, container: Container) -> SetUp:
+        """The rest, of one that is `ready`: all of it, or what has changed since it was made."""
+        record = container.record
+        made = self._shared.launcher.has_set_up(container.id)
+        if made is None or made.options is not record.options:
+            made = await self._anew(container, made)
+        if made.limits is not record.limits:
+            jobs.step("limit")
+            self._limit(record, made)
+        return made
+
+    async def _anew(self, container: Container, before: SetUp | None) -> SetUp:
+        made = self._configured(container.record)
+        if before is not None and before.config == made.config:
+            made.limits = before.limits
+        elif before is not None:
+            await self._shared.launcher.discard(container.id)
+            await self.ready(container)
+        resources = made.config["linux"].get("resources", {})
+        self._shared.launcher.restrict_devices(container.id, resources)
+        return made
+
+    def _is_usual(self, record: Record) -> bool:
+        options = record.options
+        confined = options.confinement
+        return not (
+            options.runtime
+            or options.mounts
+            or confined.devices
+            or confined.device_cgroup_rules
+            or confined.privileged
+        ) and self._shared.launcher.is_ready(record.id, self._namespaces(options))
+
+    def _namespaces(self, options: Options) -> Namespaces:
+        if options.runtime:
+            return OUTSIDE
+        return spec.namespaces(namespaces.listed(options.namespaces, options.network, self._pid_of))
+
+    def _pid_of(self, container_id: str) -> int:
+        """Of a container whose namespace is joined. Raises NotFoundError, ConflictError."""
+        other = self._shared.containers.find(container_id)
+        require_running(other)
+        return other.record.outcome.pid or 0
+
+    def _require_same(self, joined: Joined) -> None:
+        """A pid can be another process's by now: then what was joined is not what was meant."""
+        for other in filter(None, (joined.joined("pid"), joined.joined("ipc"))):
+            container = self._shared.containers.find(other)
+            if container.record.outcome.pid not in self._shared.group(container).pids():
+                raise ConflictError(f"container {container.name} has just ended; start it first")
+
+    def _configured(self, record: Record) -> SetUp:
+        """Writes the configuration."""
+        jobs.step("configure")
+        bundle = self._shared.bundle(record.id)
+        config = bundle.write_config(
+            plan(
+                record,
+                bundle=bundle.path,
+                cgroups=self._shared.launcher.cgroup_mounts(record.cgroup_path),
+                pid_of=self._pid_of,
+                volume_path=self._shared.volumes.path,
+            )
+        )
+        job = {
+            "bundle": str(bundle.path),
+            "root": str(bundle.root),
+            "rootfs": [root_mount(record.rootfs)] if record.rootfs else [],
+            "seccomp": self._shared.filters.path(config["linux"].get("seccomp")),
+        }
+        return SetUp(options=record.options, config=config, job=job)
+
+    def _limit(self, record: Record, made: SetUp) -> None:
+        group = self._shared.launcher.group(record.cgroup_path)
+        group.apply(record.limits, new=made.limits is None)
+        made.limits = record.limits
