@@ -97,7 +97,7 @@ class _Pump:
 
     def _receive(self) -> None:
         try:
-            data = self._sock.recv(4 * _CHUNK)
+            data = self._sock.recv(_CHUNK)
         except BlockingIOError:
             return
         except ConnectionResetError:

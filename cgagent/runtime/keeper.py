@@ -50,6 +50,8 @@ class Keeper:
         """Keep until the supervisor has ended by itself: None. In a new supervisor: its channel."""
         namespaces.take_orphans(take=True)
         rename_process("cgagent-keeper")
+        # it is told of each change, and may hear of it when there is nothing better to do
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         wake, wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, _ignore)
         signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
@@ -58,6 +60,7 @@ class Keeper:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 pid = os.fork()
                 if not pid:
+                    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for end in (wake, wake_in):

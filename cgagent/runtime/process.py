@@ -224,17 +224,12 @@ def own_stdio(who: Identity) -> None:
 def become(process: dict[str, Any], who: Identity) -> None:
     """Take the identity and give up every capability outside the sets.
 
-    The bounding set first: it needs CAP_SETPCAP. Then the ids, keeping capabilities over the
-    change, because setgroups and setuid need theirs. Then the sets themselves.
+    After `settle`. The ids first, keeping capabilities over the change, because setgroups and
+    setuid need theirs. Then the sets themselves.
     """
-    sets = process.get("capabilities") or {}
-    ours = caps.held_by_us()
-    bounding, effective, permitted, inheritable, ambient = (
-        caps.mask(sets.get(name) or ()) & ours
-        for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
+    effective, permitted, inheritable, ambient = (
+        _held(process, name) for name in ("effective", "permitted", "inheritable", "ambient")
     )
-    caps.limit_bounding(bounding)
-    caps.clear_ambient()
     caps.keep_over_setuid(keep=True)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
@@ -245,6 +240,12 @@ def become(process: dict[str, Any], who: Identity) -> None:
         effective = permitted = ambient
     caps.set_process(effective, permitted, inheritable)
     caps.raise_ambient(ambient & permitted & inheritable)
+
+
+def _held(process: dict[str, Any], name: str) -> int:
+    """One of the capability sets, without what we do not have ourselves."""
+    sets = process.get("capabilities") or {}
+    return caps.mask(sets.get(name) or ()) & caps.held_by_us()
 
 
 def _candidates(command: str, path: str) -> list[str]:
@@ -291,6 +292,7 @@ def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) ->
     denied: OSError | None = None
     for candidate in _candidates(args[0], env.get("PATH", DEFAULT_PATH)):
         try:
+            os.lstat(candidate)  # a fifth of what an exec of what is not there takes
             os.execve(candidate, args, env)  # noqa: S606 - that is what a runtime does
         except (FileNotFoundError, NotADirectoryError) as e:
             if os.path.exists(candidate):  # the interpreter of a script or ELF file is missing
@@ -306,13 +308,22 @@ def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) ->
     raise NotExecutableError(f"command {args[0]!r}: {reason}")
 
 
-def import_no_more() -> None:
-    """In a container's root a module, or a codec, would be the container's (CVE-2019-14271)."""
-    sys.meta_path.clear()
+def settle(process: dict[str, Any], step: Callable[[str], None]) -> Identity:
+    """What needs the container's root, but neither its streams nor that the command is near."""
+    sys.meta_path.clear()  # a module, or a codec, would come from the container (CVE-2019-14271)
+    step("look up the user")
+    who = find_identity(process)
+    step("enter the working directory")  # before the ids: it may have to be made
+    enter_directory(process)
+    step("drop privileges")  # those that a program could have; before the ids: it takes CAP_SETPCAP
+    caps.limit_bounding(_held(process, "bounding"))
+    caps.clear_ambient()
+    return who
 
 
 def run(
     process: dict[str, Any],
+    who: Identity,
     step: Callable[[str], None],
     ready: Callable[[], None],
     *,
@@ -321,20 +332,15 @@ def run(
     seccomp_flags: int = 0,
     preserved: int = 0,
 ) -> NoReturn:
-    """All of it, in the one order that works.
+    """All that is left after `settle`, in the one order that works.
 
     `step` is told the name of each part first; `ready` is called when only exec is left to do.
     The command gets `preserved` descriptors beyond the standard streams.
     """
-    import_no_more()
     step("set resource limits")
     set_rlimits(process)
     step("set scheduling")  # before the ids: it needs CAP_SYS_NICE
     set_scheduling(process)
-    step("look up the user")
-    who = find_identity(process)
-    step("enter the working directory")  # before the ids: it may have to be made
-    enter_directory(process)
     mask = (process.get("user") or {}).get("umask")
     os.umask(_UMASK if mask is None else mask)
     step("load the seccomp filter")

@@ -480,8 +480,10 @@ class Supervisor:
             self._tell({"event": "exited", "key": task.key, **how})
 
     def task_exited(self, task: Task) -> None:
-        self._strays_changed(task)
         self._tell(_exit_event(task))
+
+    def task_over(self, task: Task) -> None:
+        self._strays_changed(task)
 
 
 def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:

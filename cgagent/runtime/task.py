@@ -70,7 +70,10 @@ class Owner(Protocol):
         """It did not, and no trace of it stays; `told`: whoever asked for the start knows."""
 
     def task_exited(self, task: Task) -> None:
-        """Once, when everything of the exit is done."""
+        """How it ended is noted and its log complete. Said again by a successor."""
+
+    def task_over(self, task: Task) -> None:
+        """Nothing of the exit is left to do."""
 
 
 class Task:
@@ -379,9 +382,10 @@ class Task:
     def _finish(self, exit_: dict[str, Any]) -> None:
         self.stdio.close()  # before anybody is told: the log is complete
         self._write_exit_file(exit_)
+        self._owner.task_exited(self)  # who has most to do is told first
         self._close(exit_)
         self._advance("exited", close=list(self._held.fds))
-        self._owner.task_exited(self)
+        self._owner.task_over(self)
 
     def _write_exit_file(self, exit_: dict[str, Any]) -> None:
         """For an agent yet to come, if we are not there any more when it comes."""

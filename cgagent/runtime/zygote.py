@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from cgagent.runtime.identity import Identity
+
 FAILED: Final = 125
 _ALL_OF_A_CONTAINER: Final = (
     namespaces.CLONE_NEWNS
@@ -135,6 +137,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         console.enter(ready.console)
     process.run(
         ready.spec,
+        ready.who,
         progress,
         ready=lambda: wire.send(sock, READY),
         outside=ready.outside,
@@ -157,8 +160,10 @@ class _Ready:
 
     spec: dict[str, Any]
     """``process`` of the OCI configuration."""
+    who: Identity
     outside: process.Outside
     seccomp_filter: bytes | None
+    """That is still to be loaded."""
     seccomp_flags: int
     console: console.Console | None
 
@@ -195,9 +200,13 @@ def _set_up(
             userns.become_root()
         progress("make a terminal")
         terminal = console.make_in_own_root(spec)
-    process.import_no_more()
+    who = process.settle(spec, progress)
     flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
-    return _Ready(spec, outside, program, flags, terminal)
+    if program is not None and job["op"] == SET_UP and job["filter_is_usual"]:
+        progress("load the seccomp filter")  # one that is known to let us go on
+        seccomp.load(program, flags)
+        program = None
+    return _Ready(spec, who, outside, program, flags, terminal)
 
 
 def join_cgroup(where: Surroundings) -> None:

@@ -58,15 +58,18 @@ class Exits:
             await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
             try:
                 await self._shared.leave_runtime(container)
-                await self._bury(container, group)
-                await self._shared.supervisor.request("forget", key=container.id)
+                is_gone = await self._bury(container, group)
+                forgotten = self._shared.supervisor.request("forget", key=container.id)
                 if container.record.options.auto_remove:
-                    await self._removal.forget(container)
+                    removed = self._removal.forget(container, has_group=not is_gone)
+                    await asyncio.gather(forgotten, removed)
+                else:
+                    await forgotten
             finally:
                 self._restarts.arm(container)
 
-    async def _bury(self, container: Container, group: Group) -> None:
-        """Take the last figures, then end and remove the cgroup."""
+    async def _bury(self, container: Container, group: Group) -> bool:
+        """Take the last figures, then end and remove the cgroup; whether it is gone."""
 
         def work() -> None:
             if not is_forgotten:
@@ -78,15 +81,17 @@ class Exits:
         is_forgotten = container.record.options.auto_remove  # nobody can ask for its figures
         try:
             if is_forgotten and group.remove_if_empty():  # the usual case, and a matter of 0.2 ms
-                return
+                return True
             await asyncio.to_thread(work)
         except NotFoundError:
-            return
+            return True
         except CgagentError as e:
             outcome = replace(
                 container.record.outcome, error=f"its cgroup is left behind: {e.message}"
             )
             self._shared.containers.note(container, replace(container.record, outcome=outcome))
+            return False
+        return True
 
 
 def _after_the_end(health: Health | None) -> Health | None:

@@ -43,15 +43,21 @@ class Removal:
                     if not container.up:  # it may have been started meanwhile
                         await self.forget(container, volumes=volumes)
 
-    async def forget(self, container: Container, *, volumes: bool = False) -> None:
-        """Remove all that is kept of one that does not run; the lock is held by the caller."""
+    async def forget(
+        self, container: Container, *, volumes: bool = False, has_group: bool = True
+    ) -> None:
+        """Remove all that is kept of one that does not run; the lock is held by the caller.
+
+        `has_group`: its cgroup may still be there.
+        """
         if container.removed:
             return
         if self._shared.launcher.is_ready(container.id):
             await self._shared.launcher.discard(container.id)
 
         def remove_files() -> None:
-            self._shared.group(container).remove()
+            if has_group:
+                self._shared.group(container).remove()
             self._shared.bundle(container.id).remove()
             self._shared.images.release(container.id)
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from cgagent.engine import jobs, namespaces
 from cgagent.engine.bundle import root_mount
+from cgagent.engine.confinement import seccomp_choice
 from cgagent.engine.launch import OUTSIDE, SetUp
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.plan import plan
 from cgagent.errors import CgagentError, ConflictError
-from cgagent.runtime import spec
+from cgagent.runtime import seccomp, spec
 
 if TYPE_CHECKING:
     from cgagent.engine.container import Container, Options, Record
@@ -128,6 +129,7 @@ class Setups:
             "root": str(bundle.root),
             "rootfs": [root_mount(record.rootfs)] if record.rootfs else [],
             "seccomp": self._shared.filters.path(config["linux"].get("seccomp")),
+            "filter_is_usual": seccomp_choice(record.options.confinement) == seccomp.DEFAULT,
         }
         return SetUp(options=record.options, config=config, job=job)
 
