@@ -139,7 +139,7 @@ class Connection:
 
     def _more(self) -> None:
         try:
-            data = self.socket.recv(256 * 1024)
+            data = self.socket.recv(64 * 1024)
         except ConnectionError:
             data = b""
         if not data:
