@@ -2,9 +2,10 @@
 
 import os
 import subprocess
+from dataclasses import replace
 
 from cgagent.images.unpack.trees import remove_tree
-from cgagent.metrics import Disk, disks
+from cgagent.metrics import Disk, disks, holdings
 from cgagent.metrics.holdings import Held, Walker, look
 
 
@@ -55,6 +56,25 @@ def test_a_container_that_is_gone_is_forgotten(tmp_path):
     there.clear()
     walker.walk()
     assert walker.get("0123") is None
+
+
+def test_what_has_not_run_is_not_walked_again_for_a_while(tmp_path, monkeypatch):
+    """Its own processes cannot have changed anything; the room around it others can."""
+    monkeypatch.setattr(holdings, "INTERVAL_S", 0.0)
+    running = replace(held(tmp_path), cpu_ns=5)
+    walker = Walker(lambda: [running])
+    walker.walk()
+    (tmp_path / "by somebody else").touch()
+    walker.walk()
+    assert walker.get("0123").used_inodes == 0
+    assert walker.get("0123").limit_bytes == look(running).limit_bytes
+    running = replace(running, cpu_ns=6)
+    walker.walk()
+    assert walker.get("0123").used_inodes == 1
+    monkeypatch.setattr(holdings, "_IDLE_S", 0.0)
+    (tmp_path / "more").touch()
+    walker.walk()
+    assert walker.get("0123").used_inodes == 2
 
 
 def test_what_tasks_do(tmp_path):
