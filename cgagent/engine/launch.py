@@ -210,10 +210,10 @@ class Launcher:
         ready = self._ready.get(container_id)
         return ready is not None and (wanted is None or ready.namespaces == wanted)
 
-    def set_up(self, container_id: str, what: SetUp) -> None:
+    def set_up(self, container_id: str, what: SetUp, streams: dict[str, Any]) -> None:
         """Let the zygote of a container that is not to be started yet go on as far as it can."""
         self._ready[container_id].set_up = what
-        self._supervisor.hint("set-up", key=container_id, **what.job)
+        self._supervisor.hint("set-up", key=container_id, **what.job, **streams)
 
     def has_set_up(self, container_id: str) -> SetUp | None:
         ready = self._ready.get(container_id)

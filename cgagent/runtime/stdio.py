@@ -91,7 +91,9 @@ class Stdio:
         Raises:
             UnavailableError: the log cannot be opened; see `logdriver`.
         """
-        self._log = open_log(log)
+        log_before, self._log = self._log, open_log(log)
+        if log_before:  # of a set-up that was of something else
+            log_before.close()
         fds = journal.make()
         unused = []
         if terminal:  # whose input ends with a key, not with a client

@@ -99,6 +99,8 @@ class Task:
         self._started: list[Started] = []
         self._is_launching = False
         """With another runtime: the zygote makes the process, and does not become it."""
+        self._given: dict[str, Any] | None = None
+        """The streams that the zygote has; what a predecessor may have given is given again."""
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
         self.stdio = Stdio(held, shared.loop, shared.mirror)
 
@@ -167,9 +169,11 @@ class Task:
     def set_up(self, job: dict[str, Any]) -> None:
         """Let the zygote do what comes before the start. If it fails at that, it ends."""
         self.exchange.check("set-up")
+        self.stdio.open(**_streams(job))
         zygote = self._held.fds["zygote"]
-        with contextlib.suppress(BrokenPipeError), descriptors.as_socket(zygote) as sock:
-            wire.send(sock, job)
+        with contextlib.suppress(BrokenPipeError):
+            self._send(job, self.stdio.child_ends())
+        self._given = _streams(job)
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_of_spoiling)
 
     def _hear_of_spoiling(self) -> None:
@@ -184,16 +188,13 @@ class Task:
         self.exchange.check("start")
         if trees:
             self._held.put({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
-        self.stdio.open(
-            log=job.get("log"),
-            stdin=bool(job.get("stdin")),
-            stdin_once=bool(job.get("stdin_once")),
-            terminal=bool(job.get("terminal")),
-            job=job,
-            directory=job.get("bundle"),
-            own=job.get("own"),
-            state=State.STARTING.value,
-        )
+        value: dict[str, Any] = {"job": job, "directory": job.get("bundle"), "own": job.get("own")}
+        value["state"] = State.STARTING.value
+        if self._given == _streams(job):
+            self._held.put(**value)
+        else:
+            self._given = None
+            self.stdio.open(**_streams(job), **value)
         self.exchange.advance("start")
         self._started.append(done)
         self._send_job()
@@ -212,19 +213,23 @@ class Task:
         if "driver" in job:
             self._is_launching = True
             self._launchers.begin()
-        child_ends = self.stdio.child_ends()
+        child_ends = self.stdio.child_ends() if self._given is None else []
         for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, job["owner"], job["owner"])
-        try:
-            with descriptors.as_socket(zygote) as sock:
-                wire.send(sock, job, [*child_ends, *self._trees().values()])
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has failed already; its message is waiting to be read
-        finally:
-            for fd in child_ends:
-                os.close(fd)
+        # BrokenPipeError: it has failed already; its message is waiting to be read
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._send(job, child_ends, self._trees().values())
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_zygote)
+
+    def _send(self, job: dict[str, Any], streams: list[int], trees: Iterable[int] = ()) -> None:
+        """To the zygote; `streams` are closed here."""
+        try:
+            with descriptors.as_socket(self._held.fds["zygote"]) as sock:
+                wire.send(sock, job, [*streams, *trees])
+        finally:
+            for fd in streams:
+                os.close(fd)
 
     def _trees(self) -> dict[str, int]:
         """In the order they were given."""
@@ -467,6 +472,14 @@ class Task:
                 self._loop.forget(self._held.fds[label])
         self.stdio.close()
         self.stdio.see_off(dict(status))
+
+
+def _streams(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Stdio.open` is asked for."""
+    return {
+        "log": job.get("log"),
+        **{name: bool(job.get(name)) for name in ("stdin", "stdin_once", "terminal")},
+    }
 
 
 def _remove_groups(directories: Iterable[str]) -> None:

@@ -117,13 +117,12 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     job, fds = _receive(sock, progress)
     ready = None
     if job["op"] == SET_UP:
+        _take_streams(fds)
         ready = _set_up(job, where, staged, [], progress)
         job, fds = _receive(sock, progress)
     given = len(job.get("trees", ())) + 1 if "trees" in job else 0
-    stdio, trees = fds[: len(fds) - given], fds[len(fds) - given :]
-    for target, fd in enumerate(stdio):
-        os.dup2(fd, target, inheritable=True)
-        os.close(fd)
+    trees = fds[len(fds) - given :]
+    _take_streams(fds[: len(fds) - given])
     if "driver" in job:
         # not loaded with the supervisor: this process stays outside of containers
         from cgagent.runtime.drivers.launch import launch
@@ -144,6 +143,13 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         seccomp_filter=ready.seccomp_filter,
         seccomp_flags=ready.seccomp_flags,
     )
+
+
+def _take_streams(fds: list[int]) -> None:
+    """The standard ones; none where there is a terminal, or where they were taken before."""
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target, inheritable=True)
+        os.close(fd)
 
 
 def _receive(sock: socket.socket, progress: _Progress) -> tuple[dict[str, Any], list[int]]:

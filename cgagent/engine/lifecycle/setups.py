@@ -9,9 +9,9 @@ the time of the start.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cgagent.engine import jobs, namespaces
+from cgagent.engine import jobs, logopts, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.confinement import seccomp_choice
 from cgagent.engine.launch import OUTSIDE, SetUp
@@ -51,9 +51,18 @@ class Setups:
             if not self._is_usual(record):
                 return
             made = self._configured(record)
-            self._shared.launcher.set_up(record.id, made)
+            self._shared.launcher.set_up(record.id, made, self.streams(record))
             jobs.step("limit")
             self._limit(record, made)
+
+    def streams(self, record: Record) -> dict[str, Any]:
+        """What the supervisor is told of them. A log's entries may have the container's name."""
+        return {
+            "log": logopts.description(record, self._shared.bundle(record.id).log),
+            "stdin": record.options.stdin,
+            "stdin_once": record.options.stdin_once,
+            "terminal": record.options.tty,
+        }
 
     async def undo(self, container: Container) -> None:
         """What was done ahead: nobody has the root mounted, unless it is about to be started."""

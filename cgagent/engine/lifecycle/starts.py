@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.engine import jobs, logopts, userns
+from cgagent.engine import jobs, userns
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
 from cgagent.engine.lifecycle.shared import require_there
@@ -93,11 +93,8 @@ class Starts:
                     **(job(driver, container.id, bundle, group) if driver else {}),
                     **mapped,
                     **made.job,
+                    **self._setups.streams(record),
                     key=container.id,
-                    log=logopts.description(record, bundle.log),
-                    stdin=record.options.stdin,
-                    stdin_once=record.options.stdin_once,
-                    terminal=record.options.tty,
                 )
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self._shared.watch.end(container, self._shared.group(container))

@@ -123,12 +123,13 @@ def test_what_cannot_be_set_up_yet_can_be_started_later(own_agent):
 @pytest.mark.parametrize("killed", ["supervisor", "keeper"])
 def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
     eventually(own_agent.pool_is_full)
-    box = own_agent.create("sleep", "1000")
+    box = own_agent.create("sh", "-c", "echo here; sleep 1000")
     eventually(lambda: is_set_up(own_agent, box))
     pid = waiting_in(own_agent, box)
     getattr(own_agent, f"kill9_{killed}")()
     own_agent.post(box, "start")
     assert own_agent.state(box)["pid"] == pid
+    eventually(lambda: own_agent.log_text(box) == "here\n")
 
 
 def test_one_of_an_agent_that_died_is_gone_and_its_container_starts(own_agent):
