@@ -21,7 +21,7 @@ from cgagent.engine.plan import etc_files
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.runtime import spec
 from cgagent.runtime.oci.resources import device_rules
-from cgagent.runtime.protocol import error_to_wire
+from cgagent.runtime.protocol import SET_UP, error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
 if TYPE_CHECKING:
@@ -213,16 +213,19 @@ class Launcher:
     def set_up(self, container_id: str, what: SetUp, streams: dict[str, Any]) -> None:
         """Let the zygote of a container that is not to be started yet go on as far as it can."""
         self._ready[container_id].set_up = what
-        self._supervisor.hint("set-up", key=container_id, **what.job, **streams)
+        self._supervisor.hint(SET_UP, key=container_id, **what.job, **streams)
 
     def has_set_up(self, container_id: str) -> SetUp | None:
         ready = self._ready.get(container_id)
         return ready.set_up if ready else None
 
-    async def give_up(self, container_id: str) -> None:
-        """Its zygote, unless a client is attached or it is being started."""
-        if container_id in self._ready and container_id not in self._in_use:
+    async def give_up(self, container_id: str) -> bool:
+        """Its zygote, unless a client is attached or it is being started; whether it has none."""
+        if container_id in self._in_use:
+            return False
+        if container_id in self._ready:
             await self.discard(container_id)
+        return True
 
     def launched(self, container_id: str) -> None:
         """The zygote has become the container's first process."""

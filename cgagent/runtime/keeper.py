@@ -51,7 +51,7 @@ class Keeper:
         namespaces.take_orphans(take=True)
         rename_process("cgagent-keeper")
         # it is told of each change, and may hear of it when there is nothing better to do
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        _change_policy(os.SCHED_OTHER, os.SCHED_BATCH)
         wake, wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, _ignore)
         signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
@@ -60,7 +60,7 @@ class Keeper:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 pid = os.fork()
                 if not pid:
-                    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+                    _change_policy(os.SCHED_BATCH, os.SCHED_OTHER)
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for end in (wake, wake_in):
@@ -143,6 +143,13 @@ class Keeper:
         self._short_lives = self._short_lives + 1 if lived_s < _LONG_LIFE_S else 0
         if self._short_lives > 1:  # it may die of what it takes over
             time.sleep(min(_MAX_PAUSE_S, 0.01 * 2**self._short_lives))
+
+
+def _change_policy(before: int, after: int) -> None:
+    """Of this process; one that somebody has given it stays."""
+    with contextlib.suppress(PermissionError):
+        if os.sched_getscheduler(0) == before:
+            os.sched_setscheduler(0, after, os.sched_param(0))
 
 
 def _ignore(_number: int, _frame: object) -> None:

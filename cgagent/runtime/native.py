@@ -79,6 +79,8 @@ class Supervisor:
         self._sending = asyncio.Lock()
         self._recovery: asyncio.Task[None] | None = None
         self._life: str | None = None
+        self._hints: frozenset[str] = frozenset()
+        """Those that the supervisor knows: an earlier version's may be there still."""
         self.pid: int | None = None
         self.keeper_pid: int | None = None
 
@@ -114,6 +116,7 @@ class Supervisor:
 
     def _note(self, who: dict[str, Any]) -> None:
         self.pid, self.keeper_pid = who["pid"], who["keeper"]
+        self._hints = frozenset(who.get("hints", ()))
 
     async def _recover(self) -> None:
         """Go on with the successor of a supervisor that has ended, or without."""
@@ -188,7 +191,8 @@ class Supervisor:
 
     def hint(self, op: str, **arguments: Any) -> None:
         """Tell it what it may as well miss: it is sent now or not at all, and not answered."""
-        if self._sock is None or self._recovery is not None or self._sending.locked():
+        is_deaf = self._sock is None or self._recovery is not None or self._sending.locked()
+        if self._sock is None or is_deaf or op not in self._hints:
             return
         with contextlib.suppress(OSError, InternalError):
             wire.send(self._sock, {"op": op, **arguments})

@@ -254,6 +254,11 @@ def _candidates(command: str, path: str) -> list[str]:
     return [os.path.join(directory or ".", command) for directory in path.split(":")]
 
 
+def _path(process: dict[str, Any]) -> str:
+    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
+    return str(env.get("PATH", DEFAULT_PATH))
+
+
 def environment(process: dict[str, Any], who: Identity) -> dict[str, str]:
     env = dict(item.partition("=")[::2] for item in process.get("env") or ())
     env.setdefault("HOME", who.home)
@@ -267,8 +272,7 @@ def require_executable(process: dict[str, Any]) -> None:
         CommandNotFoundError, NotExecutableError.
     """
     command = process["args"][0]
-    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
-    found = [c for c in _candidates(command, env.get("PATH", DEFAULT_PATH)) if os.path.exists(c)]
+    found = [c for c in _candidates(command, _path(process)) if os.path.exists(c)]
     if not found:
         raise _not_found(command)
     if not any(os.access(c, os.X_OK) and not os.path.isdir(c) for c in found):
@@ -280,8 +284,10 @@ def _not_found(command: str) -> CommandNotFoundError:
     return CommandNotFoundError(f"command {command!r}: {where}")
 
 
-def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) -> NoReturn:
-    """Become the command, looked up in the container's PATH.
+def execute(
+    process: dict[str, Any], candidates: list[str], env: dict[str, str], preserved: int = 0
+) -> NoReturn:
+    """Become the command: the first of `candidates` that can be executed.
 
     Raises:
         CommandNotFoundError: no such file.
@@ -290,9 +296,8 @@ def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) ->
     args = process["args"]
     descriptors.close_on_exec_from(3 + preserved)
     denied: OSError | None = None
-    for candidate in _candidates(args[0], env.get("PATH", DEFAULT_PATH)):
+    for candidate in candidates:
         try:
-            os.lstat(candidate)  # a fifth of what an exec of what is not there takes
             os.execve(candidate, args, env)  # noqa: S606 - that is what a runtime does
         except (FileNotFoundError, NotADirectoryError) as e:
             if os.path.exists(candidate):  # the interpreter of a script or ELF file is missing
@@ -308,7 +313,14 @@ def execute(process: dict[str, Any], env: dict[str, str], preserved: int = 0) ->
     raise NotExecutableError(f"command {args[0]!r}: {reason}")
 
 
-def settle(process: dict[str, Any], step: Callable[[str], None]) -> Identity:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    who: Identity
+    candidates: list[str]
+    """Paths, in the order of PATH, where the command may be."""
+
+
+def settle(process: dict[str, Any], step: Callable[[str], None]) -> Settled:
     """What needs the container's root, but neither its streams nor that the command is near."""
     sys.meta_path.clear()  # a module, or a codec, would come from the container (CVE-2019-14271)
     step("look up the user")
@@ -318,12 +330,24 @@ def settle(process: dict[str, Any], step: Callable[[str], None]) -> Identity:
     step("drop privileges")  # those that a program could have; before the ids: it takes CAP_SETPCAP
     caps.limit_bounding(_held(process, "bounding"))
     caps.clear_ambient()
-    return who
+    path = _path(process)
+    return Settled(who, [c for c in _candidates(process["args"][0], path) if _may_be_there(c)])
+
+
+def _may_be_there(path: str) -> bool:
+    """To look takes a fifth of what a failed exec does; a filter could keep us from it later."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # to be told by exec
+        return True
+    return True
 
 
 def run(
     process: dict[str, Any],
-    who: Identity,
+    settled: Settled,
     step: Callable[[str], None],
     ready: Callable[[], None],
     *,
@@ -346,14 +370,14 @@ def run(
     step("load the seccomp filter")
     if process.get("noNewPrivileges"):
         caps.no_new_privileges()
-    own_stdio(who)
+    own_stdio(settled.who)
     if seccomp_filter is not None:  # before the capabilities: it takes CAP_SYS_ADMIN
         seccomp.load(seccomp_filter, seccomp_flags)
     step("drop privileges")
-    become(process, who)
+    become(process, settled.who)
     step("execute the command")
-    env = environment(process, who)
+    env = environment(process, settled.who)
     ready()
     if outside.label is not None:
         outside.label.write()
-    execute(process, env, preserved)
+    execute(process, settled.candidates, env, preserved)

@@ -58,6 +58,9 @@ MAX_PACKET: Final = 128 * 1024
 
 _MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and that may be anything
 
+SET_UP: Final = "set-up"
+"""A hint: an earlier version's supervisor may not know it, and says which it knows."""
+
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"
 
@@ -74,7 +77,7 @@ class State(enum.Enum):
 
 _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
-    "set-up": frozenset({State.CREATED}),
+    SET_UP: frozenset({State.CREATED}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
     "resize": frozenset({State.RUNNING}),

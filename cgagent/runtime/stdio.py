@@ -1,6 +1,6 @@
 """A task's standard streams: its pipes or its terminal, its log, and the clients attached to them.
 
-Made when the task is; the pipes exist from `open` (the start) on, a terminal from the moment
+Made when the task is; the pipes exist from `open` (set-up or start) on, a terminal from the moment
 the task has made it. Clients may come before and after. Output goes to the log and to every
 client; a slow client holds the pipes back. The descriptors are the task's holding's, so that a
 successor of the supervisor finds them: see `resume`.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import selectors
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -345,7 +346,10 @@ class Stdio:
         """Go on where a predecessor was killed; its clients are attached already."""
         if "stdio" not in self._held.value:
             return
-        self._log = open_log(self._how["log"], again=True)
+        try:
+            self._log = open_log(self._how["log"], again=True)
+        except OSError as e:  # removed by somebody: no reason to end all containers' supervisor
+            sys.stderr.write(f"{self._held.name}: its log cannot be opened again: {e.strerror}\n")
         self._journal = Journal(self._held.fds, self._mirror)
         note = self._journal.last
         if self._log:

@@ -28,6 +28,7 @@ from cgagent.errors import (
     InternalError,
     NotFoundError,
     UnavailableError,
+    UnsupportedError,
 )
 from cgagent.kernel import descriptors, namespaces, userns
 from cgagent.kernel.pipes import Mirror
@@ -38,7 +39,7 @@ from cgagent.runtime.holdings import Entries, Holding, Holdings
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
-from cgagent.runtime.protocol import State, error_to_wire
+from cgagent.runtime.protocol import SET_UP, State, error_to_wire
 from cgagent.runtime.stdio import see_off
 from cgagent.runtime.strays import Strays
 from cgagent.runtime.task import Shared, Task
@@ -79,7 +80,7 @@ class Supervisor:
         self._ops: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
             "create": self._create,
             "attach": self._attach,
-            "set-up": self._set_up,
+            SET_UP: self._set_up,
             "signal": self._signal,
             "resize": self._resize,
             "forget": self._forget,
@@ -192,7 +193,12 @@ class Supervisor:
         descriptors.close_all_but(std | held | {self._listener.fileno(), channel.fileno()})
 
     def _who(self) -> dict[str, Any]:
-        return {"pid": os.getpid(), "keeper": os.getppid(), "life": self._own.value["life"]}
+        return {
+            "pid": os.getpid(),
+            "keeper": os.getppid(),
+            "life": self._own.value["life"],
+            "hints": [SET_UP],
+        }
 
     # -- the agent's connection -------------------------------------------------------------
 
@@ -246,7 +252,7 @@ class Supervisor:
             if message["op"] == "start":
                 self._start(message, fds)
                 return
-            reply = self._ops[message["op"]](message, fds)
+            reply = self._ops.get(message["op"], _refuse)(message, fds)
         except CgagentError as e:
             for fd in fds:
                 os.close(fd)
@@ -471,7 +477,7 @@ class Supervisor:
         self._strays_changed(task)
 
     def task_spoiled(self, task: Task) -> None:
-        self._tell({"event": "exited", "key": task.key})
+        self._tell({"event": "exited", "key": task.key, "pid": task.pid})
 
     def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
         self._lose(task)
@@ -484,6 +490,11 @@ class Supervisor:
 
     def task_over(self, task: Task) -> None:
         self._strays_changed(task)
+
+
+def _refuse(message: dict[str, Any], _fds: list[int]) -> Reply:
+    """What only a later version's agent asks for."""
+    raise UnsupportedError(f"the supervisor is of an earlier version: no {message['op']}")
 
 
 def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:

@@ -25,7 +25,14 @@ from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
 from cgagent.runtime.dying import kill, kill_and_reap
-from cgagent.runtime.protocol import EXIT_FILE, Exchange, State, error_from_wire, error_to_wire
+from cgagent.runtime.protocol import (
+    EXIT_FILE,
+    SET_UP,
+    Exchange,
+    State,
+    error_from_wire,
+    error_to_wire,
+)
 from cgagent.runtime.stdio import Stdio
 from cgagent.runtime.zygote import CONSOLE
 
@@ -168,12 +175,15 @@ class Task:
 
     def set_up(self, job: dict[str, Any]) -> None:
         """Let the zygote do what comes before the start. If it fails at that, it ends."""
-        self.exchange.check("set-up")
+        self.exchange.check(SET_UP)
         self.stdio.open(**_streams(job))
-        zygote = self._held.fds["zygote"]
         with contextlib.suppress(BrokenPipeError):
             self._send(job, self.stdio.child_ends())
         self._given = _streams(job)
+        self._watch_set_up()
+
+    def _watch_set_up(self) -> None:
+        zygote = self._held.fds["zygote"]
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_of_spoiling)
 
     def _hear_of_spoiling(self) -> None:
@@ -442,7 +452,9 @@ class Task:
 
     def resume(self) -> None:
         """A predecessor was killed: go on."""
-        if self.exchange.state is State.STARTING:
+        if self.exchange.state is State.CREATED and "stdio" in self._held.value:
+            self._watch_set_up()
+        elif self.exchange.state is State.STARTING:
             self.stdio.resume()
             self._send_job()
         elif self.exchange.state is State.RUNNING:

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
 from cgagent.runtime import console, process, stage, steps, wire
-from cgagent.runtime.protocol import CONFIG_FILE, error_to_wire
+from cgagent.runtime.protocol import CONFIG_FILE, SET_UP, error_to_wire
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-
-    from cgagent.runtime.identity import Identity
 
 FAILED: Final = 125
 _ALL_OF_A_CONTAINER: Final = (
@@ -34,7 +32,6 @@ _ALL_OF_A_CONTAINER: Final = (
     | namespaces.CLONE_NEWNET
     | namespaces.CLONE_NEWCGROUP
 )
-SET_UP: Final = "set-up"
 READY: Final = {"ready": True}
 CONSOLE: Final = {"console": True}
 """Told with the master of the terminal that the command will have."""
@@ -136,7 +133,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         console.enter(ready.console)
     process.run(
         ready.spec,
-        ready.who,
+        ready.settled,
         progress,
         ready=lambda: wire.send(sock, READY),
         outside=ready.outside,
@@ -166,7 +163,7 @@ class _Ready:
 
     spec: dict[str, Any]
     """``process`` of the OCI configuration."""
-    who: Identity
+    settled: process.Settled
     outside: process.Outside
     seccomp_filter: bytes | None
     """That is still to be loaded."""
@@ -206,13 +203,13 @@ def _set_up(
             userns.become_root()
         progress("make a terminal")
         terminal = console.make_in_own_root(spec)
-    who = process.settle(spec, progress)
+    settled = process.settle(spec, progress)
     flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
     if program is not None and job["op"] == SET_UP and job["filter_is_usual"]:
         progress("load the seccomp filter")  # one that is known to let us go on
         seccomp.load(program, flags)
         program = None
-    return _Ready(spec, who, outside, program, flags, terminal)
+    return _Ready(spec, settled, outside, program, flags, terminal)
 
 
 def join_cgroup(where: Surroundings) -> None:

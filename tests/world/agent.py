@@ -244,7 +244,7 @@ class Agent:
                 connection.socket.sendall(stdin)
             connection.socket.shutdown(socket.SHUT_WR)
             output = {_STDOUT: b"", _STDERR: b""}
-            for stream, payload in _frames(connection):
+            for stream, payload in frames(connection):
                 if stream == _STATUS:
                     return _result(payload, output)
                 output[stream] += payload
@@ -361,7 +361,7 @@ def eventually(condition: Any, what: str = "", timeout_s: float = 10) -> Any:
     return value
 
 
-def _frames(connection: Connection) -> Iterator[tuple[int, bytes]]:
+def frames(connection: Connection) -> Iterator[tuple[int, bytes]]:
     data = connection.rest()
     while True:
         while len(data) >= 8 and len(data) >= (end := 8 + int.from_bytes(data[4:8], "big")):

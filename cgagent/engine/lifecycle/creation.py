@@ -101,6 +101,7 @@ class Creation:
             jobs.step("record")
             return self._shared.containers.add(record, "create")
         except BaseException:
+            await self._shared.launcher.discard(container_id)  # it may have the root mounted
             self._shared.images.release(container_id)
             bundle.remove()
             raise

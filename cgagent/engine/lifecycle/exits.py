@@ -59,12 +59,10 @@ class Exits:
             try:
                 await self._shared.leave_runtime(container)
                 is_gone = await self._bury(container, group)
-                forgotten = self._shared.supervisor.request("forget", key=container.id)
+                # before the files go: until it is forgotten a successor may open them again
+                await self._shared.supervisor.request("forget", key=container.id)
                 if container.record.options.auto_remove:
-                    removed = self._removal.forget(container, has_group=not is_gone)
-                    await asyncio.gather(forgotten, removed)
-                else:
-                    await forgotten
+                    await self._removal.forget(container, has_group=not is_gone)
             finally:
                 self._restarts.arm(container)
 

@@ -65,9 +65,17 @@ class Setups:
         }
 
     async def undo(self, container: Container) -> None:
-        """What was done ahead: nobody has the root mounted, unless it is about to be started."""
-        if self._shared.launcher.has_set_up(container.id):
-            await self._shared.launcher.give_up(container.id)
+        """What was done ahead, so that nobody has the root mounted.
+
+        Raises:
+            ConflictError: a client that is attached would lose the process it waits for.
+        """
+        launcher = self._shared.launcher
+        if launcher.has_set_up(container.id) and not await launcher.give_up(container.id):
+            raise ConflictError(
+                f"a client is attached to container {container.name} and waits for its start; "
+                f"start it first (cgagent start {container.name})"
+            )
 
     async def finished(self, container: Container) -> SetUp:
         """The rest, of one that is `ready`: all of it, or what has changed since it was made."""

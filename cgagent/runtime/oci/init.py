@@ -106,10 +106,9 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
         program, terminal = plan.seccomp, _enter(voice, plan, plan.enter_pidfd)
     if terminal is not None:
         _give_away(voice, plan, terminal)
-    who = process.settle(spec, voice)
     process.run(
         spec,
-        who,
+        process.settle(spec, voice),
         voice,
         ready=lambda: _ready(voice, plan),
         outside=outside,

@@ -6,11 +6,14 @@ happens before the start, the start is of the container as it is then.
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.world.agent import eventually
+from cgagent.cli.client import Client
+from cgagent.errors import ConflictError
+from tests.world.agent import eventually, frames
 
 pytestmark = [pytest.mark.system]
 
@@ -95,6 +98,36 @@ def test_files_put_there_before_the_start_are_there(agent, made, cp, tmp_path):
     agent.post(box, "start")
     agent.wait(box)
     assert agent.log_text(box) == "motd of ours\nnew of ours\n"
+
+
+def test_a_copy_does_not_take_the_process_from_a_client_that_is_attached(agent, made, cp, tmp_path):
+    box = made("echo", "hello")
+    connection = agent.client.upgrade(f"/v1/containers/{box}/attach?stdin=false")
+    cp(str(tmp_path), f"{box}:/root", fails_with="a client is attached to container")
+    agent.post(box, "start")
+    stream, output = next(frames(connection))
+    assert (stream, output) == (1, b"hello\n")
+    connection.socket.close()
+
+
+def test_of_two_with_one_name_one_is_made_and_nothing_of_the_other(agent, nothing_made):
+    body = {"image": "alpine", "command": ["true"], "name": "twins"}
+
+    def make(_):
+        client = Client(agent.client.path)
+        try:
+            return client.request("POST", "/v1/containers", body)["id"]
+        except ConflictError:
+            return None
+        finally:
+            client.close()
+
+    for _ in range(5):
+        eventually(agent.pool_is_full)
+        with ThreadPoolExecutor(2) as pool:
+            made = list(filter(None, pool.map(make, range(2))))
+        assert len(made) == 1
+        agent.remove(made[0])
 
 
 def test_one_that_dies_before_the_start_is_replaced(agent, made):
