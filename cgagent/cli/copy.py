@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.placing import place
-from cgagent.errors import InvalidInputError, NotFoundError
+from cgagent.errors import CgagentError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +119,9 @@ def _look(client: Client, end: End, *, follow: bool) -> There | None:
         value = json.loads(client.head(path)["cgagent-path-stat"])
     except NotFoundError:
         return None
+    except CgagentError:  # an answer to HEAD has no room for why: this one has
+        next(client.download(path), None)
+        raise
     return There(value["path"], stat.S_ISDIR(value["mode"]))
 
 

@@ -56,8 +56,9 @@ class Creation:
                     container = await self._make(container_id, name, image, options, held)
             except BaseException:
                 await self._shared.launcher.discard(container_id)
-                self._shared.launcher.refill()  # it may have been one of those kept ready
                 raise
+            finally:
+                self._shared.launcher.refill()  # it may have been one of those kept ready
             return container
 
     def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
