@@ -84,6 +84,15 @@ class Connection:
         except OSError:
             return True
 
+    def wait_for_end(self) -> None:
+        """Until the other end hangs up; what still comes is of no interest."""
+        self.socket.setblocking(True)
+        try:
+            while self.socket.recv(4096):
+                pass
+        except OSError:  # as good an end
+            return
+
     def send(self, method: str, path: str, body: Any, headers: tuple[str, ...] = ()) -> None:
         data = b"" if body is None else compact_json.dumps(body).encode()
         lines = [

@@ -120,32 +120,23 @@ def run(context: Context) -> int:
             client.request("POST", f"{made.path}/start")
             print(made.id)
             return 0
-        end: tuple[int, bool] = _pulling(
-            client, args.image, lambda: _stay(client, args, body, made)
-        )
+        code: int = _pulling(client, args.image, lambda: _stay(client, args, body, made))
     except (CgagentError, KeyboardInterrupt):
         made.give_up(client, remove=args.rm)
         raise
-    code, goes_on = end
-    if args.rm and not goes_on:
-        _wait_until(client, made, "removed")
-    elif not args.restart and not goes_on:
-        _wait_until(client, made, "not-running")
     return code
 
 
-def _stay(client: Client, args: Namespace, body: dict[str, Any], made: _Made) -> tuple[int, bool]:
-    """Make, start and be connected, all in one request.
+def _stay(client: Client, args: Namespace, body: dict[str, Any], made: _Made) -> int:
+    """Make, start and be connected, all in one request; the exit code.
 
-    Returns:
-        The exit code, and whether the container goes on without us.
+    Until all is done that follows the end: the next command finds what this one has done.
     """
     path = "/v1/containers/run" + query(stdin=args.interactive, detach_keys=args.detach_keys)
     if args.tty and args.interactive:
         from cgagent.cli import terminal
 
-        end = terminal.session(client, path, body, connected=made.note)
-        return end.code, end.goes_on
+        return terminal.session(client, path, body, connected=made.note)
     signals = stream.Signals(client)
     try:
         connection = client.upgrade(path, body)
@@ -158,15 +149,9 @@ def _stay(client: Client, args: Namespace, body: dict[str, Any], made: _Made) ->
         from cgagent.cli import terminal
 
         terminal.follow_size(client, connection.location)
-    return stream.exit_code(stream.pump(connection, stdin=args.interactive)), False
-
-
-def _wait_until(client: Client, made: _Made, condition: str) -> None:
-    """So that the next command finds what this one has done."""
-    try:
-        client.request("POST", f"{made.path}/wait?condition={condition}")
-    except CgagentError:
-        return  # removed before we asked; or the agent has ended, which is no matter of the run's
+    code = stream.exit_code(stream.pump(connection, stdin=args.interactive))
+    connection.wait_for_end()
+    return code
 
 
 def create(context: Context) -> int:
@@ -226,7 +211,7 @@ def exec_(context: Context) -> int:
     if args.tty and args.interactive:
         from cgagent.cli import terminal
 
-        return terminal.session(client, path, body).code
+        return terminal.session(client, path, body)
     connection = client.upgrade(path, body)
     if args.tty:
         from cgagent.cli import terminal
@@ -257,7 +242,7 @@ def attach(context: Context) -> int:
         from cgagent.cli import terminal
 
         terminal.require(interactive=True)
-        return terminal.session(client, attach_path, resize=path, redraw=True).code
+        return terminal.session(client, attach_path, resize=path, redraw=True)
     connection = client.upgrade(attach_path)
     if detail["options"]["tty"]:
         from cgagent.cli import terminal

@@ -88,16 +88,6 @@ def raw() -> Iterator[None]:
             signal.signal(number, previous)
 
 
-class Session:
-    """How one ended: the exit code, and whether the container or command goes on without us."""
-
-    __slots__ = ("code", "goes_on")
-
-    def __init__(self, code: int, *, goes_on: bool) -> None:
-        self.code = code
-        self.goes_on = goes_on
-
-
 def session(
     client: Client,
     attach: str,
@@ -106,11 +96,14 @@ def session(
     resize: str | None = None,
     redraw: bool = False,
     connected: Callable[[str], None] | None = None,
-) -> Session:
+) -> int:
     """Be connected to what the path `attach` gives until its end, or the keys to detach.
 
     `resize` is the path of what is resized; None: where the agent says it is, which `connected`
     is told.
+
+    Returns:
+        The exit code.
 
     Raises:
         CgagentError: it could not be started, or the connection was lost.
@@ -127,11 +120,13 @@ def session(
     except _EndedError as ended:
         if connection is None:
             raise KeyboardInterrupt from None
-        return Session(128 + ended.number, goes_on=True)
+        return 128 + ended.number
     if status.get("detached"):
         print("read escape sequence")
-        return Session(0, goes_on=True)
-    return Session(stream.exit_code(status), goes_on=False)
+        return 0
+    code = stream.exit_code(status)
+    connection.wait_for_end()
+    return code
 
 
 def follow_size(client: Client, path: str, *, redraw: bool = False) -> None:

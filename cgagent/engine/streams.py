@@ -56,6 +56,8 @@ class Attachment:
     raw: bool = False
     """Output as it is, without frames, and no status at the end."""
     detach_keys: bytes = b""
+    stay: bool = False
+    """It is closed only when all that follows the end is done: the removal, with auto_remove."""
 
     def arguments(self) -> dict[str, Any]:
         wanted = ((STDIN, self.stdin), (STDOUT, self.stdout), (STDERR, self.stderr))
@@ -64,6 +66,7 @@ class Attachment:
             "raw": self.raw,
             "status": not self.raw,
             "detach_keys": self.detach_keys.decode("ascii"),
+            "stay": self.stay,
         }
 
 

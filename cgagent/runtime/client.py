@@ -46,19 +46,21 @@ def hold(
     status: bool,
     tail: int | None = None,
     detach_keys: str = "",
+    stay: bool = False,
 ) -> None:
     """Make the entry of a client of the task `key`.
 
     `streams` has the numbers wanted (STDIN: its input is taken); `status`: at the end a STATUS
     frame is sent; `tail`: a file with input that the API had already read from the socket;
-    `detach_keys`: input that ends the session.
+    `detach_keys`: input that ends the session; `stay`: it is not closed after the status, but when
+    the task is forgotten, so that it knows when all that follows an exit is done.
     """
     os.set_blocking(sock, False)
     fds = {"sock": sock, "out": os.memfd_create("client", os.MFD_CLOEXEC)}
     if tail is not None:
         os.lseek(tail, 0, os.SEEK_SET)
         fds["tail"] = tail
-    held.put(fds, key=key, streams=streams, raw=raw, status=status, keys=detach_keys)
+    held.put(fds, key=key, streams=streams, raw=raw, status=status, keys=detach_keys, stay=stay)
 
 
 def read_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
@@ -82,6 +84,7 @@ class Client:
         "gone",
         "raw",
         "reads_done",
+        "stays",
         "streams",
     )
 
@@ -89,6 +92,7 @@ class Client:
         self._held = held
         self.streams = frozenset(held.value["streams"])
         self.raw: bool = held.value["raw"]
+        self.stays = bool(held.value.get("stay"))
         keys = held.value["keys"].encode("ascii")
         self._detach = Watcher(keys) if keys else None
         self._queued, self._sent = self._counts()
@@ -141,7 +145,7 @@ class Client:
             view = view[count:]
 
     def finish(self, status: dict[str, Any]) -> None:
-        """Nothing more will come: after what is queued, close."""
+        """Nothing more will come: after what is queued, close, or wait where it `stays`."""
         if self.closing:
             return
         if self._held.value["status"] and not self.raw and not self.gone:
@@ -167,7 +171,7 @@ class Client:
             os.ftruncate(out, 0)  # first: see `_counts`
             os.lseek(out, 0, os.SEEK_SET)
             self._queued = self._sent = 0
-        if self.closing:
+        if self.closing and not self.stays:
             self.gone = True
 
     def give(self, target: int) -> int | None:
@@ -214,6 +218,7 @@ class Client:
             os.write(target, passed)
         if watcher.found:
             self.reads_done = True
+            self.stays = False
             self.finish({"detached": True})
         return len(data)
 

@@ -391,25 +391,40 @@ class Stdio:
             self._log = None
             self._note(DONE)
 
-    def see_off(self, status: dict[str, Any]) -> None:
-        """Clients get `status` after the rest of their output."""
-        for client in self._clients:
+    def see_off(self, status: dict[str, Any], *, stay: bool = False) -> list[Client]:
+        """Clients get `status` after the rest of their output.
+
+        Returns:
+            Those that stay, if any shall `stay`: for the caller to `let_go`.
+        """
+        clients, self._clients = self._clients, []
+        for client in clients:
+            client.stays = client.stays and stay
             client.finish(status)
             see_off(client, self._loop)
-        self._clients.clear()
+        return [client for client in clients if client.stays and not client.gone]
+
+
+def let_go(client: Client, loop: Loop) -> None:
+    """Close one that stayed, after the rest of its output."""
+    if client.gone and client.stays:
+        return  # it has hung up meanwhile, and was closed then
+    client.stays = False
+    client.flush()
+    see_off(client, loop)
 
 
 def see_off(client: Client, loop: Loop) -> None:
     """Send a client that is finished the rest of its output; it needs no task any more."""
 
-    def send() -> None:
+    def serve() -> None:
+        if client.stays and not client.pending:  # it was watched for a hang-up only
+            client.gone = True
         client.flush()
-        if client.gone:
-            loop.forget(client.fileno())
-            client.close()
+        see_off(client, loop)
 
     loop.forget(client.fileno())
     if client.gone:
         client.close()
     else:
-        loop.watch(client.fileno(), selectors.EVENT_WRITE, send)
+        loop.watch(client.fileno(), selectors.EVENT_WRITE if client.pending else HANGUP, serve)

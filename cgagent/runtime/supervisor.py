@@ -40,7 +40,7 @@ from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import SET_UP, State, error_to_wire
-from cgagent.runtime.stdio import see_off
+from cgagent.runtime.stdio import let_go
 from cgagent.runtime.strays import Strays
 from cgagent.runtime.task import Shared, Task
 
@@ -121,11 +121,11 @@ class Supervisor:
         for held in self._holdings.named(_CLIENT):
             left = Client(held)
             owner = self._tasks.get(held.value["key"])
-            if left.closing or owner is None or owner.exchange.state is State.EXITED:
-                left.finish({})
-                see_off(left, self._loop)
+            if owner is not None:
+                owner.take_over(left)
             else:
-                owner.attach(left)
+                left.finish({})
+                let_go(left, self._loop)
         self._follow_strays()
         for task in list(self._tasks.values()):
             task.resume()
@@ -404,6 +404,7 @@ class Supervisor:
             status=bool(message.get("status")),
             tail=fds[1] if len(fds) > 1 else None,
             detach_keys=message.get("detach_keys", ""),
+            stay=bool(message.get("stay")),
         )
         task.attach(Client(held))
         return None
@@ -485,11 +486,10 @@ class Supervisor:
             how = {"exit_code": EXIT_CODE[error.kind], "error": error.message}
             self._tell({"event": "exited", "key": task.key, **how})
 
-    def task_exited(self, task: Task) -> None:
-        self._tell(_exit_event(task))
-
-    def task_over(self, task: Task) -> None:
+    def task_exited(self, task: Task) -> bool:
         self._strays_changed(task)
+        self._tell(_exit_event(task))
+        return self._agent is not None
 
 
 def _refuse(message: dict[str, Any], _fds: list[int]) -> Reply:

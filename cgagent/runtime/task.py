@@ -33,7 +33,7 @@ from cgagent.runtime.protocol import (
     error_from_wire,
     error_to_wire,
 )
-from cgagent.runtime.stdio import Stdio
+from cgagent.runtime.stdio import Stdio, let_go
 from cgagent.runtime.zygote import CONSOLE
 
 if TYPE_CHECKING:
@@ -76,11 +76,8 @@ class Owner(Protocol):
     def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
         """It did not, and no trace of it stays; `told`: whoever asked for the start knows."""
 
-    def task_exited(self, task: Task) -> None:
-        """How it ended is noted and its log complete. Said again by a successor."""
-
-    def task_over(self, task: Task) -> None:
-        """Nothing of the exit is left to do."""
+    def task_exited(self, task: Task) -> bool:
+        """Once; whether there is somebody who will have the task forgotten."""
 
 
 class Task:
@@ -108,6 +105,7 @@ class Task:
         """With another runtime: the zygote makes the process, and does not become it."""
         self._given: dict[str, Any] | None = None
         """The streams that the zygote has; what a predecessor may have given is given again."""
+        self._staying: list[Client] = []
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
         self.stdio = Stdio(held, shared.loop, shared.mirror)
 
@@ -134,6 +132,14 @@ class Task:
     def attach(self, client: Client) -> None:
         self.stdio.attach(client)
 
+    def take_over(self, client: Client) -> None:
+        """From a predecessor. One that was attached until the end gets what it has not got yet."""
+        if client.closing or self.exchange.state is State.EXITED:
+            client.finish(self.exit or {})
+            let_go(client, self._loop)
+        else:
+            self.attach(client)
+
     def signal(self, number: int, *, group: bool = False) -> None:
         """To its process, or to all of its process group."""
         self.exchange.check("signal")
@@ -146,7 +152,8 @@ class Task:
             raise ConflictError(f"task {self.key} has just ended") from None
 
     def lose_agent(self) -> None:
-        """End it if it is a command of the agent's own."""
+        """End it if it is a command of the agent's own; let its clients go if it has ended."""
+        self._let_clients_go()
         if self.exchange.state in {State.STARTING, State.RUNNING}:
             self._kill_agents_own()
 
@@ -395,12 +402,12 @@ class Task:
         self._finish(exit_)
 
     def _finish(self, exit_: dict[str, Any]) -> None:
+        self._unwatch()
         self.stdio.close()  # before anybody is told: the log is complete
         self._write_exit_file(exit_)
-        self._owner.task_exited(self)  # who has most to do is told first
-        self._close(exit_)
         self._advance("exited", close=list(self._held.fds))
-        self._owner.task_over(self)
+        is_told = self._owner.task_exited(self)  # first, as it has most to do
+        self._staying = self.stdio.see_off(exit_, stay=is_told)
 
     def _write_exit_file(self, exit_: dict[str, Any]) -> None:
         """For an agent yet to come, if we are not there any more when it comes."""
@@ -447,6 +454,12 @@ class Task:
 
     def forget(self) -> None:
         self._held.drop()
+        self._let_clients_go()
+
+    def _let_clients_go(self) -> None:
+        staying, self._staying = self._staying, []
+        for client in staying:
+            let_go(client, self._loop)
 
     # -- another process's death ------------------------------------------------------------
 
@@ -478,10 +491,13 @@ class Task:
             if self.exchange.state is State.RUNNING:
                 self._watch_process()
 
-    def _close(self, status: Mapping[str, Any]) -> None:
+    def _unwatch(self) -> None:
         for label in ("pidfd", "zygote"):
             if label in self._held.fds:
                 self._loop.forget(self._held.fds[label])
+
+    def _close(self, status: Mapping[str, Any]) -> None:
+        self._unwatch()
         self.stdio.close()
         self.stdio.see_off(dict(status))
 

@@ -91,7 +91,8 @@ def _add_run(router: APIRouter, engine: Engine) -> None:
 
         ``Location`` has the container's path. Whatever fails before the connection is taken over
         is answered as an error, and there is no container; a start that fails is told in the
-        status frame, as by ``attach``.
+        status frame, as by ``attach``. The connection ends when all that follows the container's
+        end is done, its removal with `auto_remove`.
         """
         require_upgrade(request.headers)
         keys = parse_keys(detach_keys) if body.tty else b""
@@ -105,6 +106,7 @@ def _add_run(router: APIRouter, engine: Engine) -> None:
                 stdout=stdout,
                 stderr=stderr,
                 detach_keys=keys,
+                stay=True,
             )
 
         async def handler(take: Take) -> None:

@@ -59,12 +59,13 @@ class Exits:
             try:
                 await self._shared.leave_runtime(container)
                 is_gone = await self._bury(container, group)
-                # before the files go: until it is forgotten a successor may open them again
-                await self._shared.supervisor.request("forget", key=container.id)
                 if container.record.options.auto_remove:
                     await self._removal.forget(container, has_group=not is_gone)
             finally:
-                self._restarts.arm(container)
+                try:  # last: clients that stay see by it that all is done
+                    await self._shared.supervisor.request("forget", key=container.id)
+                finally:
+                    self._restarts.arm(container)
 
     async def _bury(self, container: Container, group: Group) -> bool:
         """Take the last figures, then end and remove the cgroup; whether it is gone."""

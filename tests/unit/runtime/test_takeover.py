@@ -24,7 +24,6 @@ from cgagent.runtime import wire
 from cgagent.runtime.client import Client, hold
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, State
-from cgagent.runtime.stdio import see_off
 from cgagent.runtime.zygote import CONSOLE, READY
 from tests.world.keeper import Kept, new_task
 
@@ -98,11 +97,7 @@ def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> N
     task = new_task(kept.holding("task/one"), loop, is_ours=False)
     held = kept.holding("client/1")
     if held.exists:
-        client = Client(held)
-        if client.closing or task.exchange.state is State.EXITED:
-            see_off(client, loop)
-        else:
-            task.attach(client)
+        task.take_over(Client(held))
     task.resume()
     if task.exchange.state is State.CREATED:
         task.start(job, [report], lambda _: None)

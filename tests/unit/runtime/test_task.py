@@ -22,7 +22,9 @@ class Owner:
         self.failed = []
 
     def task_started(self, task): ...
-    def task_exited(self, task): ...
+    def task_exited(self, _task):
+        return False
+
     def task_failed(self, task, error, *, told):
         self.failed.append((task.key, error.kind, told))
 
