@@ -81,9 +81,7 @@ class Keeper:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(channel, select.POLLIN)
-        while True:
-            if any(fd == wake for fd, _ in poll.poll()):
-                os.read(wake, 1024)
+        while True:  # what there is comes first: its SIGCHLD may have been its predecessor's
             connected = self._listen(channel)
             told = self._tell_of_orphans(pid, channel)
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
@@ -97,7 +95,10 @@ class Keeper:
             if events:
                 poll.register(channel, events)
             else:  # it is about to end: SIGCHLD tells
-                poll.unregister(channel)
+                with contextlib.suppress(KeyError):
+                    poll.unregister(channel)
+            if any(fd == wake for fd, _ in poll.poll()):
+                os.read(wake, 1024)
 
     def _listen(self, channel: socket.socket) -> bool:
         """Do what the supervisor has told; False at the end of it."""
