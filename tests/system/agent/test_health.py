@@ -147,7 +147,7 @@ def test_a_frozen_container_is_left_alone(agent, container):
 def with_config(archive, folder, **changes):
     """The archive of an image, as its author had said more of how to run it."""
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder)  # noqa: S202 - made by us; Python 3.11.2 knows no filter
     manifest = json.loads((folder / "manifest.json").read_text())
     config = json.loads((folder / manifest[0]["Config"]).read_text())
     config["config"].update(changes)

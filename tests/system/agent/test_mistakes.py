@@ -303,6 +303,7 @@ def test_a_full_disk(data_root, alpine_docker_archive, busybox_docker_archive):
     try:
         with Agent(small) as agent:
             agent.load(busybox_docker_archive)
+            eventually(agent.pool_is_full)
             before = {p for p in small.rglob("*") if "cgagent.db" not in p.name}
             lines = list(
                 agent.client.lines("POST", "/v1/images/load", {"path": str(alpine_docker_archive)})
