@@ -18,7 +18,7 @@ from cgagent.errors import (
     InvalidInputError,
     NoSuchImageError,
 )
-from tests.world.agent import SLOWNESS, Agent, free_port
+from tests.world.agent import SLOWNESS, Agent, eventually, free_port
 
 pytestmark = [
     pytest.mark.system,
