@@ -191,8 +191,8 @@ class Supervisor:
 
     def hint(self, op: str, **arguments: Any) -> None:
         """Tell it what it may as well miss: it is sent now or not at all, and not answered."""
-        is_deaf = self._sock is None or self._recovery is not None or self._sending.locked()
-        if self._sock is None or is_deaf or op not in self._hints:
+        is_busy = self._recovery is not None or self._sending.locked()
+        if self._sock is None or is_busy or op not in self._hints:
             return
         with contextlib.suppress(OSError, InternalError):
             wire.send(self._sock, {"op": op, **arguments})

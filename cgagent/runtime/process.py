@@ -227,8 +227,8 @@ def become(process: dict[str, Any], who: Identity) -> None:
     After `settle`. The ids first, keeping capabilities over the change, because setgroups and
     setuid need theirs. Then the sets themselves.
     """
-    effective, permitted, inheritable, ambient = (
-        _held(process, name) for name in ("effective", "permitted", "inheritable", "ambient")
+    effective, permitted, inheritable, ambient = _held(
+        process, "effective", "permitted", "inheritable", "ambient"
     )
     caps.keep_over_setuid(keep=True)
     os.setgroups(who.groups)
@@ -242,10 +242,10 @@ def become(process: dict[str, Any], who: Identity) -> None:
     caps.raise_ambient(ambient & permitted & inheritable)
 
 
-def _held(process: dict[str, Any], name: str) -> int:
-    """One of the capability sets, without what we do not have ourselves."""
-    sets = process.get("capabilities") or {}
-    return caps.mask(sets.get(name) or ()) & caps.held_by_us()
+def _held(process: dict[str, Any], *names: str) -> list[int]:
+    """These of the capability sets, without what we do not have ourselves."""
+    sets, ours = process.get("capabilities") or {}, caps.held_by_us()
+    return [caps.mask(sets.get(name) or ()) & ours for name in names]
 
 
 def _candidates(command: str, path: str) -> list[str]:
@@ -328,7 +328,7 @@ def settle(process: dict[str, Any], step: Callable[[str], None]) -> Settled:
     step("enter the working directory")  # before the ids: it may have to be made
     enter_directory(process)
     step("drop privileges")  # those that a program could have; before the ids: it takes CAP_SETPCAP
-    caps.limit_bounding(_held(process, "bounding"))
+    caps.limit_bounding(*_held(process, "bounding"))
     caps.clear_ambient()
     path = _path(process)
     return Settled(who, [c for c in _candidates(process["args"][0], path) if _may_be_there(c)])

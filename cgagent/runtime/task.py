@@ -183,10 +183,11 @@ class Task:
     def set_up(self, job: dict[str, Any]) -> None:
         """Let the zygote do what comes before the start. If it fails at that, it ends."""
         self.exchange.check(SET_UP)
-        self.stdio.open(**_streams(job))
+        streams = _streams(job)
+        self.stdio.open(**streams)
         with contextlib.suppress(BrokenPipeError):
             self._send(job, self.stdio.child_ends())
-        self._given = _streams(job)
+        self._given = streams
         self._watch_set_up()
 
     def _watch_set_up(self) -> None:
@@ -207,11 +208,12 @@ class Task:
             self._held.put({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
         value: dict[str, Any] = {"job": job, "directory": job.get("bundle"), "own": job.get("own")}
         value["state"] = State.STARTING.value
-        if self._given == _streams(job):
+        streams = _streams(job)
+        if self._given == streams:
             self._held.put(**value)
         else:
             self._given = None
-            self.stdio.open(**_streams(job), **value)
+            self.stdio.open(**streams, **value)
         self.exchange.advance("start")
         self._started.append(done)
         self._send_job()
