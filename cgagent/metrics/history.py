@@ -90,14 +90,22 @@ class History:
 
     def add(self, at_s: float, row: Row) -> None:
         if at_s >= self._slot_ends_s and self._slot:
-            means = _pack(_mean(v) for v in zip(*self._slot, strict=True))
-            self._coarse.add(self._time(self._slot_ends_s), means)
+            self._coarse.add(self._time(self._slot_ends_s), self._mean_of_slot())
             self._slot.clear()
             self._slot_ends_s += COARSE_S * (1 + (at_s - self._slot_ends_s) // COARSE_S)
         self._slot.append(row)
+        self._fine.add(self._time(at_s), self._packed_row(row))
+
+    def _packed_row(self, row: Row) -> array[float]:
         if self._packed is None or self._packed[0] is not row:
             self._packed = row, _pack(row)
-        self._fine.add(self._time(at_s), self._packed[1])
+        return self._packed[1]
+
+    def _mean_of_slot(self) -> array[float]:
+        first = self._slot[0]
+        if all(row is first for row in self._slot):
+            return self._packed_row(first)
+        return _pack(_mean(values) for values in zip(*self._slot, strict=True))
 
     def since(self, at_s: float) -> list[tuple[float, Row]]:
         """Rows later than `at_s`, oldest first: averages, then samples for as far as they reach."""

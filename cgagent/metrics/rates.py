@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 _SHORTEST_S: Final = 0.1
 _LOAD_S: Final = 10.0
+_LEAST_LOAD: Final = 1e-4
+"""Less is none."""
+
+
+_SLOW: Final[dict[str, Callable[[Usage], int | None]]] = {
+    "read_bytes_per_s": lambda usage: _total(usage.io, "rbytes"),
+    "write_bytes_per_s": lambda usage: _total(usage.io, "wbytes"),
+    "reads_per_s": lambda usage: _total(usage.io, "rios"),
+    "writes_per_s": lambda usage: _total(usage.io, "wios"),
+    "major_faults_per_s": lambda usage: usage.memory.pgmajfault,
+}
+_NONE: Final[dict[str, float | None]] = dict.fromkeys(_SLOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,13 @@ class Rates:
     stalled_percent: dict[str, float | None]
     """Of the time in which some task waited for cpu, memory or io."""
 
+    @property
+    def are_none(self) -> bool:
+        """Nothing ran, was read or written, or waited."""
+        slow = (getattr(self, name) for name in _SLOW)
+        counted = self.cpu_percent, self.throttled_percent, *self.stalled_percent.values()
+        return not any(counted) and not any(slow)
+
 
 def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates | None:
     """The rates from one sample to a later one of the same run of the same container.
@@ -49,7 +68,7 @@ def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates 
         return None
     if interval_s < _SHORTEST_S:
         return last
-    if later.usage is earlier.usage and last is not None and last.cpu_percent == 0:
+    if later.usage is earlier.usage and last is not None and last.are_none:
         return last  # nothing has run, and had not before
     old, new = earlier.usage, later.usage
 
@@ -72,16 +91,6 @@ def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates 
     )
 
 
-_SLOW: Final[dict[str, Callable[[Usage], int | None]]] = {
-    "read_bytes_per_s": lambda usage: _total(usage.io, "rbytes"),
-    "write_bytes_per_s": lambda usage: _total(usage.io, "wbytes"),
-    "reads_per_s": lambda usage: _total(usage.io, "rios"),
-    "writes_per_s": lambda usage: _total(usage.io, "wios"),
-    "major_faults_per_s": lambda usage: usage.memory.pgmajfault,
-}
-_NONE: Final[dict[str, float | None]] = dict.fromkeys(_SLOW)
-
-
 def _slow(earlier: Sample, later: Sample, last: Rates | None) -> dict[str, float | None]:
     interval_s = (later.full_ns - earlier.full_ns) / 1e9
     if interval_s <= 0:
@@ -98,10 +107,12 @@ def load(before: float, rates: Rates | None, interval_s: float) -> float:
     """
     if rates is None:  # another run
         return 0.0
-    shares = rates.cpu_percent, rates.stalled_percent["cpu"]
-    now = sum(share / 100 for share in shares if share is not None)
+    now = ((rates.cpu_percent or 0.0) + (rates.stalled_percent["cpu"] or 0.0)) / 100
+    if not before and not now:
+        return 0.0
     kept = math.exp(-interval_s / _LOAD_S)
-    return before * kept + now * (1 - kept)
+    after = before * kept + now * (1 - kept)
+    return after if after >= _LEAST_LOAD else 0.0
 
 
 def _grown(before: int | None, after: int | None) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Reader
@@ -32,39 +32,79 @@ if TYPE_CHECKING:
 _LIMITS_AGE_NS: Final = 60 * 10**9
 """Of a group that nobody asked limits for: reading them opens each file anew, 0.3 ms."""
 _IDLE_AGE_NS: Final = 60 * 10**9
+_RESTED: Final = 15
+"""Rounds at rest that are put off at most."""
 
 
-@dataclass(slots=True)
 class _Track:
-    """What is kept of one target."""
+    """What is kept of one target.
 
-    turn: int
-    """The round, of those between two full readings, in which it is read in full."""
-    latest: Sample
-    rates: Rates | None
-    load: float = 0.0
-    before: Moment | None = None
-    """The sample before the latest, of the same run."""
-    history: History = field(init=False)
-    _row: Row = field(init=False)
+    Of one at rest the rounds are only noted, and settled by whoever looks at it.
+    """
 
-    def __post_init__(self) -> None:
-        self.history = History(self.latest.at_s)
-        self._row = row_of(self.latest, None)
-        self.history.add(self.latest.at_s, self._row)
+    def __init__(self, turn: int, sample: Sample) -> None:
+        self.turn = turn
+        """The round, of those between two full readings, in which it is read in full."""
+        self._latest = sample
+        self._rates: Rates | None = None
+        self._load = 0.0
+        self._before: Moment | None = None
+        self._history = History(sample.at_s)
+        self._row = row_of(sample, None)
+        self._history.add(sample.at_s, self._row)
+        self._rested: list[tuple[float, int]] = []
+        self.rests = False
+        """The next sample will say nothing new if its usage is the same."""
+
+    @property
+    def latest(self) -> Sample:
+        self._settle()
+        return self._latest
+
+    @property
+    def before(self) -> Moment | None:
+        """The sample before the latest, of the same run."""
+        self._settle()
+        return self._before
+
+    @property
+    def history(self) -> History:
+        self._settle()
+        return self._history
+
+    @property
+    def rates(self) -> Rates | None:
+        return self._rates
+
+    def rest(self, at: tuple[float, int]) -> None:
+        """In place of a sample with the same usage; `at`: the wall clock, the monotonic one."""
+        self._rested.append(at)
+        if len(self._rested) == _RESTED:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._rested:
+            for at_s, monotonic_ns in self._rested:
+                self._history.add(at_s, self._row)
+                self._before = self._latest.moment
+                self._latest = replace(self._latest, at_s=at_s, monotonic_ns=monotonic_ns)
+            self._rested.clear()
 
     def add(self, sample: Sample) -> None:
-        passed_s = (sample.monotonic_ns - self.latest.monotonic_ns) / 1e9
-        restarted = self.latest.target.started_at_s != sample.target.started_at_s
-        rates = between(self.latest, sample, self.rates)
-        if sample.usage is not self.latest.usage or rates is not self.rates:
+        self._settle()
+        earlier = self._latest
+        passed_s = (sample.monotonic_ns - earlier.monotonic_ns) / 1e9
+        restarted = earlier.target.started_at_s != sample.target.started_at_s
+        rates = between(earlier, sample, self._rates)
+        if sample.usage is not earlier.usage or rates is not self._rates:
             self._row = row_of(sample, rates)
-        self.before = None if restarted else self.latest.moment
-        self.rates = rates
-        self.load = load(self.load, rates, passed_s)
-        rounded = round(1000 * self.load)
-        self.latest = replace(sample, load_1000=rounded) if rounded else sample
-        self.history.add(sample.at_s, self._row)
+        self._before = None if restarted else earlier.moment
+        self._rates = rates
+        self._load = load(self._load, rates, passed_s)
+        self.rests = rates is not None and not self._load and rates.are_none
+        rounded = round(1000 * self._load)
+        self._latest = replace(sample, load_1000=rounded) if rounded else sample
+        self._history.add(sample.at_s, self._row)
 
 
 class Sampler:
@@ -155,7 +195,7 @@ class Sampler:
             NotFoundError: its group is gone.
         """
         with self._lock:
-            return self._sample(target)
+            return self._sample(target, full=True)
 
     def limits_changed(self, target_id: str) -> None:
         """Read this target's limits anew with its next sample."""
@@ -180,7 +220,7 @@ class Sampler:
         for target in targets.values():
             try:
                 with self._lock:
-                    self._sample(target, turn)
+                    self._next(target, turn)
                 read += 1
             except NotFoundError:
                 continue  # it ended between being listed and being read
@@ -221,12 +261,22 @@ class Sampler:
                 )
             due_s += (missed + 1) * self._interval_s
 
-    def _sample(self, target: Target, turn: int | None = None) -> Sample:
-        """In full, but at a turn that is not the target's."""
+    def _next(self, target: Target, turn: int) -> None:
+        """In full at the target's turn, at rest once a minute; the time alone where it rests."""
+        source, track = self._sources.get(target.id), self._tracks.get(target.id)
+        if source is None or track is None:
+            self._sample(target, full=True)
+            return
+        idle = self._rounds > 1 and track.rests and source.is_idle
+        full = track.turn == turn and not idle
+        if not full and track.rests and source.target is target and source.rests():
+            track.rest((time.time(), time.monotonic_ns()))
+        else:
+            self._sample(target, full=full)
+
+    def _sample(self, target: Target, *, full: bool) -> Sample:
         source = self._sources.get(target.id)
         track = self._tracks.get(target.id)
-        due = track is None or (track.turn == turn and not (source and self._is_idle(source)))
-        full = turn is None or due
         sample = source.try_sample(full=full) if source and source.target == target else None
         if sample is None:
             # New, restarted, or the group that the descriptors knew has gone.
@@ -237,15 +287,12 @@ class Sampler:
         if track:
             track.add(sample)
         else:
-            self._tracks[target.id] = _Track(self._turns % self._rounds, sample, None)
+            self._tracks[target.id] = _Track(self._turns % self._rounds, sample)
             self._turns += 1
         for device in sample.usage.io or ():
             if device.device not in self._devices:
                 self._devices[device.device] = _device_path(device.device)
         return sample
-
-    def _is_idle(self, source: _Source) -> bool:
-        return self._rounds > 1 and source.is_idle
 
     def _drop(self, target_id: str) -> None:
         source = self._sources.pop(target_id, None)
@@ -294,6 +341,12 @@ class _Source:
         return Sample(
             self.target, time.time(), now_ns, self._full_ns, usage, self._limits, self._network
         )
+
+    def rests(self) -> bool:
+        """A sample, but a full one, would be as the last."""
+        if self._usage is None or self._usage.frozen or self.limits_read_ns is None:
+            return False
+        return self._reader.rests()
 
     @property
     def is_idle(self) -> bool:

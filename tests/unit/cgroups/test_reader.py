@@ -120,6 +120,49 @@ def test_what_changed_is_read_and_the_rest_kept(group, tree, allowed):
         assert second == group.usage()
 
 
+def test_a_group_rests_from_the_second_reading_at_which_nothing_has_run(group, tree):
+    with Reader(group) as reader:
+        first = reader.read()
+        assert not reader.rests()
+        assert reader.read(full=False) is first
+        assert reader.rests()
+        assert reader.rests()
+        (tree / "cg/g/cpu.stat").write_text("usage_usec 8\n")
+        assert not reader.rests()
+        assert reader.read(full=False).cpu.usage_ns == 8000
+        assert not reader.rests()
+    assert not reader.rests()
+
+
+def test_throttling_counted_after_the_cpu_time_is_read(tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text(
+        "35 24 0:30 / /cpu rw - cgroup c rw,cpu,cpuacct\n"
+    )
+    (tmp_path / "proc/self/cgroup").write_text("1:cpu,cpuacct:/\n")
+    directory = tmp_path / "cpu/g"
+    directory.mkdir(parents=True)
+    (directory / "cgroup.procs").write_text("")
+    (directory / "cpuacct.usage").write_text("7\n")
+
+    def throttle(periods):
+        (directory / "cpu.stat").write_text(
+            f"nr_periods {periods}\nnr_throttled 0\nthrottled_time 0\n"
+        )
+
+    throttle(1)
+    with Reader(Host.detect(str(tmp_path)).group("/g")) as reader:
+        reader.read()
+        (directory / "cpuacct.usage").write_text("8\n")
+        assert reader.read(full=False).cpu.usage_ns == 8
+        throttle(2)
+        assert not reader.rests()
+        assert reader.read(full=False).cpu.periods == 2
+        assert not reader.rests()
+        assert reader.read(full=False).cpu.periods == 2
+        assert reader.rests()
+
+
 def test_page_cache_that_has_gone_since_is_no_negative_memory(group, tree):
     with Reader(group) as reader:
         (tree / "cg/g/memory.stat").write_text("anon 4096\nfile 65536\ninactive_file 65536\n")

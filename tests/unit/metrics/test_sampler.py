@@ -125,9 +125,60 @@ def test_a_group_in_which_nothing_runs_is_left_alone(sampler, group, tree):
     for cpu in (1, 1, 1, 1, 2, 2, 2):
         (group / "cpu.stat").write_text(f"usage_usec {cpu}\n")
         (group / "pids.peak").write_text(f"{len(seen)}\n")
+        time.sleep(0.1)  # over less there are no rates, by which it rests
         made.tick()
         seen.append(made.latest("0123").usage.pids.peak)
     assert seen == [0, 0, 0, 0, 0, 0, 6]
+    made.stop()
+
+
+def test_rounds_at_rest_are_in_the_history_with_their_times(sampler, group):
+    made = sampler(lambda: [TARGET])
+    for _ in range(5):
+        made.tick()
+        time.sleep(0.1)
+    latest, before = made.latest("0123"), made.before("0123")
+    assert latest.at_s - before.at_s == pytest.approx(0.1, abs=0.09)
+    assert latest.monotonic_ns > before.monotonic_ns
+    rows = made.history("0123")
+    assert [row.pids for _, row in rows] == [3] * 5
+    times = [at_s for at_s, _ in rows]
+    assert times == sorted(times)
+    assert times[-1] - times[0] > 0.3
+    (group / "cpu.stat").write_text("usage_usec 100007\nuser_usec 4\nsystem_usec 3\n")
+    made.tick()
+    assert made.rates("0123").cpu_percent > 0
+    assert len(made.history("0123")) == 6
+    shutil.rmtree(group)
+    made.tick()
+    assert made.live() == []
+
+
+def test_limits_of_a_group_at_rest_are_read_when_told_that_they_changed(sampler, group):
+    made = sampler(lambda: [TARGET])
+    for _ in range(3):
+        made.tick()
+        time.sleep(0.1)
+    (group / "memory.max").write_text("8192\n")
+    made.limits_changed("0123")
+    made.tick()
+    assert made.latest("0123").limits.memory_max_bytes == 8192
+
+
+def test_what_was_written_once_is_no_rate_for_ever(tree, group):
+    made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET], full_interval_s=2.0)
+    rates = []
+    for wbytes in (2, 2, 9, 9, 9, 9, 9):
+        (group / "io.stat").write_text(
+            f"999:1 rbytes=1 wbytes={wbytes} rios=3 wios=4 dbytes=0 dios=0\n"
+        )
+        (group / "cpu.stat").write_text(f"usage_usec {wbytes}\n")
+        made.tick()
+        time.sleep(0.1)
+        rates.append(made.rates("0123"))
+    written = [each.write_bytes_per_s for each in rates if each]
+    assert any(written)
+    assert written[-1] == 0
     made.stop()
 
 
