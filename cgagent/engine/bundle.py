@@ -147,8 +147,12 @@ def _etc(mode: Mode, hostname: str, domainname: str, lookup: network.NameLookup)
     return dict(zip(ETC_FILES, texts, strict=True))
 
 
-def root_mount(rootfs: RootFs) -> dict[str, Any]:
-    """The overlay that is the container's root, as an OCI mount."""
+def root_mount(rootfs: RootFs, *, thrown_away: bool = False) -> dict[str, Any]:
+    """The overlay that is the container's root, as an OCI mount.
+
+    Of one to be `thrown_away` at its end nothing is synced: neither when something in it asks for
+    that, nor the host's file system when it is unmounted.
+    """
     return {
         "destination": "/",
         "type": "overlay",
@@ -157,5 +161,6 @@ def root_mount(rootfs: RootFs) -> dict[str, Any]:
             "lowerdir=" + ":".join(rootfs.lowers),
             f"upperdir={rootfs.upper}",
             f"workdir={rootfs.work}",
+            *(["volatile"] if thrown_away else []),
         ],
     }

@@ -21,11 +21,14 @@ from cgagent.runtime import copyup, isolation
 from cgagent.runtime.mount_options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _OF_ANOTHER: Final = re.compile(r"/proc/(\d+)/root(/.+)")
 _NULL: Final = "/dev/null"
 _ON_REMOUNT: Final = ~(km.MS_BIND | km.MS_REC)
+_WORK: Final = "workdir="
+_NOT_SYNCED: Final = "work/incompat/volatile"
+"""In an overlay's ``workdir``: that it has been mounted with ``volatile``, since Linux 5.10."""
 
 
 def _clone_tree(source: str, host_mounts: int | None, *, recursive: bool) -> int:
@@ -39,6 +42,28 @@ def _clone_tree(source: str, host_mounts: int | None, *, recursive: bool) -> int
         if host_mounts is not None:
             stack.enter_context(namespaces.in_mounts_of(host_mounts))
         return km.clone_tree(source, recursive=recursive)
+
+
+def make_root(entries: Iterable[dict[str, Any]], directory: str) -> None:
+    """Mount what is to be a container's root, as OCI entries, at a directory of the host.
+
+    An overlay that was mounted and not synced is refused by the kernel, in case there was a power
+    cut since: of a container that is thrown away at its end nothing would be left to mount then.
+    """
+    for entry in entries:
+        m = Mount.from_oci(entry)
+        for option in entry.get("options") or ():
+            if option.startswith(_WORK):
+                _forget_not_synced(option.removeprefix(_WORK))
+        km.mount(m.source, directory, m.type, m.options.flags, m.options.data)
+
+
+def _forget_not_synced(work: str) -> None:
+    mark = f"{work}/{_NOT_SYNCED}"
+    with suppress(FileNotFoundError):
+        os.unlink(f"{mark}/dirty")
+    with suppress(FileNotFoundError):
+        os.rmdir(mark)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,9 +175,7 @@ def make_private(s: Setup) -> None:
 
 
 def mount_root(s: Setup) -> None:
-    for entry in s.rootfs:
-        m = Mount.from_oci(entry)
-        km.mount(m.source, s.staging, m.type, m.options.flags, m.options.data)
+    mounts.make_root(s.rootfs, s.staging)
     if s.root_tree is not None:
         staging = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         km.attach(s.root_tree, staging)

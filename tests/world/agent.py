@@ -225,7 +225,7 @@ class Agent:
         body = {"image": image, "command": list(command), "auto_remove": True, **fed, **options}
         flag = "true" if stdin else "false"
         connection = self.client.upgrade(f"/v1/containers/run?stdin={flag}", body)
-        result = self._stay(connection, stdin)
+        result = self.stay(connection, stdin)
         with contextlib.suppress(NotFoundError):  # gone before we asked
             self.client.request("POST", f"{connection.location}/wait?condition=removed")
         return result
@@ -233,10 +233,10 @@ class Agent:
     def exec(self, container: str, *command: str, stdin: bytes = b"", **options: Any) -> Result:
         path = f"/v1/containers/{container}/exec"
         body = {"command": list(command), **options}
-        return self._stay(self.client.upgrade(path, body), stdin)
+        return self.stay(self.client.upgrade(path, body), stdin)
 
     @staticmethod
-    def _stay(connection: Connection, stdin: bytes) -> Result:
+    def stay(connection: Connection, stdin: bytes) -> Result:
         """Small input and output only: what is sent has to fit into buffers."""
         connection.socket.settimeout(60 * SLOWNESS)
         with connection.socket:

@@ -141,10 +141,12 @@ class Setups:
                 volume_path=self._shared.volumes.path,
             )
         )
+        thrown_away = record.options.auto_remove
+        rootfs = [root_mount(record.rootfs, thrown_away=thrown_away)] if record.rootfs else []
         job = {
             "bundle": str(bundle.path),
             "root": str(bundle.root),
-            "rootfs": [root_mount(record.rootfs)] if record.rootfs else [],
+            "rootfs": rootfs,
             "seccomp": self._shared.filters.path(config["linux"].get("seccomp")),
             "filter_is_usual": seccomp_choice(record.options.confinement) == seccomp.DEFAULT,
         }

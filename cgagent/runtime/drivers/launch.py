@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from cgagent.errors import CgagentError, InternalError
 from cgagent.kernel import mount as km
 from cgagent.kernel import namespaces
-from cgagent.runtime import wire
+from cgagent.runtime import mounts, wire
 from cgagent.runtime.drivers import translate
 from cgagent.runtime.drivers.program import Program, remove_log
-from cgagent.runtime.mounts import Mount
 from cgagent.runtime.protocol import CONFIG_FILE
 from cgagent.runtime.zygote import CONSOLE, READY
 
@@ -140,9 +139,7 @@ def _see_own_mounts(hidden: list[str]) -> None:
 
 
 def _mount_root(job: dict[str, Any]) -> int:
-    for entry in job["rootfs"]:
-        m = Mount.from_oci(entry)
-        km.mount(m.source, job["root"], m.type, m.options.flags, m.options.data)
+    mounts.make_root(job["rootfs"], job["root"])
     return os.open(job["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

@@ -268,6 +268,34 @@ def test_detached_with_rm_goes_away_by_itself(agent, nothing_made):
     eventually(lambda: not any(c["id"] == done.stdout.strip() for c in agent.containers()))
 
 
+def root_options(mounts):
+    """Of the overlay that is the root, as the container's /proc/mounts has them."""
+    fields = next(line.split() for line in mounts.splitlines() if line.split()[1] == "/")
+    return set(fields[3].split(","))
+
+
+def test_only_what_is_thrown_away_at_its_end_is_not_synced(agent, container):
+    unsynced = {"volatile", "fsync=volatile"}  # of older and newer kernels
+    assert unsynced & root_options(agent.run("cat", "/proc/mounts").stdout)
+    kept = container("cat", "/proc/mounts")
+    agent.wait(kept)
+    assert not unsynced & root_options(agent.log_text(kept))
+
+
+@pytest.mark.parametrize("lost", ["given up", "killed"])
+def test_one_to_be_thrown_away_is_mounted_again(agent, tmp_path, lost):
+    """A root that was not synced is refused by the kernel; what was set up ahead had it mounted."""
+    eventually(agent.pool_is_full)
+    one = agent.create("cat", "/given", auto_remove=True)
+    (tmp_path / "given").write_text("here\n")
+    if lost == "killed":
+        agent.kill9_both()
+    done = agent.cli("cp", f"{tmp_path}/given", f"{one}:/given")  # mounts it as well
+    assert done.returncode == 0, done.stderr
+    result = agent.stay(agent.client.upgrade(f"/v1/containers/{one}/attach?start=true"), b"")
+    assert (result.exit_code, result.stdout) == (0, "here\n")
+
+
 def test_the_limit_is_in_the_kernels_file_while_it_runs(agent, container):
     one = container("sleep", "1000", limits={"memory_max_bytes": 64 << 20})
     held = agent.cgroup_file(one, "memory", v1="memory.limit_in_bytes", v2="memory.max")
