@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,8 @@ from cgagent.images import HealthCheck, RootFs
 from cgagent.network.files import NameLookup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cgagent.cgroups import Limits
     from cgagent.network.files import Mode
 
@@ -230,13 +233,14 @@ def _adopted(value: dict[str, Any] | None) -> Adopted | None:
 class Container:
     """The live object. `lock` is held by whoever changes it; waiting needs no lock."""
 
-    __slots__ = ("_changed", "_options", "lock", "record", "removed")
+    __slots__ = ("_changed", "_kept", "_options", "lock", "record", "removed")
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self._options = (record.options, json.dumps(asdict(record.options)))
         self.lock = asyncio.Lock()
         self.removed = False
+        self._kept = 0
         self._changed: asyncio.Event = asyncio.Event()
 
     def document(self, record: Record) -> str:
@@ -266,6 +270,20 @@ class Container:
     def up(self) -> bool:
         """It runs or soon will."""
         return self.running or self.restarting
+
+    @property
+    def removes_itself(self) -> bool:
+        """When it ends now."""
+        return self.record.options.auto_remove and not self._kept
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Its end in here is not the end of it."""
+        self._kept += 1
+        try:
+            yield
+        finally:
+            self._kept -= 1
 
     def with_outcome(self, **changes: Any) -> Record:
         """The record with parts of its outcome replaced; not yet kept."""

@@ -59,7 +59,7 @@ class Exits:
             try:
                 await self._shared.leave_runtime(container)
                 is_gone = await self._bury(container, group)
-                if container.record.options.auto_remove:
+                if container.removes_itself:
                     await self._removal.forget(container, has_group=not is_gone)
             finally:
                 try:  # last: clients that stay see by it that all is done
@@ -77,7 +77,7 @@ class Exits:
                 group.kill(KILL_TIMEOUT_S)
                 group.remove()
 
-        is_forgotten = container.record.options.auto_remove  # nobody can ask for its figures
+        is_forgotten = container.removes_itself  # nobody can ask for its figures
         try:
             if is_forgotten and group.remove_if_empty():  # the usual case, and a matter of 0.2 ms
                 return True

@@ -71,9 +71,10 @@ class Stops:
         return None if chosen < 0 else chosen
 
     async def restart(self, container: Container, timeout_s: float | None = None) -> None:
-        """Stop it, if it runs, and start it."""
-        await self.stop(container, timeout_s)
-        await self._starts.start(container)
+        """Stop it, if it runs, and start it; one that removes itself at its end does not now."""
+        with container.kept():
+            await self.stop(container, timeout_s)
+            await self._starts.start(container)
         self._shared.publish(container, "restart")
 
 

@@ -133,8 +133,10 @@ def test_kill_sends_any_signal(agent, container):
         agent.post(one, "kill?signal=NO")
 
 
-def test_restart_is_a_new_process_of_the_same_container(agent, container):
-    one = container("sh", "-c", "echo $RANDOM >>/runs; wc -l </runs; exec sleep 1000")
+@pytest.mark.parametrize("auto_remove", [False, True])
+def test_restart_is_a_new_process_of_the_same_container(agent, container, auto_remove):
+    counted = "echo $RANDOM >>/runs; wc -l </runs; exec sleep 1000"
+    one = container("sh", "-c", counted, auto_remove=auto_remove)
     logged(agent, one, "1\n")
     before = agent.state(one)
     agent.post(one, "restart?timeout_s=0")
@@ -142,6 +144,9 @@ def test_restart_is_a_new_process_of_the_same_container(agent, container):
     assert after["pid"] != before["pid"]
     assert after["started_ns"] > before["started_ns"]
     logged(agent, one, "2\n")  # its files are still there
+    agent.post(one, "stop?timeout_s=0")
+    if auto_remove:  # when it is its end
+        eventually(lambda: one not in {c["id"] for c in agent.containers()})
 
 
 def test_rm(agent, container):
