@@ -215,7 +215,7 @@ class Launcher:
         self._ready[container_id].set_up = what
         self._supervisor.hint(SET_UP, key=container_id, **what.job, **streams)
 
-    def has_set_up(self, container_id: str) -> SetUp | None:
+    def set_up_of(self, container_id: str) -> SetUp | None:
         ready = self._ready.get(container_id)
         return ready.set_up if ready else None
 

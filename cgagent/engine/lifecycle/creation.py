@@ -55,7 +55,8 @@ class Creation:
                 async with self._shared.volumes.held(options.mounts):
                     container = await self._make(container_id, name, image, options, held)
             except BaseException:
-                await self._shared.launcher.discard(container_id)
+                if self._shared.launcher.is_ready(container_id):
+                    await self._shared.launcher.discard(container_id)
                 raise
             finally:
                 self._shared.launcher.refill()  # it may have been one of those kept ready

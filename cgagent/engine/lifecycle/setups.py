@@ -71,7 +71,7 @@ class Setups:
             ConflictError: a client that is attached would lose the process it waits for.
         """
         launcher = self._shared.launcher
-        if launcher.has_set_up(container.id) and not await launcher.give_up(container.id):
+        if launcher.set_up_of(container.id) and not await launcher.give_up(container.id):
             raise ConflictError(
                 f"a client is attached to container {container.name} and waits for its start; "
                 f"start it first (cgagent start {container.name})"
@@ -80,7 +80,7 @@ class Setups:
     async def finished(self, container: Container) -> SetUp:
         """The rest, of one that is `ready`: all of it, or what has changed since it was made."""
         record = container.record
-        made = self._shared.launcher.has_set_up(container.id)
+        made = self._shared.launcher.set_up_of(container.id)
         if made is None or made.options is not record.options:
             made = await self._anew(container, made)
         if made.limits is not record.limits:

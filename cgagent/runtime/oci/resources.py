@@ -104,11 +104,18 @@ def _throttles(io: dict[str, Any]) -> tuple[IoMax, ...]:
 def _weights(io: dict[str, Any]) -> tuple[IoWeight, ...]:
     from cgagent.cgroups import IoWeight
 
-    return tuple(
-        IoWeight(major=e["major"], minor=e["minor"], weight=e["weight"])
-        for e in io.get("weightDevice") or ()
-        if e.get("weight")
-    )
+    entries = io.get("weightDevice") or ()
+    for entry in entries:
+        if entry.get("leafWeight"):
+            raise UnsupportedError(
+                "linux.resources.blockIO.weightDevice: leafWeight is not supported"
+            )
+        if not entry.get("weight"):
+            raise InvalidInputError(
+                f"linux.resources.blockIO.weightDevice: {entry['major']}:{entry['minor']} has no "
+                "weight"
+            )
+    return tuple(IoWeight(major=e["major"], minor=e["minor"], weight=e["weight"]) for e in entries)
 
 
 def _settings(resources: Resources) -> Iterator[tuple[str, str]]:

@@ -66,7 +66,19 @@ def test_swap_alone_makes_no_sense():
         resources.limits({"memory": {"swap": 5}})
 
 
-@pytest.mark.parametrize("section", [{"network": {"classID": 1}}, {"blockIO": {"leafWeight": 9}}])
+def test_a_device_without_a_weight_makes_no_sense():
+    with pytest.raises(InvalidInputError, match="weightDevice: 8:16 has no weight"):
+        resources.limits({"blockIO": {"weightDevice": [{"major": 8, "minor": 16}]}})
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"network": {"classID": 1}},
+        {"blockIO": {"leafWeight": 9}},
+        {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 9, "leafWeight": 9}]}},
+    ],
+)
 def test_what_has_no_place_is_refused(section):
     with pytest.raises(UnsupportedError, match="not supported"):
         resources.limits(section)
