@@ -173,7 +173,10 @@ class Sampler:
     def live(self) -> list[Sample]:
         """The latest sample of each target whose group was there at the last tick."""
         with self._lock:
-            return [self._tracks[target_id].latest for target_id in self._sources]
+            present = list(self._sources)
+        # One by one: what was put off for thousands at rest takes a while to settle.
+        found = map(self.latest, present)
+        return [sample for sample in found if sample is not None]
 
     def machine(self) -> HostSample | None:
         """The machine's figures at the last tick."""
