@@ -83,12 +83,15 @@ class _Track:
             self._settle()
 
     def _settle(self) -> None:
-        if self._rested:
-            for at_s, monotonic_ns in self._rested:
-                self._history.add(at_s, self._row)
-                self._before = self._latest.moment
-                self._latest = replace(self._latest, at_s=at_s, monotonic_ns=monotonic_ns)
-            self._rested.clear()
+        if not self._rested:
+            return
+        for at_s, _ in self._rested:
+            self._history.add(at_s, self._row)
+        moments = (self._latest.at_s, self._latest.monotonic_ns), *self._rested
+        (before_s, before_ns), (at_s, monotonic_ns) = moments[-2:]
+        self._before = Moment(before_s, before_ns, self._latest.usage.cpu)
+        self._latest = replace(self._latest, at_s=at_s, monotonic_ns=monotonic_ns)
+        self._rested.clear()
 
     def add(self, sample: Sample) -> None:
         self._settle()
