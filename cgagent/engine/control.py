@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cgagent.engine import limits as limit_rules
 from cgagent.engine.lifecycle import require_running
+from cgagent.engine.threads import to_its_end
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -58,8 +59,11 @@ class Control:
             if until is not None:  # kept first: a crash must not make a freeze of a lease
                 self._containers.save(container, container.with_outcome(thaw_at_ns=until))
             try:
-                await asyncio.to_thread(group.freeze, timeout_s)
-            except BaseException:
+                await to_its_end(group.freeze, timeout_s)
+            except BaseException as e:
+                if not isinstance(e, CgagentError):  # cancelled, and frozen all the same
+                    with contextlib.suppress(CgagentError):
+                        await asyncio.to_thread(group.thaw)
                 self._containers.note(container, container.with_outcome(thaw_at_ns=None))
                 raise
             self._containers.note(
@@ -138,7 +142,7 @@ class Control:
         undo = await asyncio.to_thread(group.earlier, changes)
         self._containers.save(container, replace(container.record, undo=undo))
         try:
-            await asyncio.to_thread(group.apply, changes, force=force)
+            await to_its_end(group.apply, changes, force=force)
             self._keep_limits(container, changes)
         except BaseException:
             await self.undo_update(container)

@@ -83,6 +83,7 @@ class Engine:
             settings.run_dir,
             settings.data_root / "supervisor.log",
             self._on_exit,
+            self._on_start,
             self._on_supervisor_replaced,
         )
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
@@ -223,6 +224,12 @@ class Engine:
         else:
             log.warning("the supervisor tells of container %s, which is not known", key)
             self._spawn(self.launcher.discard(key))
+
+    def _on_start(self, key: str, pid: int) -> None:
+        """Of one that an agent before us had asked for."""
+        container = self.containers.get(key)
+        if container is not None:
+            self._spawn(self.lifecycle.started(container, pid))
 
     def _on_supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
         """The one there is now has nothing of ours."""

@@ -87,6 +87,7 @@ class Launcher:
         self._ready: dict[str, _Ready] = {}  # by id
         self._pool: list[str] = []  # those in `_ready` that no container has
         self._in_use: set[str] = set()  # attached to or being started
+        self._ending: dict[str, asyncio.Event] = {}  # being discarded
         self._refilling: asyncio.Task[None] | None = None
         self._closed = False
         self._cgroup_mounts: tuple[CgroupMount, ...] | None = None
@@ -129,7 +130,8 @@ class Launcher:
         idle = [i for i in self._ready if i not in self._pool and i not in self._in_use]
         container_id = self._pool.pop(0)
         if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
-            await self.discard(idle[0])
+            with contextlib.suppress(CgagentError):  # told when that one starts
+                await self.discard(idle[0])
         return container_id
 
     async def prepare(
@@ -157,6 +159,8 @@ class Launcher:
         *,
         staged: bool = False,
     ) -> None:
+        while container_id in self._ending:
+            await self._ending[container_id].wait()
         if self.is_ready(container_id, wanted):
             return
         if container_id in self._ready:
@@ -173,9 +177,9 @@ class Launcher:
                 stage=self._stage(container_id, group.path) if staged else None,
                 **({} if wanted == OUTSIDE else self.place(group)),
             )
-        except BaseException:
-            self._bundle(container_id).drop_ahead()
-            await asyncio.to_thread(group.remove)
+        except BaseException:  # a cancelled one may have been heard
+            with contextlib.suppress(CgagentError):
+                await self._end(container_id, group)
             raise
         self._watch.prepare(group)
         self._ready[container_id] = _Ready(wanted)
@@ -238,6 +242,17 @@ class Launcher:
         self._in_use.discard(container_id)
         group = self._host.group(self.cgroup_path(container_id))
         self._watch.forget(group)
+        ended = self._ending[container_id] = asyncio.Event()
+        try:
+            await self._end(container_id, group, error)
+        finally:
+            ended.set()
+            if self._ending.get(container_id) is ended:
+                del self._ending[container_id]
+
+    async def _end(
+        self, container_id: str, group: Group, error: CgagentError | None = None
+    ) -> None:
         told = {"error": error_to_wire(error)} if error else {}
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
             await self._supervisor.request("forget", key=container_id, status=told)

@@ -283,7 +283,11 @@ class Sampler:
     def _sample(self, target: Target, *, full: bool) -> Sample:
         source = self._sources.get(target.id)
         track = self._tracks.get(target.id)
-        sample = source.try_sample(full=full) if source and source.target == target else None
+        if source and source.target == target:
+            source.target = target  # the one that is asked for from now on
+            sample = source.try_sample(full=full)
+        else:
+            sample = None
         if sample is None:
             # New, restarted, or the group that the descriptors knew has gone.
             self._drop(target.id)

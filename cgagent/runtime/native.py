@@ -64,11 +64,13 @@ class Supervisor:
         run_dir: Path,
         log_path: Path,
         on_exit: Callable[[str, dict[str, Any]], None],
+        on_start: Callable[[str, int], None],
         on_replaced: Callable[[Tasks], None],
     ) -> None:
         self._path = run_dir / _SOCKET
         self._log_path = log_path
         self._on_exit = on_exit
+        self._on_start = on_start
         self._on_replaced = on_replaced
         self._agent = secrets.token_hex(8)
         self._sock: socket.socket | None = None
@@ -77,6 +79,7 @@ class Supervisor:
         self._seq = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._sending = asyncio.Lock()
+        self._room = asyncio.Event()
         self._recovery: asyncio.Task[None] | None = None
         self._life: str | None = None
         self._hints: frozenset[str] = frozenset()
@@ -97,9 +100,10 @@ class Supervisor:
 
     async def _meet(self) -> Tasks:
         if self._sock is None:
-            self._sock = self._connect_running() or self._start()
-            self._sock.setblocking(False)
-            asyncio.get_running_loop().add_reader(self._sock.fileno(), self._hear)
+            sock = self._connect_running() or self._start()
+            sock.setblocking(False)
+            asyncio.get_running_loop().add_reader(sock.fileno(), self._hear)
+            self._sock = sock
         self._listed = []
         who = await self._ask(self._request("list", (), agent=self._agent))
         self._note(who)
@@ -218,24 +222,26 @@ class Supervisor:
     async def _send(self, request: _Request) -> None:
         """Now, or after the recovery that a lost connection begins with."""
         async with self._sending:
-            while self._sock is not None:
+            sock = self._sock
+            while sock is not None and sock is self._sock:
                 try:
-                    wire.send(self._sock, request.message, request.fds)
+                    wire.send(sock, request.message, request.fds)
                     return
                 except BlockingIOError:
-                    await self._writable(self._sock)
+                    await self._writable(sock)
                 except OSError:
                     self._lose()
 
-    @staticmethod
-    async def _writable(sock: socket.socket) -> None:
+    async def _writable(self, sock: socket.socket) -> None:
+        """Until there is room, or the connection is lost."""
         loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_writer(sock.fileno(), ready.set_result, None)
+        self._room = asyncio.Event()
+        loop.add_writer(sock.fileno(), self._room.set)
         try:
-            await ready
+            await self._room.wait()
         finally:
-            loop.remove_writer(sock.fileno())
+            if sock is self._sock:
+                loop.remove_writer(sock.fileno())
 
     def _hear(self) -> None:
         while self._sock is not None:
@@ -256,6 +262,8 @@ class Supervisor:
             self._listed.append(message)
         elif event == "exited":
             self._on_exit(message.pop("key"), message)
+        elif event == "started":
+            self._on_start(message["key"], message["pid"])
         elif event == "moved":
             self._note(message)
         else:
@@ -278,9 +286,12 @@ class Supervisor:
 
     def _disconnect(self) -> None:
         if self._sock is not None:
-            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._sock.fileno())
+            loop.remove_writer(self._sock.fileno())
             self._sock.close()
             self._sock = None
+            self._room.set()  # who waits for it goes on, without
 
     def close(self) -> None:
         """Let go of the supervisor: it goes on as long as it has containers."""

@@ -474,8 +474,10 @@ class Supervisor:
 
     # -- what tasks tell --------------------------------------------------------------------
 
-    def task_started(self, task: Task) -> None:
+    def task_started(self, task: Task, *, told: bool) -> None:
         self._strays_changed(task)
+        if not told:  # the agent of now knows the pid of whatever process it was until now
+            self._tell({"event": "started", "key": task.key, "pid": task.pid})
 
     def task_spoiled(self, task: Task) -> None:
         self._tell({"event": "exited", "key": task.key, "pid": task.pid})

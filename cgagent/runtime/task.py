@@ -67,8 +67,8 @@ class Shared:
 class Owner(Protocol):
     """Who has the tasks."""
 
-    def task_started(self, task: Task) -> None:
-        """Its command runs; another runtime may have made its process."""
+    def task_started(self, task: Task, *, told: bool) -> None:
+        """Its command runs; another runtime may have made its process. `told`: see below."""
 
     def task_spoiled(self, task: Task) -> None:
         """Its zygote has ended before its start, which would fail."""
@@ -135,7 +135,7 @@ class Task:
     def take_over(self, client: Client) -> None:
         """From a predecessor. One that was attached until the end gets what it has not got yet."""
         if client.closing or self.exchange.state is State.EXITED:
-            client.finish(self.exit or {})
+            client.finish(_for_clients(self.exit or {}))
             let_go(client, self._loop)
         else:
             self.attach(client)
@@ -299,8 +299,7 @@ class Task:
         self._advance("running", close=["zygote", *self._trees()], job=None, ready=None)
         self._watch_process()
         self.stdio.run()
-        self._owner.task_started(self)
-        self._tell_started(None)
+        self._owner.task_started(self, told=self._tell_started(None))
         self._end_if_told()
 
     def _fail(self) -> None:
@@ -409,7 +408,7 @@ class Task:
         self._write_exit_file(exit_)
         self._advance("exited", close=list(self._held.fds))
         is_told = self._owner.task_exited(self)  # first, as it has most to do
-        self._staying = self.stdio.see_off(exit_, stay=is_told)
+        self._staying = self.stdio.see_off(_for_clients(exit_), stay=is_told)
 
     def _write_exit_file(self, exit_: dict[str, Any]) -> None:
         """For an agent yet to come, if we are not there any more when it comes."""
@@ -502,6 +501,11 @@ class Task:
         self._unwatch()
         self.stdio.close()
         self.stdio.see_off(dict(status))
+
+
+def _for_clients(exit_: Mapping[str, Any]) -> dict[str, Any]:
+    """What an ``error`` is to them is a start that failed."""
+    return {name: value for name, value in exit_.items() if name != "error"}
 
 
 def _streams(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Lifecycle:
         self.make_ready = setups.ready
         self.undo_set_up = setups.undo
         self.start = starts.start
+        self.started = starts.started
         self.stop = stops.stop
         self.kill = stops.kill
         self.restart = stops.restart

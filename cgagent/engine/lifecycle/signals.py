@@ -65,11 +65,14 @@ class Signals:
         self._shared.containers.save(container, replace(record, restart=held))
         if not container.restarting:
             return
-        async with container.lock:  # it may be starting just now
-            if container.restarting:
-                held = replace(container.record.restart, held=True, due_ns=None)
-                ended = replace(container.with_outcome(status="exited"), restart=held)
-                self._shared.containers.save(container, ended)
+        async with container.lock:  # it may be starting just now, which notes its restarts anew
+            if container.removed:
+                return
+            record = container.record
+            if record.outcome.status == "restarting":
+                record = container.with_outcome(status="exited")
+            held = replace(record.restart, held=True, due_ns=None)
+            self._shared.containers.save(container, replace(record, restart=held))
 
     async def kill_and_wait(self, container: Container) -> None:
         """Raises DeadlineError: it does not die."""

@@ -42,9 +42,10 @@ class Starts:
             container.require_started_here("a start")
             try:
                 await self.launch(container, RestartState())
-            except CgagentError as e:
-                failed = self.failure(container, e)
-                self._shared.containers.save(container, replace(container.record, outcome=failed))
+            except BaseException as e:  # a cancelled start, too, is the end of one with --rm
+                if isinstance(e, CgagentError):
+                    failed = replace(container.record, outcome=self.failure(container, e))
+                    self._shared.containers.save(container, failed)
                 if container.record.options.auto_remove:
                     await self._removal.forget(container)
                 raise
@@ -63,6 +64,12 @@ class Starts:
         self._shared.containers.note(container, started, "start")
         self._shared.launcher.refill()
         self._shared.on_running(container)
+
+    async def started(self, container: Container, pid: int) -> None:
+        """Its first process, as told by the supervisor: another runtime has made it by now."""
+        async with container.lock:
+            if container.running and container.record.outcome.pid != pid:
+                self._shared.containers.note(container, container.with_outcome(pid=pid))
 
     @staticmethod
     def failure(container: Container, error: CgagentError) -> Outcome:

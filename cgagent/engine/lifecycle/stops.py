@@ -72,6 +72,7 @@ class Stops:
 
     async def restart(self, container: Container, timeout_s: float | None = None) -> None:
         """Stop it, if it runs, and start it; one that removes itself at its end does not now."""
+        container.require_started_here("a restart")
         with container.kept():
             await self.stop(container, timeout_s)
             await self._starts.start(container)

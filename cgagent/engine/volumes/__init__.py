@@ -198,7 +198,7 @@ class Volumes:
         if users or self._held[name] > 0:
             who = ", ".join(users) or "a container that is being created"
             raise ConflictError(f"volume {name} is in use by {who}; remove the container first")
-        removed = self._directory / f"{_REMOVED}{name}"
+        removed = self._directory / f"{_REMOVED}{new_id()}"  # another of that name may follow
         with contextlib.suppress(FileNotFoundError):
             os.rename(self._directory / name, removed)
         self._rows.delete(name)

@@ -120,6 +120,9 @@ def test_what_is_not_possible_with_an_adopted_one(agent):
                 agent.exec(one, "true")
             with pytest.raises(UnsupportedError, match="adopted"):
                 agent.logs(one)
+            with pytest.raises(UnsupportedError, match="adopted"):
+                agent.post(one, "restart?timeout_s=0")
+            assert process.poll() is None
             with pytest.raises(ConflictError, match="in a container already"):
                 adopt(agent, process.pid)
         finally:

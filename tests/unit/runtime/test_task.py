@@ -21,7 +21,7 @@ class Owner:
     def __init__(self):
         self.failed = []
 
-    def task_started(self, task): ...
+    def task_started(self, task, *, told): ...
     def task_exited(self, _task):
         return False
 
@@ -54,6 +54,29 @@ def test_a_start_that_fails_when_nobody_is_left_who_asked_is_told_to_the_owner(k
     assert not held.exists
     for fd in (made[1], write[1]):
         os.close(fd)
+
+
+def test_an_end_that_nobody_saw_is_no_failed_start_to_clients(kept, monkeypatch):
+    """In the status that ends their output, an error is what a start failed of."""
+    process = os.fork()
+    if not process:
+        time.sleep(60)
+    held = kept.holding("task/one")
+    stdio = {"log": None, "stdin": False, "stdin_once": False, "terminal": False}
+    made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    fds = {"pidfd": os.pidfd_open(process), "out": made[0], "err": write[0], **journal.make()}
+    held.put(fds, key="one", state="running", pid=process, stdio=stdio)
+    loop, told = Loop(), []
+    task = new_task(held, loop, is_ours=False, owner=Owner())
+    monkeypatch.setattr(task.stdio, "see_off", lambda status, **_: told.append(status) or [])
+    task.ended(killed=True, status=signal.SIGKILL, error="it is not known")
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    for fd in (made[1], write[1]):
+        os.close(fd)
+    assert task.exit["error"] == "it is not known"
+    assert [status["exit_code"] for status in told] == [137]
+    assert "error" not in told[0]
 
 
 def launch(sock: socket.socket) -> None:
