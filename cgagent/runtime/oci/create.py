@@ -63,7 +63,9 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
         group = host.group(path)
         if group.exists() and group.pids():
             raise ConflictError(f"cgroup {path} has processes in it; choose another cgroupsPath")
+        entry.begin(path, [])
         made = _made(entry, group.create())
+        entry.begin(path, made)
         with _undone_on_failure(lambda: group.remove(made=made)):
             wanted = config["linux"].get("resources") or {}
             group.restrict_devices(resources.device_rules(wanted))

@@ -26,10 +26,15 @@ _FORWARDED: Final = (
 
 
 def group(state: store.State) -> Group:
-    """Its cgroup. The library is loaded by the calls that need it: 60 ms."""
+    """Its cgroup."""
+    return _group(state.cgroup_path)
+
+
+def _group(path: str) -> Group:
+    """The library is loaded by the calls that need it: 60 ms."""
     from cgagent.cgroups import Host
 
-    return Host.detect().group(state.cgroup_path)
+    return Host.detect().group(path)
 
 
 def status(entry: store.Entry, state: store.State) -> store.Status:
@@ -114,10 +119,11 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
         try:
             state = entry.state()
         except NotFoundError:
-            if force:  # a create that was cut short
-                entry.remove()
-                return
-            raise
+            if not force:
+                raise
+            _undo_begun(entry)
+            entry.remove()
+            return
         found = status(entry, state)
         if found not in {"stopped", "created"} and not force:
             raise ConflictError(f"container {entry.id} is {found}: stop it first or use --force")
@@ -132,6 +138,18 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
             hooks.run({"hooks": {"poststop": [hook]}}, "poststop", store.view(state, "stopped"))
         except CgagentError as e:
             warn(e.message)
+
+
+def _undo_begun(entry: store.Entry) -> None:
+    """Of a create that was cut short: its group had no process in it before."""
+    begun = entry.begun()
+    if begun is None:
+        return
+    path, made = begun
+    own = _group(path)
+    with contextlib.suppress(NotFoundError):
+        own.kill()
+    own.remove(made=made)
 
 
 def pause(entry: store.Entry) -> None:

@@ -31,6 +31,8 @@ START_SOCKET: Final = "start"
 GO: Final = {"go": True}
 """What is said to a first process over that socket."""
 _STATE: Final = "state.json"
+_BEGUN: Final = "begun.json"
+"""What there is before there is a state."""
 _LOCK: Final = "lock"
 _ID: Final = re.compile(r"[\w+.-]{1,1024}", re.ASCII)
 _STARTTIME: Final = 19  # of /proc/PID/stat, counted after the command's ")"
@@ -96,6 +98,18 @@ class Entry:
 
     def missing(self) -> NotFoundError:
         return NotFoundError(f"container {self.id} does not exist")
+
+    def begin(self, cgroup_path: str, cgroup_made: list[str]) -> None:
+        """Note what a create that is cut short leaves."""
+        self._write(_BEGUN, {"cgroup_path": cgroup_path, "cgroup_made": cgroup_made})
+
+    def begun(self) -> tuple[str, list[str]] | None:
+        """Cgroup and directories made for it. None: nothing but our own directory."""
+        try:
+            value = self._read(_BEGUN)
+        except NotFoundError:
+            return None
+        return value["cgroup_path"], value["cgroup_made"]
 
     def save(self, state: State) -> None:
         self._write(_STATE, asdict(state))

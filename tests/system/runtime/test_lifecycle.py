@@ -317,6 +317,21 @@ def test_a_killed_create_leaves_what_delete_force_removes(oci):
     assert not oci.root.exists()
 
 
+def test_what_a_killed_create_has_made_goes_with_delete_force(oci, slowness):
+    config, hooked = oci.sh("true"), oci.folder / "hooked"
+    script = f"echo $$ >{hooked}.new; mv {hooked}.new {hooked}; exec sleep 1000"
+    config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    words = [PROGRAM, "--root", str(oci.root), "create", "-b", str(oci.bundle(config)), "box"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+        wait_until(hooked.exists, slowness)
+        process.kill()
+    os.kill(int(hooked.read_text()), signal.SIGKILL)
+    assert Host.detect().group(f"{oci.group}/box").exists()
+    oci("delete", "--force", "box")
+    assert not Host.detect().group(oci.group).exists()
+    assert not oci.root.exists()
+
+
 @pytest.mark.native
 def test_signals_reach_the_container_through_a_foreground_run(oci, slowness):
     bundle = oci.bundle(
