@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cgagent.api.answers import Json
 from cgagent.api.errors import body_of
-from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError
+from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,6 +80,9 @@ class HijackProtocol(HttpToolsProtocol):
     async def take(self, *, raw: bool = False, location: str | None = None) -> TakenOver:
         """Answer 101 and give the connection away.
 
+        Raises:
+            UnavailableError: the client has hung up.
+
         `raw`: what is sent will have no frames; `location`: the path of what it is connected to.
         """
         lines = [
@@ -91,6 +94,8 @@ class HijackProtocol(HttpToolsProtocol):
         ]
         self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n")
         await self.flow.drain()
+        if self.transport.is_closing():  # nobody reads: what was asked for is not to begin
+            raise UnavailableError("the client has hung up")
         fd = os.dup(self.transport.get_extra_info("socket").fileno())
         self.cycle.response_started = True
         self.cycle.response_complete = True

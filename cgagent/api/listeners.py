@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def unix_listener(path: Path) -> Iterator[socket.socket]:
-    """Bound 0660, of the group ``cgagent`` where there is one; the file goes with the agent."""
+    """Bound 0660; the file goes with the agent."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         _refuse_if_served(path)
         path.unlink(missing_ok=True)
@@ -30,13 +30,17 @@ def unix_listener(path: Path) -> Iterator[socket.socket]:
             raise InvalidInputError(f"socket {path} cannot be bound: {e.strerror}") from None
         finally:
             os.umask(mask)
-        with contextlib.suppress(KeyError):
-            os.chown(path, 0, grp.getgrnam("cgagent").gr_gid)
         sock.listen(128)
         try:
             yield sock
         finally:
             path.unlink(missing_ok=True)
+
+
+def give_to_group(sock: socket.socket) -> None:
+    """To the group ``cgagent``, where there is one: systemd's, too, is root's until now."""
+    with contextlib.suppress(KeyError):
+        os.chown(sock.getsockname(), 0, grp.getgrnam("cgagent").gr_gid)
 
 
 def _refuse_if_served(path: Path) -> None:

@@ -18,12 +18,11 @@ import uvicorn
 from cgagent.api import systemd
 from cgagent.api.app import control_app, metrics_app
 from cgagent.api.hijack import HijackProtocol
-from cgagent.api.listeners import tcp_listener, unix_listener
+from cgagent.api.listeners import give_to_group, tcp_listener, unix_listener
 from cgagent.engine.engine import Engine
 from cgagent.errors import DeniedError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("cgagent")
 
 _GRACE_S: Final = 2
+_MOST: Final = 64
+"""Connections to the port of metrics, where anybody may ask: an answer is megabytes."""
 _SWITCH_S: Final = 0.001
 """The event loop waits so long for a thread that samples or renders; Python's default is 5 ms."""
 
@@ -81,15 +82,16 @@ async def _serve(settings: Settings) -> None:
     with contextlib.ExitStack() as sockets:
         inherited = systemd.inherited()
         unix = inherited or sockets.enter_context(unix_listener(settings.socket))
-        listeners: list[tuple[ASGIApp, socket.socket]] = [(control_app(engine), unix)]
+        give_to_group(unix)
+        listeners = [(_server(control_app(engine)), unix)]
         if settings.metrics_listen:
             tcp = sockets.enter_context(tcp_listener(settings.metrics_listen))
-            listeners.append((metrics_app(engine), tcp))
+            listeners.append((_server(metrics_app(engine), max_connections=_MOST), tcp))
         await engine.start()
         # What is there now stays: a full collection would look at all of it each time, for 30 ms.
         gc.collect()
         gc.freeze()
-        servers = [_server(app) for app, _ in listeners]
+        servers = [server for server, _ in listeners]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, servers)
@@ -97,16 +99,14 @@ async def _serve(settings: Settings) -> None:
         systemd.notify("READY=1")
         watchdog = asyncio.create_task(systemd.keep_watchdog())
         try:
-            await asyncio.gather(
-                *(s.serve([sock]) for s, (_, sock) in zip(servers, listeners, strict=True))
-            )
+            await asyncio.gather(*(server.serve([sock]) for server, sock in listeners))
         finally:
             systemd.notify("STOPPING=1")
             watchdog.cancel()
             await engine.stop()
 
 
-def _server(app: ASGIApp) -> _Server:
+def _server(app: ASGIApp, max_connections: int | None = None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
@@ -118,6 +118,7 @@ def _server(app: ASGIApp) -> _Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            limit_concurrency=max_connections,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=_GRACE_S,
         )

@@ -119,7 +119,8 @@ def wait(context: Context) -> int:
     client = connect(context)
     return each(
         args.containers,
-        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"]),
+        # 0, as docker has it, of one that never ran
+        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"] or 0),
     )
 
 

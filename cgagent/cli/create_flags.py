@@ -233,12 +233,12 @@ def words(text: str) -> list[str]:
 
 
 def env(item: str) -> str:
-    """``NAME`` alone takes the value from our own environment."""
+    """``NAME`` alone takes the value from our own environment; without one there it stays so."""
     if "=" in item:
         return item
     import os
 
-    return f"{item}={os.environ.get(item, '')}"
+    return f"{item}={os.environ[item]}" if item in os.environ else item
 
 
 def _pair(item: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.inspect import fill
 from cgagent.cli.moments import moment
+from cgagent.cli.output import printable
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context
@@ -53,7 +54,7 @@ def events(context: Context) -> int:
 def _shown(event: dict[str, Any], format_: str | None) -> str:
     attributes = {_DOCKERS_NAMES.get(k, k): v for k, v in sorted(event["attributes"].items())}
     if format_ is None:
-        listed = ", ".join(f"{name}={value}" for name, value in attributes.items())
+        listed = printable(", ".join(f"{name}={value}" for name, value in attributes.items()))
         when = _local_time(event["time_ns"])
         return f"{when} {event['type']} {event['action']} {event['id']} ({listed})"
     shape = _shape(event, attributes)

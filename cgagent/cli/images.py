@@ -67,7 +67,9 @@ def load(context: Context) -> int:
     if not os.access(path, os.R_OK):
         cause = "cannot be read" if os.path.exists(path) else "does not exist"
         raise InvalidInputError(f"archive {path} {cause}")
-    body = {"path": os.path.abspath(path)}
+    if not os.path.isfile(path):  # the agent reads it more than once
+        raise InvalidInputError(f"archive {path} is no regular file: save it to one first")
+    body = {"path": os.path.realpath(path)}
     result = _follow(connect(context), "/v1/images/load", body)
     for image in result["images"]:
         for name in image["names"]:

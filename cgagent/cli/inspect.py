@@ -38,7 +38,10 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
     Raises:
         InvalidInputError: the format names a field that is not there.
     """
-    if format_:
+    if format_ in {"json", "{{json .}}"}:
+        for item in found:
+            print(json.dumps(item))
+    elif format_:
         for item in found:
             print(fill(item, format_))
     else:
@@ -46,7 +49,12 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
 
 
 def fill(item: dict[str, Any], format_: str) -> str:
-    """The format with its fields. Raises InvalidInputError: one that is not there."""
+    """The format with its fields. Raises InvalidInputError: what is no field that is there."""
+    other = re.search(r"\{\{.*", _FIELD.sub("", format_))
+    if other:
+        raise InvalidInputError(
+            f"--format: {other[0]!r}: only fields such as {{{{.State.Status}}}} are known"
+        )
     return _FIELD.sub(partial(_field, item), format_)
 
 

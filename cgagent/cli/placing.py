@@ -144,7 +144,8 @@ class _Placer:
         if self._keep_owner:
             os.chown(name, info.uid, info.gid, dir_fd=parent, follow_symlinks=False)
         if not info.issym():
-            mode = info.mode & (0o7777 if self._keep_owner else 0o777)
+            most = 0o600 if info.ischr() or info.isblk() else 0o777
+            mode = info.mode & (0o7777 if self._keep_owner else most)
             os.chmod(name, mode, dir_fd=parent)
         os.utime(name, (info.mtime, info.mtime), dir_fd=parent, follow_symlinks=False)
 

@@ -192,7 +192,7 @@ def exec_(context: Context) -> int:
         parser.error("a command is needed")
     body = {
         "command": args.command,
-        "env": [create_flags.env(item) for item in args.env],
+        "env": [item for item in map(create_flags.env, args.env) if "=" in item],
         "working_dir": args.workdir,
         "user": args.user,
         "tty": args.tty,

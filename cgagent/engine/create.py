@@ -153,10 +153,15 @@ def _environment(request: Request, image: ImageConfig, container_id: str) -> tup
     values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if request.tty:
         values["TERM"] = "xterm"
-    for item in (*image.env, *request.env):
+    for item in image.env:
         _check_variable(item)
-        name, _, value = item.partition("=")
-        values[name] = value
+    for item in (*image.env, *request.env):
+        name, is_set, value = item.partition("=")
+        if is_set or not name:
+            _check_variable(item)
+            values[name] = value
+        else:  # docker's way to have none of the image's
+            values.pop(name, None)
     return tuple(f"{name}={value}" for name, value in values.items())
 
 

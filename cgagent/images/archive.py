@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import posixpath
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +81,15 @@ class _Slice(io.RawIOBase):
         super().close()
 
 
+def _regular(path: str, flags: int) -> int:
+    """Open what is read several times, and without waiting for somebody to write it."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise InvalidInputError(f"archive {path} is no regular file: save it to one first")
+
+
 def is_compressed(path: str) -> bool:
     """Whether the archive must go through `decompress` first.
 
@@ -86,7 +97,7 @@ def is_compressed(path: str) -> bool:
         NotFoundError, InvalidInputError: it is no file that can be read.
     """
     try:
-        with open(path, "rb") as source:
+        with open(path, "rb", opener=_regular) as source:
             return is_gzip(source.read(4))
     except FileNotFoundError:
         raise NotFoundError(f"archive {path} does not exist") from None
@@ -102,7 +113,7 @@ def decompress(path: str, target: str, stop: threading.Event) -> None:
     """
     with (
         disk_full_is_no_space(f"archive {path}: decompressing"),
-        open(path, "rb") as source,
+        open(path, "rb", opener=_regular) as source,
         open(target, "wb") as plain,
     ):
         for chunk in decompressed(source, f"archive {path}"):
@@ -140,7 +151,7 @@ class _Archive:
         self.path = path
         self.what = what
         self._members: dict[str, _Member] = {}
-        with open(path, "rb") as source:
+        with open(path, "rb", opener=_regular) as source:
             stream = TarStream(source)
             try:
                 for entry in stream:
@@ -270,12 +281,12 @@ def _oci_image(archive: _Archive, target: manifest.Descriptor, name: str | None)
 
 
 def _oci_name(archive: _Archive, entry: dict[str, Any]) -> str | None:
-    """The canonical name, or none: the annotation is often a bare tag, which names no image."""
+    """The canonical name, or none: of a bare tag, which names no image, or with a digest."""
     annotations = entry.get("annotations")
     if not isinstance(annotations, dict):
         return None
     name = annotations.get(_CONTAINERD_NAME) or annotations.get(_OCI_NAME)
-    if not isinstance(name, str) or not (":" in name or "/" in name):
+    if not isinstance(name, str) or not (":" in name or "/" in name) or "@" in name:
         return None
     return _name(archive, name)
 
@@ -284,9 +295,12 @@ def _name(archive: _Archive, text: Any) -> str:
     if not isinstance(text, str):
         raise InvalidInputError(f"{archive.what}: an image name in it is no string")
     try:
-        return str(reference.parse(text))
+        found = reference.parse(text)
     except CgagentError as e:
         raise InvalidInputError(f"{archive.what}: {e.message}") from None
+    if found.digest:  # what an archive claims; a registry's answer is compared with it
+        raise InvalidInputError(f"{archive.what}: image name {text!r} in it has a digest")
+    return str(found)
 
 
 def _blob_name(digest: str) -> str:

@@ -10,7 +10,6 @@ https://distribution.github.io/distribution/spec/auth/token/
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import json
@@ -19,6 +18,7 @@ import re
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,8 +34,10 @@ from cgagent.errors import (
     RemoteError,
     UnavailableError,
 )
+from cgagent.images.concurrency import in_thread
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
@@ -179,7 +181,8 @@ class Repository:
                 if writer.written and not _continues(response, writer.written):
                     writer.restart()
                 async for chunk in response.aiter_raw(_WRITE_BYTES):
-                    await asyncio.to_thread(writer.write, chunk)
+                    # whoever is cancelled here closes what is written to
+                    await in_thread(partial(_write, writer, chunk))
                     progress(writer.written)
             if writer.written < writer.size:  # a whole answer, unlike a broken connection
                 raise RemoteError(
@@ -330,6 +333,10 @@ def _continues(response: httpx.Response, offset: int) -> bool:
         and match is not None
         and int(match[1]) == offset
     )
+
+
+def _write(writer: BlobWriter, chunk: bytes, _stop: threading.Event) -> None:
+    writer.write(chunk)
 
 
 def _cause(error: BaseException) -> str:

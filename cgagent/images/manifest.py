@@ -99,10 +99,11 @@ def document(raw: bytes, what: str) -> dict[str, Any]:
     """`raw` as a JSON object.
 
     Raises:
-        InvalidInputError: it is not one.
+        InvalidInputError: it is not one, or has text that no file could have: half a character.
     """
     try:
         loaded = json.loads(raw)
+        json.dumps(loaded, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as e:
         raise InvalidInputError(f"{what} is not JSON: {e}") from None
     if not isinstance(loaded, dict):

@@ -257,8 +257,8 @@ class Supervisor:
             for fd in fds:
                 os.close(fd)
             self._answer(seq, {"error": error_to_wire(e)})
-        except OSError as e:
-            error = InternalError(f"{message.get('op')} {message.get('key')}: {e.strerror}")
+        except (OSError, ValueError) as e:
+            error = InternalError(f"{message.get('op')} {message.get('key')}: {_cause(e)}")
             self._answer(seq, {"error": error_to_wire(error)})
         else:
             self._answer(seq, reply or {})
@@ -431,8 +431,8 @@ class Supervisor:
                 task.start(message, fds, done)
         except CgagentError as e:
             self._tell({"seq": seq, "error": error_to_wire(e)})
-        except OSError as e:
-            error = InternalError(f"start {message.get('key')}: {e.strerror}")
+        except (OSError, ValueError) as e:
+            error = InternalError(f"start {message.get('key')}: {_cause(e)}")
             self._tell({"seq": seq, "error": error_to_wire(error)})
         finally:
             for fd in fds:  # the zygote has its own copies
@@ -497,6 +497,10 @@ class Supervisor:
 def _refuse(message: dict[str, Any], _fds: list[int]) -> Reply:
     """What only a later version's agent asks for."""
     raise UnsupportedError(f"the supervisor is of an earlier version: no {message['op']}")
+
+
+def _cause(error: OSError | ValueError) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:

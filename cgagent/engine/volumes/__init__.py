@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections import Counter
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.mounts import MountSpec
     from cgagent.store.volumes import VolumeRows
+
+log = logging.getLogger(__name__)
 
 DATA: Final = "_data"
 _FRESH: Final = "_fresh"
@@ -232,14 +235,30 @@ class Volumes:
         return names, freed
 
     async def sweep(self) -> None:
-        """At the agent's start: what is half-removed or half-copied goes."""
+        """At the agent's start: what is half-removed, half-made or half-copied goes.
+
+        A directory with files in it that the database does not know is a volume again: it may
+        have lost a row in a power cut, or be an older one.
+        """
         if not self._directory.exists():
             return
         for entry in list(self._directory.iterdir()):
-            if entry.name not in self._by_name:
+            if entry.name not in self._by_name and not _has_files(entry):
                 await asyncio.to_thread(_remove, entry)
-            else:
-                await asyncio.to_thread(_remove, entry / _FRESH)
+                continue
+            await asyncio.to_thread(_remove, entry / _FRESH)
+            if entry.name not in self._by_name:
+                log.warning("volume %s was not in the database, and is there again", entry.name)
+                created_ns = entry.stat().st_mtime_ns
+                self._ensure(
+                    VolumeRow(name=entry.name, created_ns=created_ns, anonymous=False, labels={})
+                )
+
+
+def _has_files(entry: Path) -> bool:
+    """Of a volume, and not of what is left of one that was removed."""
+    data = entry / DATA
+    return not entry.name.startswith(".") and data.is_dir() and any(data.iterdir())
 
 
 def _remove(path: Path | str) -> None:

@@ -268,6 +268,30 @@ def test_detached_with_rm_goes_away_by_itself(agent, nothing_made):
     eventually(lambda: not any(c["id"] == done.stdout.strip() for c in agent.containers()))
 
 
+def test_what_nobody_waits_for_any_more_is_not_started(agent, tmp_path, nothing_made):
+    jobs = agent.client.request("GET", "/v1/jobs")
+    body = {
+        "image": "alpine",
+        "command": ["touch", "/b/started"],
+        "binds": [f"{tmp_path}:/b"],
+        "auto_remove": True,
+    }
+    connection = agent.client.connect()
+    upgrade = ("Connection: Upgrade", "Upgrade: tcp")
+    connection.send("POST", "/v1/containers/run", body, upgrade)
+    connection.socket.close()
+    done = {job["id"] for job in jobs}
+    eventually(
+        lambda: [
+            job
+            for job in agent.client.request("GET", "/v1/jobs")
+            if job["id"] not in done and job["name"] == "remove" and job["status"] != "running"
+        ]
+    )
+    assert agent.containers() == []
+    assert not (tmp_path / "started").exists()
+
+
 def root_options(mounts):
     """Of the overlay that is the root, as the container's /proc/mounts has them."""
     fields = next(line.split() for line in mounts.splitlines() if line.split()[1] == "/")

@@ -35,6 +35,21 @@ def sh(agent, script, **options):
     return result.stdout
 
 
+def test_a_volume_that_the_database_has_lost_is_there_again(own_agent):
+    """As after a power cut, or with an older database: what is in it is nobody's to delete."""
+    agent = own_agent
+    agent.client.request("POST", "/v1/volumes", {"name": "kept"})
+    directory = Path(volume(agent, "kept")["mountpoint"]).parent
+    sh(agent, "echo one >/v/file", binds=["kept:/v"])
+    agent.stop()
+    lost = directory.with_name("lost")
+    directory.rename(lost)
+    (directory.with_name("empty") / "_data").mkdir(parents=True)
+    agent.start()
+    assert sh(agent, "cat /v/file", binds=["lost:/v"]) == "one\n"
+    assert not directory.with_name("empty").exists()
+
+
 def test_a_volume_outlives_containers_and_is_shared(agent, volumes):
     sh(agent, "echo one >/v/file", binds=["shared:/v"])
     assert sh(agent, "cat /other/file", binds=["shared:/other:ro"]) == "one\n"

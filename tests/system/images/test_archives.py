@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 
 import pytest
 
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.system, pytest.mark.native]
 HERE = {"os": "linux", "architecture": manifest.this_architecture()[0]}
 ELSEWHERE = {"os": "linux", "architecture": "imaginary"}
 NAME = "org.opencontainers.image.ref.name"
+PIN = "sha256:" + 64 * "0"
 
 
 def test_a_real_docker_archive(store, alpine_docker_archive):
@@ -93,11 +95,19 @@ def test_no_platform_for_this_machine(load, store, make):
     assert store.files() == set()
 
 
-def test_a_bare_tag_names_no_image(load, make):
+@pytest.mark.parametrize("name", ["latest", f"docker.io/a/b@{PIN}"])
+def test_a_bare_tag_or_a_digest_names_no_image(load, make, name):
+    """An archive may claim any digest: what is pinned by one comes from a registry."""
     layout = make.OciLayout()
     image = layout.image(make.layer("a"))
-    (loaded,) = load(layout.archive({**image, "annotations": {NAME: "latest"}}))
+    (loaded,) = load(layout.archive({**image, "annotations": {NAME: name}}))
     assert loaded.names == ()
+
+
+def test_a_pipe_is_no_archive(store, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidInputError, match="no regular file"):
+        store.load(tmp_path / "pipe")
 
 
 def _self_referring(make):
@@ -146,6 +156,11 @@ def _listing(make, listing, **members):
             "lacks 'manifest.json'",
         ),
         (lambda make: make.docker_archive(make.layer("a"), tags=["Bad:1"]), "lower case"),
+        (lambda make: make.docker_archive(make.layer("a"), tags=[f"a/b@{PIN}"]), "has a digest"),
+        (
+            lambda make: make.docker_archive(make.layer("a"), config={"Labels": {"a": "\ud800"}}),
+            "is not JSON",
+        ),
         (
             lambda make: make.docker_archive(make.layer("a"), rootfs={"diff_ids": []}),
             "its config names 0 layers, its manifest 1",
@@ -177,7 +192,7 @@ def test_zstd_is_refused_by_name(load, store, make):
 def test_no_such_file(store, tmp_path):
     with pytest.raises(NotFoundError, match="does not exist"):
         store.load(tmp_path / "none.tar")
-    with pytest.raises(InvalidInputError, match="cannot be read"):
+    with pytest.raises(InvalidInputError, match="no regular file"):
         store.load(tmp_path)
 
 

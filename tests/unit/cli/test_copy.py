@@ -94,6 +94,13 @@ def test_a_tree_is_placed_without_set_id_bits(tmp_path):
     assert os.readlink(tmp_path / "top" / "l") == "/etc/passwd"
 
 
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE])
+def test_a_device_is_for_nobody_else(tmp_path, kind):
+    """Its numbers are the container's choice: the disk of this host, perhaps."""
+    place(str(tmp_path), stream(("node", kind, "")), keep_owner=False)
+    assert stat.S_IMODE((tmp_path / "node").stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize(
     "entries",
     [

@@ -59,7 +59,13 @@ def test_the_environment_is_the_images_then_ours():
     assert options().env == (PATH, "HOSTNAME=abcdef012345")
 
 
-@pytest.mark.parametrize("item", ["NAME", "=x", "", "A=\0"])
+def test_a_name_alone_takes_the_images_variable_away():
+    image = ImageConfig(cmd=("x",), env=("A=image", "B=image"))
+    asked = ("A", "C")
+    assert options(image, env=asked).env == (PATH, "HOSTNAME=abcdef012345", "B=image")
+
+
+@pytest.mark.parametrize("item", ["=x", "", "A=\0"])
 def test_variables_that_are_none(item):
     with pytest.raises(InvalidInputError, match="is not NAME=VALUE"):
         options(env=(item,))

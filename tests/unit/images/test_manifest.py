@@ -184,6 +184,7 @@ def test_a_config_is_read_whole():
         ({"config": {"Env": "A=1"}}, InvalidInputError, "Env in its config is not a JSON array"),
         ({"config": {"Env": ["a\0b"]}}, InvalidInputError, "Env"),
         ({"config": {"Labels": {"a": 1}}}, InvalidInputError, "Labels"),
+        ({"config": {"Labels": {"a": "\ud800"}}}, InvalidInputError, "is not JSON"),
         ({"rootfs": {"diff_ids": ["../x"]}}, InvalidInputError, "diff_ids"),
     ],
 )
