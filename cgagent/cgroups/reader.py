@@ -310,9 +310,11 @@ class _Source:
         self._meter = meter
         self._files = [file for file in found if file]
         self._absent = [place for place, file in enumerate(found) if not file]
-        places = {os.path.basename(file.path): place for place, file in enumerate(self._files)}
-        self._fast = [(places[name], *self._files[places[name]]) for name in places.keys() & _FAST]
-        self._pulse = next((places[name] for name in _PULSE if name in places), None)
+        names = [os.path.basename(file.path) for file in self._files]
+        self._fast = [
+            (place, *file) for place, file in enumerate(self._files) if names[place] in _FAST
+        ]
+        self._pulse = next((names.index(name) for name in _PULSE if name in names), None)
         self.is_fast = bool(self._fast)
         self._descriptors = [d for _, d in self._files if d is not None]
         self.is_kept = len(self._descriptors) == len(self._files)

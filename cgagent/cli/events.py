@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
-from cgagent.cli.inspect import fill
+from cgagent.cli.inspect import WHOLE, fill
 from cgagent.cli.moments import moment
 from cgagent.cli.output import printable
 
@@ -58,7 +58,7 @@ def _shown(event: dict[str, Any], format_: str | None) -> str:
         when = _local_time(event["time_ns"])
         return f"{when} {event['type']} {event['action']} {event['id']} ({listed})"
     shape = _shape(event, attributes)
-    if format_ in {"json", "{{json .}}"}:
+    if format_ in WHOLE:
         return json.dumps(shape, separators=(",", ":"))
     return fill(shape, format_)
 

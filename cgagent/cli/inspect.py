@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cgagent.cli.main import Context
 
 _SHM_SIZE_BYTES: Final = 64 * 1024 * 1024  # when nothing was asked for
+WHOLE: Final = frozenset({"json", "{{json .}}"})
+"""Formats that show all of a thing."""
 _FIELD: Final = re.compile(r"\{\{\s*(json\s+)?((?:\.\w+)+)\s*\}\}")
 
 
@@ -38,7 +40,7 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
     Raises:
         InvalidInputError: the format names a field that is not there.
     """
-    if format_ in {"json", "{{json .}}"}:
+    if format_ in WHOLE:
         for item in found:
             print(json.dumps(item))
     elif format_:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from cgagent.engine import limits as limit_rules
 from cgagent.engine.lifecycle import require_running
-from cgagent.engine.threads import to_its_end
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.images.concurrency import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Control:
             if until is not None:  # kept first: a crash must not make a freeze of a lease
                 self._containers.save(container, container.with_outcome(thaw_at_ns=until))
             try:
-                await to_its_end(group.freeze, timeout_s)
+                await in_thread(lambda _: group.freeze(timeout_s))
             except BaseException as e:
                 if not isinstance(e, CgagentError):  # cancelled, and frozen all the same
                     with contextlib.suppress(CgagentError):
@@ -142,7 +142,7 @@ class Control:
         undo = await asyncio.to_thread(group.earlier, changes)
         self._containers.save(container, replace(container.record, undo=undo))
         try:
-            await to_its_end(group.apply, changes, force=force)
+            await in_thread(lambda _: group.apply(changes, force=force))
             self._keep_limits(container, changes)
         except BaseException:
             await self.undo_update(container)

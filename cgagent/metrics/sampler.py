@@ -39,75 +39,56 @@ _RESTED: Final = 15
 class _Track:
     """What is kept of one target.
 
-    Of one at rest the rounds are only noted, and settled by whoever looks at it.
+    Of one at rest the rounds are only noted: `settle` before looking at it.
     """
 
     def __init__(self, turn: int, sample: Sample) -> None:
         self.turn = turn
         """The round, of those between two full readings, in which it is read in full."""
-        self._latest = sample
-        self._rates: Rates | None = None
+        self.latest = sample
+        self.rates: Rates | None = None
+        self.before: Moment | None = None
+        """The sample before the latest, of the same run."""
+        self.history = History(sample.at_s)
         self._load = 0.0
-        self._before: Moment | None = None
-        self._history = History(sample.at_s)
         self._row = row_of(sample, None)
-        self._history.add(sample.at_s, self._row)
+        self.history.add(sample.at_s, self._row)
         self._rested: list[tuple[float, int]] = []
         self.rests = False
         """The next sample will say nothing new if its usage is the same."""
-
-    @property
-    def latest(self) -> Sample:
-        self._settle()
-        return self._latest
-
-    @property
-    def before(self) -> Moment | None:
-        """The sample before the latest, of the same run."""
-        self._settle()
-        return self._before
-
-    @property
-    def history(self) -> History:
-        self._settle()
-        return self._history
-
-    @property
-    def rates(self) -> Rates | None:
-        return self._rates
 
     def rest(self, at: tuple[float, int]) -> None:
         """In place of a sample with the same usage; `at`: the wall clock, the monotonic one."""
         self._rested.append(at)
         if len(self._rested) == _RESTED:
-            self._settle()
+            self.settle()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         if not self._rested:
             return
         for at_s, _ in self._rested:
-            self._history.add(at_s, self._row)
-        moments = (self._latest.at_s, self._latest.monotonic_ns), *self._rested
+            self.history.add(at_s, self._row)
+        moments = (self.latest.at_s, self.latest.monotonic_ns), *self._rested
         (before_s, before_ns), (at_s, monotonic_ns) = moments[-2:]
-        self._before = Moment(before_s, before_ns, self._latest.usage.cpu)
-        self._latest = replace(self._latest, at_s=at_s, monotonic_ns=monotonic_ns)
+        self.before = Moment(before_s, before_ns, self.latest.usage.cpu)
+        self.latest = replace(self.latest, at_s=at_s, monotonic_ns=monotonic_ns)
         self._rested.clear()
 
     def add(self, sample: Sample) -> None:
-        self._settle()
-        earlier = self._latest
+        self.settle()
+        earlier = self.latest
         passed_s = (sample.monotonic_ns - earlier.monotonic_ns) / 1e9
         restarted = earlier.target.started_at_s != sample.target.started_at_s
-        rates = between(earlier, sample, self._rates)
-        if sample.usage is not earlier.usage or rates is not self._rates:
+        rates = between(earlier, sample, self.rates)
+        if sample.usage is not earlier.usage or rates is not self.rates:
             self._row = row_of(sample, rates)
-        self._before = None if restarted else earlier.moment
-        self._rates = rates
+        self.before = None if restarted else earlier.moment
+        self.rates = rates
         self._load = load(self._load, rates, passed_s)
         self.rests = rates is not None and not self._load and rates.are_none
         rounded = round(1000 * self._load)
-        self._latest = replace(sample, load_1000=rounded) if rounded else sample
-        self._history.add(sample.at_s, self._row)
+        self.latest = replace(sample, load_1000=rounded) if rounded else sample
+        self.history.add(sample.at_s, self._row)
 
 
 class Sampler:
@@ -152,26 +133,32 @@ class Sampler:
 
     def latest(self, target_id: str) -> Sample | None:
         with self._lock:
-            track = self._tracks.get(target_id)
+            track = self._settled(target_id)
             return track.latest if track else None
 
     def rates(self, target_id: str) -> Rates | None:
         """From the sample before the latest to the latest."""
         with self._lock:
-            track = self._tracks.get(target_id)
+            track = self._settled(target_id)
             return track.rates if track else None
 
     def before(self, target_id: str) -> Moment | None:
         """CPU time at the sample before the latest; None: there is none of this run."""
         with self._lock:
-            track = self._tracks.get(target_id)
+            track = self._settled(target_id)
             return track.before if track else None
 
     def history(self, target_id: str, since_s: float = 0.0) -> list[tuple[float, Row]]:
         """Rows later than `since_s`, oldest first; see `cgagent.metrics.history`."""
         with self._lock:
-            track = self._tracks.get(target_id)
+            track = self._settled(target_id)
             return track.history.since(since_s) if track else []
+
+    def _settled(self, target_id: str) -> _Track | None:
+        track = self._tracks.get(target_id)
+        if track:
+            track.settle()
+        return track
 
     def live(self) -> list[Sample]:
         """The latest sample of each target whose group was there at the last tick."""

@@ -121,17 +121,16 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
         except NotFoundError:
             if not force:
                 raise
-            _undo_begun(entry)
+            begun = entry.begun()
+            if begun is not None:  # a create that was cut short; no process was in it before
+                _end_group(*begun)
             entry.remove()
             return
         found = status(entry, state)
         if found not in {"stopped", "created"} and not force:
             raise ConflictError(f"container {entry.id} is {found}: stop it first or use --force")
         config = entry.config()
-        own = group(state)
-        with contextlib.suppress(NotFoundError):
-            own.kill()
-        own.remove(made=state.cgroup_made)
+        _end_group(state.cgroup_path, state.cgroup_made)
         entry.remove()
     for hook in hooks.of_kind(config, "poststop"):
         try:
@@ -140,12 +139,7 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
             warn(e.message)
 
 
-def _undo_begun(entry: store.Entry) -> None:
-    """Of a create that was cut short: its group had no process in it before."""
-    begun = entry.begun()
-    if begun is None:
-        return
-    path, made = begun
+def _end_group(path: str, made: list[str]) -> None:
     own = _group(path)
     with contextlib.suppress(NotFoundError):
         own.kill()

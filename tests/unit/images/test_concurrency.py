@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from cgagent.engine.threads import to_its_end
+from cgagent.images.concurrency import in_thread
 
 
 def test_a_cancellation_waits_for_the_thread():
@@ -16,7 +16,7 @@ def test_a_cancellation_waits_for_the_thread():
 
     async def job():
         try:
-            await to_its_end(work)
+            await in_thread(lambda _: work())
         except asyncio.CancelledError:
             events.append("undone")
             raise
@@ -36,6 +36,6 @@ def test_a_cancellation_waits_for_the_thread():
 
 
 def test_results_and_errors_come_through():
-    assert asyncio.run(to_its_end(divmod, 7, 2)) == (3, 1)
+    assert asyncio.run(in_thread(lambda _: divmod(7, 2))) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(to_its_end(divmod, 7, 0))
+        asyncio.run(in_thread(lambda _: divmod(7, 0)))
