@@ -38,9 +38,7 @@ class OomCounters:
 
     @classmethod
     def of(cls, group: Group) -> OomCounters:
-        memory = group.controllers().memory
-        kills = memory.oom_kills() if memory else None
-        return cls(kills or 0, dict(_hits(_family(group))))
+        return cls(_kills(group), dict(_hits(_family(group))))
 
     @classmethod
     def of_new(cls, group: Group) -> OomCounters:
@@ -57,11 +55,10 @@ def lineage(group: Group) -> list[Group]:
 
 def report(group: Group, since: OomCounters) -> Oom | None:
     """What the OOM killer did in the group since then; None when nothing."""
-    now = OomCounters.of(group)
-    victims = now.kills - since.kills
+    victims = _kills(group) - since.kills
     if victims <= 0:
         return None
-    return describe(group, _limiting(group, since, now), victims)
+    return describe(group, _limiting(group, since, OomCounters.of(group)), victims)
 
 
 def describe(group: Group, limiting: Group | None, victims: int) -> Oom:
@@ -76,6 +73,11 @@ def describe(group: Group, limiting: Group | None, victims: int) -> Oom:
         peak_bytes=peak,
         limit_bytes=limit,
     )
+
+
+def _kills(group: Group) -> int:
+    memory = group.controllers().memory
+    return (memory.oom_kills() if memory else None) or 0
 
 
 def _limiting(group: Group, since: OomCounters, now: OomCounters) -> Group | None:

@@ -6,7 +6,9 @@ through the agent.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -20,8 +22,9 @@ from cgagent.engine.launch import OUTSIDE, Launcher
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.runtimes import job
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.runtime.client import frame
 from cgagent.runtime.console import check_size
-from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, error_to_wire
+from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, error_to_wire
 from cgagent.runtime.spec import exec_process
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ class Streams:
         async with container.lock:
             if not container.running:
                 await self._lifecycle.make_ready(container)
-            await self._connect(container.id, take)
+            await self._attach(container.id, await take())
 
     async def run(
         self, request: create.Request, take: Callable[[Container], Awaitable[Attachment]]
@@ -116,19 +119,35 @@ class Streams:
         """
         container = await self._lifecycle.create(request)
         try:
-            await self.attach(container, partial(take, container))
+            async with container.lock:
+                await self._lifecycle.make_ready(container)
+                client = await take(container)
         except BaseException:
             await self._lifecycle.remove(container, force=True, volumes=True)
             raise
-        await self._lifecycle.start(container)
+        attaching = asyncio.create_task(self._attach(container.id, client))
+        await asyncio.sleep(0)  # it is asked first; the start need not wait for the answer
+        try:
+            await self._lifecycle.start(container)
+        finally:
+            try:
+                await attaching
+            except CgagentError:  # nobody would see what it does
+                await self._lifecycle.remove(container, force=True, volumes=True)
+                raise
 
-    async def _connect(self, key: str, take: Take) -> None:
-        client = await take()
+    async def _attach(self, key: str, client: Attachment) -> None:
         fds = [client.fd]
         try:
             if client.tail:
                 fds.append(_memory(client.tail))
             await self._supervisor.request("attach", fds, key=key, **client.arguments())
+        except CgagentError as e:
+            if not client.raw:  # it is taken over: nobody else tells it any more
+                status = json.dumps({"error": error_to_wire(e)}).encode()
+                with contextlib.suppress(OSError):
+                    os.write(client.fd, frame(STATUS, status))
+            raise
         finally:
             for fd in fds:  # the supervisor has its own copies
                 os.close(fd)
@@ -231,7 +250,7 @@ class Streams:
         try:
             await self._supervisor.request("create", key=key, **where)
             if take is not None:
-                await self._connect(key, take)
+                await self._attach(key, await take())
             reply = await self._supervisor.request(
                 "start",
                 **asked,

@@ -19,6 +19,7 @@ from cgagent.cgroups import (
     Oom,
     PidsRefused,
     PressureStall,
+    Removed,
     Trigger,
     Watcher,
 )
@@ -66,6 +67,8 @@ class GroupWatch:
         self._counters: dict[str, OomCounters] = {}
         self._reports: dict[str, Oom] = {}
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
+        self._ended: set[str] = set()
+        """Cgroup paths that are watched as long as the group is there."""
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._watcher.fileno(), self._read)
@@ -84,12 +87,13 @@ class GroupWatch:
         try:
             self._counters[group.path] = group.oom_counters(new=new)
             self._containers[group.path] = container
-            if group not in self._watcher:
+            if group not in self._watcher or group.path in self._ended:
                 self._add(group)
         except CgagentError as e:  # it has ended already
             log.warning("container %s is not watched: %s", container.name, e.message)
 
     def _add(self, group: Group) -> None:
+        self.forget(group)  # if it had such a path before, and that is still watched
         try:
             self._watcher.add(group, *self._triggers)
         except (UnsupportedError, InvalidInputError) as e:
@@ -100,12 +104,13 @@ class GroupWatch:
 
     def forget(self, group: Group) -> None:
         """Of one that was prepared and got no container."""
+        self._ended.discard(group.path)
         self._watcher.remove(group)
 
     def end(self, container: Container, group: Group) -> Oom | None:
-        """Stop watching; before the group is removed. What the OOM killer did, if it came."""
+        """What the OOM killer did, if it came; before the group is removed, and watched no more."""
         self._read()
-        self._watcher.remove(group)
+        self._ended.add(group.path)
         self._containers.pop(group.path, None)
         for key in [k for k in self._told if k[0] == container.id]:
             del self._told[key]
@@ -120,6 +125,8 @@ class GroupWatch:
 
     def _read(self) -> None:
         for event in self._watcher.read():
+            if isinstance(event, Removed):
+                self._ended.discard(event.group)
             container = self._containers.get(event.group)
             if container is not None:
                 self._tell(container, event)

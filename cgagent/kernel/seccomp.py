@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 import struct
-import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError, UnsupportedError
@@ -237,7 +236,7 @@ def _operator(name: str) -> int:
 
 
 def _exported(library: Any, context: int) -> bytes:
-    with tempfile.TemporaryFile() as file:
+    with open(os.memfd_create("seccomp"), "w+b") as file:
         _checked(library.seccomp_export_bpf(context, file.fileno()), "export")
         file.seek(0)
         return file.read()

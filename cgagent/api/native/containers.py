@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 def routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1/containers", tags=["containers"])
+    streams.add(router, engine)  # first: routes are tried one after the other, and these are urgent
     _add_lifecycle(router, engine)
     _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
     _add_control(router, engine)
-    streams.add(router, engine)
     files.add(router, engine)
     return router
 

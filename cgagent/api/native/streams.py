@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def add(router: APIRouter, engine: Engine) -> None:
-    _add_attach(router, engine)
     _add_run(router, engine)
+    _add_attach(router, engine)
     _add_exec(router, engine)
     _add_logs(router, engine)
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 from dataclasses import replace
 
+import psutil
+
 from cgagent.images.unpack.trees import remove_tree
 from cgagent.metrics import Disk, disks, holdings
 from cgagent.metrics.holdings import Held, Walker, look
@@ -81,6 +83,8 @@ def test_what_tasks_do(tmp_path):
     stopped = ["sh", "-c", "kill -STOP $$"]
     with subprocess.Popen(["sleep", "1000"]) as one, subprocess.Popen(stopped) as two:
         os.waitid(os.P_PID, two.pid, os.WSTOPPED | os.WNOWAIT)
+        while psutil.Process(one.pid).status() != psutil.STATUS_SLEEPING:  # it has just begun
+            continue
         tasks = look(held(tmp_path, one.pid, two.pid, 2**22 - 1)).tasks
         one.kill()
         two.kill()
