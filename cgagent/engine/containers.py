@@ -128,16 +128,18 @@ class Containers:
         container.record = record
         self._tell(container, event)
 
-    def drop(self, container: Container, action: str | None = None) -> None:
-        event = _event(container.record, action, {})
-        self._rows.delete(container.id, event)
+    def drop(self, container: Container, last: Record, *told: tuple[str, dict[str, str]]) -> None:
+        """Keep it no more. `last` is what whoever waits for it sees; `told`: actions of events."""
+        events = [about(last, action, attributes) for action, attributes in told]
+        self._rows.delete(container.id, *events)
         del self._by_id[container.id]
+        container.record = last
         container.removed = True
-        self._tell(container, event)
+        self._tell(container, *events)
 
-    def _tell(self, container: Container, event: Event | None) -> None:
+    def _tell(self, container: Container, *events: Event | None) -> None:
         container.notify()
-        if event is not None:
+        for event in filter(None, events):
             self._events.spread(event)
 
     def using_image(self, image_id: str) -> list[str]:

@@ -22,7 +22,7 @@ from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
-from cgagent.engine.lifecycle import Lifecycle, Shared
+from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.probes import Probes
@@ -95,7 +95,9 @@ class Engine:
             settings.cgroup_parent,
             containers_dir=containers_dir,
             stage_dir=settings.run_dir / "stage",
+            release_root=images.release,
         )
+        self._leftovers = Leftovers()
         shared = Shared(
             containers=self.containers,
             images=images,
@@ -108,6 +110,7 @@ class Engine:
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
             runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
+            leftovers=self._leftovers,
             userns=settings.userns,
             last_sample=self.monitor.last_sample,
             forget_samples=self.monitor.forget,
@@ -126,7 +129,9 @@ class Engine:
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.probes = Probes(self.containers, self.streams, self.control)
         self.copying = Copying(self.lifecycle, self.jobs)
-        self.images = ImageJobs(images, self.containers, self.jobs, self.events)
+        self.images = ImageJobs(
+            images, self.containers, self.jobs, self.events, self._let_go_of_images
+        )
         self._containers_dir = containers_dir
         self._background: set[asyncio.Task[None]] = set()
         self._store_images = images
@@ -164,6 +169,7 @@ class Engine:
         self.probes.close()
         self.control.close()
         await self.launcher.close()
+        await self._leftovers.gone()
         self.monitor.stop()
         self.watch.close()
         self.supervisor.close()
@@ -208,6 +214,11 @@ class Engine:
             "images": len(self.images.all()),
             "time": time.time(),
         }
+
+    async def _let_go_of_images(self) -> None:
+        """What has an image's layers from now on is a container."""
+        await self._leftovers.gone()
+        await self.launcher.let_go_of_images()
 
     def _on_running(self, container: Container) -> None:
         self.probes.begin(container)

@@ -73,13 +73,13 @@ class ContainerRows:
         with self._change(event) as connection:
             connection.execute("UPDATE containers SET document = ? WHERE id = ?", (document, id_))
 
-    def delete(self, id_: str, event: EventRow | None = None) -> None:
-        with self._change(event) as connection:
+    def delete(self, id_: str, *told: EventRow) -> None:
+        with self._change(*told) as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (id_,))
 
     @contextmanager
-    def _change(self, event: EventRow | None) -> Iterator[sqlite3.Connection]:
+    def _change(self, *told: EventRow | None) -> Iterator[sqlite3.Connection]:
         with self._database.transaction() as connection:
             yield connection
-            if event is not None:
+            for event in filter(None, told):
                 events.insert(connection, event)

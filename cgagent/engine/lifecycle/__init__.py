@@ -7,8 +7,8 @@ exit that comes while a start is being finished is dealt with after it.
                                     ^       │                              ^
                                     └───── restarting (its policy) ────────┘ stop, kill
 
-One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal`; `setups` is what
-the first two share, `signals` and `shared` are what all have in common.
+One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal` with `leftovers`;
+`setups` is what the first two share, `signals` and `shared` are what all have in common.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle.creation import Creation
 from cgagent.engine.lifecycle.exits import Exits
+from cgagent.engine.lifecycle.leftovers import Leftovers
 from cgagent.engine.lifecycle.removal import Removal
 from cgagent.engine.lifecycle.restarts import Restarts
 from cgagent.engine.lifecycle.setups import Setups
@@ -28,7 +29,7 @@ from cgagent.engine.lifecycle.stops import Stops
 if TYPE_CHECKING:
     from cgagent.engine.logopts import LogConfig
 
-__all__ = ["Lifecycle", "Shared", "require_running", "require_there"]
+__all__ = ["Leftovers", "Lifecycle", "Shared", "require_running", "require_there"]
 
 
 class Lifecycle:

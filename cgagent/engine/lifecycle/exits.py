@@ -13,7 +13,7 @@ from cgagent.errors import CgagentError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group
-    from cgagent.engine.container import Container
+    from cgagent.engine.container import Container, Record
     from cgagent.engine.health import Health
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.restarts import Restarts
@@ -51,36 +51,58 @@ class Exits:
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
                 health=_after_the_end(container.record.outcome.health),
             )
-            # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
             ended = self._restarts.decide(container.record, outcome)
-            code = str(outcome.exit_code)
-            self._shared.containers.note(container, ended, "die", exit_code=code)
-            await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
+            die = ("die", {"exit_code": str(outcome.exit_code)})
             try:
-                await self._shared.leave_runtime(container)
-                is_gone = await self._bury(container, group)
-                if container.removes_itself:
-                    await self._removal.forget(container, has_group=not is_gone)
+                if not await self._vanished(container, group, ended, die):
+                    await self._stayed(container, group, ended, die)
             finally:
                 try:  # last: clients that stay see by it that all is done
                     await self._shared.supervisor.request("forget", key=container.id)
                 finally:
                     self._restarts.arm(container)
 
+    async def _vanished(
+        self, container: Container, group: Group, ended: Record, die: tuple[str, dict[str, str]]
+    ) -> bool:
+        """All of one that removes itself, if its cgroup is empty: the usual case, and 0.2 ms."""
+        if not container.removes_itself:
+            return False
+        await self._shared.leave_runtime(container)
+        try:
+            if not group.remove_if_empty():
+                return False
+        except CgagentError:  # met again below, and dealt with
+            return False
+        try:
+            await self._removal.vanish(container, ended, die)
+        except CgagentError:
+            self._shared.containers.note(container, ended, die[0], **die[1])
+            raise
+        return True
+
+    async def _stayed(
+        self, container: Container, group: Group, ended: Record, die: tuple[str, dict[str, str]]
+    ) -> None:
+        # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
+        self._shared.containers.note(container, ended, die[0], **die[1])
+        await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
+        await self._shared.leave_runtime(container)
+        is_gone = await self._bury(container, group)
+        if container.removes_itself:
+            await self._removal.vanish(container, container.record, has_group=not is_gone)
+
     async def _bury(self, container: Container, group: Group) -> bool:
         """Take the last figures, then end and remove the cgroup; whether it is gone."""
 
         def work() -> None:
-            if not is_forgotten:
+            if not container.removes_itself:  # else nobody can ask for its figures
                 self._shared.last_sample(container)
             if not group.remove_if_empty():
                 group.kill(KILL_TIMEOUT_S)
                 group.remove()
 
-        is_forgotten = container.removes_itself  # nobody can ask for its figures
         try:
-            if is_forgotten and group.remove_if_empty():  # the usual case, and a matter of 0.2 ms
-                return True
             await asyncio.to_thread(work)
         except NotFoundError:
             return True

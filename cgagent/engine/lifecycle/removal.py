@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cgagent.engine import jobs
-from cgagent.errors import ConflictError
+from cgagent.errors import ConflictError, NoSpaceError
 
 if TYPE_CHECKING:
-    from cgagent.engine.container import Container
+    from cgagent.engine.container import Container, Record
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.lifecycle.signals import Signals
 
@@ -43,29 +44,49 @@ class Removal:
                     if not container.up:  # it may have been started meanwhile
                         await self.forget(container, volumes=volumes)
 
-    async def forget(
-        self, container: Container, *, volumes: bool = False, has_group: bool = True
-    ) -> None:
-        """Remove all that is kept of one that does not run; the lock is held by the caller.
-
-        `has_group`: its cgroup may still be there.
-        """
+    async def forget(self, container: Container, *, volumes: bool = False) -> None:
+        """Remove all that is kept of one that does not run; the lock is held by the caller."""
         if container.removed:
             return
         if self._shared.launcher.is_ready(container.id):
             await self._shared.launcher.discard(container.id)
-
-        def remove_files() -> None:
-            if has_group:
-                self._shared.group(container).remove()
-            self._shared.bundle(container.id).remove()
-            self._shared.images.release(container.id)
-
         jobs.step("files")
         # its files first: on a full disk the database can change only when they are gone
-        await asyncio.to_thread(remove_files)
+        await asyncio.to_thread(self._remove_files, container, has_group=True)
         if volumes or container.record.options.auto_remove:
             await self._shared.volumes.remove_anonymous(container)
         jobs.step("record")
-        self._shared.containers.drop(container, "destroy")
+        self._drop(container, container.record)
+
+    async def vanish(
+        self,
+        container: Container,
+        last: Record,
+        *told: tuple[str, dict[str, str]],
+        has_group: bool = False,
+    ) -> None:
+        """One that has ended and removes itself: its record first, as nobody waits for its files.
+
+        `told` are events of `last`, how it ended. `has_group`: its cgroup is still there.
+        """
+        if container.removed:
+            return
+        await self._shared.volumes.remove_anonymous(container)
+        remove_files = partial(self._remove_files, container, has_group=has_group)
+        try:
+            self._drop(container, last, *told)
+        except NoSpaceError:
+            await asyncio.to_thread(remove_files)
+            self._drop(container, last, *told)
+        else:
+            self._shared.leftovers.delete(f"container {container.name}", remove_files)
+
+    def _remove_files(self, container: Container, *, has_group: bool) -> None:
+        if has_group:
+            self._shared.group(container).remove()
+        self._shared.bundle(container.id).remove()
+        self._shared.images.release(container.id)
+
+    def _drop(self, container: Container, last: Record, *told: tuple[str, dict[str, str]]) -> None:
+        self._shared.containers.drop(container, last, *told, ("destroy", {}))
         self._shared.forget_samples(container.id)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
+    from cgagent.engine.lifecycle.leftovers import Leftovers
     from cgagent.engine.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
     from cgagent.engine.watch import GroupWatch
@@ -47,6 +48,7 @@ class Shared:
     filters: Filters
     watch: GroupWatch
     runtimes: Runtimes
+    leftovers: Leftovers
     userns: str
     """The user namespace of a container for which none was asked: host or auto."""
     last_sample: Callable[[Container], None]

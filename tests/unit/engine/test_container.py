@@ -132,7 +132,7 @@ def test_what_is_saved_is_there_for_the_next_agent(tmp_path):
     first = Containers(ContainerRows(database), Events(EventRows(database)))
     kept, dropped = first.add(record()), first.add(record("b" * 64, "two"))
     first.save(kept, kept.with_outcome(status="exited", exit_code=3))
-    first.drop(dropped)
+    first.drop(dropped, dropped.record)
     second = Containers(ContainerRows(database), Events(EventRows(database)))
     second.load()
     (found,) = second
@@ -151,7 +151,7 @@ def test_a_change_and_its_event_are_kept_together_or_not_at_all(tmp_path):
     containers.save(kept, kept.with_outcome(status="running"), "start")
     containers.note(kept, kept.with_outcome(status="exited"), "die", exit_code="3")
     containers.rename(kept, "two")
-    containers.drop(kept, "destroy")
+    containers.drop(kept, kept.record, ("destroy", {}))
     told = [(e.action, e.attributes["name"]) for e in events.between(0, 2**62)]
     before = [("create", "one"), ("start", "one"), ("die", "one")]
     assert told == [*before, ("rename", "two"), ("destroy", "two")]

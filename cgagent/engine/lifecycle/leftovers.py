@@ -1,0 +1,53 @@
+"""Files of containers that are gone already, while they are being deleted.
+
+A container that removes itself is gone for everybody once its record is: nobody waits for the disk.
+Whoever needs the room, or looks at all there is, waits for it here. What an agent's death
+interrupts is found by the next one's sweep, as it belongs to no container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_DELAY_S: Final = 0.02
+
+
+class Leftovers:
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, Callable[[], None]]] = []
+        self._running: set[asyncio.Future[None]] = set()
+
+    def delete(self, what: str, work: Callable[[], None]) -> None:
+        """Do it in a thread, in a moment: whoever waits for the end comes first.
+
+        `what` names it if it fails.
+        """
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(_DELAY_S, self._begin)
+        self._waiting.append((what, work))
+
+    def _begin(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for what, work in waiting:
+            task = asyncio.ensure_future(asyncio.to_thread(work))
+            self._running.add(task)
+            task.add_done_callback(partial(self._done, what))
+
+    def _done(self, what: str, task: asyncio.Future[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s: its files are left behind until the next start: %s", what, error)
+
+    async def gone(self) -> None:
+        """When all that was to be deleted by now is."""
+        self._begin()
+        if self._running:
+            await asyncio.wait(self._running)
