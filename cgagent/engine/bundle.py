@@ -20,7 +20,6 @@ import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.network import files as network
-from cgagent.runtime import spec
 from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
 from cgagent.store.disk import disk_full_is_no_space
 
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from cgagent.engine.container import Options
     from cgagent.images import RootFs
     from cgagent.network.files import Mode
-    from cgagent.runtime.spec import Plan
+
+    _Etc = tuple[Mode, str, str, network.NameLookup]
+    """What the files of ETC_FILES are made of: the arguments of `_etc`."""
 
 ETC_FILES: Final = ("hostname", "hosts", "resolv.conf")
 _ROOT: Final = "rootfs"
@@ -42,19 +43,22 @@ class Bundle:
         self.root = self.path / _ROOT
         self.log = self.path / f"{container_id}-json.log"
         self.ahead = ahead_dir(containers_dir) / container_id
-        self._usual_name = usual_hostname(container_id)
+        self.ahead_root = self.ahead / _ROOT
+        usual_name = usual_hostname(container_id)
+        self._usual: _Etc = ("none", usual_name, "", network.NameLookup())
 
     def make(self, options: Options) -> None:
         """Create the directory. On failure nothing is left."""
-        texts = _etc(options.network, options.hostname, options.domainname, options.lookup)
+        asked = (options.network, options.hostname, options.domainname, options.lookup)
         try:
             with disk_full_is_no_space(f"container directory {self.path}"):
-                there: dict[str, str] = {}
-                if self._take_ahead():
-                    there = self._usual_etc()
-                else:
+                is_ahead = self._take_ahead()
+                if is_ahead and asked == self._usual:
+                    return
+                if not is_ahead:
                     _make_directory(self.path)
-                for name, text in texts.items():
+                there = _etc(*self._usual) if is_ahead else {}
+                for name, text in _etc(*asked).items():
                     if there.get(name) != text:  # written anew, not replaced: it may be open
                         (self.path / name).write_text(text)
         except BaseException:
@@ -66,7 +70,7 @@ class Bundle:
         with disk_full_is_no_space(f"container directory {self.ahead}"):
             self.path.parent.mkdir(mode=0o700, exist_ok=True)  # to be renamed into
             _make_directory(self.ahead)
-            for name, text in self._usual_etc().items():
+            for name, text in _etc(*self._usual).items():
                 (self.ahead / name).write_text(text)
 
     def _take_ahead(self) -> bool:
@@ -76,9 +80,6 @@ class Bundle:
             return False
         return True
 
-    def _usual_etc(self) -> dict[str, str]:
-        return _etc("none", self._usual_name, "", network.NameLookup())
-
     def drop_ahead(self) -> None:
         """What was made ahead, if no container has taken it."""
         shutil.rmtree(self.ahead, ignore_errors=True)
@@ -86,11 +87,14 @@ class Bundle:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def write_config(self, plan: Plan) -> dict[str, Any]:
-        """Write the OCI configuration; it is returned as well."""
-        config = spec.build(plan)
-        self._write(CONFIG_FILE, config)
-        return config
+    def write_config(self, config: dict[str, Any]) -> None:
+        """The OCI configuration. One that was written ahead may be in the way."""
+        (self.path / CONFIG_FILE).unlink(missing_ok=True)  # not truncated: that would be synced
+        self._write(self.path / CONFIG_FILE, config)
+
+    def write_config_ahead(self, config: dict[str, Any]) -> None:
+        """Of a container to come."""
+        self._write(self.ahead / CONFIG_FILE, config)
 
     def read_config(self) -> dict[str, Any]:
         """The OCI configuration of the last start."""
@@ -100,12 +104,13 @@ class Bundle:
     def write_exec(self, exec_id: str, process: dict[str, Any]) -> str:
         """The path of the process configuration."""
         name = f"exec-{exec_id}.json"
-        self._write(name, process)
+        self._write(self.path / name, process)
         return str(self.path / name)
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
-        with disk_full_is_no_space(f"container directory {self.path}"):
-            (self.path / name).write_text(json.dumps(value))
+    @staticmethod
+    def _write(path: Path, value: dict[str, Any]) -> None:
+        with disk_full_is_no_space(f"container directory {path.parent}"):
+            path.write_text(json.dumps(value))
 
     def mount_points(self) -> list[str]:
         """Where something was mounted at the last start."""

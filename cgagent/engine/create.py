@@ -35,6 +35,22 @@ if TYPE_CHECKING:
 _HOST_NAME_MAX: Final = 64  # the kernel's
 _STOP_TIMEOUT_MAX_S: Final = 1e9
 _PAGE: Final = 4096
+OF_THE_ROOT: Final = (
+    "hostname",
+    "domainname",
+    "network",
+    "mounts",
+    "shm_size_bytes",
+    "confinement",
+    "namespaces",
+    "lookup",
+    "auto_remove",
+    "read_only",
+    "tty",
+    "console_size",
+    "init",
+    "runtime",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +90,14 @@ class Request:
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     log: LogConfig | None = None
     """None: the agent's setting."""
+
+
+def likeness(request: Request, image_id: str, limits: Limits) -> object:
+    """The same of two requests: what comes before their commands is made alike.
+
+    That is their roots and their limits, which are `limits` in full.
+    """
+    return (image_id, limits, *(getattr(request, name) for name in OF_THE_ROOT))
 
 
 def options(

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cgagent.engine.containers import Containers
     from cgagent.engine.events import Events
@@ -15,8 +15,17 @@ if TYPE_CHECKING:
 
 
 class ImageJobs:
-    def __init__(self, images: Images, containers: Containers, jobs: Jobs, events: Events) -> None:
+    def __init__(
+        self,
+        images: Images,
+        containers: Containers,
+        jobs: Jobs,
+        events: Events,
+        let_go: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`let_go` ends what has an image's layers and is no container."""
         self._images = images
+        self._let_go = let_go
         self._containers = containers
         self._jobs = jobs
         self._events = events
@@ -47,6 +56,7 @@ class ImageJobs:
     async def remove(self, name: str, *, force: bool) -> list[str]:
         """Lines as ``docker rmi`` prints them."""
         async with self._jobs.run("rmi", image=name):
+            await self._let_go()
             lines = await asyncio.to_thread(
                 self._images.remove, name, in_use=self._containers.using_image, force=force
             )

@@ -3,7 +3,8 @@
 A few are kept ready ahead of time under ids that no container has yet; a new container takes one
 of these ids, and its start finds the work done. On cgroup v1 that saves the 6 to 18 ms which the
 kernel takes to move a task into a cgroup after an idle moment. Once its container is known, a
-zygote can go on to set it up (`set_up`), and waits in the container's root for the start.
+zygote can go on to set it up (`set_up`), and waits in the container's root for the start. One is
+already in the root of the container that is foreseen: most often the next one is like the last.
 """
 
 from __future__ import annotations
@@ -21,23 +22,30 @@ from cgagent.engine.plan import etc_files
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.runtime import spec
 from cgagent.runtime.oci.resources import device_rules
-from cgagent.runtime.protocol import SET_UP, error_to_wire
+from cgagent.runtime.protocol import ROOT, SET_UP, error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cgagent.cgroups import Group, Host, Limits
-    from cgagent.engine.container import Options
+    from cgagent.engine.container import Options, Record
     from cgagent.engine.watch import GroupWatch
+    from cgagent.images import RootFs
     from cgagent.runtime.native import Supervisor
 
 Namespaces = list[dict[str, Any]]
 
+_OWN: Final[Namespaces] = spec.namespaces(spec.OWN_NAMESPACES)
 OUTSIDE: Final[Namespaces] = []
 """Of a zygote that becomes no container: it will call another runtime."""
 
+_READ_LATE: Final = frozenset({"args", "cwd", "env", "user"})
+"""Of ``process`` in an OCI configuration."""
+
 POOL_SIZE: Final = 2
+_KINDS_FORESEEN: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.08
 _REMOVE_S: Final = 1.0
@@ -56,10 +64,45 @@ class SetUp:
     """That the group holds already."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooted:
+    """What a container to come is made of, as far as it is."""
+
+    record: Record
+    """What it will probably be. Its limits hold already, its files are there."""
+    config: dict[str, Any]
+    """Its OCI configuration, of which the root is made."""
+    job: dict[str, Any]
+    """What else the zygote needs to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What the next container will probably be."""
+
+    likeness: object
+    """Whatever container has the same can have the root."""
+    make: Callable[[str], Rooted]
+    """Of its id. Raises CgagentError."""
+
+
+def same_root(made: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Do two OCI configurations differ only in what is read when the container is there?"""
+    return made is wanted or _of_the_root(made) == _of_the_root(wanted)
+
+
+def _of_the_root(config: dict[str, Any]) -> dict[str, Any]:
+    process = {k: v for k, v in config["process"].items() if k not in _READ_LATE}
+    return {**config, "process": process}
+
+
 @dataclass(slots=True)
 class _Ready:
     namespaces: Namespaces
     set_up: SetUp | None = None
+    likeness: object = None
+    rooted: Rooted | None = None
+    """Its root was made of that, before there was a container."""
 
 
 class Launcher:
@@ -77,6 +120,7 @@ class Launcher:
         *,
         containers_dir: Path,
         stage_dir: Path,
+        release_root: Callable[[str], None],
     ) -> None:
         self._host = host
         self._supervisor = supervisor
@@ -84,8 +128,12 @@ class Launcher:
         self._parent = cgroup_parent.rstrip("/")
         self._containers_dir = containers_dir
         self._stage_dir = stage_dir
+        self._release_root = release_root
         self._ready: dict[str, _Ready] = {}  # by id
         self._pool: list[str] = []  # those in `_ready` that no container has
+        self._foreseen: list[Foreseen] = []  # what is to be made yet
+        self._next: list[str] = []  # those with a root, that of what was foreseen last at the end
+        self._roots: set[str] = set()  # ids of those whose files no container has taken
         self._in_use: set[str] = set()  # attached to or being started
         self._ending: dict[str, asyncio.Event] = {}  # being discarded
         self._refilling: asyncio.Task[None] | None = None
@@ -123,16 +171,45 @@ class Launcher:
             mounts.append(CgroupMount(name="unified", version=2))
         return tuple(mounts)
 
-    async def reserve(self) -> str:
-        """An id for a new container, with everything made ready if the pool has some."""
-        if not self._pool:
+    async def reserve(self, likeness: object) -> str:
+        """An id for a new container, with everything made ready if there is some.
+
+        That with a root, if it is for such a one (`Foreseen`).
+        """
+        kept = {*self._pool, *self._roots, *self._in_use}
+        idle = [i for i in self._ready if i not in kept]
+        container_id = self._next_like(likeness)
+        if container_id is not None:
+            self._next.remove(container_id)
+        elif self._pool:
+            container_id = self._pool.pop(0)
+        else:
             return new_id()
-        idle = [i for i in self._ready if i not in self._pool and i not in self._in_use]
-        container_id = self._pool.pop(0)
         if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
             with contextlib.suppress(CgagentError):  # told when that one starts
                 await self.discard(idle[0])
         return container_id
+
+    def take_root(self, container_id: str) -> RootFs | None:
+        """By the container that has the id: the files of its root, if that was made ahead.
+
+        From now on they are released with the container, and no more with its zygote.
+        """
+        rooted = self.rooted(container_id)
+        if rooted is None or container_id not in self._roots:
+            return None
+        self._roots.discard(container_id)
+        return rooted.record.rootfs
+
+    def rooted(self, container_id: str) -> Rooted | None:
+        """What its zygote's root was made of, if that was made ahead."""
+        ready = self._ready.get(container_id)
+        return ready.rooted if ready else None
+
+    def root_fits(self, container_id: str, config: dict[str, Any]) -> bool:
+        """Can its zygote, wherever it is, go on to what this OCI configuration says?"""
+        made = self.rooted(container_id)
+        return made is None or same_root(made.config, config)
 
     async def prepare(
         self, container_id: str, wanted: Namespaces, user_ids: tuple[int, int] | None = None
@@ -158,6 +235,7 @@ class Launcher:
         user_ids: tuple[int, int] | None = None,
         *,
         staged: bool = False,
+        foreseen: Foreseen | None = None,
     ) -> None:
         while container_id in self._ending:
             await self._ending[container_id].wait()
@@ -167,6 +245,7 @@ class Launcher:
             await self.discard(container_id)
         group = self._host.group(self.cgroup_path(container_id))
         group.create()
+        rooted = None
         try:
             group.restrict_devices(CONTAINER_DEVICES)
             await self._supervisor.request(
@@ -177,12 +256,25 @@ class Launcher:
                 stage=self._stage(container_id, group.path) if staged else None,
                 **({} if wanted == OUTSIDE else self.place(group)),
             )
+            if foreseen:
+                rooted = await self._make_root(group, container_id, foreseen)
         except BaseException:  # a cancelled one may have been heard
             with contextlib.suppress(CgagentError):
                 await self._end(container_id, group)
             raise
         self._watch.prepare(group)
-        self._ready[container_id] = _Ready(wanted)
+        likeness = foreseen.likeness if foreseen else None
+        self._ready[container_id] = _Ready(wanted, likeness=likeness, rooted=rooted)
+
+    async def _make_root(self, group: Group, container_id: str, foreseen: Foreseen) -> Rooted:
+        made = foreseen.make(container_id)
+        self._roots.add(container_id)
+        bundle = self._bundle(container_id)
+        bundle.write_config_ahead(made.config)
+        here = {"bundle": str(bundle.ahead), "root": str(bundle.ahead_root)}
+        await self._supervisor.request(ROOT, key=container_id, **{**made.job, **here})
+        group.apply(made.record.limits, new=True)
+        return made
 
     def _stage(self, container_id: str, path: str) -> dict[str, Any]:
         """What most containers have the same is mounted now: see `cgagent.runtime.stage`."""
@@ -239,6 +331,9 @@ class Launcher:
     async def discard(self, container_id: str, error: CgagentError | None = None) -> None:
         """Undo `prepare`. Clients attached already are told the error."""
         self._ready.pop(container_id, None)
+        for kept in (self._pool, self._next):
+            if container_id in kept:
+                kept.remove(container_id)
         self._in_use.discard(container_id)
         group = self._host.group(self.cgroup_path(container_id))
         self._watch.forget(group)
@@ -258,32 +353,73 @@ class Launcher:
             await self._supervisor.request("forget", key=container_id, status=told)
 
         def work() -> None:
-            self._bundle(container_id).drop_ahead()
+            self._drop_ahead(container_id)
             with contextlib.suppress(NotFoundError):
                 group.kill()  # a start given up too late, or one that outlived its supervisor
             group.remove()
 
         await asyncio.to_thread(work)
 
-    def refill(self) -> None:
+    def _drop_ahead(self, container_id: str) -> None:
+        """The files that were made ahead, as far as no container has taken them."""
+        self._bundle(container_id).drop_ahead()
+        if container_id in self._roots:
+            self._roots.discard(container_id)
+            self._release_root(container_id)
+
+    def refill(self, foreseen: Foreseen | None = None) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
-        if self._closed or (self._refilling is not None and not self._refilling.done()):
-            return
-        self._refilling = asyncio.create_task(self._refill())
+        if foreseen is not None:
+            others = [f for f in self._foreseen if f.likeness != foreseen.likeness]
+            self._foreseen = [*others, foreseen][-_KINDS_FORESEEN:]
+        if not self._closed and (self._refilling is None or self._refilling.done()):
+            self._refilling = asyncio.create_task(self._refill())
 
     async def _refill(self) -> None:
         await asyncio.sleep(_REFILL_DELAY_S)
-        while len(self._pool) < POOL_SIZE and not self._closed:
+        with contextlib.suppress(CgagentError):  # a start will meet the cause and tell somebody
+            while not self._closed:
+                if len(self._pool) < POOL_SIZE:
+                    container_id = new_id()
+                    await self._make(container_id, _OWN, staged=True)
+                    self._pool.append(container_id)
+                elif self._foreseen:
+                    await self._make_next(self._foreseen.pop(0))
+                else:
+                    return
+
+    async def _make_next(self, foreseen: Foreseen) -> None:
+        container_id = self._next_like(foreseen.likeness)
+        if container_id is None:
+            while len(self._next) >= _KINDS_FORESEEN:
+                await self.discard(self._next[0])
             container_id = new_id()
-            try:
-                await self._make(container_id, spec.namespaces(spec.OWN_NAMESPACES), staged=True)
-            except CgagentError:
-                return  # a start will meet the same cause and tell it to somebody
-            self._pool.append(container_id)
+            await self._make(container_id, _OWN, staged=True, foreseen=foreseen)
+        else:
+            self._next.remove(container_id)
+        self._next.append(container_id)
+
+    def _next_like(self, likeness: object) -> str | None:
+        return next((i for i in self._next if self._ready[i].likeness == likeness), None)
+
+    async def let_go_of_images(self) -> None:
+        """Nobody but containers has the layers of one mounted, until the next one is made."""
+        await self._stop_refilling()
+        self._foreseen.clear()
+        for container_id in list(self._next):
+            await self.discard(container_id)
+        self.refill()
+
+    async def _stop_refilling(self) -> None:
+        if self._refilling is not None:
+            self._refilling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._refilling
 
     def forget_all(self) -> list[str]:
         """The supervisor is gone, and its zygotes with it; the ids they had cgroups under."""
         prepared = list(self._ready)
+        self._next.clear()
         self._pool.clear()
         self._ready.clear()
         self._in_use.clear()
@@ -293,7 +429,7 @@ class Launcher:
         """After zygotes that are gone, unless they have been made ready again."""
         for container_id in ids:
             if container_id not in self._ready:
-                self._bundle(container_id).drop_ahead()
+                self._drop_ahead(container_id)
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
                     group = self._host.group(self.cgroup_path(container_id))
                     self._watch.forget(group)
@@ -301,10 +437,7 @@ class Launcher:
 
     async def close(self) -> None:
         self._closed = True
-        if self._refilling is not None:
-            self._refilling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refilling
+        await self._stop_refilling()
         for container_id in list(self._ready):
             await self.discard(container_id)
         self.forget_all()

@@ -7,27 +7,30 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│   waiting for its job (a zygote)
       │                                               │   ("stage": with mounts made already)
       │<──────────────────────────────────────────────│ {"seq": 1, "pid": 4711}
-      │ {"seq": 2, "op": "attach", ...}  + socket     │   any number of times, also while running;
+      │ {"seq": 2, "op": "root", "bundle": ...}       │   it goes to the root of a container that is
+      │──────────────────────────────────────────────>│   foreseen, its process not yet known
+      │<──────────────────────────────────────────────│ {"seq": 2, "pid": 4711}
+      │ {"seq": 3, "op": "attach", ...}  + socket     │   any number of times, also while running;
       │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;
       │                                 (+ memfd)     │   the memfd has input that was read already
-      │<──────────────────────────────────────────────│ {"seq": 2}
+      │<──────────────────────────────────────────────│ {"seq": 3}
       │ {"op": "set-up", "bundle": ...}               │   the zygote goes on to the container's root
       │──────────────────────────────────────────────>│   (or may: this has no answer)
-      │ {"seq": 3, "op": "start", "bundle": ...}      │   it does the rest of its steps and execs
+      │ {"seq": 4, "op": "start", "bundle": ...}      │   it does the rest of its steps and execs
       │──────────────────────────────────────────────>│
-      │<──────────────────────────────────────────────│ {"seq": 3, "pid": 4711}
-      │                                               │   or {"seq": 3, "error": {kind, message}};
+      │<──────────────────────────────────────────────│ {"seq": 4, "pid": 4711}
+      │                                               │   or {"seq": 4, "error": {kind, message}};
       │                                               │   "own": true: it ends with the agent
-      │ {"seq": 4, "op": "signal", "signal": 15}      │   "group": true: to its process group
-      │──────────────────────────────────────────────>│
-      │<──────────────────────────────────────────────│ {"seq": 4}
-      │ {"seq": 5, "op": "resize", "rows": 24, ...}   │   of its terminal, if it has one
+      │ {"seq": 5, "op": "signal", "signal": 15}      │   "group": true: to its process group
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 5}
-      │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
-      │ {"seq": 6, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
-      │──────────────────────────────────────────────>│   tell its clients "status"
+      │ {"seq": 6, "op": "resize", "rows": 24, ...}   │   of its terminal, if it has one
+      │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 6}
+      │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
+      │ {"seq": 7, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
+      │──────────────────────────────────────────────>│   tell its clients "status"
+      │<──────────────────────────────────────────────│ {"seq": 7}
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
 task goes through, and what may be said to it when:
@@ -35,8 +38,8 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ attach, set-up │ (a step failed, forget)   │ attach, signal, resize │ forget
-                  │ forget         └──> the task is gone       │                        └──> gone
+                  │ root, attach   │ (a step failed, forget)   │ attach, signal, resize │ forget
+                  │ set-up, forget └──> the task is gone       │                        └──> gone
                   └──> gone
 
 A start with a "driver" is done by another OCI runtime (`cgagent.runtime.drivers`): the zygote stays
@@ -58,6 +61,7 @@ MAX_PACKET: Final = 128 * 1024
 
 _MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and that may be anything
 
+ROOT: Final = "root"
 SET_UP: Final = "set-up"
 """A hint: an earlier version's supervisor may not know it, and says which it knows."""
 
@@ -77,6 +81,7 @@ class State(enum.Enum):
 
 _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
+    ROOT: frozenset({State.CREATED}),
     SET_UP: frozenset({State.CREATED}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),

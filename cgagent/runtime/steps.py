@@ -187,18 +187,19 @@ def mount_root(s: Setup) -> None:
 
 
 def take_stage(s: Setup) -> None:
-    """Bind what was mounted ahead of time, if it is what this container is to have.
+    """Bind what was mounted ahead of time, as far as it is what this container is to have.
 
     Not moved: the root is to be the first in the container's table of mounts.
     """
-    if s.stage is None or not s.staged:
+    if s.stage is None:
         return
-    for m, top in s.stage.tops:
-        with mounts.naming(m):
-            tree = km.clone_tree(km.fd_path(top), recursive=True)
-            m.apply(s.root_fd, tree)
-        os.close(tree)
-    s.dev_fd = s.stage.dev_fd
+    if s.staged:
+        for m, top in s.stage.tops:
+            with mounts.naming(m):
+                tree = km.clone_tree(km.fd_path(top), recursive=True)
+                m.apply(s.root_fd, tree)
+            os.close(tree)
+        s.dev_fd = s.stage.dev_fd
     for place, (m, early) in enumerate(s.mounts):
         opened = s.stage.source_of(m) if early is None else None
         if opened is not None:

@@ -39,13 +39,15 @@ from cgagent.runtime.holdings import Entries, Holding, Holdings
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
-from cgagent.runtime.protocol import SET_UP, State, error_to_wire
+from cgagent.runtime.protocol import ROOT, SET_UP, State, error_to_wire
 from cgagent.runtime.stdio import let_go
 from cgagent.runtime.strays import Strays
 from cgagent.runtime.task import Shared, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cgagent.runtime.task import Done
 
 _FIRST_AGENT_S: Final = 30.0
 _NO_AGENT: Final = "the agent ended before it had started this; ask again"
@@ -86,6 +88,7 @@ class Supervisor:
             "forget": self._forget,
             "list": self._list,
         }
+        self._slow_ops = {ROOT: self._root, "start": self._start}
 
     def run(self) -> Keeper | None:
         """Until there is nothing to do: None; or until this process has to be the keeper."""
@@ -249,8 +252,8 @@ class Supervisor:
         message, fds = received
         seq = message.get("seq")
         try:
-            if message["op"] == "start":
-                self._start(message, fds)
+            if message["op"] in self._slow_ops:
+                self._slow_ops[message["op"]](message, fds)
                 return
             reply = self._ops.get(message["op"], _refuse)(message, fds)
         except CgagentError as e:
@@ -414,28 +417,38 @@ class Supervisor:
         return None
 
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
-        seq, asker = message.get("seq"), self._agent
-
-        def done(failure: CgagentError | None) -> bool:
-            if self._agent is not asker:  # another one's numbers mean other requests
-                return False
-            answer = {"pid": task.pid} if failure is None else {"error": error_to_wire(failure)}
-            self._tell({"seq": seq, **answer})
-            return True
-
-        try:
+        with self._asked(message, fds) as done:
             task = self._task(message)
             if message.get("again") and task.exchange.state is not State.CREATED:
                 task.join_start(done)
             else:
                 task.start(message, fds, done)
+
+    def _root(self, message: dict[str, Any], fds: list[int]) -> None:
+        with self._asked(message, fds) as done:
+            self._task(message).make_root(message, done)
+
+    @contextmanager
+    def _asked(self, message: dict[str, Any], fds: list[int]) -> Iterator[Done]:
+        """What is answered later, unless it fails at once; the zygote has copies of the `fds`."""
+        seq, asker = message.get("seq"), self._agent
+
+        def done(pid: int, failure: CgagentError | None) -> bool:
+            if self._agent is not asker:  # another one's numbers mean other requests
+                return False
+            answer = {"pid": pid} if failure is None else {"error": error_to_wire(failure)}
+            self._tell({"seq": seq, **answer})
+            return True
+
+        try:
+            yield done
         except CgagentError as e:
             self._tell({"seq": seq, "error": error_to_wire(e)})
         except (OSError, ValueError) as e:
-            error = InternalError(f"start {message.get('key')}: {_cause(e)}")
+            error = InternalError(f"{message['op']} {message.get('key')}: {_cause(e)}")
             self._tell({"seq": seq, "error": error_to_wire(error)})
         finally:
-            for fd in fds:  # the zygote has its own copies
+            for fd in fds:
                 os.close(fd)
 
     def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:

@@ -27,6 +27,7 @@ from cgagent.runtime import wire
 from cgagent.runtime.dying import kill, kill_and_reap
 from cgagent.runtime.protocol import (
     EXIT_FILE,
+    ROOT,
     SET_UP,
     Exchange,
     State,
@@ -34,7 +35,7 @@ from cgagent.runtime.protocol import (
     error_to_wire,
 )
 from cgagent.runtime.stdio import Stdio, let_go
-from cgagent.runtime.zygote import CONSOLE
+from cgagent.runtime.zygote import CONSOLE, ROOTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,11 +47,12 @@ if TYPE_CHECKING:
     from cgagent.runtime.loop import Loop
     from cgagent.runtime.strays import Strays
 
-    Started = Callable[[CgagentError | None], bool]
-    """Told that the command runs, or why not; whether there was anybody left to be told."""
+    Done = Callable[[int, CgagentError | None], bool]
+    """Told the pid when it is done, or why it is not; whether anybody was left to be told."""
 
 _TREE: Final = "tree/"
 _SUFFIX: Final = ".new"
+_DIED: Final = "the first process died before its job was known"
 _UNKNOWN: Final = "its exit code is not known: it outlived the process that would have been told"
 
 
@@ -100,7 +102,8 @@ class Task:
         self._strays = shared.strays
         self._owner = owner
         self.is_ours = is_ours
-        self._started: list[Started] = []
+        self._started: list[Done] = []
+        self._rooted: list[Done] = []
         self._is_launching = False
         """With another runtime: the zygote makes the process, and does not become it."""
         self._given: dict[str, Any] | None = None
@@ -188,17 +191,40 @@ class Task:
         with contextlib.suppress(BrokenPipeError):
             self._send(job, self.stdio.child_ends())
         self._given = streams
-        self._watch_set_up()
+        self._watch_zygote()
 
-    def _watch_set_up(self) -> None:
+    def make_root(self, job: dict[str, Any], done: Done) -> None:
+        """Let the zygote go to the root of a container that is not known yet, and say so."""
+        self.exchange.check(ROOT)
+        self._rooted.append(done)
+        self._held.put(ahead=True)
+        with contextlib.suppress(BrokenPipeError):
+            self._send(job, [])
+        self._watch_zygote()
+
+    def _watch_zygote(self) -> None:
+        """That does something before its start."""
+        self._loop.watch(self._held.fds["zygote"], selectors.EVENT_READ, self._hear_ahead)
+
+    def _hear_ahead(self) -> None:
+        """It is in its root, or has failed: why it has stays to be read, for a start."""
         zygote = self._held.fds["zygote"]
-        self._loop.watch(zygote, selectors.EVENT_READ, self._hear_of_spoiling)
-
-    def _hear_of_spoiling(self) -> None:
-        self._loop.forget(self._held.fds["zygote"])
+        with descriptors.as_socket(zygote) as sock:
+            received = wire.receive(sock, peek=True)
+            if received is not None and received[0] == ROOTED:
+                wire.receive(sock)
+                self._tell_rooted(None)
+                return
+        self._loop.forget(zygote)
+        self._tell_rooted(error_from_wire(received[0]) if received else InternalError(_DIED))
         self._owner.task_spoiled(self)
 
-    def start(self, job: dict[str, Any], trees: list[int], done: Started) -> None:
+    def _tell_rooted(self, failure: CgagentError | None) -> None:
+        rooted, self._rooted = self._rooted, []
+        for done in rooted:
+            done(self.pid, failure)
+
+    def start(self, job: dict[str, Any], trees: list[int], done: Done) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed.
 
         `trees` are mounts that somebody with more power than the zygote has made for it.
@@ -218,12 +244,12 @@ class Task:
         self._started.append(done)
         self._send_job()
 
-    def join_start(self, done: Started) -> None:
+    def join_start(self, done: Done) -> None:
         """Ask again for a start that a predecessor had been asked for."""
         if self.exchange.state is State.STARTING:
             self._started.append(done)
         else:
-            done(None)
+            done(self.pid, None)
 
     def _send_job(self) -> None:
         """A zygote reads one job and never again: one that is sent twice does not matter."""
@@ -284,6 +310,8 @@ class Task:
     def _note(self, message: dict[str, Any], fds: list[int]) -> None:
         if message.get("ready"):
             self._held.put(ready=True)
+        elif message == ROOTED:  # a predecessor did not hear it
+            return
         elif message == CONSOLE:
             self.stdio.take_terminal(fds[0])
         elif "became" in message:
@@ -321,7 +349,7 @@ class Task:
 
     def _tell_started(self, failure: CgagentError | None) -> bool:
         started, self._started = self._started, []
-        told = [done(failure) for done in started]
+        told = [done(self.pid, failure) for done in started]
         return any(told)
 
     def _await_end(self, pidfd: int) -> os.waitid_result | None:
@@ -433,7 +461,9 @@ class Task:
             then = partial(_remove_groups, dirs)
             kill_and_reap(self._loop, self.pidfd, is_ours=self.is_ours, then=then)
         self._close(status)
-        self._tell_started(ConflictError(f"task {self.key}: its start was given up"))
+        given_up = ConflictError(f"task {self.key}: its start was given up")
+        self._tell_rooted(given_up)
+        self._tell_started(given_up)
         self.forget()
 
     def _kill_launch(self) -> None:
@@ -466,8 +496,9 @@ class Task:
 
     def resume(self) -> None:
         """A predecessor was killed: go on."""
-        if self.exchange.state is State.CREATED and "stdio" in self._held.value:
-            self._watch_set_up()
+        if self.exchange.state is State.CREATED:
+            if "stdio" in self._held.value or self._held.value.get("ahead"):
+                self._watch_zygote()
         elif self.exchange.state is State.STARTING:
             self.stdio.resume()
             self._send_job()

@@ -1,9 +1,10 @@
 """The child side: a process in its namespaces and cgroup that waits for its job.
 
 A fork of the supervisor, so nothing is imported here that the supervisor has not loaded. It ends
-in exec or in `os._exit`. Over the socket it says `READY` when only exec is left, and a failure
-names its step. The socket is close-on-exec: `READY` and then its end mean that the command is
-running; its end alone, that this process died on the way.
+in exec or in `os._exit`. Over the socket it says `ROOTED` when it was asked to go to its root
+before its job is known, and `READY` when only exec is left; a failure names its step. The socket is
+close-on-exec: `READY` and then its end mean that the command is running; its end alone, that this
+process died on the way.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from cgagent.errors import CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
 from cgagent.runtime import console, process, stage, steps, wire
-from cgagent.runtime.protocol import CONFIG_FILE, SET_UP, error_to_wire
+from cgagent.runtime.protocol import CONFIG_FILE, ROOT, SET_UP, error_to_wire
 
 if TYPE_CHECKING:
     import socket
@@ -33,6 +34,7 @@ _ALL_OF_A_CONTAINER: Final = (
     | namespaces.CLONE_NEWCGROUP
 )
 READY: Final = {"ready": True}
+ROOTED: Final = {"rooted": True}
 CONSOLE: Final = {"console": True}
 """Told with the master of the terminal that the command will have."""
 
@@ -111,11 +113,18 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         progress("make namespaces")
         own_namespaces(where)
     staged = _make_stage(where)
+    root = None
     job, fds = _receive(sock, progress)
-    ready = None
+    while job["op"] == ROOT:  # asked again, it may be, by the successor of who asked first
+        root = root or _make_ahead(job, where, staged, progress)
+        wire.send(sock, ROOTED)
+        job, fds = _receive(sock, progress)
+    settled = None
     if job["op"] == SET_UP:
         _take_streams(fds)
-        ready = _set_up(job, where, staged, [], progress)
+        root = root or _enter(job, where, staged, [], progress)
+        settled = _settle(root, progress)
+        _load_usual_filter(job, root, progress)
         job, fds = _receive(sock, progress)
     given = len(job.get("trees", ())) + 1 if "trees" in job else 0
     trees = fds[len(fds) - given :]
@@ -125,20 +134,20 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
         from cgagent.runtime.drivers.launch import launch
 
         launch(sock, job, progress)
-    if ready is None:
-        ready = _set_up(job, where, staged, trees, progress)
-    if ready.console is not None:
+    root = root or _enter(job, where, staged, trees, progress)
+    settled = settled or _settle(root, progress)
+    if root.console is not None:
         progress("take the terminal")
-        wire.send(sock, CONSOLE, [ready.console.master])
-        console.enter(ready.console)
+        wire.send(sock, CONSOLE, [root.console.master])
+        console.enter(root.console)
     process.run(
-        ready.spec,
-        ready.settled,
+        root.process,
+        settled,
         progress,
         ready=lambda: wire.send(sock, READY),
-        outside=ready.outside,
-        seccomp_filter=ready.seccomp_filter,
-        seccomp_flags=ready.seccomp_flags,
+        outside=root.outside,
+        seccomp_filter=root.seccomp_filter,
+        seccomp_flags=root.seccomp_flags,
     )
 
 
@@ -157,34 +166,42 @@ def _receive(sock: socket.socket, progress: _Progress) -> tuple[dict[str, Any], 
     return received
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """In the container's root, with what only the host's has of what is still to be done."""
+@dataclass(slots=True)
+class _Root:
+    """``/`` is the container's; with what only the host's has of what is still to be done."""
 
-    spec: dict[str, Any]
-    """``process`` of the OCI configuration."""
-    settled: process.Settled
+    config: dict[str, Any]
+    """The OCI configuration, or for a command run inside only its ``process``."""
     outside: process.Outside
     seccomp_filter: bytes | None
     """That is still to be loaded."""
-    seccomp_flags: int
     console: console.Console | None
+    bundle: int | None = None
+    """Where the configuration of whoever got this root is: it was made before that was known."""
+
+    @property
+    def process(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.config["process"]
+        return found
+
+    @property
+    def seccomp_flags(self) -> int:
+        return seccomp.flags_of((self.config.get("linux") or {}).get("seccomp"))
 
 
-def _set_up(
+def _enter(
     job: dict[str, Any],
     where: Surroundings,
     staged: stage.Stage | None,
     trees: list[int],
     progress: _Progress,
-) -> _Ready:
-    """Everything that does without the streams; afterwards ``/`` is the container's."""
+) -> _Root:
+    """Make the container's root and go there."""
     progress("read the seccomp filter")
     program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
     progress("read the configuration")
     config = _read(job)
-    spec = config["process"]
-    outside = process.Outside.prepare(spec)
+    outside = process.Outside.prepare(config["process"])
     if where.enter_pidfd is None:
         rootfs = [] if trees else job["rootfs"]
         setup = steps.Setup(
@@ -202,14 +219,37 @@ def _set_up(
         if where.enter_user:
             userns.become_root()
         progress("make a terminal")
-        terminal = console.make_in_own_root(spec)
-    settled = process.settle(spec, progress)
-    flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
-    if program is not None and job["op"] == SET_UP and job["filter_is_usual"]:
-        progress("load the seccomp filter")  # one that is known to let us go on
-        seccomp.load(program, flags)
-        program = None
-    return _Ready(spec, settled, outside, program, flags, terminal)
+        terminal = console.make_in_own_root(config["process"])
+    return _Root(config, outside, program, terminal)
+
+
+def _make_ahead(
+    job: dict[str, Any], where: Surroundings, staged: stage.Stage | None, progress: _Progress
+) -> _Root:
+    """The root of a container to come, all of whose configuration is known but its process."""
+    progress("open the container's directory")
+    bundle = os.open(job["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = _enter(job, where, staged, [], progress)
+    root.bundle = bundle
+    _load_usual_filter(job, root, progress)
+    return root
+
+
+def _settle(root: _Root, progress: _Progress) -> process.Settled:
+    """What its process needs in the root, and does without the streams."""
+    if root.bundle is not None:
+        progress("read the configuration")
+        root.config = _json(CONFIG_FILE, root.bundle)
+        os.close(root.bundle)  # of the host's tree: before anything of the container's is looked at
+    return process.settle(root.process, progress)
+
+
+def _load_usual_filter(job: dict[str, Any], root: _Root, progress: _Progress) -> None:
+    """One that is known to let us go on."""
+    if root.seccomp_filter is not None and job["filter_is_usual"]:
+        progress("load the seccomp filter")
+        seccomp.load(root.seccomp_filter, root.seccomp_flags)
+        root.seccomp_filter = None
 
 
 def join_cgroup(where: Surroundings) -> None:
@@ -239,19 +279,24 @@ def _make_stage(where: Surroundings) -> stage.Stage | None:
         return None
 
 
-def _read_bytes(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as f:
+def _read_bytes(path: str, directory: int | None = None) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    with open(fd, "rb", buffering=0) as f:
         return f.read()
 
 
 def _read(job: dict[str, Any]) -> dict[str, Any]:
     """The whole configuration, or for a command run inside only its process."""
-    inside = "process_file" in job
-    path = job["process_file"] if inside else os.path.join(job["bundle"], CONFIG_FILE)
-    value = json.loads(_read_bytes(path))
+    if "process_file" in job:
+        return {"process": _json(job["process_file"])}
+    return _json(os.path.join(job["bundle"], CONFIG_FILE))
+
+
+def _json(path: str, directory: int | None = None) -> dict[str, Any]:
+    value = json.loads(_read_bytes(path, directory))
     if not isinstance(value, dict):
         raise InternalError(f"{path} is not a JSON object")
-    return {"process": value} if inside else value
+    return value
 
 
 def set_up_container(setup: steps.Setup, progress: Callable[[str], None]) -> None:

@@ -35,6 +35,8 @@ SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 _START_S = 20 * SLOWNESS
 _STOP_S = 20 * SLOWNESS
 _POOL_SIZE = 2
+KEPT_MOST = 4
+"""The pool, and as many in the roots of containers that are foreseen."""
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 
 
@@ -308,18 +310,29 @@ class Agent:
         return found
 
     def cgroups_settled(self) -> bool:
-        """Only the groups of containers that run are there, and the two kept ready."""
+        """Only the groups of containers that run are there, and those kept ready."""
         running = {c["id"] for c in self.containers() if c["state"]["status"] == "running"}
         there = self.cgroups()
-        return running <= there and len(there - running) <= _POOL_SIZE
+        return running <= there and len(there - running) <= KEPT_MOST
 
     def pool_is_full(self) -> bool:
         """No container runs, the zygotes that are kept ready are, and nothing else is there."""
         parents = self.supervisor_pid, self.keeper_pid
-        children = sum(
-            len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) for pid in parents
+        children = [
+            pid
+            for parent in parents
+            for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            if int(pid) not in parents
+        ]
+        try:
+            unrooted = [pid for pid in children if os.path.samefile(f"/proc/{pid}/root", "/")]
+        except FileNotFoundError:
+            return False
+        return (
+            len(unrooted) == _POOL_SIZE
+            and len(self.cgroups()) == len(children) <= KEPT_MOST
+            and self.cgroups_settled()
         )
-        return len(self.cgroups()) == children - 1 == _POOL_SIZE and self.cgroups_settled()
 
 
 def group_file(path: str, controller: str, v1: str, v2: str) -> Path:

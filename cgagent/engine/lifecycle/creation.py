@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine import create, jobs, limits, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Record
+from cgagent.engine.launch import Foreseen
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.names import check_name, random_name
 from cgagent.errors import ConflictError, UnsupportedError
@@ -16,6 +18,8 @@ from cgagent.errors import ConflictError, UnsupportedError
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
     from cgagent.engine.container import Container, Options
+    from cgagent.engine.create import Request
+    from cgagent.engine.launch import Rooted
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.logopts import LogConfig
@@ -31,7 +35,7 @@ class Creation:
         self._setups = setups
         self._log_default = log_default
 
-    async def create(self, request: create.Request) -> Container:
+    async def create(self, request: Request) -> Container:
         """Make a container of an image; nothing runs yet.
 
         Raises:
@@ -46,21 +50,42 @@ class Creation:
             )
             image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
-            container_id = await self._shared.launcher.reserve()
+            await self._shared.leftovers.gone()
+            likeness = create.likeness(request, image.id, held)
+            container_id = await self._shared.launcher.reserve(likeness)
+            foreseen = None
             try:
-                find = self._shared.containers.find
-                options = create.options(
-                    request, image.config, container_id, find, self._log_default
-                )
+                options = self._options(request, image, container_id)
                 async with self._shared.volumes.held(options.mounts):
                     container = await self._make(container_id, name, image, options, held)
+                if self._setups.foresees(container.record):
+                    make = partial(self._foresee, request, image, held)
+                    foreseen = Foreseen(likeness=likeness, make=make)
             except BaseException:
                 if self._shared.launcher.is_ready(container_id):
                     await self._shared.launcher.discard(container_id)
                 raise
             finally:
-                self._shared.launcher.refill()  # it may have been one of those kept ready
+                self._shared.launcher.refill(foreseen)  # it may have been one of those kept ready
             return container
+
+    def _options(self, request: Request, image: Image, container_id: str) -> Options:
+        find = self._shared.containers.find
+        return create.options(request, image.config, container_id, find, self._log_default)
+
+    def _foresee(self, request: Request, image: Image, held: Limits, container_id: str) -> Rooted:
+        """What the next container will be, if that is asked for as this one was."""
+        options = self._options(request, image, container_id)
+        rootfs = self._shared.images.prepare(image, container_id)
+        try:
+            return self._setups.rooted(
+                self._record(
+                    container_id, image, name="", options=options, limits=held, rootfs=rootfs
+                )
+            )
+        except BaseException:
+            self._shared.images.release(container_id)
+            raise
 
     def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
         """With ids of the host's that no other container has, if it is to have a user namespace.
@@ -84,20 +109,15 @@ class Creation:
         bundle.make(options)
         try:
             jobs.step("root")
-            rootfs = self._shared.images.prepare(image, container_id)
+            rootfs = self._shared.launcher.take_root(container_id)
+            if rootfs is None:
+                rootfs = self._shared.images.prepare(image, container_id)
             jobs.step("volumes")
             await self._shared.volumes.populate(
                 options.mounts, root_mount(rootfs), str(bundle.root)
             )
-            record = Record(
-                id=container_id,
-                name=name,
-                image_id=image.id,
-                created_ns=time.time_ns(),
-                cgroup_path=self._shared.launcher.cgroup_path(container_id),
-                rootfs=rootfs,
-                options=options,
-                limits=held,
+            record = self._record(
+                container_id, image, name=name, options=options, limits=held, rootfs=rootfs
             )
             self._setups.ahead(record)  # it goes on while we write the record
             jobs.step("record")
@@ -107,6 +127,15 @@ class Creation:
             self._shared.images.release(container_id)
             bundle.remove()
             raise
+
+    def _record(self, container_id: str, image: Image, **rest: Any) -> Record:
+        return Record(
+            id=container_id,
+            image_id=image.id,
+            created_ns=time.time_ns(),
+            cgroup_path=self._shared.launcher.cgroup_path(container_id),
+            **rest,
+        )
 
     def choose_name(self, wanted: str | None) -> str:
         """The name wanted, or a free one.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cgagent.engine import jobs, logopts, namespaces
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.confinement import seccomp_choice
-from cgagent.engine.launch import OUTSIDE, SetUp
+from cgagent.engine.launch import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.plan import plan
 from cgagent.errors import CgagentError, ConflictError
@@ -51,9 +51,28 @@ class Setups:
             if not self._is_usual(record):
                 return
             made = self._configured(record)
+            if not self._shared.launcher.root_fits(record.id, made.config):
+                return
             self._shared.launcher.set_up(record.id, made, self.streams(record))
             jobs.step("limit")
             self._limit(record, made)
+
+    def foresees(self, record: Record) -> bool:
+        """Can one like it be made, as far as its command, before it is there?
+
+        A terminal is its own; and with capped IO the end of one that nobody wants takes long, as
+        it unmounts its root.
+        """
+        try:
+            is_usual = self._is_usual(record)
+        except CgagentError:  # it shares with another container, which does not run
+            return False
+        return is_usual and not record.options.tty and not record.limits.io_max
+
+    def rooted(self, record: Record) -> Rooted:
+        """What is made of it before it is there."""
+        config = self._config(record)
+        return Rooted(record=record, config=config, job=self._job(record, config))
 
     def streams(self, record: Record) -> dict[str, Any]:
         """What the supervisor is told of them. A log's entries may have the container's name."""
@@ -71,7 +90,8 @@ class Setups:
             ConflictError: a client that is attached would lose the process it waits for.
         """
         launcher = self._shared.launcher
-        if launcher.set_up_of(container.id) and not await launcher.give_up(container.id):
+        in_root = launcher.set_up_of(container.id) or launcher.rooted(container.id)
+        if in_root and not await launcher.give_up(container.id):
             raise ConflictError(
                 f"a client is attached to container {container.name} and waits for its start; "
                 f"start it first (cgagent start {container.name})"
@@ -90,13 +110,13 @@ class Setups:
 
     async def _anew(self, container: Container, before: SetUp | None) -> SetUp:
         made = self._configured(container.record)
+        launcher = self._shared.launcher
         if before is not None and before.config == made.config:
             made.limits = before.limits
-        elif before is not None:
-            await self._shared.launcher.discard(container.id)
+        elif before is not None or not launcher.root_fits(container.id, made.config):
+            await launcher.discard(container.id)
             await self.ready(container)
-        resources = made.config["linux"].get("resources", {})
-        self._shared.launcher.restrict_devices(container.id, resources)
+        launcher.restrict_devices(container.id, made.config["linux"].get("resources", {}))
         return made
 
     def _is_usual(self, record: Record) -> bool:
@@ -129,30 +149,44 @@ class Setups:
                 raise ConflictError(f"container {container.name} has just ended; start it first")
 
     def _configured(self, record: Record) -> SetUp:
-        """Writes the configuration."""
+        """Writes the configuration, unless it is there."""
         jobs.step("configure")
-        bundle = self._shared.bundle(record.id)
-        config = bundle.write_config(
+        rooted = self._shared.launcher.rooted(record.id)
+        if rooted is not None and rooted.record.options == record.options:
+            config = rooted.config
+        else:
+            config = self._config(record)
+            self._shared.bundle(record.id).write_config(config)
+        return SetUp(options=record.options, config=config, job=self._job(record, config))
+
+    def _config(self, record: Record) -> dict[str, Any]:
+        return spec.build(
             plan(
                 record,
-                bundle=bundle.path,
+                bundle=self._shared.bundle(record.id).path,
                 cgroups=self._shared.launcher.cgroup_mounts(record.cgroup_path),
                 pid_of=self._pid_of,
                 volume_path=self._shared.volumes.path,
             )
         )
+
+    def _job(self, record: Record, config: dict[str, Any]) -> dict[str, Any]:
+        """What a zygote needs to know beside it."""
+        bundle = self._shared.bundle(record.id)
         thrown_away = record.options.auto_remove
-        rootfs = [root_mount(record.rootfs, thrown_away=thrown_away)] if record.rootfs else []
-        job = {
+        return {
             "bundle": str(bundle.path),
             "root": str(bundle.root),
-            "rootfs": rootfs,
+            "rootfs": [root_mount(record.rootfs, thrown_away=thrown_away)] if record.rootfs else [],
             "seccomp": self._shared.filters.path(config["linux"].get("seccomp")),
             "filter_is_usual": seccomp_choice(record.options.confinement) == seccomp.DEFAULT,
         }
-        return SetUp(options=record.options, config=config, job=job)
 
     def _limit(self, record: Record, made: SetUp) -> None:
-        group = self._shared.launcher.group(record.cgroup_path)
-        group.apply(record.limits, new=made.limits is None)
+        launcher = self._shared.launcher
+        rooted = launcher.rooted(record.id)
+        if made.limits is None and rooted is not None:
+            made.limits = rooted.record.limits
+        if made.limits != record.limits:
+            launcher.group(record.cgroup_path).apply(record.limits, new=made.limits is None)
         made.limits = record.limits

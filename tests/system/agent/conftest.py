@@ -63,7 +63,12 @@ def nothing_made(agent):
         folders = set(os.listdir(folder)) if folder.exists() else set()
         return ids, folders
 
-    before, roots = look(), (agent.data_root / "overlay2",)
+    def at_rest():
+        """None while files of one that is gone are being deleted."""
+        ids, folders = look()
+        return (ids, folders) if ids == folders else None
+
+    before, roots = eventually(at_rest), (agent.data_root / "overlay2",)
     files = Snapshot.take(roots).files
     yield
     eventually(lambda: look() == before, "something was left of the attempt")

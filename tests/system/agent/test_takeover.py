@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world.agent import SLOWNESS, alive, eventually
+from tests.world.agent import KEPT_MOST, SLOWNESS, alive, eventually
 from tests.world.screen import PROMPT, Screen
 
 pytestmark = pytest.mark.system
@@ -50,9 +50,9 @@ def no_more_than(before, now):
     return all(mine <= then for mine, then in zip(now, before, strict=True))
 
 
-def pool_is_full(agent):
-    """Two zygotes wait, and nothing else is there."""
-    return len(agent.cgroups()) == 2 and agent.cgroups_settled()
+def all_is_ready(agent):
+    """What is kept for two kinds of containers, and nothing else; whoever its parent is by now."""
+    return len(agent.cgroups()) == KEPT_MOST and agent.cgroups_settled()
 
 
 @pytest.fixture
@@ -150,14 +150,16 @@ def test_what_was_asked_of_a_dead_one_is_answered_by_the_next(own_agent):
 def test_nothing_is_left_of_those_who_died(own_agent):
     agent = own_agent
     agent.run("true")
+    agent.remove(agent.launch("sleep", "1000"))
+    eventually(lambda: all_is_ready(agent))
     agent.kill9_supervisor()
-    before = eventually(lambda: pool_is_full(agent) and descriptors_at_rest(agent))
+    before = eventually(lambda: all_is_ready(agent) and descriptors_at_rest(agent))
     for kill in (agent.kill9_supervisor, agent.kill9_keeper, agent.kill9_supervisor):
         one = agent.launch("sleep", "1000")
         kill()
         agent.exec(one, "true")
         agent.remove(one)
-    eventually(lambda: pool_is_full(agent) and no_more_than(before, descriptors(agent)))
+    eventually(lambda: all_is_ready(agent) and no_more_than(before, descriptors(agent)))
     children = Path(f"/proc/{agent.keeper_pid}/task/{agent.keeper_pid}/children")
     eventually(
         lambda: all(alive(int(pid)) for pid in children.read_text().split()), "a zombie is left"

@@ -1,13 +1,22 @@
 import os
 import signal
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+from cgagent.cgroups import Limits
 from cgagent.engine import create
+from cgagent.engine.container import Record
 from cgagent.engine.create import Request
+from cgagent.engine.launch import same_root
+from cgagent.engine.logopts import LogConfig
 from cgagent.engine.namespaces import Namespaces
+from cgagent.engine.plan import plan
+from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.errors import InvalidInputError, NotFoundError
-from cgagent.images import ImageConfig
+from cgagent.images import HealthCheck, ImageConfig
+from cgagent.runtime import spec
 from cgagent.runtime.spec import Process
 
 ID = "abcdef012345" + "0" * 52
@@ -167,3 +176,71 @@ def test_commands_to_be_run_inside_that_are_none(wrong):
     with pytest.raises(InvalidInputError):
         create.check_process(Process(**wrong))
     create.check_process(Process(args=("sh",), env=("A=1",), cwd="/", user="me"))
+
+
+READ_LATE = {
+    "image": "another name of it",
+    "command": ("other",),
+    "entrypoint": ("other",),
+    "name": "other",
+    "env": ("A=b",),
+    "working_dir": "/other",
+    "user": "other",
+    "labels": {"a": "b"},
+    "stdin": True,
+    "stdin_once": True,
+    "stop_signal": "SIGINT",
+    "stop_timeout_s": 3.0,
+    "health": HealthCheck(test=("CMD", "true")),
+    "restart": RestartPolicy("always"),
+    "log": LogConfig("none"),
+}
+"""Another container of the same root may have these."""
+
+
+def likeness(**request):
+    return create.likeness(Request(**{"image": "i", **request}), "id", Limits())
+
+
+def config_of(**request):
+    request = {"image": "i", **request}
+    made = create.options(Request(**request), ImageConfig(cmd=("run",)), ID, no_other)
+    record = Record(
+        id=ID,
+        name="",
+        image_id="i",
+        created_ns=0,
+        cgroup_path="/c",
+        rootfs=None,
+        options=made,
+        limits=Limits(),
+    )
+    return spec.build(plan(record, bundle=Path("/b"), cgroups=(), pid_of=int, volume_path=str))
+
+
+def test_each_thing_one_can_ask_for_is_of_the_root_or_is_read_late():
+    limited = ("limits", "conveniences")
+    known = (*READ_LATE, *create.OF_THE_ROOT, *limited)
+    assert sorted(known) == sorted(f.name for f in fields(Request))
+
+
+@pytest.mark.parametrize("name", READ_LATE)
+def test_what_is_read_late_makes_no_other_root(name):
+    request = {"image": "i", name: READ_LATE[name]}
+    assert likeness(**request) == likeness()
+    assert same_root(config_of(), config_of(**request))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("hostname", "other"), ("read_only", True), ("tty", True), ("shm_size_bytes", 1 << 20)],
+)
+def test_what_is_of_the_root_makes_another(name, value):
+    assert likeness(**{name: value}) != likeness()
+    assert not same_root(config_of(), config_of(**{name: value}))
+
+
+def test_other_limits_are_made_ahead_of_others():
+    request = Request(image="i")
+    more = Limits(pids_max=5)
+    assert create.likeness(request, "id", more) != create.likeness(request, "id", Limits())

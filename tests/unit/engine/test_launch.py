@@ -64,7 +64,7 @@ def world():
 @pytest.fixture
 def launcher(world, tmp_path):
     directories = {"containers_dir": tmp_path / "containers", "stage_dir": tmp_path / "stage"}
-    return Launcher(world, world, world, "/cgagent", **directories)
+    return Launcher(world, world, world, "/cgagent", **directories, release_root=str)
 
 
 def test_a_start_waits_until_what_there_was_has_gone(world, launcher):

@@ -100,7 +100,7 @@ def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> N
         task.take_over(Client(held))
     task.resume()
     if task.exchange.state is State.CREATED:
-        task.start(job, [report], lambda _: None)
+        task.start(job, [report], lambda *_: None)
     while task.exchange.state is not State.EXITED or loop.watched:
         loop.run_once(None)
     sys.setprofile(None)

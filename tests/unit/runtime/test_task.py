@@ -105,7 +105,7 @@ def test_a_start_given_up_ends_the_launcher_and_what_it_has_made(kept):
     task = new_task(held, loop, is_ours=True)
     failures = []
     try:
-        task.start({"driver": {}}, [], lambda failure: bool(failures.append(failure)) or True)
+        task.start({"driver": {}}, [], lambda _, failure: bool(failures.append(failure)) or True)
         while task.pid == launcher:
             loop.run_once(5)
         made = task.pid

@@ -1,0 +1,168 @@
+"""The root of the next container is made before that is asked for: that of one like the last.
+
+Whatever is asked for then, it is had; and nothing is left where nobody asks.
+"""
+
+import os
+import signal
+
+import pytest
+
+from tests.world.agent import eventually, group_file
+
+pytestmark = pytest.mark.system
+
+
+def foreseen(agent):
+    """By id, the processes that wait in the root of a container which is not there yet."""
+    found = {}
+    for one in agent.cgroups() - {c["id"] for c in agent.containers()}:
+        procs = group_file(f"{agent.cgroup_parent}/{one}", "pids", "cgroup.procs", "cgroup.procs")
+        pids = procs.read_text().split() if procs.exists() else []
+        if pids and not os.path.samefile(f"/proc/{pids[0]}/root", "/"):
+            found[one] = int(pids[0])
+    return found
+
+
+def roots(agent):
+    return set(os.listdir(agent.data_root / "containers-rw"))
+
+
+@pytest.fixture
+def after(own_agent):
+    """An agent that has had such a container, and has the root of another like it."""
+
+    def run(*command, **options):
+        own_agent.run(*command, **options)
+        eventually(lambda: own_agent.pool_is_full() and foreseen(own_agent))
+        return own_agent
+
+    return run
+
+
+def test_the_next_one_takes_the_process_that_is_in_its_root(after):
+    agent = after("true")
+    ((expected, pid),) = foreseen(agent).items()
+    one = agent.create("sleep", "1000", auto_remove=True)
+    assert one == expected
+    agent.post(one, "start")
+    assert agent.state(one)["pid"] == pid
+
+
+def test_it_runs_what_it_was_asked_to_as_whom_and_where(after):
+    agent = after("true", working_dir="/made", env=["WORD=old", "OLD=1"], user="daemon")
+    done = agent.run(
+        *("sh", "-c", "id -un; pwd; echo $WORD$OLD; ulimit -n; ls -d /made; cat /etc/hostname"),
+        user="nobody",
+        working_dir="/new",
+        env=["WORD=new"],
+        limits={"pids_max": 7},
+    )
+    *lines, name = done.stdout.splitlines()
+    assert lines[:3] == ["nobody", "/new", "new"]
+    assert "/made" not in lines  # made for nobody
+    assert len(name) == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "expected"),
+    [
+        ({"image": "busybox"}, "ls /etc/alpine-release 2>/dev/null; echo $?", "1\n"),
+        ({"read_only": True}, "touch /x 2>/dev/null; echo $?", "1\n"),
+        ({"hostname": "other"}, "hostname; cat /etc/hostname", "other\nother\n"),
+        ({"shm_size_bytes": 1 << 20}, "df -k /dev/shm | awk 'END { print $2 }'", "1024\n"),
+        ({"cap_drop": ["ALL"]}, "grep CapEff /proc/self/status | cut -f2", f"{0:016x}\n"),
+        ({"tty": True}, "tty", "/dev/pts/0\r\n"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_one_of_another_kind_has_its_own(
+    own_agent, busybox_docker_archive, options, command, expected
+):
+    agent = own_agent
+    agent.load(busybox_docker_archive)
+    for kind in ({}, options, {}):
+        wanted = expected if kind else "3\n"
+        said = agent.run("sh", "-c", command if kind else "echo 3", **kind).stdout
+        assert said == wanted
+        eventually(agent.pool_is_full)
+    assert len(foreseen(agent)) <= 2
+
+
+def test_an_image_is_removed_though_one_of_its_containers_is_foreseen(after):
+    agent = after("true")
+    removed = agent.cli("rmi", "alpine")
+    assert removed.returncode == 0, removed.stderr
+    assert foreseen(agent) == {}
+    assert roots(agent) == set()
+    eventually(agent.pool_is_full)
+
+
+def test_one_that_dies_is_given_to_nobody(after):
+    agent = after("true")
+    ((lost, pid),) = foreseen(agent).items()
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: lost not in agent.cgroups() and lost not in roots(agent))
+    one = agent.create("true", auto_remove=True)
+    assert one != lost
+    agent.remove(one)
+
+
+@pytest.mark.parametrize("killed", ["supervisor", "keeper", "both"])
+def test_those_who_keep_it_may_die(after, killed):
+    agent = after("true")
+    before = agent.keeper_pid
+    getattr(agent, f"kill9_{killed}")()
+    if killed == "both":  # until it is noticed nothing can be started
+        eventually(lambda: agent.keeper_pid != before)
+    assert agent.run("echo", "here").stdout == "here\n"
+    eventually(lambda: roots(agent) == set(foreseen(agent)))
+
+
+def test_nothing_of_it_is_left_by_an_agent_that_dies(after):
+    agent = after("true")
+    ((lost, _),) = foreseen(agent).items()
+    agent.kill9()
+    agent.start()
+    eventually(agent.pool_is_full)
+    assert lost not in agent.cgroups() | roots(agent)
+
+
+def test_nothing_of_it_is_left_by_an_agent_that_ends(after):
+    agent = after("true")
+    agent.stop()
+    assert roots(agent) == set()
+    agent.start()
+
+
+def test_what_cannot_be_made_ahead_is_told_to_whoever_asks_for_it(after):
+    """The layer of its image has become a file, of which no root can be."""
+    agent = after("true")
+    (layer,) = (agent.data_root / "overlay2").glob("*/diff")
+    away = layer.rename(layer.with_name("away"))
+    layer.touch()
+    assert agent.run("true").exit_code == 0  # this one's was made before
+    eventually(lambda: agent.pool_is_full() and not foreseen(agent))
+    assert agent.cli("run", "--rm", "alpine", "true").returncode == 125
+    layer.unlink()
+    away.rename(layer)
+    assert agent.run("true").exit_code == 0
+
+
+def test_files_of_one_that_removed_itself_are_gone_when_they_matter(own_agent):
+    """To whoever removes its image, and to an agent that is started again."""
+    agent = own_agent
+    assert agent.cli("run", "--rm", "alpine", "touch", "/x").returncode == 0
+    removed = agent.cli("rmi", "alpine")
+    assert removed.returncode == 0, removed.stderr
+    assert roots(agent) == set()
+
+
+def test_files_of_one_that_removed_itself_are_not_left_by_an_agent_that_dies(own_agent):
+    agent = own_agent
+    agent.run("touch", "/x")
+    agent.kill9()
+    agent.start()
+    eventually(agent.pool_is_full)
+    assert roots(agent) == set()
+    assert os.listdir(agent.data_root / "containers") == []
