@@ -133,7 +133,7 @@ class Launcher:
         self._pool: list[str] = []  # those in `_ready` that no container has
         self._foreseen: list[Foreseen] = []  # what is to be made yet
         self._next: list[str] = []  # those with a root, that of what was foreseen last at the end
-        self._roots: set[str] = set()  # ids of those whose files no container has taken
+        self._roots: dict[str, RootFs] = {}  # by id: those that no container has taken
         self._in_use: set[str] = set()  # attached to or being started
         self._ending: dict[str, asyncio.Event] = {}  # being discarded
         self._refilling: asyncio.Task[None] | None = None
@@ -195,11 +195,7 @@ class Launcher:
 
         From now on they are released with the container, and no more with its zygote.
         """
-        rooted = self.rooted(container_id)
-        if rooted is None or container_id not in self._roots:
-            return None
-        self._roots.discard(container_id)
-        return rooted.record.rootfs
+        return self._roots.pop(container_id, None)
 
     def rooted(self, container_id: str) -> Rooted | None:
         """What its zygote's root was made of, if that was made ahead."""
@@ -268,7 +264,8 @@ class Launcher:
 
     async def _make_root(self, group: Group, container_id: str, foreseen: Foreseen) -> Rooted:
         made = foreseen.make(container_id)
-        self._roots.add(container_id)
+        if made.record.rootfs is not None:
+            self._roots[container_id] = made.record.rootfs
         bundle = self._bundle(container_id)
         bundle.write_config_ahead(made.config)
         here = {"bundle": str(bundle.ahead), "root": str(bundle.ahead_root)}
@@ -363,8 +360,7 @@ class Launcher:
     def _drop_ahead(self, container_id: str) -> None:
         """The files that were made ahead, as far as no container has taken them."""
         self._bundle(container_id).drop_ahead()
-        if container_id in self._roots:
-            self._roots.discard(container_id)
+        if self._roots.pop(container_id, None) is not None:
             self._release_root(container_id)
 
     def refill(self, foreseen: Foreseen | None = None) -> None:
@@ -413,8 +409,7 @@ class Launcher:
     async def _stop_refilling(self) -> None:
         if self._refilling is not None:
             self._refilling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refilling
+            await asyncio.wait([self._refilling])
 
     def forget_all(self) -> list[str]:
         """The supervisor is gone, and its zygotes with it; the ids they had cgroups under."""

@@ -110,7 +110,8 @@ class GroupWatch:
     def end(self, container: Container, group: Group) -> Oom | None:
         """What the OOM killer did, if it came; before the group is removed, and watched no more."""
         self._read()
-        self._ended.add(group.path)
+        if group in self._watcher:
+            self._ended.add(group.path)
         self._containers.pop(group.path, None)
         for key in [k for k in self._told if k[0] == container.id]:
             del self._told[key]

@@ -50,7 +50,7 @@ class Creation:
             )
             image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
-            await self._shared.leftovers.gone()
+            await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
             likeness = create.likeness(request, image.id, held)
             container_id = await self._shared.launcher.reserve(likeness)
             foreseen = None

@@ -66,9 +66,8 @@ class Exits:
         self, container: Container, group: Group, ended: Record, die: tuple[str, dict[str, str]]
     ) -> bool:
         """All of one that removes itself, if its cgroup is empty: the usual case, and 0.2 ms."""
-        if not container.removes_itself:
+        if not container.removes_itself or container.record.options.runtime:
             return False
-        await self._shared.leave_runtime(container)
         try:
             if not group.remove_if_empty():
                 return False

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _DELAY_S: Final = 0.02
+_SCARCE: Final = 0.1
+"""Of a disk. Where more is free, files are deleted sooner than others could be written."""
 
 
 class Leftovers:
@@ -45,6 +49,13 @@ class Leftovers:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s: its files are left behind until the next start: %s", what, error)
+
+    async def make_room(self, path: Path) -> None:
+        """Where the disk of `path` is nearly full, wait until they are gone."""
+        if self._waiting or self._running:
+            disk = os.statvfs(path)
+            if disk.f_bavail < disk.f_blocks * _SCARCE or disk.f_favail < disk.f_files * _SCARCE:
+                await self.gone()
 
     async def gone(self) -> None:
         """When all that was to be deleted by now is."""

@@ -1,7 +1,11 @@
 """Files of what is gone are deleted in a moment, and sooner for whoever needs that."""
 
 import asyncio
+import os
 import threading
+from types import SimpleNamespace
+
+import pytest
 
 from cgagent.engine.lifecycle import Leftovers
 
@@ -51,3 +55,22 @@ def test_what_fails_is_logged_and_holds_nobody_up(caplog):
     asyncio.run(scenario())
     assert "container one" in caplog.text
     assert "broken disk" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("free", "waits"), [((5, 50), True), ((50, 5), True), ((50, 50), False), ((0, 0), True)]
+)
+def test_room_is_waited_for_where_there_is_little(monkeypatch, tmp_path, free, waits):
+    blocks, inodes = free
+    disk = SimpleNamespace(f_blocks=100, f_bavail=blocks, f_files=100, f_favail=inodes)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    leftovers, deleted = Leftovers(), []
+
+    async def scenario():
+        await leftovers.make_room(tmp_path)  # nothing is to be deleted
+        leftovers.delete("one", lambda: deleted.append("one"))
+        await leftovers.make_room(tmp_path)
+        assert deleted == (["one"] if waits else [])
+        await leftovers.gone()
+
+    asyncio.run(scenario())
