@@ -93,8 +93,9 @@ class Bundle:
         self._write(self.path / CONFIG_FILE, config)
 
     def write_config_ahead(self, config: dict[str, Any]) -> None:
-        """Of a container to come."""
-        self._write(self.ahead / CONFIG_FILE, config)
+        """Of a container to come, without what its process is told."""
+        process = {**config["process"], "args": [], "env": []}
+        self._write(self.ahead / CONFIG_FILE, {**config, "process": process})
 
     def read_config(self) -> dict[str, Any]:
         """The OCI configuration of the last start."""

@@ -143,6 +143,7 @@ class Engine:
         tasks = await self.supervisor.connect()
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
         await self.adoption.resume()
+        await self._leftovers.gone()
         await reconcile.sweep(
             self.containers,
             self._store_images,
@@ -217,8 +218,8 @@ class Engine:
 
     async def _let_go_of_images(self) -> None:
         """What has an image's layers from now on is a container."""
-        await self._leftovers.gone()
         await self.launcher.let_go_of_images()
+        await self._leftovers.gone()
 
     def _on_running(self, container: Container) -> None:
         self.probes.begin(container)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +28,7 @@ from cgagent.runtime.protocol import ROOT, SET_UP, error_to_wire
 from cgagent.runtime.spec import CgroupMount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from cgagent.cgroups import Group, Host, Limits
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from cgagent.engine.watch import GroupWatch
     from cgagent.images import RootFs
     from cgagent.runtime.native import Supervisor
+
+log = logging.getLogger(__name__)
 
 Namespaces = list[dict[str, Any]]
 
@@ -43,6 +47,8 @@ OUTSIDE: Final[Namespaces] = []
 
 _READ_LATE: Final = frozenset({"args", "cwd", "env", "user"})
 """Of ``process`` in an OCI configuration."""
+_PROCESS_MAX: Final = 32 * 1024
+"""Characters: it goes with the job."""
 
 POOL_SIZE: Final = 2
 _KINDS_FORESEEN: Final = 2
@@ -178,17 +184,14 @@ class Launcher:
         """
         kept = {*self._pool, *self._roots, *self._in_use}
         idle = [i for i in self._ready if i not in kept]
-        container_id = self._next_like(likeness)
-        if container_id is not None:
-            self._next.remove(container_id)
-        elif self._pool:
-            container_id = self._pool.pop(0)
-        else:
-            return new_id()
         if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
             with contextlib.suppress(CgagentError):  # told when that one starts
                 await self.discard(idle[0])
-        return container_id
+        container_id = self._next_like(likeness)
+        if container_id is not None:
+            self._next.remove(container_id)
+            return container_id
+        return self._pool.pop(0) if self._pool else new_id()
 
     def take_root(self, container_id: str) -> RootFs | None:
         """By the container that has the id: the files of its root, if that was made ahead.
@@ -205,7 +208,10 @@ class Launcher:
     def root_fits(self, container_id: str, config: dict[str, Any]) -> bool:
         """Can its zygote, wherever it is, go on to what this OCI configuration says?"""
         made = self.rooted(container_id)
-        return made is None or same_root(made.config, config)
+        if made is None:
+            return True
+        is_small = len(json.dumps(config["process"])) < _PROCESS_MAX
+        return is_small and same_root(made.config, config)
 
     async def prepare(
         self, container_id: str, wanted: Namespaces, user_ids: tuple[int, int] | None = None
@@ -345,15 +351,26 @@ class Launcher:
     async def _end(
         self, container_id: str, group: Group, error: CgagentError | None = None
     ) -> None:
+        """To its end, whoever is cancelled meanwhile."""
+        ending = asyncio.ensure_future(self._end_all(container_id, group, error))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait([ending])
+            raise
+
+    async def _end_all(self, container_id: str, group: Group, error: CgagentError | None) -> None:
         told = {"error": error_to_wire(error)} if error else {}
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
             await self._supervisor.request("forget", key=container_id, status=told)
 
         def work() -> None:
-            self._drop_ahead(container_id)
-            with contextlib.suppress(NotFoundError):
-                group.kill()  # a start given up too late, or one that outlived its supervisor
-            group.remove()
+            try:
+                with contextlib.suppress(NotFoundError):
+                    group.kill()  # a start given up too late, or one that outlived its supervisor
+                group.remove()
+            finally:  # nobody has the root mounted any more
+                self._drop_ahead(container_id)
 
         await asyncio.to_thread(work)
 
@@ -365,7 +382,7 @@ class Launcher:
 
     def refill(self, foreseen: Foreseen | None = None) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
-        if foreseen is not None:
+        if foreseen is not None and self._supervisor.knows(ROOT):
             others = [f for f in self._foreseen if f.likeness != foreseen.likeness]
             self._foreseen = [*others, foreseen][-_KINDS_FORESEEN:]
         if not self._closed and (self._refilling is None or self._refilling.done()):
@@ -402,9 +419,17 @@ class Launcher:
         """Nobody but containers has the layers of one mounted, until the next one is made."""
         await self._stop_refilling()
         self._foreseen.clear()
-        for container_id in list(self._next):
-            await self.discard(container_id)
+        await self._discard_all(self._next)
         self.refill()
+
+    async def _discard_all(self, ids: Collection[str]) -> None:
+        """Until there are none: one that is taken meanwhile is somebody's."""
+        while ids:
+            container_id = next(iter(ids))
+            try:
+                await self.discard(container_id)
+            except CgagentError as e:  # the next agent sweeps it
+                log.warning("what was made ahead as %s is left behind: %s", container_id, e.message)
 
     async def _stop_refilling(self) -> None:
         if self._refilling is not None:
@@ -424,8 +449,8 @@ class Launcher:
         """After zygotes that are gone, unless they have been made ready again."""
         for container_id in ids:
             if container_id not in self._ready:
-                self._drop_ahead(container_id)
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
+                    self._drop_ahead(container_id)
                     group = self._host.group(self.cgroup_path(container_id))
                     self._watch.forget(group)
                     await asyncio.to_thread(group.remove, _REMOVE_S)
@@ -433,6 +458,5 @@ class Launcher:
     async def close(self) -> None:
         self._closed = True
         await self._stop_refilling()
-        for container_id in list(self._ready):
-            await self.discard(container_id)
+        await self._discard_all(self._ready)
         self.forget_all()

@@ -122,11 +122,11 @@ class Streams:
             async with container.lock:
                 await self._lifecycle.make_ready(container)
                 client = await take(container)
+                attaching = asyncio.create_task(self._attach(container.id, client))
+                await asyncio.sleep(0)  # it is asked now; the start need not wait for the answer
         except BaseException:
             await self._lifecycle.remove(container, force=True, volumes=True)
             raise
-        attaching = asyncio.create_task(self._attach(container.id, client))
-        await asyncio.sleep(0)  # it is asked first; the start need not wait for the answer
         try:
             await self._lifecycle.start(container)
         finally:

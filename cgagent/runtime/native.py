@@ -201,6 +201,10 @@ class Supervisor:
         with contextlib.suppress(OSError, InternalError):
             wire.send(self._sock, {"op": op, **arguments})
 
+    def knows(self, op: str) -> bool:
+        """Of those that an earlier version's supervisor may not know."""
+        return op in self._hints
+
     def _request(self, op: str, fds: Sequence[int], **arguments: Any) -> _Request:
         self._seq += 1
         if op == "attach":  # the same client if it is asked again

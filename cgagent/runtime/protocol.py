@@ -14,8 +14,9 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;
       │                                 (+ memfd)     │   the memfd has input that was read already
       │<──────────────────────────────────────────────│ {"seq": 3}
-      │ {"op": "set-up", "bundle": ...}               │   the zygote goes on to the container's root
-      │──────────────────────────────────────────────>│   (or may: this has no answer)
+      │ {"op": "set-up", "bundle": ...}               │   the zygote goes on to its root; or may, as
+      │──────────────────────────────────────────────>│   this has no answer. If it is there, it has
+      │                                               │   what is known of it by now in "process"
       │ {"seq": 4, "op": "start", "bundle": ...}      │   it does the rest of its steps and execs
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4, "pid": 4711}
@@ -63,7 +64,7 @@ _MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and tha
 
 ROOT: Final = "root"
 SET_UP: Final = "set-up"
-"""A hint: an earlier version's supervisor may not know it, and says which it knows."""
+"""Both: an earlier version's supervisor may not know them, and says which it knows ("hints")."""
 
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"

@@ -200,7 +200,7 @@ class Supervisor:
             "pid": os.getpid(),
             "keeper": os.getppid(),
             "life": self._own.value["life"],
-            "hints": [SET_UP],
+            "hints": [SET_UP, ROOT],
         }
 
     # -- the agent's connection -------------------------------------------------------------

@@ -188,7 +188,7 @@ class Task:
         self.exchange.check(SET_UP)
         streams = _streams(job)
         self.stdio.open(**streams)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(job, self.stdio.child_ends())
         self._given = streams
         self._watch_zygote()
@@ -198,7 +198,7 @@ class Task:
         self.exchange.check(ROOT)
         self._rooted.append(done)
         self._held.put(ahead=True)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(job, [])
         self._watch_zygote()
 
@@ -210,19 +210,24 @@ class Task:
         """It is in its root, or has failed: why it has stays to be read, for a start."""
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = wire.receive(sock, peek=True)
+            try:
+                received = wire.receive(sock, peek=True)
+            except ConnectionResetError:  # it left something unread; what it said comes next
+                return
             if received is not None and received[0] == ROOTED:
                 wire.receive(sock)
                 self._tell_rooted(None)
                 return
         self._loop.forget(zygote)
-        self._tell_rooted(error_from_wire(received[0]) if received else InternalError(_DIED))
-        self._owner.task_spoiled(self)
+        why = error_from_wire(received[0]) if received else InternalError(_DIED)
+        if not self._tell_rooted(why):
+            self._owner.task_spoiled(self)
 
-    def _tell_rooted(self, failure: CgagentError | None) -> None:
+    def _tell_rooted(self, failure: CgagentError | None) -> bool:
+        """Whether there was anybody left to be told."""
         rooted, self._rooted = self._rooted, []
-        for done in rooted:
-            done(self.pid, failure)
+        told = [done(self.pid, failure) for done in rooted]
+        return any(told)
 
     def start(self, job: dict[str, Any], trees: list[int], done: Done) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed.
@@ -252,7 +257,7 @@ class Task:
             done(self.pid, None)
 
     def _send_job(self) -> None:
-        """A zygote reads one job and never again: one that is sent twice does not matter."""
+        """After it a zygote reads no other: one that is sent twice does not matter."""
         job, zygote = self._held.value["job"], self._held.fds["zygote"]
         self._loop.forget(zygote)  # watched for another reason, if it was set up ahead
         if "driver" in job:

@@ -123,7 +123,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
     if job["op"] == SET_UP:
         _take_streams(fds)
         root = root or _enter(job, where, staged, [], progress)
-        settled = _settle(root, progress)
+        settled = _settle(job, root, progress)
         _load_usual_filter(job, root, progress)
         job, fds = _receive(sock, progress)
     given = len(job.get("trees", ())) + 1 if "trees" in job else 0
@@ -135,7 +135,7 @@ def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoRe
 
         launch(sock, job, progress)
     root = root or _enter(job, where, staged, trees, progress)
-    settled = settled or _settle(root, progress)
+    settled = settled or _settle(job, root, progress)
     if root.console is not None:
         progress("take the terminal")
         wire.send(sock, CONSOLE, [root.console.master])
@@ -176,8 +176,8 @@ class _Root:
     seccomp_filter: bytes | None
     """That is still to be loaded."""
     console: console.Console | None
-    bundle: int | None = None
-    """Where the configuration of whoever got this root is: it was made before that was known."""
+    is_ahead: bool = False
+    """It was made before its container was known, whose ``process`` comes with the job."""
 
     @property
     def process(self) -> dict[str, Any]:
@@ -227,20 +227,16 @@ def _make_ahead(
     job: dict[str, Any], where: Surroundings, staged: stage.Stage | None, progress: _Progress
 ) -> _Root:
     """The root of a container to come, all of whose configuration is known but its process."""
-    progress("open the container's directory")
-    bundle = os.open(job["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     root = _enter(job, where, staged, [], progress)
-    root.bundle = bundle
+    root.is_ahead = True
     _load_usual_filter(job, root, progress)
     return root
 
 
-def _settle(root: _Root, progress: _Progress) -> process.Settled:
+def _settle(job: dict[str, Any], root: _Root, progress: _Progress) -> process.Settled:
     """What its process needs in the root, and does without the streams."""
-    if root.bundle is not None:
-        progress("read the configuration")
-        root.config = _json(CONFIG_FILE, root.bundle)
-        os.close(root.bundle)  # of the host's tree: before anything of the container's is looked at
+    if root.is_ahead:
+        root.config["process"] = job["process"]
     return process.settle(root.process, progress)
 
 
@@ -279,24 +275,19 @@ def _make_stage(where: Surroundings) -> stage.Stage | None:
         return None
 
 
-def _read_bytes(path: str, directory: int | None = None) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    with open(fd, "rb", buffering=0) as f:
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as f:
         return f.read()
 
 
 def _read(job: dict[str, Any]) -> dict[str, Any]:
     """The whole configuration, or for a command run inside only its process."""
-    if "process_file" in job:
-        return {"process": _json(job["process_file"])}
-    return _json(os.path.join(job["bundle"], CONFIG_FILE))
-
-
-def _json(path: str, directory: int | None = None) -> dict[str, Any]:
-    value = json.loads(_read_bytes(path, directory))
+    inside = "process_file" in job
+    path = job["process_file"] if inside else os.path.join(job["bundle"], CONFIG_FILE)
+    value = json.loads(_read_bytes(path))
     if not isinstance(value, dict):
         raise InternalError(f"{path} is not a JSON object")
-    return value
+    return {"process": value} if inside else value
 
 
 def set_up_container(setup: steps.Setup, progress: Callable[[str], None]) -> None:

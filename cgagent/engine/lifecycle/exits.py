@@ -75,7 +75,7 @@ class Exits:
             return False
         try:
             await self._removal.vanish(container, ended, die)
-        except CgagentError:
+        except Exception:
             self._shared.containers.note(container, ended, die[0], **die[1])
             raise
         return True
@@ -88,8 +88,10 @@ class Exits:
         await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
         await self._shared.leave_runtime(container)
         is_gone = await self._bury(container, group)
-        if container.removes_itself:
-            await self._removal.vanish(container, container.record, has_group=not is_gone)
+        if container.removes_itself and is_gone:
+            await self._removal.vanish(container, container.record)
+        elif container.removes_itself:
+            await self._removal.forget(container)
 
     async def _bury(self, container: Container, group: Group) -> bool:
         """Take the last figures, then end and remove the cgroup; whether it is gone."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ _SCARCE: Final = 0.1
 class Leftovers:
     def __init__(self) -> None:
         self._waiting: list[tuple[str, Callable[[], None]]] = []
-        self._running: set[asyncio.Future[None]] = set()
+        self._deleting: asyncio.Task[None] | None = None
 
     def delete(self, what: str, work: Callable[[], None]) -> None:
-        """Do it in a thread, in a moment: whoever waits for the end comes first.
+        """Do it in a thread, in a moment, one after another: whoever waits for the end comes first.
 
         `what` names it if it fails.
         """
@@ -39,20 +38,20 @@ class Leftovers:
         self._waiting.append((what, work))
 
     def _begin(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for what, work in waiting:
-            task = asyncio.ensure_future(asyncio.to_thread(work))
-            self._running.add(task)
-            task.add_done_callback(partial(self._done, what))
+        if self._deleting is None or self._deleting.done():
+            self._deleting = asyncio.create_task(self._delete_all())
 
-    def _done(self, what: str, task: asyncio.Future[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("%s: its files are left behind until the next start: %s", what, error)
+    async def _delete_all(self) -> None:
+        while self._waiting:
+            what, work = self._waiting.pop(0)
+            try:
+                await asyncio.to_thread(work)
+            except Exception:
+                log.exception("%s: its files are left behind until the next start", what)
 
     async def make_room(self, path: Path) -> None:
         """Where the disk of `path` is nearly full, wait until they are gone."""
-        if self._waiting or self._running:
+        if self._waiting or (self._deleting is not None and not self._deleting.done()):
             disk = os.statvfs(path)
             if disk.f_bavail < disk.f_blocks * _SCARCE or disk.f_favail < disk.f_files * _SCARCE:
                 await self.gone()
@@ -60,5 +59,5 @@ class Leftovers:
     async def gone(self) -> None:
         """When all that was to be deleted by now is."""
         self._begin()
-        if self._running:
-            await asyncio.wait(self._running)
+        if self._deleting is not None:
+            await asyncio.wait([self._deleting])

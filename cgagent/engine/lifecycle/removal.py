@@ -50,29 +50,30 @@ class Removal:
             return
         if self._shared.launcher.is_ready(container.id):
             await self._shared.launcher.discard(container.id)
+
+        def remove_all() -> None:
+            self._shared.group(container).remove()
+            self._remove_files(container.id)
+
         jobs.step("files")
         # its files first: on a full disk the database can change only when they are gone
-        await asyncio.to_thread(self._remove_files, container, has_group=True)
+        await asyncio.to_thread(remove_all)
         if volumes or container.record.options.auto_remove:
             await self._shared.volumes.remove_anonymous(container)
         jobs.step("record")
         self._drop(container, container.record)
 
     async def vanish(
-        self,
-        container: Container,
-        last: Record,
-        *told: tuple[str, dict[str, str]],
-        has_group: bool = False,
+        self, container: Container, last: Record, *told: tuple[str, dict[str, str]]
     ) -> None:
         """One that has ended and removes itself: its record first, as nobody waits for its files.
 
-        `told` are events of `last`, how it ended. `has_group`: its cgroup is still there.
+        Its cgroup is gone. `told` are events of `last`, how it ended.
         """
         if container.removed:
             return
         await self._shared.volumes.remove_anonymous(container)
-        remove_files = partial(self._remove_files, container, has_group=has_group)
+        remove_files = partial(self._remove_files, container.id)
         try:
             self._drop(container, last, *told)
         except NoSpaceError:
@@ -81,11 +82,9 @@ class Removal:
         else:
             self._shared.leftovers.delete(f"container {container.name}", remove_files)
 
-    def _remove_files(self, container: Container, *, has_group: bool) -> None:
-        if has_group:
-            self._shared.group(container).remove()
-        self._shared.bundle(container.id).remove()
-        self._shared.images.release(container.id)
+    def _remove_files(self, container_id: str) -> None:
+        self._shared.bundle(container_id).remove()
+        self._shared.images.release(container_id)
 
     def _drop(self, container: Container, last: Record, *told: tuple[str, dict[str, str]]) -> None:
         self._shared.containers.drop(container, last, *told, ("destroy", {}))

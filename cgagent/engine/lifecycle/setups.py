@@ -50,10 +50,17 @@ class Setups:
         with contextlib.suppress(CgagentError):
             if not self._is_usual(record):
                 return
+            launcher = self._shared.launcher
+            jobs.step("configure")
             made = self._configured(record)
-            if not self._shared.launcher.root_fits(record.id, made.config):
+            if not launcher.root_fits(record.id, made.config):
                 return
-            self._shared.launcher.set_up(record.id, made, self.streams(record))
+            if launcher.rooted(record.id) is None:
+                self._write(record, made)
+                launcher.set_up(record.id, made, self.streams(record))
+            else:  # it has read what it needs
+                launcher.set_up(record.id, made, self.streams(record))
+                self._write(record, made)
             jobs.step("limit")
             self._limit(record, made)
 
@@ -67,7 +74,8 @@ class Setups:
             is_usual = self._is_usual(record)
         except CgagentError:  # it shares with another container, which does not run
             return False
-        return is_usual and not record.options.tty and not record.limits.io_max
+        caps_io = record.limits.io_max or record.limits.conf
+        return is_usual and not record.options.tty and not caps_io
 
     def rooted(self, record: Record) -> Rooted:
         """What is made of it before it is there."""
@@ -109,13 +117,16 @@ class Setups:
         return made
 
     async def _anew(self, container: Container, before: SetUp | None) -> SetUp:
+        jobs.step("configure")
         made = self._configured(container.record)
+        self._write(container.record, made)
         launcher = self._shared.launcher
         if before is not None and before.config == made.config:
             made.limits = before.limits
         elif before is not None or not launcher.root_fits(container.id, made.config):
             await launcher.discard(container.id)
             await self.ready(container)
+            made.job.pop("process", None)
         launcher.restrict_devices(container.id, made.config["linux"].get("resources", {}))
         return made
 
@@ -149,15 +160,18 @@ class Setups:
                 raise ConflictError(f"container {container.name} has just ended; start it first")
 
     def _configured(self, record: Record) -> SetUp:
-        """Writes the configuration, unless it is there."""
-        jobs.step("configure")
         rooted = self._shared.launcher.rooted(record.id)
         if rooted is not None and rooted.record.options == record.options:
             config = rooted.config
         else:
             config = self._config(record)
-            self._shared.bundle(record.id).write_config(config)
-        return SetUp(options=record.options, config=config, job=self._job(record, config))
+        job = self._job(record, config)
+        if rooted is not None:
+            job["process"] = config["process"]
+        return SetUp(options=record.options, config=config, job=job)
+
+    def _write(self, record: Record, made: SetUp) -> None:
+        self._shared.bundle(record.id).write_config(made.config)
 
     def _config(self, record: Record) -> dict[str, Any]:
         return spec.build(
