@@ -153,6 +153,21 @@ def test_what_cannot_be_set_up_yet_can_be_started_later(own_agent):
     assert own_agent.wait(box) == 0
 
 
+def test_those_that_die_with_their_job_unread_take_nobody_along(own_agent):
+    eventually(own_agent.pool_is_full)
+    supervisor = own_agent.supervisor_pid
+    pids = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    for pid in pids:
+        os.kill(int(pid), signal.SIGSTOP)
+    box = own_agent.create("true")
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
+    eventually(lambda: waiting_in(own_agent, box) is None, "its group was not given up")
+    own_agent.post(box, "start")
+    assert own_agent.wait(box) == 0
+    assert own_agent.supervisor_pid == supervisor
+
+
 @pytest.mark.parametrize("killed", ["supervisor", "keeper"])
 def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
     eventually(own_agent.pool_is_full)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
-from cgagent.engine.launch import Launcher
+from cgagent.engine.launch import Foreseen, Launcher, Rooted
 from cgagent.errors import NotFoundError
 
 NAMESPACES = [{"type": "pid"}]
@@ -28,6 +30,7 @@ class Group:
     def remove(self):
         self.note("group removed")
 
+    def apply(self, _limits, *, new): ...
     def restrict_devices(self, _rules): ...
     def unified_dir(self):
         return None
@@ -38,6 +41,9 @@ class Group:
 
 class World:
     """Host, supervisor and watch in one."""
+
+    placements: ClassVar = {}
+    unified = None
 
     def __init__(self):
         self.events = []
@@ -51,6 +57,9 @@ class World:
         if op in self.answers:
             await self.answers[op]()
         return {}
+
+    def knows(self, _op):
+        return True
 
     def prepare(self, _group): ...
     def forget(self, _group): ...
@@ -123,3 +132,70 @@ def test_what_failed_is_what_is_told(world, launcher):
     world.answers = {"create": create, "forget": forget}
     with pytest.raises(NotFoundError, match="no such thing"):
         asyncio.run(launcher.prepare("one", NAMESPACES))
+
+
+def foreseen(likeness):
+    record = SimpleNamespace(rootfs="files", limits=None)
+    rooted = Rooted(record=record, config={"process": {}}, job={})
+    return Foreseen(likeness=likeness, make=lambda _: rooted)
+
+
+async def make_roots(world, launcher, *likenesses):
+    left, all_made = list(likenesses), asyncio.Event()
+
+    async def root():
+        left.pop()
+        if not left:
+            all_made.set()
+
+    world.answers["root"] = root
+    for likeness in likenesses:
+        launcher.refill(foreseen(likeness))
+    await all_made.wait()
+    await asyncio.sleep(0.01)  # it has heard so
+
+
+def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, launcher):
+    async def scenario():
+        await make_roots(world, launcher, "a", "b")
+        forgetting, may_go = asyncio.Event(), asyncio.Event()
+
+        async def forget():
+            forgetting.set()
+            await may_go.wait()
+
+        world.answers["forget"] = forget
+        letting_go = asyncio.create_task(launcher.let_go_of_images())
+        await forgetting.wait()
+        taken = await launcher.reserve("b")
+        may_go.set()
+        await letting_go
+        ended = [key for what, key in world.events if what == "forget"]
+        assert len(ended) == 1
+        assert taken not in ended
+        assert launcher.take_root(taken) == "files"
+        await launcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_end_goes_on_to_its_end(world, launcher):
+    async def scenario():
+        await launcher.prepare("one", NAMESPACES)
+        forgetting, may_go = asyncio.Event(), asyncio.Event()
+
+        async def forget():
+            forgetting.set()
+            await may_go.wait()
+
+        world.answers["forget"] = forget
+        discarding = asyncio.create_task(launcher.discard("one"))
+        await forgetting.wait()
+        discarding.cancel()
+        await asyncio.sleep(0)
+        may_go.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await discarding
+
+    asyncio.run(scenario())
+    assert world.events[-1] == ("group removed", "one")
