@@ -22,6 +22,7 @@ from cgagent.engine.bundle import Bundle
 from cgagent.engine.names import new_id
 from cgagent.engine.plan import etc_files
 from cgagent.errors import CgagentError, NotFoundError
+from cgagent.images.concurrency import to_its_end
 from cgagent.runtime import spec
 from cgagent.runtime.oci.resources import device_rules
 from cgagent.runtime.protocol import ROOT, SET_UP, error_to_wire
@@ -351,13 +352,7 @@ class Launcher:
     async def _end(
         self, container_id: str, group: Group, error: CgagentError | None = None
     ) -> None:
-        """To its end, whoever is cancelled meanwhile."""
-        ending = asyncio.ensure_future(self._end_all(container_id, group, error))
-        try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            await asyncio.wait([ending])
-            raise
+        await to_its_end(self._end_all(container_id, group, error))
 
     async def _end_all(self, container_id: str, group: Group, error: CgagentError | None) -> None:
         told = {"error": error_to_wire(error)} if error else {}

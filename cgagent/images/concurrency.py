@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -48,11 +48,17 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
     cancellation never leaves it running.
     """
     stop = threading.Event()
-    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    return await to_its_end(asyncio.to_thread(work, stop), stop.set)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T], stop: Callable[[], object] | None = None) -> T:
+    """Waits for `work` even when cancelled, as often as that may be, after a call of `stop`."""
+    task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        stop.set()
+        if stop is not None:
+            stop()
         while not task.done():
             try:
                 await asyncio.wait([task])

@@ -38,6 +38,7 @@ from cgagent.runtime.stdio import Stdio, let_go
 from cgagent.runtime.zygote import CONSOLE, ROOTED
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.kernel.pipes import Mirror
@@ -210,10 +211,7 @@ class Task:
         """It is in its root, or has failed: why it has stays to be read, for a start."""
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            try:
-                received = wire.receive(sock, peek=True)
-            except ConnectionResetError:  # it left something unread; what it said comes next
-                return
+            received = _peek(sock)
             if received is not None and received[0] == ROOTED:
                 wire.receive(sock)
                 self._tell_rooted(None)
@@ -290,10 +288,7 @@ class Task:
     def _hear_zygote(self) -> None:
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            try:
-                received = wire.receive(sock, peek=True)
-            except ConnectionResetError:  # it left something unread; what it said comes next
-                return
+            received = _peek(sock)
             if received is not None:
                 self._note(*received)
                 _, copies = wire.receive(sock) or ({}, [])  # kept now: take it away
@@ -501,9 +496,9 @@ class Task:
 
     def resume(self) -> None:
         """A predecessor was killed: go on."""
-        if self.exchange.state is State.CREATED:
-            if "stdio" in self._held.value or self._held.value.get("ahead"):
-                self._watch_zygote()
+        value = self._held.value
+        if self.exchange.state is State.CREATED and ("stdio" in value or value.get("ahead")):
+            self._watch_zygote()
         elif self.exchange.state is State.STARTING:
             self.stdio.resume()
             self._send_job()
@@ -537,6 +532,14 @@ class Task:
         self._unwatch()
         self.stdio.close()
         self.stdio.see_off(dict(status))
+
+
+def _peek(zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """What it says next, None at its end."""
+    try:
+        return wire.receive(zygote, peek=True)
+    except ConnectionResetError:  # told once, as it left something unread
+        return wire.receive(zygote, peek=True)
 
 
 def _for_clients(exit_: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Leftovers:
         self._waiting.append((what, work))
 
     def _begin(self) -> None:
-        if self._deleting is None or self._deleting.done():
+        if self._waiting and self._deleting is None:
             self._deleting = asyncio.create_task(self._delete_all())
 
     async def _delete_all(self) -> None:
@@ -48,10 +48,11 @@ class Leftovers:
                 await asyncio.to_thread(work)
             except Exception:
                 log.exception("%s: its files are left behind until the next start", what)
+        self._deleting = None
 
     async def make_room(self, path: Path) -> None:
         """Where the disk of `path` is nearly full, wait until they are gone."""
-        if self._waiting or (self._deleting is not None and not self._deleting.done()):
+        if self._waiting or self._deleting is not None:
             disk = os.statvfs(path)
             if disk.f_bavail < disk.f_blocks * _SCARCE or disk.f_favail < disk.f_files * _SCARCE:
                 await self.gone()

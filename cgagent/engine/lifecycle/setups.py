@@ -126,7 +126,7 @@ class Setups:
         elif before is not None or not launcher.root_fits(container.id, made.config):
             await launcher.discard(container.id)
             await self.ready(container)
-            made.job.pop("process", None)
+            made = self._configured(container.record)
         launcher.restrict_devices(container.id, made.config["linux"].get("resources", {}))
         return made
 
@@ -160,15 +160,19 @@ class Setups:
                 raise ConflictError(f"container {container.name} has just ended; start it first")
 
     def _configured(self, record: Record) -> SetUp:
+        """For the zygote that it has now."""
         rooted = self._shared.launcher.rooted(record.id)
-        if rooted is not None and rooted.record.options == record.options:
-            config = rooted.config
-        else:
+        if rooted is None:
             config = self._config(record)
-        job = self._job(record, config)
-        if rooted is not None:
-            job["process"] = config["process"]
-        return SetUp(options=record.options, config=config, job=job)
+            return SetUp(options=record.options, config=config, job=self._job(record, config))
+        is_same = rooted.record.options == record.options
+        config = rooted.config if is_same else self._config(record)
+        return SetUp(
+            options=record.options,
+            config=config,
+            job={**rooted.job, "process": config["process"]},
+            limits=rooted.record.limits,
+        )
 
     def _write(self, record: Record, made: SetUp) -> None:
         self._shared.bundle(record.id).write_config(made.config)
@@ -197,10 +201,7 @@ class Setups:
         }
 
     def _limit(self, record: Record, made: SetUp) -> None:
-        launcher = self._shared.launcher
-        rooted = launcher.rooted(record.id)
-        if made.limits is None and rooted is not None:
-            made.limits = rooted.record.limits
         if made.limits != record.limits:
-            launcher.group(record.cgroup_path).apply(record.limits, new=made.limits is None)
+            group = self._shared.launcher.group(record.cgroup_path)
+            group.apply(record.limits, new=made.limits is None)
         made.limits = record.limits

@@ -58,6 +58,17 @@ class World:
             await self.answers[op]()
         return {}
 
+    def hold_up(self, op):
+        """Two events: somebody has asked for it; it may go on."""
+        asked, may_go = asyncio.Event(), asyncio.Event()
+
+        async def answer():
+            asked.set()
+            await may_go.wait()
+
+        self.answers[op] = answer
+        return asked, may_go
+
     def knows(self, _op):
         return True
 
@@ -81,13 +92,7 @@ def test_a_start_waits_until_what_there_was_has_gone(world, launcher):
 
     async def scenario():
         await launcher.prepare("one", NAMESPACES)
-        forgetting, may_go = asyncio.Event(), asyncio.Event()
-
-        async def forget():
-            forgetting.set()
-            await may_go.wait()
-
-        world.answers["forget"] = forget
+        forgetting, may_go = world.hold_up("forget")
         discarding = asyncio.create_task(launcher.discard("one"))
         await forgetting.wait()
         starting = asyncio.create_task(launcher.prepare("one", NAMESPACES))
@@ -103,13 +108,7 @@ def test_a_start_waits_until_what_there_was_has_gone(world, launcher):
 
 def test_one_that_is_cancelled_while_it_is_made_is_forgotten(world, launcher):
     async def scenario():
-        heard = asyncio.Event()
-
-        async def create():
-            heard.set()
-            await asyncio.Event().wait()
-
-        world.answers["create"] = create
+        heard, _ = world.hold_up("create")
         making = asyncio.create_task(launcher.prepare("one", NAMESPACES))
         await heard.wait()
         making.cancel()
@@ -158,13 +157,7 @@ async def make_roots(world, launcher, *likenesses):
 def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, launcher):
     async def scenario():
         await make_roots(world, launcher, "a", "b")
-        forgetting, may_go = asyncio.Event(), asyncio.Event()
-
-        async def forget():
-            forgetting.set()
-            await may_go.wait()
-
-        world.answers["forget"] = forget
+        forgetting, may_go = world.hold_up("forget")
         letting_go = asyncio.create_task(launcher.let_go_of_images())
         await forgetting.wait()
         taken = await launcher.reserve("b")
@@ -182,13 +175,7 @@ def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, launc
 def test_a_cancelled_end_goes_on_to_its_end(world, launcher):
     async def scenario():
         await launcher.prepare("one", NAMESPACES)
-        forgetting, may_go = asyncio.Event(), asyncio.Event()
-
-        async def forget():
-            forgetting.set()
-            await may_go.wait()
-
-        world.answers["forget"] = forget
+        forgetting, may_go = world.hold_up("forget")
         discarding = asyncio.create_task(launcher.discard("one"))
         await forgetting.wait()
         discarding.cancel()
