@@ -278,8 +278,12 @@ def test_what_nobody_waits_for_any_more_is_not_started(agent, tmp_path, nothing_
     }
     connection = agent.client.connect()
     upgrade = ("Connection: Upgrade", "Upgrade: tcp")
-    connection.send("POST", "/v1/containers/run", body, upgrade)
-    connection.socket.close()
+    os.kill(agent.pid, signal.SIGSTOP)  # so that the hang-up comes before the answer
+    try:
+        connection.send("POST", "/v1/containers/run", body, upgrade)
+        connection.socket.close()
+    finally:
+        os.kill(agent.pid, signal.SIGCONT)
     done = {job["id"] for job in jobs}
     eventually(
         lambda: [
