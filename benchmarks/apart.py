@@ -41,7 +41,7 @@ def again(module: str, packages: list[str]) -> int:
     for package in packages:
         debian.unpack(package)
     images.busybox_docker_archive()
-    before = Snapshot.take(name=CGROUP_PARENT[1:])
+    before = Snapshot.take(mark=CGROUP_PARENT[1:])
     os.makedirs(STATE_FOLDER, exist_ok=True)
     # A short name: podman takes 50 characters at most for its run folder.
     made = Path(tempfile.mkdtemp(prefix="bench-", dir=STATE_FOLDER))
@@ -56,7 +56,7 @@ def again(module: str, packages: list[str]) -> int:
     finally:
         shutil.rmtree(made)
         _remove_cgroups()
-    for line in (left := difference(before, Snapshot.take(name=CGROUP_PARENT[1:]))):
+    for line in (left := difference(before, Snapshot.take(mark=CGROUP_PARENT[1:]))):
         print(f"benchmarks: left behind: {line}", file=sys.stderr)
     return status or bool(left)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests.world import guest, images
+from tests.world import guest, images, naming
 from tests.world.registry import Registry, alpine_storage
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def registry() -> Iterator[Registry]:
 def state_root() -> Iterator[Path]:
     """This run's folder on a disk that may hold overlay layers (in the guest only that one may)."""
     os.makedirs(guest.STATE_FOLDER, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder:
+    with tempfile.TemporaryDirectory(prefix=naming.FOLDER_PREFIX, dir=guest.STATE_FOLDER) as folder:
         yield Path(folder)
 
 

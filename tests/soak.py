@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.world import guest, images
+from tests.world import guest, images, naming
 from tests.world.agent import Agent, eventually
 from tests.world.audit import Snapshot
 from tests.world.chaos import Chaos
@@ -108,7 +108,7 @@ def main() -> None:
     args = parser.parse_args()
     os.makedirs(guest.STATE_FOLDER, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder,
+        tempfile.TemporaryDirectory(prefix=naming.FOLDER_PREFIX, dir=guest.STATE_FOLDER) as folder,
         Agent(Path(folder)) as agent,
     ):
         agent.load(images.alpine_docker_archive())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,25 +13,24 @@ from tests.world.oci import Oci
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _SETTLE_S = 3.0
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind(slowness: float, state_root: Path) -> Iterator[None]:
+def nothing_left_behind(
+    slowness: float, state_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Fail when a cgroup, mount, namespace, process, link or file of the tests' remains."""
-    roots = (state_root, Path("/run/cgagent"))
-    before = Snapshot.take(roots)
+    folders = (tmp_path_factory.getbasetemp(),)
+    before = Snapshot.take(folders, contents=(state_root,))
     yield
     forks.close()
     deadline = time.monotonic() + _SETTLE_S * slowness
-    left = difference(before, Snapshot.take(roots))
-    while left:
-        # The kernel takes namespaces and dying processes apart in its own time, and what comes
-        # and goes meanwhile is another run's.
-        later = difference(before, Snapshot.take(roots))
-        left = [item for item in left if item in later]
-        if left and time.monotonic() > deadline:
+    # The kernel takes namespaces and dying processes apart in its own time.
+    while left := difference(before, Snapshot.take(folders, contents=(state_root,))):
+        if time.monotonic() > deadline:
             pytest.fail("the system tests left behind:\n" + "\n".join(left), pytrace=False)
         time.sleep(0.1)
 

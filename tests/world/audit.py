@@ -1,59 +1,61 @@
 """What a test run may leave behind: taken before and after, the difference must be empty.
 
-Counts only what belongs to cgagent or its tests, and not what another run does at the same time, as
-far as that can be told.
+An object counts only when it can be attributed to this run: its name, or a path, a variable or a
+cgroup that belongs to it, carries the run's id or lies in a folder of the run. So whatever somebody
+else makes on the machine meanwhile does not matter.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.world import cache
-from tests.world.naming import is_another_runs
+from tests.world.naming import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_VETH = re.compile(r"veth|cga")
-_CHECKOUT = Path(__file__).parents[2]
-_VENV = re.compile(r"(/\S+)/\.venv/bin/")
+_LINKS = Path("/sys/class/net")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Each set holds one line of text per object."""
+    """Each set holds one line of text per object of this run."""
 
     cgroups: frozenset[str]
-    """Paths of every hierarchy at or below ``/NAME*``, without other runs' groups."""
+    """Paths of every hierarchy at or below a top-level group of the run."""
     mounts: frozenset[str]
-    """Mount points in our own mount namespace."""
+    """Mount points in our own mount namespace; the run is in the point, the source or an option."""
     network_namespaces: frozenset[str]
-    """Namespaces some process of cgagent's lives in, and those bound to a file."""
+    """Namespaces that a process of the run lives in, and those bound to a file of the run."""
     processes: frozenset[str]
-    """``PID COMMAND`` of processes whose command line has NAME in it.
-
-    Neither our ancestors and us, nor what runs from the venv of another checkout.
-    """
+    """``PID COMMAND``; neither our ancestors nor us."""
     links: frozenset[str]
-    """Network interfaces that look like a container's."""
+    """Network interfaces with the run in their name or alias."""
     files: frozenset[str]
-    """What is directly in the folders given."""
+    """Entries of the folders given."""
 
     @classmethod
-    def take(cls, roots: Iterable[Path] = (), name: str = "cgagent") -> Self:
+    def take(
+        cls, folders: Iterable[Path] = (), contents: Iterable[Path] = (), mark: str = RUN
+    ) -> Self:
+        """`folders` belong to the run as a whole; `contents` are listed as `files`, too.
+
+        `mark` is a text that only the run's objects have.
+        """
+        contents = tuple(contents)
+        marks = _Marks(mark, (*folders, *contents))
         mounts = list(_mounts())
-        processes = _processes(name)
+        processes = _processes(marks)
         return cls(
-            cgroups=frozenset(_cgroups(mounts, name)),
-            mounts=frozenset(point for point, _ in mounts),
-            network_namespaces=frozenset(_network_namespaces(mounts, processes)),
+            cgroups=frozenset(_cgroups(mounts, marks)),
+            mounts=frozenset(m.point for m in mounts if marks.are_in(m.line)),
+            network_namespaces=frozenset(_network_namespaces(mounts, marks, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
-            links=frozenset(n for n in os.listdir("/sys/class/net") if _VETH.match(n)),
-            files=frozenset(str(p) for root in roots for p in root.glob("*")),
+            links=frozenset(name for name in os.listdir(_LINKS) if _is_our_link(name, marks)),
+            files=frozenset(str(p) for folder in contents for p in folder.glob("*")),
         )
 
 
@@ -66,49 +68,73 @@ def difference(before: Snapshot, after: Snapshot) -> list[str]:
     ]
 
 
-def _mounts() -> Iterator[tuple[str, str]]:
-    """Mount point and file system type of each mount."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+class _Marks:
+    """Texts that nothing but this run has: its id, and the folders it was given."""
+
+    def __init__(self, mark: str, folders: Iterable[Path]) -> None:
+        self._texts = [os.fsencode(mark), *(os.fsencode(f"{folder}/") for folder in folders)]
+
+    def are_in(self, text: str | bytes) -> bool:
+        raw = os.fsencode(text) + b"/"
+        return any(mark in raw for mark in self._texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    point: str
+    kind: str
+    line: str
+    """The whole line of mountinfo."""
+
+
+def _mounts() -> Iterator[_Mount]:
+    text = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+    for line in text.removesuffix("\n").split("\n"):
         left, _, right = line.partition(" - ")
-        yield left.split()[4], right.split()[0]
+        yield _Mount(point=left.split(" ")[4], kind=right.split(" ")[0], line=line)
 
 
-def _cgroups(mounts: list[tuple[str, str]], name: str) -> Iterator[str]:
-    for root, kind in mounts:
-        if kind in ("cgroup", "cgroup2"):
-            for top in Path(root).glob(f"{name}*/"):
-                if not is_another_runs(top.name):
+def _cgroups(mounts: list[_Mount], marks: _Marks) -> Iterator[str]:
+    for mount in mounts:
+        if mount.kind in ("cgroup", "cgroup2"):
+            for top in Path(mount.point).glob("*/"):
+                if marks.are_in(top.name):
                     yield from (folder for folder, _, _ in os.walk(top))
 
 
-def _processes(name: str) -> dict[int, str]:
-    """Processes with `name` on their command line, without those of other checkouts."""
+def _is_our_link(name: str, marks: _Marks) -> bool:
+    try:
+        alias = (_LINKS / name / "ifalias").read_text()
+    except OSError:  # it went meanwhile
+        return False
+    return marks.are_in(name) or marks.are_in(alias)
+
+
+def _processes(marks: _Marks) -> dict[int, str]:
+    """The command lines of the run's processes."""
     own: dict[int, str] = {}
     ours = set(_ancestors())
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal() and int(entry) not in ours:
-            try:
-                raw = Path("/proc", entry, "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # ended meanwhile
-            command = raw.replace(b"\0", b" ").decode(errors="replace").strip()
-            venv = _VENV.search(command)
-            if _is_benchmark(entry, command) or "/cgagent-guest-" in command:
-                continue  # another run's
-            is_ours = venv is None or Path(venv[1]) == _CHECKOUT
-            if is_ours and name in command:
-                own[int(entry)] = command
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+        if pid in ours:
+            continue
+        try:
+            if any(map(marks.are_in, _traces(Path("/proc", str(pid))))):
+                command = Path("/proc", str(pid), "cmdline").read_bytes()
+                own[pid] = command.replace(b"\0", b" ").decode(errors="replace").strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
     return own
 
 
-def _is_benchmark(pid: str, command: str) -> bool:
-    """Whether it is an engine of the benchmarks: from the cache, in a PID namespace of theirs."""
-    if not command.startswith(f"{cache.root()}/"):
-        return False
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
-    except (FileNotFoundError, ProcessLookupError):
-        return True  # ended meanwhile
+def _traces(process: Path) -> Iterator[bytes | str]:
+    """Where a process may show whose it is: words, variables, cgroups, and what it has open."""
+    for name in ("cmdline", "environ", "cgroup"):
+        yield (process / name).read_bytes()
+    for name in ("cwd", "root", *(f"fd/{number}" for number in os.listdir(process / "fd"))):
+        try:
+            yield os.readlink(process / name)
+        except FileNotFoundError:
+            continue  # it was closed meanwhile
 
 
 def _ancestors() -> Iterator[int]:
@@ -119,10 +145,12 @@ def _ancestors() -> Iterator[int]:
         pid = int(status.rpartition(")")[2].split()[1])
 
 
-def _network_namespaces(mounts: list[tuple[str, str]], processes: dict[int, str]) -> Iterator[str]:
-    for root, kind in mounts:
-        if kind == "nsfs":
-            yield f"bound at {root}"
+def _network_namespaces(
+    mounts: list[_Mount], marks: _Marks, processes: dict[int, str]
+) -> Iterator[str]:
+    for mount in mounts:
+        if mount.kind == "nsfs" and marks.are_in(mount.line):
+            yield f"bound at {mount.point}"
     own = os.readlink("/proc/self/ns/net")
     for pid in processes:
         try:

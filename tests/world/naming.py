@@ -8,15 +8,11 @@ from typing import Final
 
 RUN: Final = os.environ.setdefault("CGAGENT_TEST_RUN", uuid.uuid4().hex[:8])
 """The same in the processes that a run starts."""
-_ANY_RUN: Final = "cgagent-test-"
-CGROUP_PREFIX: Final = f"{_ANY_RUN}{RUN}-"
+CGROUP_PREFIX: Final = f"cgagent-test-{RUN}-"
+FOLDER_PREFIX: Final = f"{RUN}-"
+"""Temporary folders of this run begin with it, so that the audit knows what is mounted there."""
 
 
 def cgroup_path() -> str:
     """Of a top-level group that is not there yet."""
     return f"/{CGROUP_PREFIX}{uuid.uuid4().hex[:12]}"
-
-
-def is_another_runs(group: str) -> bool:
-    """Whether a top-level group of this name was made by tests, but not in this run."""
-    return group.startswith(_ANY_RUN) and not group.startswith(CGROUP_PREFIX)

@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import guest
 from tests.world.agent import SLOWNESS, Agent, eventually
 from tests.world.audit import Snapshot, difference
 from tests.world.screen import Screen
 
 
 @pytest.fixture(scope="session")
-def agent(alpine_docker_archive, busybox_docker_archive):
+def agent(state_root, alpine_docker_archive, busybox_docker_archive):
     """An agent with alpine and busybox, shared by many tests; each removes its containers."""
-    os.makedirs(guest.STATE_FOLDER, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder,
+        tempfile.TemporaryDirectory(dir=state_root) as folder,
         Agent(Path(folder)) as running,
     ):
         running.load(alpine_docker_archive)
@@ -68,19 +66,18 @@ def nothing_made(agent):
         ids, folders = look()
         return (ids, folders) if ids == folders else None
 
-    before, roots = eventually(at_rest), (agent.data_root / "overlay2",)
-    files = Snapshot.take(roots).files
+    before = eventually(at_rest)
+    layers = set(os.listdir(agent.data_root / "overlay2"))
     yield
     eventually(lambda: look() == before, "something was left of the attempt")
-    assert Snapshot.take(roots).files - files == frozenset()
+    assert set(os.listdir(agent.data_root / "overlay2")) <= layers
 
 
 @pytest.fixture
-def audited():
-    """What is left of the machine's things since the test began: a list of lines."""
-    roots = (Path(guest.STATE_FOLDER),)
-    before = Snapshot.take(roots)
-    return lambda: difference(before, Snapshot.take(roots))
+def audited(state_root):
+    """What is left of this run's things since the test began: a list of lines."""
+    before = Snapshot.take(contents=(state_root,))
+    return lambda: difference(before, Snapshot.take(contents=(state_root,)))
 
 
 @pytest.fixture

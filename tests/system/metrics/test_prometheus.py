@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import debian, guest, popular
+from tests.world import debian, popular
 from tests.world.agent import Agent, eventually
 from tests.world.kernelclock import KernelClock
 from tests.world.prometheus import RULES, SCRAPE_S, Prometheus
@@ -35,10 +35,10 @@ done
 
 
 @pytest.fixture(scope="module")
-def world(alpine_docker_archive):
+def world(state_root, alpine_docker_archive):
     """An agent with containers in every state, and a Prometheus that has seen a while of it."""
     with (
-        tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as root,
+        tempfile.TemporaryDirectory(dir=state_root) as root,
         Agent(
             Path(root), "--sample-full-interval", f"{SAMPLE_S}", "--metric-label", PROJECT
         ) as agent,

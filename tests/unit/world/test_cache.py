@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,20 +16,24 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CGAGENT_TEST_CACHE", str(tmp_path / "cache"))
 
 
-def _append(draft):
+MAKER = """
+import os
+from tests.world import cache
+
+def append(draft):
     with draft.open("a") as out:
-        out.write(f"{os.getpid()}\n")
+        out.write(f"{os.getpid()}\\n")
+
+cache.build("thing", append)
+"""
 
 
 def test_made_once_for_many_processes():
-    fork = multiprocessing.get_context("spawn")
-    makers = [fork.Process(target=cache.build, args=("thing", _append)) for _ in range(4)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join()
-    assert [maker.exitcode for maker in makers] == [0] * 4
-    assert len(cache.build("thing", _append).read_text().splitlines()) == 1
+    project = Path(__file__).parents[3]
+    makers = [subprocess.Popen([sys.executable, "-c", MAKER], cwd=project) for _ in range(4)]
+    assert [maker.wait() for maker in makers] == [0] * 4
+    made = (cache.root() / "thing").read_text()
+    assert made in {f"{maker.pid}\n" for maker in makers}
 
 
 def test_a_failed_make_leaves_nothing_and_may_be_repeated():
