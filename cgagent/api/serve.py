@@ -58,8 +58,10 @@ class _Server(uvicorn.Server):
         self._ending.set()
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
     """Run until SIGTERM or SIGINT. Containers go on.
+
+    `adopt_lost` rebuilds an empty or damaged database from the records beside containers.
 
     Raises:
         DeniedError: not root.
@@ -74,11 +76,11 @@ def serve(settings: Settings) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
     sys.setswitchinterval(_SWITCH_S)
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, adopt_lost=adopt_lost))
 
 
-async def _serve(settings: Settings) -> None:
-    engine = Engine(settings)
+async def _serve(settings: Settings, *, adopt_lost: bool) -> None:
+    engine = Engine(settings, adopt_lost=adopt_lost)
     with contextlib.ExitStack() as sockets:
         inherited = systemd.inherited()
         unix = inherited or sockets.enter_context(unix_listener(settings.socket))

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 60.0
 
 
-def connect(context: Context) -> Client:
+def connect(context: Context, *flags: str) -> Client:
     """The agent that the flags and the environment mean, started first if need be.
+
+    `flags` are for ``cgagent serve``, if it is started.
 
     Raises:
         UnavailableError: nobody listens, and it is not for us to start one there.
@@ -28,7 +30,7 @@ def connect(context: Context) -> Client:
     path = _path_of(context.host) if context.host is not None else socket_path()
     client = Client(path)
     if context.start and path == DEFAULT_SOCKET and os.geteuid() == 0 and not _listens(client):
-        _start(client)
+        _start(client, flags)
     return client
 
 
@@ -39,7 +41,7 @@ def _path_of(address: str) -> str:
     return path
 
 
-def _start(client: Client) -> None:
+def _start(client: Client, flags: tuple[str, ...]) -> None:
     """Start an agent and wait until it listens.
 
     Raises:
@@ -52,7 +54,7 @@ def _start(client: Client) -> None:
     log_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with log_path.open("ab") as log:
         agent = subprocess.Popen(
-            [sys.executable, "-m", "cgagent.cli.main", "serve"],
+            [sys.executable, "-m", "cgagent.cli.main", "serve", *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

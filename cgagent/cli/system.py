@@ -1,4 +1,4 @@
-"""``version``, ``info``, ``jobs``, ``serve``."""
+"""``version``, ``info``, ``jobs``, ``system``, ``serve``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cgagent import __version__
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client
+from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
 from cgagent.defaults import socket_path
@@ -57,6 +58,39 @@ def _job_row(job: dict[str, Any]) -> tuple[str, ...]:
     return (str(job["id"]), job["name"], job["status"], seconds, arguments, job["error"] or "")
 
 
+def system(context: Context) -> int:
+    verbs = {"recover": _recover, "prune": _prune}
+    verb, *rest = context.args or [""]
+    if verb in {"-h", "--help"}:
+        context.parser("recover|prune", "The agent's own state.").parse_args(["--help"])
+    if verb not in verbs:
+        raise UsageError(f"system {verb!r}: recover and prune are what there is")
+    context.args, context.command = rest, f"system {verb}"
+    return verbs[verb](context)
+
+
+def _recover(context: Context) -> int:
+    context.parser(
+        "",
+        "Rebuild what the database has lost, from the records beside containers and images. Starts "
+        "an agent if none listens; one that listens has done it at its start.",
+    ).parse_args(context.args)
+    found = connect(context, "--adopt-lost").request("GET", "/v1/system/recovery")
+    print("\n".join(found["recovered"]) or "nothing was lost")
+    for name in found["lost"]:
+        print(f"{name} has no record that can be read; its files are in {found['lost_and_found']}")
+    return 0
+
+
+def _prune(context: Context) -> int:
+    context.parser(
+        "", "Delete what is in lost+found: files whose record could not be read."
+    ).parse_args(context.args)
+    for name in connect(context).request("POST", "/v1/system/prune")["removed"]:
+        print(f"deleted: {name}")
+    return 0
+
+
 def serve(context: Context) -> int:
     parser = context.parser("[flags]", "Run the agent. Containers outlive it.")
     add = parser.add_argument
@@ -95,10 +129,15 @@ def serve(context: Context) -> int:
     add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")
     add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
     add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")
+    add(
+        "--adopt-lost",
+        action="store_true",
+        help="rebuild an empty or damaged database from the records beside containers and images",
+    )
     flags = vars(parser.parse_args(context.args))
-    config_file = flags.pop("config")
+    config_file, adopt_lost = flags.pop("config"), flags.pop("adopt_lost")
     from cgagent import config
     from cgagent.api.serve import serve as run_agent
 
-    run_agent(config.load(flags, config_file=config_file))
+    run_agent(config.load(flags, config_file=config_file), adopt_lost=adopt_lost)
     return 0

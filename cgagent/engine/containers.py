@@ -33,14 +33,21 @@ class Containers:
     def load(self) -> None:
         """Read them all, at the agent's start."""
         for row in self._rows.all():
-            record = Record.from_document(
-                id_=row.id,
-                name=row.name,
-                image_id=row.image_id,
-                created_ns=row.created_ns,
-                document=row.document,
-            )
-            self._by_id[row.id] = Container(record)
+            self._by_id[row.id] = Container(_record(row))
+        self._rows.complete()
+
+    def recover(self) -> list[Container]:
+        """Those that are on disk and that the database has lost, kept again."""
+        return [self.add(self._with_free_name(_record(row))) for row in self._rows.lost()]
+
+    def is_damaged(self, container_id: str) -> bool:
+        """Has a directory a record that cannot be understood?"""
+        return self._rows.is_damaged(container_id)
+
+    def _with_free_name(self, record: Record) -> Record:
+        if not self.name_taken(record.name):
+            return record
+        return replace(record, name=f"{record.name}-{record.id[:12]}")
 
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self._by_id.values()))
@@ -85,16 +92,7 @@ class Containers:
         """
         event = _event(record, action, {})
         container = Container(record)
-        self._rows.insert(
-            ContainerRow(
-                id=record.id,
-                name=record.name,
-                image_id=record.image_id,
-                created_ns=record.created_ns,
-                document=container.document(record),
-            ),
-            event,
-        )
+        self._rows.insert(_row(container, record), event)
         self._by_id[record.id] = container
         self._tell(container, event)
         return container
@@ -104,7 +102,7 @@ class Containers:
     ) -> None:
         """Replace a container's record, in the database first, and tell who waits."""
         event = _event(record, action, attributes)
-        self._rows.update(record.id, container.document(record), event)
+        self._rows.update(_row(container, record), event)
         container.record = record
         self._tell(container, event)
 
@@ -114,7 +112,7 @@ class Containers:
         """As `save`, of what has happened anyway: a full disk must not make us blind to it."""
         event = _event(record, action, attributes)
         try:
-            self._rows.update(record.id, container.document(record), event)
+            self._rows.update(_row(container, record), event)
         except CgagentError as e:
             log.error("container %s: its state is only in memory: %s", record.name, e.message)  # noqa: TRY400
         container.record = record
@@ -124,7 +122,7 @@ class Containers:
         """Raises ConflictError: the name is taken."""
         record = replace(container.record, name=name)
         event = about(record, "rename", {"old_name": container.name})
-        self._rows.rename(container.id, name, event)
+        self._rows.rename(_row(container, record), event)
         container.record = record
         self._tell(container, event)
 
@@ -145,6 +143,26 @@ class Containers:
     def using_image(self, image_id: str) -> list[str]:
         """Names of the containers made from an image."""
         return [c.name for c in self._by_id.values() if c.record.image_id == image_id]
+
+
+def _row(container: Container, record: Record) -> ContainerRow:
+    return ContainerRow(
+        id=record.id,
+        name=record.name,
+        image_id=record.image_id,
+        created_ns=record.created_ns,
+        document=container.document(record),
+    )
+
+
+def _record(row: ContainerRow) -> Record:
+    return Record.from_document(
+        id_=row.id,
+        name=row.name,
+        image_id=row.image_id,
+        created_ns=row.created_ns,
+        document=row.document,
+    )
 
 
 def _event(record: Record, action: str | None, attributes: dict[str, str]) -> Event | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent import __version__
 from cgagent.cgroups import Host
-from cgagent.engine import reconcile, tracing
+from cgagent.engine import reconcile, recovery, tracing
 from cgagent.engine.adopt import Adoption
 from cgagent.engine.containers import Containers
 from cgagent.engine.control import Control
@@ -34,7 +34,6 @@ from cgagent.errors import CgagentError, ConflictError
 from cgagent.images import Images
 from cgagent.runtime.filters import Filters
 from cgagent.runtime.native import Supervisor
-from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.volumes import VolumeRows
@@ -52,10 +51,12 @@ log = logging.getLogger(__name__)
 class Engine:
     """Built from settings; `start` before use, `stop` at the end. Containers outlive it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, adopt_lost: bool = False) -> None:
+        """`adopt_lost`: an empty or damaged database is rebuilt, see `cgagent.engine.recovery`."""
         self.settings = settings
         self._lock_fds = _lock(settings)
         try:
+            self.database = recovery.open_database(settings.data_root, adopt_lost=adopt_lost)
             self._compose()
         except BaseException:
             self._unlock()
@@ -65,10 +66,9 @@ class Engine:
         settings = self.settings
         containers_dir = settings.data_root / "containers"
         self.host = Host.detect()
-        self.database = Database(settings.data_root)
         images = Images(settings, self.database)
         self.events = Events(EventRows(self.database))
-        self.containers = Containers(ContainerRows(self.database), self.events)
+        self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
         self.monitor = Monitor(self.host, settings, self.containers, self.events)
         self.tracer = tracing.tracer()
         self.jobs = Jobs(self.monitor.observe_job, *([self.tracer.observe] if self.tracer else []))
@@ -132,6 +132,7 @@ class Engine:
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
         )
+        self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._containers_dir = containers_dir
         self._background: set[asyncio.Task[None]] = set()
         self._store_images = images
@@ -139,6 +140,8 @@ class Engine:
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
         self.containers.load()
+        await asyncio.to_thread(self.recovery.images)
+        self.recovery.containers()
         self.watch.start()
         tasks = await self.supervisor.connect()
         await reconcile.reconcile(self.containers, self.lifecycle, tasks)
@@ -150,6 +153,8 @@ class Engine:
             self.host,
             self.settings.cgroup_parent,
             self._containers_dir,
+            tasks=tasks,
+            set_apart=self.recovery.set_apart,
         )
         await self.volumes.sweep()
         for container in self.containers:

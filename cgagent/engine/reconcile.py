@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.bundle import ahead_dir
 from cgagent.engine.container import Outcome
@@ -20,9 +21,10 @@ from cgagent.engine.names import ID_LENGTH
 from cgagent.errors import CgagentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from cgagent.cgroups import Host
+    from cgagent.cgroups import Group, Host
     from cgagent.engine.container import Container
     from cgagent.engine.containers import Containers
     from cgagent.engine.lifecycle import Lifecycle
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ALIVE: Final = frozenset({"running", "starting"})
+_SETTLE_S: Final = 0.5
 LOST = {"exit_code": 137, "error": "its supervisor and keeper ended without telling the exit code"}
 
 
@@ -38,7 +42,7 @@ async def reconcile(
 ) -> None:
     """Make every container's state true. `tasks` is what the supervisor has."""
     # What `tasks` says is true now, before the first await: after it, exits have been told.
-    running = {t["key"]: t for t in tasks if t["state"] in {"running", "starting"}}
+    running = {t["key"]: t for t in tasks if t["state"] in _ALIVE}
     ended = [c for c in containers if c.running and not c.record.adopted and c.id not in running]
     for container in containers:
         if not container.running and container.id in running:
@@ -79,16 +83,36 @@ def _adopt(containers: Containers, container: Container, pid: int | None) -> Non
 
 
 async def sweep(
-    containers: Containers, images: Images, host: Host, cgroup_parent: str, containers_dir: Path
+    containers: Containers,
+    images: Images,
+    host: Host,
+    cgroup_parent: str,
+    containers_dir: Path,
+    *,
+    tasks: list[dict[str, Any]],
+    set_apart: Callable[[str], None],
 ) -> None:
-    """Remove what belongs to no container: directories, roots, cgroups of none that runs."""
+    """Remove what belongs to no container: directories, roots, cgroups of none that runs.
+
+    A row is written before the record beside it and deleted after that is blanked, so what has
+    neither is half-made or half-removed. Nothing is touched of what runs: by `tasks`, which are the
+    supervisor's, or as its group has processes. Directories that are not ours are left alone.
+    """
     known = {c.id for c in containers}
+    alive = {t["key"] for t in tasks if t["state"] in _ALIVE}
     running = {c.id for c in containers if c.running}
-    await asyncio.to_thread(images.sweep, known)
+    for container_id in await asyncio.to_thread(_unknown, containers_dir, known):
+        group = host.group(f"{cgroup_parent.rstrip('/')}/{container_id}")
+        if container_id in alive or await asyncio.to_thread(_has_processes, group):
+            alive.add(container_id)
+            log.warning("container %s runs, and there is no record of it", container_id)
+        elif containers.is_damaged(container_id):
+            set_apart(container_id)
+        else:
+            directory = containers_dir / container_id
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+    await asyncio.to_thread(images.sweep, known | alive)
     await asyncio.to_thread(shutil.rmtree, ahead_dir(containers_dir), ignore_errors=True)
-    for entry in containers_dir.iterdir() if containers_dir.exists() else ():
-        if entry.name not in known:
-            await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)
     for name in host.group(cgroup_parent).children():
         if name not in running and len(name) == ID_LENGTH:
             group = host.group(f"{cgroup_parent.rstrip('/')}/{name}")
@@ -98,3 +122,24 @@ async def sweep(
                 log.warning(
                     "cgroup %s of no running container is left alone: %s", group.path, e.message
                 )
+
+
+def _has_processes(group: Group) -> bool:
+    """Also after a moment: those of a container that was being made have been killed."""
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        try:
+            if not group.pids():
+                return False
+        except CgagentError:  # it is gone
+            return False
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+
+
+def _unknown(containers_dir: Path, known: set[str]) -> list[str]:
+    if not containers_dir.exists():
+        return []
+    names = os.listdir(containers_dir)
+    return [name for name in names if name not in known and len(name) == ID_LENGTH]

@@ -27,11 +27,13 @@ from cgagent.images.drivers.overlay2 import Overlay2
 from cgagent.images.image import HOST, HealthCheck, Image, ImageConfig, parse_config
 from cgagent.images.install import Candidate, Installer, Progress
 from cgagent.images.layers import LayerStore
+from cgagent.images.recovery import ImageFiles, recover
 from cgagent.store.images import ImageRecords
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from pathlib import Path
 
     from cgagent.config import Settings
     from cgagent.images.reference import Reference
@@ -62,6 +64,7 @@ class Images:
         self._layers = LayerStore(settings.data_root, self._records)
         self._installer = Installer(self._layers, self._records)
         self._driver: Driver = Overlay2(settings.data_root)
+        self._files = ImageFiles(settings.data_root / "images")
 
     @cached_property
     def _registries(self) -> Registries:
@@ -93,7 +96,9 @@ class Images:
             UnavailableError, DeadlineError, RemoteError: as `cgagent.images.registry` says.
         """
         wanted = _pullable(name)
-        return _image(self._stored(await self._registries.pull(wanted, progress)))
+        record = self._stored(await self._registries.pull(wanted, progress))
+        self._files.keep(record)
+        return _image(record)
 
     async def load(self, archive: str, progress: Callable[[Progress], None] = _ignore) -> ImageList:
         """Adds the images in an archive of ``docker save`` or an OCI archive; all or none.
@@ -116,7 +121,10 @@ class Images:
         with ExitStack() as opened:
             candidates = await in_thread(read)
             ids = await self._installer.install(candidates, progress)
-        return [_image(self._stored(image_id)) for image_id in ids]
+        records = [self._stored(image_id) for image_id in ids]
+        for record in records:
+            self._files.keep(record)
+        return [_image(record) for record in records]
 
     def remove(self, name: str, *, in_use: Callable[[str], Lines], force: bool = False) -> Lines:
         """Takes a name off an image, and deletes the image when that was its last.
@@ -139,7 +147,10 @@ class Images:
                 self._refuse_if_used(name, record.id, in_use(record.id))
             self._records.drop_names(names)
             if last:
+                self._files.forget(record.id)
                 self._records.delete(record.id)
+        if not last:
+            self._files.keep(self._stored(record.id))
         lines = [f"Untagged: {references.parse(n).familiar}" for n in names]
         if last:
             lines.append(f"Deleted: {record.id}")
@@ -172,6 +183,27 @@ class Images:
     def release(self, container_id: str) -> None:
         """Removes what `prepare` made and the container wrote; nothing there is no error."""
         self._driver.remove(container_id)
+        self._records.delete_rootfs(container_id)
+
+    def recover(self) -> Lines:
+        """At the agent's start, before `sweep`: what the database has lost, made again of files.
+
+        Images whose layers are gone are dropped. Returns a line about each.
+        """
+        return recover(self._records, self._layers, self._files)
+
+    def stand_on(self, container_id: str, image_id: str, root: RootFs) -> None:
+        """At the agent's start: keeps the layers of a container that the database has lost."""
+        if image_id == HOST.id or container_id in self._records.rootfs_containers():
+            return
+        if self._records.get(image_id) is None:
+            self._layers.keep(root.lowers)
+        else:
+            self._records.add_rootfs(container_id, image_id)
+
+    def set_apart(self, container_id: str, where: Path) -> None:
+        """Moves what a container wrote to `where`, which is on the same disk."""
+        self._driver.move(container_id, where)
         self._records.delete_rootfs(container_id)
 
     def sweep(self, containers: set[str]) -> None:

@@ -25,14 +25,16 @@ from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images.compression import decompressed
 from cgagent.images.concurrency import StoppedError
 from cgagent.images.unpack.trees import remove_tree
+from cgagent.store import recordfiles
 from cgagent.store.disk import FULL, disk_full_is_no_space, no_space
+from cgagent.store.images import LayerRecord
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
-    from cgagent.store.images import ImageRecords, LayerRecord
+    from cgagent.store.images import ImageRecords
 
 MAX_LAYERS: Final = 125
 _PIPE_BYTES: Final = 1 << 20
@@ -131,6 +133,44 @@ class LayerStore:
         except BaseException:
             _remove_if_there(target)
             raise
+        recordfiles.write(self._record_file(chain_id), {"diff_id": diff_id, "size": size_bytes})
+
+    def recover(self) -> None:
+        """At the agent's start: the layers whose rows the database has lost have rows again."""
+        known = {layer.chain_id for layer in self._records.layers()}
+        for link in self._links.iterdir():
+            target = self._layers / os.readlink(link).split("/")[-2]
+            chain_id = f"sha256:{target.name}"
+            if chain_id in known:
+                continue
+            with contextlib.suppress(recordfiles.DamagedRecordError, KeyError, TypeError):
+                record = recordfiles.read(self._record_file(chain_id))
+                if record is not None:
+                    layer = LayerRecord(
+                        int(link.name, len(_DIGITS)), chain_id, record["diff_id"], record["size"]
+                    )
+                    self._records.restore_layer(layer)
+        for layer in self._records.layers():
+            if not self._record_file(layer.chain_id).exists() and self._is_there(layer):
+                recordfiles.write(
+                    self._record_file(layer.chain_id),
+                    {"diff_id": layer.diff_id, "size": layer.size_bytes},
+                )
+
+    def missing(self) -> list[LayerRecord]:
+        """Layers that the database has and the disk has not."""
+        return [layer for layer in self._records.layers() if not self._is_there(layer)]
+
+    def _is_there(self, layer: LayerRecord) -> bool:
+        return (self._directory(layer.chain_id) / "diff").is_dir()
+
+    def _record_file(self, chain_id: str) -> Path:
+        return self._directory(chain_id) / "layer.json"
+
+    def keep(self, lowers: Sequence[str]) -> None:
+        """Pins the layers with these short links as long as this agent lives."""
+        links = {os.path.basename(lower) for lower in lowers}
+        self.pin([x.chain_id for x in self._records.layers() if self._link(x.number).name in links])
 
     def pin(self, chain: Sequence[str]) -> None:
         """Keeps these layers, present or to come, though no image has them yet."""
@@ -147,6 +187,7 @@ class LayerStore:
             for layer in self._records.unused_layers():
                 if self._pins[layer.chain_id] > 0:
                     continue
+                recordfiles.blank(self._record_file(layer.chain_id))
                 self._records.delete_layer(layer.chain_id)
                 directory = self._directory(layer.chain_id)
                 grave = directory.with_name(f"tmp-{layer.number}-removed")

@@ -12,9 +12,12 @@ to handle besides.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,11 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 _BUSY_TIMEOUT_S: Final = 10.0
 """Somebody may look into the file with the sqlite3 shell while the agent runs."""
 
+_HEADER_BYTES: Final = 100
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 _CACHE_KIB: Final = 512
 """Of SQLite's own 2,000 all would be pages of old events in time: the kernel has those as well."""
+
+
+class DamagedDatabaseError(InternalError):
+    """The file is no database, or parts of it are not what SQLite wrote."""
 
 
 class Database:
@@ -39,7 +51,7 @@ class Database:
     Raises:
         NoSpaceError: the disk is full.
         UnsupportedError: the file was written by a later cgagent.
-        InternalError: the file is no database or is damaged.
+        DamagedDatabaseError: the file is no database or is damaged.
     """
 
     def __init__(self, data_root: Path) -> None:
@@ -48,23 +60,77 @@ class Database:
         with disk_full_is_no_space(f"database {self.path}"):
             data_root.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._connection = sqlite3.connect(
-            self.path,
-            timeout=_BUSY_TIMEOUT_S,
-            isolation_level=None,  # transactions begin and end where this class says
-            check_same_thread=False,
-        )
+        self._open()
         try:
             with self._errors("open"):
+                self._check()
+            self._migrate()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self) -> None:
+        with self._errors("open"):
+            self._connection = sqlite3.connect(
+                self.path,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,  # transactions begin and end where this class says
+                check_same_thread=False,
+            )
+            try:
                 self._connection.row_factory = sqlite3.Row
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("PRAGMA foreign_keys = ON")
                 self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._migrate()
-        except BaseException:
-            self._connection.close()
-            raise
+            except BaseException:
+                self._connection.close()
+                raise
+        self._inode = os.stat(self.path).st_ino
+
+    def _stay(self) -> None:
+        """A file that was deleted or replaced while we have it open is written again.
+
+        What had replaced it is kept beside it. The caller holds the lock.
+        """
+        try:
+            if os.stat(self.path).st_ino == self._inode:
+                return
+            aside = f"{self.path}.replaced-{time.time_ns()}"
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            aside = ""
+        log.error(
+            "database %s was %s while in use; it is written again from what is open",
+            self.path,
+            f"replaced (by what is {aside} now)" if aside else "deleted",
+        )
+        draft = self.path.with_name(f"{self.path.name}.new")
+        draft.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(draft)) as copy:
+            self._connection.backup(copy)
+        draft.chmod(0o600)
+        self._connection.close()
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        draft.rename(self.path)
+        self._open()
+
+    @staticmethod
+    def is_blank(path: Path) -> bool:
+        """Is there no database in the file yet, or no file?"""
+        try:
+            with path.open("rb") as file:
+                header = file.read(_HEADER_BYTES)
+        except FileNotFoundError:
+            return True
+        wal = path.with_name(f"{path.name}-wal")
+        return not header and not (wal.exists() and wal.stat().st_size)
+
+    def _check(self) -> None:
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()  # 5 ms
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
 
     def close(self) -> None:
         with self._lock:
@@ -80,6 +146,7 @@ class Database:
             if self._connection.in_transaction:
                 yield self._connection
                 return
+            self._stay()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -121,7 +188,14 @@ class Database:
         except sqlite3.Error as e:
             if getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise no_space(f"database {self.path}") from e
-            raise InternalError(f"database {self.path}: cannot {operation}: {e}") from e
+            message = f"database {self.path}: cannot {operation}: {e}"
+            code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # none: by quick_check
+            if code in _DAMAGED and operation == "open":
+                raise DamagedDatabaseError(
+                    f"{message}; 'cgagent system recover' (or 'cgagent serve --adopt-lost') keeps "
+                    "it aside and makes a new one of the records of containers and images"
+                ) from e
+            raise InternalError(message) from e
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -124,6 +124,21 @@ class ImageRecords:
         assert number is not None  # noqa: S101 -- an INSERT that did not raise has a row id
         return LayerRecord(number, chain_id, diff_id, size_bytes)
 
+    def restore_layer(self, layer: LayerRecord) -> None:
+        """One that the database has lost, under its number."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO layers(number, chain_id, diff_id, size_bytes) VALUES (?, ?, ?, ?)",
+                (layer.number, layer.chain_id, layer.diff_id, layer.size_bytes),
+            )
+
+    def having_layer(self, chain_id: str) -> list[str]:
+        """Ids of the images that stand on a layer."""
+        rows = self._database.query(
+            "SELECT image_id FROM image_layers WHERE chain_id = ?", (chain_id,)
+        )
+        return [row["image_id"] for row in rows]
+
     def delete_layer(self, chain_id: str) -> None:
         with self._database.transaction() as db:
             db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))

@@ -64,7 +64,7 @@ class Agent:
         self.metrics = f"127.0.0.1:{free_port()}"
         self.client = Client(str(self.socket))
         self.process: subprocess.Popen[bytes] | Fork | None = None
-        self._flags = flags
+        self.flags = flags
 
     # -- its life ---------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class Agent:
         return [
             *("serve", "--data-root", str(self.data_root), "--socket", str(self.socket)),
             *("--cgroup-parent", self.cgroup_parent, "--metrics-listen", self.metrics),
-            *self._flags,
+            *self.flags,
         ]
 
     def start(self) -> None:

@@ -38,6 +38,21 @@ def routes(engine: Engine) -> APIRouter:
     async def ready() -> str:
         return "ready\n"
 
+    @router.get("/v1/system/recovery")
+    async def recovery() -> dict[str, Any]:
+        """What the database had lost when this agent started, and what is in lost+found."""
+        found = engine.recovery
+        return {
+            "recovered": found.found,
+            "lost": found.lost(),
+            "lost_and_found": str(found.lost_and_found),
+        }
+
+    @router.post("/v1/system/prune")
+    async def prune() -> dict[str, Any]:
+        """Delete what is in lost+found."""
+        return {"removed": await engine.recovery.prune()}
+
     _add_events(router, engine)
     _add_jobs(router, engine)
     return router

@@ -237,13 +237,14 @@ class Volumes:
     async def sweep(self) -> None:
         """At the agent's start: what is half-removed, half-made or half-copied goes.
 
-        A directory with files in it that the database does not know is a volume again: it may
-        have lost a row in a power cut, or be an older one.
+        A directory that the database does not know is a volume again if it has files in it or a
+        container has it: the database may have lost a row in a power cut, or be an older one.
         """
         if not self._directory.exists():
             return
         for entry in list(self._directory.iterdir()):
-            if entry.name not in self._by_name and not _has_files(entry):
+            is_lost = _has_files(entry) or self._users(entry.name)
+            if entry.name not in self._by_name and not is_lost:
                 await asyncio.to_thread(_remove, entry)
                 continue
             await asyncio.to_thread(_remove, entry / _FRESH)

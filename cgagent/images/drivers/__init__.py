@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Driver(Protocol):
 
     def remove(self, container_id: str) -> None:
         """Removes what `prepare` made and the container wrote; nothing there is no error."""
+        ...
+
+    def move(self, container_id: str, where: Path) -> None:
+        """Renames what `remove` would remove; `where` is on the same disk."""
         ...
 
     def containers(self) -> set[str]:

@@ -48,5 +48,9 @@ class Overlay2:
         with contextlib.suppress(FileNotFoundError):
             remove_tree(os.fsencode(self._root / container_id))
 
+    def move(self, container_id: str, where: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / container_id).rename(where)
+
     def containers(self) -> set[str]:
         return {path.name for path in self._root.iterdir()}

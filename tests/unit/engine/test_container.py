@@ -98,10 +98,20 @@ def test_a_record_survives_the_database(made):
     assert back == made
 
 
+def stored(database):
+    directory = database.path.parent / "containers"
+    return Containers(ContainerRows(database, directory), Events(EventRows(database)))
+
+
+def lose_rows(database):
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM containers")
+
+
 @pytest.fixture
 def containers(tmp_path):
     database = Database(tmp_path)
-    yield Containers(ContainerRows(database), Events(EventRows(database)))
+    yield stored(database)
     database.close()
 
 
@@ -129,11 +139,11 @@ def test_a_taken_name_is_refused_and_nothing_kept(containers):
 
 def test_what_is_saved_is_there_for_the_next_agent(tmp_path):
     database = Database(tmp_path)
-    first = Containers(ContainerRows(database), Events(EventRows(database)))
+    first = stored(database)
     kept, dropped = first.add(record()), first.add(record("b" * 64, "two"))
     first.save(kept, kept.with_outcome(status="exited", exit_code=3))
     first.drop(dropped, dropped.record)
-    second = Containers(ContainerRows(database), Events(EventRows(database)))
+    second = stored(database)
     second.load()
     (found,) = second
     assert found.record == kept.record
@@ -144,7 +154,7 @@ def test_what_is_saved_is_there_for_the_next_agent(tmp_path):
 def test_a_change_and_its_event_are_kept_together_or_not_at_all(tmp_path):
     database = Database(tmp_path)
     events = EventRows(database)
-    containers = Containers(ContainerRows(database), Events(events))
+    containers = stored(database)
     kept = containers.add(record(), "create")
     with pytest.raises(ConflictError):
         containers.add(record("b" * 64), "create")
@@ -171,3 +181,58 @@ def test_waiters_are_told_of_each_change():
         again.cancel()
 
     asyncio.run(scenario())
+
+
+def test_a_row_that_the_database_lost_is_made_again_of_the_file_beside_the_container(tmp_path):
+    database = Database(tmp_path)
+    first = stored(database)
+    kept, named = first.add(record()), first.add(record("b" * 64, "two"))
+    dropped = first.add(record("c" * 64, "three"))
+    first.save(kept, kept.with_outcome(status="exited", exit_code=3))
+    first.rename(named, "a_much_longer_name")
+    first.rename(named, "short")
+    first.drop(dropped, dropped.record)
+    lose_rows(database)
+    second = stored(database)
+    second.load()
+    assert {c.id: c.record for c in second.recover()} == {
+        kept.id: kept.record,
+        named.id: named.record,
+    }
+    assert second.recover() == []
+    database.close()
+
+
+def test_a_recovered_container_whose_name_is_taken_gets_another(tmp_path):
+    database = Database(tmp_path)
+    stored(database).add(record())
+    lose_rows(database)
+    second = stored(database)
+    second.load()
+    second.add(record("b" * 64))
+    (found,) = second.recover()
+    assert found.name == f"one-{'a' * 12}"
+    database.close()
+
+
+def test_a_file_that_is_no_record_is_told_from_one_without_any(tmp_path):
+    database = Database(tmp_path)
+    containers = stored(database)
+    for name, text in (("a", ""), ("b", "\n"), ("c", "{"), ("d", "[]\n"), ("e", '{"id": "x"}\n')):
+        directory = tmp_path / "containers" / (name * 64)
+        directory.mkdir(parents=True)
+        (directory / "container.json").write_text(text)
+    assert [containers.is_damaged(name * 64) for name in "abcde"] == [False, False, *[True] * 3]
+    assert containers.recover() == []
+    database.close()
+
+
+def test_a_row_without_its_file_gets_it_at_the_next_start(tmp_path):
+    database = Database(tmp_path)
+    kept = stored(database).add(record())
+    path = tmp_path / "containers" / kept.id / "container.json"
+    text = path.read_text()
+    path.unlink()
+    stored(database).load()
+    assert path.read_text() == text
+    database.close()

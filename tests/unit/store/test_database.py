@@ -7,6 +7,7 @@ import pytest
 
 from cgagent.errors import InternalError, UnsupportedError
 from cgagent.store import Database
+from cgagent.store.database import DamagedDatabaseError
 from cgagent.store.images import ImageRecords
 
 A, B = (f"sha256:{c * 64}" for c in "ab")
@@ -110,3 +111,43 @@ def test_an_image_with_a_root_file_system_cannot_go(database):
     with pytest.raises(sqlite3.IntegrityError):
         records.delete(A)
     assert records.ids_with_prefix("sha256:aa") == [A]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_or_replaced_while_open_is_written_again(tmp_path, replaced):
+    first = Database(tmp_path)
+    with first.transaction() as db:
+        db.execute(INSERT, ("a",))
+    first.path.unlink()
+    if replaced:
+        first.path.write_bytes(b"something else")
+    with first.transaction() as db:
+        db.execute(INSERT, ("b",))
+    first.close()
+    second = Database(tmp_path)
+    assert [row["name"] for row in second.query("SELECT * FROM containers")] == ["a", "b"]
+    second.close()
+    kept = [path.read_bytes() for path in tmp_path.glob("*.replaced-*")]
+    assert kept == ([b"something else"] if replaced else [])
+
+
+@pytest.mark.parametrize("where", [0, 100, 5000])
+def test_a_damaged_file_is_told_from_one_that_cannot_be_opened(tmp_path, where):
+    first = Database(tmp_path)
+    with first.transaction() as db:
+        db.executemany(INSERT, [(str(n),) for n in range(1000)])
+    first.close()
+    with first.path.open("r+b") as file:
+        file.seek(where)
+        file.write(b"\xff" * 5000)
+    with pytest.raises(DamagedDatabaseError, match="system recover"):
+        Database(tmp_path)
+
+
+def test_a_blank_file_is_one_without_any_database(tmp_path):
+    path = tmp_path / "cgagent.db"
+    assert Database.is_blank(path)
+    path.touch()
+    assert Database.is_blank(path)
+    Database(tmp_path).close()
+    assert not Database.is_blank(path)

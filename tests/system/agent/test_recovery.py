@@ -1,0 +1,117 @@
+"""A database that is emptied, deleted, damaged or an older one: nothing of a container is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.world.agent import SLOWNESS, Agent, alive, eventually
+
+pytestmark = pytest.mark.system
+
+
+def files(agent):
+    return sorted(agent.data_root.glob("cgagent.db*"))
+
+
+def database(agent):
+    return sqlite3.connect(agent.data_root / "cgagent.db")
+
+
+def empty(agent, _copy):
+    for file in files(agent):
+        file.write_bytes(b"")
+
+
+def delete(agent, _copy):
+    for file in files(agent):
+        file.unlink()
+
+
+def damage(agent, _copy):
+    delete(agent, None)
+    (agent.data_root / "cgagent.db").write_bytes(os.urandom(65536))
+
+
+def put_back(agent, copy):
+    for file in files(agent):
+        file.unlink()
+    shutil.copy(copy, agent.data_root / "cgagent.db")
+
+
+def read_log(agent, container):
+    (path,) = (agent.data_root / "containers" / container).glob("*-json.log")
+    return [json.loads(line)["log"] for line in path.read_bytes().split(b"\n") if line]
+
+
+@pytest.mark.parametrize("harm", [empty, delete, damage, put_back])
+def test_containers_and_images_survive_their_database(data_root, alpine_docker_archive, harm):
+    with Agent(data_root) as agent:
+        copy = data_root / "copy.db"
+        with closing(database(agent)) as connection, closing(sqlite3.connect(copy)) as target:
+            connection.backup(target)
+        agent.load(alpine_docker_archive)
+        command = "echo begun; echo inside >/file; while sleep 0.05; do echo on; done"
+        one = agent.launch("sh", "-c", command, name="one", restart={"name": "always"})
+        two = agent.create("true", name="two", binds=["kept:/data"])
+        ended = agent.launch("sh", "-c", "echo said; exit 3", name="ended")
+        agent.wait(ended)
+        eventually(lambda: len(read_log(agent, one)) > 1)
+        pid = agent.detail(one)["state"]["pid"]
+        agent.kill9()
+        harm(agent, copy)
+        if harm is not put_back:
+            refused = subprocess.run(
+                agent.command(), capture_output=True, text=True, check=False, timeout=30 * SLOWNESS
+            )
+            assert refused.returncode != 0
+            assert "cgagent serve --adopt-lost" in refused.stderr
+            assert alive(pid)
+            agent.flags += ("--adopt-lost",)
+        agent.start()
+        assert {c["name"] for c in agent.containers()} == {"one", "two", "ended"}
+        state = agent.detail(one)["state"]
+        assert (state["status"], state["pid"]) == ("running", pid)
+        assert agent.exec(one, "cat", "/file").stdout == "inside\n"
+        assert agent.detail(ended)["state"]["exit_code"] == 3
+        assert read_log(agent, ended) == ["said\n"]
+        said = len(read_log(agent, one))
+        eventually(lambda: len(read_log(agent, one)) > said)
+        assert agent.run("true").exit_code == 0
+        agent.post(two, "start")
+        recovered = agent.cli("system", "recover").stdout
+        assert "container one was lost and is there again" in recovered
+        assert {v["name"] for v in agent.client.request("GET", "/v1/volumes")} >= {"kept"}
+
+
+def test_a_container_whose_record_is_damaged_goes_to_lost_and_found(own_agent):
+    one = own_agent.create("true")
+    own_agent.kill9()
+    record = own_agent.data_root / "containers" / one / "container.json"
+    record.write_text("{")
+    with closing(database(own_agent)) as connection:
+        connection.executescript("DELETE FROM containers; DELETE FROM rootfs;")
+    own_agent.start()
+    assert own_agent.containers() == []
+    lost = own_agent.data_root / "lost+found" / one
+    assert {path.name for path in lost.iterdir()} == {"container", "root"}
+    assert str(lost.parent) in own_agent.cli("system", "recover").stdout
+    assert own_agent.cli("system", "prune").stdout == f"deleted: {one}\n"
+    assert not lost.exists()
+
+
+def test_a_database_that_is_deleted_while_in_use_is_written_again(own_agent):
+    for file in files(own_agent):
+        file.unlink()
+    one = own_agent.create("true", name="kept")
+    own_agent.kill9()
+    own_agent.start()
+    assert [c["id"] for c in own_agent.containers()] == [one]
+    assert Path(own_agent.log).read_text().count("was deleted while in use") == 1
