@@ -12,23 +12,27 @@ import time
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from cgagent.cgroups import files
-from cgagent.errors import DeadlineError
+from cgagent.errors import ConflictError, DeadlineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 State = Literal["thawed", "freezing", "frozen"]
 FrozenBy = Literal["self", "ancestor"]
+Held = Literal["frozen", "withdrawn", "late"]
+"""How a wish for a freeze ended: all tasks stand, somebody took it back, or time ran out."""
 
 _FIRST_PAUSE_S: Final = 0.0002
 _LAST_PAUSE_S: Final = 0.02
+_LOOK_S: Final = 0.02
+"""Whether the wish is still there is announced by nothing, so it is looked at this often."""
 
 
 class Freezer(Protocol):
     def state(self) -> State: ...
     def frozen_by(self) -> FrozenBy | None: ...
-    def hold(self, timeout_s: float) -> bool:
-        """Ask for the freeze; whether all have stopped in time. The wish stays either way."""
+    def hold(self, timeout_s: float) -> Held:
+        """Ask for the freeze and wait for it. The wish stays if time runs out."""
 
     def freeze(self, timeout_s: float) -> None: ...
     def thaw(self, timeout_s: float) -> None: ...
@@ -51,22 +55,23 @@ class FreezerV1:
         above = (files.read(f"{directory}/freezer.parent_freezing") or "0").strip()
         return "ancestor" if above == "1" else None
 
-    def hold(self, timeout_s: float) -> bool:
+    def hold(self, timeout_s: float) -> Held:
         self._write("FROZEN")
-        # Written again at each look: the kernel then tries again to stop tasks that were
-        # forking or waking up.
-        return _poll(self._is_frozen, timeout_s)
+        return "late" if not _poll(self._is_settled, timeout_s) else self._outcome()
 
     def freeze(self, timeout_s: float) -> None:
-        if not self.hold(timeout_s):
-            self._write("THAWED")
-            raise _too_slow(self._path, "freeze", "it was thawed again: look for a task in state D")
+        _require_frozen(self._path, self.hold(timeout_s), lambda: self._write("THAWED"))
 
-    def _is_frozen(self) -> bool:
-        if self.state() == "frozen":
+    def _is_settled(self) -> bool:
+        if self.state() != "freezing":
             return True
+        # Written again at each look: the kernel then tries again to stop tasks that were
+        # forking or waking up.
         self._write("FROZEN")
         return False
+
+    def _outcome(self) -> Held:
+        return "frozen" if self.state() == "frozen" else "withdrawn"
 
     def thaw(self, timeout_s: float) -> None:
         self._write("THAWED")
@@ -100,14 +105,18 @@ class FreezerV2:
         # Above what our cgroup namespace shows nothing can be asked, only be seen.
         return "ancestor" if is_event_set(files.read(self._events), "frozen") else None
 
-    def hold(self, timeout_s: float) -> bool:
+    def hold(self, timeout_s: float) -> Held:
         _write(self._wish, "1")
-        return wait_for_event(self._events, "frozen", timeout_s, value=True)
+        deadline = time.monotonic() + timeout_s
+        while not wait_for_event(self._events, "frozen", _LOOK_S, value=True):
+            if not _is_asked(self._wish):
+                return "withdrawn"
+            if time.monotonic() >= deadline:
+                return "late"
+        return "frozen" if _is_asked(self._wish) else "withdrawn"
 
     def freeze(self, timeout_s: float) -> None:
-        if not self.hold(timeout_s):
-            _write(self._wish, "0")
-            raise _too_slow(self._wish, "freeze", "it was thawed again: look for a task in state D")
+        _require_frozen(self._wish, self.hold(timeout_s), lambda: _write(self._wish, "0"))
 
     def thaw(self, timeout_s: float) -> None:
         _write(self._wish, "0")
@@ -168,6 +177,17 @@ def _write(path: str, value: str) -> None:
         files.write(path, value)
     except OSError as error:
         raise files.failure(f"{path}: cannot write {value}", error) from error
+
+
+def _require_frozen(path: str, held: Held, thaw: Callable[[], None]) -> None:
+    if held == "withdrawn":
+        raise ConflictError(
+            f"cgroup {os.path.dirname(path)}: it was thawed, or its tasks ended, while it was "
+            "being frozen"
+        )
+    if held == "late":
+        thaw()
+        raise _too_slow(path, "freeze", "it was thawed again: look for a task in state D")
 
 
 def _too_slow(path: str, what: str, advice: str) -> DeadlineError:

@@ -237,6 +237,7 @@ class Group:
         """Stop every task, and return when all have stopped.
 
         Raises:
+            ConflictError: it was thawed meanwhile, or its tasks ended.
             DeadlineError: a task did not stop; the group was thawed again.
             UnsupportedError: the host has no freezer.
         """

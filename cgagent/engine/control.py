@@ -17,7 +17,7 @@ from cgagent.images.concurrency import in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.cgroups import Limits
+    from cgagent.cgroups import Group, Limits
     from cgagent.engine.container import Container
     from cgagent.engine.containers import Containers
     from cgagent.engine.jobs import Jobs
@@ -40,6 +40,7 @@ class Control:
         self._jobs = jobs
         self._refresh = refresh
         self._leases: set[asyncio.Task[None]] = set()
+        self._freezing: set[str] = set()
 
     async def freeze(
         self, container: Container, timeout_s: float = 10.0, lease_s: float | None = None
@@ -47,7 +48,7 @@ class Control:
         """Stop all tasks where they are; with a lease, they are thawed again after it.
 
         Raises:
-            ConflictError: not running, or frozen already.
+            ConflictError: not running, or frozen already; thawed, killed or ended meanwhile.
             DeadlineError: a task did not freeze in time; all are thawed again.
         """
         async with self._jobs.run("freeze", container=container.id), container.lock:
@@ -59,11 +60,8 @@ class Control:
             if until is not None:  # kept first: a crash must not make a freeze of a lease
                 self._containers.save(container, container.with_outcome(thaw_at_ns=until))
             try:
-                await in_thread(lambda _: group.freeze(timeout_s))
-            except BaseException as e:
-                if not isinstance(e, CgagentError):  # cancelled, and frozen all the same
-                    with contextlib.suppress(CgagentError):
-                        await asyncio.to_thread(group.thaw)
+                await self._stop_tasks(container, group, timeout_s)
+            except BaseException:
                 self._containers.note(container, container.with_outcome(thaw_at_ns=None))
                 raise
             self._containers.note(
@@ -74,21 +72,46 @@ class Control:
             self._arm(container)
         self._refresh(container)
 
+    async def _stop_tasks(self, container: Container, group: Group, timeout_s: float) -> None:
+        """All of them stand when it returns; none does when it raises."""
+        self._freezing.add(container.id)
+        try:
+            if not await in_thread(lambda _: _freeze(group, timeout_s)):
+                raise ConflictError(f"container {container.name} ended while it was being frozen")
+        except (ConflictError, NotFoundError) as e:
+            raise ConflictError(f"container {container.name} was not frozen: {e.message}") from e
+        except BaseException as e:
+            if not isinstance(e, CgagentError):  # cancelled, and frozen all the same
+                with contextlib.suppress(CgagentError):
+                    await asyncio.to_thread(group.thaw)
+            raise
+        finally:
+            self._freezing.discard(container.id)
+
     async def thaw(self, container: Container) -> None:
-        """Let frozen tasks go on.
+        """Let frozen tasks go on; a freeze that is under way ends, too.
 
         Raises:
             ConflictError: not running, or not frozen.
         """
-        async with self._jobs.run("thaw", container=container.id), container.lock:
-            require_running(container)
-            group = self._lifecycle.group(container)
-            if group.freezer_state() == "thawed":
-                raise ConflictError(f"container {container.name} is not frozen")
-            await asyncio.to_thread(group.thaw)
-            thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
-            self._containers.note(container, thawed, "unpause")
+        async with self._jobs.run("thaw", container=container.id):
+            was_freezing = container.id in self._freezing
+            if was_freezing:  # it holds the lock until all tasks stand, or it sees this
+                await asyncio.to_thread(self._lifecycle.group(container).thaw)
+            async with container.lock:
+                await self._thaw(container, may_be_thawed=was_freezing)
         self._refresh(container)
+
+    async def _thaw(self, container: Container, *, may_be_thawed: bool) -> None:
+        require_running(container)
+        group = self._lifecycle.group(container)
+        if group.freezer_state() == "thawed":
+            if may_be_thawed:
+                return
+            raise ConflictError(f"container {container.name} is not frozen")
+        await asyncio.to_thread(group.thaw)
+        thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
+        self._containers.note(container, thawed, "unpause")
 
     async def resume(self) -> None:
         """After a restart of the agent: undo updates that were cut short, and let leases go on."""
@@ -189,3 +212,9 @@ class Control:
         """
         require_running(container)
         return self._lifecycle.group(container).pids()
+
+
+def _freeze(group: Group, timeout_s: float) -> bool:
+    """Whether there was anything to freeze."""
+    group.freeze(timeout_s)
+    return bool(group.pids())

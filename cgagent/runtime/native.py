@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.errors import InternalError, UnavailableError
+from cgagent.errors import DeadlineError, InternalError, UnavailableError
 from cgagent.kernel import mount
 from cgagent.runtime import wire
 from cgagent.runtime.protocol import error_from_wire
@@ -36,6 +36,8 @@ _BOOT: Final = (
 
 log = logging.getLogger(__name__)
 
+_LIMIT_S: Final = 30.0
+_SILENT_S: Final = 1.0
 _PAUSE_S: Final = 0.1  # a supervisor that cannot start is not tried without a pause
 Tasks = list[dict[str, Any]]
 _ENDED: Final = "the supervisor has ended; see its log"
@@ -82,6 +84,8 @@ class Supervisor:
         self._room = asyncio.Event()
         self._recovery: asyncio.Task[None] | None = None
         self._life: str | None = None
+        self._is_silent = False
+        """It let a deadline pass and has not been heard since: nobody waits that long again."""
         self._hints: frozenset[str] = frozenset()
         """Those that the supervisor knows: an earlier version's may be there still."""
         self.pid: int | None = None
@@ -180,18 +184,37 @@ class Supervisor:
             raise UnavailableError(f"the supervisor does not answer at {self._path}")
         return sock
 
-    async def request(self, op: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
+    async def request(
+        self, op: str, fds: Sequence[int] = (), *, limit_s: float = _LIMIT_S, **arguments: Any
+    ) -> dict[str, Any]:
         """Ask, and wait for the answer. The descriptors stay the caller's.
 
         Raises:
             UnavailableError: the supervisor is gone, with all it knew.
+            DeadlineError: it is there, and did not answer for `limit_s`.
             CgagentError: what it answered.
         """
-        if self._recovery is not None:
-            await asyncio.shield(self._recovery)
-        if self._sock is None:
-            raise UnavailableError("the agent has let go of its supervisor: it is stopping")
-        return await self._ask(self._request(op, fds, **arguments))
+        request = self._request(op, fds, **arguments)
+        while True:
+            if self._recovery is not None:
+                await asyncio.shield(self._recovery)
+            if self._sock is None:
+                raise UnavailableError("the agent has let go of its supervisor: it is stopping")
+            try:
+                async with asyncio.timeout(min(limit_s, _SILENT_S) if self._is_silent else limit_s):
+                    return await self._ask(request)
+            except TimeoutError:
+                if self._recovery is None:
+                    self._is_silent = True
+                    raise self._silence(op) from None
+                request.message["again"] = True
+                request.answer = asyncio.get_running_loop().create_future()
+
+    def _silence(self, op: str) -> DeadlineError:
+        return DeadlineError(
+            f"the supervisor (pid {self.pid}) does not answer: {op} was given up; see what it "
+            f"waits for in /proc/{self.pid}/stack, or kill it: another takes over, containers go on"
+        )
 
     def hint(self, op: str, **arguments: Any) -> None:
         """Tell it what it may as well miss: it is sent now or not at all, and not answered."""
@@ -261,6 +284,7 @@ class Supervisor:
             self._handle(received[0])
 
     def _handle(self, message: dict[str, Any]) -> None:
+        self._is_silent = False
         event = message.pop("event", None)
         if event == "task":
             self._listed.append(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Response
 
@@ -119,12 +119,16 @@ def _add_adoption(router: APIRouter, engine: Engine) -> None:
         return Response(status_code=204)
 
 
+FREEZE_MOST_S: Final = 600.0
+LEASE_MOST_S: Final = 366 * 86400.0
+
+
 def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/freeze", status_code=204)
     async def freeze_container(
         reference: str,
-        timeout_s: Annotated[float, Query(gt=0)] = 10.0,
-        lease_s: Annotated[float | None, Query(gt=0)] = None,
+        timeout_s: Annotated[float, Query(gt=0, le=FREEZE_MOST_S)] = 10.0,
+        lease_s: Annotated[float | None, Query(gt=0, le=LEASE_MOST_S)] = None,
     ) -> Response:
         """With `lease_s`, the container is thawed by itself after so long."""
         await engine.control.freeze(engine.containers.find(reference), timeout_s, lease_s)

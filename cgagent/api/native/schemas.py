@@ -131,7 +131,7 @@ class GroupBody(Strict):
     action: Literal["freeze", "thaw", "kill", "set"]
     limits: LimitsBody = LimitsBody()
     force: bool = False
-    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
 
 
 class ExecBody(Strict):

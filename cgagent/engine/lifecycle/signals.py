@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from cgagent.cgroups import UNLIMITED, Limits
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from cgagent.cgroups import IoMax
     from cgagent.engine.container import Container
     from cgagent.engine.lifecycle.shared import Shared
+
+log = logging.getLogger(__name__)
 
 KILL_TIMEOUT_S: Final = 10.0
 _PATIENCE_S: Final = 1.0
@@ -37,11 +41,22 @@ class Signals:
     async def _deliver(self, container: Container, number: int) -> None:
         adopted = container.record.adopted
         if adopted is None:
-            await self._shared.supervisor.request("signal", key=container.id, signal=number)
+            await self._ask_supervisor(container, number)
         elif number == signal.SIGKILL:
             await asyncio.to_thread(self._shared.group(container).kill, KILL_TIMEOUT_S)
         else:
             adopted.send_signal(number)
+
+    async def _ask_supervisor(self, container: Container, number: int) -> None:
+        request = partial(self._shared.supervisor.request, "signal", key=container.id)
+        if number != signal.SIGKILL:
+            await request(signal=number)
+            return
+        try:
+            await request(signal=number, limit_s=_PATIENCE_S)
+        except DeadlineError as e:
+            log.warning("container %s is killed by its cgroup: %s", container.name, e.message)
+            await asyncio.to_thread(self._shared.group(container).kill, KILL_TIMEOUT_S)
 
     async def thaw(self, container: Container) -> None:
         """So that a signal has its effect."""

@@ -2,11 +2,14 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from cgagent.cgroups import Host
+from cgagent.cli.client import Client
 from cgagent.errors import ConflictError, InvalidInputError
 from tests.world.agent import SLOWNESS, eventually, group_file, has_v1
 
@@ -189,6 +192,22 @@ def test_pause_and_unpause_are_other_names(agent, container):
     assert state == "paused true\n"
     assert agent.cli("unpause", one).returncode == 0
     assert agent.state(one)["status"] == "running"
+
+
+def test_a_kill_amid_a_freeze_ends_both(agent, container):
+    for _ in range(10):
+        one = container("sh", "-c", "while :; do (true); done")
+        with closing(Client(str(agent.socket))) as client, ThreadPoolExecutor(1) as pool:
+            freezing = pool.submit(client.request, "POST", freeze_path(one))
+            agent.post(one, "kill")
+            with suppress(ConflictError):
+                freezing.result(60 * SLOWNESS)
+        assert agent.wait(one) == 137
+
+
+def freeze_path(container):
+    """With a time-out that a test does not wait for."""
+    return f"/v1/containers/{container}/freeze?timeout_s=600"
 
 
 def test_a_frozen_container_can_be_stopped_and_removed(agent, container):

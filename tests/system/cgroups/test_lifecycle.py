@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -203,6 +204,25 @@ def test_a_task_in_uninterruptible_sleep_leaves_nothing_frozen(fs, group, tmp_pa
         wait_for(lambda: ticks(other.pid) > before, fs.SLOWNESS)
         group.kill(20 * fs.SLOWNESS)
         assert (stuck.wait(), other.wait()) == (-9, -9)
+
+
+def test_a_freeze_ends_when_it_is_taken_back(fs, group, tmp_path):
+    with (
+        fs.hanging_file_system(tmp_path),
+        fs.running(group, f"exec stat {tmp_path}/x") as stuck,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stuck.stdin.write(b"\n")
+        stuck.stdin.flush()
+        wait_for(lambda: is_stuck(stuck.pid, fs.SLOWNESS), fs.SLOWNESS)
+        freezing = pool.submit(group.freeze, 1000)
+        wait_for(lambda: group.freezer_state() == "freezing", fs.SLOWNESS)
+        group.thaw(10 * fs.SLOWNESS)
+        with pytest.raises(ConflictError, match="it was thawed, or its tasks ended, while"):
+            freezing.result(30 * fs.SLOWNESS)
+        assert group.freezer_state() == "thawed"
+        group.kill(20 * fs.SLOWNESS)
+        assert stuck.wait() == -9
 
 
 def is_stuck(pid, slowness):

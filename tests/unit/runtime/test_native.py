@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import socket
 
+import pytest
+
+from cgagent.errors import DeadlineError
 from cgagent.runtime import wire
 from cgagent.runtime.native import Supervisor
 
@@ -29,21 +32,48 @@ async def hear(sock):
     return received[0]
 
 
+def listening(directory):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(directory / "supervisor.sock"))
+    listener.listen()
+    listener.setblocking(False)
+    return listener
+
+
+async def connected(directory, listener):
+    """An agent's end, and the supervisor's end of its connection."""
+    supervisor = Supervisor(
+        directory, directory / "log", lambda *_: None, lambda *_: None, lambda _: None
+    )
+    connecting = asyncio.create_task(supervisor.connect())
+    sock = await listen(listener)
+    answer(sock, await hear(sock))
+    await connecting
+    return supervisor, sock
+
+
+def test_one_that_is_there_and_does_not_answer_is_given_up(tmp_path):
+    async def scenario():
+        with listening(tmp_path) as listener:
+            supervisor, sock = await connected(tmp_path, listener)
+            with sock:
+                with pytest.raises(DeadlineError, match=r"\(pid 1\) does not answer: signal"):
+                    await supervisor.request("signal", limit_s=0.05)
+                await hear(sock)
+                asked = asyncio.create_task(supervisor.request("signal", limit_s=30))
+                answer(sock, await hear(sock))
+                await asked
+                supervisor.close()
+
+    asyncio.run(scenario())
+
+
 def test_one_that_dies_while_it_does_not_listen_is_followed_by_the_next(tmp_path):
     """What could not be sent any more, and what was not answered, is asked again."""
 
     async def scenario():
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(str(tmp_path / "supervisor.sock"))
-        listener.listen()
-        listener.setblocking(False)
-        supervisor = Supervisor(
-            tmp_path, tmp_path / "log", lambda *_: None, lambda *_: None, lambda _: None
-        )
-        connecting = asyncio.create_task(supervisor.connect())
-        first = await listen(listener)
-        answer(first, await hear(first))
-        await connecting
+        listener = listening(tmp_path)
+        supervisor, first = await connected(tmp_path, listener)
         asked = [
             asyncio.create_task(supervisor.request("signal", key="x" * SIZE, signal=n))
             for n in range(MANY)
