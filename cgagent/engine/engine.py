@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__
 from cgagent.cgroups import Host
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from cgagent.engine.container import Container
 
 log = logging.getLogger(__name__)
+
+_SCARCE_BYTES: Final = 1 << 20
 
 
 class Engine:
@@ -139,6 +141,12 @@ class Engine:
 
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
+        if self.database.free_bytes() < _SCARCE_BYTES:
+            log.warning(
+                "the disk of %s is full: containers can be ended and removed, and hardly anything "
+                "else until there is room",
+                self.settings.data_root,
+            )
         self.containers.load()
         await asyncio.to_thread(self.recovery.images)
         self.recovery.containers()
@@ -205,6 +213,7 @@ class Engine:
             "supervisor_pid": self.supervisor.pid,
             "keeper_pid": self.supervisor.keeper_pid,
             "data_root": str(self.settings.data_root),
+            "data_root_free_bytes": self.database.free_bytes(),
             "socket": str(self.settings.socket),
             "metrics_listen": self.settings.metrics_listen,
             "cgroup_layout": self.host.layout,
@@ -296,6 +305,6 @@ def _lock_file(path: Path, what: str, flag: str) -> int:
             f"{what} {path.parent} is in use by another agent (pid {owner}); "
             f"stop that one or give this one its own {flag}"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # for people to read; the disk may be full
+        os.pwrite(fd, f"{os.getpid():<16}\n".encode(), 0)
     return fd

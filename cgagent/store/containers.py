@@ -90,7 +90,7 @@ class ContainerRows:
 
     def update(self, row: ContainerRow, event: EventRow | None = None) -> None:
         """Replace the document."""
-        with self._change(event) as connection:
+        with self._change(event, essential=True) as connection:
             connection.execute(
                 "UPDATE containers SET document = ? WHERE id = ?", (row.document, row.id)
             )
@@ -98,7 +98,7 @@ class ContainerRows:
 
     def delete(self, id_: str, *told: EventRow) -> None:
         recordfiles.blank(self._file(id_))
-        with self._change(*told) as connection:
+        with self._change(*told, essential=True) as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (id_,))
 
     def complete(self) -> None:
@@ -142,8 +142,10 @@ class ContainerRows:
         return self._directory / id_ / RECORD_FILE
 
     @contextmanager
-    def _change(self, *told: EventRow | None) -> Iterator[sqlite3.Connection]:
-        with self._database.transaction() as connection:
+    def _change(
+        self, *told: EventRow | None, essential: bool = False
+    ) -> Iterator[sqlite3.Connection]:
+        with self._database.transaction(essential=essential) as connection:
             yield connection
             for event in filter(None, told):
                 events.insert(connection, event)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import InternalError, UnsupportedError
 from cgagent.store.disk import disk_full_is_no_space, no_space
 from cgagent.store.migrations import MIGRATIONS
+from cgagent.store.reserve import Reserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ _BUSY_TIMEOUT_S: Final = 10.0
 """Somebody may look into the file with the sqlite3 shell while the agent runs."""
 
 _HEADER_BYTES: Final = 100
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _CACHE_KIB: Final = 512
@@ -57,6 +59,8 @@ class Database:
     def __init__(self, data_root: Path) -> None:
         self.path = data_root / "cgagent.db"
         self._lock = threading.RLock()
+        self._reserve = Reserve(data_root / "reserve")
+        self._reserve.release()
         with disk_full_is_no_space(f"database {self.path}"):
             data_root.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -132,21 +136,30 @@ class Database:
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
 
+    def free_bytes(self) -> int:
+        """Of the disk that the data root is on."""
+        return self._reserve.free_bytes()
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, essential: bool = False) -> Iterator[sqlite3.Connection]:
         """One atomic change; a transaction begun inside another is part of it.
 
-        Holds the lock: never await inside, and do nothing slow.
+        An `essential` one tells what has happened anyway or frees room: where the disk is full it
+        may use the last reserve. Holds the lock: never await inside, and do nothing slow.
         """
         with self._lock, self._errors("write"):
             if self._connection.in_transaction:
                 yield self._connection
                 return
             self._stay()
+            if essential:
+                self._reserve.release()
+            else:
+                self._reserve.settle()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -173,6 +186,8 @@ class Database:
                     f"this one knows up to {len(MIGRATIONS)}: upgrade cgagent or use another "
                     "data root"
                 )
+            if version == len(MIGRATIONS):
+                return  # nothing is written: the disk may be full
             for script in MIGRATIONS[version:]:
                 for statement in _statements(script):
                     connection.execute(statement)
@@ -186,7 +201,7 @@ class Database:
         except sqlite3.IntegrityError:
             raise  # the records module knows what a broken constraint means
         except sqlite3.Error as e:
-            if getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            if getattr(e, "sqlite_errorcode", None) in _FULL:
                 raise no_space(f"database {self.path}") from e
             message = f"database {self.path}: cannot {operation}: {e}"
             code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # none: by quick_check

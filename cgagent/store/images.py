@@ -162,7 +162,7 @@ class ImageRecords:
             )
 
     def delete_rootfs(self, container_id: str) -> None:
-        with self._database.transaction() as db:
+        with self._database.transaction(essential=True) as db:
             db.execute("DELETE FROM rootfs WHERE container_id = ?", (container_id,))
 
     def _record(self, row: sqlite3.Row) -> ImageRecord:

@@ -47,5 +47,5 @@ class VolumeRows:
             )
 
     def delete(self, name: str) -> None:
-        with self._database.transaction() as connection:
+        with self._database.transaction(essential=True) as connection:
             connection.execute("DELETE FROM volumes WHERE name = ?", (name,))

@@ -73,11 +73,12 @@ class Signals:
     async def hold(self, container: Container) -> None:
         """Let no restart policy start it again; one that waits for that has ended now.
 
-        Noted first, so that neither the end that follows nor a crash of ours makes it come back.
+        Noted first, so that neither the end that follows nor a crash of ours makes it come back. A
+        full disk does not keep a container from being ended.
         """
         record = container.record
         held = replace(record.restart, held=True)
-        self._shared.containers.save(container, replace(record, restart=held))
+        self._shared.containers.note(container, replace(record, restart=held))
         if not container.restarting:
             return
         async with container.lock:  # it may be starting just now, which notes its restarts anew
@@ -87,7 +88,7 @@ class Signals:
             if record.outcome.status == "restarting":
                 record = container.with_outcome(status="exited")
             held = replace(record.restart, held=True, due_ns=None)
-            self._shared.containers.save(container, replace(record, restart=held))
+            self._shared.containers.note(container, replace(record, restart=held))
 
     async def kill_and_wait(self, container: Container) -> None:
         """Raises DeadlineError: it does not die."""

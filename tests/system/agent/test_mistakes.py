@@ -322,6 +322,40 @@ def test_a_full_disk(data_root, alpine_docker_archive, busybox_docker_archive):
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
+@pytest.mark.parametrize("policy", ["no", "unless-stopped"])
+def test_containers_are_ended_and_removed_on_a_full_disk(data_root, busybox_docker_archive, policy):
+    """Also by an agent that is started there."""
+    small = data_root / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(small)], check=True)
+    try:
+        with Agent(small) as agent:
+            agent.load(busybox_docker_archive)
+            options = {"image": "busybox", "restart": {"name": policy}}
+            killed, stopped, removed = (agent.launch("sleep", "1000", **options) for _ in range(3))
+            fill(small / "filler")
+            agent.kill9()
+            fill(small / "filler2")
+            agent.start()
+            assert agent.client.request("GET", "/v1/info")["data_root_free_bytes"] < 2 << 20
+            agent.post(killed, "kill")
+            agent.post(stopped, "stop?timeout_s=0")
+            agent.remove(removed)
+            assert agent.wait(killed) == 137
+            states = {c["id"]: c["state"]["status"] for c in agent.containers()}
+            assert states == {killed: "exited", stopped: "exited"}
+            agent.kill9()
+            agent.start()
+            assert {c["id"]: c["state"]["status"] for c in agent.containers()} == states
+            agent.remove(killed)
+            agent.remove(stopped)
+            assert agent.containers() == []
+            os.unlink(small / "filler")
+            assert agent.run("echo", "room", image="busybox").stdout == "room\n"
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
 def fill(path: Path):
     with path.open("wb", buffering=0) as f:
         for size in (1 << 20, 4096, 1):
