@@ -30,11 +30,11 @@ class Container:
         return replace(self.record, outcome=replace(self.record.outcome, **changes))
 
 
-def save(container, record):
+def note(container, record):
     container.record = record
 
 
-SIGNALS = Signals(SimpleNamespace(containers=SimpleNamespace(save=save)))
+SIGNALS = Signals(SimpleNamespace(containers=SimpleNamespace(note=note)))
 
 
 def test_one_that_waits_for_its_restart_has_ended():
