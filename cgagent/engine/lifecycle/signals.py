@@ -120,18 +120,19 @@ class Signals:
     async def wait(self, container: Container, condition: WaitCondition) -> int | None:
         """Until the condition holds; the exit code of the last run, None if it never ran.
 
-        One that waits for its restart is not at its end, as docker has it.
+        Each end of a run is one, also where a restart policy starts the container again, as docker
+        has it. One that waits for that start counts as running.
         """
         before = container.record.outcome.finished_ns
-        while True:
+        while not container.removed:
             outcome = container.record.outcome
-            if container.removed:
-                return outcome.exit_code
+            is_end = outcome.finished_ns not in {None, before}
+            if condition != "removed" and is_end:
+                break
             if condition == "not-running" and not container.up:
-                return outcome.exit_code
-            if condition == "next-exit" and outcome.finished_ns not in {None, before}:
-                return outcome.exit_code
+                break
             await container.changed()
+        return container.record.outcome.exit_code
 
 
 def _uncapped(cap: IoMax) -> IoMax:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
+from cgagent.cli.client import Client
 from cgagent.errors import ConflictError, InvalidInputError
 from tests.world.agent import SLOWNESS, Agent, alive, eventually
 
@@ -23,23 +26,51 @@ def restarted(agent, container, count):
     return eventually(lambda: (d := agent.detail(container))["restart_count"] >= count and d)
 
 
+def ended(agent, container):
+    """What is shown of it once it is not started again."""
+    return eventually(lambda: (d := agent.detail(container))["state"]["status"] == "exited" and d)
+
+
 @native
 def test_on_failure_tries_so_often_and_no_more(agent, container):
     one = container(
         "sh", "-c", "echo try; exit 3", restart={"name": "on-failure", "max_retries": 2}
     )
     assert agent.wait(one) == 3
-    detail = agent.detail(one)
-    assert (detail["state"]["status"], detail["restart_count"]) == ("exited", 2)
+    assert ended(agent, one)["restart_count"] == 2
     assert agent.log_text(one) == "try\n" * 3
     shown = agent.cli("inspect", "-f", "{{.RestartCount}} {{json .HostConfig.RestartPolicy}}", one)
     assert shown.stdout == '2 {"Name": "on-failure", "MaximumRetryCount": 2}\n'
     agent.post(one, "start")  # a user's start counts anew
-    assert agent.wait(one) == 3
-    assert agent.detail(one)["restart_count"] == 2
+    assert ended(agent, one)["restart_count"] == 2
     fine = container("true", restart={"name": "on-failure"})
     assert agent.wait(fine) == 0
     assert agent.detail(fine)["restart_count"] == 0
+
+
+@native
+@pytest.mark.parametrize("condition", ["not-running", "next-exit"])
+def test_a_wait_ends_with_each_run(agent, container, condition):
+    one = container("sh", "-c", "sleep 0.3; exit 7", restart=ALWAYS)
+    path = f"wait?condition={condition}"
+    assert agent.post(one, path) == {"exit_code": 7}
+    assert agent.state(one)["status"] != "exited"
+    eventually(lambda: agent.state(one)["status"] == "restarting")
+    assert agent.post(one, path) == {"exit_code": 7}  # it counts as running meanwhile
+    assert agent.detail(one)["restart_count"] >= 1
+
+
+@native
+def test_a_wait_for_the_removal_does_not_end_with_a_run(agent, container):
+    one = container("sh", "-c", "exit 7", restart=ALWAYS)
+    with closing(Client(str(agent.socket))) as client, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(
+            client.request, "POST", f"/v1/containers/{one}/wait?condition=removed"
+        )
+        restarted(agent, one, 2)
+        assert not waiting.done()
+        agent.remove(one)
+        assert waiting.result(30 * SLOWNESS) == {"exit_code": 7}
 
 
 @native
@@ -107,9 +138,8 @@ def test_a_command_that_cannot_start_again_is_tried_again(agent, container):
     """What it was started with is gone: each attempt fails, and counts."""
     script = "cp /bin/busybox /tmp/b; echo up; sleep 0.2; rm /bin/sh; exit 1"
     one = container("/bin/sh", "-c", script, restart={"name": "on-failure", "max_retries": 2})
-    assert agent.wait(one) == 127
-    detail = agent.detail(one)
-    assert detail["restart_count"] == 2
+    detail = ended(agent, one)
+    assert (detail["restart_count"], detail["state"]["exit_code"]) == (2, 127)
     assert "no such file" in detail["state"]["error"]
 
 
