@@ -7,12 +7,14 @@ cpu.idle since Linux 5.15; bursts since 5.14 (v1), 5.16 (v2).
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cgagent.cgroups import amount, files
 from cgagent.cgroups.changes import Write, refuse
 from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Cpu
+from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +69,7 @@ class CpuV1:
         return [*weight, *self._quota_writes(limits), *self._realtime_writes(limits)]
 
     def _quota_writes(self, limits: Limits) -> list[Write]:
+        self._refuse_more_than_above(limits)
         new: list[Write] = []
         if limits.cpu_period_us is not None:
             new.append(self._write("cpu_period_us", "cpu.cfs_period_us", limits.cpu_period_us))
@@ -78,6 +81,24 @@ class CpuV1:
         if self._is_lowered(limits.cpu_period_us, "cpu.cfs_period_us"):
             new.reverse()
         return _with_burst(new, limits, f"{self._dir}/cpu.cfs_burst_us")
+
+    def _refuse_more_than_above(self, limits: Limits) -> None:
+        """The kernel would refuse one of two files, whichever is written second."""
+        if limits.cpu_quota_us is None and limits.cpu_period_us is None:
+            return
+        quota, period = _share(self._dir)
+        if limits.cpu_quota_us is not None:
+            quota = limits.cpu_quota_us
+        period = limits.cpu_period_us or period
+        directory = os.path.dirname(self._dir)
+        while isinstance(quota, int) and period and (above := _share(directory))[1]:
+            if isinstance(above[0], int) and quota * above[1] > above[0] * period:
+                raise InvalidInputError(
+                    f"limit cpu_quota_us: {self._dir}/cpu.cfs_quota_us refuses {quota} of each "
+                    f"{period} us: the group above it, {directory}, has {above[0]} of each "
+                    f"{above[1]} us, and none below may have a larger share"
+                )
+            directory = os.path.dirname(directory)
 
     def _is_lowered(self, asked: int | None, name: str) -> bool:
         held = None if asked is None else files.number(files.read(f"{self._dir}/{name}"))
@@ -146,6 +167,12 @@ class CpuV1:
             bursts=bursts,
             burst_ns=burst_ns,
         )
+
+
+def _share(directory: str) -> tuple[int | amount.Unlimited | None, int]:
+    """Quota and period of a v1 group in microseconds; a period of 0 where there are none."""
+    quota = amount.parse(files.read(f"{directory}/cpu.cfs_quota_us"))
+    return quota, files.number(files.read(f"{directory}/cpu.cfs_period_us")) or 0
 
 
 class CpuV2:

@@ -156,6 +156,8 @@ class Control:
             if container.running:
                 await self._apply(container, changes, force=force)
             else:
+                merged = container.record.limits.merged(changes)
+                await asyncio.to_thread(self._lifecycle.try_limits, merged)
                 self._keep_limits(container, changes)
         self._refresh(container)
 

@@ -49,6 +49,7 @@ class Lifecycle:
         self.rename = creation.rename
         self.make_ready = setups.ready
         self.undo_set_up = setups.undo
+        self.try_limits = setups.try_limits
         self.start = starts.start
         self.started = starts.started
         self.stop = stops.stop

@@ -16,11 +16,13 @@ from cgagent.engine.bundle import root_mount
 from cgagent.engine.confinement import seccomp_choice
 from cgagent.engine.launch import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
+from cgagent.engine.names import new_id
 from cgagent.engine.plan import plan
-from cgagent.errors import CgagentError, ConflictError
+from cgagent.errors import CgagentError, ConflictError, InvalidInputError, UnsupportedError
 from cgagent.runtime import seccomp, spec
 
 if TYPE_CHECKING:
+    from cgagent.cgroups import Limits
     from cgagent.engine.container import Container, Options, Record
     from cgagent.engine.launch import Namespaces
     from cgagent.engine.lifecycle.shared import Shared
@@ -45,24 +47,56 @@ class Setups:
     def ahead(self, record: Record) -> None:
         """When a container is made: go as far as can be gone.
 
-        What fails here fails at the start again, and is told then.
+        What fails here fails at the start again, and is told then; but for limits, of which the
+        kernel is the judge.
+
+        Raises:
+            InvalidInputError, UnsupportedError: a limit that the kernel refuses.
         """
+        made = None
         with contextlib.suppress(CgagentError):
-            if not self._is_usual(record):
-                return
-            launcher = self._shared.launcher
-            jobs.step("configure")
-            made = self._configured(record)
-            if not launcher.root_fits(record.id, made.config):
-                return
-            if launcher.rooted(record.id) is None:
-                self._write(record, made)
-                launcher.set_up(record.id, made, self.streams(record))
-            else:  # it has read what it needs
-                launcher.set_up(record.id, made, self.streams(record))
-                self._write(record, made)
-            jobs.step("limit")
-            self._limit(record, made)
+            made = self._configured_ahead(record)
+        try:
+            if made is not None:
+                jobs.step("limit")
+                self._limit(record, made)
+            else:
+                self.try_limits(record.limits)
+        except (InvalidInputError, UnsupportedError):
+            raise
+        except CgagentError:  # its group is gone: the supervisor is, too
+            return
+
+    def try_limits(self, limits: Limits) -> None:
+        """Write them to a group that is made for it and removed, 3 ms.
+
+        Raises:
+            InvalidInputError, UnsupportedError: the kernel refuses one.
+        """
+        if not dict(limits):
+            return
+        group = self._shared.launcher.group(self._shared.launcher.cgroup_path(new_id()))
+        made = group.create()
+        try:
+            group.apply(limits, new=True)
+        finally:
+            group.remove(made=made)
+
+    def _configured_ahead(self, record: Record) -> SetUp | None:
+        if not self._is_usual(record):
+            return None
+        launcher = self._shared.launcher
+        jobs.step("configure")
+        made = self._configured(record)
+        if not launcher.root_fits(record.id, made.config):
+            return None
+        if launcher.rooted(record.id) is None:
+            self._write(record, made)
+            launcher.set_up(record.id, made, self.streams(record))
+        else:  # it has read what it needs
+            launcher.set_up(record.id, made, self.streams(record))
+            self._write(record, made)
+        return made
 
     def foresees(self, record: Record) -> bool:
         """Can one like it be made, as far as its command, before it is there?

@@ -194,6 +194,35 @@ def test_pause_and_unpause_are_other_names(agent, container):
     assert agent.state(one)["status"] == "running"
 
 
+REFUSED = [
+    ({"cpuset_cpus": "4000"}, "cpuset_cpus"),
+    ({"cpu_quota_us": 500}, "cpu_quota_us"),
+    ({"pids_max": 99_999_999_999}, "pids_max"),
+]
+
+
+@pytest.mark.parametrize(("limits", "named"), REFUSED)
+@pytest.mark.parametrize("binds", [[], ["/usr:/x:ro"]])
+def test_what_the_kernel_refuses_is_refused_when_a_container_is_made(
+    agent, nothing_made, limits, named, binds
+):
+    with pytest.raises(InvalidInputError, match=f"limit {named}: .* refuses"):
+        agent.create("true", limits=limits, binds=binds)
+    eventually(agent.cgroups_settled)
+
+
+@pytest.mark.parametrize(("limits", "named"), REFUSED)
+def test_what_the_kernel_refuses_is_refused_to_one_that_does_not_run(
+    agent, container, limits, named
+):
+    one = container("true", start=False, limits={"pids_max": 50})
+    with pytest.raises(InvalidInputError, match=f"limit {named}: .* refuses"):
+        agent.post(one, "update", limits)
+    assert agent.detail(one)["limits"] == {"pids_max": 50}
+    agent.post(one, "start")
+    assert agent.wait(one) == 0
+
+
 def test_a_kill_amid_a_freeze_ends_both(agent, container):
     for _ in range(10):
         one = container("sh", "-c", "while :; do (true); done")

@@ -537,3 +537,19 @@ def test_a_group_that_is_not_there(parent):
             use()
     with pytest.raises(NotFoundError):
         parent.apply(Limits(pids_max=3))
+
+
+def test_a_larger_share_than_the_group_above_has_is_refused_by_its_name(host, group):
+    if host.placements["cpu"].version == 2:
+        pytest.skip("cgroup v2 holds the smaller of the two")
+    below = host.group(f"{group.path}/below")
+    below.create()
+    group.apply(Limits(cpu_quota_us=50_000, cpu_period_us=100_000))
+    below.apply(Limits(cpu_quota_us=10_000, cpu_period_us=100_000))
+    message = "cpu.cfs_quota_us refuses 60000 of each 50000 us: the group above it, .*"
+    with pytest.raises(
+        InvalidInputError, match=message + f"{group.path}, has 50000 of each 100000"
+    ):
+        below.apply(Limits(cpu_quota_us=60_000, cpu_period_us=50_000))
+    assert below.held().cpu_quota_us == 10_000
+    below.remove()
