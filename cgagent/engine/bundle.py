@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     """What the files of ETC_FILES are made of: the arguments of `_etc`."""
 
 ETC_FILES: Final = ("hostname", "hosts", "resolv.conf")
+EXEC_FILES: Final = "exec-*.json"
 _ROOT: Final = "rootfs"
 
 

@@ -104,6 +104,8 @@ class Outcome:
     """What became of the last start. Times are Unix nanoseconds."""
 
     status: Status = "created"
+    of_run: bool = False
+    """It was made to be started at once, by a request that has not come so far."""
     pid: int | None = None
     started_ns: int | None = None
     finished_ns: int | None = None

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.engine.bundle import ahead_dir
+from cgagent.engine.bundle import EXEC_FILES, ahead_dir
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
 from cgagent.engine.names import ID_LENGTH
@@ -57,8 +57,9 @@ async def reconcile(
         if container.running or container.record.adopted:
             continue
         half_removed = not lifecycle.bundle(container.id).path.exists()
-        ended_for_good = container.record.outcome.status == "exited"
-        if half_removed or (ended_for_good and container.record.options.auto_remove):
+        outcome = container.record.outcome
+        is_over = outcome.status == "exited" or outcome.of_run  # its client went with the agent
+        if half_removed or (is_over and container.record.options.auto_remove):
             try:
                 await lifecycle.remove(container, force=True)
             except CgagentError as e:  # the agent starts all the same
@@ -99,6 +100,7 @@ async def sweep(
     supervisor's, or as its group has processes. Directories that are not ours are left alone.
     """
     known = {c.id for c in containers}
+    await asyncio.to_thread(_forget_execs, containers_dir, known)
     alive = {t["key"] for t in tasks if t["state"] in _ALIVE}
     running = {c.id for c in containers if c.running}
     for container_id in await asyncio.to_thread(_unknown, containers_dir, known):
@@ -122,6 +124,13 @@ async def sweep(
                 log.warning(
                     "cgroup %s of no running container is left alone: %s", group.path, e.message
                 )
+
+
+def _forget_execs(containers_dir: Path, known: set[str]) -> None:
+    """Commands that an earlier agent was about to run, with their environment."""
+    for container_id in known:
+        for path in (containers_dir / container_id).glob(EXEC_FILES):
+            path.unlink(missing_ok=True)
 
 
 def _has_processes(group: Group) -> bool:

@@ -21,7 +21,7 @@ from cgagent.engine import create
 from cgagent.engine.launch import OUTSIDE, Launcher
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.runtimes import job
-from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
 from cgagent.runtime.client import frame
 from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, error_to_wire
@@ -29,7 +29,7 @@ from cgagent.runtime.spec import exec_process
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cgagent.engine.container import Container
     from cgagent.engine.control import Control
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from cgagent.runtime.spec import Process
 
 _KEPT_EXECS = 256
+_END_S = 1.0
+"""So much later a container's end is told than its namespaces are gone, at most."""
 
 Take: TypeAlias = "Callable[[], Awaitable[Attachment]]"
 """Gives the client's socket, when everything is ready for it."""
@@ -117,7 +119,7 @@ class Streams:
             CgagentError: before the socket is taken: there is no container; after: it could not
                 be started.
         """
-        container = await self._lifecycle.create(request)
+        container = await self._lifecycle.create(request, of_run=True)
         try:
             async with container.lock:
                 await self._lifecycle.make_ready(container)
@@ -236,9 +238,10 @@ class Streams:
         """The pid of the command."""
         group = self._lifecycle.group(container)
         bundle = self._lifecycle.bundle(container.id)
-        config = bundle.read_config()
-        made = exec_process(config["process"], process, privileged=privileged)
-        file = bundle.write_exec(key.partition("/")[2][:20], made)
+        async with self._beside_the_end(container):
+            config = bundle.read_config()
+            made = exec_process(config["process"], process, privileged=privileged)
+            file = bundle.write_exec(key.partition("/")[2][:20], made)
         driver = self._lifecycle.runtimes.of(container)
         ids = container.record.options.namespaces.user_ids
         where: dict[str, Any] = {"inside": container.id, **Launcher.place(group)}
@@ -248,21 +251,22 @@ class Streams:
             where = {"namespaces": OUTSIDE}
             asked = job(driver, container.id, bundle, group)
         try:
-            await self._supervisor.request("create", key=key, **where)
-            if take is not None:
-                await self._attach(key, await take())
-            reply = await self._supervisor.request(
-                "start",
-                **asked,
-                pid=container.record.outcome.pid,
-                key=key,
-                process_file=file,
-                seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
-                stdin=take is not None and stdin,
-                stdin_once=True,
-                terminal=process.terminal,
-                own=own,
-            )
+            async with self._beside_the_end(container):
+                await self._supervisor.request("create", key=key, **where)
+                if take is not None:
+                    await self._attach(key, await take())
+                reply = await self._supervisor.request(
+                    "start",
+                    **asked,
+                    pid=container.record.outcome.pid,
+                    key=key,
+                    process_file=file,
+                    seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
+                    stdin=take is not None and stdin,
+                    stdin_once=True,
+                    terminal=process.terminal,
+                    own=own,
+                )
         except BaseException as e:  # a client that is gone, a cancelled job
             await self._abandon(key, e if isinstance(e, CgagentError) else None)
             raise
@@ -270,6 +274,22 @@ class Streams:
             Path(file).unlink(missing_ok=True)
         pid: int = reply["pid"]
         return pid
+
+    @contextlib.asynccontextmanager
+    async def _beside_the_end(self, container: Container) -> AsyncIterator[None]:
+        """A command's failure beside its container's end is that end, whatever it met first."""
+        try:
+            yield
+        except (CgagentError, OSError) as e:
+            is_odd = isinstance(e, InternalError | OSError)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_S if is_odd else 0):
+                    await self._lifecycle.wait(container, "not-running")
+            if container.running:
+                raise
+            raise ConflictError(
+                f"container {container.name} ended before the command could run in it"
+            ) from e
 
     async def resize(self, container: Container, rows: int, columns: int) -> None:
         """Of a container's terminal; its foreground processes are told.

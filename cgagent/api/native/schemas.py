@@ -164,6 +164,7 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
     """One line of ``ps``."""
     record = container.record
     outcome = asdict(record.outcome)
+    del outcome["of_run"]
     if outcome["health"] is not None:
         del outcome["health"]["log"]
     if control.is_frozen(container):

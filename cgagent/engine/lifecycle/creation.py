@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine import create, jobs, limits, namespaces
 from cgagent.engine.bundle import root_mount
-from cgagent.engine.container import Record
+from cgagent.engine.container import Outcome, Record
 from cgagent.engine.launch import Foreseen
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.names import check_name, random_name
@@ -35,8 +35,11 @@ class Creation:
         self._setups = setups
         self._log_default = log_default
 
-    async def create(self, request: Request) -> Container:
+    async def create(self, request: Request, *, of_run: bool = False) -> Container:
         """Make a container of an image; nothing runs yet.
+
+        `of_run`: it is to be started at once, and if the agent dies before that and it was to
+        remove itself, the next agent removes it.
 
         Raises:
             InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
@@ -57,7 +60,9 @@ class Creation:
             try:
                 options = self._options(request, image, container_id)
                 async with self._shared.volumes.held(options.mounts):
-                    container = await self._make(container_id, name, image, options, held)
+                    container = await self._make(
+                        container_id, name, image, options, held, of_run=of_run
+                    )
                 if self._setups.foresees(container.record):
                     make = partial(self._foresee, request, image, held)
                     foreseen = Foreseen(likeness=likeness, make=make)
@@ -102,7 +107,14 @@ class Creation:
         return replace(asked, user=namespaces.AUTO, user_first_id=namespaces.free_ids(taken))
 
     async def _make(
-        self, container_id: str, name: str, image: Image, options: Options, held: Limits
+        self,
+        container_id: str,
+        name: str,
+        image: Image,
+        options: Options,
+        held: Limits,
+        *,
+        of_run: bool,
     ) -> Container:
         bundle = self._shared.bundle(container_id)
         jobs.step("files")
@@ -117,7 +129,13 @@ class Creation:
                 options.mounts, root_mount(rootfs), str(bundle.root)
             )
             record = self._record(
-                container_id, image, name=name, options=options, limits=held, rootfs=rootfs
+                container_id,
+                image,
+                name=name,
+                options=options,
+                limits=held,
+                rootfs=rootfs,
+                outcome=Outcome(of_run=of_run),
             )
             self._setups.ahead(record)  # it goes on while we write the record
             jobs.step("record")

@@ -19,6 +19,7 @@ from cgagent.errors import (
 from tests.world.agent import SLOWNESS, eventually
 
 pytestmark = pytest.mark.system
+ENDED = "not running|ended before the command could run|does not exist"
 
 FOREVER = ("sleep", "1000")
 ON_TERM = "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
@@ -239,6 +240,19 @@ def test_exec_detached_runs_on(agent, container):
     done = agent.cli("exec", "-d", one, "sh", "-c", "echo done >/mark")
     assert len(done.stdout.strip()) == 64
     eventually(lambda: agent.exec(one, "cat", "/mark").stdout == "done\n")
+
+
+def test_a_command_beside_the_end_of_its_container(agent, container):
+    """It runs, or there is a conflict; never anything else."""
+    for number in range(10):
+        one = container("sleep", "0.2", auto_remove=number % 2 == 0)
+        with pytest.raises((ConflictError, NotFoundError), match=ENDED):
+            run_until_refused(agent, one)
+
+
+def run_until_refused(agent, container):
+    while True:
+        agent.post(container, "exec", {"command": ["true"]})
 
 
 def test_exec_in_one_that_does_not_run_or_is_frozen(agent, container):

@@ -1,7 +1,9 @@
 """The agent may be killed at any time: containers go on, and nothing of them is lost."""
 
+import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -218,3 +220,34 @@ def test_a_shrink_that_was_cut_short_is_undone(own_agent):
     agent.start()
     assert brake.read_text() == before
     assert agent.detail(one)["drift"] == []
+
+
+def test_a_run_that_was_not_started_leaves_nothing_when_the_agent_dies(own_agent):
+    agent = own_agent
+    kept = agent.create("true", auto_remove=True)  # nobody has asked for its start
+    supervisor = agent.supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)  # so that the start does not come to anything
+    try:
+        with subprocess.Popen(
+            agent.cli_command("run", "--rm", "alpine", "sleep", "1000"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as client:
+            eventually(lambda: len(agent.containers()) == 2)
+            agent.kill9()
+            os.kill(supervisor, signal.SIGCONT)
+            agent.start()
+            assert [c["id"] for c in agent.containers()] == [kept]
+            assert client.wait(60 * SLOWNESS) == 125
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it has ended with all its tasks
+            os.kill(supervisor, signal.SIGCONT)
+
+
+def test_the_environment_of_a_command_does_not_outlive_its_agent(own_agent):
+    one = own_agent.launch("sleep", "1000")
+    own_agent.kill9()
+    left = own_agent.data_root / "containers" / one / "exec-0123456789.json"
+    left.write_text('{"env": ["SECRET=x"]}')
+    own_agent.start()
+    assert not left.exists()
