@@ -109,7 +109,9 @@ class Flags:
     def _argparse(self) -> argparse.ArgumentParser:
         import argparse
 
-        form = argparse.RawDescriptionHelpFormatter if self._keep_lines else argparse.HelpFormatter
+        from cgagent.cli import helptext
+
+        form = helptext.HelpWithLines if self._keep_lines else helptext.Help
         parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=form, **self._options)
         parser.error = self._error  # type: ignore[method-assign,assignment]
         groups: dict[str, Any] = {}

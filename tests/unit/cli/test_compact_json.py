@@ -37,3 +37,21 @@ def test_what_json_refuses_is_refused(data):
 def test_what_is_no_json():
     with pytest.raises(TypeError, match="object is not JSON"):
         compact_json.dumps({"a": object()})
+
+
+def raise_type_error():
+    raise TypeError("make_encoder() takes 8 arguments")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        raise_type_error,
+        lambda: (lambda _: {}, lambda _: "{}"),
+        lambda: (json.loads, json.dumps),  # works, but writes otherwise
+    ],
+)
+def test_an_interpreter_that_is_made_otherwise(make):
+    loads, dumps = compact_json._chosen(make)
+    assert loads(b'{"a": [1]}') == {"a": [1]}
+    assert dumps({"a": [1]}) == '{"a":[1]}'

@@ -87,7 +87,7 @@ def test_help(capsys):
         flags().parse_args(["--help"])
     shown = capsys.readouterr().out
     assert "limits:" in shown
-    assert "-m MEMORY, --memory MEMORY" in shown
+    assert "-m, --memory MEMORY" in shown
 
 
 def test_defaults_are_not_shared():

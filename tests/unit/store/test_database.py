@@ -11,7 +11,7 @@ from cgagent.store.database import DamagedDatabaseError
 from cgagent.store.images import ImageRecords
 
 A, B = (f"sha256:{c * 64}" for c in "ab")
-INSERT = "INSERT INTO containers VALUES (?1, ?1, NULL, 1, '{}')"
+INSERT = "INSERT INTO containers SELECT x, x, NULL, 1, '{}' FROM (SELECT ? AS x)"
 
 
 @pytest.fixture
