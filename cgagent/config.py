@@ -33,7 +33,7 @@ class Settings:
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
     sample_interval_s: float = 1.0
     """Of what changes from second to second: CPU time, memory in use, tasks, pressure."""
-    sample_full_interval_s: float = 10.0
+    sample_full_interval_s: float = 5.0
     """Of everything else, and of the search for groups to `watch`."""
     sample_descriptors: int = 25_000
     """Kept open by the sampler, at most, and no more than three quarters of the hard limit; files

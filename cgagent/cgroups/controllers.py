@@ -68,7 +68,7 @@ class Controllers:
             return new(unified) if unified else None
 
         def cpu_v1(directory: str) -> cpu.CpuV1:
-            return cpu.CpuV1(directory, v1.get("cpuacct", directory))
+            return cpu.CpuV1(directory, v1.get("cpuacct", directory), unified)
 
         return cls(
             cpu=side("cpu", cpu_v1, cpu.CpuV2),

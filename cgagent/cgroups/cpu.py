@@ -49,6 +49,11 @@ _WEIGHT_CAUSES: Final = {errno.EINVAL: "the group is idle: set cpu_idle to false
 
 _COUNTS: Final = ("nr_periods", "nr_throttled", "nr_bursts")
 _STAT_V1: Final = files.Keys(*_COUNTS, "throttled_time", "burst_time")
+_TICKS_V1: Final = files.Keys("user", "system")
+_DIVISION_V2: Final = files.Keys("user_usec", "system_usec")
+_SAME: Final = 0.01
+_SAME_NS: Final = 20_000_000
+"""The two hierarchies are read one after the other."""
 _LOCAL_V1: Final = files.Keys("throttled_time")
 _TIMES_V2: Final = ("usage_usec", "user_usec", "system_usec", "throttled_usec", "burst_usec")
 _STAT_V2: Final = files.Keys(*_COUNTS, *_TIMES_V2)
@@ -56,13 +61,20 @@ _LOCAL_V2: Final = files.Keys("throttled_usec")
 
 
 class CpuV1:
-    """cpu.* in one directory, cpuacct.* in the same (co-mounted) or another one."""
+    """cpu.* in one directory, cpuacct.* in the same (co-mounted) or another one.
+
+    How CPU time divides into user and system is exact in the cpu.stat of the same group in
+    cgroup2, on a hybrid host whose tasks are in it (`unified`). v1 alone counts both in ticks
+    (cpuacct.stat), which give the ratio; cpuacct.usage_user and _sys are ticks, too, and do not
+    add up to the usage.
+    """
 
     FIELDS: ClassVar = FIELDS
 
-    def __init__(self, directory: str, accounting: str) -> None:
+    def __init__(self, directory: str, accounting: str, unified: str | None = None) -> None:
         self._dir = directory
         self._acct = accounting
+        self._unified = unified
 
     def writes(self, limits: Limits) -> list[Write]:
         weight = _weight_writes(limits, f"{self._dir}/cpu.shares", limits.shares)
@@ -148,18 +160,19 @@ class CpuV1:
             f"{self._dir}/cpu.stat",
             f"{self._dir}/cpu.stat.local",
             f"{self._acct}/cpuacct.usage",
-            # Not cpuacct.stat, which counts in ticks of 10 ms.
-            f"{self._acct}/cpuacct.usage_user",
-            f"{self._acct}/cpuacct.usage_sys",
+            f"{self._acct}/cpuacct.stat",
+            *([f"{self._unified}/cpu.stat"] if self._unified else []),
         )
 
     def usage(self, texts: Sequence[str | None]) -> Cpu:
-        stat, local, total, user, system = texts
+        stat, local, total, ticks, *unified = texts
+        usage_ns = files.number(total)
+        user_ns, system_ns = _divided(usage_ns, ticks, unified[0] if unified else None)
         periods, throttled, bursts, throttled_ns, burst_ns = _STAT_V1.values(stat)
         return Cpu(
-            usage_ns=files.number(total),
-            user_ns=files.number(user),
-            system_ns=files.number(system),
+            usage_ns=usage_ns,
+            user_ns=user_ns,
+            system_ns=system_ns,
             periods=periods,
             throttled_periods=throttled,
             throttled_ns=throttled_ns,
@@ -167,6 +180,22 @@ class CpuV1:
             bursts=bursts,
             burst_ns=burst_ns,
         )
+
+
+def _divided(
+    usage_ns: int | None, ticks: str | None, unified: str | None
+) -> tuple[int | None, int | None]:
+    """User and system time: cgroup2's if it has the same tasks, else by the ticks' ratio."""
+    user_us, system_us = _DIVISION_V2.values(unified)
+    if usage_ns is not None and user_us is not None and system_us is not None:
+        user_ns, system_ns = user_us * 1000, system_us * 1000
+        if abs(user_ns + system_ns - usage_ns) <= usage_ns * _SAME + _SAME_NS:
+            return user_ns, system_ns
+    user, system = _TICKS_V1.values(ticks)
+    if usage_ns is None or user is None or system is None:
+        return None, None
+    user_ns = usage_ns * user // (user + system) if user + system else usage_ns
+    return user_ns, usage_ns - user_ns
 
 
 def _share(directory: str) -> tuple[int | amount.Unlimited | None, int]:

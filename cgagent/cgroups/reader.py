@@ -116,13 +116,14 @@ class Reader:
         self._pulse: tuple[int, bytes] | None = None
         self._reads = 0
 
-    def read(self, *, full: bool = True) -> Usage:
+    def read(self, *, full: bool = True, at_rest: bool = False) -> Usage:
         """The group's usage now.
 
         Without `full` only CPU time and throttling, memory in use, the number of tasks and
         pressure are read (on v1 of CPU time the total alone), and where no CPU time was used
-        since the last reading not even these: nothing has run that could have changed them.
-        All else is what the last full reading found. The first is full.
+        since the last reading not even these, unless `at_rest`: no task has run that could have
+        changed them, but reclaim may have taken memory. All else is what the last full reading
+        found. The first is full.
 
         Raises:
             NotFoundError: the group is gone.
@@ -136,7 +137,7 @@ class Reader:
             full = True
         self._reads += 1
         try:
-            return self._usage(full=full)
+            return self._usage(full=full, at_rest=at_rest)
         except OSError as error:
             if error.errno not in _VANISHED:
                 raise self._failure(error) from error
@@ -181,7 +182,7 @@ class Reader:
     ) -> None:
         self.close()
 
-    def _usage(self, *, full: bool = True) -> Usage:
+    def _usage(self, *, full: bool = True, at_rest: bool = False) -> Usage:
         """Assembled anew only where some record is another than before."""
         changed = self._last is None
         for name, source in self._sources.items():  # CPU time comes first
@@ -192,7 +193,8 @@ class Reader:
                     changed = True
                 elif name == "cpu" and not full and self._last is not None:
                     self._pulse = source.pulse()
-                    return self._last
+                    if not at_rest:
+                        return self._last
         if changed or self._last is None:
             self._last = assemble(self._records)
         return self._last

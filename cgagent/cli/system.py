@@ -109,7 +109,7 @@ def serve(context: Context) -> int:
         "--sample-full-interval",
         metavar="SECONDS",
         dest="sample_full_interval_s",
-        help="between readings of everything (default 10)",
+        help="between readings of everything (default 5)",
     )
     add(
         "--watch",

@@ -108,14 +108,14 @@ CPU: Final = (
     counter(
         "container_cpu_user_seconds",
         "CPU time used in user mode, in seconds",
-        "cpuacct.usage_user; v2: cpu.stat user_usec",
+        "cpu.stat user_usec of cgroup2; v1 alone: cpuacct.usage, by cpuacct.stat",
         lambda s: s.usage.cpu.user_ns,
         NS,
     ),
     counter(
         "container_cpu_system_seconds",
         "CPU time used in the kernel, in seconds",
-        "cpuacct.usage_sys; v2: cpu.stat system_usec",
+        "cpu.stat system_usec of cgroup2; v1 alone: cpuacct.usage, by cpuacct.stat",
         lambda s: s.usage.cpu.system_ns,
         NS,
     ),

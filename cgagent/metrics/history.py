@@ -1,8 +1,9 @@
 """The recent past of each target, in memory: every sample of 10 minutes, averages of 6 hours.
 
-A row is a time in hundredths of a second (4 bytes) and a float32 of each column, so a full
-history of one target takes `MAX_BYTES` and no more; it grows up to that as samples come. It is
-gone with the agent: what shall last is scraped.
+A row is a time (a float of 8 bytes) and a float32 of each column, so a full history of one target
+takes `MAX_BYTES` and no more; it grows up to that as samples come. It is gone with the agent: what
+shall last is scraped. Times are of the wall clock, and rows stand in the order in which they came,
+also where that clock was set back.
 """
 
 from __future__ import annotations
@@ -40,9 +41,8 @@ class Row(NamedTuple):
 
 
 COLUMNS: Final = Row._fields
-MAX_BYTES: Final = (FINE_ROWS + COARSE_ROWS) * 4 * (1 + len(COLUMNS))
+MAX_BYTES: Final = (FINE_ROWS + COARSE_ROWS) * (8 + 4 * len(COLUMNS))
 
-_CENTI: Final = 100
 _NONE: Final = math.nan
 
 
@@ -77,10 +77,9 @@ def _ratio(percent: float | None) -> float | None:
 
 
 class History:
-    """Of one target. Not to be shared between threads without a lock; times never go back."""
+    """Of one target. Not to be shared between threads without a lock."""
 
     def __init__(self, began_s: float) -> None:
-        self._began_s = began_s
         self._fine = _Ring(FINE_ROWS)
         self._coarse = _Ring(COARSE_ROWS)
         self._slot: list[Row] = []
@@ -89,12 +88,13 @@ class History:
         self._slot_ends_s = began_s + COARSE_S
 
     def add(self, at_s: float, row: Row) -> None:
-        if at_s >= self._slot_ends_s and self._slot:
-            self._coarse.add(self._time(self._slot_ends_s), self._mean_of_slot())
+        was_set_back = at_s < self._slot_ends_s - 2 * COARSE_S
+        if (at_s >= self._slot_ends_s or was_set_back) and self._slot:
+            self._coarse.add(self._slot_ends_s, self._mean_of_slot())
             self._slot.clear()
             self._slot_ends_s += COARSE_S * (1 + (at_s - self._slot_ends_s) // COARSE_S)
         self._slot.append(row)
-        self._fine.add(self._time(at_s), self._packed_row(row))
+        self._fine.add(at_s, self._packed_row(row))
 
     def _packed_row(self, row: Row) -> array[float]:
         if self._packed is None or self._packed[0] is not row:
@@ -109,14 +109,10 @@ class History:
 
     def since(self, at_s: float) -> list[tuple[float, Row]]:
         """Rows later than `at_s`, oldest first: averages, then samples for as far as they reach."""
-        fine = [(self._began_s + t / _CENTI, row) for t, row in self._fine.rows()]
+        fine = list(self._fine.rows())
         fine_begins_s = fine[0][0] if fine else math.inf
-        coarse = ((self._began_s + t / _CENTI, row) for t, row in self._coarse.rows())
-        rows = [*((t, row) for t, row in coarse if t < fine_begins_s), *fine]
+        rows = [*((t, row) for t, row in self._coarse.rows() if t < fine_begins_s), *fine]
         return [(t, row) for t, row in rows if t > at_s]
-
-    def _time(self, at_s: float) -> int:
-        return max(round((at_s - self._began_s) * _CENTI), 0)
 
 
 class _Ring:
@@ -124,11 +120,11 @@ class _Ring:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._times = array("I")
+        self._times = array("d")
         self._values = array("f")
         self._next = 0
 
-    def add(self, time: int, values: array[float]) -> None:
+    def add(self, time: float, values: array[float]) -> None:
         if len(self._times) < self._size:
             self._times.append(time)
             self._values.extend(values)
@@ -137,7 +133,7 @@ class _Ring:
         self._values[self._next * len(COLUMNS) : (self._next + 1) * len(COLUMNS)] = values
         self._next = (self._next + 1) % self._size
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
+    def rows(self) -> Iterator[tuple[float, Row]]:
         """Oldest first."""
         for place in (*range(self._next, len(self._times)), *range(self._next)):
             values = self._values[place * len(COLUMNS) : (place + 1) * len(COLUMNS)]

@@ -16,12 +16,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Reader
-from cgagent.errors import CgagentError, NotFoundError
+from cgagent.errors import NotFoundError
 from cgagent.metrics import host as machine
 from cgagent.metrics import network
 from cgagent.metrics.background import Background
 from cgagent.metrics.history import History, Row, row_of
 from cgagent.metrics.rates import Rates, between, load
+from cgagent.metrics.rising import Rising
 from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _LIMITS_AGE_NS: Final = 60 * 10**9
 """Of a group that nobody asked limits for: reading them opens each file anew, 0.3 ms."""
 _IDLE_AGE_NS: Final = 60 * 10**9
+"""What needs a running task to change is read so often of a group in which none has run."""
 _RESTED: Final = 15
 """Rounds at rest that are put off at most."""
 
@@ -217,8 +219,8 @@ class Sampler:
                 read += 1
             except NotFoundError:
                 continue  # it ended between being listed and being read
-            except (CgagentError, OSError, ValueError) as error:
-                self._failed(f"{target.id}: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are sampled
+                self._failed(f"{target.id}: {error!r}")
         now = machine.sample(self._machine if turn else None)
         with self._lock:
             self._machine = now
@@ -255,24 +257,28 @@ class Sampler:
             due_s += (missed + 1) * self._interval_s
 
     def _next(self, target: Target, turn: int) -> None:
-        """In full at the target's turn, at rest once a minute; the time alone where it rests."""
+        """In full at the target's turn, at rest once a minute; the time alone where it rests.
+
+        Memory of a group at rest is read at its turn all the same: reclaim takes it just then.
+        """
         source, track = self._sources.get(target.id), self._tracks.get(target.id)
         if source is None or track is None:
             self._sample(target, full=True)
             return
         idle = self._rounds > 1 and track.rests and source.is_idle
-        full = track.turn == turn and not idle
-        if not full and track.rests and source.target is target and source.rests():
+        its_turn = track.turn == turn
+        full = its_turn and not idle
+        if not its_turn and track.rests and source.target is target and source.rests():
             track.rest((time.time(), time.monotonic_ns()))
         else:
-            self._sample(target, full=full)
+            self._sample(target, full=full, at_rest=its_turn)
 
-    def _sample(self, target: Target, *, full: bool) -> Sample:
+    def _sample(self, target: Target, *, full: bool, at_rest: bool = False) -> Sample:
         source = self._sources.get(target.id)
         track = self._tracks.get(target.id)
         if source and source.target == target:
             source.target = target  # the one that is asked for from now on
-            sample = source.try_sample(full=full)
+            sample = source.try_sample(full=full, at_rest=at_rest)
         else:
             sample = None
         if sample is None:
@@ -306,6 +312,7 @@ class _Source:
         self._group = host.group(target.cgroup_path)
         self._reader = Reader(self._group, descriptors)
         self._limits: Limits
+        self._rising = Rising()
         self._frozen_ns = 0
         self._frozen_at_ns: int | None = None
         self._clocked: tuple[Usage, Usage] | None = None
@@ -314,11 +321,14 @@ class _Source:
         self._full_ns = 0
         self._network: tuple[network.Interface, ...] | None = None
 
-    def sample(self, *, full: bool) -> Sample:
-        """Raises NotFoundError when the group is gone; the descriptors are closed then."""
+    def sample(self, *, full: bool, at_rest: bool = False) -> Sample:
+        """`at_rest`: what is read fast is read even if nothing has run.
+
+        Raises NotFoundError when the group is gone; the descriptors are closed then.
+        """
         full = full or not self._full_ns
         try:
-            usage = self._reader.read(full=full)
+            usage = self._reader.read(full=full, at_rest=at_rest)
             now_ns = time.monotonic_ns()
             if full:
                 self._full_ns = now_ns
@@ -330,6 +340,7 @@ class _Source:
         except BaseException:
             self.close()
             raise
+        usage = self._rising.of(usage)
         if usage.frozen_ns is None and usage.frozen is not None:
             usage = self._with_clock(usage, self._clock(now_ns, frozen=usage.frozen))
         self._usage = usage
@@ -365,10 +376,10 @@ class _Source:
             known = self._clocked = usage, replace(usage, frozen_ns=frozen_ns)
         return known[1]
 
-    def try_sample(self, *, full: bool) -> Sample | None:
+    def try_sample(self, *, full: bool, at_rest: bool = False) -> Sample | None:
         """None when the group is gone."""
         try:
-            return self.sample(full=full)
+            return self.sample(full=full, at_rest=at_rest)
         except NotFoundError:
             return None
 

@@ -62,3 +62,14 @@ def test_a_gap_leaves_no_averages():
     made.add(1000.0, row(3))
     made.add(2000.0, row(5))
     assert [r.pids for _, r in made.since(-1)] == [1, 3, 5]
+
+
+def test_any_clock_is_kept_as_it_is():
+    """Set from 1970 on a board without a battery, or back by a day."""
+    made = History(0.0)
+    times = [0.0, 1.0, 1.8e9, 1.8e9 + 1, 1.8e9 - 86400, 1.8e9 - 86399, 1.8e9 - 86300]
+    for at_s in times:
+        made.add(at_s, row(1))
+    fine = [at_s for at_s, _ in made._fine.rows()]
+    assert fine == times
+    assert len(made._slot) == 1
