@@ -20,7 +20,7 @@ from cgagent.errors import InvalidInputError
 from cgagent.network import files
 from cgagent.network.files import NameLookup
 from cgagent.runtime import console
-from cgagent.runtime.process import DEFAULT_PATH
+from cgagent.runtime.command import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
