@@ -166,3 +166,9 @@ def test_files_of_one_that_removed_itself_are_not_left_by_an_agent_that_dies(own
     eventually(agent.pool_is_full)
     assert roots(agent) == set()
     assert os.listdir(agent.data_root / "containers") == []
+
+
+def test_a_command_that_does_not_fit_a_packet_has_its_output_and_exit_code(after):
+    agent = after("true")
+    done = agent.run("sh", "-c", "echo ${#0}; exit 3", "x" * 40_000)
+    assert (done.stdout, done.exit_code) == ("40000\n", 3)
