@@ -27,10 +27,15 @@ def open_root(path: str = "/proc") -> int:
         InternalError: it is something else.
     """
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if filesystem_magic(fd) != _PROC_SUPER_MAGIC or os.fstat(fd).st_ino != _PROC_ROOT_INO:
+    if not is_proc(fd) or os.fstat(fd).st_ino != _PROC_ROOT_INO:
         os.close(fd)
         raise InternalError(f"{path} is not the kernel's proc file system; mount it there")
     return fd
+
+
+def is_proc(fd: int) -> bool:
+    """Whether what a descriptor is of is on a proc file system."""
+    return filesystem_magic(fd) == _PROC_SUPER_MAGIC
 
 
 def filesystem_magic(fd: int) -> int:
