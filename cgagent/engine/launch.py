@@ -47,7 +47,7 @@ OUTSIDE: Final[Namespaces] = []
 """Of a zygote that becomes no container: it will call another runtime."""
 
 _READ_LATE: Final = frozenset({"args", "cwd", "env", "user"})
-"""Of ``process`` in an OCI configuration."""
+"""Of ``process`` in an OCI configuration; the directory not where it cannot be made any more."""
 _PROCESS_MAX: Final = 32 * 1024
 """Characters: it goes with the job."""
 
@@ -99,7 +99,8 @@ def same_root(made: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _of_the_root(config: dict[str, Any]) -> dict[str, Any]:
-    process = {k: v for k, v in config["process"].items() if k not in _READ_LATE}
+    late = _READ_LATE - {"cwd"} if config["root"]["readonly"] else _READ_LATE
+    process = {k: v for k, v in config["process"].items() if k not in late}
     return {**config, "process": process}
 
 

@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from cgagent.errors import InvalidInputError
+from cgagent.errors import CommandNotFoundError, InvalidInputError
 from cgagent.kernel import capabilities as caps
 from cgagent.kernel import descriptors, procfs, scheduling, seccomp
 from cgagent.runtime import command, lsm
@@ -187,16 +187,33 @@ def find_identity(process: dict[str, Any]) -> Identity:
     return Identity(uid, user.get("gid", 0), extra, home_of(uid))
 
 
+def make_directory(process: dict[str, Any]) -> None:
+    """The working directory, where ``/`` is the container's; what links lead to, if need be.
+
+    Raises:
+        InvalidInputError: it cannot be made.
+    """
+    cwd = process.get("cwd") or "/"
+    if os.path.isdir(cwd):
+        return
+    try:
+        os.makedirs(os.path.realpath(cwd), 0o755, exist_ok=True)
+    except OSError as e:
+        raise InvalidInputError(f"working directory {cwd!r}: {_reason(e)}") from None
+
+
 def enter_directory(process: dict[str, Any]) -> None:
     """Go to the working directory, which must turn out to be inside the root.
 
     Raises:
+        CommandNotFoundError: there is none, which Docker tells as it does of a command.
         InvalidInputError: it is not a directory, or leads out (CVE-2024-21626).
     """
     cwd = process.get("cwd") or "/"
     try:
-        os.makedirs(cwd, 0o755, exist_ok=True)
         os.chdir(cwd)
+    except FileNotFoundError as e:
+        raise CommandNotFoundError(f"working directory {cwd!r}: {_reason(e)}") from None
     except OSError as e:
         raise InvalidInputError(f"working directory {cwd!r}: {_reason(e)}") from None
     try:
@@ -253,12 +270,19 @@ class Settled:
     """Paths where the command may be, in the order of PATH."""
 
 
-def settle(process: dict[str, Any], step: Callable[[str], None]) -> Settled:
-    """What needs the container's root, but neither its streams nor that the command is near."""
+def settle(
+    process: dict[str, Any], step: Callable[[str], None], *, makes_directory: bool
+) -> Settled:
+    """What needs the container's root, but neither its streams nor that the command is near.
+
+    A working directory that is missing is made for a container, not for a command run inside.
+    """
     sys.meta_path.clear()  # a module, or a codec, would come from the container (CVE-2019-14271)
     step("look up the user")
     who = find_identity(process)
     step("enter the working directory")  # before the ids: it may have to be made
+    if makes_directory:
+        make_directory(process)
     enter_directory(process)
     step("drop privileges")  # those that a program could have; before the ids: it takes CAP_SETPCAP
     caps.limit_bounding(*_held(process, "bounding"))

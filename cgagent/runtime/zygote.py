@@ -177,6 +177,8 @@ class _Root:
     """That is still to be loaded."""
     seccomp_flags: int
     console: console.Console | None
+    is_new: bool
+    """The container's own first process; else one more in a container that runs."""
     is_ahead: bool = False
     """It was made before its container was known, whose ``process`` comes with the job."""
 
@@ -218,7 +220,14 @@ def _enter(
         progress("make a terminal")
         terminal = console.make_in_own_root(config["process"])
     flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
-    return _Root(config, outside, program, job.get("seccomp_flags", flags), terminal)
+    return _Root(
+        config,
+        outside,
+        program,
+        job.get("seccomp_flags", flags),
+        terminal,
+        is_new=where.enter_pidfd is None,
+    )
 
 
 def _make_ahead(
@@ -235,7 +244,7 @@ def _settle(job: dict[str, Any], root: _Root, progress: _Progress) -> process.Se
     """What its process needs in the root, and does without the streams."""
     if root.is_ahead:
         root.config["process"] = job["process"]
-    return process.settle(root.process, progress)
+    return process.settle(root.process, progress, makes_directory=root.is_new)
 
 
 def _load_usual_filter(job: dict[str, Any], root: _Root, progress: _Progress) -> None:

@@ -110,7 +110,7 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
         _give_away(voice, plan, terminal)
     process.run(
         spec,
-        process.settle(spec, voice),
+        process.settle(spec, voice, makes_directory=plan.enter_pidfd is None),
         voice,
         ready=lambda: _ready(voice, plan),
         outside=outside,

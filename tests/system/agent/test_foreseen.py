@@ -69,6 +69,7 @@ def test_it_runs_what_it_was_asked_to_as_whom_and_where(after):
     [
         ({"image": "busybox"}, "ls /etc/alpine-release 2>/dev/null; echo $?", "1\n"),
         ({"read_only": True}, "touch /x 2>/dev/null; echo $?", "1\n"),
+        ({"read_only": True, "working_dir": "/new"}, "pwd; touch x 2>/dev/null", "/new\n"),
         ({"hostname": "other"}, "hostname; cat /etc/hostname", "other\nother\n"),
         ({"shm_size_bytes": 1 << 20}, "df -k /dev/shm | awk 'END { print $2 }'", "1024\n"),
         ({"cap_drop": ["ALL"]}, "grep CapEff /proc/self/status | cut -f2", f"{0:016x}\n"),

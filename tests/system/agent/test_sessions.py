@@ -231,3 +231,11 @@ def test_a_client_attached_to_what_is_removed_before_its_start_is_told(agent):
     agent.remove(one)
     with pytest.raises(ConflictError, match="was removed before it was started"):
         agent.stay(connection, b"")
+
+
+def test_exec_into_a_directory_that_is_not_there_makes_none(agent, container):
+    one = container("sleep", "1000")
+    done = agent.cli("exec", "-w", "/typo", one, "pwd")
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "working directory '/typo': no such file or directory" in done.stderr
+    assert agent.exec(one, "ls", "-d", "/typo").exit_code == 1
