@@ -89,6 +89,26 @@ class Alarms:
         self._by_path: dict[str, int] = {}
         self._users: dict[str, set[str]] = {}
         self._rung_at: dict[str, float] = {}
+        self._below: dict[str, str] = {}
+        """Directories of groups below watched ones, by path: they come and go."""
+
+    def arm_below(self, group: Group, directory: str) -> int:
+        """The alarm of a limit in a group below, which none of those above hears; a new one.
+
+        `directory` is that of v1's memory controller.
+
+        Raises:
+            OSError, NotFoundError: it is gone already.
+        """
+        top = group.controllers().memory
+        path = group.path + directory.removeprefix(top.directory if top else "")
+        descriptor = _event_of(directory, "memory.oom_control")
+        before = self._by_path.get(path)
+        if before is not None:
+            os.close(before)
+        self._by_path[path], self._below[path] = descriptor, directory
+        self._users.setdefault(path, set()).add(group.path)
+        return descriptor
 
     def arm(self, group: Group) -> list[int]:
         """Alarms of the group and those above it; returns the descriptors that are new.
@@ -114,11 +134,15 @@ class Alarms:
             users.discard(group_path)
             if not users:
                 del self._users[path]
-                self._rung_at.pop(path, None)
-                descriptor = self._by_path.pop(path)
-                os.close(descriptor)
-                closed.append(descriptor)
+                closed.append(self._close(path))
         return closed
+
+    def _close(self, path: str) -> int:
+        for known in (self._rung_at, self._below):
+            known.pop(path, None)
+        descriptor = self._by_path.pop(path)
+        os.close(descriptor)
+        return descriptor
 
     def ring(self, descriptor: int) -> set[str]:
         """The watched groups that an alarm is for, now that it has rung; () if it is none."""
@@ -126,6 +150,10 @@ class Alarms:
         if path is None:
             return set()
         os.eventfd_read(descriptor)
+        if path in self._below and not os.path.exists(self._below[path]):  # a group's end rings it
+            del self._users[path]
+            self._close(path)
+            return set()
         self._rung_at[path] = time.monotonic()
         return self._users[path]
 
@@ -133,7 +161,11 @@ class Alarms:
         """The topmost whose alarm rang lately: all below it rang with it."""
         latest = time.monotonic() - _RECENT_S
         rung = [g for g in oom.lineage(group) if self._rung_at.get(g.path, 0) > latest]
-        return rung[-1] if rung else None
+        if rung:
+            return rung[-1]
+        below = [p for p, at in self._rung_at.items() if p in self._below and at > latest]
+        ours = [p for p in below if p.startswith(group.path + "/")]
+        return group.host.group(min(ours, key=len)) if ours else None
 
     def close(self) -> None:
         for descriptor in self._by_path.values():
@@ -159,7 +191,10 @@ def _alarm(group: Group) -> int:
 
 def _event(group: Group, name: str, *arguments: str) -> int:
     memory = group.controllers().memory
-    directory = memory.directory if isinstance(memory, MemoryV1) else ""
+    return _event_of(memory.directory if isinstance(memory, MemoryV1) else "", name, *arguments)
+
+
+def _event_of(directory: str, name: str, *arguments: str) -> int:
     descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     try:
         control = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)

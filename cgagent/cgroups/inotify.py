@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODIFY: Final = 0x2
+CREATE: Final = 0x100
 DELETE: Final = 0x200
 OVERFLOW: Final = 0x4000
+
+_MASK_ADD: Final = 0x20000000
 
 _HEADER: Final = struct.Struct("=iIII")
 _BUFFER: Final = 1 << 16
@@ -49,10 +52,10 @@ class Inotify:
         self._remover.start()
 
     def add(self, path: str, mask: int) -> int:
-        """A watch's number; the same again for the same file."""
+        """A watch's number; the same again for the same file, which is then watched for both."""
         while True:
             name = os.fsencode(path)
-            number = self._libc.inotify_add_watch(self.fd, name, ctypes.c_uint32(mask))
+            number = self._libc.inotify_add_watch(self.fd, name, ctypes.c_uint32(mask | _MASK_ADD))
             self._checked(number, path)
             with self._changed:
                 if number not in self._going:

@@ -89,7 +89,7 @@ def _limiting(group: Group, since: OomCounters, now: OomCounters) -> Group | Non
             return group.host.group(path)
     memory = group.controllers().memory
     if isinstance(memory, MemoryV1):
-        return next((g for g in chain if _was_full(g)), None)
+        return next((g for g in _family(group) if _was_full(g)), None)
     return None
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _KILL_WAIT_S: Final = 0.25
 """v1 signals before it kills: a kill is counted this much later at most."""
 _PAUSE_S: Final = 0.001
+_NESTED_MAX: Final = 64
+"""Groups below one that is watched whose alarms are heard: they cost a descriptor each."""
 _TRIGGER_CAUSES: Final = {
     errno.EINVAL: "a window is 500000..10000000 us, a stall no longer, and without privilege a "
     "window is a multiple of 2000000 us",
@@ -68,6 +70,8 @@ class Watcher:
         self._parents: dict[int, dict[str, _Watched]] = {}
         self._triggers: dict[int, _OpenTrigger] = {}
         self._reclaims: dict[int, _Watched] = {}
+        self._nests: dict[int, tuple[_Watched, str]] = {}
+        """By watch: directories of v1's memory controller in which groups may be made."""
         self._awaited: dict[str, float] = {}
         self._hits = Hits()
         self._alarms = Alarms()
@@ -119,12 +123,7 @@ class Watcher:
         for watch in [w for w, one in self._by_watch.items() if one is watched]:
             del self._by_watch[watch]
             self._inotify.remove(watch)
-        for watch in [w for w, names in self._parents.items() if watched.name in names]:
-            if self._parents[watch].get(watched.name) is watched:
-                del self._parents[watch][watched.name]
-            if not self._parents[watch]:
-                del self._parents[watch]
-                self._inotify.remove(watch)
+        self._leave_directories(watched)
         for fd in [fd for fd, trigger in self._triggers.items() if trigger.watched is watched]:
             del self._triggers[fd]
             os.close(fd)
@@ -133,6 +132,19 @@ class Watcher:
             os.close(fd)
         self._hits.forget(group.path, self._watched)
         self._alarms.disarm(group.path)  # a closed eventfd leaves the epoll by itself
+
+    def _leave_directories(self, watched: _Watched) -> None:
+        for watch in [w for w, names in self._parents.items() if watched.name in names]:
+            if self._parents[watch].get(watched.name) is watched:
+                del self._parents[watch][watched.name]
+            if not self._parents[watch]:
+                del self._parents[watch]
+                if watch not in self._nests:
+                    self._inotify.remove(watch)
+        for watch in [w for w, (one, _) in self._nests.items() if one is watched]:
+            del self._nests[watch]
+            if watch not in self._parents:
+                self._inotify.remove(watch)
 
     def read(self) -> list[Event]:
         """What has happened since the last reading, for each group in order. Does not wait."""
@@ -188,6 +200,7 @@ class Watcher:
         if isinstance(watched.memory, MemoryV1):
             for fd in self._alarms.arm(watched.group):
                 self._epoll.register(fd, select.EPOLLIN)
+            self._nest(watched, watched.memory.directory)
             reclaim = reclaim_alarm(watched.group)
             if reclaim is not None:
                 self._reclaims[reclaim] = watched
@@ -200,13 +213,40 @@ class Watcher:
         self._hits.learn(watched.group)
         watched.look()  # what was before is not announced
 
+    def _nest(self, watched: _Watched, directory: str) -> None:
+        """Hear of groups that are made in a group, and have the alarms of those that are there."""
+        from cgagent.cgroups import inotify
+
+        try:
+            self._nests[self._inotify.add(directory, inotify.CREATE)] = (watched, directory)
+            below = [entry.path for entry in os.scandir(directory) if entry.is_dir()]
+        except FileNotFoundError:  # it has gone meanwhile
+            return
+        for path in below:
+            self._follow(watched, path)
+
+    def _follow(self, watched: _Watched, directory: str) -> None:
+        """A group below: its limit brings the OOM killer without a word to those above."""
+        if sum(one is watched for one, _ in self._nests.values()) > _NESTED_MAX:
+            return
+        try:
+            fd = self._alarms.arm_below(watched.group, directory)
+        except (OSError, NotFoundError):  # it has gone meanwhile
+            return
+        self._epoll.register(fd, select.EPOLLIN)
+        self._nest(watched, directory)
+
     def _noticed(self) -> Iterator[str]:
         """The paths of groups whose files changed, or that were removed."""
-        from cgagent.cgroups.inotify import OVERFLOW
+        from cgagent.cgroups.inotify import CREATE, OVERFLOW
 
         for notice in self._inotify.read():
             if notice.mask & OVERFLOW:
                 yield from list(self._watched)
+            elif notice.mask & CREATE:
+                if notice.watch in self._nests:
+                    inside, directory = self._nests[notice.watch]
+                    self._follow(inside, f"{directory}/{notice.name}")
             elif notice.name:
                 watched = self._parents.get(notice.watch, {}).get(notice.name)
                 yield from [watched.group.path] if watched else []

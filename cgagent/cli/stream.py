@@ -12,7 +12,7 @@ import select
 import sys
 
 from cgagent.cli import compact_json
-from cgagent.errors import CgagentError, UnavailableError, from_kind
+from cgagent.errors import CgagentError, InternalError, UnavailableError, from_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,7 +192,12 @@ def stay_without_signals(connection: Connection, *, stdin: bool) -> int:
 
 
 def exit_code(status: dict[str, Any]) -> int:
-    """Raises the error that the status carries, if it does."""
+    """Raises the error that the status carries, or InternalError if it says nothing at all."""
     if "error" in status:
         raise from_kind(status["error"]["kind"], status["error"]["message"])
-    return int(status.get("exit_code", 125))
+    if "exit_code" not in status:
+        raise InternalError(
+            "the session ended without an exit code and without an error; look at the container "
+            "with cgagent inspect"
+        )
+    return int(status["exit_code"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +16,11 @@ from cgagent.engine.logopts import LogConfig
 from cgagent.engine.namespaces import Namespaces
 from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.errors import InvalidInputError
+from cgagent.kernel import signals
 from cgagent.network import files
 from cgagent.network.files import NameLookup
 from cgagent.runtime import console
-from cgagent.runtime.process import DEFAULT_PATH
+from cgagent.runtime.command import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def options(
     shared = namespaces.checked(request.namespaces, find, request.network)
     private = namespaces.private(shared, request.network)
     stop_signal = request.stop_signal or image.stop_signal or "SIGTERM"
-    signal_number(stop_signal)
+    signals.parse(stop_signal)
     log = logopts.checked(request.log, log_default)
     logopts.require_present(log)
     if request.console_size is not None:
@@ -255,23 +255,3 @@ def _stop_timeout(seconds: float | None) -> float | None:
     if seconds is not None and seconds != -1 and not 0 <= seconds < _STOP_TIMEOUT_MAX_S:
         raise InvalidInputError(f"stop timeout {seconds:g} is not a number of seconds, nor -1")
     return seconds
-
-
-def signal_number(name: str) -> int:
-    """``SIGTERM``, ``TERM`` or ``15``.
-
-    Raises:
-        InvalidInputError: no such signal.
-    """
-    text = name.upper()
-    try:
-        if text.isdecimal():
-            number = int(text)
-            if 1 <= number <= signal.SIGRTMAX:
-                return number
-            raise ValueError
-        return signal.Signals[text if text.startswith("SIG") else f"SIG{text}"]
-    except (KeyError, ValueError):
-        raise InvalidInputError(
-            f"signal {name!r} is not known; use a name such as TERM or a number"
-        ) from None

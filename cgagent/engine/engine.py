@@ -89,7 +89,7 @@ class Engine:
             self._on_supervisor_replaced,
         )
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
-        self.watch = GroupWatch(self.events, triggers)
+        self.watch = GroupWatch(self.events, self.containers.note, triggers)
         self.launcher = Launcher(
             self.host,
             self.supervisor,

@@ -47,7 +47,7 @@ OUTSIDE: Final[Namespaces] = []
 """Of a zygote that becomes no container: it will call another runtime."""
 
 _READ_LATE: Final = frozenset({"args", "cwd", "env", "user"})
-"""Of ``process`` in an OCI configuration."""
+"""Of ``process`` in an OCI configuration; the directory not where it cannot be made any more."""
 _PROCESS_MAX: Final = 32 * 1024
 """Characters: it goes with the job."""
 
@@ -99,7 +99,8 @@ def same_root(made: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _of_the_root(config: dict[str, Any]) -> dict[str, Any]:
-    process = {k: v for k, v in config["process"].items() if k not in _READ_LATE}
+    late = _READ_LATE - {"cwd"} if config["root"]["readonly"] else _READ_LATE
+    process = {k: v for k, v in config["process"].items() if k not in late}
     return {**config, "process": process}
 
 
@@ -245,7 +246,7 @@ class Launcher:
         if self.is_ready(container_id, wanted):
             return
         if container_id in self._ready:
-            await self.discard(container_id)
+            await self.replace(container_id)
         group = self._host.group(self.cgroup_path(container_id))
         group.create()
         rooted = None
@@ -261,9 +262,9 @@ class Launcher:
             )
             if foreseen:
                 rooted = await self._make_root(group, container_id, foreseen)
-        except BaseException:  # a cancelled one may have been heard
+        except BaseException as e:  # a cancelled one may have been heard
             with contextlib.suppress(CgagentError):
-                await self._end(container_id, group)
+                await self._end(container_id, group, e if isinstance(e, CgagentError) else None)
             raise
         self._watch.prepare(group)
         likeness = foreseen.likeness if foreseen else None
@@ -332,8 +333,17 @@ class Launcher:
         self._ready.pop(container_id, None)
         self._in_use.discard(container_id)
 
+    async def replace(self, container_id: str) -> None:
+        """Undo `prepare`, which is to follow again. Clients that are attached stay, and wait."""
+        await self._discard(container_id, None, keep_clients=True)
+
     async def discard(self, container_id: str, error: CgagentError | None = None) -> None:
         """Undo `prepare`. Clients attached already are told the error."""
+        await self._discard(container_id, error)
+
+    async def _discard(
+        self, container_id: str, error: CgagentError | None, *, keep_clients: bool = False
+    ) -> None:
         self._ready.pop(container_id, None)
         for kept in (self._pool, self._next):
             if container_id in kept:
@@ -343,21 +353,27 @@ class Launcher:
         self._watch.forget(group)
         ended = self._ending[container_id] = asyncio.Event()
         try:
-            await self._end(container_id, group, error)
+            await self._end(container_id, group, error, keep_clients=keep_clients)
         finally:
             ended.set()
             if self._ending.get(container_id) is ended:
                 del self._ending[container_id]
 
     async def _end(
-        self, container_id: str, group: Group, error: CgagentError | None = None
+        self,
+        container_id: str,
+        group: Group,
+        error: CgagentError | None = None,
+        *,
+        keep_clients: bool = False,
     ) -> None:
-        await to_its_end(self._end_all(container_id, group, error))
+        told = {"error": error_to_wire(error)} if error else None
+        how = {"status": told, "keep_clients": keep_clients}
+        await to_its_end(self._end_all(container_id, group, how))
 
-    async def _end_all(self, container_id: str, group: Group, error: CgagentError | None) -> None:
-        told = {"error": error_to_wire(error)} if error else {}
+    async def _end_all(self, container_id: str, group: Group, how: dict[str, Any]) -> None:
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
-            await self._supervisor.request("forget", key=container_id, status=told)
+            await self._supervisor.request("forget", key=container_id, **how)
 
         def work() -> None:
             try:

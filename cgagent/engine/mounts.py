@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Kind = Literal["bind", "volume", "tmpfs"]
 
 _PROPAGATIONS: Final = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-_OWN_FILE_SYSTEMS: Final = ("/proc", "/sys", "/dev")
+
 _MODES: Final = (
     {"ro", "rw"},
     set(_PROPAGATIONS),
@@ -142,10 +142,10 @@ def checked(spec: MountSpec) -> MountSpec:
         raise InvalidInputError(
             f"volume destination {spec.destination!r} must be an absolute path other than /"
         )
-    if destination in _OWN_FILE_SYSTEMS:
+    if destination == "/proc" and spec.type != "bind":
         raise InvalidInputError(
-            f"volume destination {destination} is a file system of the container's own; "
-            "mount below it or elsewhere"
+            f"{spec.type} on /proc: only a proc file system can be mounted there, such as the "
+            "host's (-v /proc:/proc); mount it on another path"
         )
     {"bind": _check_bind, "volume": _check_volume, "tmpfs": _check_tmpfs}[spec.type](spec)
     return replace(spec, destination=destination)

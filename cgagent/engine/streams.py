@@ -22,6 +22,7 @@ from cgagent.engine.launch import OUTSIDE, Launcher
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.runtimes import job
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
+from cgagent.kernel import seccomp
 from cgagent.runtime.client import frame
 from cgagent.runtime.console import check_size
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, error_to_wire
@@ -262,6 +263,7 @@ class Streams:
                     key=key,
                     process_file=file,
                     seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
+                    seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
                     stdin=take is not None and stdin,
                     stdin_once=True,
                     terminal=process.terminal,

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cgagent.cgroups import (
     Event,
     MemoryHigh,
     MemoryMax,
     Oom,
+    OomCounters,
     PidsRefused,
     PressureStall,
     Removed,
@@ -24,9 +27,12 @@ from cgagent.cgroups import (
     Watcher,
 )
 from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError
+from cgagent.kernel import procfs
 
 if TYPE_CHECKING:
-    from cgagent.cgroups import Group, OomCounters
+    from collections.abc import Callable
+
+    from cgagent.cgroups import Group
     from cgagent.engine.container import Container
     from cgagent.engine.events import Events
 
@@ -35,6 +41,10 @@ log = logging.getLogger(__name__)
 _QUIET_S: Final = 1.0
 """A limit that is hit all the time is told of once a second, with the sum."""
 _TRIGGER_PARTS: Final = 4
+_KILLED: Final = 128 + signal.SIGKILL
+_NOTICED_S: Final = 0.02
+"""A kill is counted before the signal is sent."""
+_PASSED_ON_S: Final = 1.0
 
 
 def parse_trigger(text: str) -> Trigger:
@@ -56,16 +66,45 @@ def parse_trigger(text: str) -> Trigger:
     return Trigger(parts[0], parts[1], int(parts[2]), int(parts[3]))  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class SeenOom:
+    """The last time that the OOM killer came to a container, for its record."""
+
+    view: dict[str, Any]
+    is_of_first: bool
+    """Whether the first process was dying just then."""
+
+    @classmethod
+    def of(cls, event: Oom, *, is_of_first: bool) -> Self:
+        return cls({**oom_view(event), "at_ns": time.time_ns()}, is_of_first)
+
+    def ended(self, status: dict[str, Any]) -> bool:
+        """Whether that was the end of the container whose exit `status` is.
+
+        A shell that passes on how its last command was killed counts, too; but none that outlived
+        the killing of something else in the container.
+        """
+        if status.get("exit_code") != _KILLED:
+            return False
+        is_signal = status.get("signal") == signal.SIGKILL
+        delay_s = _NOTICED_S if is_signal else _PASSED_ON_S
+        is_soon = status.get("finished_ns", 0) - self.view["at_ns"] < delay_s * 1e9
+        return (is_signal and self.is_of_first) or is_soon
+
+
 class GroupWatch:
     """Owns the watcher; made and ended by the engine, in whose event loop it lives."""
 
-    def __init__(self, events: Events, triggers: tuple[Trigger, ...]) -> None:
+    def __init__(
+        self, events: Events, note: Callable[..., None], triggers: tuple[Trigger, ...]
+    ) -> None:
         self._events = events
+        self._note = note
         self._triggers = triggers
         self._watcher = Watcher()
         self._containers: dict[str, Container] = {}  # by cgroup path
         self._counters: dict[str, OomCounters] = {}
-        self._reports: dict[str, Oom] = {}
+        self._ooms: dict[str, SeenOom] = {}
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
         self._ended: set[str] = set()
         """Cgroup paths that are watched as long as the group is there."""
@@ -107,8 +146,8 @@ class GroupWatch:
         self._ended.discard(group.path)
         self._watcher.remove(group)
 
-    def end(self, container: Container, group: Group) -> Oom | None:
-        """What the OOM killer did, if it came; before the group is removed, and watched no more."""
+    def end(self, container: Container, group: Group) -> SeenOom | None:
+        """What the OOM killer did last; before the group is removed, and watched no more."""
         self._read()
         if group in self._watcher:
             self._ended.add(group.path)
@@ -116,13 +155,11 @@ class GroupWatch:
         for key in [k for k in self._told if k[0] == container.id]:
             del self._told[key]
         counters = self._counters.pop(group.path, None)
-        report = self._reports.pop(group.path, None)
-        if report is None and counters is not None:
-            with contextlib.suppress(CgagentError):  # the group is gone
-                report = group.oom_report(counters)
-            if report is not None:
-                self._events.tell(container, "oom", **oom_attributes(report))
-        return report
+        seen = self._ooms.pop(group.path, None)
+        if seen is None and (report := _unseen(group, counters)) is not None:
+            self._events.tell(container, "oom", **oom_attributes(report))
+            seen = SeenOom.of(report, is_of_first=True)
+        return seen
 
     def _read(self) -> None:
         for event in self._watcher.read():
@@ -134,8 +171,7 @@ class GroupWatch:
 
     def _tell(self, container: Container, event: Event) -> None:
         if isinstance(event, Oom):
-            self._reports[event.group] = event
-            self._events.tell(container, "oom", **oom_attributes(event))
+            self._tell_oom(container, event)
         elif isinstance(event, MemoryHigh):
             self._count(container, "memory-high", event.count)
         elif isinstance(event, MemoryMax):
@@ -146,6 +182,17 @@ class GroupWatch:
             trigger = event.trigger
             self._events.tell(container, "pressure", resource=trigger.resource, kind=trigger.kind)
 
+    def _tell_oom(self, container: Container, event: Oom) -> None:
+        """Of one that runs it is in the record at once: it may go on for long."""
+        pid, before = container.record.outcome.pid, self._ooms.get(event.group)
+        first = pid is None or procfs.is_dying(pid) or (before is not None and before.is_of_first)
+        seen = self._ooms[event.group] = SeenOom.of(event, is_of_first=first)
+        if container.running:
+            record = container.with_outcome(oom=seen.view)
+            self._note(container, record, "oom", **oom_attributes(event))
+        else:
+            self._events.tell(container, "oom", **oom_attributes(event))
+
     def _count(self, container: Container, action: str, count: int) -> None:
         last, untold = self._told.get((container.id, action), (0.0, 0))
         now = time.monotonic()
@@ -154,6 +201,19 @@ class GroupWatch:
             return
         self._told[container.id, action] = (now, 0)
         self._events.tell(container, action, count=str(untold + count))
+
+
+def _unseen(group: Group, since: OomCounters | None) -> Oom | None:
+    """What the OOM killer did that nothing told of; since the group is there, if `since` is None.
+
+    That is so where the agent was away when the container ended.
+    """
+    with contextlib.suppress(CgagentError):  # the group is gone
+        if since is not None:
+            return group.oom_report(since)
+        if group.oom_kills():
+            return group.oom_report(OomCounters.of_new(group))
+    return None
 
 
 def oom_attributes(event: Oom) -> dict[str, str]:

@@ -36,6 +36,7 @@ def _declare(name: str, *argtypes: Any, restype: Any = c_int) -> Callable[..., i
 
 mount = _declare("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_void_p)
 umount2 = _declare("umount2", c_char_p, c_int)
+execve = _declare("execve", c_char_p, c_void_p, c_void_p)
 setns = _declare("setns", c_int, c_int)
 unshare = _declare("unshare", c_int)
 fstatfs = _declare("fstatfs", c_int, c_void_p)

@@ -17,7 +17,22 @@ from cgagent.kernel import beneath, libc
 
 _PROC_SUPER_MAGIC: Final = 0x9FA0
 _PROC_ROOT_INO: Final = 1
+_FLAGS, _PENDING = 6, 28
+"""Of /proc/PID/stat, counted from the state: see proc(5)."""
+_PF_EXITING: Final = 0x4
+_SIGKILL_BIT: Final = 1 << 8
 _STATFS_BYTES: Final = 256  # larger than the kernel's struct on any architecture
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process has been sent SIGKILL, is on its way out, or is not there any more."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            fields = f.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    state, flags, pending = fields[0], int(fields[_FLAGS]), int(fields[_PENDING])
+    return state in "ZX" or bool(flags & _PF_EXITING or pending & _SIGKILL_BIT)
 
 
 def open_root(path: str = "/proc") -> int:
@@ -27,10 +42,15 @@ def open_root(path: str = "/proc") -> int:
         InternalError: it is something else.
     """
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if filesystem_magic(fd) != _PROC_SUPER_MAGIC or os.fstat(fd).st_ino != _PROC_ROOT_INO:
+    if not is_proc(fd) or os.fstat(fd).st_ino != _PROC_ROOT_INO:
         os.close(fd)
         raise InternalError(f"{path} is not the kernel's proc file system; mount it there")
     return fd
+
+
+def is_proc(fd: int) -> bool:
+    """Whether what a descriptor is of is on a proc file system."""
+    return filesystem_magic(fd) == _PROC_SUPER_MAGIC
 
 
 def filesystem_magic(fd: int) -> int:

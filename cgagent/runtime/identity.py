@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _MAX_ID: Final = 2**32 - 2
 _MAX_FILE: Final = 16 * 1024 * 1024
 _PIECE: Final = 64 * 1024
+_FIELDS: Final = 7
+_DIGITS: Final = 20
+_SPACE: Final = " \t\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,71 @@ class Identity:
     home: str = "/"
 
 
-def _entries(path: str, columns: int) -> Iterator[list[str]]:
-    """Well-formed lines of an image's colon-separated file, which may hold anything."""
-    for line in _text(path).splitlines():
-        parts = line.split(":")
-        if len(parts) >= columns and all(parts[i].isdecimal() for i in range(2, min(columns, 4))):
-            yield parts
+@dataclass(frozen=True, slots=True)
+class _User:
+    """A line of /etc/passwd. Fields at its end may be missing, as in many images."""
+
+    name: str
+    uid: int
+    gid: str
+    """As it stands there."""
+    home: str
+
+    @property
+    def primary(self) -> int:
+        """Its group; an empty field is group 0, as Docker has it.
+
+        Raises:
+            InvalidInputError: no number. It must not become group 0 unnoticed.
+        """
+        gid = _id(self.gid) if self.gid else 0
+        if gid is None:
+            raise InvalidInputError(
+                f"user {self.name!r}: its group {self.gid[:20]!r} in the container's /etc/passwd "
+                f"is no id; give one (--user {self.uid}:GROUP)"
+            )
+        return gid
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A line of /etc/group."""
+
+    name: str
+    gid: int
+    members: tuple[str, ...]
+
+
+def _users(path: str) -> Iterator[_User]:
+    for name, _, uid, gid, _, home, *_ in _lines(path):
+        number = _id(uid)
+        if number is not None:
+            yield _User(name, number, gid, home)
+
+
+def _groups(path: str) -> Iterator[_Group]:
+    for name, _, gid, members, *_ in _lines(path):
+        number = _id(gid)
+        if number is not None:
+            yield _Group(name, number, tuple(m.strip(_SPACE) for m in members.split(",")))
+
+
+def _lines(path: str) -> Iterator[list[str]]:
+    """Fields of an image's colon-separated file, which may hold anything: at least seven.
+
+    Those that a line does not have are empty; spaces around one, and a CR, are no part of it.
+    """
+    for line in _text(path).split("\n"):
+        fields = [field.strip(_SPACE) for field in line.split(":")]
+        yield fields + [""] * (_FIELDS - len(fields))
+
+
+def _id(text: str) -> int | None:
+    """A user or group id, or None if it is none."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > _DIGITS:
+        return None
+    number = int(text)
+    return number if number <= _MAX_ID else None
 
 
 def _text(path: str) -> str:
@@ -51,42 +113,47 @@ def _text(path: str) -> str:
 
 
 def _number(text: str) -> int | None:
-    if not text.isdecimal():
+    """An id as it was asked for; None if it is a name.
+
+    Raises:
+        InvalidInputError: it is too large.
+    """
+    if not (text.isascii() and text.isdecimal()):
         return None
-    if len(text) > len(str(_MAX_ID)) or int(text) > _MAX_ID:
+    number = _id(text)
+    if number is None:
         raise InvalidInputError(f"user or group id {text[:20]} is larger than {_MAX_ID}")
-    return int(text)
+    return number
 
 
 def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -> Identity:
     """What `spec` means in the root this process sees. Empty means root, as Docker has it.
+
+    The first line that has it as its name or its id counts.
 
     Raises:
         InvalidInputError: a name that the files do not have.
     """
     user, _, group_name = spec.partition(":")
     uid = _number(user) if user else 0
-    found = next(
-        (p for p in _entries(users, 7) if (p[0] == user if uid is None else int(p[2]) == uid)),
-        None,
-    )
-    if uid is None and found is None:
-        raise InvalidInputError(f"user {user!r} is not in the container's /etc/passwd; use a uid")
-    uid = int(found[2]) if uid is None and found else uid or 0
-    name = found[0] if found else None
-    home = (found[5] or "/") if found else "/"
+    found = next((u for u in _users(users) if u.uid == uid or (user and u.name == user)), None)
+    if found is None:
+        if uid is None:
+            raise InvalidInputError(
+                f"user {user!r} is not in the container's /etc/passwd; use a uid"
+            )
+        return Identity(uid, group_id(group_name, groups) if group_name else 0)
+    home = found.home or "/"
     if group_name:
-        return Identity(uid, group_id(group_name, groups), (), home)
-    member_of = tuple(
-        int(g[2]) for g in _entries(groups, 3) if name and name in (g[3:] or [""])[0].split(",")
-    )
-    return Identity(uid, int(found[3]) if found else 0, member_of, home)
+        return Identity(found.uid, group_id(group_name, groups), (), home)
+    member_of = tuple(g.gid for g in _groups(groups) if found.name and found.name in g.members)
+    return Identity(found.uid, found.primary, member_of, home)
 
 
 def home_of(uid: int, users: str = "/etc/passwd") -> str:
     """The home directory of a user id in the root this process sees; "/" if nobody has it."""
-    found = next((p for p in _entries(users, 7) if int(p[2]) == uid), None)
-    return (found[5] if found else "") or "/"
+    found = next((u for u in _users(users) if u.uid == uid), None)
+    return (found.home if found else "") or "/"
 
 
 def group_id(name: str, path: str = "/etc/group") -> int:
@@ -96,9 +163,9 @@ def group_id(name: str, path: str = "/etc/group") -> int:
         InvalidInputError: the file does not have it.
     """
     gid = _number(name)
-    if gid is not None:
-        return gid
-    for entry in _entries(path, 3):
-        if entry[0] == name:
-            return int(entry[2])
-    raise InvalidInputError(f"group {name!r} is not in the container's /etc/group; use a gid")
+    found = next((g for g in _groups(path) if name in {g.name, str(g.gid)}), None)
+    if found is not None:
+        return found.gid
+    if gid is None:
+        raise InvalidInputError(f"group {name!r} is not in the container's /etc/group; use a gid")
+    return gid

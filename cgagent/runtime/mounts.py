@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
-from cgagent.kernel import beneath, namespaces, userns
+from cgagent.kernel import beneath, namespaces, procfs, userns
 from cgagent.kernel import mount as km
 from cgagent.runtime import copyup, isolation
 from cgagent.runtime.mount_options import Options
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _OF_ANOTHER: Final = re.compile(r"/proc/(\d+)/root(/.+)")
 _NULL: Final = "/dev/null"
+_PROC: Final = "/proc"
 _ON_REMOUNT: Final = ~(km.MS_BIND | km.MS_REC)
 _WORK: Final = "workdir="
 _NOT_SYNCED: Final = "work/incompat/volatile"
@@ -197,6 +198,8 @@ class Mount:
         if self.is_remount:
             self._remount(root_fd)
             return
+        if os.path.normpath(self.destination) == _PROC:
+            self._require_proc(source)
         target = self._open_target(root_fd, source)
         try:
             if source is None:
@@ -205,6 +208,15 @@ class Mount:
                 km.attach(source, target)
         finally:
             os.close(target)
+
+    def _require_proc(self, source: int | None) -> None:
+        """What is hidden in /proc, and what is found by it, needs it to be one (CVE-2019-16884)."""
+        is_proc = self.type == "proc" if source is None else procfs.is_proc(source)
+        if not is_proc:
+            raise InvalidInputError(
+                f"{self.describe()}: only a proc file system can be mounted there; "
+                "mount it on another path"
+            )
 
     def _open_target(self, root_fd: int, source: int | None) -> int:
         try:

@@ -10,7 +10,6 @@ loaded from the start.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import resource
 import stat
@@ -18,10 +17,10 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from cgagent.errors import CommandNotFoundError, InvalidInputError, NotExecutableError
+from cgagent.errors import CommandNotFoundError, InvalidInputError
 from cgagent.kernel import capabilities as caps
 from cgagent.kernel import descriptors, procfs, scheduling, seccomp
-from cgagent.runtime import lsm
+from cgagent.runtime import command, lsm
 from cgagent.runtime.identity import Identity, group_id, home_of, look_up
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 _IO_LEVELS: Final = range(8)
 _UMASK: Final = 0o022
-
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _reason(error: OSError) -> str:
@@ -190,16 +187,33 @@ def find_identity(process: dict[str, Any]) -> Identity:
     return Identity(uid, user.get("gid", 0), extra, home_of(uid))
 
 
+def make_directory(process: dict[str, Any]) -> None:
+    """The working directory, where ``/`` is the container's; what links lead to, if need be.
+
+    Raises:
+        InvalidInputError: it cannot be made.
+    """
+    cwd = process.get("cwd") or "/"
+    if os.path.isdir(cwd):
+        return
+    try:
+        os.makedirs(os.path.realpath(cwd), 0o755, exist_ok=True)
+    except OSError as e:
+        raise InvalidInputError(f"working directory {cwd!r}: {_reason(e)}") from None
+
+
 def enter_directory(process: dict[str, Any]) -> None:
     """Go to the working directory, which must turn out to be inside the root.
 
     Raises:
+        CommandNotFoundError: there is none, which Docker tells as it does of a command.
         InvalidInputError: it is not a directory, or leads out (CVE-2024-21626).
     """
     cwd = process.get("cwd") or "/"
     try:
-        os.makedirs(cwd, 0o755, exist_ok=True)
         os.chdir(cwd)
+    except FileNotFoundError as e:
+        raise CommandNotFoundError(f"working directory {cwd!r}: {_reason(e)}") from None
     except OSError as e:
         raise InvalidInputError(f"working directory {cwd!r}: {_reason(e)}") from None
     try:
@@ -221,8 +235,8 @@ def own_stdio(who: Identity) -> None:
                 os.fchown(fd, who.uid, -1)
 
 
-def become(process: dict[str, Any], who: Identity) -> None:
-    """Take the identity and give up every capability outside the sets.
+def become(process: dict[str, Any], who: Identity, beside: int = 0) -> None:
+    """Take the identity and give up every capability outside the sets and `beside`.
 
     After `settle`. The ids first, keeping capabilities over the change, because setgroups and
     setuid need theirs. Then the sets themselves.
@@ -230,6 +244,7 @@ def become(process: dict[str, Any], who: Identity) -> None:
     effective, permitted, inheritable, ambient = _held(
         process, "effective", "permitted", "inheritable", "ambient"
     )
+    beside &= caps.held_by_us()
     caps.keep_over_setuid(keep=True)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
@@ -238,7 +253,7 @@ def become(process: dict[str, Any], who: Identity) -> None:
     if who.uid and "username" in process.get("user", {}):
         # The agent cannot know the user's number; Docker gives a user who is not root none.
         effective = permitted = ambient
-    caps.set_process(effective, permitted, inheritable)
+    caps.set_process(effective | beside, permitted | beside, inheritable)
     caps.raise_ambient(ambient & permitted & inheritable)
 
 
@@ -248,101 +263,31 @@ def _held(process: dict[str, Any], *names: str) -> list[int]:
     return [caps.mask(sets.get(name) or ()) & ours for name in names]
 
 
-def _candidates(command: str, path: str) -> list[str]:
-    if "/" in command:
-        return [command]
-    return [os.path.join(directory or ".", command) for directory in path.split(":")]
-
-
-def _path(process: dict[str, Any]) -> str:
-    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
-    return str(env.get("PATH", DEFAULT_PATH))
-
-
-def environment(process: dict[str, Any], who: Identity) -> dict[str, str]:
-    env = dict(item.partition("=")[::2] for item in process.get("env") or ())
-    env.setdefault("HOME", who.home)
-    return env
-
-
-def require_executable(process: dict[str, Any]) -> None:
-    """Tell now what `execute` would tell later.
-
-    Raises:
-        CommandNotFoundError, NotExecutableError.
-    """
-    command = process["args"][0]
-    found = [c for c in _candidates(command, _path(process)) if os.path.exists(c)]
-    if not found:
-        raise _not_found(command)
-    if not any(os.access(c, os.X_OK) and not os.path.isdir(c) for c in found):
-        raise NotExecutableError(f"command {command!r}: {os.strerror(errno.EACCES).lower()}")
-
-
-def _not_found(command: str) -> CommandNotFoundError:
-    where = "no such file or directory" if "/" in command else "executable file not found in $PATH"
-    return CommandNotFoundError(f"command {command!r}: {where}")
-
-
-def execute(
-    process: dict[str, Any], candidates: list[str], env: dict[str, str], preserved: int = 0
-) -> NoReturn:
-    """Become the command: the first of `candidates` that can be executed.
-
-    Raises:
-        CommandNotFoundError: no such file.
-        NotExecutableError: a file that cannot be executed.
-    """
-    args = process["args"]
-    descriptors.close_on_exec_from(3 + preserved)
-    denied: OSError | None = None
-    for candidate in candidates:
-        try:
-            os.execve(candidate, args, env)  # noqa: S606 - that is what a runtime does
-        except (FileNotFoundError, NotADirectoryError) as e:
-            if os.path.exists(candidate):  # the interpreter of a script or ELF file is missing
-                denied = e
-        except OSError as e:
-            denied = denied or e
-    if denied is None:
-        raise _not_found(args[0])
-    reason = {
-        errno.ENOEXEC: "exec format error: neither a binary for this machine nor a #! script",
-        errno.ENOENT: "its interpreter (#! line or dynamic loader) is missing",
-    }.get(denied.errno or 0, _reason(denied))
-    raise NotExecutableError(f"command {args[0]!r}: {reason}")
-
-
 @dataclass(frozen=True, slots=True)
 class Settled:
     who: Identity
     candidates: list[str]
-    """Paths, in the order of PATH, where the command may be."""
+    """Paths where the command may be, in the order of PATH."""
 
 
-def settle(process: dict[str, Any], step: Callable[[str], None]) -> Settled:
-    """What needs the container's root, but neither its streams nor that the command is near."""
+def settle(
+    process: dict[str, Any], step: Callable[[str], None], *, makes_directory: bool
+) -> Settled:
+    """What needs the container's root, but neither its streams nor that the command is near.
+
+    A working directory that is missing is made for a container, not for a command run inside.
+    """
     sys.meta_path.clear()  # a module, or a codec, would come from the container (CVE-2019-14271)
     step("look up the user")
     who = find_identity(process)
     step("enter the working directory")  # before the ids: it may have to be made
+    if makes_directory:
+        make_directory(process)
     enter_directory(process)
     step("drop privileges")  # those that a program could have; before the ids: it takes CAP_SETPCAP
     caps.limit_bounding(*_held(process, "bounding"))
     caps.clear_ambient()
-    path = _path(process)
-    return Settled(who, [c for c in _candidates(process["args"][0], path) if _may_be_there(c)])
-
-
-def _may_be_there(path: str) -> bool:
-    """To look takes a fifth of what a failed exec does; a filter could keep us from it later."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:  # to be told by exec
-        return True
-    return True
+    return Settled(who, command.candidates(process))
 
 
 def run(
@@ -359,7 +304,8 @@ def run(
     """All that is left after `settle`, in the one order that works.
 
     `step` is told the name of each part first; `ready` is called when only exec is left to do.
-    The command gets `preserved` descriptors beyond the standard streams.
+    The command gets `preserved` descriptors beyond the standard streams. A filter that is still to
+    be loaded is the last thing before exec: it need not allow what this process does.
     """
     step("set resource limits")
     set_rlimits(process)
@@ -367,17 +313,31 @@ def run(
     set_scheduling(process)
     mask = (process.get("user") or {}).get("umask")
     os.umask(_UMASK if mask is None else mask)
-    step("load the seccomp filter")
+    step("drop privileges")
     if process.get("noNewPrivileges"):
         caps.no_new_privileges()
     own_stdio(settled.who)
-    if seccomp_filter is not None:  # before the capabilities: it takes CAP_SYS_ADMIN
-        seccomp.load(seccomp_filter, seccomp_flags)
-    step("drop privileges")
-    become(process, settled.who)
+    become(process, settled.who, 0 if seccomp_filter is None else _needed_for_a_filter(process))
     step("execute the command")
-    env = environment(process, settled.who)
+    env = command.variables(process)
+    env.setdefault("HOME", settled.who.home)
+    program = command.Command.prepare(process["args"], settled.candidates, env)
+    descriptors.close_on_exec_from(3 + preserved)
+    if seccomp_filter is not None:  # a failure of exec may be kept from being told
+        command.require_executable(process)
     ready()
     if outside.label is not None:
         outside.label.write()
-    execute(process, settled.candidates, env, preserved)
+    if seccomp_filter is not None:
+        step("load the seccomp filter")
+        seccomp.load(seccomp_filter, seccomp_flags)
+    program.execute()
+
+
+def _needed_for_a_filter(process: dict[str, Any]) -> int:
+    """The capability to load one, where no_new_privs does not allow it to everybody.
+
+    It is kept beside those of the command, which never has it: exec makes the sets anew, of the
+    bounding, the inheritable and the ambient one.
+    """
+    return 0 if process.get("noNewPrivileges") else caps.mask(["CAP_SYS_ADMIN"])

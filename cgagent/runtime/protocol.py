@@ -30,7 +30,8 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │<──────────────────────────────────────────────│ {"seq": 6}
       │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
       │ {"seq": 7, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
-      │──────────────────────────────────────────────>│   tell its clients "status"
+      │──────────────────────────────────────────────>│   tell its clients "status"; or they wait
+      │                                               │   for the next one: "keep_clients"
       │<──────────────────────────────────────────────│ {"seq": 7}
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one

@@ -253,6 +253,13 @@ class Stdio:
         if self._running:
             self._begin(client)
 
+    def release(self) -> list[Client]:
+        """The clients, which are somebody else's from now on."""
+        clients, self._clients = self._clients, []
+        for client in clients:
+            self._loop.forget(client.fileno())
+        return clients
+
     def _begin(self, client: Client) -> None:
         self._take_input(client)
         client.flush()

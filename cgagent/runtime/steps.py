@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel import libc, namespaces, procfs, scheduling, userns
 from cgagent.kernel import mount as km
-from cgagent.runtime import console, devices, hooks, mounts, sysctl
+from cgagent.runtime import console, devices, hooks, mounts, process, sysctl
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.mount_options import PROPAGATION
 from cgagent.runtime.mounts import Mount
@@ -292,6 +292,7 @@ def _settle_root(s: Setup) -> None:
     fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
         if readonly:
+            process.make_directory(s.config.get("process") or {})  # the last moment for it
             km.set_attributes(fd, km.MOUNT_ATTR_RDONLY, recursive=False)
         if propagation:
             mounts.propagate(fd, s.propagation)

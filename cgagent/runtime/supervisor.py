@@ -40,9 +40,9 @@ from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import ROOT, SET_UP, State, error_to_wire
-from cgagent.runtime.stdio import let_go
+from cgagent.runtime.stdio import let_go, see_off
 from cgagent.runtime.strays import Strays
-from cgagent.runtime.task import Shared, Task
+from cgagent.runtime.task import Shared, Task, given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +70,8 @@ class Supervisor:
         self._strays = Strays(self._loop)
         self._shared = Shared(self._loop, Mirror(), Launchers(), self._strays)
         self._tasks: dict[str, Task] = {}
+        self._waiting: dict[str, list[Client]] = {}
+        """By key: clients of a zygote that was given up for another one, until that is there."""
         self._agent: socket.socket | None = None
         self._unsent: list[dict[str, Any]] = []
         self._agent_due: float | None = time.monotonic() + _FIRST_AGENT_S
@@ -123,12 +125,13 @@ class Supervisor:
             self._tasks[task.key] = task
         for held in self._holdings.named(_CLIENT):
             left = Client(held)
-            owner = self._tasks.get(held.value["key"])
-            if owner is not None:
-                owner.take_over(left)
-            else:
-                left.finish({})
+            key = held.value["key"]
+            if key in self._tasks:
+                self._tasks[key].take_over(left)
+            elif left.closing:
                 let_go(left, self._loop)
+            else:
+                self._waiting.setdefault(key, []).append(left)
         self._follow_strays()
         for task in list(self._tasks.values()):
             task.resume()
@@ -229,10 +232,12 @@ class Supervisor:
 
     def _give_up_zygotes(self) -> None:
         """Nobody is left who would start them, or who wants what was the agent's own."""
+        told = {"error": error_to_wire(UnavailableError(_NO_AGENT))}
+        for key in list(self._waiting):
+            self._see_off_waiting(key, told)
         for task in list(self._tasks.values()):
             task.lose_agent()
             if task.exchange.state is State.CREATED:
-                told = {"error": error_to_wire(UnavailableError(_NO_AGENT))}
                 task.abandon(told, with_groups=True)
                 self._lose(task)
 
@@ -329,6 +334,8 @@ class Supervisor:
             cgroup_dirs=[d for d in cgroups if d and own],
         )
         self._tasks[key] = self._new_task(held, is_ours=True)
+        for waiting in self._waiting.pop(key, ()):
+            self._tasks[key].attach(waiting)
         return {"pid": pid}
 
     def _fork(
@@ -460,16 +467,27 @@ class Supervisor:
         return None
 
     def _forget(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        task = self._tasks.get(message["key"])
+        key, status = message["key"], message.get("status")
+        task, keep = self._tasks.get(key), message.get("keep_clients")
+        if not keep:
+            self._see_off_waiting(key, status)
         if task is None:
             return None
         task.exchange.check("forget")
         if task.exchange.state is State.EXITED:
             task.forget()
         else:
-            task.abandon(message.get("status", {}))
+            if keep:
+                self._waiting.setdefault(key, []).extend(task.stdio.release())
+            task.abandon(status)
         self._lose(task)
         return None
+
+    def _see_off_waiting(self, key: str, status: dict[str, Any] | None) -> None:
+        for waiting in self._waiting.pop(key, ()):
+            waiting.stays = False
+            waiting.finish(status or given_up(key))
+            see_off(waiting, self._loop)
 
     def _list(self, message: dict[str, Any], _fds: list[int]) -> Reply:
         if message["agent"] != self._own.value.get("agent"):

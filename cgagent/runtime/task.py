@@ -449,7 +449,7 @@ class Task:
                 f.write(json.dumps(exit_).encode())
             os.rename(path + _SUFFIX, path)
 
-    def abandon(self, status: dict[str, Any], *, with_groups: bool = False) -> None:
+    def abandon(self, status: dict[str, Any] | None = None, *, with_groups: bool = False) -> None:
         """End a zygote whose command does not run; clients that wait for it are told `status`.
 
         `with_groups`: its cgroups go as well; nobody else knows them until an agent comes.
@@ -460,10 +460,10 @@ class Task:
             dirs = self._held.value.get("cgroup_dirs", ()) if with_groups else ()
             then = partial(_remove_groups, dirs)
             kill_and_reap(self._loop, self.pidfd, is_ours=self.is_ours, then=then)
-        self._close(status)
-        given_up = ConflictError(f"task {self.key}: its start was given up")
-        self._tell_rooted(given_up)
-        self._tell_started(given_up)
+        self._close(status or given_up(self.key))
+        why = error_from_wire(given_up(self.key)["error"])
+        self._tell_rooted(why)
+        self._tell_started(why)
         self.forget()
 
     def _kill_launch(self) -> None:
@@ -540,6 +540,11 @@ def _peek(zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         return wire.receive(zygote, peek=True)
     except ConnectionResetError:  # told once, as it left something unread
         return wire.receive(zygote, peek=True)
+
+
+def given_up(key: str) -> dict[str, Any]:
+    """The status of a start that somebody has ended without a word why."""
+    return {"error": error_to_wire(ConflictError(f"task {key}: its start was given up"))}
 
 
 def _for_clients(exit_: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from cgagent.errors import CgagentError, InternalError, NoSpaceError
+from cgagent.errors import EXIT_CODE, CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
 from cgagent.runtime import console, process, stage, steps, wire
 from cgagent.runtime.protocol import CONFIG_FILE, ROOT, SET_UP, error_to_wire
@@ -96,8 +96,8 @@ def from_os_error(doing: str, error: OSError) -> CgagentError:
 def _report(sock: socket.socket, error: CgagentError) -> None:
     try:
         wire.send(sock, error_to_wire(error))
-    except OSError:  # the supervisor is gone; the exit code is all that is left to say
-        os._exit(FAILED)
+    except OSError:  # nobody listens, or a filter forbids it: the exit code has to say it
+        os._exit(EXIT_CODE[error.kind])
 
 
 def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoReturn:
@@ -175,7 +175,10 @@ class _Root:
     outside: process.Outside
     seccomp_filter: bytes | None
     """That is still to be loaded."""
+    seccomp_flags: int
     console: console.Console | None
+    is_new: bool
+    """The container's own first process; else one more in a container that runs."""
     is_ahead: bool = False
     """It was made before its container was known, whose ``process`` comes with the job."""
 
@@ -183,10 +186,6 @@ class _Root:
     def process(self) -> dict[str, Any]:
         found: dict[str, Any] = self.config["process"]
         return found
-
-    @property
-    def seccomp_flags(self) -> int:
-        return seccomp.flags_of((self.config.get("linux") or {}).get("seccomp"))
 
 
 def _enter(
@@ -220,7 +219,15 @@ def _enter(
             userns.become_root()
         progress("make a terminal")
         terminal = console.make_in_own_root(config["process"])
-    return _Root(config, outside, program, terminal)
+    flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
+    return _Root(
+        config,
+        outside,
+        program,
+        job.get("seccomp_flags", flags),
+        terminal,
+        is_new=where.enter_pidfd is None,
+    )
 
 
 def _make_ahead(
@@ -237,7 +244,7 @@ def _settle(job: dict[str, Any], root: _Root, progress: _Progress) -> process.Se
     """What its process needs in the root, and does without the streams."""
     if root.is_ahead:
         root.config["process"] = job["process"]
-    return process.settle(root.process, progress)
+    return process.settle(root.process, progress, makes_directory=root.is_new)
 
 
 def _load_usual_filter(job: dict[str, Any], root: _Root, progress: _Progress) -> None:

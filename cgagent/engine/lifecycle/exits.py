@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cgagent.engine.lifecycle.signals import KILL_TIMEOUT_S
-from cgagent.engine.watch import oom_view
-from cgagent.errors import CgagentError, NotFoundError, UnsupportedError
+from cgagent.errors import CgagentError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group
@@ -45,8 +44,8 @@ class Exits:
                 pid=None,
                 exit_code=status.get("exit_code"),
                 finished_ns=status.get("finished_ns", time.time_ns()),
-                oom_killed=oom is not None or _was_oom_killed(group),
-                oom=None if oom is None else oom_view(oom),
+                oom_killed=oom is not None and oom.ended(status),
+                oom=container.record.outcome.oom if oom is None else oom.view,
                 error=status.get("error"),
                 log_dropped_bytes=status.get("log_dropped_bytes", 0),
                 health=_after_the_end(container.record.outcome.health),
@@ -119,10 +118,3 @@ class Exits:
 def _after_the_end(health: Health | None) -> Health | None:
     """As docker shows it: what does not run is not healthy."""
     return None if health is None else replace(health, status="unhealthy")
-
-
-def _was_oom_killed(group: Group) -> bool:
-    try:
-        return group.oom_kills() > 0
-    except (NotFoundError, UnsupportedError):
-        return False

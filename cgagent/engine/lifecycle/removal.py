@@ -49,7 +49,8 @@ class Removal:
         if container.removed:
             return
         if self._shared.launcher.is_ready(container.id):
-            await self._shared.launcher.discard(container.id)
+            gone = ConflictError(f"container {container.name} was removed before it was started")
+            await self._shared.launcher.discard(container.id, gone)
 
         def remove_all() -> None:
             self._shared.group(container).remove()

@@ -158,7 +158,7 @@ class Setups:
         if before is not None and before.config == made.config:
             made.limits = before.limits
         elif before is not None or not launcher.root_fits(container.id, made.config):
-            await launcher.discard(container.id)
+            await launcher.replace(container.id)
             await self.ready(container)
             made = self._configured(container.record)
         launcher.restrict_devices(container.id, made.config["linux"].get("resources", {}))

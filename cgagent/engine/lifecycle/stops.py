@@ -6,8 +6,9 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
-from cgagent.engine import create, jobs
+from cgagent.engine import jobs
 from cgagent.errors import ConflictError
+from cgagent.kernel import signals
 
 if TYPE_CHECKING:
     from cgagent.engine.container import Container
@@ -32,7 +33,7 @@ class Stops:
             ConflictError: it is not running.
             InvalidInputError: no such signal.
         """
-        number = create.signal_number(signal_name)
+        number = signals.parse(signal_name)
         async with self._shared.jobs.run("kill", container=container.id, signal=signal_name):
             was_up = container.up
             if was_up and number in {signal.SIGKILL, _stop_signal(container)}:
@@ -80,4 +81,4 @@ class Stops:
 
 
 def _stop_signal(container: Container) -> int:
-    return create.signal_number(container.record.options.stop_signal)
+    return signals.parse(container.record.options.stop_signal)

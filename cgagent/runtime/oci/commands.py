@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
+from cgagent.kernel import signals
 from cgagent.runtime.oci import lifecycle, store
 
 if TYPE_CHECKING:
@@ -123,19 +123,9 @@ def kill_(root: str, words: list[str], _log: Log) -> int:
     parser.add_argument("id")
     parser.add_argument("signal", nargs="?", default="SIGTERM")
     parsed = parser.parse_args(words)
-    number = _signal(parsed.signal)
+    number = signals.parse(parsed.signal)
     lifecycle.kill(store.Entry(root, parsed.id), number, everyone=parsed.all)
     return 0
-
-
-def _signal(name: str) -> int:
-    text = name.upper()
-    if text.isdecimal() and 0 < int(text) <= signal.SIGRTMAX:
-        return int(text)
-    try:
-        return signal.Signals[text if text.startswith("SIG") else f"SIG{text}"]
-    except KeyError:
-        raise InvalidInputError(f"signal {name!r} is not known") from None
 
 
 def delete_(root: str, words: list[str], log: Log) -> int:

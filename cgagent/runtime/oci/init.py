@@ -16,14 +16,15 @@ A child whose parent goes away before ``ready`` ends. `exec` has no ``made`` and
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from cgagent.errors import CgagentError, InternalError
+from cgagent.errors import EXIT_CODE, CgagentError, InternalError
 from cgagent.kernel import descriptors, namespaces, signals, userns
-from cgagent.runtime import console, hooks, process, steps, wire, zygote
+from cgagent.runtime import command, console, hooks, process, steps, wire, zygote
 from cgagent.runtime.isolation import FLAGS, Isolation
 from cgagent.runtime.protocol import error_to_wire
 
@@ -69,13 +70,14 @@ class _Voice:
     def tell(self, error: CgagentError) -> None:
         try:
             wire.send(self.sock, error_to_wire(error))
-        except OSError:  # nobody listens any more; the exit code is all that is left to say
-            os._exit(zygote.FAILED)
+        except OSError:  # nobody listens, or a filter forbids it: the exit code has to say it
+            os._exit(EXIT_CODE[error.kind])
 
 
 def run(sock: socket.socket, plan: Plan) -> NoReturn:
     """Never returns: becomes the command or exits."""
     voice = _Voice(sock)
+    gc.disable()  # nothing may ask the kernel for memory or give it back after the filter
     try:
         _live(voice, plan)
     except CgagentError as e:
@@ -108,7 +110,7 @@ def _live(voice: _Voice, plan: Plan) -> NoReturn:
         _give_away(voice, plan, terminal)
     process.run(
         spec,
-        process.settle(spec, voice),
+        process.settle(spec, voice, makes_directory=plan.enter_pidfd is None),
         voice,
         ready=lambda: _ready(voice, plan),
         outside=outside,
@@ -166,7 +168,7 @@ def _ready(voice: _Voice, plan: Plan) -> None:
     if plan.start_socket is None:
         wire.send(voice.sock, READY)
         return
-    process.require_executable(spec)
+    command.require_executable(spec)
     wire.send(voice.sock, READY)
     voice("wait for the start")
     connection, _ = plan.start_socket.accept()

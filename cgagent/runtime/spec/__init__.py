@@ -6,6 +6,7 @@ Pure: plain values in, a JSON-ready dictionary out. The defaults are those of Do
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 _CGROUPS: Final = "/sys/fs/cgroup"
+_KERNELS_OWN: Final = re.compile(r"/(proc|sys|dev(?!/shm/))(/.*)?", re.DOTALL)
+"""Paths of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +154,17 @@ def _hidden(
 def _mapped(
     entries: list[dict[str, Any]], user_ids: tuple[int, int] | None
 ) -> list[dict[str, Any]]:
-    """With a user namespace, what is bound looks as it does without one: its ids are mapped."""
+    """With a user namespace, what is bound looks as it does without one: its ids are mapped.
+
+    But for what is the kernel's on the host, which it maps for nobody.
+    """
     if user_ids is None:
         return entries
     return [
-        {**e, "options": [*e["options"], "idmap"]} if e["type"] == "bind" else e for e in entries
+        {**e, "options": [*e["options"], "idmap"]}
+        if e["type"] == "bind" and not _KERNELS_OWN.fullmatch(e["source"])
+        else e
+        for e in entries
     ]
 
 

@@ -64,8 +64,8 @@ def entry(point: MountPoint) -> dict[str, Any]:
 
 
 def covers(asked: Iterable[MountPoint], path: str) -> bool:
-    """Is there something of the user's own at `path`?"""
-    return any(p.destination == path for p in asked)
+    """Is there something of the user's own at `path`, or above it?"""
+    return _covered(path, [p.destination for p in asked])
 
 
 def _covered(destination: str, taken: Iterable[str]) -> bool:

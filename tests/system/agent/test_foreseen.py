@@ -69,6 +69,7 @@ def test_it_runs_what_it_was_asked_to_as_whom_and_where(after):
     [
         ({"image": "busybox"}, "ls /etc/alpine-release 2>/dev/null; echo $?", "1\n"),
         ({"read_only": True}, "touch /x 2>/dev/null; echo $?", "1\n"),
+        ({"read_only": True, "working_dir": "/new"}, "pwd; touch x 2>/dev/null", "/new\n"),
         ({"hostname": "other"}, "hostname; cat /etc/hostname", "other\nother\n"),
         ({"shm_size_bytes": 1 << 20}, "df -k /dev/shm | awk 'END { print $2 }'", "1024\n"),
         ({"cap_drop": ["ALL"]}, "grep CapEff /proc/self/status | cut -f2", f"{0:016x}\n"),
@@ -166,3 +167,9 @@ def test_files_of_one_that_removed_itself_are_not_left_by_an_agent_that_dies(own
     eventually(agent.pool_is_full)
     assert roots(agent) == set()
     assert os.listdir(agent.data_root / "containers") == []
+
+
+def test_a_command_that_does_not_fit_a_packet_has_its_output_and_exit_code(after):
+    agent = after("true")
+    done = agent.run("sh", "-c", "echo ${#0}; exit 3", "x" * 40_000)
+    assert (done.stdout, done.exit_code) == ("40000\n", 3)

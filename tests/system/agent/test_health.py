@@ -167,9 +167,11 @@ def test_an_image_brings_its_check_and_its_stop_signal(
     check = {"Test": ["CMD", "true"], "Interval": 100 * MS, "Retries": 2}
     folder = tmp_path / "image"
     folder.mkdir()
-    changed = with_config(busybox_docker_archive, folder, Healthcheck=check, StopSignal="SIGUSR1")
+    changed = with_config(
+        busybox_docker_archive, folder, Healthcheck=check, StopSignal="SIGRTMIN+3"
+    )
     agent.load(changed)
-    script = "trap 'exit 9' USR1; while :; do sleep 0.1; done"
+    script = "trap 'exit 9' 37; while :; do sleep 0.1; done"
     one = container("sh", "-c", script, image="checked")
     becomes(agent, one, "healthy")
     without = container(*FOREVER, image="checked", health={"test": ["NONE"]})

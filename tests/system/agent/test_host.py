@@ -308,6 +308,56 @@ def test_an_oom_of_the_parents_limit_names_the_parent(own_agent):
     assert agent.state(one)["oom"]["limiting_group"] == agent.cgroup_parent
 
 
+EAT = ("sh", "-c", "tail /dev/zero; true")
+SMALL = {"memory_max_bytes": 32 * MIB, "memory_swap_max_bytes": 0}
+
+
+def ooms(agent, container):
+    events = agent.client.lines("GET", "/v1/events")
+    return [e for e in events if e["id"] == container and e["action"] == "oom"]
+
+
+def test_an_oom_kill_of_a_command_inside_is_not_the_containers_end(agent, container):
+    one = container("sleep", "1000", limits=SMALL)
+    agent.exec(one, *EAT)
+    eventually(lambda: ooms(agent, one))
+    state = agent.state(one)
+    assert (state["status"], state["oom_killed"]) == ("running", False)
+    assert state["oom"]["limit_bytes"] == 32 * MIB
+    assert time.time_ns() - state["oom"]["at_ns"] < 30e9 * SLOWNESS
+    time.sleep(0.1)  # what ends with a kill ends at once
+    agent.post(one, "kill")
+    assert agent.wait(one) == 137
+    state = agent.state(one)
+    assert not state["oom_killed"]
+    assert state["oom"]["victims"] == 1
+    assert len(ooms(agent, one)) == 1
+
+
+def test_a_container_that_outlives_an_oom_kill_did_not_end_by_it(agent, container):
+    one = container(*EAT, limits=SMALL)
+    assert agent.wait(one) == 0
+    state = agent.state(one)
+    assert (state["oom_killed"], state["oom"]["victims"]) == (False, 1)
+
+
+def test_an_oom_kill_for_the_limit_of_a_group_below_is_told_at_its_time(agent, container):
+    one = container("sleep", "1000")
+    group = Host.detect().group(agent.detail(one)["cgroup_path"] + "/below")
+    group.create()
+    limit = group_file(group.path, "memory", "memory.limit_in_bytes", "memory.max")
+    if not limit.exists():
+        pytest.skip("v2: the group above has processes, so those below have no controllers")
+    limit.write_text(str(16 * MIB))
+    eater = subprocess.Popen(["sh", "-c", "read go; exec tail /dev/zero"], stdin=subprocess.PIPE)
+    group_file(group.path, "memory", "cgroup.procs", "cgroup.procs").write_text(str(eater.pid))
+    eater.communicate(b"\n")
+    assert eater.returncode == -9
+    eventually(lambda: ooms(agent, one))
+    assert agent.state(one)["oom"]["limiting_group"] == group.path
+    assert not agent.state(one)["oom_killed"]
+
+
 def test_refused_forks_are_an_event(agent, container):
     script = "for i in 1 2 3 4 5 6; do sleep 1000 & done; sleep 1000"
     one = container("sh", "-c", script, limits={"pids_max": 3})

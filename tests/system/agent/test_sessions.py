@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from cgagent.errors import ConflictError
 from tests.world.agent import eventually
 from tests.world.screen import CTRL_C, CTRL_D, CTRL_P, CTRL_Q, CTRL_Z, DETACH, PROMPT
 
@@ -207,3 +208,34 @@ def test_no_descriptor_more_than_the_terminal(agent, shell):
         return {"0", "1", "2"} <= set(found) and set(found.values()) <= {"/dev/pts/0", "/dev/tty"}
 
     eventually(has_only_the_terminal)
+
+
+def waiting_client(agent, container):
+    return agent.client.upgrade(f"/v1/containers/{container}/attach?stdin=false", None)
+
+
+def test_a_client_attached_before_the_start_stays_when_what_it_waits_for_is_made_anew(
+    agent, container
+):
+    other = container("sleep", "1000", ipc="shareable")
+    one = container("echo", "here", start=False, ipc=f"container:{other}")
+    connection = waiting_client(agent, one)
+    agent.post(other, "restart?timeout_s=0")  # whose ipc namespace is another one now
+    agent.post(one, "start")
+    assert agent.stay(connection, b"").stdout == "here\n"
+
+
+def test_a_client_attached_to_what_is_removed_before_its_start_is_told(agent):
+    one = agent.create("true")
+    connection = waiting_client(agent, one)
+    agent.remove(one)
+    with pytest.raises(ConflictError, match="was removed before it was started"):
+        agent.stay(connection, b"")
+
+
+def test_exec_into_a_directory_that_is_not_there_makes_none(agent, container):
+    one = container("sleep", "1000")
+    done = agent.cli("exec", "-w", "/typo", one, "pwd")
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "working directory '/typo': no such file or directory" in done.stderr
+    assert agent.exec(one, "ls", "-d", "/typo").exit_code == 1

@@ -214,6 +214,32 @@ def test_propagation(agent, container, shared_mount):
     assert (below / "inside").exists()
 
 
+HOSTS = ["/sys:/sys:ro", "/proc:/proc", "/dev:/dev", "/proc:/host/proc:ro", "/:/rootfs:ro,rslave"]
+
+
+@pytest.mark.parametrize("more", [{}, {"privileged": True}, {"userns": "auto"}], ids=str)
+def test_the_hosts_kernel_file_systems_as_exporters_want_them(agent, container, more):
+    binds = HOSTS[:4] if "userns" in more else HOSTS  # the root cannot be mapped on each machine
+    one = container("sleep", "1000", binds=binds, **more)
+    shown = "cat /proc/1/comm /host/proc/1/comm; ls -d /sys/fs/cgroup/*; echo x >/dev/null"
+    done = agent.exec(one, "sh", "-c", shown)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[:2] == Path("/proc/1/comm").read_text().split() * 2
+    assert {str(path) for path in Path("/sys/fs/cgroup").iterdir()} <= set(lines)
+
+
+@pytest.mark.parametrize("mode", ["rw", "ro"])
+def test_cgroups_of_the_hosts_sys_are_as_it_was_asked_for(agent, mode):
+    shown = "awk '$5 == \"/sys/fs/cgroup\" { print substr($6, 1, 2) }' /proc/self/mountinfo"
+    assert agent.run("sh", "-c", shown, binds=[f"/sys:/sys:{mode}"]).stdout == f"{mode}\n"
+
+
+def test_only_a_proc_is_mounted_over_proc(agent, tmp_path):
+    with pytest.raises(InvalidInputError, match="only a proc file system"):
+        agent.run("true", binds=[f"{tmp_path}:/proc"])
+
+
 @pytest.mark.native
 @pytest.mark.parametrize(
     ("binds", "complaint"),
@@ -222,8 +248,8 @@ def test_propagation(agent, container, shared_mount):
         (["a b:/x"], "includes invalid characters"),
         (["../x:/x"], "includes invalid characters"),
         (["name:x"], "must be an absolute path other than /"),
-        (["name:/proc"], "file system of the container's own"),
-        (["name://proc"], "file system of the container's own"),
+        (["name:/proc"], "only a proc file system"),
+        (["name://proc"], "only a proc file system"),
         (["name:/x:ro,rw"], "invalid mode: 'ro,rw'"),
         (["name:/x:rshared"], "for a path of the host only"),
         (["/tmp:/x:nocopy"], "for a volume only"),

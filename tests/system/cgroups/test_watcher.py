@@ -94,10 +94,20 @@ def test_the_limit_of_a_parent(fs, host, parent, group, watcher):
     assert not any(isinstance(e, Oom) for e in quiet(watcher, fs.SLOWNESS))
 
 
-def test_the_limit_of_a_group_below(fs, parent, group, watcher):
-    if fs.is_v1(group.host, "memory"):
-        pytest.skip("v1 tells the groups below a limit only")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_limit_of_a_group_below(fs, parent, group, watcher, is_there):
+    if not is_there:
+        group.remove()
     watcher.add(parent)
+    if not is_there:
+        for _ in range(3):  # it comes and goes
+            group.create()
+            assert not quiet(watcher, fs.SLOWNESS)
+            group.remove()
+            quiet(watcher, fs.SLOWNESS)
+        group = group.host.group(f"{group.path}/deeper")
+        group.create()
+        quiet(watcher, fs.SLOWNESS)
     group.apply(Limits(memory_max_bytes=24 * MIB, memory_swap_max_bytes=0))
     since = parent.oom_counters()
     fs.run(group, EAT)

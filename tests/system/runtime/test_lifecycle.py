@@ -47,6 +47,7 @@ def test_create_start_delete(oci, slowness):
     assert oci.state()["status"] == "running"
     assert "is running, not created" in oci("start", "box", check=False).stderr
     assert "is running" in oci("delete", "box", check=False).stderr
+    oci("kill", "box", "SIGRTMAX-1")  # which ends whoever does not handle it, but no PID 1
     oci("kill", "box", "KILL")
     wait_until(lambda: oci.state()["status"] == "stopped", slowness)
     assert "is not running" in oci("kill", "box", "TERM", check=False).stderr

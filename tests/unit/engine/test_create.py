@@ -1,5 +1,4 @@
 import os
-import signal
 from dataclasses import fields
 from pathlib import Path
 
@@ -138,27 +137,6 @@ def test_an_images_volumes_get_names():
 def test_nul_bytes(wrong):
     with pytest.raises(InvalidInputError, match="NUL"):
         options(**wrong)
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("TERM", signal.SIGTERM),
-        ("SIGTERM", signal.SIGTERM),
-        ("sigkill", signal.SIGKILL),
-        ("15", 15),
-        ("64", 64),
-        ("SIGRTMIN", signal.SIGRTMIN),
-    ],
-)
-def test_signals(name, number):
-    assert create.signal_number(name) == number
-
-
-@pytest.mark.parametrize("name", ["", "0", "65", "-1", "SIGNOPE", "SIG", "9.0", "SIGSIGTERM", "²"])
-def test_signals_that_are_none(name):
-    with pytest.raises(InvalidInputError, match="is not known"):
-        create.signal_number(name)
 
 
 @pytest.mark.parametrize(

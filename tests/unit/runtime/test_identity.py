@@ -47,6 +47,77 @@ def test_who(lookup, spec, expected):
     assert lookup(spec) == expected
 
 
+WILD = """\
+
++::::::
+# a comment: with: colons
+short:x:1501:1601
+shortest:x:1502
+empty:x:1503::Nobody:/srv/empty:
+ spaced : x : 1504 : 1604 : : /srv/spaced : /bin/sh
+crlf:x:1505:1605:::\r
+alone:x:1506:1606\r
+1507:x:2507:2607:::
+same:x:1507:1607:::
+wrong:x:1508:x160:::
+far:x:1509:99999999999:::
+negative:x:-2:-2:::
+separated:x:1510:1610:\x1c\x85\u2028\f:/srv/separated:
+nouid:x::1511:::
+"""
+WILD_GROUPS = """\
+one:x:2001: short , empty\r
+ two : x : 2002 :spaced
+three:x:2003\r
+2001:x:2004:
+nogid:x::short
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("1501", Identity(1501, 1601, (2001,), "/")),
+        ("short", Identity(1501, 1601, (2001,), "/")),
+        ("1502", Identity(1502, 0, (), "/")),
+        ("empty", Identity(1503, 0, (2001,), "/srv/empty")),
+        ("1503", Identity(1503, 0, (2001,), "/srv/empty")),
+        ("spaced", Identity(1504, 1604, (2002,), "/srv/spaced")),
+        ("1504", Identity(1504, 1604, (2002,), "/srv/spaced")),
+        ("crlf", Identity(1505, 1605, (), "/")),
+        ("alone", Identity(1506, 1606, (), "/")),
+        ("1507", Identity(2507, 2607, (), "/")),
+        ("same", Identity(1507, 1607, (), "/")),
+        ("wrong:two", Identity(1508, 2002, (), "/")),
+        ("1510", Identity(1510, 1610, (), "/srv/separated")),
+        ("0", Identity(0, 0, (), "/")),
+        ("0:three", Identity(0, 2003, (), "/")),
+        ("0:2001", Identity(0, 2001, (), "/")),
+    ],
+)
+def test_lines_as_images_have_them(tmp_path, spec, expected):
+    (tmp_path / "passwd").write_text(WILD, newline="")
+    (tmp_path / "group").write_text(WILD_GROUPS, newline="")
+    assert look_up(spec, str(tmp_path / "passwd"), str(tmp_path / "group")) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("wrong", "user 'wrong': its group 'x160' in the container's /etc/passwd is no id"),
+        ("1509", "its group '99999999999'"),
+        ("negative", "user 'negative' is not in"),
+        ("nouid", "user 'nouid' is not in"),
+        ("0:nogid", "group 'nogid'"),
+    ],
+)
+def test_lines_that_say_nothing_usable(tmp_path, spec, complaint):
+    (tmp_path / "passwd").write_text(WILD, newline="")
+    (tmp_path / "group").write_text(WILD_GROUPS, newline="")
+    with pytest.raises(InvalidInputError, match=complaint):
+        look_up(spec, str(tmp_path / "passwd"), str(tmp_path / "group"))
+
+
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
