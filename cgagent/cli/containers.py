@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.moments import moment
@@ -206,9 +206,7 @@ def logs(context: Context) -> int:
 
 def _print_entries(client: Client, path: str, *, timestamps: bool) -> None:
     for entry in client.lines("GET", path):
-        stream = sys.stderr if entry["stream"] == "stderr" else sys.stdout
+        fd = 2 if entry["stream"] == "stderr" else 1
         prefix = f"{entry['time']} " if timestamps else ""
         data = (prefix + entry["log"]).encode("utf-8", "surrogateescape")
-        view = memoryview(data)
-        while view:
-            view = view[os.write(stream.fileno(), view) :]
+        standard.write(fd, data)

@@ -112,6 +112,8 @@ class Flags:
         form = argparse.RawDescriptionHelpFormatter if self._keep_lines else argparse.HelpFormatter
         parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=form, **self._options)
         parser.error = self._error  # type: ignore[method-assign,assignment]
+        # argparse's own swallows a failed write
+        parser.print_help = lambda *_: print(parser.format_help(), end="")  # type: ignore[method-assign]
         groups: dict[str, Any] = {}
         for title, flag in self._flags:
             to: Any = parser
@@ -119,7 +121,10 @@ class Flags:
                 to = groups.get(title)
                 if to is None:
                     to = groups[title] = parser.add_argument_group(title)
-            to.add_argument(*flag.names, **flag.options)
+            options = dict(flag.options)
+            if options.get("help") == SUPPRESS:  # 3.11 asks for the very object
+                options["help"] = argparse.SUPPRESS
+            to.add_argument(*flag.names, **options)
         return parser
 
 

@@ -11,6 +11,7 @@ import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 import select
 import sys
 
+from cgagent import standard
 from cgagent.cli import compact_json
 from cgagent.errors import CgagentError, UnavailableError, from_kind
 
@@ -78,7 +79,10 @@ class _Pump:
             self._receive()
 
     def _read_stdin(self, fd: int) -> None:
-        data = os.read(fd, _CHUNK)
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:  # another reader was quicker
+            return
         if data:
             self._outgoing = data
             self._send()
@@ -116,13 +120,7 @@ class _Pump:
             del self._incoming[:end]
             if stream == _STATUS:
                 raise _Status(compact_json.loads(payload))
-            _write(stream, payload)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+            standard.write(stream, payload)
 
 
 class Signals:

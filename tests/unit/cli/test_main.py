@@ -17,6 +17,7 @@ def test_help_names_every_command(monkeypatch, capsys):
     assert (code, err) == (0, "")
     for command in main.COMMANDS:
         assert f"\n  {command.name} " in out
+    assert "SUPPRESS" not in out
     assert run(monkeypatch, capsys)[1] == out
 
 
@@ -25,6 +26,7 @@ def test_every_command_has_a_help(monkeypatch, capsys, command):
     code, out, err = run(monkeypatch, capsys, command, "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: cgagent {command}")
+    assert "SUPPRESS" not in out
 
 
 @pytest.mark.parametrize(
@@ -58,5 +60,9 @@ def test_wrong_usage_is_one_line_and_125(monkeypatch, capsys, argv, complaint):
         (main.UsageError(""), ["stop"], 125),
     ],
 )
-def test_exit_codes(error, argv, code):
-    assert main._exit_code(error, argv) == code
+def test_exit_codes(monkeypatch, error, argv, code):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["cgagent", *argv])
+    assert main._told(fail) == code
