@@ -78,5 +78,5 @@ def _listens(client: Client) -> bool:
 
 def _last_line(path: str) -> str:
     with open(path, encoding="utf-8", errors="replace") as f:
-        lines = f.read()[-4096:].strip().splitlines()
-    return lines[-1].removeprefix("cgagent: ") if lines else f"see {path}"
+        last = f.read()[-4096:].strip().rpartition("\n")[2]
+    return last.removeprefix("cgagent: ") or f"see {path}"

@@ -27,8 +27,8 @@ class Identity:
 
 def _entries(path: str, columns: int) -> Iterator[list[str]]:
     """Well-formed lines of an image's colon-separated file, which may hold anything."""
-    for line in _text(path).splitlines():
-        parts = line.split(":")
+    for line in _text(path).split("\n"):
+        parts = line.removesuffix("\r").split(":")
         if len(parts) >= columns and all(parts[i].isdecimal() for i in range(2, min(columns, 4))):
             yield parts
 
