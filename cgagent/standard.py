@@ -61,8 +61,44 @@ def _wait(fd: int, *, writing: bool) -> None:
     poll.poll()
 
 
+def printable(text: str) -> str:
+    r"""What somebody else has named or said, on one line: nothing of it moves the cursor.
+
+    A control character becomes ``\x1b`` or ``\u202e``, a byte that is not UTF-8 ``\xff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def tell(message: str) -> None:
+    """An error, to people."""
+    try:
+        sys.stderr.write(f"cgagent: {printable(message)}\n")
+    except OSError:  # there is nobody left to tell
+        return
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # noqa: PLR2004 - of a byte, by surrogateescape
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"  # noqa: PLR2004
+
+
+class _Screen(io.TextIOWrapper):
+    """A terminal. Lines and tabs are ours; other control characters are somebody else's."""
+
+    def write(self, text: str) -> int:
+        lines = ["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")]
+        return super().write("\n".join(lines))
+
+
 def wait_for_room() -> None:
-    """From now on `print` waits, too, and no text is refused for what it consists of."""
+    """From now on `print` waits, too, and no text is refused for what it consists of.
+
+    On a terminal no control character comes through: programs' output is not printed but written.
+    """
     _codecs.register_error(_ERRORS, _as_bytes)
     if sys.stdout is sys.__stdout__:  # else it is somebody's who looks at what we print
         sys.stdout = _stream(1, sys.stdout)
@@ -72,12 +108,18 @@ def wait_for_room() -> None:
 
 def _stream(fd: int, before: Any) -> io.TextIOWrapper:
     raw = _Waiting(fd, "w", closefd=False)
-    return io.TextIOWrapper(
+    return (_Screen if raw.isatty() else io.TextIOWrapper)(
         io.BufferedWriter(raw),
         encoding=before.encoding,
         errors=_ERRORS,
         line_buffering=fd == 2 or raw.isatty(),  # noqa: PLR2004 - standard error
     )
+
+
+def control(fd: int) -> io.TextIOWrapper:
+    """A stream for what is to move the cursor."""
+    raw = io.BufferedWriter(_Waiting(fd, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=_ERRORS, line_buffering=True)
 
 
 def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:

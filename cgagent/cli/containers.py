@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,10 @@ from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.moments import moment
-from cgagent.cli.output import printable, short_id, table
+from cgagent.cli.output import short_id, table
 from cgagent.cli.units import parse_duration, show_age
 from cgagent.errors import CgagentError
+from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def each(names: list[str], action: Callable[[str], str | None]) -> int:
         try:
             print(action(name) or name)
         except CgagentError as e:
-            print(f"cgagent: {e.message}", file=sys.stderr)
+            standard.tell(e.message)
             worst = 1
     return worst
 

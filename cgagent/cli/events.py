@@ -11,7 +11,7 @@ from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.inspect import WHOLE, fill
 from cgagent.cli.moments import moment
-from cgagent.cli.output import printable
+from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context

@@ -195,7 +195,7 @@ def _told(run: Callable[[], int]) -> int:
     except CgagentError as e:
         if debug:
             raise
-        _tell(e.message)
+        standard.tell(e.message)
         return _exit_code(EXIT_CODE[e.kind], sys.argv[1:], is_usage=isinstance(e, UsageError))
     except KeyboardInterrupt:
         return 130
@@ -205,16 +205,9 @@ def _told(run: Callable[[], int]) -> int:
     except OSError as e:
         if debug:
             raise
-        _tell(standard.cause(e))
+        standard.tell(standard.cause(e))
         standard.give_up_output()
         return _exit_code(EXIT_CODE["internal"], sys.argv[1:])
-
-
-def _tell(message: str) -> None:
-    try:
-        print(f"cgagent: {message}", file=sys.stderr)
-    except OSError:  # there is nobody left to tell
-        return
 
 
 if __name__ == "__main__":

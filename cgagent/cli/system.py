@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from cgagent import __version__
+from cgagent import __version__, standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client
 from cgagent.cli.output import table
@@ -24,7 +24,7 @@ def version(context: Context) -> int:
     try:
         print(f"agent:  {Client(path).request('GET', '/v1/version')['version']}")
     except CgagentError as e:
-        print(f"agent:  not reached: {e.message}")
+        print(f"agent:  not reached: {standard.printable(e.message)}")
     return 0
 
 

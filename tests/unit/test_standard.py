@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pty
 import subprocess
 import sys
 import threading
@@ -109,3 +110,36 @@ def test_text_that_is_not_unicode_comes_out():
         env={"PYTHONIOENCODING": "utf-8:strict"},
     )
     assert done.stdout == b"a\xffb\\ud800\xe2\x82\xac\n"
+
+
+HOSTILE = "a\x1b[31mb\u202e\udcff\r"
+SHOWN = b"a\\x1b[31mb\\u202e\\xff\\x0d"
+
+
+def printed_on_a_terminal(script):
+    master, slave = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", script], check=False, stdout=slave, stderr=slave)
+    os.close(slave)
+    found = os.read(master, 10_000)
+    os.close(master)
+    return done.returncode, found
+
+
+def test_what_is_printed_on_a_terminal_moves_no_cursor():
+    script = (
+        "from cgagent import standard; standard.wait_for_room(); import sys;"
+        f"print({HOSTILE!r} + chr(10) + chr(9) + 'x'); standard.tell({HOSTILE!r} + chr(10));"
+        "standard.write(1, b'\\x1b[2J')"  # a program's own output
+    )
+    code, found = printed_on_a_terminal(script)
+    assert code == 0
+    assert found == SHOWN + b"\r\n\tx\r\ncgagent: " + SHOWN + b"\\x0a\r\n\x1b[2J"
+
+
+@pytest.mark.parametrize("program", [PROGRAM, OCI])
+def test_an_error_is_one_line_that_moves_no_cursor(program):
+    words = ("cp", "a\x1b[31mb", "/x\x1b[2J\ny") if program is PROGRAM else ("state", "a\x1b[31m")
+    done = subprocess.run([sys.executable, "-c", program, *words], check=False, capture_output=True)
+    assert done.returncode != 0
+    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.rstrip(b"\n").decode().isprintable()

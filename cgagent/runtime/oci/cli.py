@@ -43,7 +43,7 @@ class Log:
             with open(self._path, "a", encoding="utf-8") as f:
                 f.write(line + "\n")
         prefix = "" if level == "error" else f"{level}: "
-        print(f"cgagent oci: {prefix}{message}", file=sys.stderr)
+        print(f"cgagent oci: {prefix}{standard.printable(message)}", file=sys.stderr)
 
     def warn(self, message: str) -> None:
         self.write("warning", message)
