@@ -32,6 +32,25 @@ def each(names: list[str], action: Callable[[str], str | None]) -> int:
     return worst
 
 
+def at_once(
+    client: Client,
+    method: str,
+    names: list[str],
+    path: Callable[[str], str],
+    show: Callable[[Any], str | None] = lambda _: None,
+) -> int:
+    """As `each`, of all at the same time; told in their order."""
+    answers = client.requests(method, names, path)
+
+    def answer(_name: str) -> str | None:
+        found = next(answers)
+        if isinstance(found, CgagentError):
+            raise found
+        return show(found)
+
+    return each(names, answer)
+
+
 def _simple(context: Context, verb: str, description: str) -> int:
     parser = context.parser("CONTAINER [CONTAINER...]", description)
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
@@ -55,9 +74,8 @@ def _stopping(context: Context, verb: str, description: str) -> int:
     args = parser.parse_args(context.args)
     timeout = None if args.time is None else parse_duration(args.time, "--time")
     client = connect(context)
-    return each(
-        args.containers,
-        lambda c: client.request("POST", _path(c, verb) + query(timeout_s=timeout)),
+    return at_once(
+        client, "POST", args.containers, lambda c: _path(c, verb) + query(timeout_s=timeout)
     )
 
 
@@ -77,9 +95,8 @@ def kill(context: Context) -> int:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
-    return each(
-        args.containers,
-        lambda c: client.request("POST", _path(c, "kill") + query(signal=args.signal)),
+    return at_once(
+        client, "POST", args.containers, lambda c: _path(c, "kill") + query(signal=args.signal)
     )
 
 
@@ -91,10 +108,7 @@ def rm(context: Context) -> int:
     args = parser.parse_args(context.args)
     client = connect(context)
     options = query(force=args.force or None, volumes=args.volumes or None)
-    return each(
-        args.containers,
-        lambda c: client.request("DELETE", _path(c) + options),
-    )
+    return at_once(client, "DELETE", args.containers, lambda c: _path(c) + options)
 
 
 def rename(context: Context) -> int:
@@ -117,10 +131,12 @@ def wait(context: Context) -> int:
     args = parser.parse_args(context.args)
     condition = query(condition=args.condition)
     client = connect(context)
-    return each(
+    return at_once(
+        client,
+        "POST",
         args.containers,
-        # 0, as docker has it, of one that never ran
-        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"] or 0),
+        lambda c: _path(c, "wait") + condition,
+        lambda answer: str(answer["exit_code"] or 0),  # 0, as docker has it, of one that never ran
     )
 
 

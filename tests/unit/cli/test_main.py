@@ -1,5 +1,6 @@
 import pytest
 
+from cgagent import defaults
 from cgagent.cli import main
 from cgagent.errors import InvalidInputError, NotFoundError, from_kind
 
@@ -66,3 +67,27 @@ def test_exit_codes(monkeypatch, error, argv, code):
 
     monkeypatch.setattr("sys.argv", ["cgagent", *argv])
     assert main._told(fail) == code
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "path"),
+    [
+        (["-H", "unix:///no/a"], "/no/b", "/no/a"),
+        (["-H", "/no/a"], "/no/b", "/no/a"),
+        ([], "unix:///no/b", "/no/b"),
+        ([], "/no/b", "/no/b"),
+    ],
+)
+def test_where_the_agent_is(monkeypatch, capsys, flags, environment, path):
+    monkeypatch.setattr(defaults.posix, "environ", {b"CGAGENT_SOCKET": environment.encode()})
+    monkeypatch.setattr(defaults.socket_path, "__defaults__", (defaults.posix.environ,))
+    code, _, err = run(monkeypatch, capsys, *flags, "ps")
+    assert code == 1
+    assert f"no agent listens on {path};" in err
+
+
+@pytest.mark.parametrize("address", ["tcp://x:1", "unix://", "x", ""])
+def test_what_is_no_address(monkeypatch, capsys, address):
+    for command in ("ps", "version"):
+        _, _, err = run(monkeypatch, capsys, "-H", address, command)
+        assert f"--host {address!r} must be unix:///PATH, or a path" in err
