@@ -207,9 +207,9 @@ def logs(context: Context) -> int:
     parser.add_argument("--until", metavar="TIME", help="likewise")
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
-    if args.tail != "all" and not args.tail.isdecimal():
+    if args.tail != "all" and not args.tail.removeprefix("-").isdecimal():
         parser.error(f"--tail {args.tail!r} must be a number or all")
-    tail = None if args.tail == "all" else int(args.tail)
+    tail = None if args.tail.startswith(("all", "-")) else int(args.tail)
     path = _path(args.container, "logs") + query(
         follow=args.follow,
         tail=tail,

@@ -205,7 +205,7 @@ def test_environment_flag_without_value_takes_ours(agent, monkeypatch):
     script = "echo $OURS,$SET,$(pwd),$(id -u):$(id -g),$(hostname)"
     done = agent.cli(
         *("run", "--rm", "-e", "OURS", "-e", "SET=x", "-w", "/var/new", "-u", "1000:1001"),
-        *("--hostname", "box", "--entrypoint", "sh -c", "alpine", script),
+        *("--hostname", "box", "--entrypoint", "sh", "alpine", "-c", script),
     )
     assert (done.stdout, done.stderr) == ("mine,x,/var/new,1000:1001,box\n", "")
 
