@@ -68,14 +68,20 @@ def start(context: Context) -> int:
 
 
 def _stopping(context: Context, verb: str, description: str) -> int:
-    parser = context.parser("[-t SECONDS] CONTAINER [CONTAINER...]", description)
-    parser.add_argument("-t", "--time", "--timeout", metavar="SECONDS", help="before SIGKILL")
+    parser = context.parser("[-s SIGNAL] [-t SECONDS] CONTAINER [CONTAINER...]", description)
+    parser.add_argument("-s", "--signal", metavar="SIGNAL", help="instead of the stop signal")
+    parser.add_argument(
+        "-t", "--time", "--timeout", metavar="SECONDS", help="before SIGKILL; -1: never"
+    )
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
-    timeout = None if args.time is None else parse_duration(args.time, "--time")
+    timeout = -1.0 if args.time == "-1" else args.time and parse_duration(args.time, "--time")
     client = connect(context)
     return at_once(
-        client, "POST", args.containers, lambda c: _path(c, verb) + query(timeout_s=timeout)
+        client,
+        "POST",
+        args.containers,
+        lambda c: _path(c, verb) + query(timeout_s=timeout, signal=args.signal),
     )
 
 
