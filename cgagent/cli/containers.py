@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.moments import moment
-from cgagent.cli.output import short_id, table
-from cgagent.cli.units import parse_duration, show_age
+from cgagent.cli.units import parse_duration
 from cgagent.errors import CgagentError
-from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,62 +141,6 @@ def wait(context: Context) -> int:
         lambda c: _path(c, "wait") + condition,
         lambda answer: str(answer["exit_code"] or 0),  # 0, as docker has it, of one that never ran
     )
-
-
-def ps(context: Context) -> int:
-    parser = context.parser("[-a] [-q]", "List running containers.")
-    parser.add_argument("-a", "--all", action="store_true", help="those that do not run, too")
-    parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
-    parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
-    args = parser.parse_args(context.args)
-    found = connect(context).request("GET", "/v1/containers" + query(all=args.all))
-    identify = str if args.no_trunc else short_id
-    if args.quiet:
-        for item in found:
-            print(identify(item["id"]))
-        return 0
-    header = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES")
-    print(table(header, [_row(item, identify, trim=not args.no_trunc) for item in found]))
-    return 0
-
-
-def _row(item: dict[str, Any], identify: Callable[[str], str], *, trim: bool) -> tuple[str, ...]:
-    command = " ".join(item["args"])
-    if trim and len(command) > 20:  # noqa: PLR2004 - as docker ps
-        command = command[:19] + "…"
-    age = show_age(time.time() - item["created_ns"] / 1e9)
-    shown = printable(command)
-    return (
-        identify(item["id"]),
-        item["image"],
-        f'"{shown}"',
-        f"{age} ago",
-        status(item["state"]),
-        item["name"],
-    )
-
-
-def status(state: dict[str, Any]) -> str:
-    """As docker ps has it, and ``(Frozen)``."""
-    now = time.time()
-    if state["status"] in {"running", "frozen"}:
-        frozen = " (Frozen)" if state["status"] == "frozen" else ""
-        age = show_age(now - state["started_ns"] / 1e9)
-        return f"Up {age}{frozen}{_health(state.get('health'))}"
-    if state["status"] in {"exited", "restarting"}:
-        ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
-        oom = ", OOM killed" if state["oom_killed"] else ""
-        code = "?" if state["exit_code"] is None else state["exit_code"]
-        word = "Exited" if state["status"] == "exited" else "Restarting"
-        return f"{word} ({code}{oom}) {ended} ago"
-    return "Created"
-
-
-def _health(health: dict[str, Any] | None) -> str:
-    """Docker's words."""
-    if health is None:
-        return ""
-    return " (health: starting)" if health["status"] == "starting" else f" ({health['status']})"
 
 
 def logs(context: Context) -> int:

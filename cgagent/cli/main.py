@@ -43,7 +43,7 @@ COMMANDS: Final = (
     Command("diff", "inside", "show what a container has changed in its files"),
     Command("top", "inside", "show containers live, or the processes of one"),
     Command("attach", "run", "connect to a running container's input and output"),
-    Command("ps", "containers", "list containers"),
+    Command("ps", "ps", "list containers"),
     Command("inspect", "inspect", "show everything about containers, as JSON"),
     Command("logs", "containers", "show a container's output"),
     Command("stats", "stats", "show live resource usage"),

@@ -8,7 +8,8 @@ from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
-from cgagent.cli.inspect import print_all, show_time
+from cgagent.cli.formats import print_all
+from cgagent.cli.inspect import show_time
 from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
