@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.defaults import DEFAULT_SOCKET
+from cgagent.defaults import DEFAULT_SOCKET, path_of
 from cgagent.errors import InvalidInputError
 from cgagent.watchlist import Watch, parse
 
@@ -122,7 +122,7 @@ def _typed(name: str, value: Any, origin: str) -> Any:
     if not isinstance(value, str | Path):
         raise InvalidInputError(f"{origin}: {name} must be a string, not {value!r}")
     if isinstance(default, Path):
-        return Path(os.path.abspath(value))
+        return Path(os.path.abspath(path_of(str(value)) if name == "socket" else value))
     return value
 
 

@@ -18,4 +18,9 @@ def socket_path(environ: Mapping[bytes, bytes] = posix.environ) -> str:
     posix has the environment as the kernel gave it; os, which decodes it, takes long to load.
     """
     path = environ.get(b"CGAGENT_SOCKET")
-    return DEFAULT_SOCKET if path is None else path.decode("utf-8", "surrogateescape")
+    return DEFAULT_SOCKET if path is None else path_of(path.decode("utf-8", "surrogateescape"))
+
+
+def path_of(address: str) -> str:
+    """The path of a socket that is written as ``unix:///PATH``, or as the path alone."""
+    return address.removeprefix("unix://")

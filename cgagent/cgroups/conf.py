@@ -88,7 +88,7 @@ def _undo_for(value: str) -> Callable[[str], str]:
         words = value.split()
         if len(words) <= 1 or words[0] == "max" or words[0].isdecimal():
             return text.strip()
-        for line in text.splitlines():
+        for line in files.lines(text):
             if line.split()[:1] == words[:1]:
                 return line
         # The kernel leaves out what has its default.

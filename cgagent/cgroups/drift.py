@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cgroups import convert
+from cgagent.cgroups import convert, files
 from cgagent.cgroups.amount import UNLIMITED
 
 if TYPE_CHECKING:
@@ -200,5 +200,5 @@ def _is_line_in(asked: str, held: str) -> bool:
     words = asked.split()
     if words == held.split():
         return True
-    lines = (line.split() for line in held.splitlines())
+    lines = (line.split() for line in files.lines(held))
     return any(line[:1] == words[:1] and set(words) <= set(line) for line in lines)

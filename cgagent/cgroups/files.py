@@ -75,11 +75,25 @@ def read_all(descriptor: int) -> str:
     """The whole text behind a descriptor, from its start."""
     chunk = os.pread(descriptor, 8192, 0)
     if len(chunk) < 4096:  # noqa: PLR2004 - kernfs fills a page at most before a short read
-        return chunk.decode()
+        return _text(chunk)
     whole = chunk
     while chunk := os.pread(descriptor, 65536, len(whole)):
         whole += chunk
-    return whole.decode()
+    return _text(whole)
+
+
+def _text(data: bytes) -> str:
+    """A group's or a mount point's name may be any bytes, which stay what they are."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def lines(text: str) -> list[str]:
+    """Those that say something, ended by line feeds alone.
+
+    `str.splitlines` ends a line at a form feed, at U+0085, U+2028 and seven more as well, which may
+    stand in a name.
+    """
+    return [line for line in text.split("\n") if line]
 
 
 def write(path: str, value: str) -> None:

@@ -169,7 +169,7 @@ class _Mount:
 
 
 def _mounts(mountinfo: str, root: str) -> Iterator[_Mount]:
-    for line in mountinfo.splitlines():
+    for line in files.lines(mountinfo):
         left, _, right = line.partition(" - ")
         kind, _, super_options = right.split(" ", 2)
         if kind not in {"cgroup", "cgroup2"}:
@@ -187,7 +187,7 @@ def _unescaped(field: str) -> str:
 
 def _own_paths(text: str) -> Iterator[tuple[str, str]]:
     """(v1 controller, path) pairs; the controller of cgroup2's line is ""."""
-    for line in text.splitlines():
+    for line in files.lines(text):
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
             if not name.startswith("name="):  # systemd's own hierarchy controls nothing

@@ -124,7 +124,7 @@ class IoV1:
 
 def _v1_counts(text: str | None) -> Iterator[tuple[str, str, int]]:
     """(device, operation, count) of lines such as "8:0 Read 4096"."""
-    for line in (text or "").splitlines():
+    for line in files.lines(text or ""):
         device, *rest = line.split()
         if len(rest) > 1:  # the last line is a total over all devices
             yield device, rest[0], int(rest[1])
@@ -270,7 +270,7 @@ def _held_weights(text: str | None) -> tuple[IoWeight, ...] | None:
     """The lines of devices, after the one of the group's own weight."""
     if text is None:
         return None
-    lines = (line.split() for line in text.splitlines())
+    lines = (line.split() for line in files.lines(text))
     return tuple(
         IoWeight(major=int(major), minor=int(minor), weight=int(weight))
         for major, _, minor, weight in ((*d.partition(":"), w) for d, w in filter(_is_pair, lines))

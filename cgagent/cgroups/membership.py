@@ -31,7 +31,7 @@ class Membership:
             raise NotFoundError(f"process {pid} does not exist")
         mounts = {name: p.mount for name, p in host.placements.items() if p.version == 1}
         found: list[str] = []
-        for line in text.splitlines():
+        for line in files.lines(text):
             _, names, path = line.split(":", 2)
             controllers = ["io" if n == "blkio" else n for n in names.split(",")]
             mount = next((mounts[n] for n in controllers if n in mounts), None)

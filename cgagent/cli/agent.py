@@ -7,7 +7,7 @@ import sys
 import time
 
 from cgagent.cli.client import Client
-from cgagent.defaults import DEFAULT_SOCKET, socket_path
+from cgagent.defaults import DEFAULT_SOCKET, path_of, socket_path
 from cgagent.errors import InvalidInputError, UnavailableError
 
 TYPE_CHECKING = False
@@ -27,17 +27,25 @@ def connect(context: Context, *flags: str) -> Client:
     Raises:
         UnavailableError: nobody listens, and it is not for us to start one there.
     """
-    path = _path_of(context.host) if context.host is not None else socket_path()
+    path = path_to(context)
     client = Client(path)
     if context.start and path == DEFAULT_SOCKET and os.geteuid() == 0 and not _listens(client):
         _start(client, flags)
     return client
 
 
-def _path_of(address: str) -> str:
-    scheme, separator, path = address.partition("://")
-    if not separator or scheme != "unix" or not path.startswith("/"):
-        raise InvalidInputError(f"--host {address!r} must be unix:///PATH")
+def path_to(context: Context) -> str:
+    """The agent's socket.
+
+    Raises:
+        InvalidInputError: the address is none of a socket.
+    """
+    if context.host is None:
+        name, path = "CGAGENT_SOCKET", socket_path()
+    else:
+        name, path = "--host", path_of(context.host)
+    if not path or "://" in path or (context.host is not None and not path.startswith("/")):
+        raise InvalidInputError(f"{name} {context.host or path!r} must be unix:///PATH, or a path")
     return path
 
 
@@ -80,5 +88,5 @@ def _listens(client: Client) -> bool:
 
 def _last_line(path: str) -> str:
     with open(path, encoding="utf-8", errors="replace") as f:
-        lines = f.read()[-4096:].strip().splitlines()
-    return lines[-1].removeprefix("cgagent: ") if lines else f"see {path}"
+        last = f.read()[-4096:].strip().rpartition("\n")[2]
+    return last.removeprefix("cgagent: ") or f"see {path}"

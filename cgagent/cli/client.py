@@ -10,6 +10,7 @@ import _socket
 
 from cgagent.cli import compact_json
 from cgagent.errors import (
+    CgagentError,
     DeniedError,
     InternalError,
     InvalidInputError,
@@ -20,11 +21,12 @@ from cgagent.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Final, Self
 
 
 _OK: Final = range(200, 300)
+_AT_ONCE: Final = 50  # as docker has it
 _HUNG_UP: Final = "the agent closed the connection; see its log"
 _UNRESERVED: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:@"
@@ -241,6 +243,43 @@ class Client:
             raise _error(status, data)
         return compact_json.loads(data) if data else None
 
+    def requests(
+        self, method: str, names: Iterable[str], path: Callable[[str], str]
+    ) -> Iterator[Any]:
+        """The answer for each name, or its error, in their order. Many are asked at a time."""
+        waiting: list[Connection | CgagentError] = []
+        for name in names:
+            waiting.append(self._asked(method, name, path))
+            if len(waiting) == _AT_ONCE:
+                yield self._answer(waiting.pop(0))
+        for one in waiting:
+            yield self._answer(one)
+
+    def _asked(
+        self, method: str, name: str, path: Callable[[str], str]
+    ) -> Connection | CgagentError:
+        try:
+            where = path(name)
+            connection = self.connect()
+            connection.send(method, where, None)
+        except CgagentError as e:
+            return e
+        return connection
+
+    @staticmethod
+    def _answer(connection: Connection | CgagentError) -> Any:
+        if isinstance(connection, CgagentError):
+            return connection
+        with connection.socket:
+            try:
+                status, headers = connection.head()
+                data = b"" if status in {204, 304} else b"".join(connection.pieces(headers))
+            except CgagentError as e:
+                return e
+        if status not in _OK:
+            return _error(status, data)
+        return compact_json.loads(data) if data else None
+
     def keep(self) -> Connection:
         """The connection of the last request, unless the agent has closed it meanwhile.
 
@@ -319,7 +358,7 @@ class Client:
         return connection
 
 
-def _error(status: int, data: bytes) -> Exception:
+def _error(status: int, data: bytes) -> CgagentError:
     try:
         value = compact_json.loads(data)
         return from_kind(value["kind"], value["message"])

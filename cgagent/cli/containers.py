@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.moments import moment
-from cgagent.cli.output import printable, short_id, table
-from cgagent.cli.units import parse_duration, show_age
+from cgagent.cli.units import parse_duration
 from cgagent.errors import CgagentError
 
 if TYPE_CHECKING:
@@ -27,9 +24,28 @@ def each(names: list[str], action: Callable[[str], str | None]) -> int:
         try:
             print(action(name) or name)
         except CgagentError as e:
-            print(f"cgagent: {e.message}", file=sys.stderr)
+            standard.tell(e.message)
             worst = 1
     return worst
+
+
+def at_once(
+    client: Client,
+    method: str,
+    names: list[str],
+    path: Callable[[str], str],
+    show: Callable[[Any], str | None] = lambda _: None,
+) -> int:
+    """As `each`, of all at the same time; told in their order."""
+    answers = client.requests(method, names, path)
+
+    def answer(_name: str) -> str | None:
+        found = next(answers)
+        if isinstance(found, CgagentError):
+            raise found
+        return show(found)
+
+    return each(names, answer)
 
 
 def _simple(context: Context, verb: str, description: str) -> int:
@@ -49,15 +65,20 @@ def start(context: Context) -> int:
 
 
 def _stopping(context: Context, verb: str, description: str) -> int:
-    parser = context.parser("[-t SECONDS] CONTAINER [CONTAINER...]", description)
-    parser.add_argument("-t", "--time", "--timeout", metavar="SECONDS", help="before SIGKILL")
+    parser = context.parser("[-s SIGNAL] [-t SECONDS] CONTAINER [CONTAINER...]", description)
+    parser.add_argument("-s", "--signal", metavar="SIGNAL", help="instead of the stop signal")
+    parser.add_argument(
+        "-t", "--time", "--timeout", metavar="SECONDS", help="before SIGKILL; -1: never"
+    )
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
-    timeout = None if args.time is None else parse_duration(args.time, "--time")
+    timeout = -1.0 if args.time == "-1" else args.time and parse_duration(args.time, "--time")
     client = connect(context)
-    return each(
+    return at_once(
+        client,
+        "POST",
         args.containers,
-        lambda c: client.request("POST", _path(c, verb) + query(timeout_s=timeout)),
+        lambda c: _path(c, verb) + query(timeout_s=timeout, signal=args.signal),
     )
 
 
@@ -77,9 +98,8 @@ def kill(context: Context) -> int:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
-    return each(
-        args.containers,
-        lambda c: client.request("POST", _path(c, "kill") + query(signal=args.signal)),
+    return at_once(
+        client, "POST", args.containers, lambda c: _path(c, "kill") + query(signal=args.signal)
     )
 
 
@@ -91,10 +111,7 @@ def rm(context: Context) -> int:
     args = parser.parse_args(context.args)
     client = connect(context)
     options = query(force=args.force or None, volumes=args.volumes or None)
-    return each(
-        args.containers,
-        lambda c: client.request("DELETE", _path(c) + options),
-    )
+    return at_once(client, "DELETE", args.containers, lambda c: _path(c) + options)
 
 
 def rename(context: Context) -> int:
@@ -117,67 +134,13 @@ def wait(context: Context) -> int:
     args = parser.parse_args(context.args)
     condition = query(condition=args.condition)
     client = connect(context)
-    return each(
+    return at_once(
+        client,
+        "POST",
         args.containers,
-        # 0, as docker has it, of one that never ran
-        lambda c: str(client.request("POST", _path(c, "wait") + condition)["exit_code"] or 0),
+        lambda c: _path(c, "wait") + condition,
+        lambda answer: str(answer["exit_code"] or 0),  # 0, as docker has it, of one that never ran
     )
-
-
-def ps(context: Context) -> int:
-    parser = context.parser("[-a] [-q]", "List running containers.")
-    parser.add_argument("-a", "--all", action="store_true", help="those that do not run, too")
-    parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
-    parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
-    args = parser.parse_args(context.args)
-    found = connect(context).request("GET", "/v1/containers" + query(all=args.all))
-    identify = str if args.no_trunc else short_id
-    if args.quiet:
-        for item in found:
-            print(identify(item["id"]))
-        return 0
-    header = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES")
-    print(table(header, [_row(item, identify, trim=not args.no_trunc) for item in found]))
-    return 0
-
-
-def _row(item: dict[str, Any], identify: Callable[[str], str], *, trim: bool) -> tuple[str, ...]:
-    command = " ".join(item["args"])
-    if trim and len(command) > 20:  # noqa: PLR2004 - as docker ps
-        command = command[:19] + "…"
-    age = show_age(time.time() - item["created_ns"] / 1e9)
-    shown = printable(command)
-    return (
-        identify(item["id"]),
-        item["image"],
-        f'"{shown}"',
-        f"{age} ago",
-        status(item["state"]),
-        item["name"],
-    )
-
-
-def status(state: dict[str, Any]) -> str:
-    """As docker ps has it, and ``(Frozen)``."""
-    now = time.time()
-    if state["status"] in {"running", "frozen"}:
-        frozen = " (Frozen)" if state["status"] == "frozen" else ""
-        age = show_age(now - state["started_ns"] / 1e9)
-        return f"Up {age}{frozen}{_health(state.get('health'))}"
-    if state["status"] in {"exited", "restarting"}:
-        ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
-        oom = ", OOM killed" if state["oom_killed"] else ""
-        code = "?" if state["exit_code"] is None else state["exit_code"]
-        word = "Exited" if state["status"] == "exited" else "Restarting"
-        return f"{word} ({code}{oom}) {ended} ago"
-    return "Created"
-
-
-def _health(health: dict[str, Any] | None) -> str:
-    """Docker's words."""
-    if health is None:
-        return ""
-    return " (health: starting)" if health["status"] == "starting" else f" ({health['status']})"
 
 
 def logs(context: Context) -> int:
@@ -191,9 +154,9 @@ def logs(context: Context) -> int:
     parser.add_argument("--until", metavar="TIME", help="likewise")
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
-    if args.tail != "all" and not args.tail.isdecimal():
+    if args.tail != "all" and not args.tail.removeprefix("-").isdecimal():
         parser.error(f"--tail {args.tail!r} must be a number or all")
-    tail = None if args.tail == "all" else int(args.tail)
+    tail = None if args.tail.startswith(("all", "-")) else int(args.tail)
     path = _path(args.container, "logs") + query(
         follow=args.follow,
         tail=tail,
@@ -206,9 +169,7 @@ def logs(context: Context) -> int:
 
 def _print_entries(client: Client, path: str, *, timestamps: bool) -> None:
     for entry in client.lines("GET", path):
-        stream = sys.stderr if entry["stream"] == "stderr" else sys.stdout
+        fd = 2 if entry["stream"] == "stderr" else 1
         prefix = f"{entry['time']} " if timestamps else ""
         data = (prefix + entry["log"]).encode("utf-8", "surrogateescape")
-        view = memoryview(data)
-        while view:
-            view = view[os.write(stream.fileno(), view) :]
+        standard.write(fd, data)

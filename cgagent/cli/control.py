@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cgagent.cli import limits
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
-from cgagent.cli.containers import each
+from cgagent.cli.containers import at_once, each
 from cgagent.cli.create_flags import restart_policy
 from cgagent.cli.units import parse_duration
 
@@ -28,9 +28,8 @@ def freeze(context: Context) -> int:
     lease = None if args.lease is None else parse_duration(args.lease, "--for")
     client = connect(context)
     options = query(timeout_s=timeout, lease_s=lease)
-    return each(
-        args.containers,
-        lambda c: client.request("POST", f"/v1/containers/{quote(c)}/freeze" + options),
+    return at_once(
+        client, "POST", args.containers, lambda c: f"/v1/containers/{quote(c)}/freeze" + options
     )
 
 
@@ -39,9 +38,7 @@ def thaw(context: Context) -> int:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
-    return each(
-        args.containers, lambda c: client.request("POST", f"/v1/containers/{quote(c)}/thaw")
-    )
+    return at_once(client, "POST", args.containers, lambda c: f"/v1/containers/{quote(c)}/thaw")
 
 
 def adopt(context: Context) -> int:
@@ -65,9 +62,7 @@ def release(context: Context) -> int:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
-    return each(
-        args.containers, lambda c: client.request("POST", f"/v1/containers/{quote(c)}/release")
-    )
+    return at_once(client, "POST", args.containers, lambda c: f"/v1/containers/{quote(c)}/release")
 
 
 def update(context: Context) -> int:

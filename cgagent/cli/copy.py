@@ -10,11 +10,11 @@ import io
 import json
 import os
 import stat
-import sys
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.placing import place
@@ -129,7 +129,7 @@ def _copy_out(client: Client, source: End, destination: End, *, follow: bool, ke
     if destination.path == "-":
         path = _archive(source) + query(path=source.path, follow=follow)
         for piece in client.download(path):
-            sys.stdout.buffer.write(piece)
+            standard.write(1, piece)
         return
     # A link to a directory whose contents are wanted is looked through in any case.
     through = follow or source.path.endswith(("/", "/."))
@@ -173,7 +173,7 @@ def _upload(
 
 
 def _standard_input() -> Iterator[bytes]:
-    while data := os.read(sys.stdin.fileno(), _CHUNK):
+    while data := standard.read(0, _CHUNK):
         yield data
 
 

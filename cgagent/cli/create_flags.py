@@ -123,7 +123,11 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
     values = {
         "image": args.image,
         "command": args.command,
-        "entrypoint": None if args.entrypoint is None else words(args.entrypoint),
+        "entrypoint": None
+        if args.entrypoint is None
+        else [args.entrypoint]
+        if args.entrypoint
+        else [],
         "env": [*_lines(args.env_file, "env"), *map(env, args.env)],
         "working_dir": args.workdir,
         "user": args.user,
@@ -220,16 +224,6 @@ def _size(text: str, flag: str) -> int:
     from cgagent.cli.units import parse_size
 
     return parse_size(text, flag)
-
-
-def words(text: str) -> list[str]:
-    """Of ``--entrypoint``, as a shell would split them."""
-    import shlex
-
-    try:
-        return shlex.split(text)
-    except ValueError as e:
-        raise InvalidInputError(f"--entrypoint {text!r}: {str(e).lower()}") from None
 
 
 def env(item: str) -> str:

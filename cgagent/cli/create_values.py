@@ -29,6 +29,8 @@ _MOUNT_KEYS: Final = {
     "tmpfs-size": "tmpfs_options",
     "tmpfs-mode": "tmpfs_options",
 }
+_BLANKS: Final = " \t"
+"""In lines of files; docker's. Other characters are what names and values consist of."""
 _SWITCHES: Final = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 _NOT_YET: Final = ("volume-driver", "volume-opt", "volume-subpath", "bind-create-src")
 
@@ -204,12 +206,12 @@ def lines(files: list[str], what: str) -> list[str]:
     """
     found = []
     for path in files:
-        for number, line in enumerate(_text(path, f"--{what}-file").splitlines(), 1):
-            text = line.lstrip()
+        for number, line in enumerate(_text(path, f"--{what}-file").split("\n"), 1):
+            text = line.removesuffix("\r").lstrip(_BLANKS)
             if not text or text.startswith("#"):
                 continue
             name, separator, _ = text.partition("=")
-            if not name or any(c.isspace() for c in name):
+            if not name or any(c in _BLANKS for c in name):
                 raise InvalidInputError(
                     f"--{what}-file {path} line {number}: {name!r} is not a name"
                 )
@@ -222,7 +224,7 @@ def lines(files: list[str], what: str) -> list[str]:
 
 def _text(path: str, flag: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as f:
+        with open(path, encoding="utf-8-sig", newline="") as f:
             return f.read()
     except OSError as e:
         raise InvalidInputError(f"{flag} {path}: {str(e.strerror).lower()}") from None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
-from cgagent.cli.inspect import WHOLE, fill
+from cgagent.cli.formats import WHOLE, fill
 from cgagent.cli.moments import moment
-from cgagent.cli.output import printable
+from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 REMAINDER: Final = "..."
 """`nargs` of a last argument that takes all that follows, flags too."""
 SUPPRESS: Final = "==SUPPRESS=="
+_TRUTHS: Final = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+"""What ``--rm=false`` may say: docker's spellings, which are Go's."""
 
 
 class Namespace:
@@ -47,6 +52,10 @@ class Flag:
     @property
     def is_argument(self) -> bool:
         return not self.names[0].startswith("-")
+
+    @property
+    def is_switch(self) -> bool:
+        return self.action in {"store_true", "store_false"}
 
     def default(self) -> Any:
         default = self.options.get("default", False if self.action == "store_true" else None)
@@ -114,6 +123,8 @@ class Flags:
         form = helptext.HelpWithLines if self._keep_lines else helptext.Help
         parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=form, **self._options)
         parser.error = self._error  # type: ignore[method-assign,assignment]
+        # argparse's own swallows a failed write
+        parser.print_help = lambda *_: print(parser.format_help(), end="")  # type: ignore[method-assign]
         groups: dict[str, Any] = {}
         for title, flag in self._flags:
             to: Any = parser
@@ -121,7 +132,10 @@ class Flags:
                 to = groups.get(title)
                 if to is None:
                     to = groups[title] = parser.add_argument_group(title)
-            to.add_argument(*flag.names, **flag.options)
+            options = dict(flag.options)
+            if options.get("help") == SUPPRESS:  # 3.11 asks for the very object
+                options["help"] = argparse.SUPPRESS
+            to.add_argument(*flag.names, **options)
         return parser
 
 
@@ -137,6 +151,9 @@ class _Scan:
         takes_rest = any(a.options.get("nargs") == REMAINDER for a in self._arguments)
         while args:
             word = args.pop(0)
+            if word == "--":  # what follows is no flag
+                given += args
+                break
             if word == "-" or not word.startswith("-"):
                 given.append(word)
                 if takes_rest:
@@ -152,10 +169,8 @@ class _Scan:
     def _long(self, word: str, args: list[str]) -> None:
         name, has_value, value = word.partition("=")
         flag = self._known(name)
-        if flag.action == "store_true":
-            if has_value:
-                raise _Unsure
-            self._values[flag.dest] = True
+        if flag.is_switch:
+            self._switch(flag, value if has_value else "true")
         else:
             flag.put(self._values, value if has_value else _next(args))
 
@@ -165,15 +180,23 @@ class _Scan:
         while letters:
             flag = self._known("-" + letters[0])
             letters = letters[1:]
-            if flag.action == "store_true":
-                self._values[flag.dest] = True
+            if flag.is_switch:
+                has_value = letters.startswith("=")
+                self._switch(flag, letters[1:] if has_value else "true")
+                letters = "" if has_value else letters
                 continue
             flag.put(self._values, letters.removeprefix("=") if letters else _next(args))
             return
 
+    def _switch(self, flag: Flag, text: str) -> None:
+        chosen = _TRUTHS.get(text)
+        if chosen is None:
+            raise _Unsure
+        self._values[flag.dest] = chosen is (flag.action == "store_true")
+
     def _known(self, name: str) -> Flag:
         flag = self._flags.get(name)
-        if flag is None or flag.action not in {"store", "store_true", "append"}:
+        if flag is None or flag.action not in {"store", "store_true", "store_false", "append"}:
             raise _Unsure
         return flag
 
@@ -195,7 +218,7 @@ class _Scan:
 
 
 def _next(args: list[str]) -> str:
-    """The value of a flag. One that looks like a flag is for argparse to judge."""
-    if not args or (args[0].startswith("-") and args[0] != "-"):
+    """The value of a flag, even one that looks like a flag, as docker has it."""
+    if not args:
         raise _Unsure
     return args.pop(0)

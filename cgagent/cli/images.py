@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.output import short_id, table
@@ -93,14 +94,14 @@ def rmi(context: Context) -> int:
             for line in client.request("DELETE", path)["lines"]:
                 print(line)
         except CgagentError as e:
-            print(f"cgagent: {e.message}", file=sys.stderr)
+            standard.tell(e.message)
             code = 1
     return code
 
 
 def pull_with_progress(client: Client, name: str) -> dict[str, Any]:
     """Pull, showing on standard error what happens."""
-    print(f"pulling {name}", file=sys.stderr)
+    print(f"pulling {standard.printable(name)}", file=sys.stderr)
     image: dict[str, Any] = _follow(client, "/v1/images/pull", {"name": name})["image"]
     return image
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.flags import REMAINDER
-from cgagent.cli.output import printable, table
+from cgagent.cli.output import table
 from cgagent.errors import InvalidInputError
+from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import quote
-from cgagent.errors import InvalidInputError
+from cgagent.cli.formats import print_all
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context
 
 _SHM_SIZE_BYTES: Final = 64 * 1024 * 1024  # when nothing was asked for
-WHOLE: Final = frozenset({"json", "{{json .}}"})
-"""Formats that show all of a thing."""
-_FIELD: Final = re.compile(r"\{\{\s*(json\s+)?((?:\.\w+)+)\s*\}\}")
 
 
 def inspect(context: Context) -> int:
@@ -32,45 +26,6 @@ def inspect(context: Context) -> int:
     found = [shape(client.request("GET", f"/v1/containers/{quote(c)}")) for c in args.containers]
     print_all(found, args.format)
     return 0
-
-
-def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
-    """As JSON, or a line of text for each.
-
-    Raises:
-        InvalidInputError: the format names a field that is not there.
-    """
-    if format_ in WHOLE:
-        for item in found:
-            print(json.dumps(item))
-    elif format_:
-        for item in found:
-            print(fill(item, format_))
-    else:
-        print(json.dumps(found, indent=4))
-
-
-def fill(item: dict[str, Any], format_: str) -> str:
-    """The format with its fields. Raises InvalidInputError: what is no field that is there."""
-    other = re.search(r"\{\{.*", _FIELD.sub("", format_))
-    if other:
-        raise InvalidInputError(
-            f"--format: {other[0]!r}: only fields such as {{{{.State.Status}}}} are known"
-        )
-    return _FIELD.sub(partial(_field, item), format_)
-
-
-def _field(item: dict[str, Any], match: re.Match[str]) -> str:
-    value: Any = item
-    for name in match[2].split(".")[1:]:
-        if not isinstance(value, dict) or name not in value:
-            raise InvalidInputError(f"--format: there is no field {match[2]}")
-        value = value[name]
-    if match[1] or isinstance(value, dict | list):
-        return json.dumps(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
 
 
 def show_time(nanoseconds: int | None) -> str:

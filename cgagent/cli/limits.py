@@ -65,7 +65,10 @@ def add_flags(parser: Flags) -> None:
 
 
 def request(args: Namespace) -> dict[str, Any]:
-    """The ``limits`` object of a request; only what was given.
+    """The ``limits`` object of a request; only what was given. 0 is docker's for: not given.
+
+    It stays a value where it is the kernel's own limit of nothing: swap, compressed swap, and
+    huge pages.
 
     Raises:
         InvalidInputError: a value that is no size, number or device.
@@ -98,12 +101,17 @@ def request(args: Namespace) -> dict[str, Any]:
         "oom_kill_disable": args.oom_kill_disable,
         "cpu_rt_period_us": args.cpu_rt_period,
         "cpu_rt_runtime_us": _count(args.cpu_rt_runtime, "--cpu-rt-runtime"),
-        "blkio_weight_device": [_weight(item) for item in args.blkio_weight_device] or None,
+        "blkio_weight_device": [w for w in map(_weight, args.blkio_weight_device) if w["weight"]]
+        or None,
         "io_latency": [_latency(item) for item in args.io_latency] or None,
         "hugetlb_max_bytes": [_hugetlb(item) for item in args.hugetlb] or None,
         "conf": [_conf(item) for item in args.cgroup_conf] or None,
     }
-    return {name: value for name, value in values.items() if value is not None}
+    kept = ("memory_swap_max_bytes", "memory_zswap_max_bytes", "memory_swappiness")
+    unset = {n for n, v in values.items() if v == 0 and v is not False and n not in kept}
+    if values["memory_swappiness"] == -1:
+        unset.add("memory_swappiness")
+    return {n: v for n, v in values.items() if v is not None and n not in unset}
 
 
 def _size(text: str | None, flag: str) -> int | str | None:
@@ -117,7 +125,7 @@ def _count(text: str | None, flag: str) -> int | str | None:
         return None
     if text in {"-1", "max"}:
         return "max"
-    if not text.isdecimal() or int(text) == 0:
+    if not text.isdecimal():
         raise InvalidInputError(f"{flag} {text!r} must be a positive number, or -1 for no limit")
     return int(text)
 
@@ -127,7 +135,7 @@ def _cpus(text: str | None) -> float | None:
         return None
     try:
         value = float(text)
-        if not 0 < value < 1e6:  # noqa: PLR2004 - also refuses nan
+        if not 0 <= value < 1e6:  # noqa: PLR2004 - also refuses nan
             raise ValueError
         return value
     except ValueError:
@@ -189,7 +197,8 @@ def _io_max(args: Namespace) -> list[dict[str, Any]]:
             path, rate = _split(item, spelling, "PATH:RATE")
             major, minor = _device(path, spelling)
             entry = devices.setdefault((major, minor), {"major": major, "minor": minor})
-            entry[field] = parse_size(rate, spelling) if is_size else _count(rate, spelling)
+            value = parse_size(rate, spelling) if is_size else _count(rate, spelling)
+            entry[field] = value or "max"
     return list(devices.values())
 
 

@@ -6,7 +6,7 @@ import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 import sys
 from itertools import takewhile
 
-from cgagent import __version__
+from cgagent import __version__, standard
 from cgagent.cli.flags import REMAINDER, SUPPRESS, Flags
 from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
 
@@ -43,7 +43,7 @@ COMMANDS: Final = (
     Command("diff", "inside", "show what a container has changed in its files"),
     Command("top", "inside", "show containers live, or the processes of one"),
     Command("attach", "run", "connect to a running container's input and output"),
-    Command("ps", "containers", "list containers"),
+    Command("ps", "ps", "list containers"),
     Command("inspect", "inspect", "show everything about containers, as JSON"),
     Command("logs", "containers", "show a container's output"),
     Command("stats", "stats", "show live resource usage"),
@@ -144,11 +144,10 @@ def _run(argv: Sequence[str]) -> int:
     return code
 
 
-def _exit_code(error: CgagentError, argv: Sequence[str]) -> int:
+def _exit_code(code: int, argv: Sequence[str], *, is_usage: bool = False) -> int:
     """125 to 127 where an exit code could be the container's, and for wrong usage; else 1."""
     command = next((argument for argument in argv if argument in _NAMES), "")
-    special = command in {"run", "exec"} or isinstance(error, UsageError)
-    return EXIT_CODE[error.kind] if special else 1
+    return code if is_usage or command in {"run", "exec"} else 1
 
 
 def _open_standard_streams() -> None:
@@ -165,13 +164,7 @@ def _open_standard_streams() -> None:
 
 def console() -> NoReturn:
     """As `main`, for the console script: ends without taking the interpreter apart (4 ms)."""
-    code = _guarded()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # told already, or there is nobody left to tell
-        pass
-    os._exit(code)  # noqa: SLF001 - that is its name
+    os._exit(_guarded())  # noqa: SLF001 - that is its name
 
 
 def main() -> NoReturn:
@@ -180,29 +173,42 @@ def main() -> NoReturn:
 
 
 def _guarded() -> int:
-    """The exit code; every error of ours has been told."""
+    """The exit code; every error of ours has been told, and all output is written."""
     _open_standard_streams()
+    standard.wait_for_room()
+    code = _told(lambda: _run(sys.argv[1:]))
+    unwritten = _told(_flush)
+    return code or unwritten
+
+
+def _flush() -> int:
+    sys.stdout.flush()
+    return 0
+
+
+def _told(run: Callable[[], int]) -> int:
+    """The exit code, or the one of the error, which is told."""
     debug = "--debug" in takewhile(lambda argument: argument not in _NAMES, sys.argv)
     try:
-        code = _run(sys.argv[1:])
-        sys.stdout.flush()
+        return run()
+    except SystemExit as e:  # --help and --version
+        return e.code if isinstance(e.code, int) else 0
     except CgagentError as e:
         if debug:
             raise
-        print(f"cgagent: {e.message}", file=sys.stderr)
-        code = _exit_code(e, sys.argv[1:])
+        standard.tell(e.message)
+        return _exit_code(EXIT_CODE[e.kind], sys.argv[1:], is_usage=isinstance(e, UsageError))
     except KeyboardInterrupt:
-        code = 130
+        return 130
     except BrokenPipeError:  # whoever read our output has enough
-        code = 141
-        os.dup2(os.open("/dev/null", os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        standard.give_up_output()
+        return 141
     except OSError as e:
         if debug:
             raise
-        print(f"cgagent: {e.strerror or e}", file=sys.stderr)
-        code = 1
-        os.dup2(os.open("/dev/null", os.O_WRONLY), sys.stdout.fileno())
-    return code
+        standard.tell(standard.cause(e))
+        standard.give_up_output()
+        return _exit_code(EXIT_CODE["internal"], sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cgagent.standard import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,8 +22,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def short_id(identifier: str) -> str:
     return identifier.removeprefix("sha256:")[:12]
-
-
-def printable(text: str) -> str:
-    """What somebody else has named: no character of it moves the cursor."""
-    return "".join(c if c.isprintable() else "?" for c in text)

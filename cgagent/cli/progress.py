@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cgagent.standard import control, printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -29,7 +31,7 @@ def _lines() -> Callable[[dict[str, Any]], None]:
         layer, status = step["layer"], step["status"]
         if last.get(layer) != status:
             last[layer] = status
-            print(f"{layer}: {status}" if layer else status, file=sys.stderr)
+            print(printable(f"{layer}: {status}" if layer else status), file=sys.stderr)
 
     return shown
 
@@ -45,7 +47,7 @@ def _bars() -> Iterator[Callable[[dict[str, Any]], None]]:
         DownloadColumn(),
         TextColumn("{task.fields[status]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(file=control(2))) as progress:
         tasks: dict[str, TaskID] = {}
 
         def shown(step: dict[str, Any]) -> None:

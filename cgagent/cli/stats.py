@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, quote
 from cgagent.cli.output import short_id, table
@@ -18,7 +19,7 @@ _HEADER = (
     *("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "BLOCK I/O", "PIDS"),
     *("THROTTLED", "STATE"),
 )
-_CLEAR = "\x1b[H\x1b[J"
+_CLEAR = b"\x1b[H\x1b[J"
 
 
 def stats(context: Context) -> int:
@@ -32,7 +33,9 @@ def stats(context: Context) -> int:
         if args.no_stream:
             print(text)
             return 0
-        print((_CLEAR if sys.stdout.isatty() else "") + text, flush=True)
+        if sys.stdout.isatty():
+            standard.write(1, _CLEAR)
+        print(text, flush=True)
         time.sleep(1)
 
 

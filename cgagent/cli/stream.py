@@ -11,6 +11,7 @@ import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 import select
 import sys
 
+from cgagent import standard
 from cgagent.cli import compact_json
 from cgagent.errors import CgagentError, InternalError, UnavailableError, from_kind
 
@@ -31,7 +32,9 @@ _PASSED_ON: Final = (
     _signal.SIGUSR1,
     _signal.SIGUSR2,
 )
+_ENDING: Final = frozenset({_signal.SIGINT, _signal.SIGTERM})
 _INSISTENCE: Final = 3
+"""So many of them end us where there is no container yet. One that is there gets all that come."""
 
 
 class _Status(Exception):  # noqa: N818 - not an error: the end of the stream
@@ -78,7 +81,10 @@ class _Pump:
             self._receive()
 
     def _read_stdin(self, fd: int) -> None:
-        data = os.read(fd, _CHUNK)
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:  # another reader was quicker
+            return
         if data:
             self._outgoing = data
             self._send()
@@ -116,13 +122,7 @@ class _Pump:
             del self._incoming[:end]
             if stream == _STATUS:
                 raise _Status(compact_json.loads(payload))
-            _write(stream, payload)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+            standard.write(stream, payload)
 
 
 class Signals:
@@ -132,7 +132,6 @@ class Signals:
         self._client = client
         self._path = container
         self._early: list[int] = []
-        self._interrupts = 0
         self._before = {n: _signal.signal(n, self._handle) for n in _PASSED_ON}
 
     def undo(self) -> None:
@@ -147,17 +146,12 @@ class Signals:
             self._send(path, number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if number in {_signal.SIGINT, _signal.SIGTERM}:
-            self._interrupts += 1
-        if self._path is None:
-            if self._interrupts >= _INSISTENCE:
-                raise KeyboardInterrupt
-            self._early.append(number)
+        if self._path is not None:
+            self._send(self._path, number)
             return
-        if self._interrupts >= _INSISTENCE:
-            print("cgagent: signalled three times: killing the container", file=sys.stderr)
-            number = _signal.SIGKILL
-        self._send(self._path, number)
+        self._early.append(number)
+        if sum(n in _ENDING for n in self._early) >= _INSISTENCE:
+            raise KeyboardInterrupt
 
     def _send(self, path: str, number: int) -> None:
         try:

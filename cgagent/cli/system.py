@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from cgagent import __version__
-from cgagent.cli.agent import connect
+from cgagent import __version__, standard
+from cgagent.cli.agent import connect, path_to
 from cgagent.cli.client import Client
 from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
-from cgagent.defaults import socket_path
 from cgagent.errors import CgagentError
 
 if TYPE_CHECKING:
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 def version(context: Context) -> int:
     context.parser("", "Show the versions of client and agent.").parse_args(context.args)
     print(f"client: {__version__}")
-    path = context.host.removeprefix("unix://") if context.host else socket_path()
+    client = Client(path_to(context))
     try:
-        print(f"agent:  {Client(path).request('GET', '/v1/version')['version']}")
+        print(f"agent:  {client.request('GET', '/v1/version')['version']}")
     except CgagentError as e:
-        print(f"agent:  not reached: {e.message}")
+        print(f"agent:  not reached: {standard.printable(e.message)}")
     return 0
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
-from cgagent.cli.inspect import print_all, show_time
+from cgagent.cli.formats import print_all
+from cgagent.cli.inspect import show_time
 from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
@@ -144,7 +146,8 @@ def prune(context: Context) -> int:
 def _agrees(*, named: bool) -> bool:
     what = "all" if named else "anonymous"
     print(f"WARNING! This will remove {what} local volumes not used by at least one container.")
-    try:
-        return input("Are you sure you want to continue? [y/N] ").strip().lower() in {"y", "yes"}
-    except EOFError:
-        return False
+    print("Are you sure you want to continue? [y/N] ", end="", flush=True)
+    answer = b""
+    while not answer.endswith(b"\n") and (more := standard.read(0, 1)):
+        answer += more
+    return answer.strip().lower() in {b"y", b"yes"}

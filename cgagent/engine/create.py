@@ -152,7 +152,7 @@ def options(
         init=request.init,
         runtime=request.runtime,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
-        health=health.combined(request.health, image.health),
+        health=health.combined(request.health, image.health, image.shell),
         restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
         log=log,
     )
@@ -240,7 +240,7 @@ def _domainname(request: Request) -> str:
 
 
 def _shm_size(request: Request) -> int | None:
-    size = request.shm_size_bytes
+    size = request.shm_size_bytes or None  # 0 is docker's for: the default
     if size is not None and size < _PAGE:
         raise InvalidInputError(f"shm size {size} bytes is less than a page; give more")
     if size is not None and request.namespaces.ipc not in {"private", "shareable"}:

@@ -48,8 +48,12 @@ class Health:
         return cls(value["status"], value["failing_streak"], log)
 
 
-def combined(asked: HealthCheck | None, image: HealthCheck | None) -> HealthCheck | None:
+def combined(
+    asked: HealthCheck | None, image: HealthCheck | None, shell: tuple[str, ...] = ()
+) -> HealthCheck | None:
     """What a container gets: its own check, the image's for the rest; None if it has none.
+
+    An image's check of a kind that is not known is none, as with docker. `shell` is the image's.
 
     Raises:
         InvalidInputError: a check of no known form, or a time below docker's millisecond.
@@ -63,8 +67,11 @@ def combined(asked: HealthCheck | None, image: HealthCheck | None) -> HealthChec
     if not test or test[0] == "NONE":
         return None
     if test[0] not in {"CMD", "CMD-SHELL"} or len(test) == 1:
+        if not own.test:
+            return None
         raise InvalidInputError(f"health check {test!r} is neither CMD, CMD-SHELL nor NONE")
-    return HealthCheck(test, *map(_first, _times(own), _times(base), _times(_DEFAULTS)))
+    times = map(_first, _times(own), _times(base), _times(_DEFAULTS))
+    return HealthCheck(test, *times, shell=shell)
 
 
 def _times(check: HealthCheck) -> tuple[int | None, ...]:
@@ -94,7 +101,7 @@ def _check(own: HealthCheck) -> None:
 def arguments(check: HealthCheck) -> tuple[str, ...]:
     """The command of a probe."""
     kind, *words = check.test
-    return tuple(words) if kind == "CMD" else (*SHELL, *words)
+    return tuple(words) if kind == "CMD" else (*(check.shell or SHELL), *words)
 
 
 def next_due_ns(check: HealthCheck, health: Health, started_ns: int) -> int:

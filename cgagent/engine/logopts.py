@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 JSON_FILE: Final = "json-file"
 JOURNALD: Final = "journald"
 NONE: Final = "none"
-_ANY: Final = frozenset({"tag", "labels", "env"})
+_ANY: Final = frozenset({"tag", "labels", "env", "mode", "max-buffer-size"})
 _OPTIONS: Final = {
-    JSON_FILE: frozenset({"max-size", "max-file"}) | _ANY,
+    JSON_FILE: frozenset({"max-size", "max-file", "compress"}) | _ANY,
     JOURNALD: _ANY,
     NONE: frozenset[str](),
 }
@@ -73,6 +73,8 @@ def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
             raise InvalidInputError(f"unknown log opt {name!r} for {config.driver} log driver")
     if config.driver == JSON_FILE:
         _limits(config)
+        _check_compress(config.options.get("compress", "false"))
+    _check_mode(config.options)
     _check_tag(config.options.get("tag", ""))
     return config
 
@@ -83,17 +85,36 @@ def _limits(config: LogConfig) -> dict[str, int | None]:
     files = config.options.get("max-file", "1")
     if not files.isdecimal() or int(files) < 1:
         raise InvalidInputError(f"log opt max-file {files!r}: it cannot be less than 1")
-    return {"max_bytes": None if size is None else _bytes(size), "max_files": int(files)}
+    unlimited = size is None or re.fullmatch(r"-\d+", size.strip())
+    return {"max_bytes": None if unlimited else _bytes(size or ""), "max_files": int(files)}
 
 
-def _bytes(text: str) -> int:
+def _bytes(text: str, name: str = "max-size") -> int:
     match = _SIZE.fullmatch(text.strip())
     value = int(float(match[1]) * _FACTORS[match[2].lower()]) if match else 0
     if value <= 0:
         raise InvalidInputError(
-            f"log opt max-size {text!r} must be a positive number, with k, m or g after it"
+            f"log opt {name} {text!r} must be a positive number, with k, m or g after it"
         )
     return value
+
+
+def _check_compress(text: str) -> None:
+    if text in {"true", "True", "1"}:
+        raise UnsupportedError("log opt compress: rotated files are not compressed; leave it out")
+    if text not in {"false", "False", "0"}:
+        raise InvalidInputError(f"log opt compress {text!r} is neither true nor false")
+
+
+def _check_mode(options: dict[str, str]) -> None:
+    """Either way a container waits for its log no longer than a write to a file takes."""
+    mode = options.get("mode", "blocking")
+    if mode not in {"", "blocking", "non-blocking"}:
+        raise InvalidInputError(f"log opt mode {mode!r} is neither blocking nor non-blocking")
+    if "max-buffer-size" in options:
+        if mode != "non-blocking":
+            raise InvalidInputError("log opt max-buffer-size needs mode=non-blocking")
+        _bytes(options["max-buffer-size"], "max-buffer-size")
 
 
 def _check_tag(tag: str) -> None:

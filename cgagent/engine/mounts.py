@@ -35,7 +35,7 @@ _TMPFS_FLAGS: Final = frozenset(
     }
 )
 _TMPFS_DATA: Final = re.compile(
-    r"(size|nr_blocks)=\d+[kmgKMG%]?|nr_inodes=\d+[kmgKMG]?|mode=[0-7]{1,4}|(uid|gid)=\d+"
+    r"(size|nr_blocks)=\d+[kmgKMG%]?|nr_inodes=\d+[kmgKMG]?|mode=0{0,3}[0-7]{1,4}|(uid|gid)=\d+"
     r"|mpol=[a-z]+[=:\w,-]*|huge=(never|always|within_size|advise)"
 )
 _OPPOSITES: Final = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
@@ -105,7 +105,7 @@ def _check_modes(text: str, modes: list[str]) -> None:
 
 def parse_tmpfs(destination: str, options: str) -> MountSpec:
     """Docker's ``--tmpfs``. Raises InvalidInputError."""
-    given = tuple(o for o in options.split(",") if o)
+    given = tuple(o for o in options.split(",") if o not in {"", "defaults"})
     return MountSpec(type="tmpfs", destination=destination, tmpfs_options=given)
 
 

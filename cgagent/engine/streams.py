@@ -82,6 +82,7 @@ class Exec:
 
     id: str
     container_id: str
+    container: Container
     args: tuple[str, ...]
     tty: bool = False
     running: bool = False
@@ -179,12 +180,14 @@ class Streams:
             run = Exec(
                 id=secrets.token_hex(32),
                 container_id=container.id,
+                container=container,
                 args=process.args,
                 tty=process.terminal,
             )
             key = f"{container.id}/{run.id}"
             takes = None if take is None else partial(take, run)
             self._keep(run)
+            self._tell(run, f"exec_create: {' '.join(run.args)}")
             run.running = True
             try:
                 run.pid = await self._run(
@@ -193,7 +196,11 @@ class Streams:
             except BaseException:
                 run.running = False
                 raise
+            self._tell(run, f"exec_start: {' '.join(run.args)}")
             return run
+
+    def _tell(self, run: Exec, action: str, **attributes: str) -> None:
+        self._lifecycle.publish(run.container, action, execID=run.id, **attributes)
 
     async def probe(self, container: Container, process: Process, client: socket.socket) -> str:
         """Run a command of the agent's own: it ends with the agent, and is in no list.
@@ -342,6 +349,8 @@ class Streams:
         if run is not None:
             run.running = False
             run.exit_code = status.get("exit_code")
+            if run.exit_code is not None:  # else it could not be started
+                self._tell(run, "exec_die", exit_code=str(run.exit_code))
         await self._supervisor.request("forget", key=key)
 
 

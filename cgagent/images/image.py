@@ -28,6 +28,8 @@ class HealthCheck:
     start_period_ns: int | None = None
     start_interval_ns: int | None = None
     retries: int | None = None
+    shell: tuple[str, ...] = field(default=(), kw_only=True)
+    """Of ``CMD-SHELL``; empty: /bin/sh -c."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class ImageConfig:
     exposed_ports: tuple[str, ...] = ()
     """``PORT/PROTOCOL``."""
     health: HealthCheck | None = None
+    shell: tuple[str, ...] = ()
+    """Docker's SHELL; empty: /bin/sh -c."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def parse_config(raw: bytes, what: str) -> ParsedConfig:
             volumes=tuple(run.object("Volumes")),
             exposed_ports=tuple(run.object("ExposedPorts")),
             health=_health(run.object("Healthcheck"), what),
+            shell=run.texts("Shell"),
         ),
         _diff_ids(fields.object("rootfs"), what),
         _time(fields.text("created")),

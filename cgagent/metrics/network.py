@@ -28,7 +28,7 @@ def read(pid: int) -> tuple[Interface, ...] | None:
     try:
         if os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
             return None
-        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+        with open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="surrogateescape") as file:
             return parse(file.read())
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -36,7 +36,7 @@ def read(pid: int) -> tuple[Interface, ...] | None:
 
 def parse(text: str) -> tuple[Interface, ...]:
     interfaces = []
-    for line in text.splitlines()[_HEADER_LINES:]:
+    for line in filter(None, text.split("\n")[_HEADER_LINES:]):
         name, _, numbers = line.rpartition(":")
         counts = list(map(int, numbers.split()))
         interfaces.append(Interface(name.strip(), *counts[:4], *counts[8:12]))

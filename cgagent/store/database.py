@@ -216,8 +216,8 @@ class Database:
 def _statements(script: str) -> Iterator[str]:
     """`executescript` would commit first, so a failing migration could not be rolled back."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for line in script.split("\n"):
+        statement += line + "\n"
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""

@@ -26,6 +26,11 @@ def test_without_anything_the_defaults_hold(load):
     assert Settings().run_dir == Path("/run/cgagent")
 
 
+def test_a_socket_may_be_an_address(load):
+    settings = load(environ={"CGAGENT_SOCKET": "unix:///x/y.sock"})
+    assert settings.socket == Path("/x/y.sock")
+
+
 def test_flags_go_before_environment_before_file(load):
     text = 'data-root = "/file"\nmetrics-listen = "file:1"\nstop-timeout-s = 3'
     environ = {"CGAGENT_DATA_ROOT": "/environment", "CGAGENT_METRICS_LISTEN": "environment:1"}
@@ -117,3 +122,4 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
 def test_where_the_client_looks():
     assert socket_path({}) == DEFAULT_SOCKET
     assert socket_path({b"CGAGENT_SOCKET": b"/x"}) == "/x"
+    assert socket_path({b"CGAGENT_SOCKET": b"unix:///x"}) == "/x"

@@ -70,16 +70,21 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
 
     @router.post("/{reference}/stop", status_code=204)
     async def stop_container(
-        reference: str, timeout_s: Annotated[float | None, Query(ge=0)] = None
+        reference: str,
+        timeout_s: Annotated[float | None, Query(ge=-1)] = None,
+        signal: str | None = None,
     ) -> Response:
-        await engine.lifecycle.stop(engine.containers.find(reference), timeout_s)
+        """After `timeout_s` SIGKILL; -1: never."""
+        await engine.lifecycle.stop(engine.containers.find(reference), timeout_s, signal)
         return Response(status_code=204)
 
     @router.post("/{reference}/restart", status_code=204)
     async def restart_container(
-        reference: str, timeout_s: Annotated[float | None, Query(ge=0)] = None
+        reference: str,
+        timeout_s: Annotated[float | None, Query(ge=-1)] = None,
+        signal: str | None = None,
     ) -> Response:
-        await engine.lifecycle.restart(engine.containers.find(reference), timeout_s)
+        await engine.lifecycle.restart(engine.containers.find(reference), timeout_s, signal)
         return Response(status_code=204)
 
     @router.post("/{reference}/kill", status_code=204)

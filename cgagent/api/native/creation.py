@@ -56,7 +56,7 @@ class _Storage(Strict):
     mounts: list[MountBody] = []
     tmpfs: dict[str, str] = {}
     """Options by destination."""
-    shm_size_bytes: Annotated[int, Field(ge=1)] | None = None
+    shm_size_bytes: Annotated[int, Field(ge=0)] | None = None
     read_only: bool = False
 
     def specs(self) -> tuple[MountSpec, ...]:

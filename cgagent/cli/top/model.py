@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cli.output import printable
+from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

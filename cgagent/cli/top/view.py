@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from cgagent.cli.units import show_size
+from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from cgagent.cli.top.model import Model, Row
@@ -56,7 +57,7 @@ def lines(
     ]
     blank = [Line("", "plain")] * (room - len(shown))
     body = [Line(_summary(model, host, len(rows)), "plain"), Line(_heading(model, width), "title")]
-    foot = [Line(message, "message"), Line(KEYS, "title")]
+    foot = [Line(printable(message), "message"), Line(KEYS, "title")]
     return [
         Line(line.text[:width].ljust(width), line.look) for line in body + shown + blank + foot
     ][:height]

@@ -35,6 +35,7 @@ class Signals:
         """Raises ConflictError: it is not running."""
         require_running(container)
         await self._deliver(container, int(number))
+        self._shared.publish(container, "kill", signal=str(int(number)))
         if number == signal.SIGKILL:  # a frozen v1 task dies only when it is thawed
             await self.thaw(container)
 

@@ -40,22 +40,28 @@ class Stops:
                 await self._signals.hold(container)
             if container.running or not was_up:
                 await self._signals.send(container, number)
-        self._shared.publish(container, "kill", signal=str(int(number)))
 
-    async def stop(self, container: Container, timeout_s: float | None = None) -> None:
-        """Stop signal, then after the timeout SIGKILL. One that does not run is left alone."""
+    async def stop(
+        self, container: Container, timeout_s: float | None = None, signal_name: str | None = None
+    ) -> None:
+        """Stop signal, then after the timeout SIGKILL. One that does not run is left alone.
+
+        Raises:
+            InvalidInputError: no such signal.
+        """
+        number = _stop_signal(container, signal_name)
         if not container.up:
             return
         async with self._shared.jobs.run("stop", container=container.id):
             await self._signals.hold(container)
             if container.running:
-                await self._stop(container, self._timeout(container, timeout_s))
+                await self._stop(container, number, self._timeout(container, timeout_s))
         self._shared.publish(container, "stop")
 
-    async def _stop(self, container: Container, timeout_s: float | None) -> None:
+    async def _stop(self, container: Container, number: int, timeout_s: float | None) -> None:
         jobs.step("ask")
         try:
-            await self._signals.send(container, _stop_signal(container))
+            await self._signals.send(container, number)
             await self._signals.thaw(container)
             async with asyncio.timeout(timeout_s):
                 await self._signals.wait(container, "not-running")
@@ -71,14 +77,16 @@ class Stops:
         chosen = self._stop_timeout_s if own is None else own
         return None if chosen < 0 else chosen
 
-    async def restart(self, container: Container, timeout_s: float | None = None) -> None:
+    async def restart(
+        self, container: Container, timeout_s: float | None = None, signal_name: str | None = None
+    ) -> None:
         """Stop it, if it runs, and start it; one that removes itself at its end does not now."""
         container.require_started_here("a restart")
         with container.kept():
-            await self.stop(container, timeout_s)
+            await self.stop(container, timeout_s, signal_name)
             await self._starts.start(container)
         self._shared.publish(container, "restart")
 
 
-def _stop_signal(container: Container) -> int:
-    return signals.parse(container.record.options.stop_signal)
+def _stop_signal(container: Container, name: str | None = None) -> int:
+    return signals.parse(name or container.record.options.stop_signal)

@@ -138,7 +138,7 @@ def _last_error(log: str) -> str:
     """The message of the last error in a log of JSON lines, on one line."""
     try:
         with open(log, encoding="utf-8", errors="replace") as f:
-            lines = f.read().splitlines()
+            lines = f.read().split("\n")
     except FileNotFoundError:
         return ""
     for line in reversed(lines):

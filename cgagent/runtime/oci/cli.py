@@ -9,7 +9,7 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from cgagent import __version__
+from cgagent import __version__, standard
 from cgagent.errors import CgagentError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -43,40 +43,57 @@ class Log:
             with open(self._path, "a", encoding="utf-8") as f:
                 f.write(line + "\n")
         prefix = "" if level == "error" else f"{level}: "
-        print(f"cgagent oci: {prefix}{message}", file=sys.stderr)
+        print(f"cgagent oci: {prefix}{standard.printable(message)}", file=sys.stderr)
 
     def warn(self, message: str) -> None:
         self.write("warning", message)
 
 
 def main(argv: Sequence[str], failure: OSError | None = None) -> int:
-    """The exit code; errors have been told, `failure` among them."""
+    """The exit code; all output is written, and errors have been told, `failure` among them."""
+    standard.wait_for_room()
     log = Log(None, as_json=False)
     try:
-        parsed = _parser().parse_args(argv)
+        parsed = _parsed(argv)
         log = Log(parsed.log, as_json=parsed.log_format == "json")
-        if parsed.systemd_cgroup:
-            raise InvalidInputError(
-                "--systemd-cgroup: systemd is not asked for cgroups; use the cgroupfs manager "
-                "(podman: --cgroup-manager cgroupfs; containerd: SystemdCgroup = false)"
-            )
-        if not parsed.command:
-            raise InvalidInputError("no command is given; see cgagent oci --help")
-        name, *rest = parsed.command
-        if name not in _COMMANDS:
-            raise InvalidInputError(f"command {name!r} is not known; see cgagent oci --help")
-        if failure is not None:
-            raise failure
-        commands = import_module("cgagent.runtime.oci.commands")
-        command: Callable[[Any, list[str], Log], int] = getattr(commands, f"{name}_")
-        return command(parsed.root, rest, log)
+        code = _command(parsed, failure)(parsed.root, parsed.command[1:], log)
+        sys.stdout.flush()
+        return code
     except CgagentError as e:
         log.write("error", e.message)
         return _exit_code(e, argv)
     except OSError as e:
-        where = f"{e.filename}: " if e.filename else ""
-        log.write("error", f"{where}{(e.strerror or str(e)).lower()}")
+        log.write("error", standard.cause(e))
+        standard.give_up_output()
         return 1
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    try:
+        return _parser().parse_args(argv)
+    except SystemExit:  # --help and --version
+        sys.stdout.flush()
+        raise
+
+
+def _command(
+    parsed: argparse.Namespace, failure: OSError | None
+) -> Callable[[Any, list[str], Log], int]:
+    if parsed.systemd_cgroup:
+        raise InvalidInputError(
+            "--systemd-cgroup: systemd is not asked for cgroups; use the cgroupfs manager "
+            "(podman: --cgroup-manager cgroupfs; containerd: SystemdCgroup = false)"
+        )
+    if not parsed.command:
+        raise InvalidInputError("no command is given; see cgagent oci --help")
+    name = parsed.command[0]
+    if name not in _COMMANDS:
+        raise InvalidInputError(f"command {name!r} is not known; see cgagent oci --help")
+    if failure is not None:
+        raise failure
+    commands = import_module("cgagent.runtime.oci.commands")
+    command: Callable[[Any, list[str], Log], int] = getattr(commands, f"{name}_")
+    return command
 
 
 def _exit_code(error: CgagentError, argv: Sequence[str]) -> int:

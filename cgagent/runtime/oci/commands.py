@@ -249,10 +249,10 @@ def _print_ps(options: list[str], pids: set[str]) -> int:
     """What ps(1) shows of these processes."""
     import subprocess
 
-    done = subprocess.run(["ps", *options], capture_output=True, text=True, check=False)
+    done = subprocess.run(["ps", *options], capture_output=True, errors="replace", check=False)
     if done.returncode:
         raise InvalidInputError(f"ps: {done.stderr.strip()}")
-    title, *lines = done.stdout.splitlines()
+    title, *lines = filter(None, done.stdout.split("\n"))
     if "PID" not in title.split():
         raise InvalidInputError("ps: its options must leave the column PID")
     column = title.split().index("PID")

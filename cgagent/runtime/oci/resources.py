@@ -127,7 +127,7 @@ def _settings(resources: Resources) -> Iterator[tuple[str, str]]:
             raise InvalidInputError(f"linux.resources.rdma: {device} has no limit")
         yield "rdma.max", " ".join([device, *pairs])
     for file, text in (resources.get("unified") or {}).items():
-        for line in text.splitlines() or [text]:
+        for line in list(filter(None, text.split("\n"))) or [text]:
             yield file, line
 
 

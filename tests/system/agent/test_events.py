@@ -65,9 +65,28 @@ def test_following_begins_now_and_ends_when_it_is_told_to(agent, container):
     told = [e for e in map(json.loads, output.splitlines()) if e["Type"] == "container"]
     assert {e["id"] for e in told} == {one}
     assert process.returncode == 0
-    assert [e["Action"] for e in told] == [
+    actions = [e["Action"] for e in told]
+    assert actions[:3] == ["create", "start", "kill"]  # SIGTERM, and SIGKILL if it was slow
+    assert [a for a in actions if a != "kill"] == [
         *("create", "start", "die", "stop", "start", "restart"),
     ]
+
+
+def test_a_command_in_a_container_is_told(agent, running):
+    begin = f"{time.time():.9f}"
+    agent.exec(running, "sh", "-c", "exit 3")
+    agent.cli("stop", "-s", "KILL", "-t", "-1", running)
+    format_ = "{{.Action}} {{json .Actor.Attributes}}"
+    flags = ("--no-follow", "--since", begin, "-f", f"container={running}", "--format", format_)
+    text = agent.cli("events", *flags).stdout
+    told = [line.split(" {") for line in text.splitlines()]
+    assert [action for action, _ in told] == [
+        *("exec_create: sh -c exit 3", "exec_start: sh -c exit 3", "exec_die"),
+        *("kill", "die", "stop"),
+    ]
+    about = [json.loads("{" + attributes) for _, attributes in told]
+    assert len({a["execID"] for a in about[:3]}) == 1
+    assert (about[2]["exitCode"], about[3]["signal"]) == ("3", "9")
 
 
 def test_a_killed_agent_still_tells_them(own_agent):

@@ -151,7 +151,7 @@ def test_labels_that_are_chosen_and_groups_of_any_name(data_root, alpine_docker_
         assert "commit" not in line[0]
         eventually(lambda: threads_of(agent, "odd"))
         shown = agent.cli("stats", "--no-stream").stdout
-        assert "odd?[2J?" in shown
+        assert r"odd\x1b[2J\xff" in shown
         assert all(x.isprintable() for x in shown.splitlines())
 
 

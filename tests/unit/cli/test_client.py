@@ -120,3 +120,27 @@ def test_an_agent_that_hangs_up_in_the_middle(agent):
 def test_nobody_there(tmp_path):
     with pytest.raises(UnavailableError, match=r"no agent listens on .*; start one with"):
         Client(str(tmp_path / "s")).request("GET", "/x")
+
+
+def test_many_are_asked_at_once_and_told_in_their_order(tmp_path):
+    """The server answers the last one first."""
+    path = str(tmp_path / "s")
+    names = ["a", "", "b", "c"]
+
+    def serve(listener):
+        connections = [listener.accept()[0] for _ in range(3)]
+        for connection in reversed(connections):
+            asked = connection.recv(65536).split()[1]
+            body = json.dumps(asked.decode()).encode()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            connection.close()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        found = list(Client(path).requests("POST", names, lambda n: f"/{quote(n)}"))
+        thread.join()
+    assert [str(f) for f in found] == ["/a", "an empty name names nothing", "/b", "/c"]

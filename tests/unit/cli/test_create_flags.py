@@ -22,6 +22,10 @@ def test_nothing_asked_says_little():
     CreateBody(**body)
 
 
+def test_an_entrypoint_is_one_word():
+    assert parse("--entrypoint", "sh -c")["entrypoint"] == ["sh -c"]
+
+
 def test_every_flag_becomes_something_the_agent_takes():
     body = parse(
         *("--cap-add", "A", "--cap-drop", "B", "--device-cgroup-rule", "c 1:1 r"),

@@ -1,13 +1,16 @@
 """Scanning says what argparse would say, and leaves the rest to it."""
 
 import argparse
+import contextlib
+import importlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgagent.cli import create_flags
+from cgagent.cli import create_flags, main
 from cgagent.cli.flags import REMAINDER, Flags, _Scan, _Unsure
+from cgagent.errors import CgagentError
 
 
 class RefusedError(Exception):
@@ -47,8 +50,46 @@ def test_what_is_scanned_is_what_argparse_says(words):
         scanned = _Scan([flag for _, flag in made._flags]).values(list(words))
     except _Unsure:
         return
-    if "--" not in words:  # after the image it is the command's, as docker has it
-        assert scanned == vars(made._argparse().parse_args(words))
+    if "--" in words:  # after the image it is the command's, as docker has it
+        return
+    try:
+        expected = vars(made._argparse().parse_args(words))
+    except RefusedError:  # docker takes --tty=1, and any word as a value
+        return
+    assert scanned == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "interactive", "tty"),
+    [
+        ("-i=false --tty=true x", False, True),
+        ("-it=false x", True, False),
+        ("--interactive=1 --tty=F x", True, False),
+        ("--tty --tty=0 x", False, False),
+        ("-- x", False, False),
+    ],
+)
+def test_a_switch_may_have_a_value(line, interactive, tty):
+    args = flags().parse_args(line.split())
+    assert (args.interactive, args.tty, args.image, args.command) == (interactive, tty, "x", [])
+
+
+def test_every_switch_of_every_command_takes_a_value(monkeypatch):
+    """`--flag=true` and `--flag=false`: none has an action that does not know of them."""
+    found = []
+    monkeypatch.setattr(Flags, "parse_args", lambda self, _: found.append(self) or 1 / 0)
+    for command in main.COMMANDS:
+        module = importlib.import_module(f"cgagent.cli.{command.module}")
+        context = main.Context(command.name, [], None, start=False)
+        with contextlib.suppress(ZeroDivisionError, CgagentError, SystemExit):
+            getattr(module, command.function)(context)
+    switches = [f for made in found for _, f in made._flags if "help" not in f.action]
+    assert len(found) > 25
+    assert {f.action for f in switches} == {"store", "append", "store_true", "store_false"}
+
+
+def test_a_value_may_look_like_a_flag():
+    assert flags().parse_args(["-e", "-1", "-m", "--tty", "x"]).memory == "--tty"
 
 
 def test_what_follows_the_image_is_the_commands():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from cgagent.cli.inspect import fill, print_all
+from cgagent.cli.formats import fill, print_all
 from cgagent.errors import InvalidInputError
 
 ITEM = {"State": {"Running": True, "Pid": 7}, "Name": "{{box"}

@@ -47,17 +47,30 @@ def test_flags(flags, asked):
     assert request(*flags.split()) == asked
 
 
+def test_zero_is_not_given():
+    """Docker's, for every limit that docker has; and -1 for the swappiness."""
+    zeros = (
+        *("--memory", "--memory-swap", "--memory-reservation", "--cpus", "--cpu-quota"),
+        *("--cpu-period", "--cpu-shares", "--cpu-rt-period", "--cpu-rt-runtime", "--pids-limit"),
+        *("--blkio-weight", "--memory-high", "--memory-min", "--cpu-weight", "--io-weight"),
+    )
+    for flag in zeros:
+        assert request(flag, "0") == {}, flag
+    assert request("--memory-swappiness", "-1") == {}
+    assert request("--memory-swappiness", "0") == {"memory_swappiness": 0}
+    assert request("--memory-swap-max", "0") == {"memory_swap_max_bytes": 0}
+    assert request("--no-cpu-idle") == {"cpu_idle": False}
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
         ("--memory lots", "--memory 'lots' is not a size"),
         ("--memory=-5m", "--memory '-5m' is not a size"),
-        ("--cpus 0", "--cpus '0' must be a positive number of CPUs"),
         ("--cpus=-1", "--cpus '-1'"),
         ("--cpus nan", "--cpus 'nan'"),
         ("--cpus inf", "--cpus 'inf'"),
         ("--cpus two", "--cpus 'two'"),
-        ("--pids-limit 0", "--pids-limit '0' must be a positive number"),
         ("--pids-limit 1.5", "--pids-limit '1.5'"),
         ("--cpu-quota x", "--cpu-quota 'x'"),
         ("--device-read-bps /dev/null", "'/dev/null' must be PATH:RATE"),

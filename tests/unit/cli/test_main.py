@@ -1,5 +1,6 @@
 import pytest
 
+from cgagent import defaults
 from cgagent.cli import main
 from cgagent.errors import InvalidInputError, NotFoundError, from_kind
 
@@ -17,6 +18,7 @@ def test_help_names_every_command(monkeypatch, capsys):
     assert (code, err) == (0, "")
     for command in main.COMMANDS:
         assert f"\n  {command.name} " in out
+    assert "SUPPRESS" not in out
     assert run(monkeypatch, capsys)[1] == out
 
 
@@ -25,6 +27,7 @@ def test_every_command_has_a_help(monkeypatch, capsys, command):
     code, out, err = run(monkeypatch, capsys, command, "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: cgagent {command}")
+    assert "SUPPRESS" not in out
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,7 @@ def test_every_command_has_a_help(monkeypatch, capsys, command):
         (("rm",), "required: CONTAINER"),
         (("run", "--memory", "x", "i"), "is not a size"),
         (("exec", "c"), "a command is needed"),
-        (("logs", "--tail", "-1", "c"), "tail"),
+        (("logs", "--tail", "x", "c"), "tail"),
     ],
 )
 def test_wrong_usage_is_one_line_and_125(monkeypatch, capsys, argv, complaint):
@@ -58,5 +61,33 @@ def test_wrong_usage_is_one_line_and_125(monkeypatch, capsys, argv, complaint):
         (main.UsageError(""), ["stop"], 125),
     ],
 )
-def test_exit_codes(error, argv, code):
-    assert main._exit_code(error, argv) == code
+def test_exit_codes(monkeypatch, error, argv, code):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["cgagent", *argv])
+    assert main._told(fail) == code
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "path"),
+    [
+        (["-H", "unix:///no/a"], "/no/b", "/no/a"),
+        (["-H", "/no/a"], "/no/b", "/no/a"),
+        ([], "unix:///no/b", "/no/b"),
+        ([], "/no/b", "/no/b"),
+    ],
+)
+def test_where_the_agent_is(monkeypatch, capsys, flags, environment, path):
+    monkeypatch.setattr(defaults.posix, "environ", {b"CGAGENT_SOCKET": environment.encode()})
+    monkeypatch.setattr(defaults.socket_path, "__defaults__", (defaults.posix.environ,))
+    code, _, err = run(monkeypatch, capsys, *flags, "ps")
+    assert code == 1
+    assert f"no agent listens on {path};" in err
+
+
+@pytest.mark.parametrize("address", ["tcp://x:1", "unix://", "x", ""])
+def test_what_is_no_address(monkeypatch, capsys, address):
+    for command in ("ps", "version"):
+        _, _, err = run(monkeypatch, capsys, "-H", address, command)
+        assert f"--host {address!r} must be unix:///PATH, or a path" in err

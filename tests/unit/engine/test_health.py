@@ -93,3 +93,18 @@ def test_the_last_five_results_are_kept_and_survive_the_database(codes):
         health = after_probe(check(), health, Result(number, number, code, "out\0"), 0)
     assert [r.exit_code for r in health.log] == codes[-5:]
     assert Health.from_json(json.loads(json.dumps(asdict(health)))) == health
+
+
+def test_a_check_runs_in_the_images_shell():
+    check = combined(HealthCheck(("CMD-SHELL", "a b")), None, ("/bin/ash", "-ec"))
+    assert arguments(check) == ("/bin/ash", "-ec", "a b")
+    plain = combined(HealthCheck(("CMD", "a", "b")), None, ("/bin/ash", "-ec"))
+    assert arguments(plain) == ("a", "b")
+
+
+def test_an_images_check_of_an_unknown_kind_is_none():
+    """The image can be run all the same, as with docker."""
+    for test in (("WHATEVER", "x"), ("CMD",)):
+        assert combined(None, HealthCheck(test)) is None
+        with pytest.raises(InvalidInputError, match="neither CMD, CMD-SHELL nor NONE"):
+            combined(HealthCheck(test), None)

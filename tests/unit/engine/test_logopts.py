@@ -45,7 +45,7 @@ def test_one_file_without_end_unless_something_else_is_said():
     assert (told("json-file")["max_bytes"], told("json-file")["max_files"]) == (None, 1)
 
 
-@pytest.mark.parametrize("size", ["", "0", "-1", "m", "1x", "1e9", "ten"])
+@pytest.mark.parametrize("size", ["", "0", "m", "1x", "1e9", "ten"])
 def test_what_is_no_size_is_refused(size):
     with pytest.raises(InvalidInputError, match="must be a positive number"):
         told("json-file", max_size=size)
@@ -97,3 +97,14 @@ def test_a_table_of_the_configuration_file(tmp_path):
     file.write_text("log = 3\n")
     with pytest.raises(InvalidInputError, match="must be a table"):
         load(config_file=str(file), environ={})
+
+
+def test_what_docker_accepts_of_options():
+    assert told("json-file", max_size="-1")["max_bytes"] is None
+    assert told("json-file", mode="non-blocking", max_buffer_size="4m", compress="false")
+    assert told("journald", mode="blocking")
+    with pytest.raises(UnsupportedError, match="rotated files are not compressed"):
+        told("json-file", compress="true")
+    for wrong in ({"mode": "fast"}, {"compress": "gz"}, {"max_buffer_size": "1m"}):
+        with pytest.raises(InvalidInputError):
+            told("json-file", **wrong)

@@ -123,3 +123,9 @@ def test_a_directory_is_made_only_where_that_is_asked(tmp_path):
     assert not place.exists()
     mounts.points(kept, str)
     assert place.is_dir()
+
+
+def test_spellings_of_a_tmpfs_that_docker_takes():
+    for options in ("mode=01777", "mode=0001777", "defaults,size=1m", "defaults"):
+        (point,) = points(parse_tmpfs("/t", options))
+        assert "defaults" not in point.options
