@@ -90,11 +90,7 @@ def resolv_conf(mode: Mode, lookup: NameLookup) -> str:
         replaced |= {"search", "domain"}
     if not replaced:
         return base
-    kept = [
-        line
-        for line in base.removesuffix("\n").split("\n")
-        if (line.split() or [""])[0] not in replaced
-    ]
+    kept = [line for line in base.split("\n") if line.strip() and line.split()[0] not in replaced]
     return "\n".join([*kept, *(line for lines in asked.values() for line in lines)]) + "\n"
 
 
