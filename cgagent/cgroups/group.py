@@ -257,6 +257,10 @@ class Group:
         """The processes of the group and below, in our own pid namespace, in order."""
         return processes.pids(self._existing())
 
+    def why_alive(self) -> str:
+        """Of processes that were killed and have not ended: the cause, or what to look at."""
+        return processes.why_alive(self._existing(), self.pids())
+
     def kill(self, timeout_s: float = 10.0) -> None:
         """SIGKILL every process, and return when none is left.
 

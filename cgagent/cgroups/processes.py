@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import files
 from cgagent.cgroups.freezer import Freezer, wait_for_event
 from cgagent.cgroups.hierarchy import subgroups
-from cgagent.errors import DeadlineError, UnsupportedError
+from cgagent.errors import DeadlineError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,6 +77,38 @@ def refuse_threaded(directory: str) -> None:
         )
 
 
+def why_alive(directories: list[str], pids: list[int]) -> str:
+    """Why killed processes may still be there: what to look at, or the freezer that holds one."""
+    for pid in pids:
+        frozen = _frozen_in(pid)
+        if frozen is not None and frozen not in directories:
+            return (
+                f"process {pid} is held by the freezer of {frozen}, which is not cgagent's; thaw "
+                f"it (echo THAWED >{frozen}/freezer.state)"
+            )
+    return "look for a task in state D"
+
+
+def _frozen_in(pid: int) -> str | None:
+    """The directory in v1's freezer hierarchy that keeps a process frozen; None: none does."""
+    from cgagent.cgroups.hierarchy import Host
+    from cgagent.cgroups.membership import Membership
+
+    with contextlib.suppress(NotFoundError):  # it has ended
+        for directory in Membership.of(Host.detect(), pid).directories:
+            state = files.read(f"{directory}/freezer.state")
+            if state is not None and state.strip() != "THAWED":
+                return _origin(directory)
+    return None
+
+
+def _origin(directory: str) -> str:
+    """The group that was frozen: itself, or one above it."""
+    while (files.read(f"{directory}/freezer.self_freezing") or "1").strip() != "1":
+        directory = os.path.dirname(directory)
+    return directory
+
+
 def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) -> None:
     """SIGKILL every process of a group and wait until none is left.
 
@@ -96,7 +129,7 @@ def kill(path: str, directories: list[str], freezer: Freezer, timeout_s: float) 
         if remaining_s <= 0:
             raise DeadlineError(
                 f"cgroup {path}: {len(left)} killed processes have not ended, {left[0]} among "
-                "them: look for a task in state D"
+                f"them: {why_alive(directories, left)}"
             )
         _signal_frozen(directories, freezer, min(patience_s, remaining_s), remaining_s)
         patience_s *= 2

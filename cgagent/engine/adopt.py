@@ -29,6 +29,8 @@ from cgagent.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from cgagent.cgroups import Group, Host, Limits
     from cgagent.engine.containers import Containers
     from cgagent.engine.jobs import Jobs
@@ -59,11 +61,12 @@ class Adoption:
         """Move a process and its descendants into a group of their own, under limits.
 
         Raises:
-            NotFoundError: no such process.
-            ConflictError: it is a container's, or the name is taken.
+            NotFoundError: no such process, or one that ends meanwhile.
+            InvalidInputError: a thread's id.
+            ConflictError: it is a container's or a zombie, or the name is taken.
             DeniedError: it is ourselves, or a kernel thread.
         """
-        async with self._jobs.run("adopt", pid=str(pid)):
+        async with self._jobs.run("adopt", pid=str(pid)), _while_there(pid):
             root = self._process(pid)
             chosen = self._lifecycle.choose_name(name)
             held = limit_rules.resolve(asked, extra)
@@ -95,6 +98,16 @@ class Adoption:
             ours = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
         except (psutil.NoSuchProcess, ValueError):
             raise NotFoundError(f"process {pid} does not exist") from None
+        leader = _leader(pid)
+        if leader != pid:
+            raise InvalidInputError(
+                f"{pid} is a thread of process {leader}; adopt that, with all its threads"
+            )
+        if _is_zombie(process):
+            raise ConflictError(
+                f"process {pid} has ended and waits for its parent, process {process.ppid()}, "
+                "to take note (a zombie): there is nothing to adopt"
+            )
         if pid in ours:
             raise DeniedError(f"process {pid} is the agent or one of its parents: not adopted")
         if not process.cmdline() and process.ppid() in {0, 2}:
@@ -121,7 +134,8 @@ class Adoption:
         """Until all of the tree is inside: a child born meanwhile is where its parent was."""
         for _ in range(_ROUNDS):
             tree = [root, *root.children(recursive=True)]
-            outside = [p.pid for p in tree if p.pid not in set(group.pids())]
+            inside = set(group.pids())
+            outside = [p.pid for p in tree if p.pid not in inside and not _is_zombie(p)]
             if not outside:
                 return
             for pid in outside:
@@ -207,6 +221,33 @@ async def _process_ended(adopted: Adopted) -> None:
             asyncio.get_running_loop().remove_reader(pidfd)
     finally:
         os.close(pidfd)
+
+
+@contextlib.asynccontextmanager
+async def _while_there(pid: int) -> AsyncIterator[None]:
+    """What is asked of a process that ends meanwhile, or is a zombie by then."""
+    try:
+        yield
+    except psutil.NoSuchProcess:
+        raise NotFoundError(f"process {pid} has ended meanwhile") from None
+
+
+def _leader(pid: int) -> int:
+    """The process that a thread is of; itself, if it is one."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("Tgid:"))
+    except (FileNotFoundError, ProcessLookupError):
+        raise NotFoundError(f"process {pid} does not exist") from None
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended, noted or not."""
+    try:
+        found: str = process.status()
+    except psutil.NoSuchProcess:
+        return True
+    return found == psutil.STATUS_ZOMBIE
 
 
 def _restore(group: Group, origins: dict[int, Membership]) -> None:

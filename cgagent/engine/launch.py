@@ -148,6 +148,11 @@ class Launcher:
         self._closed = False
         self._cgroup_mounts: tuple[CgroupMount, ...] | None = None
 
+    @property
+    def has_v1(self) -> bool:
+        """Whether the host mounts a hierarchy of cgroup v1."""
+        return bool(self._host.v1_mounts)
+
     def group(self, path: str) -> Group:
         return self._host.group(path)
 

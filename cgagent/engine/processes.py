@@ -82,7 +82,10 @@ def _clock(seconds: float) -> str:
 
 
 def _command(process: psutil.Process) -> str:
-    line = " ".join(process.cmdline()) or f"[{process.name()}]"
+    try:
+        line = " ".join(process.cmdline()) or f"[{process.name()}]"
+    except psutil.ZombieProcess:
+        line = f"[{process.name()}] <defunct>"
     return os.fsencode(line).decode("utf-8", "replace")
 
 

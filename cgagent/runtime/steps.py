@@ -45,6 +45,13 @@ class Setup:
     bundle: str = "/"
     host_mounts: int | None = None
     """The mount namespace of the host, if ours is a copy that may be older than its mounts."""
+    origin_mounts: int | None = None
+    """The mount namespace that ours is a copy of: a tree cloned there keeps its tie to it."""
+    bind_at: str | None = None
+    """Where the root file system is bound, if the mount namespace is none of the container's own.
+
+    All its mounts are below, and go with that one.
+    """
     trees: dict[int, int] = field(default_factory=dict)
     """What `open_trees` gave a process with more power than this one."""
     root_tree: int | None = None
@@ -92,7 +99,7 @@ def check(s: Setup) -> None:
         s.config.get("hostname") or s.config.get("domainname")
     ):
         raise InvalidInputError("hostname: it needs a uts namespace that is not the host's")
-    if "mount" not in s.isolation.own and (s.rootfs or s.config.get("mounts")):
+    if "mount" not in s.isolation.own and s.bind_at is None:
         raise InvalidInputError("mounts: they need a mount namespace of the container's own")
 
 
@@ -131,7 +138,10 @@ def set_clocks(s: Setup) -> None:
 
 
 def _open_source(s: Setup, m: Mount) -> int | None:
-    return m.open_source(s.propagation, s.host_mounts)
+    where = s.host_mounts
+    if where is None and m.follows_host(s.propagation):
+        where = s.origin_mounts
+    return m.open_source(s.propagation, where)
 
 
 def is_id_mapped(entry: dict[str, Any]) -> bool:
@@ -157,14 +167,16 @@ def open_trees(s: Setup, user_namespace: int | None) -> Iterator[tuple[int, int]
 def open_sources(s: Setup) -> None:
     """Of bind mounts that shall see what is mounted on the host later, or the other way round.
 
-    The rest are opened when it is their turn: so the root is the first mount of the container.
+    That is where the host's mount namespace cannot be visited any more. The rest are opened when
+    it is their turn: so the root is the first mount of the container, and they are in order.
     """
+    visits = s.host_mounts is not None or s.origin_mounts is not None
     for place, entry in enumerate(s.config.get("mounts") or ()):
         if place < s.staged:
             continue
         m = Mount.from_oci(entry, s.bundle)
         with mounts.naming(m):
-            early = m.follows_host(s.propagation) and place not in s.trees
+            early = m.follows_host(s.propagation) and place not in s.trees and not visits
             s.mounts.append((m, _open_source(s, m) if early else s.trees.get(place)))
 
 
@@ -181,7 +193,11 @@ def mount_root(s: Setup) -> None:
         km.attach(s.root_tree, staging)
         for fd in (s.root_tree, staging):
             os.close(fd)
-    elif not s.rootfs and "mount" in s.isolation.own:  # pivot_root wants a mount point
+    elif s.bind_at is not None:
+        km.mount(s.staging, s.bind_at, None, km.MS_BIND | km.MS_REC)
+        km.mount(None, s.bind_at, None, km.MS_PRIVATE | km.MS_REC)
+        s.staging = s.bind_at
+    elif not s.rootfs:  # pivot_root wants a mount point
         km.mount(s.staging, s.staging, None, km.MS_BIND | km.MS_REC)
     s.root_fd = os.open(s.staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -278,10 +294,10 @@ def enter_root(s: Setup) -> None:
         os.chroot(".")
     os.chdir("/")
     os.close(s.root_fd)
-    if s.host_mounts is not None:
-        os.close(s.host_mounts)
-    if "mount" in s.isolation.own:
-        _settle_root(s)
+    for descriptor in (s.host_mounts, s.origin_mounts):
+        if descriptor is not None:
+            os.close(descriptor)
+    _settle_root(s)
 
 
 def _settle_root(s: Setup) -> None:

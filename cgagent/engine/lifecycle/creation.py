@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.engine import create, jobs, limits, namespaces
+from cgagent.engine import create, jobs, limits, namespaces, systemd
 from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Outcome, Record
 from cgagent.engine.launch import Foreseen
@@ -76,7 +76,9 @@ class Creation:
 
     def _options(self, request: Request, image: Image, container_id: str) -> Options:
         find = self._shared.containers.find
-        return create.options(request, image.config, container_id, find, self._log_default)
+        options = create.options(request, image.config, container_id, find, self._log_default)
+        systemd.require_possible(options, has_v1=self._shared.launcher.has_v1)
+        return options
 
     def _foresee(self, request: Request, image: Image, held: Limits, container_id: str) -> Rooted:
         """What the next container will be, if that is asked for as this one was."""

@@ -106,9 +106,9 @@ class Signals:
                     await asyncio.to_thread(self._lift_io_caps, container)
                 await self.wait(container, "not-running")
         except TimeoutError:
+            why = await asyncio.to_thread(self._shared.group(container).why_alive)
             raise DeadlineError(
-                f"container {container.name} did not end {KILL_TIMEOUT_S:g} s after SIGKILL; "
-                "a task may be in uninterruptible sleep"
+                f"container {container.name} did not end {KILL_TIMEOUT_S:g} s after SIGKILL: {why}"
             ) from None
 
     def _lift_io_caps(self, container: Container) -> None:

@@ -123,6 +123,8 @@ def _make_process(
             preserved=wishes.preserved,
             console_socket=console_socket(config["process"], wishes, stack),
             start_socket=_start_socket(entry, stack),
+            host_mounts=_own_mounts(isolation, stack),
+            bind_at=None if "mount" in isolation.own else entry.make_root_mount(),
             trees=_open_trees(config, bundle, rootfs, isolation, stack),
         )
         child = spawn(plan, group, stack)
@@ -150,6 +152,15 @@ def _make_process(
             entry.save(state)
             write_pid_file(wishes.pid_file, child.pid)
             return state, child
+
+
+def _own_mounts(isolation: Isolation, stack: ExitStack) -> int | None:
+    """Our mount namespace, for a child that has a copy of it and the power to go there."""
+    if "mount" not in isolation.own or isolation.is_user_private:
+        return None
+    fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
 
 
 def _memory(program: bytes | None, stack: ExitStack) -> list[int]:

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
-from cgagent.errors import ConflictError, UnsupportedError
+from cgagent.errors import ConflictError
 from cgagent.kernel import seccomp
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.oci import config as oci_config
@@ -30,13 +30,15 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
     own = lifecycle.group(state)
     isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
     oci_config.leave_out_ungrantable(process, isolation, wishes.warn)
-    if "mount" not in isolation.private:
-        raise UnsupportedError("exec: the container has no mount namespace of its own")
     with ExitStack() as stack:
         pidfd = os.pidfd_open(state.pid)
         stack.callback(os.close, pidfd)
         if not store.is_alive(state):
             raise store.not_running(entry.id)
+        root = None
+        if "mount" not in isolation.own:
+            root = os.open(f"/proc/{state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, root)
         plan = init.Plan(
             config={"process": process},
             bundle=state.bundle,
@@ -51,6 +53,7 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
             console_socket=create.console_socket(process, wishes, stack),
             start_socket=None,
             enter_pidfd=pidfd,
+            enter_root=root,
         )
         set_affinity(process, "initial")  # ours, and inherited
         if isolation.is_user_private:

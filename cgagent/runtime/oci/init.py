@@ -53,6 +53,11 @@ class Plan:
     console_socket: socket.socket | None
     start_socket: socket.socket | None
     enter_pidfd: int | None = None
+    enter_root: int | None = None
+    """The root of a container whose mount namespace is not its own."""
+    host_mounts: int | None = None
+    bind_at: str | None = None
+    """Both as in `steps.Setup`."""
     trees: dict[int, int] = field(default_factory=dict)
     """As in `steps.Setup`."""
 
@@ -124,7 +129,9 @@ def _kept(sock: socket.socket, plan: Plan) -> set[int]:
     ours = (sock, plan.console_socket, plan.start_socket)
     kept = {*range(3 + plan.preserved), *(fd for _, fd in plan.join), *plan.trees.values()}
     kept |= {s.fileno() for s in ours if s is not None}
-    return kept if plan.enter_pidfd is None else kept | {plan.enter_pidfd}
+    return kept | {
+        fd for fd in (plan.enter_pidfd, plan.enter_root, plan.host_mounts) if fd is not None
+    }
 
 
 def _set_up(voice: _Voice, plan: Plan) -> tuple[bytes | None, console.Console | None]:
@@ -133,7 +140,14 @@ def _set_up(voice: _Voice, plan: Plan) -> tuple[bytes | None, console.Console | 
     came = _wait_for_go(voice)
     program = _read_memory(came[0]) if came else None
     setup = steps.Setup(
-        plan.config, [], plan.rootfs, plan.bundle, state=plan.state, trees=plan.trees
+        plan.config,
+        [],
+        plan.rootfs,
+        plan.bundle,
+        state=plan.state,
+        trees=plan.trees,
+        origin_mounts=plan.host_mounts,
+        bind_at=plan.bind_at,
     )
     zygote.set_up_container(setup, voice)
     return program, setup.console
@@ -143,6 +157,10 @@ def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
     process.set_affinity(plan.config["process"], "final")
     voice("join the container's namespaces")
     namespaces.setns(pidfd, flags_of(plan.isolation))
+    if plan.enter_root is not None:
+        os.fchdir(plan.enter_root)
+        os.chroot(".")
+        os.close(plan.enter_root)
     if plan.isolation.is_user_private:
         userns.become_root()
     voice("make a terminal")

@@ -34,6 +34,7 @@ _STATE: Final = "state.json"
 _BEGUN: Final = "begun.json"
 """What there is before there is a state."""
 _LOCK: Final = "lock"
+_ROOT_MOUNT: Final = "rootfs"
 _ID: Final = re.compile(r"[\w+.-]{1,1024}", re.ASCII)
 _STARTTIME: Final = 19  # of /proc/PID/stat, counted after the command's ")"
 
@@ -143,8 +144,32 @@ class Entry:
         """Whether its first process has not been told to start."""
         return os.path.exists(os.path.join(self.path, START_SOCKET))
 
+    def make_root_mount(self) -> str:
+        """A directory for the root of one whose mounts are not in a namespace of its own."""
+        path = os.path.join(self.path, _ROOT_MOUNT)
+        os.mkdir(path, 0o700)
+        return path
+
+    def _end_root_mount(self) -> None:
+        """Before anything else is removed: nothing of the root file system may be.
+
+        In another mount namespace the mount goes with the directory.
+        """
+        path = os.path.join(self.path, _ROOT_MOUNT)
+        if not os.path.isdir(path):
+            return
+        from cgagent.kernel import mount
+
+        try:
+            mount.detach(path)
+        except OSError as e:
+            if e.errno != errno.EINVAL:  # nothing is mounted there
+                raise
+        os.rmdir(path)
+
     def remove(self) -> None:
         """Its directory, and the root of states if no other container is in it."""
+        self._end_root_mount()
         shutil.rmtree(self.path, ignore_errors=False)
         try:
             os.rmdir(os.path.dirname(self.path))

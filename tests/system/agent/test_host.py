@@ -308,6 +308,35 @@ def test_an_oom_of_the_parents_limit_names_the_parent(own_agent):
     assert agent.state(one)["oom"]["limiting_group"] == agent.cgroup_parent
 
 
+ZOMBIE = """
+import os, sys, threading, time
+child = os.fork()
+if not child:
+    os._exit(0)
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+print(child, threading.enumerate()[1].native_id, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_zombie_and_a_thread_are_not_adopted_but_their_process_is(agent):
+    parent = subprocess.Popen([sys.executable, "-c", ZOMBIE], stdout=subprocess.PIPE, text=True)
+    try:
+        zombie, thread = parent.stdout.readline().split()
+        eventually(lambda: not alive(int(zombie)))
+        before = agent.log.read_text().count("Traceback")
+        with pytest.raises(ConflictError, match=f"process {parent.pid}, to take note .a zombie."):
+            adopt(agent, int(zombie))
+        with pytest.raises(InvalidInputError, match=f"is a thread of process {parent.pid}; adopt"):
+            adopt(agent, int(thread))
+        adopted = adopt(agent, parent.pid)
+        agent.post(adopted, "release")
+        assert agent.log.read_text().count("Traceback") == before
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
 EAT = ("sh", "-c", "tail /dev/zero; true")
 SMALL = {"memory_max_bytes": 32 * MIB, "memory_swap_max_bytes": 0}
 

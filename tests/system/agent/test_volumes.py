@@ -235,9 +235,10 @@ def test_cgroups_of_the_hosts_sys_are_as_it_was_asked_for(agent, mode):
     assert agent.run("sh", "-c", shown, binds=[f"/sys:/sys:{mode}"]).stdout == f"{mode}\n"
 
 
-def test_only_a_proc_is_mounted_over_proc(agent, tmp_path):
+def test_only_a_proc_is_mounted_over_proc(agent, container, tmp_path):
+    one = container("true", start=False, binds=[f"{tmp_path}:/proc"])
     with pytest.raises(InvalidInputError, match="only a proc file system"):
-        agent.run("true", binds=[f"{tmp_path}:/proc"])
+        agent.post(one, "start")
 
 
 @pytest.mark.native

@@ -1,9 +1,11 @@
 """Making, joining, freezing, killing, removing."""
 
+import contextlib
 import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -351,3 +353,24 @@ def wait_for(condition, slowness):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_what_another_freezer_holds_is_not_killed_and_that_is_said(fs, group):
+    own = group.controllers().freezer
+    if own is None or os.path.isdir(own):
+        pytest.skip("no freezer but the one that is used here")
+    foreign = Path(f"{own}-foreign")
+    foreign.mkdir(parents=True)
+    try:
+        with fs.running(group, "sleep 1000") as process:
+            (foreign / "cgroup.procs").write_text(str(process.pid))
+            (foreign / "freezer.state").write_text("FROZEN")
+            with pytest.raises(DeadlineError, match=f"held by the freezer of {foreign}"):
+                group.kill(0.5 * fs.SLOWNESS)
+            (foreign / "freezer.state").write_text("THAWED")
+            group.kill(10 * fs.SLOWNESS)
+    finally:
+        (foreign / "freezer.state").write_text("THAWED")
+        for directory in (foreign, foreign.parent):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
