@@ -2,7 +2,7 @@
 MODE ?= v2
 SOAK ?= --deaths 1000 --rounds 10000
 
-.PHONY: run demo-monitoring test test-guest soak lint bench clean
+.PHONY: run demo-monitoring test test-guest test-pythons soak lint bench clean
 
 run:
 	@deploy/venv runtime
@@ -17,6 +17,9 @@ test: .venv/stamp
 
 test-guest: .venv/stamp
 	@tests/run $(MODE)
+
+test-pythons: .venv/stamp
+	@tests/run pythons
 
 soak: .venv/stamp
 	@.venv/bin/python -m tests.world.prepare native
