@@ -9,8 +9,8 @@ from fastapi import FastAPI, Request, Response
 from cgagent import __version__
 from cgagent.api import errors
 from cgagent.api.answers import Json
+from cgagent.api.exposition import Exposition
 from cgagent.api.native import cgroups, containers, execs, images, stats, system, volumes
-from cgagent.metrics import Asked
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,35 +38,27 @@ def control_app(engine: Engine) -> FastAPI:
     app.include_router(stats.routes(engine))
     app.include_router(system.routes(engine))
 
+    exposition = Exposition(engine)
+
     @app.get("/metrics", response_model=None, tags=["metrics"])
     async def metrics(request: Request) -> Response:
-        return await _exposition(engine, request)
+        return await exposition(request)
 
     return app
 
 
-async def _exposition(engine: Engine, request: Request) -> Response:
-    """All metrics, or those of ``?name[]=``."""
-    asked = Asked(
-        accept=request.headers.get("accept", ""),
-        gzip="gzip" in request.headers.get("accept-encoding", ""),
-        names=frozenset(request.query_params.getlist("name[]")),
-    )
-    rendering = await engine.monitor.render(asked)
-    return Response(rendering.body, headers=rendering.headers)
-
-
 def metrics_app(engine: Engine) -> ASGIApp:
     """Read-only, for the TCP listener: ``/metrics`` and ``/-/healthy``."""
+    exposition = Exposition(engine)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope)
         if request.method not in {"GET", "HEAD"}:
-            response = Response("only GET is possible here\n", 405)
+            response = Response("only GET is possible here\n", 405, {"Allow": "GET, HEAD"})
         elif request.url.path == "/metrics":
-            response = await _exposition(engine, request)
+            response = await exposition(request)
         elif request.url.path == "/-/healthy":
             response = Response("healthy\n", media_type="text/plain")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -43,7 +44,7 @@ def _explain(error: Any) -> str:
 async def _http(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     kind = "not_found" if error.status_code == 404 else "invalid_input"  # noqa: PLR2004
-    message = f"{request.method} {request.url.path}: {str(error.detail).lower()}; see /docs"
+    message = f"{request.method} {request.url.path}: {_detail(error)}; see /docs"
     return Json({"kind": kind, "message": message}, error.status_code)
 
 
@@ -57,3 +58,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _defect)
+
+
+def _detail(error: HTTPException) -> str:
+    """Ours as it is; starlette's own, which is the status' name, in lower case."""
+    text = str(error.detail)
+    return text.lower() if text == HTTPStatus(error.status_code).phrase else text

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 from starlette.responses import Response
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cgagent.api.answers import Json
+from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
 from cgagent.api.errors import body_of
 from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "cgagent.hijack"
 _FRAMED: Final = "application/vnd.docker.multiplexed-stream"
+_AHEAD_BYTES: Final = 64 * 1024
 _RAW: Final = "application/vnd.docker.raw-stream"
 
 
@@ -40,8 +41,8 @@ class TakenOver:
     tail: bytes
 
 
-class HijackProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with one more way out."""
+class HijackProtocol(Bounded):
+    """uvicorn's protocol, bounded, with one more way out."""
 
     _upgrading = False
     _tail = b""
@@ -52,10 +53,12 @@ class HijackProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {EXTENSION: {"take": self.take}}
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if self._upgrading:
             self._after_upgrade(data)
-            return
+        else:
+            super().data_received(data)
+
+    def parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as e:
@@ -64,18 +67,22 @@ class HijackProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._after_upgrade(data[e.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            self.refuse_nonsense()
 
     def _after_upgrade(self, data: bytes) -> None:
         """The parser stops at the headers of an upgrade: the body is for us, the rest for later."""
+        if self.cycle.response_complete:  # nothing was taken over: nobody will want it
+            return
         body, rest = data[: self._body_left], data[self._body_left :]
         self.cycle.body += body
         self._body_left -= len(body)
         self._tail += rest
         self.cycle.more_body = self._body_left > 0
         self.cycle.message_event.set()
-        if not self._body_left:
-            self.transport.pause_reading()
+        if not self._body_left or len(self.cycle.body) > _AHEAD_BYTES:
+            self.flow.pause_reading()
+        if len(self._tail) > MOST_AHEAD_BYTES:  # an answer that waits for its client's end reads on
+            self.abort()
 
     async def take(self, *, raw: bool = False, location: str | None = None) -> TakenOver:
         """Answer 101 and give the connection away.

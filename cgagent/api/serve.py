@@ -10,52 +10,26 @@ import os
 import resource
 import signal
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import uvicorn
-
-from cgagent.api import systemd
+from cgagent.api import memory, systemd
 from cgagent.api.app import control_app, metrics_app
+from cgagent.api.bounds import Bounds
+from cgagent.api.calm import OnceAWhile
 from cgagent.api.hijack import HijackProtocol
 from cgagent.api.listeners import give_to_group, tcp_listener, unix_listener
+from cgagent.api.servers import Apart, Server
 from cgagent.engine.engine import Engine
 from cgagent.errors import DeniedError
+from cgagent.kernel import allocator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from starlette.types import ASGIApp
-
     from cgagent.config import Settings
 
 log = logging.getLogger("cgagent")
 
-_GRACE_S: Final = 2
-_MOST: Final = 64
-"""Connections to the port of metrics, where anybody may ask: an answer is megabytes."""
 _SWITCH_S: Final = 0.001
 """The event loop waits so long for a thread that samples or renders; Python's default is 5 ms."""
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._ending = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:  # ours are handled below, once for all servers
-        yield
-
-    async def main_loop(self) -> None:
-        """Wake up once a second, for the date in answers; uvicorn's own does ten times."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), 1)
-
-    def end(self) -> None:
-        self.should_exit = True
-        self._ending.set()
 
 
 def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
@@ -71,10 +45,13 @@ def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
     if os.geteuid() != 0:
         raise DeniedError("cgagent serve needs root; rootless operation is not there yet")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(OnceAWhile())
     for noisy in ("httpx", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
+    allocator.keep_little()
     sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_serve(settings, adopt_lost=adopt_lost))
 
@@ -85,48 +62,42 @@ async def _serve(settings: Settings, *, adopt_lost: bool) -> None:
         inherited = systemd.inherited()
         unix = inherited or sockets.enter_context(unix_listener(settings.socket))
         give_to_group(unix)
-        listeners = [(_server(control_app(engine)), unix)]
+        control = Server(control_app(engine), _control_bounds(), HijackProtocol)
+        metrics = None
         if settings.metrics_listen:
             tcp = sockets.enter_context(tcp_listener(settings.metrics_listen))
-            listeners.append((_server(metrics_app(engine), max_connections=_MOST), tcp))
+            metrics = Apart("metrics", Server(metrics_app(engine), _metrics_bounds()), tcp)
         await engine.start()
         # What is there now stays: a full collection would look at all of it each time, for 30 ms.
         gc.collect()
         gc.freeze()
-        servers = [server for server, _ in listeners]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _end, servers)
+            loop.add_signal_handler(number, control.end)
         log.info("listening on %s", settings.socket)
         systemd.notify("READY=1")
-        watchdog = asyncio.create_task(systemd.keep_watchdog())
+        chores = [asyncio.create_task(c) for c in (systemd.keep_watchdog(), memory.give_back())]
         try:
-            await asyncio.gather(*(server.serve([sock]) for server, sock in listeners))
+            with metrics or contextlib.nullcontext():
+                await control.serve([unix])
         finally:
             systemd.notify("STOPPING=1")
-            watchdog.cancel()
+            for chore in chores:
+                chore.cancel()
             await engine.stop()
 
 
-def _server(app: ASGIApp, max_connections: int | None = None) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=HijackProtocol,
-            ws="none",
-            proxy_headers=False,
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=max_connections,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
-    )
+def _descriptors() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def _end(servers: list[_Server]) -> None:
-    for server in servers:
-        server.end()
+def _control_bounds() -> Bounds:
+    """Half of the descriptors at most, and no user but root more than half of those."""
+    most = min(4096, _descriptors() // 2)
+    return Bounds(connections=most, of_one=most // 2, linger_s=60)
+
+
+def _metrics_bounds() -> Bounds:
+    """Few: anybody may ask there, and a scrape is short."""
+    most = max(4, min(64, _descriptors() // 8))
+    return Bounds(connections=most, of_one=most // 2, answer_s=10)

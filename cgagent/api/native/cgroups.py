@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.schemas import GroupBody
 from cgagent.engine import limits as limit_json
 
@@ -29,7 +30,7 @@ Path = Annotated[str, Depends(_group_path)]
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(prefix=_PREFIX, tags=["cgroups"])
+    router = APIRouter(route_class=CheckedRoute, prefix=_PREFIX, tags=["cgroups"])
 
     @router.get("")
     async def list_groups(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from cgagent.api.attendance import while_there
+from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.schemas import (
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(prefix="/v1/containers", tags=["containers"])
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/containers", tags=["containers"])
     streams.add(router, engine)  # first: routes are tried one after the other, and these are urgent
     _add_lifecycle(router, engine)
     _add_rename_and_wait(router, engine)
@@ -102,10 +104,12 @@ def _add_rename_and_wait(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/wait")
     async def wait_container(
         reference: str,
+        request: Request,
         condition: Literal["not-running", "next-exit", "removed"] = "not-running",
     ) -> dict[str, Any]:
         container = engine.containers.find(reference)
-        return {"exit_code": await engine.lifecycle.wait(container, condition)}
+        ended = engine.lifecycle.wait(container, condition)
+        return {"exit_code": await while_there(request, ended)}
 
 
 def _add_adoption(router: APIRouter, engine: Engine) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 
+from cgagent.api.bodies import CheckedRoute
+
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(prefix="/v1/exec", tags=["containers"])
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/exec", tags=["containers"])
 
     @router.get("/{exec_id}")
     async def inspect_exec(exec_id: str) -> dict[str, Any]:

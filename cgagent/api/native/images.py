@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
+from cgagent.api.bodies import CheckedRoute
 from cgagent.api.errors import body_of
 from cgagent.api.native.schemas import Strict, image_view
 from cgagent.errors import CgagentError, InternalError
@@ -35,7 +36,7 @@ class LoadBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(prefix="/v1/images", tags=["images"])
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/images", tags=["images"])
 
     @router.get("")
     async def list_images() -> list[dict[str, Any]]:

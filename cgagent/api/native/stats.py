@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from cgagent.api.bodies import CheckedRoute
 from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(tags=["stats"])
+    router = APIRouter(route_class=CheckedRoute, tags=["stats"])
 
     @router.get("/v1/host")
     async def host() -> dict[str, Any]:

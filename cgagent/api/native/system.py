@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
+from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.schemas import event_view, job_view
 from cgagent.engine.events import EventQuery
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(tags=["system"])
+    router = APIRouter(route_class=CheckedRoute, tags=["system"])
 
     @router.get("/v1/info")
     async def info() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 
+from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.schemas import Strict, volume_view
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class VolumeBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(prefix="/v1/volumes", tags=["volumes"])
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/volumes", tags=["volumes"])
 
     @router.get("")
     async def list_volumes() -> list[dict[str, Any]]:

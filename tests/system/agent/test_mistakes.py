@@ -94,7 +94,7 @@ def test_one_line_on_standard_error(agent, args, complaint):
         ({"comand": ["x"]}, InvalidInputError, "comand: extra inputs"),
         ({"name": "-bad"}, InvalidInputError, "container name '-bad' is not valid"),
         ({"name": "a" * 256}, InvalidInputError, "is not valid"),
-        ({"env": ["NUL=\0"]}, InvalidInputError, "is not NAME=VALUE"),
+        ({"env": ["NUL=\0"]}, InvalidInputError, "has a NUL in it"),
         ({"env": ["=x"]}, InvalidInputError, "is not NAME=VALUE"),
         ({"command": ["a\0b"]}, InvalidInputError, "NUL"),
         ({"command": [""]}, InvalidInputError, "no command"),

@@ -1,0 +1,84 @@
+"""uvicorn's server as the agent runs it: signals are handled once for all, and a door is swept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Self
+
+import uvicorn
+
+from cgagent.api.bounds import Bounded, Bounds, Door, protocol
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from starlette.types import ASGIApp
+
+_GRACE_S: Final = 2
+_BACKLOG: Final = 128
+
+
+class Server(uvicorn.Server):
+    """Serves `app` within `bounds`; `base` is the protocol."""
+
+    def __init__(self, app: ASGIApp, bounds: Bounds, base: type[Bounded] = Bounded) -> None:
+        self.door = Door(bounds)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=protocol(self.door, base),
+                ws="none",
+                proxy_headers=False,
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        self._ending = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:  # ours are handled once for all servers
+        yield
+
+    async def main_loop(self) -> None:
+        """Wake up once a second, for the date in answers; uvicorn's own does ten times."""
+        while not await self.on_tick(0):
+            self.door.sweep()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), 1)
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._ending.set()
+
+
+class Apart:
+    """A server with a thread and an event loop of its own: what it does delays no other."""
+
+    def __init__(self, name: str, server: Server, sock: socket.socket) -> None:
+        self._server = server
+        self._sock = sock
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._server.serve([self._sock]))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended by itself
+            self._loop.call_soon_threadsafe(self._server.end)
+        self._thread.join()

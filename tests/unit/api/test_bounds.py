@@ -1,0 +1,173 @@
+"""A door and its connections, over a socket pair's worth of real ones."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+
+from cgagent.api.bounds import Bounds
+from cgagent.api.exposition import Exposition
+from cgagent.api.servers import Server
+from cgagent.metrics import Asked, Rendering
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+WIDE = Bounds(connections=8, of_one=8)
+
+
+class World:
+    """A server with an app that counts, and clients of it."""
+
+    def __init__(self, path, bounds, size=2):
+        self.path = str(path)
+        self.size = size
+        self.begun = self.now = self.most = 0
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+        async def app(scope, receive, send):
+            await self.app(send)
+
+        self.server = Server(app, bounds)
+        self.server.config.load()
+        self.writers = []
+
+    async def app(self, send):
+        self.begun += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await self.hold.wait()
+        length = [(b"content-length", str(self.size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        for at in range(0, self.size, 65536):
+            piece = b"x" * min(65536, self.size - at)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        self.now -= 1
+
+    async def client(self, data=b""):
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        self.writers.append(writer)
+        writer.write(data)
+        await asyncio.sleep(0.02)
+        return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def world(path, bounds=WIDE, **how):
+    made = World(path, bounds, **how)
+    config = made.server.config
+
+    def connect():
+        return config.http_protocol_class(
+            config=config, server_state=made.server.server_state, app_state={}
+        )
+
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_unix_server(connect, made.path)
+    try:
+        yield made
+    finally:
+        for writer in made.writers:
+            writer.close()
+        listening.close()
+        await asyncio.sleep(0.02)
+
+
+def over(work):
+    """Run a test's coroutine; a second is far more than any of them takes."""
+    asyncio.run(asyncio.wait_for(work, 10))
+
+
+def test_requests_of_a_pipeline_are_answered_one_at_a_time_and_in_full(tmp_path):
+    async def look():
+        async with world(tmp_path / "s") as made:
+            reader, _ = await made.client(GET * 50)
+            for _ in range(50):
+                assert (await reader.readuntil(b"xx")).startswith(b"HTTP/1.1 200")
+            assert (made.begun, made.most) == (50, 1)
+
+    over(look())
+
+
+def test_an_answer_that_nobody_reads_holds_the_next_requests_back(tmp_path):
+    async def look():
+        async with world(tmp_path / "s", size=4 << 20) as made:
+            await made.client(GET * 50)
+            await asyncio.sleep(0.1)
+            assert made.begun == 1
+
+    over(look())
+
+
+@pytest.mark.parametrize("more", [b"y" * 100_000, b"A: b\r\n" * 200], ids=["one", "many"])
+def test_a_head_has_an_end(tmp_path, more):
+    async def look():
+        async with world(tmp_path / "s") as made:
+            reader, _ = await made.client(b"GET / HTTP/1.1\r\nX: " + more)
+            assert (await reader.read(1024)).startswith(b"HTTP/1.1 431 ")
+            assert made.begun == 0
+
+    over(look())
+
+
+@pytest.mark.parametrize("data", [b"", GET[:10]], ids=["idle", "half"])
+def test_who_sends_no_whole_request_is_closed(tmp_path, data):
+    async def look():
+        bounds = Bounds(connections=8, of_one=8, idle_s=0.05, head_s=0.05)
+        async with world(tmp_path / "s", bounds) as made:
+            reader, _ = await made.client(data)
+            await asyncio.sleep(0.1)
+            made.server.door.sweep()
+            assert await reader.read() == b""
+
+    over(look())
+
+
+def test_an_answer_that_is_not_read_in_time_is_cut_off(tmp_path):
+    async def look():
+        bounds = Bounds(connections=8, of_one=8, answer_s=0.05)
+        async with world(tmp_path / "s", bounds, size=4 << 20) as made:
+            await made.client(GET)
+            await asyncio.sleep(0.1)
+            made.server.door.sweep()
+            await asyncio.sleep(0.02)
+            assert made.now == 0
+            assert not made.server.server_state.connections
+
+    over(look())
+
+
+def test_where_it_is_full_who_waits_makes_room_and_who_is_answered_does_not(tmp_path):
+    async def look():
+        async with world(tmp_path / "s", Bounds(connections=2, of_one=2)) as made:
+            made.hold.clear()
+            idle, _ = await made.client()
+            answered, _ = await made.client(GET)
+            late, _ = await made.client(GET)
+            assert await idle.read() == b""
+            refused, _ = await made.client(GET)
+            assert b"503" in await refused.read()
+            made.hold.set()
+            for reader in (answered, late):
+                assert (await reader.readuntil(b"xx")).startswith(b"HTTP/1.1 200")
+
+    over(look())
+
+
+def test_scrapes_at_the_same_moment_are_rendered_once():
+    async def look():
+        rendered = []
+
+        async def render(asked):
+            rendered.append(asked)
+            await asyncio.sleep(0.02)
+            return Rendering(b"text", {})
+
+        exposition = Exposition(SimpleNamespace(monitor=SimpleNamespace(render=render)))
+        asked = [Asked(), Asked(), Asked(gzip=True), Asked()]
+        answers = await asyncio.gather(*map(exposition.rendering, asked))
+        assert [a.body for a in answers] == [b"text"] * 4
+        assert rendered == [Asked(), Asked(gzip=True)]
+
+    over(look())
