@@ -48,20 +48,25 @@ def at_once(
     return each(names, answer)
 
 
-def _simple(context: Context, verb: str, description: str) -> int:
-    parser = context.parser("CONTAINER [CONTAINER...]", description)
-    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
-    args = parser.parse_args(context.args)
-    client = connect(context)
-    return each(args.containers, lambda c: client.request("POST", _path(c, verb)))
-
-
 def _path(container: str, verb: str = "") -> str:
     return f"/v1/containers/{quote(container)}" + (f"/{verb}" if verb else "")
 
 
 def start(context: Context) -> int:
-    return _simple(context, "start", "Start containers.")
+    parser = context.parser("[-a] [-i] CONTAINER [CONTAINER...]", "Start containers.")
+    parser.add_argument("-a", "--attach", action="store_true", help="stay with one, as run does")
+    parser.add_argument("-i", "--interactive", action="store_true", help="and give it input")
+    parser.add_argument("--detach-keys", metavar="KEYS", help="as of attach")
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    client = connect(context)
+    if not args.attach and not args.interactive:
+        return each(args.containers, lambda c: client.request("POST", _path(c, "start")))
+    if len(args.containers) > 1:
+        parser.error("one container alone can be started and attached to")
+    from cgagent.cli.run import start_attached
+
+    return start_attached(client, args)
 
 
 def _stopping(context: Context, verb: str, description: str) -> int:

@@ -73,7 +73,10 @@ def target(source: End, found: There, destination: End, there: There | None) -> 
         return parent or ".", name
     if there.is_directory:
         contents = found.is_directory and wants_contents(source.path)
-        return there.path, "." if contents else os.path.basename(source.path.rstrip("/"))
+        name = os.path.basename(source.path.rstrip("/"))
+        if name == "..":  # the directory that it is, by its own name
+            name = os.path.basename(found.path)
+        return there.path, "." if contents or not name else name
     if found.is_directory:
         raise InvalidInputError(f"{path} is a file; a directory cannot be copied onto it")
     if path.endswith("/"):
@@ -159,7 +162,9 @@ def _copy_in(client: Client, source: End, destination: End, *, follow: bool, kee
         mode = (os.stat if follow or source.path.endswith("/") else os.lstat)(source.path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"{source.path} does not exist") from None
-    found = There(source.path, stat.S_ISDIR(mode))
+    through = os.path.basename(source.path.rstrip("/")) == ".."
+    path = os.path.realpath(source.path) if through else source.path
+    found = There(path, stat.S_ISDIR(mode))
     bare = End(destination.container, destination.path.rstrip("/") or "/")
     there = _look(client, bare, follow=True)
     directory, name = target(source, found, destination, there)
@@ -173,8 +178,9 @@ def _upload(
 
 
 def _standard_input() -> Iterator[bytes]:
-    while data := standard.read(0, _CHUNK):
-        yield data
+    from cgagent.cli.compressed import pieces
+
+    return pieces()
 
 
 def _tar(path: str, name: str, *, follow: bool) -> Iterator[bytes]:

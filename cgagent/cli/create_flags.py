@@ -88,6 +88,16 @@ def add_flags(parser: Flags) -> None:
     add("-i", "--interactive", action="store_true", help="keep standard input open")
     add("-t", "--tty", action="store_true", help="give it a terminal")
     add("--init", action="store_true", help="a small init as the first process, to reap others")
+    add("--pull", choices=["always", "missing", "never"], default="missing", help="the image")
+    add("-q", "--quiet", action="store_true", help="no progress of a pull")
+    add("--platform", metavar="OS/ARCH", help="this machine's is what there is")
+    add(
+        "--volumes-from",
+        action="append",
+        default=[],
+        metavar="CONTAINER[:ro|:rw]",
+        help="what another container has mounted",
+    )
     add("--cidfile", metavar="FILE", help="write the container's id there")
     add("--shm-size", metavar="SIZE", help="of /dev/shm; default 64m")
     add("--oom-score-adj", type=int, metavar="N", help="-1000 to 1000: more is killed sooner")
@@ -128,13 +138,13 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
         else [args.entrypoint]
         if args.entrypoint
         else [],
-        "env": [*_lines(args.env_file, "env"), *map(env, args.env)],
+        "env": [*lines(args.env_file, "env"), *map(env, args.env)],
         "working_dir": args.workdir,
         "user": args.user,
         "hostname": args.hostname,
         "network": args.network,
         "binds": [_bind(item) for item in args.volume],
-        "labels": dict(_pair(i) for i in (*_lines(args.label_file, "label"), *args.label)),
+        "labels": dict(_pair(i) for i in (*lines(args.label_file, "label"), *args.label)),
         "limits": limits.request(args),
         "auto_remove": args.rm,
         "stdin": args.interactive,
@@ -197,6 +207,10 @@ def _log(args: Namespace) -> dict[str, Any] | None:
 
 
 def _refuse_missing(args: Namespace) -> None:
+    if args.platform is not None:
+        from cgagent.cli.images import check_platform
+
+        check_platform(args.platform)
     if args.publish or args.publish_all:
         raise UnsupportedError(
             "published ports need a bridge network, which is not there yet; use --network host"
@@ -212,7 +226,7 @@ def _parsed(args: Namespace) -> dict[str, Any]:
     return {field: getattr(create_values, field)(items) for field, items in given.items()}
 
 
-def _lines(files: list[str], what: str) -> list[str]:
+def lines(files: list[str], what: str) -> list[str]:
     if not files:
         return []
     from cgagent.cli import create_values

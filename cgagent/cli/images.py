@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
+import tempfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cgagent import standard
@@ -11,9 +14,12 @@ from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.output import short_id, table
 from cgagent.cli.units import show_size
-from cgagent.errors import CgagentError, InvalidInputError, from_kind
+from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError, from_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.cli.flags import Flags
     from cgagent.cli.main import Context
 
 
@@ -49,29 +55,56 @@ def _name(name: str) -> tuple[str, str]:
 
 
 def pull(context: Context) -> int:
-    parser = context.parser("NAME", "Fetch an image from its registry.")
+    parser = context.parser("[-q] NAME", "Fetch an image from its registry.")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="this machine's is what there is")
     parser.add_argument("name", metavar="NAME")
     args = parser.parse_args(context.args)
-    image = pull_with_progress(connect(context), args.name)
+    check_platform(args.platform)
+    image = pull_with_progress(connect(context), args.name, quiet=args.quiet)
     print(image["id"])
     return 0
 
 
 def load(context: Context) -> int:
-    parser = context.parser("-i FILE", "Take the images out of an archive.")
-    parser.add_argument("-i", "--input", metavar="FILE", help="the archive, tar or tar.gz")
+    parser = context.parser("[-q] [-i FILE]", "Take the images out of an archive.")
+    parser.add_argument(
+        "-i", "--input", metavar="FILE", help="the archive, plain, gzip, bzip2 or xz; else stdin"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.add_argument("file", nargs="?", metavar="FILE")
     args = parser.parse_args(context.args)
     path = args.input or args.file
-    if not path:
-        parser.error("an archive is needed: cgagent load -i FILE")
+    if not path or path == "-" or stat.S_ISFIFO(_mode(path)):
+        with _saved(path if path != "-" else None, parser) as saved:
+            return _load(context, saved, quiet=args.quiet)
     if not os.access(path, os.R_OK):
         cause = "cannot be read" if os.path.exists(path) else "does not exist"
         raise InvalidInputError(f"archive {path} {cause}")
     if not os.path.isfile(path):  # the agent reads it more than once
         raise InvalidInputError(f"archive {path} is no regular file: save it to one first")
-    body = {"path": os.path.realpath(path)}
-    result = _follow(connect(context), "/v1/images/load", body)
+    return _load(context, os.path.realpath(path), quiet=args.quiet)
+
+
+def _mode(path: str) -> int:
+    return os.stat(path).st_mode if os.path.exists(path) else 0
+
+
+@contextmanager
+def _saved(path: str | None, parser: Flags) -> Iterator[str]:
+    """A file with what comes through a pipe: the agent reads it more than once."""
+    if path is None and os.isatty(0):
+        parser.error("an archive is needed: cgagent load -i FILE, or on standard input")
+    fd = 0 if path is None else os.open(path, os.O_RDONLY)
+    with tempfile.NamedTemporaryFile(prefix="cgagent-load-") as file:
+        while data := standard.read(fd, 1 << 18):
+            file.write(data)
+        file.flush()
+        yield file.name
+
+
+def _load(context: Context, path: str, *, quiet: bool) -> int:
+    result = _follow(connect(context), "/v1/images/load", {"path": path}, quiet=quiet)
     for image in result["images"]:
         for name in image["names"]:
             repository, tag = _name(name)
@@ -99,14 +132,26 @@ def rmi(context: Context) -> int:
     return code
 
 
-def pull_with_progress(client: Client, name: str) -> dict[str, Any]:
+def check_platform(text: str | None) -> None:
+    """Raises UnsupportedError: it is another one than this machine's."""
+    machine = os.uname().machine
+    own = {"x86_64": ("amd64", "x86_64"), "aarch64": ("arm64", "aarch64")}.get(machine, (machine,))
+    if text is not None and text not in {"linux", *own, *(f"linux/{a}" for a in own)}:
+        raise UnsupportedError(f"--platform {text}: only linux/{own[0]} runs on this machine")
+
+
+def pull_with_progress(client: Client, name: str, *, quiet: bool = False) -> dict[str, Any]:
     """Pull, showing on standard error what happens."""
-    print(f"pulling {standard.printable(name)}", file=sys.stderr)
-    image: dict[str, Any] = _follow(client, "/v1/images/pull", {"name": name})["image"]
+    if not quiet:
+        print(f"pulling {standard.printable(name)}", file=sys.stderr)
+    body = {"name": name}
+    image: dict[str, Any] = _follow(client, "/v1/images/pull", body, quiet=quiet)["image"]
     return image
 
 
-def _follow(client: Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _follow(
+    client: Client, path: str, body: dict[str, Any], *, quiet: bool = False
+) -> dict[str, Any]:
     """The last message of long work.
 
     Raises:
@@ -121,5 +166,6 @@ def _follow(client: Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
             if "progress" not in message:
                 last: dict[str, Any] = message
                 return last
-            shown(message["progress"])
+            if not quiet:
+                shown(message["progress"])
     raise from_kind("unavailable", "the agent ended the answer early; see its log")

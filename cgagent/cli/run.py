@@ -8,7 +8,7 @@ from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.flags import REMAINDER
-from cgagent.errors import CgagentError, InvalidInputError, NoSuchImageError
+from cgagent.errors import CgagentError, ConflictError, InvalidInputError, NoSuchImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,22 +83,39 @@ class _Made:
         return InvalidInputError(f"--cidfile {self._id_file}: {str(error.strerror).lower()}")
 
 
-def _pulling(client: Client, image: str, make: Callable[[], Any]) -> Any:
-    """What `make` gives, the image being pulled first if it is not there."""
+def _pulling(client: Client, args: Namespace, make: Callable[[], Any]) -> Any:
+    """What `make` gives, the image being pulled first if ``--pull`` says so."""
+    if args.pull == "always":
+        _pull(client, args)
     try:
         return make()
     except NoSuchImageError:
-        from cgagent.cli.images import pull_with_progress
-
-        pull_with_progress(client, image)
+        if args.pull == "never":
+            raise
+        _pull(client, args)
         return make()
 
 
-def _create(client: Client, body: dict[str, Any], made: _Made) -> None:
+def _pull(client: Client, args: Namespace) -> None:
+    from cgagent.cli.images import pull_with_progress
+
+    pull_with_progress(client, args.image, quiet=args.quiet)
+
+
+def _create(client: Client, args: Namespace, body: dict[str, Any], made: _Made) -> None:
     def make() -> Any:
         return client.request("POST", "/v1/containers", body)
 
-    made.note(f"/v1/containers/{_pulling(client, body['image'], make)['id']}")
+    made.note(f"/v1/containers/{_pulling(client, args, make)['id']}")
+
+
+def _request(client: Client, args: Namespace, *, foreground: bool) -> dict[str, Any]:
+    body = create_flags.request(args, foreground=foreground)
+    if args.volumes_from:
+        from cgagent.cli import create_values
+
+        create_values.add_volumes_of(client, args.volumes_from, body)
+    return body
 
 
 def run(context: Context) -> int:
@@ -108,36 +125,59 @@ def run(context: Context) -> int:
         "Create a container of an image and run a command in it.",
     )
     parser.add_argument("-d", "--detach", action="store_true", help="print the id and leave it")
+    parser.add_argument(
+        "-a",
+        "--attach",
+        action="append",
+        default=[],
+        type=str.lower,
+        choices=["stdin", "stdout", "stderr"],
+        help="only these streams",
+    )
+    parser.add_argument(
+        "--sig-proxy",
+        action="store_true",
+        default=True,
+        help="pass signals on (the default; --sig-proxy=false: they are the client's)",
+    )
     _add_detach_keys(parser)
     create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
-    body = create_flags.request(args, foreground=not args.detach)
+    interactive = args.interactive and (not args.attach or "stdin" in args.attach)
     client = connect(context)
+    body = _request(client, args, foreground=not args.detach)
     made = _Made(args.cidfile)
     try:
         if args.detach:
-            _create(client, body, made)
+            _create(client, args, body, made)
             client.request("POST", f"{made.path}/start")
             print(made.id)
             return 0
-        code: int = _pulling(client, args.image, lambda: _stay(client, args, body, made))
+        code: int = _pulling(
+            client, args, lambda: _stay(client, args, body, made, stdin=interactive)
+        )
     except (CgagentError, KeyboardInterrupt):
         made.give_up(client, remove=args.rm)
         raise
     return code
 
 
-def _stay(client: Client, args: Namespace, body: dict[str, Any], made: _Made) -> int:
+def _stay(
+    client: Client, args: Namespace, body: dict[str, Any], made: _Made, *, stdin: bool
+) -> int:
     """Make, start and be connected, all in one request; the exit code.
 
     Until all is done that follows the end: the next command finds what this one has done.
     """
-    path = "/v1/containers/run" + query(stdin=args.interactive, detach_keys=args.detach_keys)
-    if args.tty and args.interactive:
+    path = "/v1/containers/run" + query(stdin=stdin, detach_keys=args.detach_keys)
+    path += "".join(
+        f"&{s}=false" for s in ("stdout", "stderr") if args.attach and s not in args.attach
+    )
+    if args.tty and stdin:
         from cgagent.cli import terminal
 
         return terminal.session(client, path, body, connected=made.note)
-    signals = stream.Signals(client)
+    signals = stream.Signals(client if args.sig_proxy else None)
     try:
         connection = client.upgrade(path, body)
     except BaseException:
@@ -149,7 +189,7 @@ def _stay(client: Client, args: Namespace, body: dict[str, Any], made: _Made) ->
         from cgagent.cli import terminal
 
         terminal.follow_size(client, connection.location)
-    code = stream.exit_code(stream.pump(connection, stdin=args.interactive))
+    code = stream.exit_code(stream.pump(connection, stdin=stdin))
     connection.wait_for_end()
     return code
 
@@ -160,11 +200,12 @@ def create(context: Context) -> int:
     )
     create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
-    body = create_flags.request(args, foreground=False)
     client = connect(context)
+    body = _request(client, args, foreground=False)
+    body["stdin_once"] = args.interactive  # for start -ai, as docker has it
     made = _Made(args.cidfile)
     try:
-        _create(client, body, made)
+        _create(client, args, body, made)
     except (CgagentError, KeyboardInterrupt):
         made.give_up(client, remove=True)
         raise
@@ -179,6 +220,7 @@ def exec_(context: Context) -> int:
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="print the id and leave it")
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="environment")
+    add("--env-file", action="append", default=[], metavar="FILE", help="lines of environment")
     add("-i", "--interactive", action="store_true", help="keep standard input open")
     add("-t", "--tty", action="store_true", help="give it a terminal")
     _add_detach_keys(parser)
@@ -192,7 +234,10 @@ def exec_(context: Context) -> int:
         parser.error("a command is needed")
     body = {
         "command": args.command,
-        "env": [item for item in map(create_flags.env, args.env) if "=" in item],
+        "env": [
+            *create_flags.lines(args.env_file, "env"),
+            *(item for item in map(create_flags.env, args.env) if "=" in item),
+        ],
         "working_dir": args.workdir,
         "user": args.user,
         "tty": args.tty,
@@ -225,6 +270,9 @@ def attach(context: Context) -> int:
         "[flags] CONTAINER", "Connect to a running container's input and output."
     )
     parser.add_argument("--no-stdin", action="store_true", help="do not send standard input")
+    parser.add_argument(
+        "--sig-proxy", action="store_true", default=True, help="pass signals on (the default)"
+    )
     _add_detach_keys(parser)
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
@@ -248,4 +296,32 @@ def attach(context: Context) -> int:
         from cgagent.cli import terminal
 
         terminal.follow_size(client, path, redraw=True)
+    if not args.sig_proxy:
+        return stream.stay_without_signals(connection, stdin=stdin)
+    return stream.stay(client, connection, detail["id"], stdin=stdin)
+
+
+def start_attached(client: Client, args: Namespace) -> int:
+    """``start -a``: connected before its command runs, so that nothing of its output is missed.
+
+    Raises:
+        ConflictError: it runs already.
+    """
+    detail = client.request("GET", f"/v1/containers/{quote(args.containers[0])}")
+    if detail["state"]["status"] in {"running", "frozen", "restarting"}:
+        raise ConflictError(f"container {args.containers[0]} runs already; see cgagent attach")
+    path, options = f"/v1/containers/{detail['id']}", detail["options"]
+    stdin = args.interactive and options["stdin"]
+    attach_path = f"{path}/attach" + query(stdin=stdin, detach_keys=args.detach_keys)
+
+    def begin(_location: str = "") -> None:
+        client.request("POST", f"{path}/start")
+
+    if options["tty"] and stdin:
+        from cgagent.cli import terminal
+
+        terminal.require(interactive=True)
+        return terminal.session(client, attach_path, resize=path, connected=begin)
+    connection = client.upgrade(attach_path)
+    begin()
     return stream.stay(client, connection, detail["id"], stdin=stdin)

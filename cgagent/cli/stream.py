@@ -128,11 +128,13 @@ class _Pump:
 class Signals:
     """Ours are passed on to a container from now on: those that come before it is known, then."""
 
-    def __init__(self, client: Client, container: str | None = None) -> None:
+    def __init__(self, client: Client | None, container: str | None = None) -> None:
+        """Without a client they stay ours."""
         self._client = client
         self._path = container
         self._early: list[int] = []
-        self._before = {n: _signal.signal(n, self._handle) for n in _PASSED_ON}
+        passed_on = () if client is None else _PASSED_ON
+        self._before = {n: _signal.signal(n, self._handle) for n in passed_on}
 
     def undo(self) -> None:
         """There is no container: they are ours again."""
@@ -154,6 +156,8 @@ class Signals:
             raise KeyboardInterrupt
 
     def _send(self, path: str, number: int) -> None:
+        if self._client is None:
+            return
         try:
             client = type(self._client)(self._client.path)
             client.request("POST", f"{path}/kill?signal={int(number)}")

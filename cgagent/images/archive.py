@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, InvalidInputError, NotFoundError, UnsupportedError
-from cgagent.images import manifest, reference
-from cgagent.images.compression import decompressed, is_gzip
+from cgagent.images import compression, manifest, reference
+from cgagent.images.compression import decompressed
 from cgagent.images.concurrency import StoppedError
 from cgagent.images.install import Candidate
 from cgagent.images.layers import MAX_LAYERS
@@ -98,7 +98,7 @@ def is_compressed(path: str) -> bool:
     """
     try:
         with open(path, "rb", opener=_regular) as source:
-            return is_gzip(source.read(4))
+            return compression.is_compressed(source.read(6))
     except FileNotFoundError:
         raise NotFoundError(f"archive {path} does not exist") from None
     except OSError as e:

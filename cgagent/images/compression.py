@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 _CHUNK: Final = 1 << 18
@@ -18,35 +21,89 @@ _OTHER_MAGICS: Final = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
 }
+_XZ_MEMORY_BYTES: Final = 128 << 20  # what xz -9 asks for, twice
 EXPANSION_FREE_BYTES: Final = 1 << 30
 EXPANSION_RATIO: Final = 200
 """Beyond its first GiB, content may expand 200-fold; deflate's worst is 1032-fold."""
 
 
-def is_gzip(head: bytes) -> bool:
-    return head.startswith(_GZIP_MAGIC)
+class _Decompressor(Protocol):
+    """What bz2 and lzma have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
+
+
+def is_compressed(head: bytes) -> bool:
+    return head.startswith((_GZIP_MAGIC, *_OTHER_MAGICS))
 
 
 def decompressed(source: BinaryIO, what: str) -> Iterator[bytes]:
-    """The plain bytes of `source`, which is plain or gzip'ed.
+    """The plain bytes of `source`, which is plain or compressed.
 
     Raises:
-        UnsupportedError: another compression.
+        UnsupportedError: zstd, which no part of Python 3.11 reads.
         InvalidInputError: damaged, cut off, or expanding beyond all bounds.
     """
     head = source.read(_CHUNK)
     for magic, name in _OTHER_MAGICS.items():
         if head.startswith(magic):
-            raise UnsupportedError(
-                f"{what} is compressed with {name}, which cgagent cannot read: build the image "
-                "with gzip compression"
-            )
-    if is_gzip(head):
+            yield from _expanded(head, source, what, _decompressor(name, what))
+            return
+    if head.startswith(_GZIP_MAGIC):
         yield from _gunzip(head, source, what)
         return
     while head:
         yield head
         head = source.read(_CHUNK)
+
+
+def _decompressor(name: str, what: str) -> Callable[[], _Decompressor]:
+    if name == "bzip2":
+        return bz2.BZ2Decompressor
+    if name == "xz":
+        return partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    raise UnsupportedError(
+        f"{what} is compressed with {name}, which cgagent cannot read: use gzip, bzip2 or xz"
+    )
+
+
+def _expanded(
+    data: bytes, source: BinaryIO, what: str, make: Callable[[], _Decompressor]
+) -> Iterator[bytes]:
+    """Of bzip2 and xz: streams one after the other."""
+    read, produced = len(data), 0
+    stream: _Decompressor | None = None
+    while data or (stream is not None and not stream.needs_input):
+        stream = stream or make()
+        try:
+            plain = stream.decompress(data, _CHUNK)
+        except (OSError, lzma.LZMAError) as e:
+            raise InvalidInputError(f"{what}: damaged compressed data: {e}") from None
+        produced += len(plain)
+        _check_expansion(read, produced, what)
+        if plain:
+            yield plain
+        data = b""
+        if stream.eof:
+            data, stream = stream.unused_data.lstrip(b"\0"), None
+        if not data and (stream is None or stream.needs_input):
+            data = source.read(_CHUNK)
+            read += len(data)
+    if stream is not None:
+        raise InvalidInputError(f"{what}: the compressed data is cut off")
+
+
+def _check_expansion(read: int, produced: int, what: str) -> None:
+    if produced > EXPANSION_FREE_BYTES + EXPANSION_RATIO * read:
+        raise InvalidInputError(
+            f"{what} expands to more than {EXPANSION_RATIO} times its size: refused"
+        )
 
 
 def _gunzip(data: bytes, source: BinaryIO, what: str) -> Iterator[bytes]:
@@ -62,10 +119,7 @@ def _gunzip(data: bytes, source: BinaryIO, what: str) -> Iterator[bytes]:
             except zlib.error as e:
                 raise InvalidInputError(f"{what}: damaged gzip data: {e}") from None
             produced += len(plain)
-            if produced > EXPANSION_FREE_BYTES + EXPANSION_RATIO * read:
-                raise InvalidInputError(
-                    f"{what} expands to more than {EXPANSION_RATIO} times its size: refused"
-                )
+            _check_expansion(read, produced, what)
             if plain:
                 yield plain
             data = member.unused_data if member.eof else member.unconsumed_tail

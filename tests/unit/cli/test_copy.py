@@ -1,12 +1,16 @@
 """Where ``cp`` puts what, and what a stream out of a container may do here."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
 
 import pytest
 
+from cgagent.cli import compressed
 from cgagent.cli.copy import End, There, target
 from cgagent.cli.placing import place
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
@@ -142,3 +146,24 @@ def test_a_directory_is_not_replaced_by_a_file(tmp_path):
 def test_no_directory_to_place_into(tmp_path):
     with pytest.raises(NotFoundError, match="create it first"):
         place(str(tmp_path / "no"), stream(("f", tarfile.REGTYPE, b"")), keep_owner=False)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_a_stream_on_standard_input_may_be_compressed(monkeypatch, compress):
+    content = bytes(range(256)) * 100
+    raw = io.BytesIO(compress(content) + (compress(b"more") if compress is not bytes else b"more"))
+    monkeypatch.setattr("cgagent.standard.read", lambda _, size: raw.read(min(size, 1000)))
+    assert b"".join(compressed.pieces()) == content + b"more"
+    if compress is not bytes:
+        raw = io.BytesIO(compress(content)[:-4])
+        with pytest.raises(InvalidInputError, match="cut off"):
+            list(compressed.pieces())
+
+
+def test_what_ends_with_two_dots_has_the_name_of_what_it_is():
+    there = There("/dst", is_directory=True)
+    found = There("/etc/apk", is_directory=True)
+    for path in ("..", "/etc/apk/keys/..", "../"):
+        assert target(End("c", path), found, End(None, "/dst"), there) == ("/dst", "apk")
+    root = There("/", is_directory=True)
+    assert target(End("c", "/etc/.."), root, End(None, "/dst"), there) == ("/dst", ".")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 
 import pytest
 from hypothesis import given
@@ -50,16 +52,26 @@ def test_plain_content_passes():
     assert plain(b"") == b""
 
 
-@pytest.mark.parametrize(
-    ("magic", "name"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz")]
-)
-def test_other_compressions_are_named(magic, name):
-    with pytest.raises(UnsupportedError, match=f"compressed with {name}"):
-        plain(magic + b"rest")
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress])
+def test_bzip2_and_xz(compress):
+    content = bytes(range(256)) * 8_000
+    raw = compress(content)
+    assert plain(raw + raw) == 2 * content
+    assert compression.is_compressed(raw[:6])
+    with pytest.raises(InvalidInputError, match="layer x: the compressed data is cut off"):
+        plain(raw[:-9])
+    with pytest.raises(InvalidInputError, match="layer x: damaged compressed data"):
+        plain(raw[:10] + b"rubbish" * 10 + raw[80:])
 
 
-def test_a_bomb_is_refused(monkeypatch):
+def test_another_compression_is_named():
+    with pytest.raises(UnsupportedError, match="compressed with zstd"):
+        plain(b"\x28\xb5\x2f\xfd" + b"rest")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_bomb_is_refused(monkeypatch, compress):
     monkeypatch.setattr(compression, "EXPANSION_FREE_BYTES", 1 << 20)
-    raw = gzip.compress(bytes(32 << 20))
+    raw = compress(bytes(32 << 20))
     with pytest.raises(InvalidInputError, match="expands to more than 200 times"):
         plain(raw)
