@@ -75,7 +75,7 @@ def target(source: End, found: There, destination: End, there: There | None) -> 
         contents = found.is_directory and wants_contents(source.path)
         name = os.path.basename(source.path.rstrip("/"))
         if name == "..":  # the directory that it is, by its own name
-            name = os.path.basename(found.path)
+            name = os.path.basename(os.path.normpath(found.path))
         return there.path, "." if contents or not name else name
     if found.is_directory:
         raise InvalidInputError(f"{path} is a file; a directory cannot be copied onto it")

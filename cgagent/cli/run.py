@@ -109,13 +109,11 @@ def _create(client: Client, args: Namespace, body: dict[str, Any], made: _Made) 
     made.note(f"/v1/containers/{_pulling(client, args, make)['id']}")
 
 
-def _request(client: Client, args: Namespace, *, foreground: bool) -> dict[str, Any]:
-    body = create_flags.request(args, foreground=foreground)
+def _add_volumes(client: Client, args: Namespace, body: dict[str, Any]) -> None:
     if args.volumes_from:
         from cgagent.cli import create_values
 
         create_values.add_volumes_of(client, args.volumes_from, body)
-    return body
 
 
 def run(context: Context) -> int:
@@ -144,8 +142,9 @@ def run(context: Context) -> int:
     create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
     interactive = args.interactive and (not args.attach or "stdin" in args.attach)
+    body = create_flags.request(args, foreground=not args.detach)
     client = connect(context)
-    body = _request(client, args, foreground=not args.detach)
+    _add_volumes(client, args, body)
     made = _Made(args.cidfile)
     try:
         if args.detach:
@@ -200,8 +199,9 @@ def create(context: Context) -> int:
     )
     create_flags.add_flags(parser)
     args = parser.parse_args(context.args)
+    body = create_flags.request(args, foreground=False)
     client = connect(context)
-    body = _request(client, args, foreground=False)
+    _add_volumes(client, args, body)
     body["stdin_once"] = args.interactive  # for start -ai, as docker has it
     made = _Made(args.cidfile)
     try:

@@ -25,7 +25,7 @@ def cli(agent):
 
 def test_streams_of_a_run_that_are_chosen(agent, cli):
     script = "cat; echo out; echo err >&2"
-    done = agent.cli("run", "--rm=true", "-i", "-a", "stderr", "alpine", "sh", "-c", script)
+    done = agent.cli("run", "--rm=true", "-a", "stderr", "alpine", "sh", "-c", script)
     assert (done.stdout, done.stderr) == ("", "err\n")
     assert cli("run", "--rm", "-a", "STDOUT", "-i=false", "alpine", "sh", "-c", script) == "out\n"
 
