@@ -18,6 +18,7 @@ from cgagent.api.answers import Json
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
 from cgagent.api.errors import body_of
 from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
+from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,6 +52,10 @@ class HijackProtocol(Bounded):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {EXTENSION: {"take": self.take}}
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        WATCH.begins(f"{self.scope.get('method')} {self.scope.get('path', '')!r}")
 
     def data_received(self, data: bytes) -> None:
         if self._upgrading:

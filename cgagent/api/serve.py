@@ -22,6 +22,7 @@ from cgagent.api.servers import Apart, Server
 from cgagent.engine.engine import Engine
 from cgagent.errors import DeniedError
 from cgagent.kernel import allocator
+from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
     from cgagent.config import Settings
@@ -53,7 +54,8 @@ def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
     allocator.keep_little()
     sys.setswitchinterval(_SWITCH_S)
-    asyncio.run(_serve(settings, adopt_lost=adopt_lost))
+    with asyncio.Runner(loop_factory=WATCH.loop) as runner:
+        runner.run(_serve(settings, adopt_lost=adopt_lost))
 
 
 async def _serve(settings: Settings, *, adopt_lost: bool) -> None:

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cgagent import __version__
+from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,12 @@ class Own(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _build()
+        yield GaugeMetricFamily(
+            "cgagent_event_loop_blocked_seconds",
+            "The longest time of the last minute or two in which the agent answered nobody, in "
+            "seconds (cgagent's event loop)",
+            value=WATCH.longest_s(),
+        )
         yield from _sampler(self._sampler.state())
         yield CounterMetricFamily(
             "cgagent_events_dropped",

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BUSY_TIMEOUT_S: Final = 10.0
-"""Somebody may look into the file with the sqlite3 shell while the agent runs."""
+_BUSY_TIMEOUT_S: Final = 0.5
+"""Somebody may look into the file with the sqlite3 shell while the agent runs, and hold it locked:
+the event loop waits with us."""
 
 _HEADER_BYTES: Final = 100
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})

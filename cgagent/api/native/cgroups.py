@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -32,17 +33,20 @@ Path = Annotated[str, Depends(_group_path)]
 def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix=_PREFIX, tags=["cgroups"])
 
+    def tree(path: str, depth: int) -> list[dict[str, Any]]:
+        return [asdict(node) for node in engine.groups.tree(path, depth)]
+
     @router.get("")
     async def list_groups(
         path: str = "/", depth: Annotated[int, Query(ge=0, le=32)] = 32
     ) -> list[dict[str, Any]]:
         """A group and those below it, parents first."""
-        return [asdict(node) for node in engine.groups.tree(path, depth)]
+        return await asyncio.to_thread(tree, path, depth)
 
     @router.get("/{path:path}")
     async def show_group(path: Path) -> dict[str, Any]:
         """One group: state, children, limits as the kernel holds them, usage."""
-        detail = engine.groups.show(path)
+        detail = await asyncio.to_thread(engine.groups.show, path)
         return {
             "path": detail.path,
             "container": detail.container,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -169,6 +170,7 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.get("/{reference}/processes")
     async def container_processes(reference: str, ps_args: str = "") -> dict[str, Any]:
         """Process ids of the host, and a table of them; `ps_args` as ``top`` takes them."""
-        pids = engine.control.process_ids(engine.containers.find(reference))
-        shown = processes.table(pids, ps_args.split())
+        container = engine.containers.find(reference)
+        pids = await asyncio.to_thread(engine.control.process_ids, container)
+        shown = await asyncio.to_thread(processes.table, pids, ps_args.split())
         return {"pids": pids, "titles": shown.titles, "processes": shown.rows}
