@@ -274,7 +274,7 @@ def test_a_command_run_inside_has_what_the_container_has(agent, container):
     ("options", "complaint"),
     [
         ({"cap_add": ["CAP_FLY"]}, "unknown capability: 'CAP_FLY'"),
-        ({"cap_drop": ["\0"]}, "unknown capability"),
+        ({"cap_drop": ["\0"]}, "has a NUL in it"),
         ({"ulimits": [{"name": "fun", "soft": 1, "hard": 1}]}, "invalid ulimit type: 'fun'"),
         ({"ulimits": [{"name": "core", "soft": 2, "hard": 1}]}, "must be less than or equal to"),
         ({"ulimits": [{"name": "core", "soft": -1, "hard": 1}]}, "must be less than or equal to"),
