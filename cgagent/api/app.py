@@ -28,6 +28,7 @@ def control_app(engine: Engine) -> FastAPI:
         redoc_url=None,
         max_body_size=_MAX_BODY_BYTES,
         default_response_class=Json,
+        responses=errors.DOCUMENTED,
     )
     errors.install(app)
     app.include_router(containers.routes(engine))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from cgagent.api.answers import Json
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 log = logging.getLogger(__name__)
+
+
+class ErrorAnswer(BaseModel):
+    """`kind` is one of `cgagent.errors`, `message` one line for people."""
+
+    kind: str
+    message: str
+
+
+_MORE: Final = {413: "the body is larger than 4 MiB"}
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in sorted(
+        {
+            **{
+                status: ", ".join(kind for kind, found in HTTP_STATUS.items() if found == status)
+                for status in HTTP_STATUS.values()
+            },
+            **_MORE,
+        }.items()
+    )
+}
+"""What any request may be answered with when it fails, for the OpenAPI document."""
 
 
 def body_of(error: CgagentError) -> dict[str, str]:
@@ -45,7 +69,7 @@ async def _http(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     kind = "not_found" if error.status_code == 404 else "invalid_input"  # noqa: PLR2004
     message = f"{request.method} {request.url.path}: {_detail(error)}; see /docs"
-    return Json({"kind": kind, "message": message}, error.status_code)
+    return Json({"kind": kind, "message": message}, error.status_code, error.headers)
 
 
 async def _defect(request: Request, error: Exception) -> Json:
