@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cgagent.runtime.holdings import Holding
 
 HIGH_WATER: Final = 1024 * 1024
-"""With more than this queued for a client its container's output is not read until all is sent."""
+"""With more than this queued for a client its container's output is not read until all is sent, or
+the client is cut off: see `cgagent.runtime.stdio`."""
 _CHUNK: Final = 64 * 1024
 _KEYS: Final = 2048  # with some held back still less than PIPE_BUF
 
@@ -121,6 +122,11 @@ class Client:
     def pending(self) -> int:
         """Bytes to be sent."""
         return self._queued - self._sent
+
+    @property
+    def sent(self) -> int:
+        """Of what is `queued`."""
+        return self._sent
 
     @property
     def queued(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import selectors
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, Callable[[], None]]] = {}
+        self._timers: list[tuple[float, Callable[[], None]]] = []
 
     @property
     def watched(self) -> int:
@@ -56,12 +58,29 @@ class Loop:
         if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back once, so much later or somewhat after that."""
+        self._timers.append((time.monotonic() + seconds, callback))
+
     def run_once(self, timeout_s: float | None) -> None:
+        if self._timers:
+            left_s = max(0.0, min(due for due, _ in self._timers) - time.monotonic())
+            timeout_s = left_s if timeout_s is None else min(left_s, timeout_s)
         ready = [(fd, self._watched[fd]) for fd, _ in self._epoll.poll(timeout_s)]
         for fd, entry in ready:
             # an earlier callback of this round may have closed it
             if self._watched.get(fd) is entry:
                 entry[1]()
+        self._run_timers()
+
+    def _run_timers(self) -> None:
+        if not self._timers:
+            return
+        now = time.monotonic()
+        due = [callback for at, callback in self._timers if at <= now]
+        self._timers = [timer for timer in self._timers if timer[0] > now]
+        for callback in due:
+            callback()
 
 
 def _mask(events: int) -> int:

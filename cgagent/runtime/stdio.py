@@ -2,7 +2,8 @@
 
 Made when the task is; the pipes exist from `open` (set-up or start) on, a terminal from the moment
 the task has made it. Clients may come before and after. Output goes to the log and to every
-client; a slow client holds the pipes back. The descriptors are the task's holding's, so that a
+client; a slow client holds the pipes back for a moment, and for longer only where nobody else is
+concerned. The descriptors are the task's holding's, so that a
 successor of the supervisor finds them: see `resume`.
 """
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 64 * 1024
 _LAST_BYTES: Final = 1024 * 1024  # what a pipe holds at most
+_PATIENCE_S: Final = 1.0
+_LEAST_BYTES: Final = 64 * 1024
+"""A client that is so far behind takes this much in that time, or is cut off."""
 _LABELS: Final = {STDOUT: "out", STDERR: "err"}
 _KEYS, _KEYS_IN, _STDIN, _SLAVE = "keys", "keys_in", "stdin", "slave"
 
@@ -44,6 +48,7 @@ class Stdio:
         self._loop = loop
         self._mirror = mirror
         self._clients: list[Client] = []
+        self._is_expecting = False
         self._log: Log | None = None
         self._journal: Journal | None = None
         self._unlogged: tuple[int, bytes, int] | None = None  # what a busy log has not taken
@@ -154,10 +159,43 @@ class Stdio:
     def _watch_outputs(self) -> None:
         if not self._running:
             return
-        held_back = self._unlogged is not None or any(c.queued > HIGH_WATER for c in self._clients)
+        slow = [c for c in self._clients if c.queued > HIGH_WATER]
+        if slow and not self._may_hold_back(slow[0]):
+            self._expect_progress()
+        held_back = self._unlogged is not None or bool(slow)
         events = 0 if held_back else selectors.EVENT_READ
         for stream, fd in self._outputs.items():
             self._loop.watch(fd, events, partial(self._pump, stream))
+
+    # -- clients that do not read -----------------------------------------------------------
+
+    def _may_hold_back(self, client: Client) -> bool:
+        """A command waits for its reader, as in a shell, where nobody else is concerned.
+
+        That is the only client, of a foreground run or of something that has no log.
+        """
+        return len(self._clients) == 1 and (client.stays or self._log is None)
+
+    def _expect_progress(self) -> None:
+        if not self._is_expecting:
+            self._is_expecting = True
+            sent = {c.name: c.sent for c in self._clients if c.queued > HIGH_WATER}
+            self._loop.after(_PATIENCE_S, partial(self._cut_off, sent))
+
+    def _cut_off(self, sent: dict[str, int]) -> None:
+        """Drop those that have not taken as much as they had to since `sent` was noted."""
+        self._is_expecting = False
+        if not self._running:
+            return
+        for client in list(self._clients):
+            before = sent.get(client.name)
+            if before is None or client.queued <= HIGH_WATER or self._may_hold_back(client):
+                continue
+            if client.sent - before < _LEAST_BYTES:
+                sys.stderr.write(f"{client.name} is cut off: it does not read\n")
+                client.gone = True
+                self._update(client)
+        self._watch_outputs()
 
     def _pump(self, stream: int) -> None:
         moved = self._move(stream)

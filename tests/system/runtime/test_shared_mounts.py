@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.naming import RUN
+
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
 TABLE = "awk '{ print $5 }' /proc/self/mountinfo"
@@ -25,7 +27,9 @@ def test_binds_of_any_propagation_stand_in_the_order_given(oci, tmp_path):
 
 
 def host_mounts():
-    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    """Those of this run: others come and go meanwhile."""
+    lines = Path("/proc/self/mountinfo").read_text().split("\n")
+    return [line.split()[4] for line in lines if RUN in line]
 
 
 def without_own_mounts(config, path=None):

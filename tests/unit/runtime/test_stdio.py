@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import socket
 import termios
+import time
 
 import pytest
 
 from cgagent.errors import ConflictError
 from cgagent.kernel.pipes import Mirror
-from cgagent.runtime.client import Client, hold, read_frame
+from cgagent.runtime import stdio as stdio_module
+from cgagent.runtime.client import HIGH_WATER, Client, hold, read_frame
 from cgagent.runtime.loop import Loop
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 from cgagent.runtime.stdio import Stdio
@@ -24,11 +27,11 @@ def open_stdio(kept, loop, **how):
     return stdio
 
 
-def connect(kept, streams, **how):
+def connect(kept, streams, name="client/1", **how):
     """A client, and its far end."""
     near, far = socket.socketpair()
     far.settimeout(5)
-    held = kept.holding("client/1")
+    held = kept.holding(name)
     hold(held, near.detach(), key="one", streams=streams, raw=False, status=True, **how)
     return Client(held), far
 
@@ -132,3 +135,58 @@ def test_pipes_have_no_size(kept):
     stdio = open_stdio(kept, Loop())
     with pytest.raises(ConflictError, match="no terminal"):
         stdio.resize(1, 1)
+
+
+def flooded(loop, stdio, far, *, until):
+    """What a client that reads has got when a command has written for a while."""
+    _, out, _ = stdio.child_ends()
+    os.set_blocking(out, False)
+    got = written = 0
+    far.setblocking(False)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not until(written, got):
+        with contextlib.suppress(BlockingIOError):
+            written += os.write(out, b"x" * 65536)
+        loop.run_once(0.01)
+        with contextlib.suppress(BlockingIOError):
+            got += len(far.recv(1 << 20))
+    os.close(out)
+    return written
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_holds_no_other(kept, monkeypatch, tmp_path):
+    monkeypatch.setattr(stdio_module, "_PATIENCE_S", 0.05)
+    loop = Loop()
+    log = {"driver": "json-file", "path": str(tmp_path / "log")}
+    stdio = open_stdio(kept, loop, log=log, stdin=False)
+    slow, unread = connect(kept, [STDOUT], "client/slow", stay=True)
+    quick, far = connect(kept, [STDOUT], "client/quick")
+    for client in (slow, quick):
+        stdio.attach(client)
+    stdio.run()
+    written = flooded(loop, stdio, far, until=lambda _, got: got > 4 * HIGH_WATER)
+    assert written > 4 * HIGH_WATER
+    assert not kept.holding("client/slow").exists
+    assert kept.holding("client/quick").exists
+    stdio.close()
+    stdio.see_off({})
+    unread.close()
+    far.close()
+
+
+def test_the_only_client_of_a_foreground_run_may_hold_its_command(kept, monkeypatch, tmp_path):
+    monkeypatch.setattr(stdio_module, "_PATIENCE_S", 0.05)
+    loop = Loop()
+    log = {"driver": "json-file", "path": str(tmp_path / "log")}
+    stdio = open_stdio(kept, loop, log=log, stdin=False)
+    slow, unread = connect(kept, [STDOUT], "client/slow", stay=True)
+    stdio.attach(slow)
+    stdio.run()
+    near, idle = socket.socketpair()
+    began = time.monotonic()
+    flooded(loop, stdio, idle, until=lambda *_: time.monotonic() > began + 0.5)
+    assert kept.holding("client/slow").exists
+    stdio.close()
+    stdio.see_off({})
+    for one in (unread, near, idle):
+        one.close()
