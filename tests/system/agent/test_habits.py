@@ -21,6 +21,7 @@ def cli(agent):
 
     yield run
     agent.remove_all()
+    agent.client.request("POST", "/v1/volumes/prune")
 
 
 def test_streams_of_a_run_that_are_chosen(agent, cli):
