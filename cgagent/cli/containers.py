@@ -173,8 +173,10 @@ def logs(context: Context) -> int:
 
 
 def _print_entries(client: Client, path: str, *, timestamps: bool) -> None:
+    inside_line = {1: False, 2: False}  # a long line comes in several entries
     for entry in client.lines("GET", path):
         fd = 2 if entry["stream"] == "stderr" else 1
-        prefix = f"{entry['time']} " if timestamps else ""
+        prefix = f"{entry['time']} " if timestamps and not inside_line[fd] else ""
+        inside_line[fd] = not entry["log"].endswith("\n")
         data = (prefix + entry["log"]).encode("utf-8", "surrogateescape")
         standard.write(fd, data)

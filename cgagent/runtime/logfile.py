@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_LINE: Final = 16 * 1024
+_LONGEST_CHARACTER: Final = 4
 STREAM_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
 PIECE_BYTES: Final = 16 * 1024
 _SMALLEST_PIECE_BYTES: Final = 256
@@ -43,9 +44,24 @@ def entries(text: bytes) -> Iterator[bytes]:
     """The lines of `text`, long ones in pieces; what has no newline and is short comes last."""
     begin = 0
     while begin < len(text):
-        end = text.find(b"\n", begin, begin + MAX_LINE) + 1 or min(begin + MAX_LINE, len(text))
+        end = text.find(b"\n", begin, begin + MAX_LINE) + 1 or _piece_end(text, begin)
         yield text[begin:end]
         begin = end
+
+
+def _piece_end(text: bytes, begin: int) -> int:
+    """Of a long line: before a UTF-8 character that would be cut in two, which the next has."""
+    end = begin + MAX_LINE
+    if end > len(text):
+        return len(text)
+    for back in range(1, _LONGEST_CHARACTER):
+        byte = text[end - back]
+        if byte < 0x80:  # noqa: PLR2004 - ASCII
+            break
+        if byte >= 0xC0:  # noqa: PLR2004 - a character begins here
+            length = 2 + (byte >= 0xE0) + (byte >= 0xF0)  # noqa: PLR2004
+            return end if back >= length else end - back
+    return end
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +122,10 @@ class LogFile:
 
     @property
     def is_full(self) -> bool:
-        return self._max_bytes is not None and self._size >= self._max_bytes
+        if self._max_bytes is None or self._size < self._max_bytes:
+            return False
+        self._size = os.fstat(self._fd).st_size  # somebody may have emptied it
+        return self._size >= self._max_bytes
 
     def mark(self, stream: int) -> Mark:
         return Mark(self._size, self._held.get(stream, b""))
@@ -220,9 +239,9 @@ def _blocks(text: bytes) -> Iterator[bytes]:
         if not end:
             end = text.find(b"\n", begin, begin + MAX_LINE) + 1
         if not end:
-            end = begin + MAX_LINE
-        if end > len(text):
-            return
+            if begin + MAX_LINE > len(text):
+                return
+            end = _piece_end(text, begin)
         yield text[begin:end]
         begin = end
 

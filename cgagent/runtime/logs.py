@@ -131,6 +131,10 @@ class _Reader:
     def batch(self) -> list[Entry] | None:
         """Entries of the next piece of the log; None at its present end."""
         while not (data := self._file.read(_BATCH_BYTES)):
+            if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was emptied
+                self._file.seek(0)
+                self._rest = b""
+                continue
             if self._next is None:
                 self._next = _open_beside(self._path, self._file, 1)
                 if self._next is None:

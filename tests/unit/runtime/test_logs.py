@@ -243,3 +243,42 @@ def test_a_log_whose_directory_is_gone_costs_output_at_most(tmp_path):
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert read(folder / "log") == []
     log.close()
+
+
+def test_a_character_is_not_cut_in_two(tmp_path):
+    for character in ("é", "€", "😀"):
+        for before in range(4):
+            text = "x" * (MAX_LINE - before) + character * 2 + "y"
+            path = tmp_path / f"{character}{before}"
+            write(path, [(STDOUT, f"{text}\n".encode())])
+            shown = [entry["log"] for entry in read(path)]
+            assert "".join(shown) == f"{text}\n"
+            assert len(shown) == 2
+
+
+def test_what_is_no_utf8_is_cut_where_it_is(tmp_path):
+    write(tmp_path / "log", [(STDOUT, b"\xbf" * (MAX_LINE + 5) + b"\n")])
+    assert [len(entry["log"]) for entry in read(tmp_path / "log")] == [MAX_LINE, 6]
+
+
+def test_a_log_that_is_emptied_from_outside_goes_on_and_is_not_rotated_early(tmp_path):
+    """As by ``> LOG``. A reader sees it by the file's size, so each round here is shorter."""
+    path = tmp_path / "log"
+    log = LogFile(str(path), max_bytes=4000, max_files=2)
+    rounds = [[f"{count} {number}\n" for number in range(count)] for count in (30, 20, 10, 5, 2)]
+
+    async def followed():
+        shown = []
+        stream = follow(str(path), LogQuery(follow=True), lambda: True)
+        for lines in rounds:
+            for line in lines:
+                log.write(STDOUT, line.encode())
+            while len(shown) < sum(map(len, rounds[: rounds.index(lines) + 1])):
+                shown += [entry["log"] for entry in await anext(stream)]
+            os.truncate(path, 0)
+        await stream.aclose()
+        return shown
+
+    assert asyncio.run(followed()) == [line for lines in rounds for line in lines]
+    log.close()
+    assert names(tmp_path) == ["log"]
