@@ -114,7 +114,8 @@ def _flags() -> Flags:
         prog="cgagent",
         usage="cgagent [--host unix://PATH] [--no-start] [--debug] COMMAND [ARG...]",
         description="Run containers under precise resource control, and see what they use.",
-        epilog=f"commands:\n{table}\n\nSee cgagent COMMAND --help for one of them.",
+        epilog=f"commands:\n{table}\n\nSee cgagent COMMAND --help for one of them, and "
+        "docs/docker.md for what docker takes and cgagent does not.",
         keep_lines=True,
     )
     flags.add_argument("--host", "-H", metavar="ADDRESS", help="the agent's socket, unix://PATH")
