@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -367,6 +367,19 @@ def test_a_group_whose_name_is_no_text():
     body = Metrics(Samples([sample]), list).render().body.decode()
     (found,) = (f for f in parse_text(body) if f.name == "container_threads")
     assert found.samples[0].labels["name"] == "\\udcff"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=4) | st.text("\\ud8fc05\udcff"), unique=True))
+@example([b"\\udcff", b"\xff", b"\xfe", b"\\u005cudcff", b"\\u005c\xff"])
+def test_no_two_names_are_one_label(names):
+    names = {os.fsdecode(name) for name in names}
+    samples = [
+        Sample(Target(str(n), name, "", "/x", 1.0), 1.0, 0, 0, USAGE, LIMITS)
+        for n, name in enumerate(names)
+    ]
+    body = Metrics(Samples(samples), list).render(Asked(names=frozenset({"container_threads"})))
+    series = [s for family in parse_text(body.body.decode()) for s in family.samples]
+    assert len({s.labels["name"] for s in series}) == len(names)
 
 
 def test_the_agent_and_the_machine(value):
