@@ -1,7 +1,6 @@
 """The metrics that cAdvisor has too, with its names and meaning.
 
-Dashboards and alerts that were written for it work. `container_memory_failcnt` and
-`container_hugetlb_failcnt` count but are not called so: they are exported without a type.
+Dashboards and alerts that were written for it work.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from cgagent.metrics.families import (
     Family,
     Values,
     alone,
+    bare_counters,
     counter,
     counters,
     gauge,
     gauges,
     peak,
-    untyped,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +77,17 @@ def _limit(field: str) -> Callable[[Sample], float | None]:
         return 0 if isinstance(limit, Unlimited) else limit
 
     return value
+
+
+def _swap_limit(sample: Sample) -> float | None:
+    """What the kernel's file says: with memory on v1, which alone has a swappiness."""
+    limits = sample.limits
+    swap, memory = limits.memory_swap_max_bytes, limits.memory_max_bytes
+    if isinstance(swap, Unlimited):
+        return 0
+    if limits.memory_swappiness is None or swap is None or not isinstance(memory, int):
+        return swap
+    return memory + swap
 
 
 def _quota(sample: Sample) -> float | None:
@@ -215,7 +225,7 @@ MEMORY: Final = (
         "memory.stat total_inactive_file; v2: inactive_file",
         lambda s: s.usage.memory.inactive_file_bytes,
     ),
-    untyped(
+    bare_counters(
         "container_memory_failcnt",
         "How often the memory limit was hit",
         "memory.failcnt + memory.memsw.failcnt; v2: memory.events max",
@@ -305,7 +315,7 @@ HUGETLB: Final = (
         ("pagesize",),
         lasts=True,
     ),
-    untyped(
+    bare_counters(
         "container_hugetlb_failcnt",
         "Allocations of huge pages refused by the limit",
         "hugetlb.*.failcnt; v2: hugetlb.*.events max",
@@ -380,9 +390,9 @@ SPEC: Final = (
     ),
     gauge(
         "container_spec_memory_swap_limit_bytes",
-        "Swap limit, without memory, in bytes; 0 is unlimited",
-        "memory.memsw.limit_in_bytes - memory.limit_in_bytes; v2: memory.swap.max",
-        _limit("memory_swap_max_bytes"),
+        "Limit of memory and swap together on v1, of swap alone on v2, in bytes; 0 is unlimited",
+        "memory.memsw.limit_in_bytes; v2: memory.swap.max",
+        _swap_limit,
     ),
     gauge(
         "container_spec_memory_reservation_limit_bytes",

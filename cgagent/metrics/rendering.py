@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from cgagent.metrics.samples import Target
 
-_UNTYPED: Final = {"unknown": "untyped"}
 LABELS: Final = ("id", "name", "image")
 _NO_TEXT: Final = re.compile(r"[\ud800-\udfff]|\\u(?:d[89a-f]|005c)")
 """Bytes that are not UTF-8, and what reads like their spelling."""
@@ -78,9 +77,9 @@ def whole(family: Family[Described], texts: Iterable[str], *, openmetrics: bool)
     if not lines:
         return ""
     name, kind = (
-        (family.name, family.kind)
+        (family.name, "unknown" if family.bare else family.kind)
         if openmetrics
-        else (family.series, _UNTYPED.get(family.kind, family.kind))
+        else (family.series, family.kind)
     )
     text = _escape(family.help, quotes=openmetrics)
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n{lines}"
