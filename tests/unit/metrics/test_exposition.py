@@ -443,6 +443,7 @@ def test_openmetrics_where_it_is_asked_for(metrics):
     rendered = metrics.render(Asked(accept=accept))
     body, content_type = rendered.body, rendered.headers["Content-Type"]
     assert content_type.startswith("application/openmetrics-text")
+    assert b"_created" not in body
     names = {family.name for family in parse_openmetrics(body.decode())}
     assert {"container_cpu_usage_seconds", "container_memory_failcnt"} <= names
 
