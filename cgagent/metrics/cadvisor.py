@@ -225,6 +225,42 @@ MEMORY: Final = (
         "memory.stat total_inactive_file; v2: inactive_file",
         lambda s: s.usage.memory.inactive_file_bytes,
     ),
+    gauge(
+        "container_memory_file_dirty_bytes",
+        "Page cache still to be written to disk, in bytes",
+        "memory.stat total_dirty; v2: file_dirty",
+        lambda s: s.usage.memory.dirty_bytes,
+    ),
+    gauge(
+        "container_memory_file_writeback_bytes",
+        "Page cache being written to disk, in bytes",
+        "memory.stat total_writeback; v2: file_writeback",
+        lambda s: s.usage.memory.writeback_bytes,
+    ),
+    counter(
+        "container_memory_workingset_refault_anon",
+        "Anonymous pages that came back after they had been evicted",
+        "memory.stat total_workingset_refault_anon; v2: workingset_refault_anon",
+        lambda s: s.usage.memory.refault_anon,
+    ),
+    counter(
+        "container_memory_workingset_refault_file",
+        "Pages of files that came back after they had been evicted",
+        "memory.stat total_workingset_refault_file; v2: workingset_refault_file",
+        lambda s: s.usage.memory.refault_file,
+    ),
+    counter(
+        "container_memory_pgscan",
+        "Pages that reclaim looked at; v2 only",
+        "memory.stat pgscan",
+        lambda s: s.usage.memory.pgscan,
+    ),
+    counter(
+        "container_memory_pgsteal",
+        "Pages that reclaim took; v2 only",
+        "memory.stat pgsteal",
+        lambda s: s.usage.memory.pgsteal,
+    ),
     bare_counters(
         "container_memory_failcnt",
         "How often the memory limit was hit",
