@@ -64,6 +64,10 @@ _STAT_V1: Final = files.Keys(
     "total_active_file",
     "total_pgfault",
     "total_pgmajfault",
+    "total_dirty",
+    "total_writeback",
+    "total_workingset_refault_anon",
+    "total_workingset_refault_file",
 )
 _STAT_V2: Final = files.Keys(
     "anon",
@@ -73,6 +77,12 @@ _STAT_V2: Final = files.Keys(
     "active_file",
     "pgfault",
     "pgmajfault",
+    "file_dirty",
+    "file_writeback",
+    "workingset_refault_anon",
+    "workingset_refault_file",
+    "pgscan",
+    "pgsteal",
 )
 _OOM_CONTROL: Final = files.Keys("oom_kill")
 _EVENTS: Final = files.Keys("oom_kill")
@@ -205,7 +215,10 @@ class MemoryV1:
 
     def usage(self, texts: Sequence[str | None]) -> Memory:
         stat, usage, peak, failcnt, memsw_failcnt, *oom_controls = texts
-        cache, rss, mapped, swap, inactive, active, pgfault, pgmajfault = _STAT_V1.values(stat)
+        (cache, rss, mapped, swap, inactive, active, pgfault, pgmajfault, *more) = _STAT_V1.values(
+            stat
+        )
+        dirty, writeback, refault_anon, refault_file = more
         current = files.number(usage)
         return Memory(
             current_bytes=current,
@@ -220,6 +233,10 @@ class MemoryV1:
             failcnt=_failures(failcnt, memsw_failcnt),
             pgfault=pgfault,
             pgmajfault=pgmajfault,
+            dirty_bytes=dirty,
+            writeback_bytes=writeback,
+            refault_anon=refault_anon,
+            refault_file=refault_file,
             oom_kills=_sum_of_kills(oom_controls),
         )
 
@@ -334,7 +351,8 @@ class MemoryV2:
         return tuple(f"{self.directory}/memory.{name}" for name in names)
 
     def usage(self, texts: Sequence[str | None]) -> Memory:
-        anon, file, mapped, inactive, active, pgfault, pgmajfault = _STAT_V2.values(texts[0])
+        anon, file, mapped, inactive, active, pgfault, pgmajfault, *more = _STAT_V2.values(texts[0])
+        dirty, writeback, refault_anon, refault_file, pgscan, pgsteal = more
         events, events_local, swap_events = map(files.counts, texts[1:4])
         current, peak, swap, swap_peak, zswap = map(files.number, texts[4:])
         return Memory(
@@ -352,6 +370,12 @@ class MemoryV2:
             failcnt=events.get("max") if events else None,
             pgfault=pgfault,
             pgmajfault=pgmajfault,
+            dirty_bytes=dirty,
+            writeback_bytes=writeback,
+            refault_anon=refault_anon,
+            refault_file=refault_file,
+            pgscan=pgscan,
+            pgsteal=pgsteal,
             oom_kills=events.get("oom_kill") if events else None,
             events=events,
             events_local=events_local,

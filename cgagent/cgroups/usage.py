@@ -51,6 +51,18 @@ class Memory:
     """How often the limit was hit: the failcnt files (v1), `max` of memory.events (v2)."""
     pgfault: int | None = None
     pgmajfault: int | None = None
+    dirty_bytes: int | None = None
+    """Page cache that is still to be written to disk."""
+    writeback_bytes: int | None = None
+    """Page cache that is being written to disk."""
+    refault_anon: int | None = None
+    """Anonymous pages that came back after they had been evicted; as below, since Linux 5.9."""
+    refault_file: int | None = None
+    """Pages of files that did."""
+    pgscan: int | None = None
+    """Pages that reclaim looked at; as below, v2 only."""
+    pgsteal: int | None = None
+    """Pages that reclaim took."""
     oom_kills: int | None = None
     events: Mapping[str, int] | None = None
     """memory.events as the kernel has it, descendants included; v2 only."""

@@ -1,7 +1,6 @@
 """The metrics that cAdvisor has too, with its names and meaning.
 
-Dashboards and alerts that were written for it work. `container_memory_failcnt` and
-`container_hugetlb_failcnt` count but are not called so: they are exported without a type.
+Dashboards and alerts that were written for it work.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from cgagent.metrics.families import (
     Family,
     Values,
     alone,
+    bare_counters,
     counter,
     counters,
     gauge,
     gauges,
     peak,
-    untyped,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +77,17 @@ def _limit(field: str) -> Callable[[Sample], float | None]:
         return 0 if isinstance(limit, Unlimited) else limit
 
     return value
+
+
+def _swap_limit(sample: Sample) -> float | None:
+    """What the kernel's file says: with memory on v1, which alone has a swappiness."""
+    limits = sample.limits
+    swap, memory = limits.memory_swap_max_bytes, limits.memory_max_bytes
+    if isinstance(swap, Unlimited):
+        return 0
+    if limits.memory_swappiness is None or swap is None or not isinstance(memory, int):
+        return swap
+    return memory + swap
 
 
 def _quota(sample: Sample) -> float | None:
@@ -215,7 +225,43 @@ MEMORY: Final = (
         "memory.stat total_inactive_file; v2: inactive_file",
         lambda s: s.usage.memory.inactive_file_bytes,
     ),
-    untyped(
+    gauge(
+        "container_memory_file_dirty_bytes",
+        "Page cache still to be written to disk, in bytes",
+        "memory.stat total_dirty; v2: file_dirty",
+        lambda s: s.usage.memory.dirty_bytes,
+    ),
+    gauge(
+        "container_memory_file_writeback_bytes",
+        "Page cache being written to disk, in bytes",
+        "memory.stat total_writeback; v2: file_writeback",
+        lambda s: s.usage.memory.writeback_bytes,
+    ),
+    counter(
+        "container_memory_workingset_refault_anon",
+        "Anonymous pages that came back after they had been evicted",
+        "memory.stat total_workingset_refault_anon; v2: workingset_refault_anon",
+        lambda s: s.usage.memory.refault_anon,
+    ),
+    counter(
+        "container_memory_workingset_refault_file",
+        "Pages of files that came back after they had been evicted",
+        "memory.stat total_workingset_refault_file; v2: workingset_refault_file",
+        lambda s: s.usage.memory.refault_file,
+    ),
+    counter(
+        "container_memory_pgscan",
+        "Pages that reclaim looked at; v2 only",
+        "memory.stat pgscan",
+        lambda s: s.usage.memory.pgscan,
+    ),
+    counter(
+        "container_memory_pgsteal",
+        "Pages that reclaim took; v2 only",
+        "memory.stat pgsteal",
+        lambda s: s.usage.memory.pgsteal,
+    ),
+    bare_counters(
         "container_memory_failcnt",
         "How often the memory limit was hit",
         "memory.failcnt + memory.memsw.failcnt; v2: memory.events max",
@@ -305,7 +351,7 @@ HUGETLB: Final = (
         ("pagesize",),
         lasts=True,
     ),
-    untyped(
+    bare_counters(
         "container_hugetlb_failcnt",
         "Allocations of huge pages refused by the limit",
         "hugetlb.*.failcnt; v2: hugetlb.*.events max",
@@ -380,9 +426,9 @@ SPEC: Final = (
     ),
     gauge(
         "container_spec_memory_swap_limit_bytes",
-        "Swap limit, without memory, in bytes; 0 is unlimited",
-        "memory.memsw.limit_in_bytes - memory.limit_in_bytes; v2: memory.swap.max",
-        _limit("memory_swap_max_bytes"),
+        "Limit of memory and swap together on v1, of swap alone on v2, in bytes; 0 is unlimited",
+        "memory.memsw.limit_in_bytes; v2: memory.swap.max",
+        _swap_limit,
     ),
     gauge(
         "container_spec_memory_reservation_limit_bytes",

@@ -14,7 +14,7 @@ from cgagent.metrics.samples import Sample, Standing
 
 Described = TypeVar("Described", Sample, Standing)
 
-Kind = Literal["counter", "gauge", "unknown"]
+Kind = Literal["counter", "gauge"]
 Values = Iterable[tuple[tuple[str, ...], float | None]]
 
 NS: Final = 1e-9
@@ -38,10 +38,12 @@ class Family(Generic[Described]):
     read: Callable[[Described], Values]
     labels: tuple[str, ...] = ()
     lasts: bool = False
+    bare: bool = False
+    """A counter whose series do not end in "_total", as cAdvisor calls a few."""
 
     @property
     def series(self) -> str:
-        return f"{self.name}_total" if self.kind == "counter" else self.name
+        return f"{self.name}_total" if self.kind == "counter" and not self.bare else self.name
 
     @property
     def help(self) -> str:
@@ -89,11 +91,11 @@ def peak(
     return Family("gauge", name, text, source, _reading(value, 1), lasts=True)
 
 
-def untyped(
+def bare_counters(
     name: str, text: str, source: str, read: Callable[[Sample], Values], *labels: str
 ) -> Family[Sample]:
-    """A count that is not called *_total, which Prometheus' naming rules want of a counter."""
-    return Family("unknown", name, text, source, read, labels, lasts=True)
+    """Not called *_total, which OpenMetrics wants of a counter: there it has no type."""
+    return Family("counter", name, text, source, read, labels, lasts=True, bare=True)
 
 
 def alone(value: Callable[[Sample], float | None]) -> Callable[[Sample], Values]:

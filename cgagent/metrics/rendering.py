@@ -7,6 +7,7 @@ something else: most containers of a full host do nothing between two scrapes.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Generic
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from cgagent.metrics.samples import Target
 
-_UNTYPED: Final = {"unknown": "untyped"}
 LABELS: Final = ("id", "name", "image")
+_NO_TEXT: Final = re.compile(r"[\ud800-\udfff]|\\u(?:d[89a-f]|005c)")
+"""Bytes that are not UTF-8, and what reads like their spelling."""
 
 
 class Sheet(Generic[Described]):
@@ -75,9 +77,9 @@ def whole(family: Family[Described], texts: Iterable[str], *, openmetrics: bool)
     if not lines:
         return ""
     name, kind = (
-        (family.name, family.kind)
+        (family.name, "unknown" if family.bare else family.kind)
         if openmetrics
-        else (family.series, _UNTYPED.get(family.kind, family.kind))
+        else (family.series, family.kind)
     )
     text = _escape(family.help, quotes=openmetrics)
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n{lines}"
@@ -99,6 +101,16 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _escape(text: str, *, quotes: bool = True) -> str:
-    text = text.encode(errors="backslashreplace").decode()  # a group's name may be any bytes
+    if _NO_TEXT.search(text):
+        text = _spelled(text)
     text = text.replace("\\", r"\\").replace("\n", r"\n")
     return text.replace('"', r"\"") if quotes else text
+
+
+def _spelled(text: str) -> str:
+    """A name may be any bytes: each that is not UTF-8 is spelled in ASCII.
+
+    So is the backslash of such a name, or of one that reads like it: no two names get one label,
+    which would make a series of one sample twice.
+    """
+    return text.replace("\\", r"\u005c").encode(errors="backslashreplace").decode()

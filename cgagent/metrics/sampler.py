@@ -234,7 +234,7 @@ class Sampler:
     def _failed(self, error: str) -> None:
         with self._lock:
             failures = self._state.failures + 1
-            self._state = replace(self._state, failures=failures, last_error=error)
+            self._state = replace(self._state, failures=failures, failed=True, last_error=error)
 
     def _run(self) -> None:
         """Tick at multiples of the interval since the start, so that no delay adds up."""

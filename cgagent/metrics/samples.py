@@ -123,7 +123,7 @@ class SamplerState:
     failures: int = 0
     """Samples that failed other than by a group that had gone."""
     failed: bool = False
-    """Whether one did in the last round."""
+    """Whether one did in the last round, or the round itself."""
     lag_s: float = 0.0
     """How late the last tick began."""
     duration_s: float = 0.0

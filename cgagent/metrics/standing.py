@@ -44,13 +44,11 @@ def _one(
     return Family(kind, name, text, source, lambda s: (((), read(s)),))
 
 
-def _on_disk(
-    name: str, text: str, source: str, field: str, kind: Kind = "gauge"
-) -> Family[Standing]:
+def _on_disk(name: str, text: str, source: str, field: str) -> Family[Standing]:
     def read(standing: Standing) -> Values:
         return (((_LAYER,), getattr(standing.holdings, field, None)),)
 
-    return Family(kind, name, text, source, read, ("device",))
+    return Family("gauge", name, text, source, read, ("device",))
 
 
 STANDING: Final[tuple[Family[Standing], ...]] = (
@@ -151,7 +149,6 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "Inodes of the file system that its writable layer is on",
         "statvfs",
         "total_inodes",
-        "unknown",  # a gauge, but Prometheus' naming rules want no *_total of one
     ),
     _on_disk(
         "cgagent_container_fs_inodes_used",

@@ -26,6 +26,18 @@ SCRAPE_S = 2
 """As long, too, as a scrape may take: Prometheus allows no more than its interval."""
 
 
+_BARE = ("container_memory_failcnt ", "container_hugetlb_failcnt ", "container_fs_inodes_total ")
+"""cAdvisor's names, and types, that promtool would have otherwise."""
+
+
+def complaints(promtool: str | Path, exposed: bytes) -> list[str]:
+    """What `promtool check metrics` says of a scrape, but of names that are cAdvisor's."""
+    command = [str(promtool), "check", "metrics"]
+    ran = subprocess.run(command, input=exposed, capture_output=True, check=False)
+    said = (ran.stdout + ran.stderr).decode()
+    return [line for line in said.split("\n") if line and not line.startswith(_BARE)]
+
+
 class Prometheus:
     """A server that scrapes `target` every `SCRAPE_S`, with our rules made to fire in seconds."""
 

@@ -62,7 +62,7 @@ def test_the_cpu_and_memory_that_docker_would_show(agent, container):
     assert memory["limit"] == 64 << 20
     assert 0 <= memory["usage"] - memory["stats"]["inactive_file"] < 64 << 20
     assert stats["pids_stats"] == {"current": 1, "limit": 50}
-    assert stats["networks"]["lo"]["rx_bytes"] == 0
+    assert "lo" not in stats["networks"]
 
 
 def docker_cpu_percent(stats):

@@ -238,6 +238,21 @@ def test_one_bad_group_does_not_keep_the_others_from_being_sampled(sampler, grou
     assert [sample.target.id for sample in made.live()] == ["0123"]
     assert made.state().failures == 1
     assert made.state().last_error.startswith("bad: ")
+    assert made.state().failed
+    (bad / "memory.current").write_text("4096\n")
+    made.tick()
+    assert not made.state().failed
+
+
+def test_a_round_without_targets_for_an_error_has_failed(sampler):
+    def targets():
+        raise RuntimeError("not ready")
+
+    made = sampler(targets)
+    made.start()
+    wait_for(lambda: made.state().failures)
+    made.stop()
+    assert made.state().failed
 
 
 def test_the_thread_ticks_and_outlives_what_targets_raises(sampler, group):

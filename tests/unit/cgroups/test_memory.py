@@ -1,0 +1,32 @@
+"""What memory.stat says, by its keys of either version."""
+
+from cgagent.cgroups.memory import MemoryV1, MemoryV2
+
+WRITTEN = {"dirty_bytes": 8192, "writeback_bytes": 4096, "refault_anon": 3, "refault_file": 4}
+V1 = """dirty 1
+total_cache 40960
+total_dirty 8192
+total_writeback 4096
+total_workingset_refault_anon 3
+total_workingset_refault_file 4
+"""
+V2 = """file 40960
+file_dirty 8192
+file_writeback 4096
+workingset_refault_anon 3
+workingset_refault_file 4
+pgscan 6
+pgsteal 5
+"""
+
+
+def test_what_is_written_and_comes_back_on_v1_with_the_groups_below():
+    usage = MemoryV1("").usage((V1, *[None] * 5))
+    assert {name: getattr(usage, name) for name in WRITTEN} == WRITTEN
+    assert (usage.file_bytes, usage.pgscan) == (40960, None)
+
+
+def test_what_is_written_and_comes_back_on_v2():
+    usage = MemoryV2("").usage((V2, *[None] * 8))
+    assert {name: getattr(usage, name) for name in WRITTEN} == WRITTEN
+    assert (usage.file_bytes, usage.pgscan, usage.pgsteal) == (40960, 6, 5)
