@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from cgagent.errors import ConflictError
 from cgagent.images.unpack.trees import remove_tree
-from cgagent.store import Database
+from cgagent.store import Database, recordfiles
 from cgagent.store.containers import RECORD_FILE
 from cgagent.store.database import DamagedDatabaseError
 
@@ -62,10 +62,18 @@ def open_database(data_root: Path, *, adopt_lost: bool) -> Database:
 
 def _count(data_root: Path) -> str:
     """How much there are records of; empty: nothing."""
-    containers = sum(p.stat().st_size > 1 for p in data_root.glob(f"containers/*/{RECORD_FILE}"))
+    containers = sum(map(_is_record, data_root.glob(f"containers/*/{RECORD_FILE}")))
     images = len(list(data_root.glob("images/*.json")))
     found = [(containers, "container"), (images, "image")]
     return " and ".join(f"{n} {what}{'s' if n > 1 else ''}" for n, what in found if n)
+
+
+def _is_record(path: Path) -> bool:
+    """A damaged one is one, too: it is to be kept."""
+    try:
+        return recordfiles.read(path) is not None
+    except recordfiles.DamagedRecordError:
+        return True
 
 
 def _set_aside(path: Path) -> Path:
@@ -107,10 +115,8 @@ class Recovery:
             self._settle(container)
             self._tell(f"container {container.name} was lost and is there again")
             self._events.tell(container, "recover")
-        for container in self._containers:
-            root = container.record.rootfs
-            if root is not None:
-                self._images.stand_on(container.id, container.record.image_id, root)
+        records = [container.record for container in self._containers]
+        self._images.stand_on((r.id, r.image_id, r.rootfs) for r in records if r.rootfs)
 
     def _tell(self, line: str) -> None:
         self.found += (line,)

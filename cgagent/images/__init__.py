@@ -32,7 +32,7 @@ from cgagent.store.images import ImageRecords
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cgagent.config import Settings
@@ -192,14 +192,19 @@ class Images:
         """
         return recover(self._records, self._layers, self._files)
 
-    def stand_on(self, container_id: str, image_id: str, root: RootFs) -> None:
-        """At the agent's start: keeps the layers of a container that the database has lost."""
-        if image_id == HOST.id or container_id in self._records.rootfs_containers():
-            return
-        if self._records.get(image_id) is None:
-            self._layers.keep(root.lowers)
-        else:
-            self._records.add_rootfs(container_id, image_id)
+    def stand_on(self, roots: Iterable[tuple[str, str, RootFs]]) -> None:
+        """At the agent's start: keeps the layers of containers whose roots the database has lost.
+
+        `roots` are ids of container and image, and what is mounted.
+        """
+        known = set(self._records.rootfs_containers())
+        for container_id, image_id, root in roots:
+            if image_id == HOST.id or container_id in known:
+                continue
+            if self._records.get(image_id) is None:
+                self._layers.keep(root.lowers)
+            else:
+                self._records.add_rootfs(container_id, image_id)
 
     def set_apart(self, container_id: str, where: Path) -> None:
         """Moves what a container wrote to `where`, which is on the same disk."""
