@@ -411,8 +411,11 @@ def test_the_agent_and_the_machine(value):
     assert value("cgagent_job_duration_seconds_sum", kind="start", outcome="failed") == 0.2
     assert value("cgagent_job_step_duration_seconds_sum", kind="start", step="launch") == 0.002
     assert value("cgagent_job_step_duration_seconds_sum", kind="start", step="configure") == 0.001
-    assert value("machine_cpu_cores") >= 1
-    assert value("machine_memory_bytes") > 2**20
+    ids = host.machine_ids()
+    assert set(ids) == {"boot_id", "machine_id", "system_uuid"}
+    assert ids["boot_id"].count("-") == 4
+    assert value("machine_cpu_cores", **ids) >= 1
+    assert value("machine_memory_bytes", **ids) > 2**20
     assert value("cgagent_host_cpu_seconds_total", mode="user") > 0
     assert value("cgagent_host_memory_available_bytes") > 0
     assert value("process_resident_memory_bytes") > 2**20
