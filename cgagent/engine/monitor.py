@@ -131,6 +131,7 @@ class Monitor:
             record.rootfs.upper if record.rootfs else None,
             group.pids,
             cpu_ns=sample.usage.cpu.usage_ns if sample else None,
+            first=record.outcome.pid,
         )
 
     def observe_job(self, job: Job) -> None:

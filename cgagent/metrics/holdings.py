@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import stat
 import time
 from dataclasses import dataclass, replace
@@ -65,6 +66,8 @@ class Held:
     cpu_ns: int | None = None
     """What it has run so far, as far as that is known: as long as it is the same, nothing of its
     own has changed."""
+    first: int | None = None
+    """Its first process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,10 @@ class Holdings:
     total_inodes: int | None
     device: str | None = None
     """MAJOR:MINOR of the disk that the writable layer is on."""
+    sockets: int = 0
+    """Of the descriptors."""
+    soft_open_files: int | None = None
+    """The first process's soft limit on them; -1 is unlimited, as by getrlimit."""
 
 
 class Walker:
@@ -150,8 +157,11 @@ def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
     if held.writable is not None and os.path.isdir(held.writable):
         used_bytes, used_inodes = _usage(held.writable, cancelled)
         device = disks.below(held.writable)
+    descriptors = list(map(_descriptors, pids))
     return Holdings(
-        file_descriptors=sum(map(_descriptors, pids)),
+        file_descriptors=sum(all_of for all_of, _ in descriptors),
+        sockets=sum(sockets for _, sockets in descriptors),
+        soft_open_files=None if held.first is None else _soft_open_files(held.first),
         tasks=_tasks(pids),
         used_bytes=used_bytes,
         used_inodes=used_inodes,
@@ -175,11 +185,27 @@ def _room(path: str | None) -> _Room:
     return _Room(system.f_frsize * system.f_blocks, system.f_favail, system.f_files)
 
 
-def _descriptors(pid: int) -> int:
+def _descriptors(pid: int) -> tuple[int, int]:
+    """All that a process has, and how many of them are sockets."""
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
+        all_of = os.listdir(f"/proc/{pid}/fd")
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        return 0, 0
+    return len(all_of), sum(_is_socket(f"/proc/{pid}/fd/{fd}") for fd in all_of)
+
+
+def _is_socket(descriptor: str) -> bool:
+    try:
+        return os.readlink(descriptor).startswith("socket:")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _soft_open_files(pid: int) -> int | None:
+    try:
+        return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+    except ProcessLookupError:
+        return None
 
 
 def _tasks(pids: Iterable[int]) -> dict[str, int]:

@@ -5,10 +5,40 @@ from __future__ import annotations
 import os
 import time
 from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
 from cgagent.metrics.samples import HostSample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_IDS: Final = {
+    "boot_id": ("/proc/sys/kernel/random/boot_id",),
+    "machine_id": ("/etc/machine-id", "/var/lib/dbus/machine-id"),
+    "system_uuid": (
+        "/sys/class/dmi/id/product_uuid",
+        "/proc/device-tree/system-id",
+        "/proc/device-tree/vm,uuid",
+        "/etc/machine-id",
+    ),
+}
+"""Where each is, the first that is there."""
+
+
+@cache
+def machine_ids() -> Mapping[str, str]:
+    """By cAdvisor's labels; empty where the machine has none. None changes while an agent runs."""
+    return {name: next(filter(None, map(_id, files)), "") for name, files in _IDS.items()}
+
+
+def _id(file: str) -> str:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read().strip(b"\0\n ").decode("ascii", "replace")
+    except OSError:  # there is none on this machine, or not for this user
+        return ""
 
 
 @cache

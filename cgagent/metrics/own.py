@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cgagent import __version__
+from cgagent.metrics.host import machine_ids
 from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ def _machine(machine: HostSample) -> Iterator[Metric]:
             machine.swap_free_bytes,
         ),
     ):
-        yield GaugeMetricFamily(name, text, value=value)
+        ids = machine_ids() if name.startswith("machine_") else {}
+        figure = GaugeMetricFamily(name, text, labels=tuple(ids))
+        figure.add_metric(tuple(ids.values()), value)
+        yield figure
     cpu = CounterMetricFamily(
         "cgagent_host_cpu_seconds",
         "CPU time of the machine by mode, in seconds (/proc/stat)",

@@ -118,6 +118,21 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "/proc/PID/fd",
         lambda s: getattr(s.holdings, "file_descriptors", None),
     ),
+    _one(
+        "gauge",
+        "container_sockets",
+        "Open sockets of all its processes; counted once a minute",
+        "/proc/PID/fd",
+        lambda s: getattr(s.holdings, "sockets", None),
+    ),
+    Family(
+        "gauge",
+        "container_ulimits_soft",
+        "Soft limit of its first process; -1 is unlimited",
+        "prlimit",
+        lambda s: ((("max_open_files",), getattr(s.holdings, "soft_open_files", None)),),
+        ("ulimit",),
+    ),
     Family(
         "gauge",
         "container_tasks_state",

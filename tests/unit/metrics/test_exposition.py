@@ -140,7 +140,7 @@ class Samples:
 def metrics():
     web = Sample(WEB, 1234.5, 0, 0, USAGE, LIMITS, load_1000=1500)
     old = Sample(OLD, 950.0, 0, 0, USAGE, LIMITS)
-    holdings = Holdings(8, {"sleeping": 2, "running": 1}, 4096, 3, 1 << 30, 99, 100, "8:0")
+    holdings = Holdings(8, {"sleeping": 2, "running": 1}, 4096, 3, 1 << 30, 99, 100, "8:0", 6, 1024)
     standings = [
         Standing(
             target=WEB,
@@ -233,6 +233,8 @@ def value(metrics):
         ("container_blkio_device_usage_total", {**BLKIO, "operation": "Read"}, 1030),
         ("container_blkio_device_usage_total", {**BLKIO, "operation": "Write"}, 20),
         ("container_file_descriptors", {}, 8),
+        ("container_sockets", {}, 6),
+        ("container_ulimits_soft", {"ulimit": "max_open_files"}, 1024),
         ("container_tasks_state", {"state": "sleeping"}, 2),
         ("container_fs_usage_bytes", {"device": "overlay"}, 4096),
         ("container_fs_limit_bytes", {"device": "overlay"}, 1 << 30),
@@ -411,8 +413,11 @@ def test_the_agent_and_the_machine(value):
     assert value("cgagent_job_duration_seconds_sum", kind="start", outcome="failed") == 0.2
     assert value("cgagent_job_step_duration_seconds_sum", kind="start", step="launch") == 0.002
     assert value("cgagent_job_step_duration_seconds_sum", kind="start", step="configure") == 0.001
-    assert value("machine_cpu_cores") >= 1
-    assert value("machine_memory_bytes") > 2**20
+    ids = host.machine_ids()
+    assert set(ids) == {"boot_id", "machine_id", "system_uuid"}
+    assert ids["boot_id"].count("-") == 4
+    assert value("machine_cpu_cores", **ids) >= 1
+    assert value("machine_memory_bytes", **ids) > 2**20
     assert value("cgagent_host_cpu_seconds_total", mode="user") > 0
     assert value("cgagent_host_memory_available_bytes") > 0
     assert value("process_resident_memory_bytes") > 2**20

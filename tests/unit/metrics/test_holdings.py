@@ -1,6 +1,8 @@
 """Counting what is in a directory that its owner changes meanwhile."""
 
 import os
+import resource
+import socket
 import subprocess
 from dataclasses import replace
 
@@ -26,6 +28,15 @@ def test_files_directories_and_descriptors(tmp_path):
     assert found.used_inodes == 5  # a, deep, er, b, outside
     assert found.file_descriptors == len(os.listdir("/proc/self/fd"))
     assert found.limit_bytes == os.statvfs(tmp_path).f_frsize * os.statvfs(tmp_path).f_blocks
+
+
+def test_sockets_and_the_limit_on_descriptors(tmp_path):
+    before = look(held(tmp_path, os.getpid())).sockets
+    with socket.socket(), socket.socket():
+        found = look(replace(held(tmp_path, os.getpid()), first=os.getpid()))
+    assert found.sockets == before + 2
+    assert found.soft_open_files == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert look(replace(held(tmp_path, 2**22 - 1), first=2**22 - 1)).soft_open_files is None
 
 
 def test_holes_take_no_space(tmp_path):
