@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from cgagent.api.attendance import while_there
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
+from cgagent.api.native.numbers import Seconds, SomeSeconds
 from cgagent.api.native.schemas import (
     AdoptBody,
     UpdateBody,
@@ -71,16 +72,12 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         return Response(status_code=204)
 
     @router.post("/{reference}/stop", status_code=204)
-    async def stop_container(
-        reference: str, timeout_s: Annotated[float | None, Query(ge=0)] = None
-    ) -> Response:
+    async def stop_container(reference: str, timeout_s: Seconds | None = None) -> Response:
         await engine.lifecycle.stop(engine.containers.find(reference), timeout_s)
         return Response(status_code=204)
 
     @router.post("/{reference}/restart", status_code=204)
-    async def restart_container(
-        reference: str, timeout_s: Annotated[float | None, Query(ge=0)] = None
-    ) -> Response:
+    async def restart_container(reference: str, timeout_s: Seconds | None = None) -> Response:
         await engine.lifecycle.restart(engine.containers.find(reference), timeout_s)
         return Response(status_code=204)
 
@@ -127,8 +124,8 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/freeze", status_code=204)
     async def freeze_container(
         reference: str,
-        timeout_s: Annotated[float, Query(gt=0)] = 10.0,
-        lease_s: Annotated[float | None, Query(gt=0)] = None,
+        timeout_s: SomeSeconds = 10.0,
+        lease_s: SomeSeconds | None = None,
     ) -> Response:
         """With `lease_s`, the container is thawed by itself after so long."""
         await engine.control.freeze(engine.containers.find(reference), timeout_s, lease_s)
