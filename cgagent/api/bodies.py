@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
 
+from cgagent.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -98,12 +100,16 @@ def _check_text(text: str) -> None:
         raise RefusedError(f"body: {shown} has half of a surrogate pair in it") from None
 
 
+class _UnfitError(HTTPException):
+    """The only kind of error that FastAPI lets through from a body's reading as it is."""
+
+
 class _Checked(Request):
     async def json(self) -> Any:
         try:
             return parse(await self.body())
         except RefusedError as e:
-            raise HTTPException(400, str(e)) from None
+            raise _UnfitError(400, str(e)) from None
 
 
 class CheckedRoute(APIRoute):
@@ -114,7 +120,10 @@ class CheckedRoute(APIRoute):
 
         async def checked(request: Request) -> Response:
             if _NUL_IN_URL in request.scope["raw_path"] + request.scope["query_string"]:
-                raise HTTPException(400, "a NUL in the path or the query")
-            return await handle(_Checked(request.scope, request.receive))
+                raise InvalidInputError("the request's path or query has a NUL in it")
+            try:
+                return await handle(_Checked(request.scope, request.receive))
+            except _UnfitError as e:
+                raise InvalidInputError(e.detail) from None
 
         return checked

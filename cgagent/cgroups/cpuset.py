@@ -30,6 +30,7 @@ _CAUSES: Final = {
     errno.EACCES: "the parent group has no such CPUs or nodes",
     errno.EINVAL: _NO_SUCH_LIST,
     errno.ERANGE: _NO_SUCH_LIST,
+    errno.EOVERFLOW: _NO_SUCH_LIST,
     errno.EBUSY: "a child group still has more",
     errno.ENOSPC: "processes in the group would have none",
 }

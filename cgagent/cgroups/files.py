@@ -41,6 +41,7 @@ _CLASSES: Final[dict[int, type[CgagentError]]] = {
     errno.ENOTEMPTY: ConflictError,
     errno.EINVAL: InvalidInputError,
     errno.ERANGE: InvalidInputError,
+    errno.EOVERFLOW: InvalidInputError,
     errno.ENXIO: InvalidInputError,
     errno.EOPNOTSUPP: UnsupportedError,
     errno.ENOSPC: NoSpaceError,

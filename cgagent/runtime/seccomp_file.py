@@ -50,6 +50,8 @@ def _document(text: str) -> dict[str, Any]:
         found = json.loads(text)
     except ValueError as e:
         raise InvalidInputError(f"seccomp profile is not JSON: {str(e).lower()}") from None
+    except RecursionError:
+        raise InvalidInputError("seccomp profile is nested too deeply") from None
     if not isinstance(found, dict):
         raise InvalidInputError("seccomp profile is not a JSON object")
     return found

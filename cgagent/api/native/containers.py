@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from cgagent.api.attendance import while_there
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
+from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds, StopSeconds
 from cgagent.api.native.schemas import (
     AdoptBody,
     UpdateBody,
@@ -74,7 +75,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/stop", status_code=204)
     async def stop_container(
         reference: str,
-        timeout_s: Annotated[float | None, Query(ge=-1)] = None,
+        timeout_s: StopSeconds | None = None,
         signal: str | None = None,
     ) -> Response:
         """After `timeout_s` SIGKILL; -1: never."""
@@ -84,7 +85,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/restart", status_code=204)
     async def restart_container(
         reference: str,
-        timeout_s: Annotated[float | None, Query(ge=-1)] = None,
+        timeout_s: StopSeconds | None = None,
         signal: str | None = None,
     ) -> Response:
         await engine.lifecycle.restart(engine.containers.find(reference), timeout_s, signal)
@@ -129,16 +130,12 @@ def _add_adoption(router: APIRouter, engine: Engine) -> None:
         return Response(status_code=204)
 
 
-FREEZE_MOST_S: Final = 600.0
-LEASE_MOST_S: Final = 366 * 86400.0
-
-
 def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/freeze", status_code=204)
     async def freeze_container(
         reference: str,
-        timeout_s: Annotated[float, Query(gt=0, le=FREEZE_MOST_S)] = 10.0,
-        lease_s: Annotated[float | None, Query(gt=0, le=LEASE_MOST_S)] = None,
+        timeout_s: FreezeSeconds = 10.0,
+        lease_s: LeaseSeconds | None = None,
     ) -> Response:
         """With `lease_s`, the container is thawed by itself after so long."""
         await engine.control.freeze(engine.containers.find(reference), timeout_s, lease_s)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cgagent.api.native.numbers import FreezeSeconds
 from cgagent.engine import limits as limit_json
 from cgagent.engine.limits import Conveniences
 from cgagent.engine.restart_policy import RestartPolicy
@@ -131,7 +132,7 @@ class GroupBody(Strict):
     action: Literal["freeze", "thaw", "kill", "set"]
     limits: LimitsBody = LimitsBody()
     force: bool = False
-    timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    timeout_s: FreezeSeconds = 10.0
 
 
 class ExecBody(Strict):

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from cgagent.api.hijack import Hijack, require_upgrade
 from cgagent.api.native.creation import CreateBody
+from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.schemas import ExecBody
 from cgagent.engine.streams import Attachment
 from cgagent.runtime.detach import parse_keys
@@ -161,8 +162,8 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         tail: Annotated[int | None, Query(ge=0)] = None,
         stdout: bool = True,
         stderr: bool = True,
-        since_ns: Annotated[int, Query(ge=0)] = 0,
-        until_ns: Annotated[int | None, Query(ge=0)] = None,
+        since_ns: Nanoseconds = 0,
+        until_ns: Nanoseconds | None = None,
     ) -> StreamingResponse:
         """Entries as JSON lines: ``log``, ``stream``, ``time``."""
         container = engine.containers.find(reference)

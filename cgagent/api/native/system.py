@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.schemas import event_view, job_view
 from cgagent.engine.events import EventQuery
 
@@ -64,8 +65,8 @@ def _add_events(router: APIRouter, engine: Engine) -> None:
     async def events(
         *,
         follow: bool = False,
-        since_ns: Annotated[int, Query(ge=0)] = 0,
-        until_ns: Annotated[int | None, Query(ge=0)] = None,
+        since_ns: Nanoseconds = 0,
+        until_ns: Nanoseconds | None = None,
         filter_: Annotated[list[str] | None, Query(alias="filter")] = None,
     ) -> StreamingResponse:
         """JSON lines: those that are kept; with `follow`, then every one that comes.

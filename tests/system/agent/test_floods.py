@@ -13,7 +13,7 @@ import pytest
 from tests.world import flood
 from tests.world.agent import SLOWNESS, eventually
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 NOBODY = 65534
 METRICS = ("pipelines", "half-requests", "endless-header", "many-headers", "idle")
