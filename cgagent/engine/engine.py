@@ -152,7 +152,7 @@ class Engine:
         self.recovery.containers()
         self.watch.start()
         tasks = await self.supervisor.connect()
-        await reconcile.reconcile(self.containers, self.lifecycle, tasks)
+        await reconcile.reconcile(self.containers, self.lifecycle, tasks, at_start=True)
         await self.adoption.resume()
         await self._leftovers.gone()
         await reconcile.sweep(
@@ -262,7 +262,7 @@ class Engine:
         self._spawn(self._start_over(tasks, self.launcher.forget_all()))
 
     async def _start_over(self, tasks: list[dict[str, Any]], prepared: list[str]) -> None:
-        await reconcile.reconcile(self.containers, self.lifecycle, tasks)
+        await reconcile.reconcile(self.containers, self.lifecycle, tasks, at_start=False)
         await self.launcher.clean_up(prepared)
         self.launcher.refill()
 

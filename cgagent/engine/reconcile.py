@@ -38,9 +38,16 @@ LOST = {"exit_code": 137, "error": "its supervisor and keeper ended without tell
 
 
 async def reconcile(
-    containers: Containers, lifecycle: Lifecycle, tasks: list[dict[str, Any]]
+    containers: Containers,
+    lifecycle: Lifecycle,
+    tasks: list[dict[str, Any]],
+    *,
+    at_start: bool,
 ) -> None:
-    """Make every container's state true. `tasks` is what the supervisor has."""
+    """Make every container's state true. `tasks` is what the supervisor has.
+
+    `at_start`: of this agent, so that nobody waits any more for a run that it does not know of.
+    """
     # What `tasks` says is true now, before the first await: after it, exits have been told.
     running = {t["key"]: t for t in tasks if t["state"] in _ALIVE}
     ended = [c for c in containers if c.running and not c.record.adopted and c.id not in running]
@@ -58,7 +65,7 @@ async def reconcile(
             continue
         half_removed = not lifecycle.bundle(container.id).path.exists()
         outcome = container.record.outcome
-        is_over = outcome.status == "exited" or outcome.of_run  # its client went with the agent
+        is_over = outcome.status == "exited" or (at_start and outcome.of_run)
         if half_removed or (is_over and container.record.options.auto_remove):
             try:
                 await lifecycle.remove(container, force=True)
