@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.cli import limits
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
-from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import parse_duration, show_size
+from cgagent.cli.verbs import choose
 
 if TYPE_CHECKING:
     from cgagent.cli.flags import Namespace
@@ -32,15 +32,11 @@ _DESCRIPTION: Final = (
 
 
 def cgroup(context: Context) -> int:
-    verb, *rest = context.args or [""]
-    if verb in {"-h", "--help"}:
-        verbs = "; ".join(f"{name}: {text}" for name, text in _VERBS.items())
-        context.parser(f"{'|'.join(_VERBS)} [flags] [PATH]", f"{_DESCRIPTION} {verbs}.").parse_args(
-            ["--help"]
-        )
-    if verb not in _VERBS:
-        raise UsageError(f"cgroup {verb!r}: {', '.join(_VERBS)} are what there is")
-    context.args, context.command = rest, f"cgroup {verb}"
+    verbs = "; ".join(f"{name}: {text}" for name, text in _VERBS.items())
+    usage = f"{'|'.join(_VERBS)} [flags] [PATH]"
+    verb = choose(
+        context, _VERBS, ", ".join(_VERBS), usage=usage, description=f"{_DESCRIPTION} {verbs}."
+    )
     lists = verb in {"ls", "tree"}
     parser = context.parser(f"[flags] {'[PATH]' if lists else 'PATH'}", f"{_VERBS[verb]}.")
     if verb not in {"ls", "tree", "show"}:

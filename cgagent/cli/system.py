@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from cgagent import __version__, standard
 from cgagent.cli.agent import connect, path_to
 from cgagent.cli.client import Client
-from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
+from cgagent.cli.verbs import choose
 from cgagent.errors import CgagentError
 
 if TYPE_CHECKING:
@@ -59,12 +59,8 @@ def _job_row(job: dict[str, Any]) -> tuple[str, ...]:
 
 def system(context: Context) -> int:
     verbs = {"recover": _recover, "prune": _prune}
-    verb, *rest = context.args or [""]
-    if verb in {"-h", "--help"}:
-        context.parser("recover|prune", "The agent's own state.").parse_args(["--help"])
-    if verb not in verbs:
-        raise UsageError(f"system {verb!r}: recover and prune are what there is")
-    context.args, context.command = rest, f"system {verb}"
+    known, usage = "recover and prune", "recover|prune"
+    verb = choose(context, verbs, known, usage=usage, description="The agent's own state.")
     return verbs[verb](context)
 
 

@@ -10,9 +10,9 @@ from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
 from cgagent.cli.formats import print_all
 from cgagent.cli.inspect import show_time
-from cgagent.cli.main import UsageError
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
+from cgagent.cli.verbs import choose
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -31,13 +31,9 @@ def volume(context: Context) -> int:
         "remove": remove,
         "prune": prune,
     }
-    verb, *rest = context.args or [""]
-    if verb in {"-h", "--help"}:
-        context.parser("create|ls|inspect|rm|prune ...", "Volumes.").parse_args(["--help"])
-    if verb not in verbs:
-        raise UsageError(f"volume {verb!r}: create, ls, inspect, rm and prune are what there is")
-    context.args, context.command = rest, f"volume {verb}"
-    return verbs[verb](context)
+    known = "create, ls, inspect, rm and prune"
+    usage = "create|ls|inspect|rm|prune ..."
+    return verbs[choose(context, verbs, known, usage=usage, description="Volumes.")](context)
 
 
 def create(context: Context) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from functools import partial
@@ -139,7 +140,8 @@ class Creation:
                 rootfs=rootfs,
                 outcome=Outcome(of_run=of_run),
             )
-            self._setups.ahead(record)  # it goes on while we write the record
+            if not self._setups.ahead(record):  # else it goes on while we write the record
+                await asyncio.to_thread(self._setups.try_limits, record.limits)
             jobs.step("record")
             return self._shared.containers.add(record, "create")
         except BaseException:

@@ -44,8 +44,8 @@ class Setups:
             await launcher.discard(container.id, e)
             raise
 
-    def ahead(self, record: Record) -> None:
-        """When a container is made: go as far as can be gone.
+    def ahead(self, record: Record) -> bool:
+        """When a container is made: go as far as can be gone; whether its limits are held now.
 
         What fails here fails at the start again, and is told then; but for limits, of which the
         kernel is the judge.
@@ -56,16 +56,16 @@ class Setups:
         made = None
         with contextlib.suppress(CgagentError):
             made = self._configured_ahead(record)
+        if made is None:
+            return False
+        jobs.step("limit")
         try:
-            if made is not None:
-                jobs.step("limit")
-                self._limit(record, made)
-            else:
-                self.try_limits(record.limits)
+            self._limit(record, made)
         except (InvalidInputError, UnsupportedError):
             raise
         except CgagentError:  # its group is gone: the supervisor is, too
-            return
+            return False
+        return True
 
     def try_limits(self, limits: Limits) -> None:
         """Write them to a group that is made for it and removed, 3 ms.

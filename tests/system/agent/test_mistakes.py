@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -297,65 +298,64 @@ def test_serve_refuses(data_root, flag, value, complaint):
     assert complaint in serve_fails(Agent(data_root).command(flag, value))
 
 
-def test_a_full_disk(data_root, alpine_docker_archive, busybox_docker_archive):
-    """Everything that needs room fails with 507, and the agent goes on."""
+@contextmanager
+def small_disk(data_root, size):
     small = data_root / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(small)], check=True)
     try:
-        with Agent(small) as agent:
-            agent.load(busybox_docker_archive)
-            eventually(agent.pool_is_full)
-            before = {p for p in small.rglob("*") if "cgagent.db" not in p.name}
-            lines = list(
-                agent.client.lines("POST", "/v1/images/load", {"path": str(alpine_docker_archive)})
-            )
-            assert lines[-1]["error"]["kind"] == "no_space", lines[-1]
-            assert {p for p in small.rglob("*") if "cgagent.db" not in p.name} == before
-            fill(small / "filler")
-            status, message = status_of(
-                agent, "POST", "/v1/containers", {"image": "busybox", "command": ["true"]}
-            )
-            assert (status, "full" in message or "space" in message) == (507, True)
-            assert agent.containers() == []
-            os.unlink(small / "filler")
-            assert agent.run("echo", "room", image="busybox").stdout == "room\n"
+        yield small
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_a_full_disk(data_root, alpine_docker_archive, busybox_docker_archive):
+    """Everything that needs room fails with 507, and the agent goes on."""
+    with small_disk(data_root, "8m") as small, Agent(small) as agent:
+        agent.load(busybox_docker_archive)
+        eventually(agent.pool_is_full)
+        before = {p for p in small.rglob("*") if "cgagent.db" not in p.name}
+        lines = list(
+            agent.client.lines("POST", "/v1/images/load", {"path": str(alpine_docker_archive)})
+        )
+        assert lines[-1]["error"]["kind"] == "no_space", lines[-1]
+        assert {p for p in small.rglob("*") if "cgagent.db" not in p.name} == before
+        fill(small / "filler")
+        status, message = status_of(
+            agent, "POST", "/v1/containers", {"image": "busybox", "command": ["true"]}
+        )
+        assert (status, "full" in message or "space" in message) == (507, True)
+        assert agent.containers() == []
+        os.unlink(small / "filler")
+        assert agent.run("echo", "room", image="busybox").stdout == "room\n"
 
 
 @pytest.mark.parametrize("policy", ["no", "unless-stopped"])
 def test_containers_are_ended_and_removed_on_a_full_disk(data_root, busybox_docker_archive, policy):
     """Also by an agent that is started there."""
-    small = data_root / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(small)], check=True)
-    try:
-        with Agent(small) as agent:
-            agent.load(busybox_docker_archive)
-            options = {"image": "busybox", "restart": {"name": policy}}
-            killed, stopped, removed = (agent.launch("sleep", "1000", **options) for _ in range(3))
-            fill(small / "filler")
-            agent.kill9()
-            fill(small / "filler2")
-            agent.start()
-            assert agent.client.request("GET", "/v1/info")["data_root_free_bytes"] < 2 << 20
-            agent.post(killed, "kill")
-            agent.post(stopped, "stop?timeout_s=0")
-            agent.remove(removed)
-            assert agent.wait(killed) == 137
-            states = {c["id"]: c["state"]["status"] for c in agent.containers()}
-            assert states == {killed: "exited", stopped: "exited"}
-            agent.kill9()
-            agent.start()
-            assert {c["id"]: c["state"]["status"] for c in agent.containers()} == states
-            agent.remove(killed)
-            agent.remove(stopped)
-            assert agent.containers() == []
-            os.unlink(small / "filler")
-            assert agent.run("echo", "room", image="busybox").stdout == "room\n"
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    with small_disk(data_root, "16m") as small, Agent(small) as agent:
+        agent.load(busybox_docker_archive)
+        options = {"image": "busybox", "restart": {"name": policy}}
+        killed, stopped, removed = (agent.launch("sleep", "1000", **options) for _ in range(3))
+        fill(small / "filler")
+        agent.kill9()
+        fill(small / "filler2")
+        agent.start()
+        assert agent.client.request("GET", "/v1/info")["data_root_free_bytes"] < 2 << 20
+        agent.post(killed, "kill")
+        agent.post(stopped, "stop?timeout_s=0")
+        agent.remove(removed)
+        assert agent.wait(killed) == 137
+        states = {c["id"]: c["state"]["status"] for c in agent.containers()}
+        assert states == {killed: "exited", stopped: "exited"}
+        agent.kill9()
+        agent.start()
+        assert {c["id"]: c["state"]["status"] for c in agent.containers()} == states
+        agent.remove(killed)
+        agent.remove(stopped)
+        assert agent.containers() == []
+        os.unlink(small / "filler")
+        assert agent.run("echo", "room", image="busybox").stdout == "room\n"
 
 
 def fill(path: Path):
@@ -370,21 +370,15 @@ def fill(path: Path):
 
 def test_a_container_that_fills_the_disk_is_not_stopped(data_root, busybox_docker_archive):
     """Its log is what is lost, and the loss is told."""
-    small = data_root / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(small)], check=True)
-    try:
-        with Agent(small) as agent:
-            agent.load(busybox_docker_archive)
-            one = agent.launch(
-                "sh", "-c", "yes $(printf %0999d 0) | head -c 12000000; exit 3", image="busybox"
-            )
-            assert agent.wait(one) == 3
-            assert agent.state(one)["log_dropped_bytes"] > 0
-            agent.remove(one)
-            assert agent.run("echo", "on", image="busybox").stdout == "on\n"
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    with small_disk(data_root, "12m") as small, Agent(small) as agent:
+        agent.load(busybox_docker_archive)
+        one = agent.launch(
+            "sh", "-c", "yes $(printf %0999d 0) | head -c 12000000; exit 3", image="busybox"
+        )
+        assert agent.wait(one) == 3
+        assert agent.state(one)["log_dropped_bytes"] > 0
+        agent.remove(one)
+        assert agent.run("echo", "on", image="busybox").stdout == "on\n"
 
 
 @pytest.mark.parametrize(
