@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DEPTH: Final = 32
 _MEMBERS: Final = 20_000
-"""Of a list or an object; the longest command lines have fewer words."""
+"""The most members that a list or an object may have; the longest command lines have fewer."""
 _VALUES: Final = 60_000
 _DIGITS: Final = 30
 _SHOWN: Final = 40

@@ -1,4 +1,4 @@
-"""What one client may take of a listener: bytes of a head, time, connections.
+"""Bounds on what one client may take of a listener: bytes of a head, time, connections.
 
 uvicorn bounds none of it before a request is whole, and reads on while it answers. `Bounded` is
 its protocol with bounds, and `Door` what the connections of one listener have in common: each
@@ -23,7 +23,7 @@ _HEAD_END: Final = b"\r\n\r\n"
 _HEAD_BYTES: Final = 64 * 1024
 _HEADERS: Final = 128
 _HELD_BYTES: Final = 64 * 1024
-"""Of what a client sends while its request is answered; then it is not read any more."""
+"""A client that has sent this much while its request is answered is not read any more."""
 MOST_AHEAD_BYTES: Final = 256 * 1024
 """A connection with more than this that nobody has asked for is closed."""
 _STALLED_S: Final = 0.05
@@ -68,7 +68,7 @@ class Door:
         return not crowd or self._make_room(crowd[:-1])
 
     def _make_room(self, crowd: list[Bounded]) -> bool:
-        """Of those that have sent no request, else of those that do not read, the oldest goes."""
+        """Close the oldest that has sent no request, else the oldest that does not read."""
         waiting = [other for other in crowd if not other.busy]
         if not waiting and self.bounds.answer_s is not None:
             before = time.monotonic() - _STALLED_S

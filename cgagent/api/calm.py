@@ -11,7 +11,7 @@ _FIRST: Final = 20
 
 
 class OnceAWhile(logging.Filter):
-    """Of warnings and errors told by one place of the code, so many a minute.
+    """A filter that lets through so many warnings and errors a minute of one place of the code.
 
     The first one after that says how many were left out.
     """

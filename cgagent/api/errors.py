@@ -39,7 +39,7 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
         }.items()
     )
 }
-"""What any request may be answered with when it fails, for the OpenAPI document."""
+"""Every status that a failed request may be answered with, for the OpenAPI document."""
 
 
 def body_of(error: CgagentError) -> dict[str, str]:

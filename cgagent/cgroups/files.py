@@ -89,7 +89,7 @@ def _text(data: bytes) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Those that say something, ended by line feeds alone.
+    """The lines of a text that are not empty, ended by line feeds alone.
 
     `str.splitlines` ends a line at a form feed, at U+0085, U+2028 and seven more as well, which may
     stand in a name.

@@ -258,7 +258,7 @@ class Group:
         return processes.pids(self._existing())
 
     def why_alive(self) -> str:
-        """Of processes that were killed and have not ended: the cause, or what to look at."""
+        """Say why processes that were killed have not ended, or what to look at."""
         return processes.why_alive(self._existing(), self.pids())
 
     def kill(self, timeout_s: float = 10.0) -> None:

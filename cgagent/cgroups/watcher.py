@@ -71,7 +71,7 @@ class Watcher:
         self._triggers: dict[int, _OpenTrigger] = {}
         self._reclaims: dict[int, _Watched] = {}
         self._nests: dict[int, tuple[_Watched, str]] = {}
-        """By watch: directories of v1's memory controller in which groups may be made."""
+        """The directories of v1's memory in which groups may be made, by inotify watch."""
         self._awaited: dict[str, float] = {}
         self._hits = Hits()
         self._alarms = Alarms()

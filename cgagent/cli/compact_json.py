@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Context:
-    """What the scanner reads of a json.JSONDecoder."""
+    """The attributes that the scanner reads of a json.JSONDecoder."""
 
     strict = True
     object_hook = None
@@ -59,7 +59,7 @@ def _quick() -> tuple[Loads, Dumps]:
 
 
 def _chosen(make: Callable[[], tuple[Loads, Dumps]]) -> tuple[Loads, Dumps]:
-    """What `make` makes, if it works."""
+    """The two functions that `make` returns if they work, else those of `json`."""
     text = '{"a":[1,-0.5,true,null,"\\u00e9\\n"],"b":{}}'
     try:
         loads, dumps = make()

@@ -42,7 +42,7 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.get("/v1/system/recovery")
     async def recovery() -> dict[str, Any]:
-        """What the database had lost when this agent started, and what is in lost+found."""
+        """List what the database had lost when this agent started, and what is in lost+found."""
         found = engine.recovery
         return {
             "recovered": found.found,
