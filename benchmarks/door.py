@@ -20,7 +20,6 @@ from tests.world import flood
 from tests.world.agent import Agent
 from tests.world.images import busybox_docker_archive
 
-_NOBODY: Final = 65534
 _FLOODS: Final = (
     ("pipelines", 60, True),
     ("half-requests", 70, True),
@@ -39,16 +38,7 @@ def resident_mib(pid: int) -> float:
 
 
 def _attack(kind: str, address: str, count: int, seconds: float) -> subprocess.Popen[bytes]:
-    source = Path(flood.__file__).read_bytes()
-    command = [sys.executable, "-I", "-S", "-", kind, address, str(count), str(seconds)]
-    user = _NOBODY if ":" in address else 0
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=user, extra_groups=[]
-    )
-    assert process.stdin  # noqa: S101 - it is a pipe
-    process.stdin.write(source)
-    process.stdin.close()
-    return process
+    return subprocess.Popen(flood.command(kind, address, count, seconds), stdout=subprocess.PIPE)
 
 
 def _p99(times: list[float]) -> float:

@@ -21,7 +21,9 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 4, "pid": 4711}
       │                                               │   or {"seq": 4, "error": {kind, message}};
-      │                                               │   "own": true: it ends with the agent
+      │                                               │   "own": true: it ends with the agent;
+      │                                               │   "renewable": true: pid 0 when the
+      │                                               │   zygote has died with its job unread
       │ {"seq": 5, "op": "signal", "signal": 15}      │   "group": true: to its process group
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 5}
@@ -93,6 +95,7 @@ _ALLOWED: Final[dict[str, frozenset[State]]] = {
 
 _NEXT: Final[dict[tuple[State, str], State]] = {
     (State.CREATED, "start"): State.STARTING,
+    (State.STARTING, "retracted"): State.CREATED,
     (State.STARTING, "running"): State.RUNNING,
     (State.RUNNING, "exited"): State.EXITED,
 }

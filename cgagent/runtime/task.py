@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from cgagent.runtime.strays import Strays
 
     Done = Callable[[int, CgagentError | None], bool]
-    """Told the pid when it is done, or why it is not; whether anybody was left to be told."""
+    """Told the pid when it is done, 0 if another zygote is needed for that, or why it is not.
+
+    Whether anybody was left to be told.
+    """
 
 _TREE: Final = "tree/"
 _SUFFIX: Final = ".new"
@@ -109,6 +112,8 @@ class Task:
         """With another runtime: the zygote makes the process, and does not become it."""
         self._given: dict[str, Any] | None = None
         """The streams that the zygote has; what a predecessor may have given is given again."""
+        self._is_unread = False
+        """The zygote has ended and has not read all that it was sent, so not its job."""
         self._staying: list[Client] = []
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
         self.stdio = Stdio(held, shared.loop, shared.mirror)
@@ -211,7 +216,7 @@ class Task:
         """It is in its root, or has failed: why it has stays to be read, for a start."""
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = _peek(sock)
+            received = self._peek(sock)
             if received is not None and received[0] == ROOTED:
                 wire.receive(sock)
                 self._tell_rooted(None)
@@ -265,9 +270,10 @@ class Task:
         for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, job["owner"], job["owner"])
-        # BrokenPipeError: it has failed already; its message is waiting to be read
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
             self._send(job, child_ends, self._trees().values())
+        except (BrokenPipeError, ConnectionResetError):  # why may be waiting to be read
+            self._is_unread = True
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_zygote)
 
     def _send(self, job: dict[str, Any], streams: list[int], trees: Iterable[int] = ()) -> None:
@@ -288,7 +294,7 @@ class Task:
     def _hear_zygote(self) -> None:
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = _peek(sock)
+            received = self._peek(sock)
             if received is not None:
                 self._note(*received)
                 _, copies = wire.receive(sock) or ({}, [])  # kept now: take it away
@@ -301,6 +307,14 @@ class Task:
             self._run()
         else:
             self._fail()
+
+    def _peek(self, zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+        """What it says next, None at its end."""
+        try:
+            return wire.receive(zygote, peek=True)
+        except ConnectionResetError:  # told once, as it left something unread
+            self._is_unread = True
+            return wire.receive(zygote, peek=True)
 
     def hear_launcher(self) -> None:
         """All it has said so far: before its end it has said what it made."""
@@ -332,6 +346,8 @@ class Task:
 
     def _fail(self) -> None:
         """The process ended before its command ran: no trace of the task stays."""
+        if self._retract():
+            return
         kill(self.pidfd)  # a launcher may have left it
         info = self._await_end(self.pidfd)
         failure = self._held.value.get("failure")
@@ -347,9 +363,19 @@ class Task:
         self._owner.task_failed(self, error, told=self._tell_started(error))
         self._held.drop()
 
-    def _tell_started(self, failure: CgagentError | None) -> bool:
+    def _retract(self) -> bool:
+        """A start of which nothing was done, if there is somebody to make another zygote for it."""
+        value = self._held.value
+        if not self._is_unread or "failure" in value or not value["job"].get("renewable"):
+            return False
+        if not self._tell_started(None, pid=0):
+            return False
+        self._advance("retracted", job=None)
+        return True
+
+    def _tell_started(self, failure: CgagentError | None, pid: int | None = None) -> bool:
         started, self._started = self._started, []
-        told = [done(self.pid, failure) for done in started]
+        told = [done(self.pid if pid is None else pid, failure) for done in started]
         return any(told)
 
     def _await_end(self, pidfd: int) -> os.waitid_result | None:
@@ -532,14 +558,6 @@ class Task:
         self._unwatch()
         self.stdio.close()
         self.stdio.see_off(dict(status))
-
-
-def _peek(zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """What it says next, None at its end."""
-    try:
-        return wire.receive(zygote, peek=True)
-    except ConnectionResetError:  # told once, as it left something unread
-        return wire.receive(zygote, peek=True)
 
 
 def given_up(key: str) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""Hostile clients of a listener: ``python flood.py KIND ADDRESS CONNECTIONS SECONDS``.
+"""Hostile clients of a listener: ``python flood.py KIND ADDRESS CONNECTIONS SECONDS UID``.
 
-A program of its own, standard library only, so that it can run as another user. An address with a
-slash is a unix socket's path. It holds what it opened for so many seconds and says how many of its
-connections the other side has closed by then.
+It becomes the user UID by itself, after the start: the interpreter and this file may lie where that
+user cannot go. An address with a slash is a unix socket's path. It holds what it opened for so many
+seconds and says how many of its connections the other side has closed by then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NOBODY: Final = 65534
 _CHUNK: Final = 64 * 1024
 _PATHS: Final = {True: b"/v1/containers?all=true", False: b"/metrics"}
 
@@ -131,5 +133,25 @@ def flood(kind: str, address: str, count: int, seconds: float) -> int:
     return ended
 
 
+def command(kind: str, address: str, count: int, seconds: float) -> list[str]:
+    """Nobody's flood of a port, or root's of a socket, which nobody else may open."""
+    user = 0 if "/" in address else _NOBODY
+    return [
+        sys.executable,
+        "-I",
+        "-S",
+        __file__,
+        kind,
+        address,
+        str(count),
+        str(seconds),
+        str(user),
+    ]
+
+
 if __name__ == "__main__":
+    ids = [int(sys.argv[5])] * 3
+    os.setgroups([])
+    os.setresgid(*ids)
+    os.setresuid(*ids)
     print(flood(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))

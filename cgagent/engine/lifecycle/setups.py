@@ -150,6 +150,12 @@ class Setups:
             self._limit(record, made)
         return made
 
+    async def renewed(self, container: Container) -> SetUp:
+        """All of it once more, with a new zygote; clients that are attached stay."""
+        await self._shared.launcher.replace(container.id)
+        await self.ready(container)
+        return await self.finished(container)
+
     async def _anew(self, container: Container, before: SetUp | None) -> SetUp:
         jobs.step("configure")
         made = self._configured(container.record)

@@ -16,6 +16,7 @@ from cgagent.errors import EXIT_CODE, CgagentError
 
 if TYPE_CHECKING:
     from cgagent.engine.container import Container
+    from cgagent.engine.launch import SetUp
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
@@ -81,28 +82,15 @@ class Starts:
         )
 
     async def _launch(self, container: Container) -> int:
-        record = container.record
-        bundle = self._shared.bundle(container.id)
-        bundle.clear_exit()
+        self._shared.bundle(container.id).clear_exit()
         jobs.step("prepare")
         await self._setups.ready(container)
         try:
             made = await self._setups.finished(container)
-            group = self._shared.group(container)
-            # before the first fork that may be refused
-            self._shared.watch.begin(container, group, new=True)
-            jobs.step("launch")
-            driver = self._shared.runtimes.of(container)
-            async with userns.opened(record, made.config, bundle) as (mapped, fds):
-                reply = await self._shared.supervisor.request(
-                    "start",
-                    fds,
-                    **(job(driver, container.id, bundle, group) if driver else {}),
-                    **mapped,
-                    **made.job,
-                    **self._setups.streams(record),
-                    key=container.id,
-                )
+            pid = await self._run(container, made)
+            if not pid:  # the kernel may have been out of memory since the zygote was made
+                made = await self._setups.renewed(container)
+                pid = await self._run(container, made, renewable=False)
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self._shared.watch.end(container, self._shared.group(container))
             await self._shared.leave_runtime(container)
@@ -111,5 +99,27 @@ class Starts:
             )
             raise
         self._shared.launcher.launched(container.id)
+        return pid
+
+    async def _run(self, container: Container, made: SetUp, *, renewable: bool = True) -> int:
+        """The pid; if it is `renewable`, 0 when the zygote has ended before it read its job."""
+        record = container.record
+        bundle = self._shared.bundle(container.id)
+        group = self._shared.group(container)
+        # before the first fork that may be refused
+        self._shared.watch.begin(container, group, new=True)
+        jobs.step("launch")
+        driver = self._shared.runtimes.of(container)
+        async with userns.opened(record, made.config, bundle) as (mapped, fds):
+            reply = await self._shared.supervisor.request(
+                "start",
+                fds,
+                **(job(driver, container.id, bundle, group) if driver else {}),
+                **mapped,
+                **made.job,
+                **self._setups.streams(record),
+                key=container.id,
+                renewable=renewable,
+            )
         pid: int = reply["pid"]
         return pid

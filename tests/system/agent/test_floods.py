@@ -4,7 +4,6 @@ The figures are for `python -m benchmarks.door`, which does the same at length.
 """
 
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tests.world.agent import SLOWNESS, eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
-NOBODY = 65534
 METRICS = ("pipelines", "half-requests", "endless-header", "many-headers", "idle")
 MOST_MIB = 150
 
@@ -25,10 +23,7 @@ def attack():
     running = []
 
     def begin(kind, address, count):
-        command = [sys.executable, "-I", "-S", "-", kind, address, str(count), str(0.6 * SLOWNESS)]
-        user = NOBODY if ":" in address else 0
-        with Path(flood.__file__).open("rb") as source:
-            running.append(subprocess.Popen(command, stdin=source, user=user, extra_groups=[]))
+        running.append(subprocess.Popen(flood.command(kind, address, count, 0.6 * SLOWNESS)))
 
     yield begin
     for process in running:

@@ -37,9 +37,13 @@ def waiting(agent):
     return find()
 
 
+def group_of(agent, container):
+    return agent.cgroup_file(container, "pids", v1="cgroup.procs", v2="cgroup.procs").parent
+
+
 def waiting_in(agent, container):
     """The pid of the one that waits in a container, None if there is none."""
-    procs = agent.cgroup_file(container, "pids", v1="cgroup.procs", v2="cgroup.procs")
+    procs = group_of(agent, container) / "cgroup.procs"
     pids = procs.read_text().split() if procs.exists() else []
     return int(pids[0]) if pids else None
 
@@ -130,11 +134,12 @@ def test_of_two_with_one_name_one_is_made_and_nothing_of_the_other(agent, nothin
         agent.remove(made[0])
 
 
-def test_one_that_dies_before_the_start_is_replaced(agent, made):
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_one_that_dies_before_the_start_is_replaced(agent, made, is_noticed):
     box = made("true")
-    pid = waiting_in(agent, box)
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: waiting_in(agent, box) is None, "its group was not given up")
+    os.kill(waiting_in(agent, box), signal.SIGKILL)
+    if is_noticed:
+        eventually(lambda: not group_of(agent, box).exists(), "its group was not given up")
     agent.post(box, "start")
     assert agent.wait(box) == 0
 
