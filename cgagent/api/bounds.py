@@ -7,17 +7,15 @@ second it is asked to `sweep`, and closes those that had their time.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-if TYPE_CHECKING:
-    import asyncio
 
 _HEAD_END: Final = b"\r\n\r\n"
 _HEAD_BYTES: Final = 64 * 1024
@@ -27,6 +25,8 @@ _HELD_BYTES: Final = 64 * 1024
 MOST_AHEAD_BYTES: Final = 256 * 1024
 """A connection with more than this that nobody has asked for is closed."""
 _STALLED_S: Final = 0.05
+_TURN_S: Final = 1.0
+"""So long the requests that were sent ahead wait for the answer to one of them."""
 _ROOT: Final = 0
 _UCRED: Final = struct.Struct("3i")
 
@@ -49,10 +49,16 @@ class Bounds:
 
 
 class Door:
-    """The connections of one listener; belongs to its event loop."""
+    """The connections of one listener; belongs to its event loop.
+
+    A request that was sent before the answer to the one before it waits for its turn, and of all
+    connections one is answered at a time: whoever asks one thing at a time comes between them.
+    """
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
+        self._ahead: dict[Bounded, None] = {}  # those that have sent ahead, in their order
+        self._turn: tuple[Bounded, asyncio.TimerHandle] | None = None
         self._inside: dict[Bounded, None] = {}  # in the order of their arrival
         self._of: dict[object, int] = {}
 
@@ -77,7 +83,35 @@ class Door:
             min(waiting, key=lambda one: one.since).abort()
         return bool(waiting)
 
+    def queue(self, one: Bounded) -> None:
+        """`one` has sent ahead: its `go_on` is called when it is its turn."""
+        self._ahead[one] = None
+        if self._turn is None:
+            self._next_turn()
+
+    def answered(self, one: Bounded) -> None:
+        if self._turn is not None and self._turn[0] is one:
+            self._turn[1].cancel()
+            self._next_turn()
+
+    def _next_turn(self) -> None:
+        """In the loop's next round: others are heard before it."""
+        self._turn = None
+        if self._ahead:
+            one = next(iter(self._ahead))
+            del self._ahead[one]
+            loop = asyncio.get_running_loop()
+            self._turn = one, loop.call_later(_TURN_S, self._next_turn)
+            loop.call_soon(self._go_on, one)
+
+    def _go_on(self, one: Bounded) -> None:
+        one.go_on()
+        if not one.busy:
+            self.answered(one)
+
     def leave(self, one: Bounded) -> None:
+        self._ahead.pop(one, None)
+        self.answered(one)
         if one in self._inside:
             del self._inside[one]
             self._of[one.who] -= 1
@@ -139,10 +173,16 @@ class Bounded(HttpToolsProtocol):
             return
         if self._superfluous:  # told now: an answer before its request would be lost by a reset
             self._refuse(503, "too many connections")
-        elif (self.busy and not self.cycle.more_body) or (self._in_head and self.flow.write_paused):
+        elif self._must_wait():
             self._hold(data)
         else:
             self._feed(data)
+
+    def _must_wait(self) -> bool:
+        """Is what comes sent ahead: of an answer, or behind what waits for its turn?"""
+        if self.busy:
+            return not self.cycle.more_body
+        return bool(self._held) or (self._in_head and self.flow.write_paused)
 
     def _feed(self, data: bytes) -> None:
         """To the parser, one request at a time: it cannot be stopped between two of them."""
@@ -217,13 +257,18 @@ class Bounded(HttpToolsProtocol):
         self.busy = False
         self.since = time.monotonic()
         super().on_response_complete()
-        self._go_on()
+        self.door.answered(self)
+        self._may_go_on()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._go_on()
+        self._may_go_on()
 
-    def _go_on(self) -> None:
+    def _may_go_on(self) -> None:
+        if self._held and not self.busy and not self.flow.write_paused:
+            self.door.queue(self)
+
+    def go_on(self) -> None:
         """To the next request, when the answer to the last one has gone."""
         if self._held and not self.busy and not self.flow.write_paused:
             held, self._held = self._held, b""

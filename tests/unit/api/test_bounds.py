@@ -24,19 +24,21 @@ class World:
         self.begun = self.now = self.most = 0
         self.hold = asyncio.Event()
         self.hold.set()
+        self.endless = asyncio.Event()
+        self.endless.set()
 
         async def app(scope, receive, send):
-            await self.app(send)
+            await self.app(scope["path"], send)
 
         self.server = Server(app, bounds)
         self.server.config.load()
         self.writers = []
 
-    async def app(self, send):
+    async def app(self, path, send):
         self.begun += 1
         self.now += 1
         self.most = max(self.most, self.now)
-        await self.hold.wait()
+        await (self.endless if path == "/endless" else self.hold).wait()
         length = [(b"content-length", str(self.size).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": length})
         for at in range(0, self.size, 65536):
@@ -86,6 +88,36 @@ def test_requests_of_a_pipeline_are_answered_one_at_a_time_and_in_full(tmp_path)
             for _ in range(50):
                 assert (await reader.readuntil(b"xx")).startswith(b"HTTP/1.1 200")
             assert (made.begun, made.most) == (50, 1)
+
+    over(look())
+
+
+def test_who_asks_one_thing_at_a_time_comes_between_the_pipelines(tmp_path):
+    async def look():
+        async with world(tmp_path / "s") as made:
+            made.hold.clear()
+            for _ in range(5):
+                await made.client(GET * 50)
+            reader, writer = await made.client()
+            made.hold.set()
+            writer.write(GET)
+            await reader.readuntil(b"xx")
+            assert made.begun < 15
+            await asyncio.sleep(0.5)
+            assert made.begun == 251
+
+    over(look())
+
+
+def test_a_long_answer_does_not_hold_what_others_have_sent_ahead(tmp_path):
+    async def look():
+        async with world(tmp_path / "s") as made:
+            made.endless.clear()
+            await made.client(GET + GET.replace(b"/", b"/endless", 1))
+            reader, _ = await made.client(GET * 3)
+            for _ in range(3):
+                await reader.readuntil(b"xx")
+            made.endless.set()
 
     over(look())
 
