@@ -5,7 +5,7 @@ It checks shapes; whether a value can be had is for the engine to say.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,11 @@ from cgagent.engine.namespaces import Namespaces
 from cgagent.images import HealthCheck
 from cgagent.network.files import NameLookup
 
+_MOST: Final = 1000
+_Strings = Annotated[list[str], Field(max_length=_MOST)]
+_Settings = Annotated[dict[str, str], Field(max_length=_MOST)]
+"""Of these each member is work for the agent or the kernel; words of a command are not."""
+
 
 class MountBody(Strict):
     type: Literal["bind", "volume", "tmpfs"]
@@ -31,7 +36,7 @@ class MountBody(Strict):
     create_source: bool = False
     no_copy: bool = False
     labels: dict[str, str] = {}
-    tmpfs_options: list[str] = []
+    tmpfs_options: _Strings = []
 
     def spec(self) -> MountSpec:
         values = self.model_dump(exclude={"tmpfs_options"})
@@ -51,10 +56,10 @@ class UlimitBody(Strict):
 
 
 class _Storage(Strict):
-    binds: list[str] = []
+    binds: _Strings = []
     """Docker's ``-v``: ``[SOURCE:]DESTINATION[:OPTIONS]``."""
-    mounts: list[MountBody] = []
-    tmpfs: dict[str, str] = {}
+    mounts: Annotated[list[MountBody], Field(max_length=_MOST)] = []
+    tmpfs: _Settings = {}
     """Options by destination."""
     shm_size_bytes: Annotated[int, Field(ge=0)] | None = None
     read_only: bool = False
@@ -69,15 +74,15 @@ class _Storage(Strict):
 
 class _Confined(Strict):
     privileged: bool = False
-    cap_add: list[str] = []
-    cap_drop: list[str] = []
-    security_opt: list[str] = []
+    cap_add: _Strings = []
+    cap_drop: _Strings = []
+    security_opt: _Strings = []
     """A seccomp profile by its text: ``seccomp={...}``."""
-    devices: list[DeviceBody] = []
-    device_cgroup_rules: list[str] = []
-    ulimits: list[UlimitBody] = []
-    sysctls: dict[str, str] = {}
-    group_add: list[str] = []
+    devices: Annotated[list[DeviceBody], Field(max_length=_MOST)] = []
+    device_cgroup_rules: _Strings = []
+    ulimits: Annotated[list[UlimitBody], Field(max_length=_MOST)] = []
+    sysctls: _Settings = {}
+    group_add: _Strings = []
     oom_score_adj: int | None = None
 
     def confinement(self) -> Confinement:
@@ -118,10 +123,10 @@ class _Named(Strict):
     hostname: str | None = None
     domainname: str = ""
     network: Literal["none", "host"] = "none"
-    extra_hosts: list[str] = []
-    dns: list[str] = []
-    dns_search: list[str] = []
-    dns_options: list[str] = []
+    extra_hosts: _Strings = []
+    dns: _Strings = []
+    dns_search: _Strings = []
+    dns_options: _Strings = []
 
     def lookup(self) -> NameLookup:
         return NameLookup(
@@ -135,7 +140,7 @@ class _Named(Strict):
 class LogBody(Strict):
     driver: str = ""
     """Empty: the agent's setting."""
-    options: dict[str, str] = {}
+    options: _Settings = {}
 
 
 class HealthBody(Strict):
