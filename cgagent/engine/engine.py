@@ -81,13 +81,7 @@ class Engine:
             self.jobs,
             self.events,
         )
-        self.supervisor = Supervisor(
-            settings.run_dir,
-            settings.data_root / "supervisor.log",
-            self._on_exit,
-            self._on_start,
-            self._on_supervisor_replaced,
-        )
+        self.supervisor = Supervisor(settings.run_dir, settings.data_root / "supervisor.log", self)
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, self.containers.note, triggers)
         self.launcher = Launcher(
@@ -240,7 +234,7 @@ class Engine:
 
     # -- what the supervisor tells ----------------------------------------------------------
 
-    def _on_exit(self, key: str, status: dict[str, Any]) -> None:
+    def task_exited(self, key: str, status: dict[str, Any]) -> None:
         if "/" in key:
             self._spawn(self.streams.exited(key, status))
             return
@@ -251,13 +245,20 @@ class Engine:
             log.warning("the supervisor tells of container %s, which is not known", key)
             self._spawn(self.launcher.discard(key))
 
-    def _on_start(self, key: str, pid: int) -> None:
+    def task_started(self, key: str, pid: int) -> None:
         """Of one that an agent before us had asked for."""
         container = self.containers.get(key)
         if container is not None:
             self._spawn(self.lifecycle.started(container, pid))
 
-    def _on_supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
+    def client_cut_off(self, key: str) -> None:
+        """Of a container, or of a command in one: a client that did not read."""
+        self.monitor.clients_cut_off += 1
+        container = self.containers.get(key.partition("/")[0])
+        if container is not None:
+            self.events.tell(container, "client_cut_off")
+
+    def supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
         """The one there is now has nothing of ours."""
         self._spawn(self._start_over(tasks, self.launcher.forget_all()))
 

@@ -58,7 +58,13 @@ class Monitor:
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
-        self._metrics = Metrics(self._sampler, self._standings, lambda: events.dropped)
+        self.clients_cut_off = 0
+        self._metrics = Metrics(
+            self._sampler,
+            self._standings,
+            events_dropped=lambda: events.dropped,
+            clients_cut_off=lambda: self.clients_cut_off,
+        )
         self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:

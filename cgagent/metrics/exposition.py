@@ -64,7 +64,8 @@ class Metrics:
     """The agent's registry and its rendering. Lives as long as the agent.
 
     `containers` returns the standing of every container there is, stopped ones too, and
-    `events_dropped` how many events a slow reader did not get.
+    `events_dropped` how many events a slow reader did not get, `clients_cut_off` how many attached
+    clients were cut off because they did not read.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Metrics:
         sampler: Sampler,
         containers: Callable[[], Iterable[Standing]],
         events_dropped: Callable[[], int] = lambda: 0,
+        clients_cut_off: Callable[[], int] = lambda: 0,
     ) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -102,7 +104,7 @@ class Metrics:
         self._seen = Sheet((SEEN,), lambda sample: (sample.target, sample.at_s), names)
         self._states = Sheet(STANDING, lambda s: replace(s, disk=None), names)
         self._disks = Sheet(DISK, lambda s: (s.target, s.disk), names)
-        self._registry.register(Own(sampler, events_dropped))
+        self._registry.register(Own(sampler, events_dropped, clients_cut_off))
 
     def observe_job(
         self, kind: str, outcome: str, seconds: float, steps: Mapping[str, float]

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 class Own(Collector):
     """The machine, the sampler and the agent's process, as last sampled."""
 
-    def __init__(self, sampler: Sampler, events_dropped: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        events_dropped: Callable[[], int],
+        clients_cut_off: Callable[[], int],
+    ) -> None:
         self._sampler = sampler
         self._events_dropped = events_dropped
+        self._clients_cut_off = clients_cut_off
 
     def collect(self) -> Iterator[Metric]:
         yield _build()
@@ -38,6 +44,11 @@ class Own(Collector):
             "cgagent_events_dropped",
             "Events that a reader was too slow to get (cgagent's count)",
             value=self._events_dropped(),
+        )
+        yield CounterMetricFamily(
+            "cgagent_attached_clients_cut_off",
+            "Attached clients that were cut off because they did not read (cgagent's count)",
+            value=self._clients_cut_off(),
         )
         machine = self._sampler.machine()
         if machine:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.errors import DeadlineError, InternalError, UnavailableError
 from cgagent.kernel import mount
@@ -25,7 +25,7 @@ from cgagent.runtime import wire
 from cgagent.runtime.protocol import error_from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _SOCKET: Final = "supervisor.sock"
 _BOOT: Final = (
@@ -50,30 +50,33 @@ class _Request:
     answer: asyncio.Future[dict[str, Any]]
 
 
+class Listener(Protocol):
+    """What the supervisor tells by itself; a task's key is its container's id, or has it first."""
+
+    def task_exited(self, key: str, status: dict[str, Any]) -> None: ...
+
+    def task_started(self, key: str, pid: int) -> None:
+        """One that an agent before this one had asked for."""
+
+    def client_cut_off(self, key: str) -> None:
+        """A client that was attached to it, as it did not read."""
+
+    def supervisor_replaced(self, tasks: Tasks) -> None:
+        """By another one, which has these tasks and knows nothing of the last one's."""
+
+
 class Supervisor:
     """See the module.
 
     Args:
         run_dir: where its socket is; it must exist.
         log_path: takes what keeper and supervisor print: deaths, tracebacks.
-        on_exit: called with the key of a task and its exit record.
-        on_replaced: called with the tasks of another supervisor that knows nothing of the last
-            one's.
     """
 
-    def __init__(
-        self,
-        run_dir: Path,
-        log_path: Path,
-        on_exit: Callable[[str, dict[str, Any]], None],
-        on_start: Callable[[str, int], None],
-        on_replaced: Callable[[Tasks], None],
-    ) -> None:
+    def __init__(self, run_dir: Path, log_path: Path, listener: Listener) -> None:
         self._path = run_dir / _SOCKET
         self._log_path = log_path
-        self._on_exit = on_exit
-        self._on_start = on_start
-        self._on_replaced = on_replaced
+        self._listener = listener
         self._agent = secrets.token_hex(8)
         self._sock: socket.socket | None = None
         self._pending: dict[int, _Request] = {}
@@ -134,7 +137,7 @@ class Supervisor:
         if self._life != life:
             log.error("supervisor and keeper have both ended: their containers are lost")
             self._fail_pending()
-            self._on_replaced(tasks)
+            self._listener.supervisor_replaced(tasks)
             return
         log.warning("another supervisor (pid %s) has taken over", self.pid)
         for request in [r for r in self._pending.values() if r.message["op"] != "list"]:
@@ -289,9 +292,11 @@ class Supervisor:
         if event == "task":
             self._listed.append(message)
         elif event == "exited":
-            self._on_exit(message.pop("key"), message)
+            self._listener.task_exited(message.pop("key"), message)
         elif event == "started":
-            self._on_start(message["key"], message["pid"])
+            self._listener.task_started(message["key"], message["pid"])
+        elif event == "client-cut-off":
+            self._listener.client_cut_off(message["key"])
         elif event == "moved":
             self._note(message)
         else:

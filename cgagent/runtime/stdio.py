@@ -27,7 +27,7 @@ from cgagent.runtime.loop import HANGUP
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cgagent.runtime.holdings import Holding
     from cgagent.runtime.logdriver import Log
@@ -43,8 +43,11 @@ _KEYS, _KEYS_IN, _STDIN, _SLAVE = "keys", "keys_in", "stdin", "slave"
 
 
 class Stdio:
-    def __init__(self, held: Holding, loop: Loop, mirror: pipes.Mirror) -> None:
+    def __init__(
+        self, held: Holding, loop: Loop, mirror: pipes.Mirror, on_cut_off: Callable[[], None]
+    ) -> None:
         self._held = held
+        self._on_cut_off = on_cut_off
         self._loop = loop
         self._mirror = mirror
         self._clients: list[Client] = []
@@ -195,6 +198,7 @@ class Stdio:
                 sys.stderr.write(f"{client.name} is cut off: it does not read\n")
                 client.gone = True
                 self._update(client)
+                self._on_cut_off()
         self._watch_outputs()
 
     def _pump(self, stream: int) -> None:

@@ -519,6 +519,9 @@ class Supervisor:
             how = {"exit_code": EXIT_CODE[error.kind], "error": error.message}
             self._tell({"event": "exited", "key": task.key, **how})
 
+    def client_cut_off(self, task: Task) -> None:
+        self._tell({"event": "client-cut-off", "key": task.key})
+
     def task_exited(self, task: Task) -> bool:
         self._strays_changed(task)
         self._tell(_exit_event(task))

@@ -82,6 +82,9 @@ class Owner(Protocol):
     def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
         """It did not, and no trace of it stays; `told`: whoever asked for the start knows."""
 
+    def client_cut_off(self, task: Task) -> None:
+        """One that was attached to it and did not read."""
+
     def task_exited(self, task: Task) -> bool:
         """Once; whether there is somebody who will have the task forgotten."""
 
@@ -116,7 +119,7 @@ class Task:
         """The zygote has ended and has not read all that it was sent, so not its job."""
         self._staying: list[Client] = []
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
-        self.stdio = Stdio(held, shared.loop, shared.mirror)
+        self.stdio = Stdio(held, shared.loop, shared.mirror, lambda: owner.client_cut_off(self))
 
     @property
     def key(self) -> str:

@@ -4,11 +4,13 @@ import contextlib
 import os
 import signal
 import subprocess
+import urllib.request
 
 import pytest
 
 from cgagent.errors import ConflictError
-from tests.world.agent import eventually
+from cgagent.runtime.protocol import STDOUT
+from tests.world.agent import eventually, frames
 from tests.world.screen import CTRL_C, CTRL_D, CTRL_P, CTRL_Q, CTRL_Z, DETACH, PROMPT
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
@@ -239,3 +241,25 @@ def test_exec_into_a_directory_that_is_not_there_makes_none(agent, container):
     assert (done.returncode, done.stdout) == (127, "")
     assert "working directory '/typo': no such file or directory" in done.stderr
     assert agent.exec(one, "ls", "-d", "/typo").exit_code == 1
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_told_of(agent, container):
+    one = container("sh", "-c", "sleep 1; seq 1 1000000", start=False)
+    unread, read = (waiting_client(agent, one) for _ in range(2))
+    before = clients_cut_off(agent)
+    agent.post(one, "start")
+    output = b"".join(data for stream, data in frames(read) if stream == STDOUT)
+    assert output.endswith(b"\n1000000\n")
+    assert clients_cut_off(agent) == before + 1
+    events = agent.client.lines("GET", "/v1/events")
+    told = [e["id"] for e in events if e["action"] == "client_cut_off"]
+    assert told == [one]
+    for client in (unread, read):
+        client.socket.close()
+
+
+def clients_cut_off(agent):
+    with urllib.request.urlopen(f"http://{agent.metrics}/metrics") as answer:
+        lines = answer.read().decode().split("\n")
+    (line,) = [line for line in lines if line.startswith("cgagent_attached_clients_cut_off_total")]
+    return float(line.split()[1])

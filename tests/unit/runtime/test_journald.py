@@ -119,13 +119,13 @@ def test_a_successor_goes_on_while_the_journal_is_away(kept, tmp_path):
     path = tmp_path / "socket"
     how = {"driver": "journald", "fields": {}, "path": str(path)}
     with listen(path):
-        dead = Stdio(kept.holding("task/one"), Loop(), Mirror())
+        dead = Stdio(kept.holding("task/one"), Loop(), Mirror(), lambda: None)
         dead.open(log=how, stdin=False, stdin_once=False)
         dead._log._sock.close()
     path.unlink()
     kept.succeed()
     loop = Loop()
-    stdio = Stdio(kept.holding("task/one"), loop, Mirror())
+    stdio = Stdio(kept.holding("task/one"), loop, Mirror(), lambda: None)
     stdio.resume()
     stdio.run()
     _, out, err = stdio.child_ends()

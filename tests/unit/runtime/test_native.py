@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,9 +43,7 @@ def listening(directory):
 
 async def connected(directory, listener):
     """An agent's end, and the supervisor's end of its connection."""
-    supervisor = Supervisor(
-        directory, directory / "log", lambda *_: None, lambda *_: None, lambda _: None
-    )
+    supervisor = Supervisor(directory, directory / "log", Mock())
     connecting = asyncio.create_task(supervisor.connect())
     sock = await listen(listener)
     answer(sock, await hear(sock))

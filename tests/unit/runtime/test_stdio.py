@@ -21,8 +21,8 @@ from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 from cgagent.runtime.stdio import Stdio
 
 
-def open_stdio(kept, loop, **how):
-    stdio = Stdio(kept.holding("task/one"), loop, Mirror())
+def open_stdio(kept, loop, on_cut_off=lambda: None, **how):
+    stdio = Stdio(kept.holding("task/one"), loop, Mirror(), on_cut_off)
     stdio.open(**{"log": None, "stdin": True, "stdin_once": True, **how})
     return stdio
 
@@ -158,7 +158,8 @@ def test_a_client_that_does_not_read_is_cut_off_and_holds_no_other(kept, monkeyp
     monkeypatch.setattr(stdio_module, "_PATIENCE_S", 0.05)
     loop = Loop()
     log = {"driver": "json-file", "path": str(tmp_path / "log")}
-    stdio = open_stdio(kept, loop, log=log, stdin=False)
+    cut_off = []
+    stdio = open_stdio(kept, loop, lambda: cut_off.append(1), log=log, stdin=False)
     slow, unread = connect(kept, [STDOUT], "client/slow", stay=True)
     quick, far = connect(kept, [STDOUT], "client/quick")
     for client in (slow, quick):
@@ -167,6 +168,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_holds_no_other(kept, monkeyp
     written = flooded(loop, stdio, far, until=lambda _, got: got > 4 * HIGH_WATER)
     assert written > 4 * HIGH_WATER
     assert not kept.holding("client/slow").exists
+    assert cut_off == [1]
     assert kept.holding("client/quick").exists
     stdio.close()
     stdio.see_off({})
