@@ -92,9 +92,18 @@ class Group:
         processes.join(self._existing(), pid)
 
     def join_files(self) -> tuple[str, ...]:
-        """The v1 files into which a process writes "0" to join; cgroup2's is not among them."""
+        """The v1 files into which a process of one thread writes "0" to join.
+
+        For a thread that moves itself the kernel takes no lock that all forks hold; a write to
+        ``cgroup.procs`` waits for that lock, up to 20 ms (``cgroup_procs_write_start`` in
+        kernel/cgroup/cgroup.c, since Linux 5.5).
+        """
+        return tuple(f"{path}/tasks" for path in self.v1_dirs())
+
+    def v1_dirs(self) -> tuple[str, ...]:
+        """Its directories in the v1 hierarchies; cgroup2's is `unified_dir`."""
         unified = self.unified_dir()
-        return tuple(f"{path}/cgroup.procs" for path in self._existing() if path != unified)
+        return tuple(path for path in self._existing() if path != unified)
 
     def unified_dir(self) -> str | None:
         """The cgroup2 directory, for CLONE_INTO_CGROUP; None where no cgroup2 is mounted."""

@@ -82,12 +82,12 @@ class Runtimes:
 def job(program: Program, container_id: str, bundle: Bundle, group: Group) -> dict[str, Any]:
     """What a launcher is told beside what every zygote is told."""
     unified = group.unified_dir()
-    joins = [*group.join_files(), *([f"{unified}/cgroup.procs"] if unified else [])]
+    directories = [*group.v1_dirs(), *([unified] if unified else [])]
     return {
         "driver": program.to_wire(),
         "container": container_id,
         "directory": str(bundle.path),
-        "join": joins,
+        "join": [f"{directory}/cgroup.procs" for directory in directories],
         "hidden": _hidden(program, group),
     }
 
