@@ -44,7 +44,7 @@ class Surroundings:
     """Where the process shall be before it knows its job."""
 
     join_files: tuple[str, ...]
-    """cgroup.procs files of v1 hierarchies; writing "0" moves the writer."""
+    """``tasks`` files of v1 hierarchies; writing "0" moves the writer."""
     own: frozenset[str] = frozenset()
     """Kinds of namespaces that are new, as in `isolation`."""
     join: tuple[tuple[int, int], ...] = ()
