@@ -113,6 +113,8 @@ class Outcome:
     oom_killed: bool = False
     oom: dict[str, Any] | None = None
     """Whose limit was hit, how many were killed, usage and limit: see `cgagent.engine.watch`."""
+    oom_kills: int = 0
+    """How many of its processes the kernel's OOM killer has ended, as far as that was told."""
     error: str | None = None
     log_dropped_bytes: int = 0
     frozen_since_ns: int | None = None

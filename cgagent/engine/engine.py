@@ -161,7 +161,7 @@ class Engine:
         await self.volumes.sweep()
         for container in self.containers:
             if container.running:
-                self.watch.begin(container, self.lifecycle.group(container))
+                self.watch.resume(container, self.lifecycle.group(container))
                 self.probes.begin(container)
         await self.control.resume()
         self.lifecycle.restarts.resume()

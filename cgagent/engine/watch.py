@@ -122,7 +122,7 @@ class GroupWatch:
             self._add(group)
 
     def begin(self, container: Container, group: Group, *, new: bool = False) -> None:
-        """Watch a container that is about to start (`new`), or was found running."""
+        """Watch a container that is about to start (`new`), or was adopted."""
         try:
             self._counters[group.path] = group.oom_counters(new=new)
             self._containers[group.path] = container
@@ -130,6 +130,14 @@ class GroupWatch:
                 self._add(group)
         except CgagentError as e:  # it has ended already
             log.warning("container %s is not watched: %s", container.name, e.message)
+
+    def resume(self, container: Container, group: Group) -> None:
+        """Watch one that was found running, and tell what the OOM killer did in it meanwhile."""
+        told = container.record.outcome.oom_kills
+        missed = _unseen(group, OomCounters(kills=told, hits={}))
+        self.begin(container, group)
+        if missed is not None:
+            self._tell_oom(container, missed)
 
     def _add(self, group: Group) -> None:
         self.forget(group)  # if it had such a path before, and that is still watched
@@ -188,7 +196,8 @@ class GroupWatch:
         first = pid is None or procfs.is_dying(pid) or (before is not None and before.is_of_first)
         seen = self._ooms[event.group] = SeenOom.of(event, is_of_first=first)
         if container.running:
-            record = container.with_outcome(oom=seen.view)
+            kills = container.record.outcome.oom_kills + event.victims
+            record = container.with_outcome(oom=seen.view, oom_kills=kills)
             self._note(container, record, "oom", **oom_attributes(event))
         else:
             self._events.tell(container, "oom", **oom_attributes(event))

@@ -107,6 +107,25 @@ def test_an_oom_kill_while_the_agent_is_away_is_told_afterwards(own_agent):
     assert (state["exit_code"], state["oom_killed"]) == (137, True)
 
 
+def test_an_oom_kill_inside_while_the_agent_is_away_is_told_once(own_agent):
+    agent = own_agent
+    limits = {"memory_max_bytes": 32 << 20, "memory_swap_max_bytes": 0}
+    script = "sleep 1; sh -c 'tail /dev/zero'; echo done; sleep 1000"
+    one = agent.launch("sh", "-c", script, limits=limits)
+    kills = agent.cgroup_file(one, "memory", v1="memory.oom_control", v2="memory.events")
+    agent.kill9()
+    eventually(lambda: "oom_kill 1" in kills.read_text().split("\n"), timeout_s=20)
+    for _ in range(2):
+        agent.start()
+        state = agent.state(one)
+        assert (state["status"], state["oom_killed"]) == ("running", False)
+        assert state["oom"]["victims"] == 1
+        told = [e for e in agent.client.lines("GET", "/v1/events") if e["action"] == "oom"]
+        assert [e["id"] for e in told] == [one]
+        agent.kill9()
+    agent.start()
+
+
 def test_a_terminated_agent_leaves_containers_running(own_agent):
     agent = own_agent
     one = agent.launch("sh", "-c", COUNTING)
