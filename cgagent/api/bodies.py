@@ -39,7 +39,7 @@ def parse(body: bytes) -> Any:
     Raises:
         RefusedError: it is no JSON, or none that is taken here.
     """
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > _VALUES:
+    if _values(body) > _VALUES and _values(_without_strings(body)) > _VALUES:
         raise RefusedError(f"body: more than {_VALUES} values")
     try:
         value = json.loads(
@@ -53,6 +53,16 @@ def parse(body: bytes) -> Any:
         raise RefusedError(f"body: nested more than {_DEPTH} deep") from None
     _check(value)
     return value
+
+
+def _values(body: bytes) -> int:
+    """No fewer than it has: commas and brackets of strings are counted, too."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _without_strings(body: bytes) -> bytes:
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    return b"".join(plain.split(b'"')[::2])
 
 
 def _constant(name: str) -> Any:

@@ -20,6 +20,11 @@ def test_what_is_sound_is_read_as_it_is(value):
     assert parse(json.dumps(value).encode()) == value
 
 
+def test_commas_and_brackets_of_a_string_are_no_values():
+    words = ["[{," * 40_000, '\\"' * 30_000]
+    assert parse(json.dumps(words).encode()) == words
+
+
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_read_or_refused(body):
     with contextlib.suppress(RefusedError):
