@@ -42,6 +42,7 @@ def surroundings(agent, **options):
     return mounts, sorted(devices.splitlines())
 
 
+@pytest.mark.native
 def test_what_is_mounted_ahead_of_the_start_is_what_would_be_mounted_then(agent):
     mounts, devices = surroundings(agent)
     assert mounts[0][1] == "/"
@@ -52,6 +53,7 @@ def test_what_is_mounted_ahead_of_the_start_is_what_would_be_mounted_then(agent)
     assert devices == [d for d in other_devices if not d.startswith("own ")]
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -66,6 +68,7 @@ def test_capabilities(agent, options, expected):
         assert int(status(agent, field, **options)[0], 16) == expected
 
 
+@pytest.mark.native
 def test_all_capabilities_are_those_of_the_agent(agent):
     with open("/proc/self/status", encoding="ascii") as f:
         ours = next(line.split()[1] for line in f if line.startswith("CapEff"))
@@ -74,22 +77,26 @@ def test_all_capabilities_are_those_of_the_agent(agent):
     assert added == int(ours, 16) & ~NET_RAW
 
 
+@pytest.mark.native
 def test_a_capability_opens_the_filter_of_system_calls(agent):
     script = "mount -t tmpfs none /mnt && echo mounted"
     assert "mounted" not in agent.run("sh", "-c", script).stdout
     assert agent.run("sh", "-c", script, cap_add=["SYS_ADMIN"]).stdout == "mounted\n"
 
 
+@pytest.mark.native
 def test_no_new_privileges(agent):
     assert status(agent, "NoNewPrivs", security_opt=["no-new-privileges"]) == ["1"]
     assert status(agent, "NoNewPrivs", security_opt=["no-new-privileges=false"]) == ["0"]
 
 
+@pytest.mark.native
 def test_seccomp(agent):
     assert status(agent, "Seccomp") == ["2"]
     assert status(agent, "Seccomp", security_opt=["seccomp=unconfined"]) == ["0"]
 
 
+@pytest.mark.native
 def test_a_seccomp_profile_of_ones_own(agent, tmp_path):
     profile = {
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -112,6 +119,7 @@ def test_a_seccomp_profile_of_ones_own(agent, tmp_path):
     assert done.stdout == "end\n"
 
 
+@pytest.mark.native
 def test_system_paths(agent):
     script = "wc -c </proc/keys; mount | grep -c ' /proc/'"
     masked = agent.run("sh", "-c", script).stdout.split()
@@ -121,6 +129,7 @@ def test_system_paths(agent):
     assert shown[-1] == "0"
 
 
+@pytest.mark.native
 def test_ulimits(agent):
     limits = [{"name": "nofile", "soft": 100, "hard": 200}, {"name": "core", "soft": 0, "hard": -1}]
     script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc"
@@ -129,6 +138,7 @@ def test_ulimits(agent):
     ]
 
 
+@pytest.mark.native
 def test_sysctls_of_its_namespaces(agent):
     ours = Path("/proc/sys/kernel/msgmax")
     before = ours.read_text()
@@ -140,6 +150,7 @@ def test_sysctls_of_its_namespaces(agent):
     assert ours.read_text() == before
 
 
+@pytest.mark.native
 def test_groups_and_the_oom_score(agent):
     result = agent.run(
         *("sh", "-c", "id -G; cat /proc/self/oom_score_adj"),
@@ -346,6 +357,7 @@ def test_a_device_that_is_gone_at_the_start(agent, node):
         agent.remove(made)
 
 
+@pytest.mark.native
 def test_names(agent, container):
     made = container(
         "sh", "-c", "hostname; cat /proc/sys/kernel/domainname", domainname="example.org"
@@ -363,6 +375,7 @@ def test_names(agent, container):
     assert agent.detail("second-name")["state"]["status"] == "exited"
 
 
+@pytest.mark.native
 def test_hosts_and_resolver(agent):
     result = agent.run(
         *("cat", "/etc/hosts", "/etc/resolv.conf"),
@@ -384,6 +397,7 @@ def test_hosts_and_resolver(agent):
     ]
 
 
+@pytest.mark.native
 def test_stop_timeout(agent, container):
     made = container(
         "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done", stop_timeout_s=0

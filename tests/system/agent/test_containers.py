@@ -29,6 +29,7 @@ def logged(agent, container, text):
     return eventually(lambda: text in agent.log_text(container), text)
 
 
+@pytest.mark.native
 def test_ps_lists_what_runs_and_with_all_everything(agent, container):
     running, ended = container(*FOREVER, name="runs"), container("true", name="ended")
     agent.wait(ended)
@@ -60,6 +61,7 @@ def test_create_then_start(agent, container):
         agent.remove("made")
 
 
+@pytest.mark.native
 def test_names_ids_and_beginnings_of_ids_are_found(agent, container):
     one = container(*FOREVER, name="the-name")
     for reference in ("the-name", one, one[:12], one[:6]):
@@ -68,6 +70,7 @@ def test_names_ids_and_beginnings_of_ids_are_found(agent, container):
         agent.detail("nothing")
 
 
+@pytest.mark.native
 def test_logs(agent, container):
     one = container("sh", "-c", "for i in 1 2 3; do echo line $i; done; echo oops >&2; echo end")
     agent.wait(one)
@@ -82,6 +85,7 @@ def test_logs(agent, container):
     )
 
 
+@pytest.mark.native
 def test_a_log_is_json_lines_as_docker_writes_them(agent, container):
     one = container("printf", r"a\nno end")
     agent.wait(one)
@@ -90,12 +94,14 @@ def test_a_log_is_json_lines_as_docker_writes_them(agent, container):
     assert [(e["log"], e["stream"]) for e in entries] == [("a\n", "stdout"), ("no end", "stdout")]
 
 
+@pytest.mark.native
 def test_logs_follow_until_the_end(agent, container):
     one = container("sh", "-c", "echo first; sleep 1; echo second; exit 3")
     done = agent.cli("logs", "-f", one)
     assert (done.stdout, done.returncode) == ("first\nsecond\n", 0)
 
 
+@pytest.mark.native
 def test_stop_lets_the_command_end_by_itself(agent, container):
     one = container("sh", "-c", ON_TERM)
     logged(agent, one, "ready")
@@ -115,6 +121,7 @@ def test_stop_kills_after_its_time_out(agent, container):
     assert agent.state(one)["exit_code"] == 137
 
 
+@pytest.mark.native
 def test_stop_sends_the_signal_asked_for(agent, container):
     script = "trap 'exit 6' USR1; echo ready; while :; do sleep 0.1; done"
     one = container("sh", "-c", script, stop_signal="SIGUSR1")
@@ -150,6 +157,7 @@ def test_restart_is_a_new_process_of_the_same_container(agent, container, auto_r
         eventually(lambda: one not in {c["id"] for c in agent.containers()})
 
 
+@pytest.mark.native
 def test_rm(agent, container):
     one = container(*FOREVER)
     refused = agent.cli("rm", one)
@@ -161,6 +169,7 @@ def test_rm(agent, container):
     assert not (agent.data_root / "containers" / one).exists()
 
 
+@pytest.mark.native
 def test_one_failure_does_not_stop_the_rest(agent, container):
     one, two = container("true"), container("true")
     agent.wait(one), agent.wait(two)
@@ -170,11 +179,13 @@ def test_one_failure_does_not_stop_the_rest(agent, container):
     assert done.returncode == 1
 
 
+@pytest.mark.native
 def test_wait_for_several(agent, container):
     one, two = container("sh", "-c", "exit 1"), container("sh", "-c", "sleep 0.5; exit 2")
     assert agent.cli("wait", one, two).stdout == "1\n2\n"
 
 
+@pytest.mark.native
 def test_attach_gives_output_from_now_on_and_the_exit_code(agent, container):
     one = container("sh", "-c", "read line; echo got $line; exit 8", stdin=True)
     done = agent.cli("attach", one, input="hello\n")
@@ -184,6 +195,7 @@ def test_attach_gives_output_from_now_on_and_the_exit_code(agent, container):
     assert "is not running" in again.stderr
 
 
+@pytest.mark.native
 def test_two_clients_see_the_same(agent, container):
     script = "while read x; do echo $x; [ $x != end ] || exit 1; done"
     one = container("sh", "-c", script, stdin=True)
@@ -221,6 +233,7 @@ def test_exec_on_the_command_line(agent, container):
     assert agent.state(one)["status"] == "running"
 
 
+@pytest.mark.native
 def test_exec_exit_codes(agent, container):
     one = container(*FOREVER)
     assert agent.exec(one, "sh", "-c", "exit 9").exit_code == 9
@@ -235,6 +248,7 @@ def test_exec_exit_codes(agent, container):
     assert agent.cli("exec", one, "/etc/passwd").returncode == 126
 
 
+@pytest.mark.native
 def test_exec_detached_runs_on(agent, container):
     one = container(*FOREVER)
     done = agent.cli("exec", "-d", one, "sh", "-c", "echo done >/mark")
@@ -268,6 +282,7 @@ def test_exec_in_one_that_does_not_run_or_is_frozen(agent, container):
     assert agent.exec(two, "true").exit_code == 0
 
 
+@pytest.mark.native
 def test_no_file_of_an_exec_stays(agent, container):
     one = container(*FOREVER)
     folder = agent.data_root / "containers" / one
@@ -312,6 +327,7 @@ def test_stats(agent, container):
     assert "is not running" in refused.stderr
 
 
+@pytest.mark.native
 def test_events(agent, container):
     begin = time.time_ns()
     heard = []
@@ -335,6 +351,7 @@ def test_events(agent, container):
     assert re.search(rf"container die {one} \(exitCode=3, image=alpine, name=\w+\)", shown)
 
 
+@pytest.mark.native
 def test_jobs_are_listed_with_outcome_and_duration(agent, container):
     one = container(*FOREVER)
     agent.post(one, "freeze")
@@ -354,6 +371,7 @@ def test_jobs_are_listed_with_outcome_and_duration(agent, container):
     assert re.search(rf"freeze +failed +\d+\.\d+ +container={one[:12]} +container .* frozen", shown)
 
 
+@pytest.mark.native
 def test_info_and_version(agent):
     info = agent.client.request("GET", "/v1/info")
     assert info["pid"] == agent.pid
@@ -365,6 +383,7 @@ def test_info_and_version(agent):
     assert version[0].removeprefix("client: ") == version[1].removeprefix("agent:  ")
 
 
+@pytest.mark.native
 def test_images_and_rmi(agent):
     shown = agent.cli("images").stdout
     assert re.search(r"^alpine +latest +[0-9a-f]{12} +\d", shown, re.MULTILINE)
@@ -378,6 +397,7 @@ def test_images_and_rmi(agent):
     assert re.search(r"^busybox +latest ", agent.cli("images").stdout, re.MULTILINE)
 
 
+@pytest.mark.native
 def test_health(agent):
     for path in ("/-/healthy", "/-/ready"):
         connection = agent.client.connect()
@@ -388,6 +408,7 @@ def test_health(agent):
             assert b"".join(connection.pieces(headers)) in {b"healthy\n", b"ready\n"}
 
 
+@pytest.mark.native
 def test_the_api_describes_itself(agent):
     paths = agent.client.request("GET", "/openapi.json")["paths"]
     assert "/v1/containers/{reference}/freeze" in paths

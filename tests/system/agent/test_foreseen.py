@@ -49,6 +49,7 @@ def test_the_next_one_takes_the_process_that_is_in_its_root(after):
     assert agent.state(one)["pid"] == pid
 
 
+@pytest.mark.native
 def test_it_runs_what_it_was_asked_to_as_whom_and_where(after):
     agent = after("true", working_dir="/made", env=["WORD=old", "OLD=1"], user="daemon")
     done = agent.run(
@@ -64,6 +65,7 @@ def test_it_runs_what_it_was_asked_to_as_whom_and_where(after):
     assert len(name) == 12
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("options", "command", "expected"),
     [
@@ -90,6 +92,7 @@ def test_one_of_another_kind_has_its_own(
     assert len(foreseen(agent)) <= 2
 
 
+@pytest.mark.native
 def test_an_image_is_removed_though_one_of_its_containers_is_foreseen(after):
     agent = after("true")
     removed = agent.cli("rmi", "alpine")
@@ -99,6 +102,7 @@ def test_an_image_is_removed_though_one_of_its_containers_is_foreseen(after):
     eventually(agent.pool_is_full)
 
 
+@pytest.mark.native
 def test_one_that_dies_is_given_to_nobody(after):
     agent = after("true")
     ((lost, pid),) = foreseen(agent).items()
@@ -109,6 +113,7 @@ def test_one_that_dies_is_given_to_nobody(after):
     agent.remove(one)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("killed", ["supervisor", "keeper", "both"])
 def test_those_who_keep_it_may_die(after, killed):
     agent = after("true")
@@ -129,6 +134,7 @@ def test_nothing_of_it_is_left_by_an_agent_that_dies(after):
     assert lost not in agent.cgroups() | roots(agent)
 
 
+@pytest.mark.native
 def test_nothing_of_it_is_left_by_an_agent_that_ends(after):
     agent = after("true")
     agent.stop()
@@ -136,6 +142,7 @@ def test_nothing_of_it_is_left_by_an_agent_that_ends(after):
     agent.start()
 
 
+@pytest.mark.native
 def test_what_cannot_be_made_ahead_is_told_to_whoever_asks_for_it(after):
     """The layer of its image has become a file, of which no root can be."""
     agent = after("true")
@@ -150,6 +157,7 @@ def test_what_cannot_be_made_ahead_is_told_to_whoever_asks_for_it(after):
     assert agent.run("true").exit_code == 0
 
 
+@pytest.mark.native
 def test_files_of_one_that_removed_itself_are_gone_when_they_matter(own_agent):
     """To whoever removes its image, and to an agent that is started again."""
     agent = own_agent
@@ -159,6 +167,7 @@ def test_files_of_one_that_removed_itself_are_gone_when_they_matter(own_agent):
     assert roots(agent) == set()
 
 
+@pytest.mark.native
 def test_files_of_one_that_removed_itself_are_not_left_by_an_agent_that_dies(own_agent):
     agent = own_agent
     agent.run("touch", "/x")
@@ -169,6 +178,7 @@ def test_files_of_one_that_removed_itself_are_not_left_by_an_agent_that_dies(own
     assert os.listdir(agent.data_root / "containers") == []
 
 
+@pytest.mark.native
 def test_a_command_that_does_not_fit_a_packet_has_its_output_and_exit_code(after):
     agent = after("true")
     done = agent.run("sh", "-c", "echo ${#0}; exit 3", "x" * 40_000)

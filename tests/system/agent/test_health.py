@@ -74,6 +74,7 @@ def test_a_container_becomes_healthy_unhealthy_and_healthy_again(agent, containe
     assert health(agent, one)["status"] == "unhealthy"
 
 
+@pytest.mark.native
 def test_a_probe_that_takes_too_long_is_killed_with_all_it_started(agent, container):
     begun, limit_s = "echo begun; sleep 500 & sleep 600", 1.0 * SLOWNESS
     check = every(1000, begun, timeout_ns=int(limit_s * 1e9), retries=1)

@@ -32,6 +32,7 @@ def lines(result):
     return result.stdout.splitlines()
 
 
+@pytest.mark.native
 def test_it_is_pid_1_and_sees_no_process_of_the_host(inside):
     own, first, *seen = lines(
         inside("echo $$; ls /proc | grep -E '^[0-9]+$' | head -1; ps -o comm=")
@@ -40,6 +41,7 @@ def test_it_is_pid_1_and_sees_no_process_of_the_host(inside):
     assert seen == ["ps"]  # the shell has become it
 
 
+@pytest.mark.native
 def test_the_host_name_is_the_short_id(agent):
     container = agent.create("hostname")
     try:
@@ -50,6 +52,7 @@ def test_the_host_name_is_the_short_id(agent):
         agent.remove(container)
 
 
+@pytest.mark.native
 def test_capabilities_are_dockers_defaults(inside):
     shown = dict(line.split() for line in lines(inside("grep ^Cap /proc/self/status")))
     assert shown == {
@@ -61,6 +64,7 @@ def test_capabilities_are_dockers_defaults(inside):
     }
 
 
+@pytest.mark.native
 def test_another_user_has_none(inside):
     shown = dict(
         line.split() for line in lines(inside("grep ^Cap /proc/self/status", user="nobody"))
@@ -69,6 +73,7 @@ def test_another_user_has_none(inside):
     assert shown["CapBnd:"] == DEFAULT_CAPABILITIES
 
 
+@pytest.mark.native
 def test_masked_paths_are_empty(inside):
     masked = "/proc/kcore /proc/keys /proc/timer_list /proc/interrupts"
     sizes = lines(inside(f"for f in {masked}; do [ ! -e $f ] || wc -c <$f; done; ls /sys/firmware"))
@@ -76,6 +81,7 @@ def test_masked_paths_are_empty(inside):
     assert len(sizes) >= 2
 
 
+@pytest.mark.native
 def test_a_masked_path_is_not_a_file_of_the_hosts(inside):
     """Root inside may change the mode of what is there, as of all that is the container's."""
     before = os.stat("/dev/null").st_ctime_ns
@@ -84,6 +90,7 @@ def test_a_masked_path_is_not_a_file_of_the_hosts(inside):
     assert "devtmpfs" not in inside("cat /proc/self/mountinfo").stdout
 
 
+@pytest.mark.native
 def test_kernel_interfaces_cannot_be_written(inside):
     for path in ("/proc/sys/kernel/domainname", "/proc/sysrq-trigger", "/sys/kernel/profiling"):
         result = inside(f"echo x >{path}")
@@ -105,6 +112,7 @@ def test_cgroups_are_visible_and_read_only(inside):
         assert inside(f"mkdir {folder}/mine").exit_code != 0
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("flag", ["-U", "-m", "-n", "-p", "-i", "-u"])
 def test_cve_2022_0492_no_namespace_of_its_own_is_to_be_had(inside, flag):
     """In a user namespace it would have every capability, to mount hierarchies with for one."""
@@ -142,6 +150,7 @@ def test_the_hosts_disk_cannot_be_opened(inside):
     assert "Operation not permitted" in result.stderr
 
 
+@pytest.mark.native
 def test_no_descriptor_leaks(inside, agent):
     assert lines(inside("ls -1 /proc/self/fd/")) == ["0", "1", "2", "3"]  # 3: ls reads it
     container = agent.launch("sleep", "1000")
@@ -154,6 +163,7 @@ def test_no_descriptor_leaks(inside, agent):
         agent.remove(container)
 
 
+@pytest.mark.native
 def test_signals_and_file_mode_mask_are_fresh(agent):
     pattern = "^Sig(Blk|Ign)|^NoNewPrivs|^Umask"
     shown = lines(agent.run("grep", "-E", pattern, "/proc/self/status"))
@@ -165,6 +175,7 @@ def test_signals_and_file_mode_mask_are_fresh(agent):
     ]
 
 
+@pytest.mark.native
 def test_the_mount_table_has_nothing_of_the_host(inside):
     table = [line.split() for line in lines(inside("cat /proc/self/mounts"))]
     by_point = {point: (kind, options.split(",")) for _, point, kind, options, *_ in table}
@@ -178,11 +189,13 @@ def test_the_mount_table_has_nothing_of_the_host(inside):
         assert point in allowed or point.startswith(("/proc/", "/dev/", "/sys/")), point
 
 
+@pytest.mark.native
 def test_files_written_are_gone_with_the_container(agent, inside):
     assert inside("echo x >/left").exit_code == 0
     assert inside("cat /left").exit_code == 1
 
 
+@pytest.mark.native
 def test_setuid_files_and_device_files_of_the_root_have_modes_of_the_image(inside):
     mode = int(lines(inside("stat -c %a /tmp"))[0], 8)
     assert mode == 0o1777
@@ -212,11 +225,13 @@ def test_exec_joins_namespaces_and_cgroup(agent):
         agent.remove(container)
 
 
+@pytest.mark.native
 def test_etc_files(inside):
     shown = lines(inside("cat /etc/hostname; grep -c localhost /etc/hosts", hostname="box"))
     assert shown == ["box", "2"]
 
 
+@pytest.mark.native
 def test_a_symlink_in_the_image_does_not_lead_a_volume_outside(agent, tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "trap").symlink_to("/etc")

@@ -91,6 +91,7 @@ def test_prometheus_finds_it_well_formed(agent, container):
     assert complaints(promtool, get(agent)[2].encode()) == []
 
 
+@pytest.mark.native
 def test_both_formats(agent):
     assert get(agent)[1].startswith("text/plain; version=")
     asked = "application/openmetrics-text; version=1.0.0"
@@ -99,6 +100,7 @@ def test_both_formats(agent):
     assert text.endswith("# EOF\n")
 
 
+@pytest.mark.native
 def test_nothing_else_is_served_there(agent):
     assert get(agent, "/-/healthy")[0] == 200
     for path in ("/", "/v1/info", "/v1/containers", "/docs", "/openapi.json", "/metrics/x"):
@@ -108,6 +110,7 @@ def test_nothing_else_is_served_there(agent):
         assert get(agent, "/v1/containers", method)[0] == 405, method
 
 
+@pytest.mark.native
 def test_an_upgrade_there_leads_nowhere(agent, container):
     one = container("sleep", "1000")
     path = f"/v1/containers/{one}/exec"
@@ -115,6 +118,7 @@ def test_an_upgrade_there_leads_nowhere(agent, container):
     assert status == 405
 
 
+@pytest.mark.native
 def test_the_control_socket_has_them_too(agent, container):
     container("sleep", "1000", name="both")
     connection = agent.client.connect()
@@ -126,6 +130,7 @@ def test_the_control_socket_has_them_too(agent, container):
     assert 'name="both"' in text
 
 
+@pytest.mark.native
 def test_labels_that_are_chosen_and_groups_of_any_name(data_root, alpine_docker_archive):
     """CAdvisor's --whitelisted_container_labels; and no name of a group breaks a scrape."""
     parent = Host.detect().group(cgroup_path())
@@ -153,6 +158,7 @@ def threads_of(agent, name):
     return [x for x in lines if x.startswith("container_threads{") and f'name="{name}' in x]
 
 
+@pytest.mark.native
 def test_jobs_are_timed(agent):
     agent.run("true")
     text = get(agent)[2]

@@ -7,6 +7,7 @@ from tests.world.agent import Agent, group_file
 pytestmark = pytest.mark.system
 
 
+@pytest.mark.native
 def test_run_pulls_what_is_not_there(own_agent, registry):
     image = f"{registry.address}/library/alpine"
     done = own_agent.cli("run", "--rm", "--memory", "256m", image, "cat", "/etc/alpine-release")
@@ -22,6 +23,7 @@ def test_run_pulls_what_is_not_there(own_agent, registry):
     assert own_agent.containers() == []
 
 
+@pytest.mark.native
 def test_a_mirror_stands_in_for_docker_io(data_root, registry):
     with Agent(data_root, "--registry-mirror", f"http://{registry.address}") as agent:
         done = agent.cli("run", "--rm", "--memory", "256m", "alpine", "cat", "/etc/alpine-release")

@@ -18,11 +18,13 @@ IN_GUEST = SLOWNESS > 1
 TRAP = "trap 'echo got {0}; exit 9' {0}; echo ready; while :; do sleep 0.1; done"
 
 
+@pytest.mark.native
 def test_output_and_error_output_stay_apart(agent):
     done = agent.cli("run", "--rm", "alpine", "sh", "-c", "echo out; echo err >&2")
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 0)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("args", "code", "complaint"),
     [
@@ -61,6 +63,7 @@ def test_one_request_makes_a_container_and_starts_it(agent):
     agent.remove("one")
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("body", "headers", "kind"),
     [
@@ -81,6 +84,7 @@ def test_one_request_that_fails_leaves_nothing(agent, nothing_made, body, header
         assert told["kind"] == (kind or told["kind"])
 
 
+@pytest.mark.native
 def test_a_command_that_cannot_start_is_told_to_who_is_connected(agent):
     with pytest.raises(CommandNotFoundError, match="no-such"):
         agent.run("no-such", name="short-lived")
@@ -107,16 +111,19 @@ def test_oom_kill_is_told(agent, container):
         agent.remove("hungry")
 
 
+@pytest.mark.native
 def test_input_reaches_the_command(agent):
     done = agent.cli("run", "-i", "--rm", "alpine", "cat", input="hi\n")
     assert (done.stdout, done.returncode) == ("hi\n", 0)
 
 
+@pytest.mark.native
 def test_without_interactive_input_is_empty(agent):
     done = agent.cli("run", "--rm", "alpine", "cat", input="hi\n")
     assert (done.stdout, done.returncode) == ("", 0)
 
 
+@pytest.mark.native
 def test_much_output_arrives_unchanged(agent):
     megabytes = 10 if IN_GUEST else 100
     script = f"yes 0123456789abcdef | head -c {megabytes << 20}"
@@ -133,6 +140,7 @@ def test_much_output_arrives_unchanged(agent):
     assert digest.digest() == hashlib.md5(expected, usedforsecurity=False).digest()
 
 
+@pytest.mark.native
 def test_much_input_comes_back_unchanged(agent):
     data = os.urandom((4 if IN_GUEST else 20) << 20)
     done = subprocess.run(
@@ -170,6 +178,7 @@ def foreground(agent):
     agent.remove_all()
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("name", ["INT", "TERM", "USR1"])
 def test_signals_are_passed_on(foreground, name):
     process = foreground(TRAP.format(name))
@@ -178,6 +187,7 @@ def test_signals_are_passed_on(foreground, name):
     assert (output, errors, process.returncode) == (f"got {name}\n", "", 9)
 
 
+@pytest.mark.native
 def test_interrupts_are_passed_on_however_many_come(foreground):
     script = "trap 'echo int' INT; trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"
     process = foreground(script)
@@ -189,6 +199,7 @@ def test_interrupts_are_passed_on_however_many_come(foreground):
     assert (process.returncode, errors) == (7, "")
 
 
+@pytest.mark.native
 def test_environment(agent):
     result = agent.run("env", env=["ONE=1", "TWO=a b=c"], hostname="box")
     assert set(result.stdout.splitlines()) == {
@@ -200,6 +211,7 @@ def test_environment(agent):
     }
 
 
+@pytest.mark.native
 def test_environment_flag_without_value_takes_ours(agent, monkeypatch):
     monkeypatch.setenv("OURS", "mine")
     script = "echo $OURS,$SET,$(pwd),$(id -u):$(id -g),$(hostname)"
@@ -210,6 +222,7 @@ def test_environment_flag_without_value_takes_ours(agent, monkeypatch):
     assert (done.stdout, done.stderr) == ("mine,x,/var/new,1000:1001,box\n", "")
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("user", "shown"),
     [("", "0:0"), ("nobody", "65534:65534"), ("0:nobody", "0:65534"), ("1234", "1234:0")],
@@ -218,6 +231,7 @@ def test_user(agent, user, shown):
     assert agent.run("sh", "-c", "echo $(id -u):$(id -g)", user=user).stdout == f"{shown}\n"
 
 
+@pytest.mark.native
 def test_volumes(agent, tmp_path):
     (tmp_path / "file").write_text("from outside\n")
     done = agent.cli(
@@ -230,6 +244,7 @@ def test_volumes(agent, tmp_path):
     assert (tmp_path / "file").read_text() == "from outside\n"
 
 
+@pytest.mark.native
 def test_read_only_root(agent):
     script = (
         "touch /x; touch /dev/shm/x && echo writable; touch /proc/sys/kernel/x; mount | head -1"
@@ -253,6 +268,7 @@ def test_network_host_is_the_hosts(agent):
     assert result.stdout.strip() != os.readlink("/proc/self/ns/net")
 
 
+@pytest.mark.native
 def test_a_container_without_rm_stays_and_its_name_is_found(agent):
     done = agent.cli("run", "--name", "stays", "alpine", "true")
     try:
@@ -262,12 +278,14 @@ def test_a_container_without_rm_stays_and_its_name_is_found(agent):
         agent.remove("stays")
 
 
+@pytest.mark.native
 def test_detached_with_rm_goes_away_by_itself(agent, nothing_made):
     done = agent.cli("run", "-d", "--rm", "alpine", "sleep", "0.2")
     assert len(done.stdout.strip()) == 64
     eventually(lambda: not any(c["id"] == done.stdout.strip() for c in agent.containers()))
 
 
+@pytest.mark.native
 def test_what_nobody_waits_for_any_more_is_not_started(agent, tmp_path, nothing_made):
     jobs = agent.client.request("GET", "/v1/jobs")
     body = {
@@ -302,6 +320,7 @@ def root_options(mounts):
     return set(fields[3].split(","))
 
 
+@pytest.mark.native
 def test_only_what_is_thrown_away_at_its_end_is_not_synced(agent, container):
     unsynced = {"volatile", "fsync=volatile"}  # of older and newer kernels
     assert unsynced & root_options(agent.run("cat", "/proc/mounts").stdout)
@@ -310,6 +329,7 @@ def test_only_what_is_thrown_away_at_its_end_is_not_synced(agent, container):
     assert not unsynced & root_options(agent.log_text(kept))
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("lost", ["given up", "killed"])
 def test_one_to_be_thrown_away_is_mounted_again(agent, tmp_path, lost):
     """A root that was not synced is refused by the kernel; what was set up ahead had it mounted."""

@@ -45,6 +45,7 @@ def test_all_of_a_container_ends_with_it_in_the_hosts_pid_namespace(agent, conta
     assert not any(is_alive(p) for p in pids)
 
 
+@pytest.mark.native
 def test_the_hosts_name(agent):
     result = agent.run("sh", "-c", "hostname; cat /etc/hostname", uts="host")
     assert result.stdout.split() == [os.uname().nodename] * 2
@@ -60,6 +61,7 @@ def test_the_pids_of_another(agent, container):
     assert agent.wait(second) == 137  # the first one was the init of both
 
 
+@pytest.mark.native
 def test_the_shared_memory_of_another(agent, container):
     first = container("sh", "-c", "echo secret >/dev/shm/x; sleep 1000", ipc="shareable")
     second = container("sleep", "1000", ipc=f"container:{first}")
@@ -71,6 +73,7 @@ def test_the_shared_memory_of_another(agent, container):
     assert agent.exec(second, "sh", "-c", "mount | grep -c ' / '").stdout == "1\n"
 
 
+@pytest.mark.native
 def test_an_ipc_namespace_that_is_not_for_others(agent, container, nothing_made):
     first = container("sleep", "1000")
     with pytest.raises(ConflictError, match="create it with --ipc shareable"):
@@ -78,6 +81,7 @@ def test_an_ipc_namespace_that_is_not_for_others(agent, container, nothing_made)
     agent.remove(first)
 
 
+@pytest.mark.native
 def test_another_that_does_not_run(agent, container):
     first = container("true", start=False)
     second = container("true", start=False, pid=f"container:{first}")
@@ -86,6 +90,7 @@ def test_another_that_does_not_run(agent, container):
     assert agent.state(second)["status"] == "created"
 
 
+@pytest.mark.native
 def test_the_size_of_shared_memory_and_none(agent):
     script = "df -k /dev/shm | tail -1 | awk '{print $2}'"
     assert agent.run("sh", "-c", script).stdout == "65536\n"

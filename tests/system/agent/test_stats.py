@@ -37,6 +37,7 @@ def test_the_recent_past(agent, container):
     assert [row[0] for row in later][: len(times) - 2] == times[2:]
 
 
+@pytest.mark.native
 def test_an_event_for_each_sample_until_it_ends(agent, container):
     one = container("sh", "-c", f"sleep {3 * SLOWNESS}")
     kind, *events = pieces(agent, f"/v1/containers/{one}/stats?stream=true")
@@ -73,6 +74,7 @@ def docker_cpu_percent(stats):
     return used / passed * now["online_cpus"] * 100
 
 
+@pytest.mark.native
 def test_docker_s_stream_has_a_line_for_each_sample(agent, container):
     one = container("sh", "-c", f"sleep {3 * SLOWNESS}")
     kind, *rest = pieces(agent, f"/v1/containers/{one}/stats?format=docker&stream=true")

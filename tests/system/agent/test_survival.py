@@ -79,6 +79,7 @@ def test_limits_freezing_and_exec_work_after_it(own_agent):
     assert agent.cgroup_file(one, "pids", v1="pids.max", v2="pids.max").read_text() == "60\n"
 
 
+@pytest.mark.native
 def test_a_foreground_run_does_not_notice(own_agent):
     agent = own_agent
     script = "echo before; sleep 2; echo after; exit 11"
@@ -126,6 +127,7 @@ def test_an_oom_kill_inside_while_the_agent_is_away_is_told_once(own_agent):
     agent.start()
 
 
+@pytest.mark.native
 def test_a_terminated_agent_leaves_containers_running(own_agent):
     agent = own_agent
     one = agent.launch("sh", "-c", COUNTING)
@@ -137,6 +139,7 @@ def test_a_terminated_agent_leaves_containers_running(own_agent):
     assert agent.state(one) == state
 
 
+@pytest.mark.native
 def test_the_supervisor_ends_with_the_last_container_when_no_agent_is_there(own_agent):
     agent = own_agent
     one = agent.launch("sh", "-c", "sleep 1; exit 3")
@@ -149,6 +152,7 @@ def test_the_supervisor_ends_with_the_last_container_when_no_agent_is_there(own_
     assert agent.supervisor_pid != supervisor
 
 
+@pytest.mark.native
 def test_an_idle_supervisor_ends_with_the_agent(own_agent):
     agent = own_agent
     supervisor = agent.supervisor_pid
@@ -241,6 +245,7 @@ def test_a_shrink_that_was_cut_short_is_undone(own_agent):
     assert agent.detail(one)["drift"] == []
 
 
+@pytest.mark.native
 def test_a_run_that_was_not_started_leaves_nothing_when_the_agent_dies(own_agent):
     agent = own_agent
     kept = agent.create("true", auto_remove=True)  # nobody has asked for its start
@@ -263,6 +268,7 @@ def test_a_run_that_was_not_started_leaves_nothing_when_the_agent_dies(own_agent
             os.kill(supervisor, signal.SIGCONT)
 
 
+@pytest.mark.native
 def test_the_environment_of_a_command_does_not_outlive_its_agent(own_agent):
     one = own_agent.launch("sleep", "1000")
     own_agent.kill9()

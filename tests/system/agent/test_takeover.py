@@ -102,6 +102,7 @@ def test_nobody_notices_kills_at_random_instants(own_agent, slow_lines, tmp_path
     eventually(agent.cgroups_settled)
 
 
+@pytest.mark.native
 def test_ends_while_nobody_looks_are_told_right(own_agent):
     agent = own_agent
     limits = {"memory_max_bytes": 32 << 20, "memory_swap_max_bytes": 0}
@@ -122,6 +123,7 @@ def test_ends_while_nobody_looks_are_told_right(own_agent):
     assert agent.state(hungry)["oom_killed"]
 
 
+@pytest.mark.native
 def test_what_was_asked_of_a_dead_one_is_answered_by_the_next(own_agent):
     agent = own_agent
     missing, supervisor = agent.create("/missing"), agent.supervisor_pid
@@ -147,6 +149,7 @@ def test_what_was_asked_of_a_dead_one_is_answered_by_the_next(own_agent):
     assert agent.state(missing)["exit_code"] == 127
 
 
+@pytest.mark.native
 def test_nothing_is_left_of_those_who_died(own_agent):
     agent = own_agent
     agent.run("true")

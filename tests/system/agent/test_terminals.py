@@ -7,6 +7,7 @@ from tests.world.screen import CTRL_C, PROMPT
 pytestmark = pytest.mark.system
 
 
+@pytest.mark.native
 def test_a_session_with_its_exit_code(agent, screen):
     s = screen("run", "-it", "--rm", "alpine", "sh")
     s.expect(PROMPT)
@@ -18,6 +19,7 @@ def test_a_session_with_its_exit_code(agent, screen):
     assert s.restored
 
 
+@pytest.mark.native
 def test_the_size_is_right_from_the_start_and_follows(screen):
     s = screen(
         "run",
@@ -36,6 +38,7 @@ def test_the_size_is_right_from_the_start_and_follows(screen):
     assert s.wait() == 130
 
 
+@pytest.mark.native
 def test_exec_has_its_own_terminal_size_and_exit_code(screen, shell):
     s = screen("exec", "-it", shell, "sh", size=(30, 90))
     s.expect(PROMPT)
@@ -49,12 +52,14 @@ def test_exec_has_its_own_terminal_size_and_exit_code(screen, shell):
     assert s.restored
 
 
+@pytest.mark.native
 def test_all_output_arrives_however_quickly_the_command_ends(agent, screen):
     s = screen("run", "-it", "--rm", "alpine", "sh", "-c", "seq 1 20000 | tr '\\n' ' '; echo END")
     s.expect(r" 19999 20000 END\r\n")
     assert s.wait() == 0
 
 
+@pytest.mark.native
 def test_the_terminal_is_the_users(agent, screen):
     s = screen(
         "run",

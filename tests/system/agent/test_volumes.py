@@ -35,6 +35,7 @@ def sh(agent, script, **options):
     return result.stdout
 
 
+@pytest.mark.native
 def test_a_volume_that_the_database_has_lost_is_there_again(own_agent):
     """As after a power cut, or with an older database: what is in it is nobody's to delete."""
     agent = own_agent
@@ -50,6 +51,7 @@ def test_a_volume_that_the_database_has_lost_is_there_again(own_agent):
     assert not directory.with_name("empty").exists()
 
 
+@pytest.mark.native
 def test_a_volume_outlives_containers_and_is_shared(agent, volumes):
     sh(agent, "echo one >/v/file", binds=["shared:/v"])
     assert sh(agent, "cat /other/file", binds=["shared:/other:ro"]) == "one\n"
@@ -59,11 +61,13 @@ def test_a_volume_outlives_containers_and_is_shared(agent, volumes):
     assert place == agent.data_root / "volumes" / "shared" / "_data"
 
 
+@pytest.mark.native
 def test_a_read_only_volume(agent, volumes):
     result = agent.run("touch", "/v/x", binds=["kept:/v:ro"])
     assert "Read-only file system" in result.stderr
 
 
+@pytest.mark.native
 def test_content_owners_and_modes_are_copied(agent, volumes):
     expected = sh(agent, "cd /etc; stat -c '%n %F %a %u:%g %s %Y' passwd shadow apk; id -g")
     found = sh(
@@ -76,6 +80,7 @@ def test_content_owners_and_modes_are_copied(agent, volumes):
     assert sh(agent, mode, binds=["temporary:/tmp"]) == sh(agent, mode)
 
 
+@pytest.mark.native
 def test_nocopy(agent, volumes):
     assert sh(agent, "ls /etc/apk", binds=["empty:/etc/apk:nocopy"]) == ""
     mount = {"type": "volume", "source": "empty", "destination": "/etc/apk"}
@@ -83,11 +88,13 @@ def test_nocopy(agent, volumes):
     assert sh(agent, "ls /etc/apk", mounts=[mount]) != ""
 
 
+@pytest.mark.native
 def test_a_volume_with_content_is_left_as_it_is(agent, volumes):
     sh(agent, "echo mine >/v/mine", binds=["mine:/v"])
     assert sh(agent, "ls /etc/apk", binds=["mine:/etc/apk"]) == "mine\n"
 
 
+@pytest.mark.native
 def test_a_volume_in_use_is_not_removed(agent, volumes, container):
     made = container("true", start=False, binds=["busy:/v"])
     assert volume(agent, "busy")["containers"] == [agent.detail(made)["name"]]
@@ -100,6 +107,7 @@ def test_a_volume_in_use_is_not_removed(agent, volumes, container):
     assert not (agent.data_root / "volumes" / "busy").exists()
 
 
+@pytest.mark.native
 def test_anonymous_volumes_go_with_rm_and_when_asked(agent, volumes):
     before = volumes()
     sh(agent, "touch /v/x", binds=["/v"])
@@ -115,6 +123,7 @@ def test_anonymous_volumes_go_with_rm_and_when_asked(agent, volumes):
     assert set(volumes()) - set(before) == {name, "named"}
 
 
+@pytest.mark.native
 def test_prune(agent, volumes, container):
     agent.client.request("POST", "/v1/volumes", {"name": "named"})
     unnamed = agent.client.request("POST", "/v1/volumes", {})["name"]
@@ -167,6 +176,7 @@ def test_mount_flags(agent, tmp_path, volumes):
     assert volume(agent, "vol")["labels"] == {"x": "y"}
 
 
+@pytest.mark.native
 def test_a_missing_directory_is_made_for_v_and_refused_for_mount(agent, tmp_path):
     sh(agent, "touch /v/x", binds=[f"{tmp_path}/a/b:/v"])
     assert (tmp_path / "a" / "b" / "x").exists()
@@ -266,6 +276,7 @@ def test_volumes_that_are_none(agent, volumes, nothing_made, binds, complaint):
     assert volumes() == before
 
 
+@pytest.mark.native
 def test_a_volume_made_for_a_container_that_came_to_nothing_is_removed(agent, volumes, container):
     container("true", start=False, name="taken")
     before = volumes()

@@ -76,6 +76,7 @@ def test_a_container_that_was_made_waits_in_its_root_with_its_limits(agent, made
     assert agent.wait(box) == 0
 
 
+@pytest.mark.native
 def test_it_is_the_process_that_the_command_will_be(agent, made):
     box = made("sleep", "1000")
     pid = waiting_in(agent, box)
@@ -83,6 +84,7 @@ def test_it_is_the_process_that_the_command_will_be(agent, made):
     assert agent.state(box)["pid"] == pid
 
 
+@pytest.mark.native
 def test_what_was_changed_before_the_start_is_what_starts(agent, made):
     box = made("sleep", "1000", limits={"memory_max_bytes": 64 << 20, "pids_max": 50})
     agent.cli("update", "--memory", "96m", "--restart", "on-failure:3", box)
@@ -93,6 +95,7 @@ def test_what_was_changed_before_the_start_is_what_starts(agent, made):
     assert (limit.read_text(), pids.read_text()) == (f"{96 << 20}\n", "50\n")
 
 
+@pytest.mark.native
 def test_files_put_there_before_the_start_are_there(agent, made, cp, tmp_path):
     box = made("sh", "-c", "cat /etc/motd /root/new")
     for name in ("motd", "new"):
@@ -104,6 +107,7 @@ def test_files_put_there_before_the_start_are_there(agent, made, cp, tmp_path):
     assert agent.log_text(box) == "motd of ours\nnew of ours\n"
 
 
+@pytest.mark.native
 def test_a_copy_does_not_take_the_process_from_a_client_that_is_attached(agent, made, cp, tmp_path):
     box = made("echo", "hello")
     connection = agent.client.upgrade(f"/v1/containers/{box}/attach?stdin=false")
@@ -114,6 +118,7 @@ def test_a_copy_does_not_take_the_process_from_a_client_that_is_attached(agent, 
     connection.socket.close()
 
 
+@pytest.mark.native
 def test_of_two_with_one_name_one_is_made_and_nothing_of_the_other(agent, nothing_made):
     body = {"image": "alpine", "command": ["true"], "name": "twins"}
 
@@ -144,6 +149,7 @@ def test_one_that_dies_before_the_start_is_replaced(agent, made, is_noticed):
     assert agent.wait(box) == 0
 
 
+@pytest.mark.native
 def test_what_cannot_be_set_up_yet_can_be_started_later(own_agent):
     """While it is made the layer of its image is a file, of which no root can be."""
     eventually(own_agent.pool_is_full)
@@ -158,6 +164,7 @@ def test_what_cannot_be_set_up_yet_can_be_started_later(own_agent):
     assert own_agent.wait(box) == 0
 
 
+@pytest.mark.native
 def test_those_that_die_with_their_job_unread_take_nobody_along(own_agent):
     eventually(own_agent.pool_is_full)
     supervisor = own_agent.supervisor_pid
@@ -173,6 +180,7 @@ def test_those_that_die_with_their_job_unread_take_nobody_along(own_agent):
     assert own_agent.supervisor_pid == supervisor
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("killed", ["supervisor", "keeper"])
 def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
     eventually(own_agent.pool_is_full)
