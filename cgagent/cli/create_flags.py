@@ -23,6 +23,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--pid", "MODE", "pid namespace: host, container:NAME", "pid"),
     ("--ipc", "MODE", "ipc namespace: private, shareable, none, host, container:NAME", "ipc"),
     ("--uts", "MODE", "uts namespace: host", "uts"),
+    ("--cgroup-parent", "PATH", "the group to be in; cgagent's own is usual", "cgroup_parent"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
     ("--userns", "MODE", "user namespace: host, or auto: one of its own", "userns"),
     ("--health-cmd", "COMMAND", "run inside to check its health", "health_cmd"),

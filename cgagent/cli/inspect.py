@@ -158,6 +158,7 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
         "PidMode": shared["pid"],
         "IpcMode": shared["ipc"],
         "UTSMode": shared["uts"],
+        "CgroupParent": options["cgroup_parent"],
         "CgroupnsMode": shared["cgroup"],
         "ExtraHosts": lookup["extra_hosts"],
         "Dns": lookup["dns"],

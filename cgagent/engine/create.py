@@ -50,6 +50,7 @@ OF_THE_ROOT: Final = (
     "console_size",
     "init",
     "runtime",
+    "cgroup_parent",
 )
 
 
@@ -84,6 +85,7 @@ class Request:
     console_size: tuple[int, int] | None = None
     init: bool = False
     runtime: str = ""
+    cgroup_parent: str = ""
     stop_timeout_s: float | None = None
     health: HealthCheck | None = None
     """What it has not, the image's has."""
@@ -151,6 +153,7 @@ def options(
         console_size=request.console_size,
         init=request.init,
         runtime=request.runtime,
+        cgroup_parent=request.cgroup_parent,
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
         health=health.combined(request.health, image.health, image.shell),
         restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),

@@ -25,6 +25,7 @@ from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
+from cgagent.engine.parents import Parents
 from cgagent.engine.probes import Probes
 from cgagent.engine.runtimes import Runtimes
 from cgagent.engine.streams import Streams
@@ -90,11 +91,13 @@ class Engine:
         )
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, self.containers.note, triggers)
+        notes = settings.data_root / "cgroup-parents.json"
+        parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
         self.launcher = Launcher(
             self.host,
             self.supervisor,
             self.watch,
-            settings.cgroup_parent,
+            parents,
             containers_dir=containers_dir,
             stage_dir=settings.run_dir / "stage",
             release_root=images.release,
@@ -106,6 +109,7 @@ class Engine:
             volumes=self.volumes,
             supervisor=self.supervisor,
             launcher=self.launcher,
+            parents=parents,
             jobs=self.jobs,
             events=self.events,
             containers_dir=containers_dir,
@@ -136,6 +140,7 @@ class Engine:
         )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._containers_dir = containers_dir
+        self._parents = parents
         self._background: set[asyncio.Task[None]] = set()
         self._store_images = images
 
@@ -159,7 +164,7 @@ class Engine:
             self.containers,
             self._store_images,
             self.host,
-            self.settings.cgroup_parent,
+            self._parents,
             self._containers_dir,
             tasks=tasks,
             set_apart=self.recovery.set_apart,

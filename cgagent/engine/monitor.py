@@ -46,7 +46,11 @@ class Monitor:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
         self._watched = WatchedGroups(
-            host, settings.watch, settings.cgroup_parent, settings.sample_full_interval_s
+            host,
+            settings.watch,
+            settings.cgroup_parent,
+            settings.sample_full_interval_s,
+            lambda: [c.record.cgroup_path for c in containers],
         )
         self._sampler = Sampler(
             host,

@@ -8,6 +8,7 @@ the time of the start.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.names import new_id
 from cgagent.engine.plan import plan
 from cgagent.errors import CgagentError, ConflictError, InvalidInputError, UnsupportedError
+from cgagent.images.concurrency import in_thread, to_its_end
 from cgagent.runtime import seccomp, spec
 
 if TYPE_CHECKING:
@@ -67,20 +69,26 @@ class Setups:
             return False
         return True
 
-    def try_limits(self, limits: Limits) -> None:
-        """Write them to a group that is made for it and removed, 3 ms.
+    async def try_limits(self, parent: str, limits: Limits) -> None:
+        """Write them to a group that is made for it, below `parent`, and removed, 3 ms.
+
+        One below another parent than our own is made even if there are no limits.
 
         Raises:
             InvalidInputError, UnsupportedError: the kernel refuses one.
+            CgagentError: no group can be made below that parent.
         """
-        if not dict(limits):
+        if not dict(limits) and not parent:
             return
-        group = self._shared.launcher.group(self._shared.launcher.cgroup_path(new_id()))
-        made = group.create()
+        parents = self._shared.parents
+        group = self._shared.launcher.group(parents.below(parent, new_id()))
+        made = parents.make(group, trial=True)
         try:
-            group.apply(limits, new=True)
+            await in_thread(lambda _: group.apply(limits, new=True))
         finally:
-            group.remove(made=made)
+            own = () if parent else made  # another parent goes by its note alone
+            await to_its_end(asyncio.to_thread(group.remove, made=own))
+            parents.prune()
 
     def _configured_ahead(self, record: Record) -> SetUp | None:
         if not self._is_usual(record):
@@ -175,6 +183,7 @@ class Setups:
         confined = options.confinement
         return not (
             options.runtime
+            or options.cgroup_parent
             or options.mounts
             or confined.devices
             or confined.device_cgroup_rules
