@@ -69,7 +69,10 @@ def pull(context: Context) -> int:
 def load(context: Context) -> int:
     parser = context.parser("[-q] [-i FILE]", "Take the images out of an archive.")
     parser.add_argument(
-        "-i", "--input", metavar="FILE", help="the archive, plain, gzip, bzip2 or xz; else stdin"
+        "-i",
+        "--input",
+        metavar="FILE",
+        help="the archive, plain, gzip, bzip2, xz or zstd; else stdin",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.add_argument("file", nargs="?", metavar="FILE")
