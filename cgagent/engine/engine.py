@@ -23,6 +23,7 @@ from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared
+from cgagent.engine.logcompress import LogCompression
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
 from cgagent.engine.parents import Parents
@@ -134,6 +135,9 @@ class Engine:
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.probes = Probes(self.containers, self.streams, self.control)
+        self._log_compression = LogCompression(
+            self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
+        )
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
@@ -177,6 +181,7 @@ class Engine:
         await self.control.resume()
         self.lifecycle.restarts.resume()
         self.monitor.start()
+        self._log_compression.start()
         self.launcher.refill()
 
     async def stop(self) -> None:
@@ -187,6 +192,7 @@ class Engine:
         self.lifecycle.restarts.close()
         self.probes.close()
         self.control.close()
+        await self._log_compression.close()
         await self.launcher.close()
         await self._leftovers.gone()
         self.monitor.stop()
