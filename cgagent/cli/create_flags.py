@@ -61,6 +61,7 @@ def add_flags(parser: Flags) -> None:
     add("--env-file", action="append", default=[], metavar="FILE", help="lines of environment")
     add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label")
     add("--label-file", action="append", default=[], metavar="FILE", help="lines of labels")
+    add("--annotation", action="append", default=[], metavar="NAME=VALUE", help="for OCI runtimes")
     add("-w", "--workdir", metavar="DIR", help="working directory inside")
     add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
     add(
@@ -146,6 +147,7 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
         "network": args.network,
         "binds": [_bind(item) for item in args.volume],
         "labels": dict(_pair(i) for i in (*lines(args.label_file, "label"), *args.label)),
+        "annotations": dict(map(_pair, args.annotation)) or None,
         "limits": limits.request(args),
         "auto_remove": args.rm,
         "stdin": args.interactive,

@@ -128,6 +128,7 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
         },
         "LogConfig": {"Type": options["log"]["driver"], "Config": options["log"]["options"]},
         "NetworkMode": options["network"],
+        "Annotations": options["annotations"],
         "AutoRemove": options["auto_remove"],
         "ReadonlyRootfs": options["read_only"],
         "Init": options["init"],

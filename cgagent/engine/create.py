@@ -51,6 +51,7 @@ OF_THE_ROOT: Final = (
     "init",
     "runtime",
     "cgroup_parent",
+    "annotations",
 )
 
 
@@ -86,6 +87,7 @@ class Request:
     init: bool = False
     runtime: str = ""
     cgroup_parent: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
     stop_timeout_s: float | None = None
     health: HealthCheck | None = None
     """What it has not, the image's has."""
@@ -154,6 +156,7 @@ def options(
         init=request.init,
         runtime=request.runtime,
         cgroup_parent=request.cgroup_parent,
+        annotations=_annotations(request.annotations),
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
         health=health.combined(request.health, image.health, image.shell),
         restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
@@ -251,6 +254,12 @@ def _shm_size(request: Request) -> int | None:
             f"shm size: with ipc mode {request.namespaces.ipc} there is no /dev/shm of its own"
         )
     return size
+
+
+def _annotations(asked: dict[str, str]) -> dict[str, str]:
+    if "" in asked:
+        raise InvalidInputError("annotation: it has no name; write NAME=VALUE")
+    return asked
 
 
 def _stop_timeout(seconds: float | None) -> float | None:
