@@ -29,6 +29,7 @@ from cgagent.engine.monitor import Monitor
 from cgagent.engine.parents import Parents
 from cgagent.engine.probes import Probes
 from cgagent.engine.runtimes import Runtimes
+from cgagent.engine.sizes import Sizes
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
@@ -142,6 +143,7 @@ class Engine:
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
         )
+        self.sizes = Sizes(self.images)
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._containers_dir = containers_dir
         self._parents = parents
