@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query
+from cgagent.cli.filters import has_label
 from cgagent.cli.formats import print_listed
 from cgagent.cli.inspect import show_time
 from cgagent.cli.output import short_id
@@ -135,7 +136,7 @@ def _filter(name: str, value: str, found: list[Item]) -> Holds:
     simple: dict[str, Callable[[Item], bool]] = {
         "id": lambda c: c["id"].startswith(value),
         "name": lambda c: _matches(value, c["name"]),
-        "label": lambda c: _has_label(c["labels"], value),
+        "label": lambda c: has_label(c["labels"], value),
         "exited": lambda c: str(c["state"]["exit_code"]) == value and not _is_up(c),
         "ancestor": lambda c: _is_of(c, value),
         "health": lambda c: (c["state"].get("health") or {"status": "none"})["status"] == value,
@@ -162,11 +163,6 @@ def _matches(pattern: str, name: str) -> bool:
         return re.search(pattern.removeprefix("/").replace("^/", "^"), name) is not None
     except re.error:
         return pattern in name
-
-
-def _has_label(labels: dict[str, str], wanted: str) -> bool:
-    name, separator, value = wanted.partition("=")
-    return name in labels and (not separator or labels[name] == value)
 
 
 def _is_of(item: Item, image: str) -> bool:

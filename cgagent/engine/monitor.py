@@ -216,6 +216,7 @@ class Monitor:
             "status": "frozen" if sample.usage.frozen else "running",
             "at_s": sample.at_s,
             "usage": asdict(sample.usage),
+            "network": sample.network and [asdict(one) for one in sample.network],
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
         }
