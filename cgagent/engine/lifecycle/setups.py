@@ -19,9 +19,16 @@ from cgagent.engine.launch import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.names import new_id
 from cgagent.engine.plan import plan
-from cgagent.errors import CgagentError, ConflictError, InvalidInputError, UnsupportedError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    InvalidInputError,
+    UnavailableError,
+    UnsupportedError,
+)
 from cgagent.images.concurrency import in_thread, to_its_end
 from cgagent.runtime import seccomp, spec
+from cgagent.runtime.protocol import COMPRESS
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
@@ -125,7 +132,16 @@ class Setups:
         return Rooted(record=record, config=config, job=self._job(record, config))
 
     def streams(self, record: Record) -> dict[str, Any]:
-        """What the supervisor is told of them. A log's entries may have the container's name."""
+        """What the supervisor is told of them. A log's entries may have the container's name.
+
+        Raises:
+            UnavailableError: it is an earlier version's, and cannot do what is asked for.
+        """
+        if logopts.compresses(record.options.log) and not self._shared.supervisor.knows(COMPRESS):
+            raise UnavailableError(
+                "log opt compress: the supervisor is still that of an earlier version, which does "
+                "not know it; leave it out until the host has been restarted"
+            )
         return {
             "log": logopts.description(record, self._shared.bundle(record.id).log),
             "stdin": record.options.stdin,
