@@ -1,6 +1,7 @@
 """Containers whose groups are below another parent than the agent's own."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -112,3 +113,14 @@ def test_what_is_refused(own_agent):
     for directory in set(agents) - roots:
         root = next(r for r in roots if directory.startswith(f"{r}/"))
         assert "the group of the agent's process" in refused(directory.removeprefix(root))
+
+
+def test_restarts_and_other_runtimes(own_agent, parent):
+    one = launch(own_agent, parent, "--restart", "always")
+    first = own_agent.state(one)["pid"]
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: (own_agent.state(one)["pid"] or first) != first)
+    assert Host.detect().group(f"{parent}/{one}").pids() == [own_agent.state(one)["pid"]]
+    for runtime in filter(shutil.which, ("crun", "runc")):
+        other = launch(own_agent, parent, "--runtime", runtime)
+        assert Host.detect().group(f"{parent}/{other}").pids() == [own_agent.state(other)["pid"]]
