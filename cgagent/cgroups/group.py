@@ -54,6 +54,10 @@ class Group:
         self._refuse_root("made")
         return tuple(tree.create(self.host, self.path))
 
+    def missing(self) -> tuple[str, ...]:
+        """The directories, of this group and of those above it, that `create` makes at most."""
+        return tuple(tree.missing(self.host, self.path))
+
     def exists(self) -> bool:
         return any(map(os.path.isdir, tree.directories(self.host, self.path)))
 

@@ -35,6 +35,12 @@ def directories(host: Host, path: str) -> list[str]:
     return [*unified, *(mount + inside for mount in host.v1_mounts)]
 
 
+def missing(host: Host, path: str) -> list[str]:
+    """The directories on the way to the group, in each hierarchy, that are not there."""
+    mounts = directories(host, "/")
+    return [d for mount in mounts for d in _along(mount, path) if not os.path.isdir(d)]
+
+
 def create(host: Host, path: str) -> list[str]:
     """Make what is missing and return it, parents first; or raise and remove what was made.
 

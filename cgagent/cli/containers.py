@@ -155,6 +155,7 @@ def logs(context: Context) -> int:
     parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
     parser.add_argument("-n", "--tail", default="all", metavar="N", help="only the last lines")
     parser.add_argument("-t", "--timestamps", action="store_true", help="when each line came")
+    parser.add_argument("--details", action="store_true", help="what --log-opt env, labels chose")
     parser.add_argument("--since", metavar="TIME", help="2026-11-24T12:00:00Z, or 10m: so long ago")
     parser.add_argument("--until", metavar="TIME", help="likewise")
     parser.add_argument("container", metavar="CONTAINER")
@@ -168,15 +169,26 @@ def logs(context: Context) -> int:
         since_ns=moment(args.since, "--since"),
         until_ns=moment(args.until, "--until"),
     )
-    _print_entries(connect(context), path, timestamps=args.timestamps)
+    _print_entries(connect(context), path, timestamps=args.timestamps, details=args.details)
     return 0
 
 
-def _print_entries(client: Client, path: str, *, timestamps: bool) -> None:
+def _print_entries(client: Client, path: str, *, timestamps: bool, details: bool) -> None:
     inside_line = {1: False, 2: False}  # a long line comes in several entries
     for entry in client.lines("GET", path):
         fd = 2 if entry["stream"] == "stderr" else 1
-        prefix = f"{entry['time']} " if timestamps and not inside_line[fd] else ""
+        prefix = ""
+        if not inside_line[fd]:
+            prefix += f"{entry['time']} " if timestamps else ""
+            prefix += f"{_attributes(entry)} " if details else ""
         inside_line[fd] = not entry["log"].endswith("\n")
         data = (prefix + entry["log"]).encode("utf-8", "surrogateescape")
         standard.write(fd, data)
+
+
+def _attributes(entry: dict[str, Any]) -> str:
+    """As docker shows them, empty if there are none."""
+    from urllib.parse import quote_plus
+
+    pairs = sorted(entry.get("attrs", {}).items())
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)

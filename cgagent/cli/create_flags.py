@@ -23,6 +23,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--pid", "MODE", "pid namespace: host, container:NAME", "pid"),
     ("--ipc", "MODE", "ipc namespace: private, shareable, none, host, container:NAME", "ipc"),
     ("--uts", "MODE", "uts namespace: host", "uts"),
+    ("--cgroup-parent", "PATH", "the group to be in; cgagent's own is usual", "cgroup_parent"),
     ("--cgroupns", "MODE", "cgroup namespace: private, host", "cgroupns"),
     ("--userns", "MODE", "user namespace: host, or auto: one of its own", "userns"),
     ("--health-cmd", "COMMAND", "run inside to check its health", "health_cmd"),
@@ -60,6 +61,7 @@ def add_flags(parser: Flags) -> None:
     add("--env-file", action="append", default=[], metavar="FILE", help="lines of environment")
     add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label")
     add("--label-file", action="append", default=[], metavar="FILE", help="lines of labels")
+    add("--annotation", action="append", default=[], metavar="NAME=VALUE", help="for OCI runtimes")
     add("-w", "--workdir", metavar="DIR", help="working directory inside")
     add("-u", "--user", metavar="USER[:GROUP]", help="who runs the command")
     add(
@@ -145,6 +147,7 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
         "network": args.network,
         "binds": [_bind(item) for item in args.volume],
         "labels": dict(_pair(i) for i in (*lines(args.label_file, "label"), *args.label)),
+        "annotations": dict(map(_pair, args.annotation)) or None,
         "limits": limits.request(args),
         "auto_remove": args.rm,
         "stdin": args.interactive,

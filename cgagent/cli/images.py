@@ -1,4 +1,4 @@
-"""``images``, ``pull``, ``load``, ``rmi``."""
+"""``pull``, ``load``, ``rmi``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
-from cgagent.cli.output import short_id, table
-from cgagent.cli.units import show_size
 from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError, from_kind
 
 if TYPE_CHECKING:
@@ -21,37 +19,6 @@ if TYPE_CHECKING:
 
     from cgagent.cli.flags import Flags
     from cgagent.cli.main import Context
-
-
-def images(context: Context) -> int:
-    parser = context.parser("[-q]", "List images.")
-    parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
-    parser.add_argument("--no-trunc", action="store_true", help="whole ids")
-    args = parser.parse_args(context.args)
-    identify = str if args.no_trunc else short_id
-    found = connect(context).request("GET", "/v1/images")
-    if args.quiet:
-        for image in found:
-            print(identify(image["id"]))
-        return 0
-    rows = [
-        (*_name(name), identify(image["id"]), show_size(image["size_bytes"]))
-        for image in found
-        for name in image["names"] or [""]
-    ]
-    print(table(("REPOSITORY", "TAG", "IMAGE ID", "SIZE"), rows))
-    return 0
-
-
-def _name(name: str) -> tuple[str, str]:
-    """Repository and tag in their familiar form."""
-    if not name:
-        return "<none>", "<none>"
-    short = name.removeprefix("docker.io/").removeprefix("library/")
-    repository, _, tag = short.rpartition(":")
-    if "@" in short or not repository or "/" in tag:
-        return short.partition("@")[0], "<none>"
-    return repository, tag
 
 
 def pull(context: Context) -> int:
@@ -69,7 +36,10 @@ def pull(context: Context) -> int:
 def load(context: Context) -> int:
     parser = context.parser("[-q] [-i FILE]", "Take the images out of an archive.")
     parser.add_argument(
-        "-i", "--input", metavar="FILE", help="the archive, plain, gzip, bzip2 or xz; else stdin"
+        "-i",
+        "--input",
+        metavar="FILE",
+        help="the archive, plain, gzip, bzip2, xz or zstd; else stdin",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.add_argument("file", nargs="?", metavar="FILE")
@@ -105,9 +75,11 @@ def _saved(path: str | None, parser: Flags) -> Iterator[str]:
 
 def _load(context: Context, path: str, *, quiet: bool) -> int:
     result = _follow(connect(context), "/v1/images/load", {"path": path}, quiet=quiet)
+    from cgagent.cli.imagelist import split
+
     for image in result["images"]:
         for name in image["names"]:
-            repository, tag = _name(name)
+            repository, tag, _ = split(name)
             print(f"Loaded image: {repository}:{tag}")
         if not image["names"]:
             print(f"Loaded image ID: {image['id']}")

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import quote
+from cgagent.cli.client import query, quote
 from cgagent.cli.formats import print_all
 
 if TYPE_CHECKING:
@@ -20,10 +20,13 @@ def inspect(context: Context) -> int:
     parser.add_argument(
         "-f", "--format", metavar="FORMAT", help="text with fields, such as {{.State.OOMKilled}}"
     )
+    parser.add_argument("-s", "--size", action="store_true", help="with SizeRw and SizeRootFs")
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
-    found = [shape(client.request("GET", f"/v1/containers/{quote(c)}")) for c in args.containers]
+    asked = query(size=args.size or None)
+    paths = [f"/v1/containers/{quote(c)}{asked}" for c in args.containers]
+    found = [shape(client.request("GET", path)) for path in paths]
     print_all(found, args.format)
     return 0
 
@@ -80,11 +83,18 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         },
         "HostConfig": _host_config(options),
         "Mounts": [_mount(m) for m in detail["mounts"]],
+        **_size(detail),
         "CgroupPath": detail["cgroup_path"],
         "Limits": detail["limits"],
         "LimitsHeld": detail["limits_held"],
         "LimitsDrift": detail["drift"],
     }
+
+
+def _size(detail: dict[str, Any]) -> dict[str, Any]:
+    if "size_rw_bytes" not in detail:
+        return {}
+    return {"SizeRw": detail["size_rw_bytes"], "SizeRootFs": detail["size_root_fs_bytes"]}
 
 
 def _health(health: dict[str, Any] | None) -> dict[str, Any]:
@@ -128,6 +138,7 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
         },
         "LogConfig": {"Type": options["log"]["driver"], "Config": options["log"]["options"]},
         "NetworkMode": options["network"],
+        "Annotations": options["annotations"],
         "AutoRemove": options["auto_remove"],
         "ReadonlyRootfs": options["read_only"],
         "Init": options["init"],
@@ -158,6 +169,7 @@ def _host_config(options: dict[str, Any]) -> dict[str, Any]:
         "PidMode": shared["pid"],
         "IpcMode": shared["ipc"],
         "UTSMode": shared["uts"],
+        "CgroupParent": options["cgroup_parent"],
         "CgroupnsMode": shared["cgroup"],
         "ExtraHosts": lookup["extra_hosts"],
         "Dns": lookup["dns"],

@@ -55,7 +55,7 @@ COMMANDS: Final = (
     Command("adopt", "control", "bring a running process of the host under limits"),
     Command("release", "control", "put an adopted process back where it was"),
     Command("cgroup", "cgroup", "look at and control any cgroup of the host"),
-    Command("images", "images", "list images"),
+    Command("images", "imagelist", "list images"),
     Command("pull", "images", "fetch an image from its registry"),
     Command("load", "images", "take images out of an archive"),
     Command("rmi", "images", "remove images"),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query
+from cgagent.cli.filters import has_label
 from cgagent.cli.formats import print_listed
 from cgagent.cli.inspect import show_time
 from cgagent.cli.output import short_id
-from cgagent.cli.units import show_age
-from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.cli.units import show_age, show_size
+from cgagent.errors import InvalidInputError
 from cgagent.standard import printable
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ _FILTERS: Final = (
 
 
 def ps(context: Context) -> int:
-    parser = context.parser("[-alq] [-n N] [-f FILTER] [--format FORMAT]", "List containers.")
+    parser = context.parser("[-alqs] [-n N] [-f FILTER] [--format FORMAT]", "List containers.")
     add = parser.add_argument
     add("-a", "--all", action="store_true", help="those that do not run, too")
     add("-q", "--quiet", action="store_true", help="only ids")
     add("-n", "--last", type=int, default=-1, metavar="N", help="the last N made, in any state")
     add("-l", "--latest", action="store_true", help="as --last 1")
-    add("-s", "--size", action="store_true", help="not there: see container_fs_usage_bytes")
+    add("-s", "--size", action="store_true", help="what each has written, and with its image")
     add("--no-trunc", action="store_true", help="whole ids and commands")
     add(
         *("-f", "--filter"),
@@ -61,12 +62,12 @@ def ps(context: Context) -> int:
         help="json, or text with fields such as {{.Names}}, table before it for headings",
     )
     args = parser.parse_args(context.args)
-    if args.size:
-        raise UnsupportedError("ps --size is not there; cgagent diff shows what has changed")
     last = 1 if args.latest else args.last
     chosen = [item.partition("=")[::2] for item in args.filter]
     every = args.all or last > 0 or any(name in {"status", "exited"} for name, _ in chosen)
-    found = connect(context).request("GET", "/v1/containers" + query(all=every or bool(chosen)))
+    size = not args.quiet and (args.size or ".Size" in args.format)
+    asked = query(all=every or bool(chosen), size=size or None)
+    found = connect(context).request("GET", f"/v1/containers{asked}")
     shown = _chosen(found, chosen, every=every)
     _print(shown[:last] if last > 0 else shown, args)
     return 0
@@ -78,7 +79,8 @@ def _print(items: list[Item], args: Namespace) -> None:
         for item in items:
             print(identify(item["id"]))
         return
-    print_listed([_shape(i, trim=not args.no_trunc) for i in items], args.format, _HEADINGS)
+    headings = {**_HEADINGS, "Size": "SIZE"} if args.size else _HEADINGS
+    print_listed([_shape(i, trim=not args.no_trunc) for i in items], args.format, headings)
 
 
 def _shape(item: Item, *, trim: bool) -> Item:
@@ -99,7 +101,17 @@ def _shape(item: Item, *, trim: bool) -> Item:
         "Labels": ",".join(f"{key}={value}" for key, value in item["labels"].items()),
         "Label": item["labels"],
         "Ports": "",
+        **_size(item),
     }
+
+
+def _size(item: Item) -> dict[str, str]:
+    if "size_rw_bytes" not in item:
+        return {}
+    written, whole = item["size_rw_bytes"], item["size_root_fs_bytes"]
+    if written is None:  # adopted, or too much to be walked in the time there is
+        return {"Size": "--"}
+    return {"Size": f"{show_size(written)} (virtual {show_size(whole)})"}
 
 
 # -- filters --------------------------------------------------------------------------------------
@@ -124,7 +136,7 @@ def _filter(name: str, value: str, found: list[Item]) -> Holds:
     simple: dict[str, Callable[[Item], bool]] = {
         "id": lambda c: c["id"].startswith(value),
         "name": lambda c: _matches(value, c["name"]),
-        "label": lambda c: _has_label(c["labels"], value),
+        "label": lambda c: has_label(c["labels"], value),
         "exited": lambda c: str(c["state"]["exit_code"]) == value and not _is_up(c),
         "ancestor": lambda c: _is_of(c, value),
         "health": lambda c: (c["state"].get("health") or {"status": "none"})["status"] == value,
@@ -151,11 +163,6 @@ def _matches(pattern: str, name: str) -> bool:
         return re.search(pattern.removeprefix("/").replace("^/", "^"), name) is not None
     except re.error:
         return pattern in name
-
-
-def _has_label(labels: dict[str, str], wanted: str) -> bool:
-    name, separator, value = wanted.partition("=")
-    return name in labels and (not separator or labels[name] == value)
 
 
 def _is_of(item: Item, image: str) -> bool:

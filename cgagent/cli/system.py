@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__, standard
 from cgagent.cli.agent import connect, path_to
 from cgagent.cli.client import Client
+from cgagent.cli.formats import print_all
 from cgagent.cli.output import table
 from cgagent.cli.units import show_size
 from cgagent.cli.verbs import choose
@@ -16,21 +18,55 @@ from cgagent.errors import CgagentError
 if TYPE_CHECKING:
     from cgagent.cli.main import Context
 
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+_FORMAT_HELP: Final = "json, or text with fields such as {{.%s}}"
+
 
 def version(context: Context) -> int:
-    context.parser("", "Show the versions of client and agent.").parse_args(context.args)
-    print(f"client: {__version__}")
+    parser = context.parser("[-f FORMAT]", "Show the versions of client and agent.")
+    parser.add_argument("-f", "--format", metavar="FORMAT", help=_FORMAT_HELP % "Server.Version")
+    form = parser.parse_args(context.args).format
     client = Client(path_to(context))
     try:
-        print(f"agent:  {client.request('GET', '/v1/version')['version']}")
+        found = client.request("GET", "/v1/version")
     except CgagentError as e:
-        print(f"agent:  not reached: {standard.printable(e.message)}")
+        if form and ".Server" in form:
+            raise
+        found, failure = None, e.message
+    else:
+        failure = ""
+    if form:
+        print_all([_versions(found)], form)
+        return 0
+    print(f"client: {__version__}")
+    if found is None:
+        print(f"agent:  not reached: {standard.printable(failure)}")
+    else:
+        print(f"agent:  {found['version']}")
     return 0
 
 
+def _versions(agent: dict[str, str] | None) -> dict[str, Any]:
+    """Docker's names; the agent is on the same machine."""
+    machine = {"Os": "linux", "Arch": _ARCHITECTURES.get(os.uname().machine, os.uname().machine)}
+    server = agent and {
+        "Version": agent["version"],
+        "ApiVersion": agent["api_version"],
+        "KernelVersion": os.uname().release,
+        **machine,
+    }
+    return {"Client": {"Version": __version__, **machine}, "Server": server}
+
+
 def info(context: Context) -> int:
-    context.parser("", "Show the agent and its host.").parse_args(context.args)
+    parser = context.parser("[-f FORMAT]", "Show the agent and its host.")
+    parser.add_argument("-f", "--format", metavar="FORMAT", help=_FORMAT_HELP % "ServerVersion")
+    form = parser.parse_args(context.args).format
     found = connect(context).request("GET", "/v1/info")
+    if form:
+        print_all([_dockers_info(found)], form)
+        return 0
     counts = found.pop("containers")
     controllers = found.pop("controllers")
     found.pop("time")
@@ -41,6 +77,29 @@ def info(context: Context) -> int:
     for name, value in found.items():
         print(f"{name.replace('_', ' ')}:{' ' * (width - len(name))} {value}")
     return 0
+
+
+def _dockers_info(found: dict[str, Any]) -> dict[str, Any]:
+    """Docker's names, and below ``Agent`` what the agent says itself."""
+    counts = found["containers"]
+    running = counts["running"] + counts["restarting"]
+    return {
+        "Containers": sum(counts.values()),
+        "ContainersRunning": running,
+        "ContainersStopped": sum(counts.values()) - running,
+        "Images": found["images"],
+        "Driver": "overlay2",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": "2" if found["cgroup_layout"] == "v2" else "1",
+        "KernelVersion": found["kernel"],
+        "OSType": "linux",
+        "Architecture": found["machine"],
+        "NCPU": found["cpus"],
+        "MemTotal": found["memory_bytes"],
+        "DockerRootDir": found["data_root"],
+        "ServerVersion": found["version"],
+        "Agent": found,
+    }
 
 
 def jobs(context: Context) -> int:

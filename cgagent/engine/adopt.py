@@ -112,8 +112,9 @@ class Adoption:
             raise DeniedError(f"process {pid} is the agent or one of its parents: not adopted")
         if not process.cmdline() and process.ppid() in {0, 2}:
             raise DeniedError(f"process {pid} is a kernel thread: not adopted")
-        inside = f"{self._parent}/"
-        if any(inside in d for d in Membership.of(self._host, pid).directories):
+        groups = {self._parent, *(c.record.cgroup_path for c in self._containers)}
+        directories = Membership.of(self._host, pid).directories
+        if any(f"{group}/" in f"{d}/" for group in groups for d in directories):
             raise ConflictError(f"process {pid} is in a container already; see cgagent ps")
         return process
 

@@ -69,6 +69,10 @@ class Options:
     log: LogConfig = field(default_factory=LogConfig)
     runtime: str = ""
     """Another OCI runtime than our own: its name or path; see `cgagent.engine.runtimes`."""
+    cgroup_parent: str = ""
+    """Where its group is, as a path; empty: below the agent's own parent."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Of the OCI configuration, for runtimes and hooks."""
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
 

@@ -157,7 +157,7 @@ class Control:
                 await self._apply(container, changes, force=force)
             else:
                 merged = container.record.limits.merged(changes)
-                await asyncio.to_thread(self._lifecycle.try_limits, merged)
+                await self._lifecycle.try_limits(container.record.options.cgroup_parent, merged)
                 self._keep_limits(container, changes)
         self._refresh(container)
 

@@ -50,6 +50,8 @@ OF_THE_ROOT: Final = (
     "console_size",
     "init",
     "runtime",
+    "cgroup_parent",
+    "annotations",
 )
 
 
@@ -84,6 +86,8 @@ class Request:
     console_size: tuple[int, int] | None = None
     init: bool = False
     runtime: str = ""
+    cgroup_parent: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
     stop_timeout_s: float | None = None
     health: HealthCheck | None = None
     """What it has not, the image's has."""
@@ -151,6 +155,8 @@ def options(
         console_size=request.console_size,
         init=request.init,
         runtime=request.runtime,
+        cgroup_parent=request.cgroup_parent,
+        annotations=_annotations(request.annotations),
         stop_timeout_s=_stop_timeout(request.stop_timeout_s),
         health=health.combined(request.health, image.health, image.shell),
         restart=restart_policy.checked(request.restart, auto_remove=request.auto_remove),
@@ -248,6 +254,12 @@ def _shm_size(request: Request) -> int | None:
             f"shm size: with ipc mode {request.namespaces.ipc} there is no /dev/shm of its own"
         )
     return size
+
+
+def _annotations(asked: dict[str, str]) -> dict[str, str]:
+    if "" in asked:
+        raise InvalidInputError("annotation: it has no name; write NAME=VALUE")
+    return asked
 
 
 def _stop_timeout(seconds: float | None) -> float | None:

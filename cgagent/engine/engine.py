@@ -23,10 +23,13 @@ from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.launch import Launcher
 from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared
+from cgagent.engine.logcompress import LogCompression
 from cgagent.engine.logopts import LogConfig
 from cgagent.engine.monitor import Monitor
+from cgagent.engine.parents import Parents
 from cgagent.engine.probes import Probes
 from cgagent.engine.runtimes import Runtimes
+from cgagent.engine.sizes import Sizes
 from cgagent.engine.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.engine.watch import GroupWatch, parse_trigger
@@ -84,11 +87,13 @@ class Engine:
         self.supervisor = Supervisor(settings.run_dir, settings.data_root / "supervisor.log", self)
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, self.containers.note, triggers)
+        notes = settings.data_root / "cgroup-parents.json"
+        parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
         self.launcher = Launcher(
             self.host,
             self.supervisor,
             self.watch,
-            settings.cgroup_parent,
+            parents,
             containers_dir=containers_dir,
             stage_dir=settings.run_dir / "stage",
             release_root=images.release,
@@ -100,6 +105,7 @@ class Engine:
             volumes=self.volumes,
             supervisor=self.supervisor,
             launcher=self.launcher,
+            parents=parents,
             jobs=self.jobs,
             events=self.events,
             containers_dir=containers_dir,
@@ -124,12 +130,17 @@ class Engine:
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.probes = Probes(self.containers, self.streams, self.control)
+        self._log_compression = LogCompression(
+            self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
+        )
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
         )
+        self.sizes = Sizes(self.images)
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._containers_dir = containers_dir
+        self._parents = parents
         self._background: set[asyncio.Task[None]] = set()
         self._store_images = images
 
@@ -153,7 +164,7 @@ class Engine:
             self.containers,
             self._store_images,
             self.host,
-            self.settings.cgroup_parent,
+            self._parents,
             self._containers_dir,
             tasks=tasks,
             set_apart=self.recovery.set_apart,
@@ -166,6 +177,7 @@ class Engine:
         await self.control.resume()
         self.lifecycle.restarts.resume()
         self.monitor.start()
+        self._log_compression.start()
         self.launcher.refill()
 
     async def stop(self) -> None:
@@ -176,6 +188,7 @@ class Engine:
         self.lifecycle.restarts.close()
         self.probes.close()
         self.control.close()
+        await self._log_compression.close()
         await self.launcher.close()
         await self._leftovers.gone()
         self.monitor.stop()

@@ -1,7 +1,7 @@
 """Any cgroup of the host: read freely, changed with care.
 
-What is below the agent's own parent group is ours. Everything else belongs to somebody, systemd
-for example, and is changed only when the caller insists.
+What is below the agent's own parent group, or in a container's, is ours. Everything else belongs to
+somebody, systemd for example, and is changed only when the caller insists.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class HostGroups:
         group = self._existing(path)
         if path == "/":
             raise DeniedError("cgroup / is the whole machine: it is not changed")
-        if not force and not f"{path}/".startswith(f"{self._parent}/"):
+        ours = (self._parent, *(c.record.cgroup_path for c in self._containers))
+        if not force and not any(f"{path}/".startswith(f"{top}/") for top in ours):
             raise DeniedError(
                 f"cgroup {path} is not cgagent's: somebody else may rely on it; "
                 "use --force to change it all the same"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Group, Host, Limits
     from cgagent.engine.container import Options, Record
+    from cgagent.engine.parents import Parents
     from cgagent.engine.watch import GroupWatch
     from cgagent.images import RootFs
     from cgagent.runtime.native import Supervisor
@@ -124,7 +125,7 @@ class Launcher:
         host: Host,
         supervisor: Supervisor,
         watch: GroupWatch,
-        cgroup_parent: str,
+        parents: Parents,
         *,
         containers_dir: Path,
         stage_dir: Path,
@@ -133,7 +134,7 @@ class Launcher:
         self._host = host
         self._supervisor = supervisor
         self._watch = watch
-        self._parent = cgroup_parent.rstrip("/")
+        self._parents = parents
         self._containers_dir = containers_dir
         self._stage_dir = stage_dir
         self._release_root = release_root
@@ -155,9 +156,6 @@ class Launcher:
 
     def group(self, path: str) -> Group:
         return self._host.group(path)
-
-    def cgroup_path(self, container_id: str) -> str:
-        return f"{self._parent}/{container_id}"
 
     def cgroup_mounts(self, path: str) -> tuple[CgroupMount, ...]:
         """The hierarchies a container sees: those its group is in, with it as the root of each.
@@ -234,7 +232,7 @@ class Launcher:
     def restrict_devices(self, container_id: str, resources: dict[str, Any]) -> None:
         """To what ``linux.resources`` says, where that is not what every container has."""
         if resources.get("devices"):
-            group = self._host.group(self.cgroup_path(container_id))
+            group = self._host.group(self._parents.path(container_id))
             group.restrict_devices(device_rules(resources))
 
     async def _make(
@@ -252,8 +250,8 @@ class Launcher:
             return
         if container_id in self._ready:
             await self.replace(container_id)
-        group = self._host.group(self.cgroup_path(container_id))
-        group.create()
+        group = self._host.group(self._parents.path(container_id))
+        self._parents.make(group)
         rooted = None
         try:
             group.restrict_devices(CONTAINER_DEVICES)
@@ -354,7 +352,7 @@ class Launcher:
             if container_id in kept:
                 kept.remove(container_id)
         self._in_use.discard(container_id)
-        group = self._host.group(self.cgroup_path(container_id))
+        group = self._host.group(self._parents.path(container_id))
         self._watch.forget(group)
         ended = self._ending[container_id] = asyncio.Event()
         try:
@@ -389,6 +387,7 @@ class Launcher:
                 self._drop_ahead(container_id)
 
         await asyncio.to_thread(work)
+        self._parents.prune()
 
     def _drop_ahead(self, container_id: str) -> None:
         """The files that were made ahead, as far as no container has taken them."""
@@ -467,9 +466,10 @@ class Launcher:
             if container_id not in self._ready:
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
                     self._drop_ahead(container_id)
-                    group = self._host.group(self.cgroup_path(container_id))
+                    group = self._host.group(self._parents.path(container_id))
                     self._watch.forget(group)
                     await asyncio.to_thread(group.remove, _REMOVE_S)
+                    self._parents.prune()
 
     async def close(self) -> None:
         self._closed = True

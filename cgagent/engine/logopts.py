@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 JSON_FILE: Final = "json-file"
 JOURNALD: Final = "journald"
 NONE: Final = "none"
-_ANY: Final = frozenset({"tag", "labels", "env", "mode", "max-buffer-size"})
+_ANY: Final = frozenset(
+    {"tag", "labels", "labels-regex", "env", "env-regex", "mode", "max-buffer-size"}
+)
 _OPTIONS: Final = {
     JSON_FILE: frozenset({"max-size", "max-file", "compress"}) | _ANY,
     JOURNALD: _ANY,
     NONE: frozenset[str](),
 }
+_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)b?", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _OTHER: Final = re.compile(r"[^A-Z0-9_]")
@@ -73,7 +77,8 @@ def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
             raise InvalidInputError(f"unknown log opt {name!r} for {config.driver} log driver")
     if config.driver == JSON_FILE:
         _limits(config)
-        _check_compress(config.options.get("compress", "false"))
+        compresses(config)
+    _check_patterns(config.options)
     _check_mode(config.options)
     _check_tag(config.options.get("tag", ""))
     return config
@@ -99,11 +104,30 @@ def _bytes(text: str, name: str = "max-size") -> int:
     return value
 
 
-def _check_compress(text: str) -> None:
-    if text in {"true", "True", "1"}:
-        raise UnsupportedError("log opt compress: rotated files are not compressed; leave it out")
-    if text not in {"false", "False", "0"}:
+def compresses(config: LogConfig) -> bool:
+    """Whether files that are rotated away are compressed. Raises InvalidInputError."""
+    text = config.options.get("compress", "false")
+    if text in _FALSE or config.driver != JSON_FILE:
+        return False
+    if text not in _TRUE:
         raise InvalidInputError(f"log opt compress {text!r} is neither true nor false")
+    limits = _limits(config)
+    if limits["max_bytes"] is None or limits["max_files"] == 1:
+        raise InvalidInputError(
+            "log opt compress: there is nothing to compress without a max-size and a max-file of "
+            "2 or more; give both"
+        )
+    return True
+
+
+def _check_patterns(options: dict[str, str]) -> None:
+    for name in ("labels-regex", "env-regex"):
+        try:
+            re.compile(options.get(name, ""))
+        except (re.error, OverflowError, RecursionError) as e:
+            raise InvalidInputError(
+                f"log opt {name} {options[name]!r} is no regular expression: {e}"
+            ) from None
 
 
 def _check_mode(options: dict[str, str]) -> None:
@@ -149,19 +173,21 @@ def description(record: Record, path: Path) -> dict[str, Any] | None:
     attributes = _chosen(record)
     if "tag" in config.options:
         attributes["tag"] = _tag(record)
-    return {"driver": JSON_FILE, "path": str(path), "attributes": attributes, **_limits(config)}
+    told = {"driver": JSON_FILE, "path": str(path), "attributes": attributes, **_limits(config)}
+    return {**told, "compress": True} if compresses(config) else told
 
 
 def _chosen(record: Record) -> dict[str, str]:
     """Labels and variables that are to stand in every entry, as far as there are such."""
     options, log = record.options, record.options.log.options
     variables = dict(item.partition("=")[::2] for item in options.env)
-    return {
-        name: values[name]
-        for key, values in (("labels", options.labels), ("env", variables))
-        for name in log.get(key, "").split(",")
-        if name in values
-    }
+    found: dict[str, str] = {}
+    for key, values in (("labels", options.labels), ("env", variables)):
+        found |= {name: values[name] for name in log.get(key, "").split(",") if name in values}
+        pattern = log.get(f"{key}-regex")
+        if pattern:
+            found |= {name: value for name, value in values.items() if re.search(pattern, name)}
+    return found
 
 
 def _tag(record: Record) -> str:

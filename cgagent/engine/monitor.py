@@ -46,7 +46,11 @@ class Monitor:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
         self._watched = WatchedGroups(
-            host, settings.watch, settings.cgroup_parent, settings.sample_full_interval_s
+            host,
+            settings.watch,
+            settings.cgroup_parent,
+            settings.sample_full_interval_s,
+            lambda: [c.record.cgroup_path for c in containers],
         )
         self._sampler = Sampler(
             host,
@@ -218,6 +222,7 @@ class Monitor:
             "status": "frozen" if sample.usage.frozen else "running",
             "at_s": sample.at_s,
             "usage": asdict(sample.usage),
+            "network": sample.network and [asdict(one) for one in sample.network],
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
         }

@@ -61,6 +61,7 @@ def plan(
         ),
         sysctl=confined.sysctls,
         user_ids=options.namespaces.user_ids,
+        annotations=options.annotations,
     )
 
 

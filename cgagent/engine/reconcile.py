@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.engine.bundle import EXEC_FILES, ahead_dir
+from cgagent.engine.bundle import EXEC_FILES, Bundle, ahead_dir
 from cgagent.engine.container import Outcome
 from cgagent.engine.health import Health
 from cgagent.engine.names import ID_LENGTH
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cgagent.engine.container import Container
     from cgagent.engine.containers import Containers
     from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.parents import Parents
     from cgagent.images import Images
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ async def sweep(
     containers: Containers,
     images: Images,
     host: Host,
-    cgroup_parent: str,
+    parents: Parents,
     containers_dir: Path,
     *,
     tasks: list[dict[str, Any]],
@@ -111,7 +112,8 @@ async def sweep(
     alive = {t["key"] for t in tasks if t["state"] in _ALIVE}
     running = {c.id for c in containers if c.running}
     for container_id in await asyncio.to_thread(_unknown, containers_dir, known):
-        group = host.group(f"{cgroup_parent.rstrip('/')}/{container_id}")
+        path = _cgroup_path(Bundle(containers_dir, container_id)) or parents.path(container_id)
+        group = host.group(path)
         if container_id in alive or await asyncio.to_thread(_has_processes, group):
             alive.add(container_id)
             log.warning("container %s runs, and there is no record of it", container_id)
@@ -122,15 +124,22 @@ async def sweep(
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     await asyncio.to_thread(images.sweep, known | alive)
     await asyncio.to_thread(shutil.rmtree, ahead_dir(containers_dir), ignore_errors=True)
-    for name in host.group(cgroup_parent).children():
-        if name not in running and len(name) == ID_LENGTH:
-            group = host.group(f"{cgroup_parent.rstrip('/')}/{name}")
-            try:
-                await asyncio.to_thread(group.remove, 0.5)
-            except CgagentError as e:  # somebody's processes are in it: not ours to end
-                log.warning(
-                    "cgroup %s of no running container is left alone: %s", group.path, e.message
-                )
+    left = {parents.path(n) for n in host.group(parents.own).children() if len(n) == ID_LENGTH}
+    left |= {c.record.cgroup_path for c in containers}
+    for path in left - {c.record.cgroup_path for c in containers if c.id in running}:
+        try:
+            await asyncio.to_thread(host.group(path).remove, 0.5)
+        except CgagentError as e:  # somebody's processes are in it: not ours to end
+            log.warning("cgroup %s of no running container is left alone: %s", path, e.message)
+    parents.prune(trials=True)
+
+
+def _cgroup_path(bundle: Bundle) -> str:
+    """Of a container that there is no record of: what its last start was told."""
+    try:
+        return str(bundle.read_config()["linux"]["cgroupsPath"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _forget_execs(containers_dir: Path, known: set[str]) -> None:

@@ -1,8 +1,8 @@
 """Groups of the host that are sampled beside the containers, found by patterns.
 
 A pattern is a path below the root group, each part with the wildcards of a shell; ``**`` stands
-for any number of levels. What is below the agent's own parent group is never matched: those are
-containers. Used by the sampler's thread alone.
+for any number of levels. What is below the agent's own parent group or is a container's is never
+matched. Used by the sampler's thread alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cgagent.metrics import ChosenLabels, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cgagent.cgroups import Group, Host
     from cgagent.watchlist import Watch
@@ -22,12 +22,20 @@ if TYPE_CHECKING:
 
 class WatchedGroups:
     def __init__(
-        self, host: Host, rules: tuple[Watch, ...], own_parent: str, interval_s: float
+        self,
+        host: Host,
+        rules: tuple[Watch, ...],
+        own_parent: str,
+        interval_s: float,
+        containers: Callable[[], Iterable[str]] = tuple,
     ) -> None:
+        """`containers` has the paths of containers' groups, wherever they are."""
         self._host = host
         self._rules = [_Rule(rule) for rule in rules]
         self._own_parent = own_parent.rstrip("/")
         self._interval_s = interval_s
+        self._containers = containers
+        self._taken: frozenset[str] = frozenset()
         self._found: dict[str, Target] = {}
         self._due_s = 0.0
 
@@ -40,6 +48,7 @@ class WatchedGroups:
             return list(self._found.values()), []
         self._due_s = time.monotonic() + self._interval_s
         before, self._found = self._found, {}
+        self._taken = frozenset((self._own_parent, *self._containers()))
         root = self._host.group("/")
         for rule in self._rules:
             for group in self._match(root, rule.parts, rule.depth):
@@ -62,7 +71,7 @@ class WatchedGroups:
         for name in sorted(group.children()):
             if part == "**" or fnmatchcase(name, part):
                 child = self._host.group(f"{group.path.rstrip('/')}/{name}")
-                if child.path != self._own_parent:
+                if child.path not in self._taken:
                     yield from self._match(child, rest, levels - (part == "**"))
 
 

@@ -1,4 +1,4 @@
-"""Images in archives: what ``docker save`` writes and OCI layouts in a tar, plain or gzip'ed.
+"""Images in archives: what ``docker save`` writes and OCI layouts in a tar, plain or compressed.
 
 Only reads: the archive's members are found by name and read in place, never written under a
 name that the archive chose. https://github.com/opencontainers/image-spec/blob/main/image-layout.md

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
+import sys
 import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.errors import InvalidInputError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,19 +23,15 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 18
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_OTHER_MAGICS: Final = {
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-}
 _XZ_MEMORY_BYTES: Final = 128 << 20  # what xz -9 asks for, twice
+_ZSTD_WINDOW_LOG: Final = 27  # 128 MiB: what zstd reads without being told to, and writes as --long
 EXPANSION_FREE_BYTES: Final = 1 << 30
 EXPANSION_RATIO: Final = 200
 """Beyond its first GiB, content may expand 200-fold; deflate's worst is 1032-fold."""
 
 
 class _Decompressor(Protocol):
-    """What bz2 and lzma have in common."""
+    """What bz2, lzma and zstd have in common."""
 
     @property
     def eof(self) -> bool: ...
@@ -39,21 +42,34 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
+_OTHERS: Final[dict[re.Pattern[bytes], Callable[[], _Decompressor]]] = {
+    re.compile(rb"BZh"): bz2.BZ2Decompressor,
+    re.compile(rb"\xfd7zXZ"): partial(
+        lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES
+    ),
+    # the second is a frame to be skipped, which pzstd and zstd:chunked write
+    re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): partial(
+        zstd.ZstdDecompressor,
+        options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG},
+    ),
+}
+"""How compressed data begins, and what reads it, in bounded memory."""
+
+
 def is_compressed(head: bytes) -> bool:
-    return head.startswith((_GZIP_MAGIC, *_OTHER_MAGICS))
+    return head.startswith(_GZIP_MAGIC) or any(magic.match(head) for magic in _OTHERS)
 
 
 def decompressed(source: BinaryIO, what: str) -> Iterator[bytes]:
     """The plain bytes of `source`, which is plain or compressed.
 
     Raises:
-        UnsupportedError: zstd, which no part of Python 3.11 reads.
         InvalidInputError: damaged, cut off, or expanding beyond all bounds.
     """
     head = source.read(_CHUNK)
-    for magic, name in _OTHER_MAGICS.items():
-        if head.startswith(magic):
-            yield from _expanded(head, source, what, _decompressor(name, what))
+    for magic, make in _OTHERS.items():
+        if magic.match(head):
+            yield from _expanded(head, source, what, make)
             return
     if head.startswith(_GZIP_MAGIC):
         yield from _gunzip(head, source, what)
@@ -63,27 +79,17 @@ def decompressed(source: BinaryIO, what: str) -> Iterator[bytes]:
         head = source.read(_CHUNK)
 
 
-def _decompressor(name: str, what: str) -> Callable[[], _Decompressor]:
-    if name == "bzip2":
-        return bz2.BZ2Decompressor
-    if name == "xz":
-        return partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
-    raise UnsupportedError(
-        f"{what} is compressed with {name}, which cgagent cannot read: use gzip, bzip2 or xz"
-    )
-
-
 def _expanded(
     data: bytes, source: BinaryIO, what: str, make: Callable[[], _Decompressor]
 ) -> Iterator[bytes]:
-    """Of bzip2 and xz: streams one after the other."""
+    """Of bzip2, xz and zstd: streams one after the other."""
     read, produced = len(data), 0
     stream: _Decompressor | None = None
     while data or (stream is not None and not stream.needs_input):
         stream = stream or make()
         try:
             plain = stream.decompress(data, _CHUNK)
-        except (OSError, lzma.LZMAError) as e:
+        except (OSError, lzma.LZMAError, zstd.ZstdError) as e:
             raise InvalidInputError(f"{what}: damaged compressed data: {e}") from None
         produced += len(plain)
         _check_expansion(read, produced, what)

@@ -156,11 +156,6 @@ def _layer(found: Descriptor, what: str) -> Descriptor:
         raise UnsupportedError(
             f"{what}: layer {found.digest[:19]} is foreign ({kind}): it lies outside the registry"
         )
-    if kind.endswith("zstd"):
-        raise UnsupportedError(
-            f"{what}: layer {found.digest[:19]} is compressed with zstd, which cgagent cannot "
-            "read: build the image with gzip compression"
-        )
     return found
 
 

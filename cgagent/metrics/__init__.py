@@ -8,7 +8,7 @@ from cgagent.metrics.disks import Disk
 from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
-from cgagent.metrics.holdings import Held, Holdings, Walker
+from cgagent.metrics.holdings import Held, Holdings, Walker, disk_usage
 from cgagent.metrics.labels import ChosenLabels
 from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
@@ -36,5 +36,6 @@ __all__ = [
     "Target",
     "Walker",
     "between",
+    "disk_usage",
     "docker_stats",
 ]

@@ -79,10 +79,12 @@ class LogFile:
         max_bytes: a file that has so many is full; None: it never is.
         max_files: how many there are with the one being written.
         attributes: what stands in every entry under ``attrs``.
+        compress: files that are rotated away may be compressed, by the agent.
     """
 
     __slots__ = (
         "_attrs",
+        "_compress",
         "_fd",
         "_held",
         "_max_bytes",
@@ -99,8 +101,10 @@ class LogFile:
         max_bytes: int | None = None,
         max_files: int = 1,
         attributes: Mapping[str, str] | None = None,
+        compress: bool = False,
     ) -> None:
         self._path = path
+        self._compress = compress
         self._attrs = f',"attrs":{json.dumps(attributes)}' if attributes else ""
         self._max_bytes = max_bytes
         self._max_files = max_files
@@ -193,17 +197,25 @@ class LogFile:
         except OSError:
             return
         try:
-            for number in range(self._max_files - 1, 0, -1):  # the oldest first: see the reader
-                source = self._path + (f".{number - 1}" if number > 1 else "")
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(source, f"{self._path}.{number}")
-            os.rename(new, self._path)
+            self._rename(new)
         except OSError:
             os.close(fd)
             return
         os.close(self._fd)
         self._fd = fd
         self._size = 0
+
+    def _rename(self, new: str) -> None:
+        if self._compress:  # else it need not be loaded
+            from cgagent.runtime import logfiles
+
+            logfiles.rotate(self._path, new, self._max_files)
+            return
+        for number in range(self._max_files - 1, 0, -1):  # the oldest first: see the reader
+            source = self._path + (f".{number - 1}" if number > 1 else "")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(source, f"{self._path}.{number}")
+        os.rename(new, self._path)
 
     def close(self) -> None:
         """Write what was held back, and close."""

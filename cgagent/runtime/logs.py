@@ -12,10 +12,13 @@ import asyncio
 import json
 import os
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.runtime import logfiles
 from cgagent.runtime.logfile import timestamp
+from cgagent.runtime.logfiles import OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -59,34 +62,41 @@ class LogQuery:
 
 def _files(path: str) -> list[tuple[str, int]]:
     """The files of a log and their inodes, oldest first, as they are named at the moment."""
-    folder, name = os.path.split(path)
     found = []
-    try:
-        entries = os.listdir(folder)
-    except FileNotFoundError:  # the container has been removed
-        return []
-    for entry in entries:
-        number = "0" if entry == name else entry.removeprefix(name + ".")
-        if number.isdecimal() and (entry == name or number != entry):
-            try:
-                found.append((int(number), os.stat(os.path.join(folder, entry)).st_ino))
-            except FileNotFoundError:  # being rotated
-                continue
-    found.sort(reverse=True)
-    return [(f"{path}.{number}" if number else path, inode) for number, inode in found]
+    for _, names in sorted(logfiles.numbered(path).items(), reverse=True):
+        try:
+            found.append((names[0], os.stat(names[0]).st_ino))
+        except FileNotFoundError:  # being rotated
+            continue
+    return found
 
 
-def _open_beside(path: str, current: IO[bytes] | None, step: int) -> IO[bytes] | None:
+def _position(files: list[tuple[str, int]], current: OpenFile) -> int | None:
+    """Where it is among them; also as what it has been compressed to. None: it is removed."""
+    identity = current.identity()
+    inodes = [inode for _, inode in files]
+    if identity[0] in inodes:
+        return inodes.index(identity[0])
+    for position, (name, inode) in enumerate(files):
+        if name.endswith(logfiles.COMPRESSED):
+            file = _opened(name, inode)
+            if file is not None:
+                file.close()
+                if file.origin == identity:
+                    return position
+    return None
+
+
+def _open_beside(path: str, current: OpenFile | None, step: int) -> OpenFile | None:
     """The next newer file (`step` 1) or older one (-1); without `current` the first such.
 
     One that is removed has the oldest as its next newer. None: there is none.
     """
-    inode = os.fstat(current.fileno()).st_ino if current else None
     while True:
         files = _files(path)
-        inodes = [i for _, i in files]
-        if inode in inodes:
-            position = inodes.index(inode) + step
+        position = _position(files, current) if current else None
+        if position is not None:
+            position += step
         elif step > 0:
             position = 0
         else:  # before one that is removed there is nothing
@@ -101,13 +111,13 @@ def _open_beside(path: str, current: IO[bytes] | None, step: int) -> IO[bytes] |
             file.close()
 
 
-def _opened(path: str, inode: int) -> IO[bytes] | None:
+def _opened(path: str, inode: int) -> OpenFile | None:
     """None if it is another file by now."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - the caller's
+        file = OpenFile(path)
     except FileNotFoundError:
         return None
-    if os.fstat(file.fileno()).st_ino == inode:
+    if file.identity()[0] == inode:
         return file
     file.close()
     return None
@@ -116,10 +126,10 @@ def _opened(path: str, inode: int) -> IO[bytes] | None:
 class _Reader:
     """Complete lines from a position on; an incomplete last one waits for its rest."""
 
-    def __init__(self, path: str, file: IO[bytes], query: LogQuery) -> None:
+    def __init__(self, path: str, file: OpenFile, query: LogQuery) -> None:
         self._path = path
         self._file = file
-        self._next: IO[bytes] | None = None
+        self._next: OpenFile | None = None
         self._query = query
         self._rest = b""
 
@@ -131,7 +141,7 @@ class _Reader:
     def batch(self) -> list[Entry] | None:
         """Entries of the next piece of the log; None at its present end."""
         while not (data := self._file.read(_BATCH_BYTES)):
-            if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was emptied
+            if self._file.was_emptied():
                 self._file.seek(0)
                 self._rest = b""
                 continue
@@ -153,14 +163,14 @@ class _Reader:
             await asyncio.sleep(0)
 
 
-def _lines_backwards(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines from the last to the first, each with its offset."""
+def _lines_backwards(file: OpenFile) -> Iterator[tuple[int, bytes]]:
+    """Lines of a plain file from the last to the first, each with its offset."""
     position = file.seek(0, os.SEEK_END)
     rest = b""
     while position > 0:
         size = min(_BATCH_BYTES, position)
         position -= size
-        block = os.pread(file.fileno(), size, position) + rest
+        block = os.pread(file.raw.fileno(), size, position) + rest
         rest, *lines = block.split(b"\n")
         offset = position + len(block)
         for line in reversed(lines):
@@ -170,20 +180,44 @@ def _lines_backwards(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     yield 0, rest
 
 
-async def _open_at_tail(path: str, query: LogQuery, count: int) -> IO[bytes] | None:
+async def _seek(file: OpenFile, query: LogQuery, count: int) -> int:
+    """Go to the last `count` entries; of how many there are too few."""
+    for number, (offset, line) in enumerate(_lines_backwards(file), 1):
+        count -= query.accepts(line) is not None
+        if count == 0:
+            file.seek(offset)
+            break
+        if number % _LINES == 0:
+            await asyncio.sleep(0)
+    return count
+
+
+async def _seek_compressed(file: OpenFile, query: LogQuery, count: int) -> int:
+    """As `_seek`, by reading all of it: it has no other end than its last."""
+    offset, rest = 0, b""
+    begins: deque[int] = deque(maxlen=count)
+    while data := file.read(_BATCH_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if query.accepts(line) is not None:
+                begins.append(offset)
+            offset += len(line) + 1
+        await asyncio.sleep(0)
+    if len(begins) == count:
+        file.seek(begins[0])
+    return count - len(begins)
+
+
+async def _open_at_tail(path: str, query: LogQuery, count: int) -> OpenFile | None:
     """The file that the last `count` entries begin in, at the first of them."""
     file = _open_beside(path, None, -1)
     if file is not None and count == 0:
         file.seek(0, os.SEEK_END)
         return file
     while file is not None:
-        for number, (offset, line) in enumerate(_lines_backwards(file), 1):
-            count -= query.accepts(line) is not None
-            if count == 0:
-                file.seek(offset)
-                return file
-            if number % _LINES == 0:
-                await asyncio.sleep(0)
+        count = await (_seek_compressed if file.is_compressed else _seek)(file, query, count)
+        if count == 0:
+            return file
         older = _open_beside(path, file, -1)
         if older is None:
             file.seek(0)

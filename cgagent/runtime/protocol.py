@@ -67,7 +67,9 @@ _MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and tha
 
 ROOT: Final = "root"
 SET_UP: Final = "set-up"
-"""Both: an earlier version's supervisor may not know them, and says which it knows ("hints")."""
+COMPRESS: Final = "compress"
+"""Requests and an option of logs that an earlier version's supervisor may not know: it says which
+it knows ("hints")."""
 
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"

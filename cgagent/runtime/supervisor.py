@@ -39,7 +39,7 @@ from cgagent.runtime.holdings import Entries, Holding, Holdings
 from cgagent.runtime.isolation import Isolation
 from cgagent.runtime.keeper import Keeper, rename_process
 from cgagent.runtime.loop import Loop
-from cgagent.runtime.protocol import ROOT, SET_UP, State, error_to_wire
+from cgagent.runtime.protocol import COMPRESS, ROOT, SET_UP, State, error_to_wire
 from cgagent.runtime.stdio import let_go, see_off
 from cgagent.runtime.strays import Strays
 from cgagent.runtime.task import Shared, Task, given_up
@@ -203,7 +203,7 @@ class Supervisor:
             "pid": os.getpid(),
             "keeper": os.getppid(),
             "life": self._own.value["life"],
-            "hints": [SET_UP, ROOT],
+            "hints": [SET_UP, ROOT, COMPRESS],
         }
 
     # -- the agent's connection -------------------------------------------------------------

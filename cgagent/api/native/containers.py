@@ -22,6 +22,7 @@ from cgagent.engine import processes
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
+    from cgagent.engine.sizes import Size
 
 
 def routes(engine: Engine) -> APIRouter:
@@ -41,13 +42,27 @@ def _detail(engine: Engine, reference: str) -> dict[str, Any]:
     return container_detail(container, engine.control, log_path, engine.volumes.path)
 
 
+def _size(found: Size | None) -> dict[str, int | None]:
+    if found is None:
+        return {}
+    return {"size_rw_bytes": found.written, "size_root_fs_bytes": found.whole}
+
+
 def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     @router.get("")
-    async def list_containers(*, all: bool = False) -> list[dict[str, Any]]:  # noqa: A002
-        """Those that run or are about to; with `all`, all of them. Newest first."""
+    async def list_containers(
+        *,
+        all: bool = False,  # noqa: A002
+        size: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Those that run or are about to; with `all`, all of them. Newest first.
+
+        With `size` also what each has on disk, ``null`` where that cannot be found out in time.
+        """
         shown = [c for c in engine.containers if all or c.up]
         shown.sort(key=lambda c: -c.record.created_ns)
-        return [container_summary(c, engine.control) for c in shown]
+        sizes = await engine.sizes.of(shown) if size else {}
+        return [{**container_summary(c, engine.control), **_size(sizes.get(c.id))} for c in shown]
 
     @router.post("", status_code=201)
     async def create_container(body: CreateBody) -> dict[str, Any]:
@@ -55,8 +70,10 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         return {"id": container.id, "name": container.name}
 
     @router.get("/{reference}")
-    async def inspect_container(reference: str) -> dict[str, Any]:
-        return _detail(engine, reference)
+    async def inspect_container(reference: str, *, size: bool = False) -> dict[str, Any]:
+        container = engine.containers.find(reference)
+        sizes = await engine.sizes.of([container]) if size else {}
+        return {**_detail(engine, container.id), **_size(sizes.get(container.id))}
 
     @router.delete("/{reference}", status_code=204)
     async def remove_container(

@@ -181,6 +181,10 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     log: LogBody | None = None
     runtime: str = ""
     """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
+    annotations: dict[str, str] = {}
+    """Of the OCI configuration."""
+    cgroup_parent: str = ""
+    """A path; a relative one, and empty, is below the agent's own parent."""
 
     def request(self) -> Request:
         return Request(
@@ -215,4 +219,6 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
             restart=self.restart.policy(),
             log=None if self.log is None else LogConfig(self.log.driver, self.log.options),
             runtime=self.runtime,
+            cgroup_parent=self.cgroup_parent,
+            annotations=self.annotations,
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cgagent.api.native.numbers import FreezeSeconds
 from cgagent.engine import limits as limit_json
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from cgagent.images import Image
 
 Bytes = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=-1)]
 Max = Literal["max"]
+_NONE_AT_ALL: Final = frozenset({"memory_swap_max_bytes", "memory_zswap_max_bytes"})
+"""Of which 0 is a limit, the kernel's own of nothing, as it is of huge pages."""
 
 
 class Strict(BaseModel):
@@ -42,6 +45,11 @@ class IoMaxBody(Strict):
     riops: Bytes | Max | None = None
     wiops: Bytes | Max | None = None
 
+    @field_validator("rbps", "wbps", "riops", "wiops")
+    @classmethod
+    def _zero_is_no_limit(cls, value: int | str | None) -> int | str | None:
+        return "max" if value == 0 else value
+
 
 class IoWeightBody(Strict):
     major: int
@@ -56,7 +64,14 @@ class IoLatencyBody(Strict):
 
 
 class LimitsBody(Strict):
-    """Kernel spellings with units; ``"max"`` is no limit. The last two are docker's units."""
+    """Kernel spellings with units; ``"max"`` is no limit. The last two are docker's units.
+
+    As in docker's API a limit of 0 is one that is not asked for, and -1 is no limit where
+    docker has that. 0 is a limit of swap, compressed swap and huge pages alone.
+    """
+
+    kept: ClassVar[frozenset[str]] = _NONE_AT_ALL
+    """Whose 0, or empty value, says something."""
 
     memory_max_bytes: Bytes | Max | None = None
     memory_high_bytes: Bytes | Max | None = None
@@ -69,15 +84,15 @@ class LimitsBody(Strict):
     oom_kill_disable: bool | None = None
     cpu_weight: int | None = None
     cpu_shares: int | None = None
-    cpu_quota_us: Bytes | Max | None = None
+    cpu_quota_us: Count | Max | None = None
     cpu_period_us: int | None = None
     cpu_burst_us: int | None = None
     cpu_idle: bool | None = None
     cpu_rt_period_us: int | None = None
-    cpu_rt_runtime_us: Bytes | Max | None = None
+    cpu_rt_runtime_us: Count | Max | None = None
     cpuset_cpus: str | None = None
     cpuset_mems: str | None = None
-    pids_max: Annotated[int, Field(ge=1)] | Max | None = None
+    pids_max: Count | Max | None = None
     io_weight: int | None = None
     blkio_weight: int | None = None
     io_weight_device: list[IoWeightBody] | None = None
@@ -87,9 +102,37 @@ class LimitsBody(Strict):
     hugetlb_max_bytes: list[tuple[str, Bytes | Max]] | None = None
     conf: list[tuple[str, str]] | None = None
     """Any other file of a controller, and what to write into it."""
-    cpus: Annotated[float, Field(gt=0)] | None = None
-    memory_swap_bytes: Annotated[int, Field(ge=-1)] | None = None
+    cpus: Annotated[float, Field(ge=0)] | None = None
+    memory_swap_bytes: Count | None = None
     """Memory and swap together; -1 is unlimited swap."""
+
+    @field_validator("cpu_quota_us", "cpu_rt_runtime_us", "pids_max")
+    @classmethod
+    def _minus_one_is_no_limit(cls, value: int | str | None) -> int | str | None:
+        return "max" if value == -1 else value
+
+    @field_validator("pids_max")
+    @classmethod
+    def _no_pids_is_no_limit(cls, value: int | str | None) -> int | str | None:
+        return "max" if value == 0 else value
+
+    @field_validator("memory_swappiness")
+    @classmethod
+    def _no_swappiness(cls, value: int | None) -> int | None:
+        return None if value == -1 else value
+
+    @field_validator("io_weight_device", "blkio_weight_device")
+    @classmethod
+    def _no_weights(cls, value: list[IoWeightBody] | None) -> list[IoWeightBody] | None:
+        return value and [device for device in value if device.weight != 0]
+
+    @model_validator(mode="after")
+    def _zero_is_not_asked_for(self) -> Self:
+        for name in type(self).model_fields.keys() - self.kept - {"memory_swappiness"}:
+            value = getattr(self, name)
+            if value in (0, "", []) and value is not False:
+                setattr(self, name, None)
+        return self
 
     def limits(self) -> Limits:
         values = self.model_dump(exclude_none=True, exclude={"cpus", "memory_swap_bytes"})
@@ -107,7 +150,18 @@ class RestartBody(Strict):
         return RestartPolicy(self.name, self.max_retries)
 
 
-class UpdateBody(LimitsBody):
+class ChangeBody(LimitsBody):
+    """Of a group that is there: what docker has not can be set back to the kernel's default."""
+
+    kept: ClassVar[frozenset[str]] = _NONE_AT_ALL | {
+        "memory_min_bytes",
+        "cpu_burst_us",
+        "cpuset_cpus",
+        "cpuset_mems",
+    }
+
+
+class UpdateBody(ChangeBody):
     """Limits, and what else can be changed of a container that is there."""
 
     restart: RestartBody | None = None
@@ -117,7 +171,7 @@ class UpdateBody(LimitsBody):
 
     def limits(self) -> Limits:
         values = self.model_dump(exclude_none=True, exclude={"restart"})
-        return LimitsBody(**values).limits()
+        return ChangeBody(**values).limits()
 
 
 class AdoptBody(Strict):
@@ -130,7 +184,7 @@ class GroupBody(Strict):
     """What to do with a cgroup: an action, or limits to set."""
 
     action: Literal["freeze", "thaw", "kill", "set"]
-    limits: LimitsBody = LimitsBody()
+    limits: ChangeBody = ChangeBody()
     force: bool = False
     timeout_s: FreezeSeconds = 10.0
 

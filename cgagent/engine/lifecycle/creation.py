@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from cgagent.engine.bundle import root_mount
 from cgagent.engine.container import Outcome, Record
 from cgagent.engine.launch import Foreseen
 from cgagent.engine.lifecycle.shared import require_there
-from cgagent.engine.names import check_name, random_name
+from cgagent.engine.names import check_name, new_id, random_name
 from cgagent.errors import ConflictError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -50,13 +50,20 @@ class Creation:
             name = self.choose_name(request.name)
             chosen = self._shared.runtimes.checked(request.runtime, image=request.image)
             request = replace(
-                request, runtime=chosen, namespaces=self._with_ids(request.namespaces, chosen)
+                request,
+                runtime=chosen,
+                namespaces=self._with_ids(request.namespaces, chosen),
+                cgroup_parent=self._parent(request.cgroup_parent),
             )
             image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
             likeness = create.likeness(request, image.id, held)
-            container_id = await self._shared.launcher.reserve(likeness)
+            container_id = (
+                new_id()  # what is ready is below our own parent
+                if request.cgroup_parent
+                else await self._shared.launcher.reserve(likeness)
+            )
             foreseen = None
             try:
                 options = self._options(request, image, container_id)
@@ -94,6 +101,11 @@ class Creation:
         except BaseException:
             self._shared.images.release(container_id)
             raise
+
+    def _parent(self, asked: str) -> str:
+        supervisor = self._shared.supervisor
+        agents = (os.getpid(), supervisor.pid, supervisor.keeper_pid)
+        return self._shared.parents.checked(asked, filter(None, agents))
 
     def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
         """With ids of the host's that no other container has, if it is to have a user namespace.
@@ -141,7 +153,7 @@ class Creation:
                 outcome=Outcome(of_run=of_run),
             )
             if not self._setups.ahead(record):  # else it goes on while we write the record
-                await asyncio.to_thread(self._setups.try_limits, record.limits)
+                await self._setups.try_limits(options.cgroup_parent, record.limits)
             jobs.step("record")
             return self._shared.containers.add(record, "create")
         except BaseException:
@@ -150,12 +162,13 @@ class Creation:
             bundle.remove()
             raise
 
-    def _record(self, container_id: str, image: Image, **rest: Any) -> Record:
+    def _record(self, container_id: str, image: Image, options: Options, **rest: Any) -> Record:
         return Record(
             id=container_id,
             image_id=image.id,
             created_ns=time.time_ns(),
-            cgroup_path=self._shared.launcher.cgroup_path(container_id),
+            cgroup_path=self._shared.parents.below(options.cgroup_parent, container_id),
+            options=options,
             **rest,
         )
 

@@ -72,6 +72,7 @@ class Exits:
                 return False
         except CgagentError:  # met again below, and dealt with
             return False
+        self._shared.parents.prune()
         try:
             await self._removal.vanish(container, ended, die)
         except Exception:
@@ -104,6 +105,7 @@ class Exits:
 
         try:
             await asyncio.to_thread(work)
+            self._shared.parents.prune()
         except NotFoundError:
             return True
         except CgagentError as e:

@@ -59,6 +59,7 @@ class Removal:
         jobs.step("files")
         # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(remove_all)
+        self._shared.parents.prune()
         if volumes or container.record.options.auto_remove:
             await self._shared.volumes.remove_anonymous(container)
         jobs.step("record")

@@ -8,6 +8,7 @@ the time of the start.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,16 @@ from cgagent.engine.launch import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.names import new_id
 from cgagent.engine.plan import plan
-from cgagent.errors import CgagentError, ConflictError, InvalidInputError, UnsupportedError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    InvalidInputError,
+    UnavailableError,
+    UnsupportedError,
+)
+from cgagent.images.concurrency import in_thread, to_its_end
 from cgagent.runtime import seccomp, spec
+from cgagent.runtime.protocol import COMPRESS
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
@@ -67,20 +76,26 @@ class Setups:
             return False
         return True
 
-    def try_limits(self, limits: Limits) -> None:
-        """Write them to a group that is made for it and removed, 3 ms.
+    async def try_limits(self, parent: str, limits: Limits) -> None:
+        """Write them to a group that is made for it, below `parent`, and removed, 3 ms.
+
+        One below another parent than our own is made even if there are no limits.
 
         Raises:
             InvalidInputError, UnsupportedError: the kernel refuses one.
+            CgagentError: no group can be made below that parent.
         """
-        if not dict(limits):
+        if not dict(limits) and not parent:
             return
-        group = self._shared.launcher.group(self._shared.launcher.cgroup_path(new_id()))
-        made = group.create()
+        parents = self._shared.parents
+        group = self._shared.launcher.group(parents.below(parent, new_id()))
+        made = parents.make(group, trial=True)
         try:
-            group.apply(limits, new=True)
+            await in_thread(lambda _: group.apply(limits, new=True))
         finally:
-            group.remove(made=made)
+            own = () if parent else made  # another parent goes by its note alone
+            await to_its_end(asyncio.to_thread(group.remove, made=own))
+            parents.prune()
 
     def _configured_ahead(self, record: Record) -> SetUp | None:
         if not self._is_usual(record):
@@ -117,7 +132,16 @@ class Setups:
         return Rooted(record=record, config=config, job=self._job(record, config))
 
     def streams(self, record: Record) -> dict[str, Any]:
-        """What the supervisor is told of them. A log's entries may have the container's name."""
+        """What the supervisor is told of them. A log's entries may have the container's name.
+
+        Raises:
+            UnavailableError: it is an earlier version's, and cannot do what is asked for.
+        """
+        if logopts.compresses(record.options.log) and not self._shared.supervisor.knows(COMPRESS):
+            raise UnavailableError(
+                "log opt compress: the supervisor is still that of an earlier version, which does "
+                "not know it; leave it out until the host has been restarted"
+            )
         return {
             "log": logopts.description(record, self._shared.bundle(record.id).log),
             "stdin": record.options.stdin,
@@ -175,6 +199,7 @@ class Setups:
         confined = options.confinement
         return not (
             options.runtime
+            or options.cgroup_parent
             or options.mounts
             or confined.devices
             or confined.device_cgroup_rules

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.launch import Launcher
     from cgagent.engine.lifecycle.leftovers import Leftovers
+    from cgagent.engine.parents import Parents
     from cgagent.engine.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
     from cgagent.engine.watch import GroupWatch
@@ -42,6 +43,7 @@ class Shared:
     volumes: Volumes
     supervisor: Supervisor
     launcher: Launcher
+    parents: Parents
     jobs: Jobs
     events: Events
     containers_dir: Path

@@ -3,11 +3,12 @@
 import bz2
 import lzma
 import os
+import re
 import subprocess
 
 import pytest
 
-from tests.world.agent import SLOWNESS
+from tests.world.agent import SLOWNESS, eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
@@ -97,3 +98,15 @@ def test_a_directory_named_by_two_dots(cli, tmp_path):
     os.mkdir(tmp_path / "there")
     cli("cp", "one:/srv/top/below/..", str(tmp_path / "there"))
     assert os.path.isfile(tmp_path / "there" / "top" / "file")
+
+
+def test_sizes(cli):
+    cli("run", "-d", "--name", "big", "alpine", "sh", "-c", "head -c 3m /dev/zero >/f; sleep 99")
+    cli("create", "--name", "none", "alpine", "true")
+    eventually(lambda: re.search(r" 3(\.\d+)?MiB \(virtual 1\d", cli("ps", "-s")))
+    shown = cli("ps", "-as", "--format", "{{.Names}} {{.Size}}")
+    assert re.search(r"^none (0B|\d+KiB) \(virtual \d+\.?\d*MiB\)$", shown, re.MULTILINE)
+    assert cli("ps", "-s").split("\n")[0].endswith("SIZE")
+    whole, written = cli("inspect", "-s", "-f", "{{.SizeRootFs}} {{.SizeRw}}", "big").split()
+    assert 3 << 20 <= int(written) < int(whole)
+    assert "there is no field" in cli("inspect", "-f", "{{.SizeRw}}", "big", fails=True)

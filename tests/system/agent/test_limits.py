@@ -257,3 +257,14 @@ def test_swap_stays_with_memory_unless_told(agent, container):
     if not file.exists():
         pytest.skip("the kernel does not account swap")
     assert int(file.read_text()) == (32 * MIB if has_v1("memory") else 0)
+
+
+@pytest.mark.native
+def test_zero_is_a_limit_that_is_not_asked_for(agent):
+    """As docker's API has it: its clients send all fields."""
+    zeros = {"memory_max_bytes": 0, "cpus": 0, "cpu_shares": 0, "blkio_weight": 0, "pids_max": 0}
+    one = agent.launch("sleep", "1000", limits={**zeros, "memory_swappiness": -1})
+    assert agent.detail(one)["limits"] == {"pids_max": "max"}
+    agent.post(one, "update", {**zeros, "cpu_quota_us": -1})
+    assert agent.detail(one)["limits"] == {"pids_max": "max", "cpu_quota_us": "max"}
+    agent.remove(one)

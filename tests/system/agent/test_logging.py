@@ -225,3 +225,34 @@ def journal_of(pid, container, count):
     )
     entries = [json.loads(line) for line in done.stdout.splitlines()]
     return entries if len(entries) >= count else None
+
+
+def test_rotated_files_are_compressed_and_read(agent, container):
+    options = {"max-size": "20k", "max-file": "8", "compress": "true"}
+    script = f"{COUNT.format(1000)}; sleep 1.5; {COUNT.format(1000)}"
+    one = container("sh", "-c", script, log={"options": options})
+    done = agent.cli("logs", "-f", one)
+    assert done.stdout.split() == [str(n) for n in range(1000)] * 2
+    eventually(lambda: all(p.name.endswith((".log", ".gz")) for p in files(agent, one)))
+    assert len(files(agent, one)) > 3
+    assert agent.log_text(one).split() == [str(n) for n in range(1000)] * 2
+    assert agent.cli("logs", "-n", "1500", one).stdout.split()[0] == "500"
+
+
+def test_details_are_shown_as_docker_does(agent, container):
+    log = {"options": {"labels-regex": "^ti", "env": "STAGE"}}
+    one = container(
+        *("sh", "-c", "echo text; echo more"),
+        labels={"tier": "a b", "other": "x"},
+        env=["STAGE=live"],
+        log=log,
+    )
+    plain = container("echo", "text")
+    agent.wait(one)
+    agent.wait(plain)
+    shown = agent.cli("logs", "--details", one).stdout
+    assert shown == "STAGE=live,tier=a+b text\nSTAGE=live,tier=a+b more\n"
+    time_, details, _ = agent.cli("logs", "--details", "-t", "-n1", one).stdout.split(" ")
+    assert time_.endswith("Z")
+    assert details == "STAGE=live,tier=a+b"
+    assert agent.cli("logs", "--details", plain).stdout == " text\n"

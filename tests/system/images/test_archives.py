@@ -11,6 +11,7 @@ import pytest
 
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.images import manifest
+from cgagent.images.compression import zstd
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
@@ -181,10 +182,18 @@ def test_bad_archives_are_refused_and_leave_nothing(load, store, make, build, me
     assert store.images.list() == []
 
 
-def test_zstd_is_refused_by_name(load, store, make):
+def test_zstd_archives_and_layers(load, make):
+    layout = make.OciLayout()
+    plain = make.layer("a")
+    entry = layout.image(zstd.compress(plain), plain_layers=[plain])
+    (image,) = load(zstd.compress(layout.archive(entry)))
+    assert len(image.layers) == 1
+
+
+def test_a_damaged_zstd_layer_is_refused(load, store, make):
     layout = make.OciLayout()
     entry = layout.image(b"\x28\xb5\x2f\xfd" + bytes(100))
-    with pytest.raises(UnsupportedError, match="compressed with zstd"):
+    with pytest.raises(InvalidInputError, match="compressed data"):
         load(layout.archive(entry))
     assert store.files() == set()
 

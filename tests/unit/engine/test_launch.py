@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from cgagent.engine.launch import Foreseen, Launcher, Rooted
+from cgagent.engine.parents import Parents
 from cgagent.errors import NotFoundError
 
 NAMESPACES = [{"type": "pid"}]
@@ -84,7 +85,8 @@ def world():
 @pytest.fixture
 def launcher(world, tmp_path):
     directories = {"containers_dir": tmp_path / "containers", "stage_dir": tmp_path / "stage"}
-    return Launcher(world, world, world, "/cgagent", **directories, release_root=str)
+    parents = Parents(world, {}, "/cgagent", tmp_path / "parents.json")
+    return Launcher(world, world, world, parents, **directories, release_root=str)
 
 
 def test_a_start_waits_until_what_there_was_has_gone(world, launcher):

@@ -103,8 +103,19 @@ def test_what_docker_accepts_of_options():
     assert told("json-file", max_size="-1")["max_bytes"] is None
     assert told("json-file", mode="non-blocking", max_buffer_size="4m", compress="false")
     assert told("journald", mode="blocking")
-    with pytest.raises(UnsupportedError, match="rotated files are not compressed"):
-        told("json-file", compress="true")
+    compressed = told("json-file", compress="true", max_size="1m", max_file="2")
+    assert compressed["compress"] is True
+    for limits in ({}, {"max_size": "1m"}, {"max_file": "2"}, {"max_size": "-1", "max_file": "2"}):
+        with pytest.raises(InvalidInputError, match="nothing to compress without"):
+            told("json-file", compress="true", **limits)
     for wrong in ({"mode": "fast"}, {"compress": "gz"}, {"max_buffer_size": "1m"}):
         with pytest.raises(InvalidInputError):
             told("json-file", **wrong)
+
+
+def test_attributes_by_pattern():
+    found = told("json-file", labels_regex="^[ab]", env_regex="E", labels="c")
+    assert found["attributes"] == {"c": "2", "a-b": "1", "E": "v"}
+    assert told("journald", labels_regex="-")["fields"]["A_B"] == "1"
+    with pytest.raises(InvalidInputError, match="log opt env-regex '\\(' is no regular expression"):
+        told("json-file", env_regex="(")

@@ -4,14 +4,15 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.errors import InvalidInputError
 from cgagent.images import compression
-from cgagent.images.compression import decompressed
+from cgagent.images.compression import decompressed, zstd
 
 
 def plain(raw):
@@ -52,8 +53,8 @@ def test_plain_content_passes():
     assert plain(b"") == b""
 
 
-@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress])
-def test_bzip2_and_xz(compress):
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress, zstd.compress])
+def test_the_others(compress):
     content = bytes(range(256)) * 8_000
     raw = compress(content)
     assert plain(raw + raw) == 2 * content
@@ -64,12 +65,27 @@ def test_bzip2_and_xz(compress):
         plain(raw[:10] + b"rubbish" * 10 + raw[80:])
 
 
-def test_another_compression_is_named():
-    with pytest.raises(UnsupportedError, match="compressed with zstd"):
-        plain(b"\x28\xb5\x2f\xfd" + b"rest")
+def test_frames_of_zstd_that_are_to_be_skipped():
+    skipped = struct.pack("<II", 0x184D2A53, 5) + b"table"
+    raw = skipped + zstd.compress(b"one") + zstd.compress(b"two") + skipped
+    assert compression.is_compressed(raw[:6])
+    assert plain(raw) == b"onetwo"
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_zstd_that_asks_for_much_memory_is_refused():
+    parameter = zstd.CompressionParameter
+    options = {parameter.window_log: 28, parameter.enable_long_distance_matching: 1}
+    raw = zstd.compress(bytes(256 << 20), options=options)
+    with pytest.raises(InvalidInputError, match="requires too much memory"):
+        plain(raw)
+
+
+def test_zstd_in_bounded_pieces():
+    pieces = decompressed(io.BytesIO(zstd.compress(bytes(8 << 20))), "x")
+    assert max(map(len, pieces)) <= 1 << 18
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
 def test_a_bomb_is_refused(monkeypatch, compress):
     monkeypatch.setattr(compression, "EXPANSION_FREE_BYTES", 1 << 20)
     raw = compress(bytes(32 << 20))

@@ -84,11 +84,6 @@ def test_one_entry_without_a_platform_is_taken():
             UnsupportedError,
             "is foreign",
         ),
-        (
-            {"config": blob(A), "layers": [blob(B, "application/vnd.oci.image.layer.v1.tar+zstd")]},
-            UnsupportedError,
-            "zstd",
-        ),
     ],
 )
 def test_manifests_that_cannot_be_used(value, error, message):
