@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Descriptors
 from cgagent.engine import restart_policy
-from cgagent.engine.watched import WatchedGroups
+from cgagent.engine.watched import GroupsAbove, WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.metrics import (
     COLUMNS,
@@ -48,6 +48,7 @@ class Monitor:
         self._watched = WatchedGroups(
             host, settings.watch, settings.cgroup_parent, settings.sample_full_interval_s
         )
+        self._above = GroupsAbove(settings.cgroup_parent)
         self._sampler = Sampler(
             host,
             settings.sample_interval_s,
@@ -73,9 +74,11 @@ class Monitor:
         """Called in the sampler's thread."""
         targets = [self._target(c) for c in self._containers if c.running]
         groups, gone = self._watched.targets()
-        for target in gone:
+        targets += groups
+        above, above_gone = self._above.targets(targets)
+        for target in (*gone, *above_gone):
             self._sampler.forget(target.id)
-        return [*targets, *groups]
+        return [*targets, *above]
 
     def _target(self, container: Container) -> Target:
         """The same object as long as the container's record is the same."""
@@ -114,6 +117,7 @@ class Monitor:
             log_dropped_bytes=outcome.log_dropped_bytes,
             holdings=self._walker.get(container.id),
             disk=self._walker.disk(container.id),
+            created_at_s=_seconds(container.record.created_ns),
             started_at_s=_seconds(outcome.started_ns),
             ended_at_s=None if container.running else _seconds(outcome.finished_ns),
             restarts=_restarts(container),
@@ -187,7 +191,8 @@ class Monitor:
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""
-        return [self._view(sample) for sample in self._sampler.live()]
+        live = self._sampler.live()
+        return [self._view(sample) for sample in live if not sample.target.is_above]
 
     def host(self) -> dict[str, Any]:
         """The machine and the agent's process at the last round; empty before the first."""

@@ -46,6 +46,11 @@ class Family(Generic[Described]):
         return f"{self.name}_total" if self.kind == "counter" and not self.bare else self.name
 
     @property
+    def is_own(self) -> bool:
+        """Whether cAdvisor has it not."""
+        return self.name.startswith("cgagent_")
+
+    @property
     def help(self) -> str:
         return f"{self.text} ({self.source})"
 

@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cgagent import __version__
-from cgagent.metrics.host import machine_ids
+from cgagent.metrics.host import cpu_topology, machine_ids
 from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
@@ -75,8 +75,15 @@ def _sampler(state: SamplerState) -> Iterator[Metric]:
 
 
 def _machine(machine: HostSample) -> Iterator[Metric]:
+    cores, sockets = cpu_topology()
     for name, text, value in (
         ("machine_cpu_cores", "CPUs of the machine (/proc/cpuinfo)", machine.cpu_cores),
+        ("machine_cpu_physical_cores", "Cores of the machine (/proc/cpuinfo)", cores),
+        (
+            "machine_cpu_sockets",
+            "Sockets of the machine (/sys/devices/system/cpu/cpu*/topology)",
+            sockets,
+        ),
         (
             "machine_memory_bytes",
             "Memory of the machine, in bytes (/proc/meminfo MemTotal)",

@@ -32,6 +32,9 @@ class Target:
     """Its first process, whose network namespace is its own."""
     labels: tuple[tuple[str, str], ...] = ()
     """Further ones of all its series: names that Prometheus takes, and values."""
+    is_above: bool = False
+    """A group that has others' groups below it: their figures are in its own. Read slowly, and
+    without looking below it."""
 
 
 class Moment(NamedTuple):
@@ -80,6 +83,7 @@ class Standing:
     holdings: Holdings | None = None
     disk: Disk | None = None
     """That its writable layer is on."""
+    created_at_s: float | None = None
     started_at_s: float | None = None
     """When its last run began; None: it was never started."""
     ended_at_s: float | None = None

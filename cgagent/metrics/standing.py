@@ -69,6 +69,20 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         ("health",),
     ),
     _one(
+        "gauge",
+        "container_health_state",
+        "1 if its health check says healthy, else 0; no series without a check",
+        _RECORD,
+        lambda s: int(s.health == "healthy") if s.health else None,
+    ),
+    _one(
+        "gauge",
+        "container_creation_time_seconds",
+        "When it was created, in seconds since 1970",
+        _RECORD,
+        lambda s: s.created_at_s,
+    ),
+    _one(
         "counter",
         "cgagent_container_restarts",
         "Restarts by its policy since a user started it; no series without a policy",

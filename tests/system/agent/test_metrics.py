@@ -52,6 +52,24 @@ def test_a_containers_figures(agent, container):
     assert 'name="busy"' not in get(agent)[2]
 
 
+def test_groups_above_containers_have_figures_without_a_name(agent, container):
+    """As cAdvisor's raw containers: dashboards about the machine ask for id="/"."""
+    container("sleep", "1000", name="below")
+    lines = eventually(lambda: above(agent, agent.cgroup_parent), "the agent's own group")
+    assert 'container_cpu_usage_seconds_total{id="/",cpu="total"}' in get(agent)[2]
+    for line in lines + above(agent, "/"):
+        assert "name=" not in line
+        assert "image=" not in line
+    assert not [x for x in lines if x.startswith("cgagent_")]
+    names = [one["name"] for one in agent.client.request("GET", "/v1/stats")]
+    assert "" not in names
+
+
+def above(agent, path):
+    lines = get(agent)[2].splitlines()
+    return [x for x in lines if f'{{id="{path}"' in x and x.startswith("container_memory_rss")]
+
+
 def test_a_moment_of_life_is_shown_after_its_end(agent, container):
     """What it used and how it ended: the last reading is made before its cgroup goes."""
     fill = "x=$(head -c 12000000 /dev/zero | tr '\\0' x); exit 5"

@@ -119,6 +119,22 @@ def test_what_changes_slowly_is_read_at_every_third_round(sampler, group, tree):
     made.stop()
 
 
+def test_a_group_above_others_is_read_slowly_and_not_below_itself(group, tree):
+    above = dataclasses.replace(TARGET, id="above", cgroup_path="/cgagent", is_above=True)
+    (group.parent / "cpu.stat").write_text("usage_usec 1\n")
+    (group.parent / "cgroup.procs").write_text("7\n")
+    made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET, above], full_interval_s=2.0)
+    seen = []
+    for round_ in range(5):
+        (group.parent / "cpu.stat").write_text(f"usage_usec {round_}\n")
+        made.tick()
+        time.sleep(0.1)
+        seen.append(made.latest("above").usage.cpu.usage_ns // 1000)
+    assert seen == [0, 1, 1, 3, 3]
+    assert made.latest("above").usage.pids.processes is None
+    made.stop()
+
+
 def test_a_group_in_which_nothing_runs_is_left_alone(sampler, group, tree):
     made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET], full_interval_s=2.0)
     seen = []
