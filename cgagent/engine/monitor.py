@@ -18,6 +18,7 @@ from cgagent.metrics import (
     Metrics,
     Sample,
     Sampler,
+    Sizes,
     Standing,
     Target,
     Walker,
@@ -26,7 +27,7 @@ from cgagent.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.cgroups import Host
     from cgagent.config import Settings
@@ -41,7 +42,14 @@ class Monitor:
     """Owns the sampler and the metrics; made and ended by the engine."""
 
     def __init__(
-        self, host: Host, settings: Settings, containers: Containers, events: Events
+        self,
+        host: Host,
+        settings: Settings,
+        containers: Containers,
+        events: Events,
+        *,
+        log_path: Callable[[str], str],
+        volumes: Callable[[], Mapping[str, str]],
     ) -> None:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
@@ -59,14 +67,22 @@ class Monitor:
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
-        self._metrics = Metrics(self._sampler, self._standings, lambda: events.dropped)
+        self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
+        self._metrics = Metrics(
+            self._sampler,
+            self._standings,
+            lambda: events.dropped,
+            self._sizes.volume_bytes,
+        )
         self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:
         self._sampler.start()
         self._walker.start()
+        self._sizes.start()
 
     def stop(self) -> None:
+        self._sizes.stop()
         self._walker.stop()
         self._sampler.stop()
 
@@ -115,6 +131,8 @@ class Monitor:
             oom_killed=outcome.oom_killed,
             limiting_group=(outcome.oom or {}).get("limiting_group"),
             log_dropped_bytes=outcome.log_dropped_bytes,
+            log_bytes=self._sizes.log_bytes(container.id),
+            limits_changed_at_s=_seconds(container.record.limits_changed_ns),
             holdings=self._walker.get(container.id),
             disk=self._walker.disk(container.id),
             created_at_s=_seconds(container.record.created_ns),

@@ -155,7 +155,7 @@ def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
     pids = list(held.pids())
     used_bytes = used_inodes = device = None
     if held.writable is not None and os.path.isdir(held.writable):
-        used_bytes, used_inodes = _usage(held.writable, cancelled)
+        used_bytes, used_inodes = usage(held.writable, cancelled)
         device = disks.below(held.writable)
     descriptors = list(map(_descriptors, pids))
     return Holdings(
@@ -225,7 +225,7 @@ def _state(stat_file: str) -> str:
     return _STATES.get(letter, "sleeping")
 
 
-def _usage(root: str, cancelled: Callable[[], bool]) -> tuple[int, int]:
+def usage(root: str, cancelled: Callable[[], bool]) -> tuple[int, int]:
     """Bytes and inodes of a directory and all below it.
 
     The container changes it meanwhile: no link is followed, nor a way to another file system.

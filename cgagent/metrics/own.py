@@ -12,7 +12,7 @@ from cgagent.metrics.host import cpu_topology, machine_ids
 from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cgagent.metrics.sampler import Sampler
     from cgagent.metrics.samples import HostSample, SamplerState
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 class Own(Collector):
     """The machine, the sampler and the agent's process, as last sampled."""
 
-    def __init__(self, sampler: Sampler, events_dropped: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        events_dropped: Callable[[], int],
+        volume_bytes: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._sampler = sampler
+        self._volume_bytes = volume_bytes
         self._events_dropped = events_dropped
 
     def collect(self) -> Iterator[Metric]:
@@ -39,6 +45,7 @@ class Own(Collector):
             "Events that a reader was too slow to get (cgagent's count)",
             value=self._events_dropped(),
         )
+        yield from _volumes(self._volume_bytes())
         machine = self._sampler.machine()
         if machine:
             yield from _machine(machine)
@@ -51,6 +58,18 @@ def _build() -> Metric:
     )
     build.add_metric((__version__,), 1)
     return build
+
+
+def _volumes(volume_bytes: Mapping[str, int]) -> Iterator[Metric]:
+    if volume_bytes:
+        sizes = GaugeMetricFamily(
+            "cgagent_volume_size_bytes",
+            "Disk space of a volume, in bytes; counted each ten minutes (st_blocks of its files)",
+            labels=("volume",),
+        )
+        for name, used in volume_bytes.items():
+            sizes.add_metric((name,), used)
+        yield sizes
 
 
 def _sampler(state: SamplerState) -> Iterator[Metric]:

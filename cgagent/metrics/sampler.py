@@ -26,7 +26,7 @@ from cgagent.metrics.rising import Rising
 from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cgagent.cgroups import Descriptors, Host, Limits, Usage
 
@@ -298,9 +298,9 @@ class Sampler:
         else:
             self._tracks[target.id] = _Track(self._turns % self._rounds, sample)
             self._turns += 1
-        for device in sample.usage.io or ():
-            if device.device not in self._devices:
-                self._devices[device.device] = _device_path(device.device)
+        for device in _devices(sample):
+            if device not in self._devices:
+                self._devices[device] = _device_path(device)
         return sample
 
     def _drop(self, target_id: str) -> None:
@@ -404,6 +404,11 @@ class _Source:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _devices(sample: Sample) -> Iterator[str]:
+    yield from (io.device for io in sample.usage.io or ())
+    yield from (caps.device for caps in sample.limits.io_max or ())
 
 
 def _device_path(device: str) -> str:

@@ -80,6 +80,10 @@ class Standing:
     limiting_group: str | None = None
     """Whose memory limit the OOM killer enforced, where that is known."""
     log_dropped_bytes: int = 0
+    log_bytes: int | None = None
+    """Of its log's files; None: not counted so far."""
+    limits_changed_at_s: float | None = None
+    """When its limits were last changed; None: they are those it was created with."""
     holdings: Holdings | None = None
     disk: Disk | None = None
     """That its writable layer is on."""

@@ -127,6 +127,20 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
     ),
     _one(
         "gauge",
+        "cgagent_container_log_size_bytes",
+        "Size of its log, older files included, in bytes; counted once a minute",
+        "stat",
+        lambda s: s.log_bytes,
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_limits_changed_timestamp_seconds",
+        "When its limits were last changed, in seconds since 1970; no series before that",
+        _RECORD,
+        lambda s: s.limits_changed_at_s,
+    ),
+    _one(
+        "gauge",
         "container_file_descriptors",
         "Open file descriptors of all its processes; counted once a minute",
         "/proc/PID/fd",

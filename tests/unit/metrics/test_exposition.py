@@ -19,6 +19,7 @@ from cgagent.cgroups import (
     Descendants,
     DeviceIo,
     HugePages,
+    IoMax,
     Limits,
     Memory,
     Pids,
@@ -106,6 +107,7 @@ LIMITS = Limits(
     memory_swap_max_bytes=UNLIMITED,
     memory_low_bytes=0,
     pids_max=UNLIMITED,
+    io_max=(IoMax(major=8, minor=0, rbps=UNLIMITED, wbps=1000, riops=20),),
 )
 
 
@@ -151,6 +153,8 @@ def metrics():
             holdings=holdings,
             disk=Disk("/dev/sda", 1, 2000, 3, 4000, 5, 6000, 7000),
             created_at_s=999.5,
+            log_bytes=28,
+            limits_changed_at_s=1100.5,
             started_at_s=1000.5,
         ),
         Standing(
@@ -163,7 +167,8 @@ def metrics():
             ended_at_s=951.0,
         ),
     ]
-    metrics = Metrics(Samples([web], [web, old]), lambda: standings, lambda: 21)
+    volumes = {"data": 29}
+    metrics = Metrics(Samples([web], [web, old]), lambda: standings, lambda: 21, lambda: volumes)
     metrics.observe_job("start", "done", 0.003, {"configure": 0.001, "launch": 0.002})
     metrics.observe_job("start", "failed", 0.2, {"configure": 0.2})
     return metrics
@@ -282,6 +287,12 @@ def value(metrics):
         ("cgagent_container_state", {"state": "frozen"}, 1),
         ("cgagent_container_state", {"state": "running"}, 0),
         ("container_health_state", {}, 1),
+        ("cgagent_container_spec_io_read_bps_limit", {"device": "/dev/sda"}, None),
+        ("cgagent_container_spec_io_write_bps_limit", {"device": "/dev/sda"}, 1000),
+        ("cgagent_container_spec_io_read_iops_limit", {"device": "/dev/sda"}, 20),
+        ("cgagent_container_spec_io_write_iops_limit", {"device": "/dev/sda"}, None),
+        ("cgagent_container_log_size_bytes", {}, 28),
+        ("cgagent_container_limits_changed_timestamp_seconds", {}, 1100.5),
         ("container_creation_time_seconds", {}, 999.5),
         ("cgagent_container_health", {"health": "healthy"}, 1),
         ("cgagent_container_health", {"health": "starting"}, 0),
@@ -410,6 +421,7 @@ def test_the_agent_and_the_machine(value):
     assert value("cgagent_sampler_samples_total") == 70
     assert value("cgagent_sampler_lag_seconds") == 0.25
     assert value("container_scrape_error") == 1
+    assert value("cgagent_volume_size_bytes", volume="data") == 29
     assert value("cgagent_events_dropped_total") == 21
     assert value("cgagent_job_duration_seconds_count", kind="start", outcome="done") == 1
     assert (
