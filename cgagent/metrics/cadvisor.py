@@ -34,7 +34,7 @@ _BLKIO: Final = "blkio.throttle or blkio.bfq"
 
 def _total_cpu(sample: Sample) -> Values:
     usage_ns = sample.usage.cpu.usage_ns
-    yield ("total",), None if usage_ns is None else usage_ns * NS
+    yield ("total",), None if usage_ns is None else usage_ns / NS
 
 
 def _under_quota(value: Callable[[Sample], float | None]) -> Callable[[Sample], float | None]:
@@ -130,14 +130,14 @@ CPU: Final = (
     counter(
         "container_cpu_user_seconds",
         "CPU time used in user mode, in seconds",
-        "cpu.stat user_usec of cgroup2; v1 alone: cpuacct.usage, by cpuacct.stat",
+        "cpuacct.usage, divided as in cgroup2's cpu.stat or cpuacct.stat; v2: cpu.stat user_usec",
         lambda s: s.usage.cpu.user_ns,
         NS,
     ),
     counter(
         "container_cpu_system_seconds",
         "CPU time used in the kernel, in seconds",
-        "cpu.stat system_usec of cgroup2; v1 alone: cpuacct.usage, by cpuacct.stat",
+        "cpuacct.usage, divided as in cgroup2's cpu.stat or cpuacct.stat; v2: cpu.stat system_usec",
         lambda s: s.usage.cpu.system_ns,
         NS,
     ),

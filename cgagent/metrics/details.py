@@ -53,7 +53,7 @@ def _drift(sample: Sample) -> Values:
 def _cost(sample: Sample) -> Values:
     for device in sample.usage.io or ():
         for kind, time_ns in (device.cost_ns or {}).items():
-            yield (device.device, kind), time_ns * NS
+            yield (device.device, kind), time_ns / NS
 
 
 def _cap(key: str) -> Callable[[Sample], Values]:

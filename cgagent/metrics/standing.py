@@ -16,7 +16,7 @@ STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
 HEALTH: Final = ("starting", "healthy", "unhealthy")
 _LAYER: Final = "overlay"
 """What cAdvisor's `device` label has where the writable layer is not a disk of its own."""
-_MS: Final = 1e-3
+_MS: Final = 1000
 _RECORD: Final = "cgagent's record"
 
 
@@ -202,10 +202,11 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
 )
 
 
-def _disk(kind: Kind, name: str, text: str, field: str, scale: float = 1) -> Family[Standing]:
+def _disk(kind: Kind, name: str, text: str, field: str, per: int = 1) -> Family[Standing]:
     def read(standing: Standing) -> Values:
         if standing.disk:
-            yield (standing.disk.device,), getattr(standing.disk, field) * scale
+            number = getattr(standing.disk, field)
+            yield (standing.disk.device,), number if per == 1 else number / per
 
     whose = f"{text}, by the disk that its writable layer is on, whoever uses it"
     return Family(kind, name, whose, "/sys/dev/block/*/stat", read, ("device",))

@@ -455,6 +455,13 @@ def test_every_help_says_unit_and_source(metrics):
                 assert unit in family.documentation.partition("(")[0], family.name
 
 
+def test_figures_have_no_more_digits_than_the_kernels():
+    usage = replace(USAGE, cpu=Cpu(usage_ns=7_273_290, user_ns=7_273_290, system_ns=0))
+    text = Metrics(Samples([Sample(WEB, 1.0, 0, 0, usage, LIMITS)]), list).render().body.decode()
+    assert re.search(r"container_cpu_user_seconds_total{.*} 0\.00727329\n", text)
+    assert re.search(r"container_cpu_usage_seconds_total{.*} 0\.00727329\n", text)
+
+
 def test_throttling_is_silent_without_a_quota():
     limits = Limits(cpu_quota_us=UNLIMITED, cpu_period_us=100_000)
     metrics = Metrics(Samples([Sample(WEB, 1.0, 0, 0, USAGE, limits)]), list)
