@@ -13,6 +13,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from cgagent.errors import CgagentError
 from cgagent.metrics.background import Background
 from cgagent.metrics.holdings import usage
 
@@ -74,7 +75,7 @@ class Sizes:
         pace = _Pace(self._walker)
         try:
             used, _ = usage(path, pace.is_to_end)
-        except OSError as error:
+        except (CgagentError, OSError) as error:
             if os.path.isdir(path):
                 log.warning("volume %s: its size: %s", name, error)
             return None
