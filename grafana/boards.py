@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from grafana.panels import INSTANCE, NAME, Board, Graph, Number, Query, Row, Table
+from grafana.panels import CONTAINERS, INSTANCE, NAME, Board, Graph, Number, Query, Row, Table
 
 TOP: Final = 10
 
@@ -22,6 +22,8 @@ def _top(expr: str) -> str:
 
 
 _NAMED: Final = "{{name}} on {{instance}}"
+_WORKING_SET: Final = f"container_memory_working_set_bytes{{{CONTAINERS}}}"
+_THROTTLED: Final = "container_cpu_cfs_throttled_periods_total"
 _CPU: Final = 'container_cpu_usage_seconds_total{%s, cpu="total"}'
 
 
@@ -70,7 +72,7 @@ FLEET: Final = Board(
                     "OOM kills, 1 h",
                     "Processes ended by the OOM killer in the last hour.",
                     "short",
-                    f"sum(increase(container_oom_events_total{{{INSTANCE}}}[1h]))",
+                    f"sum(increase(container_oom_events_total{{{CONTAINERS}}}[1h]))",
                     1,
                 ),
                 Number(
@@ -89,7 +91,7 @@ FLEET: Final = Board(
                     "CPU by host",
                     "CPU time a second that all containers of a host use together.",
                     "short",
-                    [Query(f"sum by (instance) ({_cpu(INSTANCE)})", "{{instance}}")],
+                    [Query(f"sum by (instance) ({_cpu(CONTAINERS)})", "{{instance}}")],
                 ),
                 Graph(
                     "Memory by host",
@@ -97,7 +99,7 @@ FLEET: Final = Board(
                     "bytes",
                     [
                         Query(
-                            f"sum by (instance) (container_memory_working_set_bytes{{{INSTANCE}}})",
+                            f"sum by (instance) ({_WORKING_SET})",
                             "{{instance}}",
                         )
                     ],
@@ -106,13 +108,13 @@ FLEET: Final = Board(
                     "Most CPU",
                     f"The {TOP} containers that use most CPU time.",
                     "short",
-                    [Query(_top(_cpu(INSTANCE)), _NAMED)],
+                    [Query(_top(_cpu(CONTAINERS)), _NAMED)],
                 ),
                 Graph(
                     "Most memory",
                     f"The {TOP} containers with the largest working set.",
                     "bytes",
-                    [Query(_top(f"container_memory_working_set_bytes{{{INSTANCE}}}"), _NAMED)],
+                    [Query(_top(f"container_memory_working_set_bytes{{{CONTAINERS}}}"), _NAMED)],
                 ),
                 Graph(
                     "Most read and written",
@@ -121,8 +123,8 @@ FLEET: Final = Board(
                     [
                         Query(
                             _top(
-                                f"{_rate('container_fs_reads_bytes_total', INSTANCE)} + "
-                                f"{_rate('container_fs_writes_bytes_total', INSTANCE)}"
+                                f"{_rate('container_fs_reads_bytes_total', CONTAINERS)} + "
+                                f"{_rate('container_fs_writes_bytes_total', CONTAINERS)}"
                             ),
                             _NAMED,
                         )
@@ -133,7 +135,7 @@ FLEET: Final = Board(
                     f"The {TOP} containers with the largest share of time in which some task "
                     "waited for memory.",
                     "percentunit",
-                    [Query(_top(_stalls(INSTANCE, "memory", "waiting")), _NAMED)],
+                    [Query(_top(_stalls(CONTAINERS, "memory", "waiting")), _NAMED)],
                     warn_at=0.1,
                 ),
             ],
@@ -226,7 +228,7 @@ HOST: Final = Board(
                             "in use on {{instance}}",
                         ),
                         Query(
-                            f"sum by (instance) (container_memory_working_set_bytes{{{INSTANCE}}})",
+                            f"sum by (instance) ({_WORKING_SET})",
                             "containers on {{instance}}",
                         ),
                     ],
@@ -255,28 +257,32 @@ HOST: Final = Board(
                     "CPU",
                     "CPU time a second.",
                     "short",
-                    [Query(_by_name(_cpu(INSTANCE)), _NAMED)],
+                    [Query(_by_name(_cpu(CONTAINERS)), _NAMED)],
                     stacked=True,
                 ),
                 Graph(
                     "Memory",
                     "Working set.",
                     "bytes",
-                    [Query(_by_name(f"container_memory_working_set_bytes{{{INSTANCE}}}"), _NAMED)],
+                    [
+                        Query(
+                            _by_name(f"container_memory_working_set_bytes{{{CONTAINERS}}}"), _NAMED
+                        )
+                    ],
                     stacked=True,
                 ),
                 Graph(
                     "Tasks",
                     "Processes and threads.",
                     "short",
-                    [Query(_by_name(f"container_threads{{{INSTANCE}}}"), _NAMED)],
+                    [Query(_by_name(f"container_threads{{{CONTAINERS}}}"), _NAMED)],
                     stacked=True,
                 ),
                 Graph(
                     "Disk space",
                     "Of the writable layers; counted once a minute.",
                     "bytes",
-                    [Query(_by_name(f"container_fs_usage_bytes{{{INSTANCE}}}"), _NAMED)],
+                    [Query(_by_name(f"container_fs_usage_bytes{{{CONTAINERS}}}"), _NAMED)],
                     stacked=True,
                 ),
             ],
@@ -509,7 +515,7 @@ PRESSURE: Final = Board(
                     f"The {TOP} containers with the largest share of time in which "
                     f"{who.lower()} tasks waited.",
                     "percentunit",
-                    [Query(_top(_stalls(INSTANCE, resource, kind)), _NAMED)],
+                    [Query(_top(_stalls(CONTAINERS, resource, kind)), _NAMED)],
                     warn_at=0.1,
                     width=12,
                 )
@@ -527,8 +533,8 @@ PRESSURE: Final = Board(
                     [
                         Query(
                             _top(
-                                f"container_memory_working_set_bytes{{{INSTANCE}}} / "
-                                f"(container_spec_memory_limit_bytes{{{INSTANCE}}} > 0)"
+                                f"container_memory_working_set_bytes{{{CONTAINERS}}} / "
+                                f"(container_spec_memory_limit_bytes{{{CONTAINERS}}} > 0)"
                             ),
                             _NAMED,
                         )
@@ -542,8 +548,8 @@ PRESSURE: Final = Board(
                     [
                         Query(
                             _top(
-                                f"container_threads{{{INSTANCE}}} / "
-                                f"(container_threads_max{{{INSTANCE}}} > 0)"
+                                f"container_threads{{{CONTAINERS}}} / "
+                                f"(container_threads_max{{{CONTAINERS}}} > 0)"
                             ),
                             _NAMED,
                         )
@@ -557,8 +563,8 @@ PRESSURE: Final = Board(
                     [
                         Query(
                             _top(
-                                f"{_rate('container_cpu_cfs_throttled_periods_total', INSTANCE)} / "
-                                f"{_rate('container_cpu_cfs_periods_total', INSTANCE)}"
+                                f"{_rate(_THROTTLED, CONTAINERS)} / "
+                                f"{_rate('container_cpu_cfs_periods_total', CONTAINERS)}"
                             ),
                             _NAMED,
                         )
@@ -587,7 +593,7 @@ PRESSURE: Final = Board(
                     [
                         Query(
                             _top(
-                                f"increase(container_oom_events_total{{{INSTANCE}}}"
+                                f"increase(container_oom_events_total{{{CONTAINERS}}}"
                                 "[$__rate_interval])"
                             ),
                             _NAMED,

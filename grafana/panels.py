@@ -40,6 +40,8 @@ SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 P = TypeVar("P", timeseries.Panel, stat.Panel, table.Panel)
 
 INSTANCE: Final = 'job=~"$job", instance=~"$instance"'
+CONTAINERS: Final = f'{INSTANCE}, name!=""'
+"""Not the groups above them, whose figures have theirs."""
 NAME: Final = f'{INSTANCE}, name=~"$name"'
 
 

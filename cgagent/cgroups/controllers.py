@@ -57,7 +57,8 @@ class Controllers:
     """The group's directory by controller, for those that are only read."""
 
     @classmethod
-    def of(cls, host: Host, path: str) -> Controllers:
+    def of(cls, host: Host, path: str, *, deep: bool = True) -> Controllers:
+        """Without `deep` no file of a group below it is read: what is summed there is None."""
         inside = path.rstrip("/")
         v1 = {name: p.mount + inside for name, p in host.placements.items() if p.version == 1}
         unified = host.unified.mount + inside if host.unified else None
@@ -70,12 +71,18 @@ class Controllers:
         def cpu_v1(directory: str) -> cpu.CpuV1:
             return cpu.CpuV1(directory, v1.get("cpuacct", directory), unified)
 
+        def memory_v1(directory: str) -> memory.MemoryV1:
+            return memory.MemoryV1(directory, deep=deep)
+
+        def pids_of(directory: str) -> pids.PidsController:
+            return pids.PidsController(directory, deep=deep)
+
         return cls(
             cpu=side("cpu", cpu_v1, cpu.CpuV2),
             cpuset=side("cpuset", cpuset.CpusetV1, cpuset.CpusetV2),
-            memory=side("memory", memory.MemoryV1, memory.MemoryV2),
+            memory=side("memory", memory_v1, memory.MemoryV2),
             io=side("io", io.IoV1, io.IoV2),
-            pids=side("pids", pids.PidsController, pids.PidsController),
+            pids=side("pids", pids_of, pids_of),
             hugetlb=side("hugetlb", hugetlb.HugetlbV1, hugetlb.HugetlbV2),
             unified=unified,
             freezer=v1.get("freezer"),

@@ -185,12 +185,18 @@ class CpuV1:
 def _divided(
     usage_ns: int | None, ticks: str | None, unified: str | None
 ) -> tuple[int | None, int | None]:
-    """User and system time: cgroup2's if it has the same tasks, else by the ticks' ratio."""
+    """User and system time, together the usage: by cgroup2's ratio if it has the same tasks.
+
+    A task comes into the hierarchies one after the other: without a ratio a short-lived group's
+    user and system time would not be its usage. Else by the ticks' ratio.
+    """
     user_us, system_us = _DIVISION_V2.values(unified)
     if usage_ns is not None and user_us is not None and system_us is not None:
-        user_ns, system_ns = user_us * 1000, system_us * 1000
-        if abs(user_ns + system_ns - usage_ns) <= usage_ns * _SAME + _SAME_NS:
-            return user_ns, system_ns
+        total_us = user_us + system_us
+        is_same = abs(total_us * 1000 - usage_ns) <= usage_ns * _SAME + _SAME_NS
+        if total_us and is_same:
+            user_ns = usage_ns * user_us // total_us
+            return user_ns, usage_ns - user_ns
     user, system = _TICKS_V1.values(ticks)
     if usage_ns is None or user is None or system is None:
         return None, None

@@ -308,11 +308,11 @@ class Group:
                 found[directory] = os.stat(directory).st_ino
         return found
 
-    def controllers(self) -> Controllers:
-        """Its controllers, for a reader."""
+    def controllers(self, *, deep: bool = True) -> Controllers:
+        """Its controllers, for a reader; see `Controllers.of`."""
         from cgagent.cgroups.controllers import Controllers
 
-        return Controllers.of(self.host, self.path)
+        return Controllers.of(self.host, self.path, deep=deep)
 
     def _freezer(self) -> Freezer:
         """cgroup2's where the tasks are in it; a group that is only in v1 has v1's."""

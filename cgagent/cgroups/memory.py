@@ -83,6 +83,7 @@ _STAT_V2: Final = files.Keys(
     "workingset_refault_file",
     "pgscan",
     "pgsteal",
+    "kernel",
 )
 _OOM_CONTROL: Final = files.Keys("oom_kill")
 _EVENTS: Final = files.Keys("oom_kill")
@@ -91,8 +92,9 @@ _EVENTS: Final = files.Keys("oom_kill")
 class MemoryV1:
     FIELDS: ClassVar = FIELDS
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, deep: bool = True) -> None:
         self.directory = directory
+        self._deep = deep
 
     def writes(self, limits: Limits) -> list[Write]:
         reason = "in cgroup v1, where this host has its memory controller"
@@ -205,16 +207,17 @@ class MemoryV1:
             "max_usage_in_bytes",
             "failcnt",
             "memsw.failcnt",
+            "kmem.usage_in_bytes",
         )
         # The kernel's count of OOM kills does not include descendants on v1.
-        groups = with_subgroups(self.directory)
+        groups = with_subgroups(self.directory) if self._deep else ()
         return (
             *(f"{self.directory}/memory.{name}" for name in names),
             *(f"{directory}/memory.oom_control" for directory in groups),
         )
 
     def usage(self, texts: Sequence[str | None]) -> Memory:
-        stat, usage, peak, failcnt, memsw_failcnt, *oom_controls = texts
+        stat, usage, peak, failcnt, memsw_failcnt, kernel, *oom_controls = texts
         (cache, rss, mapped, swap, inactive, active, pgfault, pgmajfault, *more) = _STAT_V1.values(
             stat
         )
@@ -227,6 +230,7 @@ class MemoryV1:
             anon_bytes=rss,
             file_bytes=cache,
             mapped_bytes=mapped,
+            kernel_bytes=files.number(kernel),
             inactive_file_bytes=inactive,
             active_file_bytes=active,
             working_set_bytes=_working_set(current, inactive, rss),
@@ -352,9 +356,11 @@ class MemoryV2:
 
     def usage(self, texts: Sequence[str | None]) -> Memory:
         anon, file, mapped, inactive, active, pgfault, pgmajfault, *more = _STAT_V2.values(texts[0])
-        dirty, writeback, refault_anon, refault_file, pgscan, pgsteal = more
+        dirty, writeback, refault_anon, refault_file, pgscan, pgsteal, kernel = more
         events, events_local, swap_events = map(files.counts, texts[1:4])
         current, peak, swap, swap_peak, zswap = map(files.number, texts[4:])
+        if current is None and anon is not None and file is not None:
+            current = anon + file  # the root group has no memory.current
         return Memory(
             current_bytes=current,
             peak_bytes=peak,
@@ -364,6 +370,7 @@ class MemoryV2:
             anon_bytes=anon,
             file_bytes=file,
             mapped_bytes=mapped,
+            kernel_bytes=kernel,
             inactive_file_bytes=inactive,
             active_file_bytes=active,
             working_set_bytes=_working_set(current, inactive, anon),

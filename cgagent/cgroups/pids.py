@@ -19,8 +19,9 @@ FIELDS: Final = frozenset({"pids_max"})
 class PidsController:
     FIELDS: ClassVar = FIELDS
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, deep: bool = True) -> None:
         self.directory = directory
+        self._deep = deep
 
     def writes(self, limits: Limits) -> list[Write]:
         if limits.pids_max is None:
@@ -32,20 +33,27 @@ class PidsController:
 
     def paths(self) -> Sequence[str]:
         names = ("pids.current", "pids.peak", "pids.events", "pids.events.local")
+        groups = with_subgroups(self.directory) if self._deep else ()
         return (
             *(f"{self.directory}/{name}" for name in names),
-            *(f"{directory}/cgroup.procs" for directory in with_subgroups(self.directory)),
+            *(f"{directory}/cgroup.procs" for directory in groups),
         )
 
     def usage(self, texts: Sequence[str | None]) -> Pids:
         current, peak, events, events_local, *procs = texts
         return Pids(
             current=files.number(current),
-            processes=None if procs[0] is None else sum(t.count("\n") for t in procs if t),
+            processes=_processes(procs),
             peak=files.number(peak),
             refused=_refused(events),
             refused_local=_refused(events_local),
         )
+
+
+def _processes(procs: Sequence[str | None]) -> int | None:
+    if not procs or procs[0] is None:
+        return None
+    return sum(text.count("\n") for text in procs if text)
 
 
 def _refused(text: str | None) -> int | None:

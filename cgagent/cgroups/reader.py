@@ -97,14 +97,18 @@ _SHARED: Final = Descriptors.bounded()
 
 
 class Reader:
-    """Usage of one group. Holds up to 45 descriptors; not to be shared between threads.
+    """Usage of one group. Holds up to 46 descriptors; not to be shared between threads.
 
     It stays with the group it was made for: one that was removed and made again under the
-    same path is another, and reading raises NotFoundError.
+    same path is another, and reading raises NotFoundError. Without `deep` no file of a group
+    below it is read, of which the root group has all: processes, and on v1 OOM kills, are None.
     """
 
-    def __init__(self, group: Group, descriptors: Descriptors | None = None) -> None:
+    def __init__(
+        self, group: Group, descriptors: Descriptors | None = None, *, deep: bool = True
+    ) -> None:
         self._group = group
+        self._deep = deep
         self._budget = descriptors or _SHARED
         self._kept: dict[str, int] = {}
         self._sources: dict[str, _Source] = {}
@@ -214,9 +218,8 @@ class Reader:
                 raise self._gone() from None
             if state.st_ino != self._inodes[directory]:
                 raise self._gone()
-            if (state.st_nlink > LINKS_OF_A_LEAF or len(groups) > 1) and groups != list(
-                with_subgroups(directory)
-            ):
+            is_leaf = state.st_nlink <= LINKS_OF_A_LEAF and len(groups) == 1
+            if not is_leaf and self._deep and groups != list(with_subgroups(directory)):
                 return True
         return False
 
@@ -226,11 +229,11 @@ class Reader:
         if not inodes or (self._inodes and not inodes.items() <= self._inodes.items()):
             raise self._gone()
         self._inodes = self._inodes or inodes
-        controllers = self._group.controllers()
+        controllers = self._group.controllers(deep=self._deep)
         trees = [d for d in controllers.trees() if d in inodes] or list(inodes)[:1]
         before, self._kept = self._kept, {}
         try:
-            self._trees = [_Tree(trees[0], None, list(with_subgroups(trees[0])))]
+            self._trees = [_Tree(trees[0], None, self._with_subgroups(trees[0]))]
             self._trees += [self._tree(directory, before) for directory in trees[1:]]
             self._sources = {
                 name: _Source(meter, [self._find(path, before) for path in meter.paths()])
@@ -248,7 +251,10 @@ class Reader:
             descriptor = self._open(directory)
         if descriptor is not None:
             self._kept[directory] = descriptor
-        return _Tree(directory, descriptor, list(with_subgroups(directory)))
+        return _Tree(directory, descriptor, self._with_subgroups(directory))
+
+    def _with_subgroups(self, directory: str) -> list[str]:
+        return list(with_subgroups(directory)) if self._deep else [directory]
 
     def _find(self, path: str, before: dict[str, int]) -> _File | None:
         """The file with a descriptor if one may be kept, without one else; None if absent."""

@@ -43,6 +43,8 @@ class Memory:
     file_bytes: int | None = None
     """Page cache, tmpfs and shared memory included."""
     mapped_bytes: int | None = None
+    kernel_bytes: int | None = None
+    """Memory that the kernel holds for it; in `current_bytes`. Since Linux 5.18 on v2."""
     inactive_file_bytes: int | None = None
     active_file_bytes: int | None = None
     working_set_bytes: int | None = None

@@ -40,6 +40,10 @@ EXEC_FILES: Final = "exec-*.json"
 _ROOT: Final = "rootfs"
 
 
+def log_path(containers_dir: Path, container_id: str) -> str:
+    return f"{containers_dir}/{container_id}/{container_id}-json.log"  # as `Bundle.log`
+
+
 class Bundle:
     def __init__(self, containers_dir: Path, container_id: str) -> None:
         self.path = containers_dir / container_id

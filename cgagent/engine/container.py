@@ -181,6 +181,8 @@ class Record:
     adopted: Adopted | None = None
     options: Options
     limits: Limits
+    limits_changed_ns: int | None = None
+    """When an update last changed them; None: they are those it was created with."""
     undo: tuple[tuple[str, str], ...] = ()
     """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
     restart: RestartState = field(default_factory=RestartState)
@@ -197,6 +199,7 @@ class Record:
                 "rootfs": self.rootfs and asdict(self.rootfs),
                 "adopted": self.adopted and asdict(self.adopted),
                 "limits": limit_json.to_json(self.limits),
+                "limits_changed_ns": self.limits_changed_ns,
                 "undo": self.undo,
                 "restart": asdict(self.restart),
                 "outcome": asdict(self.outcome),
@@ -219,6 +222,7 @@ class Record:
             adopted=_adopted(value.get("adopted")),
             options=Options.from_json(value["options"]),
             limits=limit_json.from_json(value["limits"]),
+            limits_changed_ns=value.get("limits_changed_ns"),
             undo=tuple((path, text) for path, text in value.get("undo", ())),
             restart=RestartState(**value.get("restart", {})),
             outcome=Outcome.from_json(value["outcome"]),

@@ -175,7 +175,8 @@ class Control:
 
     def _keep_limits(self, container: Container, changes: Limits) -> None:
         merged = container.record.limits.merged(changes)
-        updated = replace(container.record, limits=merged, undo=())
+        changed_ns = time.time_ns() if dict(changes) else container.record.limits_changed_ns
+        updated = replace(container.record, limits=merged, limits_changed_ns=changed_ns, undo=())
         self._containers.save(container, updated, "update")
 
     async def undo_update(self, container: Container) -> None:

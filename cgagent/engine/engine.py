@@ -8,11 +8,12 @@ import fcntl
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__
 from cgagent.cgroups import Host
-from cgagent.engine import reconcile, recovery, tracing
+from cgagent.engine import bundle, reconcile, recovery, tracing
 from cgagent.engine.adopt import Adoption
 from cgagent.engine.containers import Containers
 from cgagent.engine.control import Control
@@ -74,7 +75,14 @@ class Engine:
         images = Images(settings, self.database)
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
-        self.monitor = Monitor(self.host, settings, self.containers, self.events)
+        self.monitor = Monitor(
+            self.host,
+            settings,
+            self.containers,
+            self.events,
+            log_path=partial(bundle.log_path, containers_dir),
+            volumes=lambda: self.volumes.paths(),  # noqa: PLW0108 - there are none yet
+        )
         self.tracer = tracing.tracer()
         self.jobs = Jobs(self.monitor.observe_job, *([self.tracer.observe] if self.tracer else []))
         self.volumes = Volumes(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Descriptors
 from cgagent.engine import restart_policy
-from cgagent.engine.watched import WatchedGroups
+from cgagent.engine.watched import GroupsAbove, WatchedGroups
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.metrics import (
     COLUMNS,
@@ -18,6 +18,7 @@ from cgagent.metrics import (
     Metrics,
     Sample,
     Sampler,
+    Sizes,
     Standing,
     Target,
     Walker,
@@ -26,7 +27,7 @@ from cgagent.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.cgroups import Host
     from cgagent.config import Settings
@@ -41,7 +42,14 @@ class Monitor:
     """Owns the sampler and the metrics; made and ended by the engine."""
 
     def __init__(
-        self, host: Host, settings: Settings, containers: Containers, events: Events
+        self,
+        host: Host,
+        settings: Settings,
+        containers: Containers,
+        events: Events,
+        *,
+        log_path: Callable[[str], str],
+        volumes: Callable[[], Mapping[str, str]],
     ) -> None:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
@@ -52,6 +60,7 @@ class Monitor:
             settings.sample_full_interval_s,
             lambda: [c.record.cgroup_path for c in containers],
         )
+        self._above = GroupsAbove(settings.cgroup_parent)
         self._sampler = Sampler(
             host,
             settings.sample_interval_s,
@@ -63,19 +72,23 @@ class Monitor:
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
         self.clients_cut_off = 0
+        self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
         self._metrics = Metrics(
             self._sampler,
             self._standings,
             events_dropped=lambda: events.dropped,
             clients_cut_off=lambda: self.clients_cut_off,
+            volume_bytes=self._sizes.volume_bytes,
         )
         self._targets: dict[str, tuple[Record, Target]] = {}
 
     def start(self) -> None:
         self._sampler.start()
         self._walker.start()
+        self._sizes.start()
 
     def stop(self) -> None:
+        self._sizes.stop()
         self._walker.stop()
         self._sampler.stop()
 
@@ -83,9 +96,11 @@ class Monitor:
         """Called in the sampler's thread."""
         targets = [self._target(c) for c in self._containers if c.running]
         groups, gone = self._watched.targets()
-        for target in gone:
+        targets += groups
+        above, above_gone = self._above.targets(targets)
+        for target in (*gone, *above_gone):
             self._sampler.forget(target.id)
-        return [*targets, *groups]
+        return [*targets, *above]
 
     def _target(self, container: Container) -> Target:
         """The same object as long as the container's record is the same."""
@@ -122,8 +137,11 @@ class Monitor:
             oom_killed=outcome.oom_killed,
             limiting_group=(outcome.oom or {}).get("limiting_group"),
             log_dropped_bytes=outcome.log_dropped_bytes,
+            log_bytes=self._sizes.log_bytes(container.id),
+            limits_changed_at_s=_seconds(container.record.limits_changed_ns),
             holdings=self._walker.get(container.id),
             disk=self._walker.disk(container.id),
+            created_at_s=_seconds(container.record.created_ns),
             started_at_s=_seconds(outcome.started_ns),
             ended_at_s=None if container.running else _seconds(outcome.finished_ns),
             restarts=_restarts(container),
@@ -197,7 +215,8 @@ class Monitor:
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""
-        return [self._view(sample) for sample in self._sampler.live()]
+        live = self._sampler.live()
+        return [self._view(sample) for sample in live if not sample.target.is_above]
 
     def host(self) -> dict[str, Any]:
         """The machine and the agent's process at the last round; empty before the first."""

@@ -75,6 +75,38 @@ class WatchedGroups:
                     yield from self._match(child, rest, levels - (part == "**"))
 
 
+class GroupsAbove:
+    """The root group, the agent's own, and all that containers and watched groups are below.
+
+    Their figures have those of all below them: as in cAdvisor, their series have no name.
+    """
+
+    def __init__(self, own_parent: str) -> None:
+        self._own_parent = own_parent.rstrip("/")
+        self._known: dict[str, Target] = {}
+
+    def targets(self, others: list[Target]) -> tuple[list[Target], list[Target]]:
+        """Those there are now, none of `others` among them, and those that have gone since."""
+        paths = {other.cgroup_path for other in others}
+        folders = {self._own_parent, *(_above(path) for path in paths)}
+        above = set(folders)
+        for path in folders:
+            while path := _above(path):
+                above.add(path)
+        above = {path or "/" for path in (*above, "")} - paths
+        before = self._known
+        self._known = {path: before.get(path) or _target(path) for path in sorted(above)}
+        return list(self._known.values()), [t for p, t in before.items() if p not in above | paths]
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _target(path: str) -> Target:
+    return Target(f"cgroup:{path}", "", "", path, 0.0, is_above=True)
+
+
 class _Rule:
     def __init__(self, watch: Watch) -> None:
         self.parts = watch.pattern.strip("/").split("/")

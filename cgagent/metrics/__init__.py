@@ -14,6 +14,7 @@ from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
 from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
+from cgagent.metrics.sizes import Sizes
 from cgagent.metrics.standing import STATES
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Sample",
     "Sampler",
     "SamplerState",
+    "Sizes",
     "Standing",
     "Target",
     "Walker",

@@ -5,6 +5,7 @@ Dashboards and alerts that were written for it work.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Unlimited
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from cgagent.metrics.samples import Sample
 
 _SECTOR_BYTES: Final = 512
+_MACHINE_BYTES: Final = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _BLKIO: Final = "blkio.throttle or blkio.bfq"
 
 
 def _total_cpu(sample: Sample) -> Values:
     usage_ns = sample.usage.cpu.usage_ns
-    yield ("total",), None if usage_ns is None else usage_ns * NS
+    yield ("total",), None if usage_ns is None else usage_ns / NS
 
 
 def _under_quota(value: Callable[[Sample], float | None]) -> Callable[[Sample], float | None]:
@@ -43,6 +45,10 @@ def _under_quota(value: Callable[[Sample], float | None]) -> Callable[[Sample], 
 def _faults(sample: Sample) -> Values:
     yield ("pgfault", "hierarchy"), sample.usage.memory.pgfault
     yield ("pgmajfault", "hierarchy"), sample.usage.memory.pgmajfault
+
+
+def _event(name: str) -> Callable[[Sample], float | None]:
+    return lambda s: (s.usage.memory.events or {}).get(name)
 
 
 def io(field: str, each: int = 1) -> Callable[[Sample], Values]:
@@ -77,6 +83,12 @@ def _limit(field: str) -> Callable[[Sample], float | None]:
         return 0 if isinstance(limit, Unlimited) else limit
 
     return value
+
+
+def _memory_limit(sample: Sample) -> float | None:
+    if sample.target.cgroup_path == "/":
+        return _MACHINE_BYTES
+    return _limit("memory_max_bytes")(sample)
 
 
 def _swap_limit(sample: Sample) -> float | None:
@@ -118,14 +130,14 @@ CPU: Final = (
     counter(
         "container_cpu_user_seconds",
         "CPU time used in user mode, in seconds",
-        "cpu.stat user_usec of cgroup2; v1 alone: cpuacct.usage, by cpuacct.stat",
+        "cpuacct.usage, divided as in cgroup2's cpu.stat or cpuacct.stat; v2: cpu.stat user_usec",
         lambda s: s.usage.cpu.user_ns,
         NS,
     ),
     counter(
         "container_cpu_system_seconds",
         "CPU time used in the kernel, in seconds",
-        "cpu.stat system_usec of cgroup2; v1 alone: cpuacct.usage, by cpuacct.stat",
+        "cpuacct.usage, divided as in cgroup2's cpu.stat or cpuacct.stat; v2: cpu.stat system_usec",
         lambda s: s.usage.cpu.system_ns,
         NS,
     ),
@@ -202,6 +214,12 @@ MEMORY: Final = (
         lambda s: s.usage.memory.mapped_bytes,
     ),
     gauge(
+        "container_memory_kernel_usage",
+        "Memory that the kernel holds for it, in bytes",
+        "memory.kmem.usage_in_bytes; v2: memory.stat kernel",
+        lambda s: s.usage.memory.kernel_bytes,
+    ),
+    gauge(
         "container_memory_swap",
         "Swap in use in bytes",
         "memory.stat total_swap; v2: memory.swap.current",
@@ -273,6 +291,15 @@ MEMORY: Final = (
         "memory.stat total_pgfault, total_pgmajfault; v2: pgfault, pgmajfault",
         _faults,
         *("failure_type", "scope"),
+    ),
+    *(
+        counter(
+            f"container_memory_events_{event}",
+            f"How often memory use came to the limit memory.{event}; v2 only",
+            f"memory.events {event}",
+            _event(event),
+        )
+        for event in ("high", "max")
     ),
     counter(
         "container_oom_events",
@@ -420,9 +447,9 @@ SPEC: Final = (
     ),
     gauge(
         "container_spec_memory_limit_bytes",
-        "Memory limit in bytes; 0 is unlimited",
+        "Memory limit in bytes; 0 is unlimited; of the root group the machine's memory",
         "memory.limit_in_bytes; v2: memory.max",
-        _limit("memory_max_bytes"),
+        _memory_limit,
     ),
     gauge(
         "container_spec_memory_swap_limit_bytes",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cgagent.cgroups import Unlimited
 from cgagent.metrics.cadvisor import io
 from cgagent.metrics.families import NS, Values, counter, counters, gauge, gauges, peak
 
@@ -52,7 +53,16 @@ def _drift(sample: Sample) -> Values:
 def _cost(sample: Sample) -> Values:
     for device in sample.usage.io or ():
         for kind, time_ns in (device.cost_ns or {}).items():
-            yield (device.device, kind), time_ns * NS
+            yield (device.device, kind), time_ns / NS
+
+
+def _cap(key: str) -> Callable[[Sample], Values]:
+    def values(sample: Sample) -> Values:
+        for device in sample.limits.io_max or ():
+            cap = getattr(device, key)
+            yield (device.device,), None if isinstance(cap, Unlimited) else cap
+
+    return values
 
 
 DETAILS: Final = (
@@ -115,6 +125,21 @@ DETAILS: Final = (
         "Memory taken by compressed swap, in bytes",
         "v2: memory.zswap.current",
         lambda s: s.usage.memory.zswap_bytes,
+    ),
+    *(
+        gauges(
+            f"cgagent_container_spec_io_{field}",
+            f"Cap of {text} a second, of disks that have one",
+            f"{v1}; v2: io.max {key}",
+            _cap(key),
+            "device",
+        )
+        for field, text, v1, key in (
+            ("read_bps_limit", "bytes read", "blkio.throttle.read_bps_device", "rbps"),
+            ("write_bps_limit", "bytes written", "blkio.throttle.write_bps_device", "wbps"),
+            ("read_iops_limit", "reads", "blkio.throttle.read_iops_device", "riops"),
+            ("write_iops_limit", "writes", "blkio.throttle.write_iops_device", "wiops"),
+        )
     ),
     counters(
         "cgagent_container_fs_discards_bytes",

@@ -63,9 +63,9 @@ class Rendering:
 class Metrics:
     """The agent's registry and its rendering. Lives as long as the agent.
 
-    `containers` returns the standing of every container there is, stopped ones too, and
+    `containers` returns the standing of every container there is, stopped ones too,
     `events_dropped` how many events a slow reader did not get, `clients_cut_off` how many attached
-    clients were cut off because they did not read.
+    clients were cut off because they did not read, `volume_bytes` sizes by name.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Metrics:
         containers: Callable[[], Iterable[Standing]],
         events_dropped: Callable[[], int] = lambda: 0,
         clients_cut_off: Callable[[], int] = lambda: 0,
+        volume_bytes: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -104,7 +105,7 @@ class Metrics:
         self._seen = Sheet((SEEN,), lambda sample: (sample.target, sample.at_s), names)
         self._states = Sheet(STANDING, lambda s: replace(s, disk=None), names)
         self._disks = Sheet(DISK, lambda s: (s.target, s.disk), names)
-        self._registry.register(Own(sampler, events_dropped, clients_cut_off))
+        self._registry.register(Own(sampler, events_dropped, clients_cut_off, volume_bytes))
 
     def observe_job(
         self, kind: str, outcome: str, seconds: float, steps: Mapping[str, float]

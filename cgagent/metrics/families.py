@@ -17,7 +17,8 @@ Described = TypeVar("Described", Sample, Standing)
 Kind = Literal["counter", "gauge"]
 Values = Iterable[tuple[tuple[str, ...], float | None]]
 
-NS: Final = 1e-9
+NS: Final = 10**9
+"""In a second. Divided by, a figure is written as short as it is: 7 ns are 7e-09 s."""
 _NO_LABELS: Final[tuple[str, ...]] = ()
 
 
@@ -46,25 +47,30 @@ class Family(Generic[Described]):
         return f"{self.name}_total" if self.kind == "counter" and not self.bare else self.name
 
     @property
+    def is_own(self) -> bool:
+        """Whether cAdvisor has it not."""
+        return self.name.startswith("cgagent_")
+
+    @property
     def help(self) -> str:
         return f"{self.text} ({self.source})"
 
 
-def _reading(value: Callable[[Sample], float | None], scale: float) -> Callable[[Sample], Values]:
-    if scale == 1:
+def _reading(value: Callable[[Sample], float | None], per: int) -> Callable[[Sample], Values]:
+    if per == 1:
         return lambda sample: ((_NO_LABELS, value(sample)),)
 
     def read(sample: Sample) -> Values:
         number = value(sample)
-        return ((_NO_LABELS, None if number is None else number * scale),)
+        return ((_NO_LABELS, None if number is None else number / per),)
 
     return read
 
 
 def counter(
-    name: str, text: str, source: str, value: Callable[[Sample], float | None], scale: float = 1
+    name: str, text: str, source: str, value: Callable[[Sample], float | None], per: int = 1
 ) -> Family[Sample]:
-    return Family("counter", name, text, source, _reading(value, scale), lasts=True)
+    return Family("counter", name, text, source, _reading(value, per), lasts=True)
 
 
 def counters(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import time
 from functools import cache
@@ -39,6 +41,16 @@ def _id(file: str) -> str:
             return opened.read().strip(b"\0\n ").decode("ascii", "replace")
     except OSError:  # there is none on this machine, or not for this user
         return ""
+
+
+@cache
+def cpu_topology() -> tuple[int, int]:
+    """Physical cores and sockets, of the CPUs that are online at the agent's start."""
+    packages = set()
+    for file in glob.glob("/sys/devices/system/cpu/cpu*/topology/physical_package_id"):
+        with contextlib.suppress(OSError), open(file, encoding="ascii") as opened:
+            packages.add(opened.read())
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1, len(packages) or 1
 
 
 @cache

@@ -1,6 +1,7 @@
 """What a process's network namespace counts of its interfaces, from /proc/PID/net/dev.
 
-What it says to itself over `lo` is left out, as by cAdvisor and Docker: it is no traffic.
+What it says to itself over `lo` is left out, as by cAdvisor and Docker: it is no traffic. Of the
+machine's interfaces the ends of containers' are left out, too: their traffic would be there twice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 _HEADER_LINES = 2
 _LOOPBACK = "lo"
+OF_CONTAINERS = ("veth", "docker", "br-", "cni")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,18 @@ def read(pid: int) -> tuple[Interface, ...] | None:
         return None
 
 
-def parse(text: str) -> tuple[Interface, ...]:
+def of_machine() -> tuple[Interface, ...]:
+    """Those of this process's own network namespace."""
+    with open("/proc/self/net/dev", encoding="utf-8", errors="surrogateescape") as file:
+        return parse(file.read(), OF_CONTAINERS)
+
+
+def parse(text: str, left_out: tuple[str, ...] = ()) -> tuple[Interface, ...]:
+    """All but the loopback, and those whose names begin with what is `left_out`."""
     interfaces = []
     for line in filter(None, text.split("\n")[_HEADER_LINES:]):
         name, _, numbers = line.rpartition(":")
-        if name.strip() == _LOOPBACK:
+        if name.strip() == _LOOPBACK or (left_out and name.strip().startswith(left_out)):
             continue
         counts = list(map(int, numbers.split()))
         interfaces.append(Interface(name.strip(), *counts[:4], *counts[8:12]))

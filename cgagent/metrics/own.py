@@ -8,11 +8,11 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cgagent import __version__
-from cgagent.metrics.host import machine_ids
+from cgagent.metrics.host import cpu_topology, machine_ids
 from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cgagent.metrics.sampler import Sampler
     from cgagent.metrics.samples import HostSample, SamplerState
@@ -26,8 +26,10 @@ class Own(Collector):
         sampler: Sampler,
         events_dropped: Callable[[], int],
         clients_cut_off: Callable[[], int],
+        volume_bytes: Callable[[], Mapping[str, int]],
     ) -> None:
         self._sampler = sampler
+        self._volume_bytes = volume_bytes
         self._events_dropped = events_dropped
         self._clients_cut_off = clients_cut_off
 
@@ -50,6 +52,7 @@ class Own(Collector):
             "Attached clients that were cut off because they did not read (cgagent's count)",
             value=self._clients_cut_off(),
         )
+        yield from _volumes(self._volume_bytes())
         machine = self._sampler.machine()
         if machine:
             yield from _machine(machine)
@@ -62,6 +65,18 @@ def _build() -> Metric:
     )
     build.add_metric((__version__,), 1)
     return build
+
+
+def _volumes(volume_bytes: Mapping[str, int]) -> Iterator[Metric]:
+    if volume_bytes:
+        sizes = GaugeMetricFamily(
+            "cgagent_volume_size_bytes",
+            "Disk space of a volume, in bytes; counted each ten minutes (st_blocks of its files)",
+            labels=("volume",),
+        )
+        for name, used in volume_bytes.items():
+            sizes.add_metric((name,), used)
+        yield sizes
 
 
 def _sampler(state: SamplerState) -> Iterator[Metric]:
@@ -86,8 +101,15 @@ def _sampler(state: SamplerState) -> Iterator[Metric]:
 
 
 def _machine(machine: HostSample) -> Iterator[Metric]:
+    cores, sockets = cpu_topology()
     for name, text, value in (
         ("machine_cpu_cores", "CPUs of the machine (/proc/cpuinfo)", machine.cpu_cores),
+        ("machine_cpu_physical_cores", "Cores of the machine (/proc/cpuinfo)", cores),
+        (
+            "machine_cpu_sockets",
+            "Sockets of the machine (/sys/devices/system/cpu/cpu*/topology)",
+            sockets,
+        ),
         (
             "machine_memory_bytes",
             "Memory of the machine, in bytes (/proc/meminfo MemTotal)",

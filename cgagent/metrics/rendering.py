@@ -55,6 +55,8 @@ class Sheet(Generic[Described]):
             self._kept.pop(gone, None)  # another scrape may have
 
     def _lines(self, family: Family[Described], described: Described, labels: str) -> Iterator[str]:
+        if described.target.is_above and family.is_own:
+            return
         start = f"{family.series}{labels}"
         by_device = family.labels[:1] == ("device",)
         for values, number in family.read(described):
@@ -86,9 +88,13 @@ def whole(family: Family[Described], texts: Iterable[str], *, openmetrics: bool)
 
 
 def _labels(target: Target) -> str:
-    """As cAdvisor labels: `id` is the cgroup's path. Without the closing brace."""
+    """As cAdvisor labels: `id` is the cgroup's path. Without the closing brace.
+
+    An empty one is left out, which is the same to Prometheus.
+    """
     values = (target.cgroup_path, target.name, target.image)
-    return "{" + _pairs((*zip(LABELS, values, strict=True), *target.labels))
+    pairs = (*zip(LABELS, values, strict=True), *target.labels)
+    return "{" + _pairs(pair for pair in pairs if pair[1])
 
 
 @lru_cache(maxsize=4096)

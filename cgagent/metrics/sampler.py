@@ -26,7 +26,7 @@ from cgagent.metrics.rising import Rising
 from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cgagent.cgroups import Descriptors, Host, Limits, Usage
 
@@ -34,6 +34,8 @@ _LIMITS_AGE_NS: Final = 60 * 10**9
 """Of a group that nobody asked limits for: reading them opens each file anew, 0.3 ms."""
 _IDLE_AGE_NS: Final = 60 * 10**9
 """What needs a running task to change is read so often of a group in which none has run."""
+_BUSY_ABOVE: Final = 0.02
+"""Of the time, at most, for each group above others: the kernel sums up all groups below it."""
 _RESTED: Final = 15
 """Rounds at rest that are put off at most."""
 
@@ -265,6 +267,10 @@ class Sampler:
         if source is None or track is None:
             self._sample(target, full=True)
             return
+        if target.is_above:
+            if track.turn == turn and source.is_due:
+                self._sample(target, full=True)
+            return
         idle = self._rounds > 1 and track.rests and source.is_idle
         its_turn = track.turn == turn
         full = its_turn and not idle
@@ -292,9 +298,9 @@ class Sampler:
         else:
             self._tracks[target.id] = _Track(self._turns % self._rounds, sample)
             self._turns += 1
-        for device in sample.usage.io or ():
-            if device.device not in self._devices:
-                self._devices[device.device] = _device_path(device.device)
+        for device in _devices(sample):
+            if device not in self._devices:
+                self._devices[device] = _device_path(device)
         return sample
 
     def _drop(self, target_id: str) -> None:
@@ -310,7 +316,8 @@ class _Source:
         self.target = target
         self.limits_read_ns: int | None = None
         self._group = host.group(target.cgroup_path)
-        self._reader = Reader(self._group, descriptors)
+        self._reader = Reader(self._group, descriptors, deep=not target.is_above)
+        self._due_ns = 0
         self._limits: Limits
         self._rising = Rising()
         self._frozen_ns = 0
@@ -327,12 +334,13 @@ class _Source:
         Raises NotFoundError when the group is gone; the descriptors are closed then.
         """
         full = full or not self._full_ns
+        began_ns = time.monotonic_ns()
         try:
             usage = self._reader.read(full=full, at_rest=at_rest)
             now_ns = time.monotonic_ns()
             if full:
                 self._full_ns = now_ns
-                self._network = network.read(self.target.pid) if self.target.pid else None
+                self._network = self._interfaces()
             age_ns = 0 if self.target.asked else _LIMITS_AGE_NS
             if self.limits_read_ns is None or (full and now_ns - self.limits_read_ns >= age_ns):
                 self._limits = self._group.held()
@@ -340,6 +348,7 @@ class _Source:
         except BaseException:
             self.close()
             raise
+        self._due_ns = now_ns + int((time.monotonic_ns() - began_ns) * (1 / _BUSY_ABOVE - 1))
         usage = self._rising.of(usage)
         if usage.frozen_ns is None and usage.frozen is not None:
             usage = self._with_clock(usage, self._clock(now_ns, frozen=usage.frozen))
@@ -349,6 +358,16 @@ class _Source:
         return Sample(
             self.target, time.time(), now_ns, self._full_ns, usage, self._limits, self._network
         )
+
+    def _interfaces(self) -> tuple[network.Interface, ...] | None:
+        if self.target.cgroup_path == "/":
+            return network.of_machine()
+        return network.read(self.target.pid) if self.target.pid else None
+
+    @property
+    def is_due(self) -> bool:
+        """The last reading is long enough ago for what it cost."""
+        return time.monotonic_ns() >= self._due_ns
 
     def rests(self) -> bool:
         """A sample, but a full one, would be as the last."""
@@ -385,6 +404,11 @@ class _Source:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _devices(sample: Sample) -> Iterator[str]:
+    yield from (io.device for io in sample.usage.io or ())
+    yield from (caps.device for caps in sample.limits.io_max or ())
 
 
 def _device_path(device: str) -> str:

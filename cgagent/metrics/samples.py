@@ -32,6 +32,9 @@ class Target:
     """Its first process, whose network namespace is its own."""
     labels: tuple[tuple[str, str], ...] = ()
     """Further ones of all its series: names that Prometheus takes, and values."""
+    is_above: bool = False
+    """A group that has others' groups below it: their figures are in its own. Read slowly, and
+    without looking below it."""
 
 
 class Moment(NamedTuple):
@@ -77,9 +80,14 @@ class Standing:
     limiting_group: str | None = None
     """Whose memory limit the OOM killer enforced, where that is known."""
     log_dropped_bytes: int = 0
+    log_bytes: int | None = None
+    """Of its log's files; None: not counted so far."""
+    limits_changed_at_s: float | None = None
+    """When its limits were last changed; None: they are those it was created with."""
     holdings: Holdings | None = None
     disk: Disk | None = None
     """That its writable layer is on."""
+    created_at_s: float | None = None
     started_at_s: float | None = None
     """When its last run began; None: it was never started."""
     ended_at_s: float | None = None

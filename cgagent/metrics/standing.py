@@ -16,7 +16,7 @@ STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
 HEALTH: Final = ("starting", "healthy", "unhealthy")
 _LAYER: Final = "overlay"
 """What cAdvisor's `device` label has where the writable layer is not a disk of its own."""
-_MS: Final = 1e-3
+_MS: Final = 1000
 _RECORD: Final = "cgagent's record"
 
 
@@ -69,6 +69,20 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         ("health",),
     ),
     _one(
+        "gauge",
+        "container_health_state",
+        "1 if its health check says healthy, else 0; no series without a check",
+        _RECORD,
+        lambda s: int(s.health == "healthy") if s.health else None,
+    ),
+    _one(
+        "gauge",
+        "container_creation_time_seconds",
+        "When it was created, in seconds since 1970",
+        _RECORD,
+        lambda s: s.created_at_s,
+    ),
+    _one(
         "counter",
         "cgagent_container_restarts",
         "Restarts by its policy since a user started it; no series without a policy",
@@ -110,6 +124,20 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "Output that could not be written to its log, in this run, in bytes",
         "cgagent's supervisor",
         lambda s: s.log_dropped_bytes,
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_log_size_bytes",
+        "Size of its log, older files included, in bytes; counted once a minute",
+        "stat",
+        lambda s: s.log_bytes,
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_limits_changed_timestamp_seconds",
+        "When its limits were last changed, in seconds since 1970; no series before that",
+        _RECORD,
+        lambda s: s.limits_changed_at_s,
     ),
     _one(
         "gauge",
@@ -174,10 +202,11 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
 )
 
 
-def _disk(kind: Kind, name: str, text: str, field: str, scale: float = 1) -> Family[Standing]:
+def _disk(kind: Kind, name: str, text: str, field: str, per: int = 1) -> Family[Standing]:
     def read(standing: Standing) -> Values:
         if standing.disk:
-            yield (standing.disk.device,), getattr(standing.disk, field) * scale
+            number = getattr(standing.disk, field)
+            yield (standing.disk.device,), number if per == 1 else number / per
 
     whose = f"{text}, by the disk that its writable layer is on, whoever uses it"
     return Family(kind, name, whose, "/sys/dev/block/*/stat", read, ("device",))

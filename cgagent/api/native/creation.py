@@ -181,7 +181,7 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     log: LogBody | None = None
     runtime: str = ""
     """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
-    annotations: dict[str, str] = {}
+    annotations: _Settings = {}
     """Of the OCI configuration."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""

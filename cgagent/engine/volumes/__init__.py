@@ -83,6 +83,10 @@ class Volumes:
         """What is mounted of it."""
         return str(self._directory / name / DATA)
 
+    def paths(self) -> dict[str, str]:
+        """Of all, by name; for other threads."""
+        return {name: self.path(name) for name in list(self._by_name)}
+
     def _users(self, name: str) -> list[str]:
         return [
             c.name

@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import os
 import re
+import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,50 @@ def test_a_containers_figures(agent, container):
     assert 'image="alpine"' in line
     agent.remove(one)
     assert 'name="busy"' not in get(agent)[2]
+
+
+def test_groups_above_containers_have_figures_without_a_name(agent, container):
+    """As cAdvisor's raw containers: dashboards about the machine ask for id="/"."""
+    container("sleep", "1000", name="below")
+    lines = eventually(lambda: above(agent, agent.cgroup_parent), "the agent's own group")
+    assert 'container_cpu_usage_seconds_total{id="/",cpu="total"}' in get(agent)[2]
+    for line in lines + above(agent, "/"):
+        assert "name=" not in line
+        assert "image=" not in line
+    assert not [x for x in lines if x.startswith("cgagent_")]
+    names = [one["name"] for one in agent.client.request("GET", "/v1/stats")]
+    assert "" not in names
+
+
+def above(agent, path):
+    lines = get(agent)[2].splitlines()
+    return [x for x in lines if f'{{id="{path}"' in x and x.startswith("container_memory_rss")]
+
+
+def test_what_has_no_file_of_the_kernels(agent, container):
+    """The log's size, volumes' sizes, caps of IO, and when limits were changed."""
+    disk = next(iter(Path("/sys/block").glob("[sv]d*")), None)
+    limits = {}
+    if disk is not None:
+        major, minor = (disk / "dev").read_text().split(":")
+        limits = {"io_max": [{"major": int(major), "minor": int(minor), "wbps": 9_000_000}]}
+    mounts = [{"type": "volume", "source": "sized", "destination": "/data"}]
+    script = "head -c 50000 /dev/zero | tee /data/zeros | tr '\\0' 'x'; exec sleep 1000"
+    one = container("sh", "-c", script, name="sized", limits=limits, mounts=mounts)
+    series = "cgagent_container_limits_changed_timestamp_seconds"
+    assert value(get(agent)[2], series, name="sized") is None
+    before_s = time.time()
+    agent.post(one, "update", {"pids_max": 77})
+    text = get(agent)[2]
+    assert before_s <= value(text, series, name="sized") <= time.time()
+    cap = value(text, "cgagent_container_spec_io_write_bps_limit", name="sized")
+    assert cap == (9_000_000 if limits else None)
+    size = "cgagent_container_log_size_bytes"
+    assert eventually(lambda: value(get(agent)[2], size, name="sized"), size) > 40_000
+    volume = "cgagent_volume_size_bytes"
+    assert eventually(lambda: value(get(agent)[2], volume, volume="sized"), volume) >= 50_000
+    agent.remove(one)
+    agent.client.request("DELETE", "/v1/volumes/sized")
 
 
 def test_a_moment_of_life_is_shown_after_its_end(agent, container):

@@ -3,8 +3,9 @@
 import pytest
 
 from cgagent.cgroups import Host
-from cgagent.engine.watched import WatchedGroups
+from cgagent.engine.watched import GroupsAbove, WatchedGroups
 from cgagent.errors import InvalidInputError
+from cgagent.metrics import Target
 from cgagent.watchlist import Watch
 
 GROUPS = ("system.slice/a.service", "system.slice/b.scope", "pods/one/c1/deep", "own/0123")
@@ -64,3 +65,19 @@ def test_what_has_gone_is_told_once(host, tmp_path):
     assert [t.cgroup_path for t in gone] == ["/system.slice/b.scope"]
     assert after == [t for t in before if t not in gone]
     assert after[0] is before[0]
+
+
+def test_groups_above_what_is_sampled():
+    """The agent's own and the root group always are; none is there twice, and no name is given."""
+    above = GroupsAbove("/own/agent")
+    one = Target("0123", "web", "", "/own/agent/0123", 1.0)
+    watched = Target("cgroup:/pods/a", "a", "", "/pods/a", 0.0)
+    deep = Target("cgroup:/pods/a/b/c", "c", "", "/pods/a/b/c", 0.0)
+    targets, gone = above.targets([one, watched, deep])
+    paths = [target.cgroup_path for target in targets]
+    assert paths == ["/", "/own", "/own/agent", "/pods", "/pods/a/b"]
+    assert all(target.is_above and target.name == target.image == "" for target in targets)
+    assert gone == []
+    targets, gone = above.targets([])
+    assert [target.cgroup_path for target in targets] == ["/", "/own", "/own/agent"]
+    assert [target.cgroup_path for target in gone] == ["/pods", "/pods/a/b"]

@@ -19,6 +19,7 @@ from cgagent.cgroups import (
     Descendants,
     DeviceIo,
     HugePages,
+    IoMax,
     Limits,
     Memory,
     Pids,
@@ -67,6 +68,7 @@ USAGE = Usage(
         anon_bytes=300,
         file_bytes=400,
         mapped_bytes=50,
+        kernel_bytes=27,
         inactive_file_bytes=100,
         active_file_bytes=200,
         working_set_bytes=900,
@@ -105,6 +107,7 @@ LIMITS = Limits(
     memory_swap_max_bytes=UNLIMITED,
     memory_low_bytes=0,
     pids_max=UNLIMITED,
+    io_max=(IoMax(major=8, minor=0, rbps=UNLIMITED, wbps=1000, riops=20),),
 )
 
 
@@ -149,6 +152,9 @@ def metrics():
             health="healthy",
             holdings=holdings,
             disk=Disk("/dev/sda", 1, 2000, 3, 4000, 5, 6000, 7000),
+            created_at_s=999.5,
+            log_bytes=28,
+            limits_changed_at_s=1100.5,
             started_at_s=1000.5,
         ),
         Standing(
@@ -161,7 +167,14 @@ def metrics():
             ended_at_s=951.0,
         ),
     ]
-    metrics = Metrics(Samples([web], [web, old]), lambda: standings, lambda: 21)
+    volumes = {"data": 29}
+    metrics = Metrics(
+        Samples([web], [web, old]),
+        lambda: standings,
+        events_dropped=lambda: 21,
+        clients_cut_off=lambda: 3,
+        volume_bytes=lambda: volumes,
+    )
     metrics.observe_job("start", "done", 0.003, {"configure": 0.001, "launch": 0.002})
     metrics.observe_job("start", "failed", 0.2, {"configure": 0.2})
     return metrics
@@ -195,6 +208,9 @@ def value(metrics):
         ("container_memory_rss", {}, 300),
         ("container_memory_cache", {}, 400),
         ("container_memory_mapped_file", {}, 50),
+        ("container_memory_kernel_usage", {}, 27),
+        ("container_memory_events_high_total", {}, 5),
+        ("container_memory_events_max_total", {}, 4),
         ("container_memory_swap", {}, 0),
         ("container_memory_max_usage_bytes", {}, 2000),
         ("container_memory_total_active_file_bytes", {}, 200),
@@ -276,6 +292,14 @@ def value(metrics):
         ("cgagent_container_frozen", {}, 1),
         ("cgagent_container_state", {"state": "frozen"}, 1),
         ("cgagent_container_state", {"state": "running"}, 0),
+        ("container_health_state", {}, 1),
+        ("cgagent_container_spec_io_read_bps_limit", {"device": "/dev/sda"}, None),
+        ("cgagent_container_spec_io_write_bps_limit", {"device": "/dev/sda"}, 1000),
+        ("cgagent_container_spec_io_read_iops_limit", {"device": "/dev/sda"}, 20),
+        ("cgagent_container_spec_io_write_iops_limit", {"device": "/dev/sda"}, None),
+        ("cgagent_container_log_size_bytes", {}, 28),
+        ("cgagent_container_limits_changed_timestamp_seconds", {}, 1100.5),
+        ("container_creation_time_seconds", {}, 999.5),
         ("cgagent_container_health", {"health": "healthy"}, 1),
         ("cgagent_container_health", {"health": "starting"}, 0),
         ("cgagent_container_restarts_total", {}, 3),
@@ -287,7 +311,7 @@ def test_series_of_a_container(value, name, labels, expected):
 
 
 def test_an_exited_container_keeps_what_was_counted_and_how_it_ended(metrics, value):
-    old = {"id": "/cgagent/4567", "name": 'o"ld\n', "image": ""}
+    old = {"id": "/cgagent/4567", "name": 'o"ld\n'}
     assert value("cgagent_container_state", **old, state="exited") == 1
     assert value("cgagent_container_exit_code", **old) == 137
     assert value("cgagent_container_oom_killed", **old, limiting_group="/cgagent") == 1
@@ -322,7 +346,8 @@ def test_any_label_is_escaped(name, image):
     text = Metrics(Samples([sample]), list).render().body.decode()
     (found,) = (f for f in parse_text(text) if f.name == "container_threads")
     (series,) = found.samples
-    assert series.labels == {"id": "/cgagent/0123", "name": name, "image": image}
+    labels = {"id": "/cgagent/0123", "name": name, "image": image}
+    assert series.labels == {key: value for key, value in labels.items() if value}
 
 
 @given(st.text())
@@ -334,7 +359,7 @@ def test_labels_of_the_container_are_on_all_its_series(text):
     series = [s for f in parse_text(body) for s in f.samples if "id" in s.labels]
     assert {"container_threads", "cgagent_container_state"} <= {s.name for s in series}
     for one in series:
-        assert one.labels["container_label_team"] == text
+        assert one.labels.get("container_label_team", "") == text
         assert one.labels["container_label_a_b"] == "1"
 
 
@@ -368,9 +393,9 @@ def test_a_scrape_makes_only_the_text_of_what_has_changed():
         samples._live = [sample(0, at_s, busy), *(sample(n, at_s) for n in range(1, 199))]
         text, taken_s = scrape()
         later_s.append(taken_s)
-    assert 'container_threads{id="/g/0",name="g0",image=""} 77\n' in text
-    assert 'container_threads{id="/g/1",name="g1",image=""} 5\n' in text
-    assert 'container_last_seen{id="/g/1",name="g1",image=""} 77.0\n' in text
+    assert 'container_threads{id="/g/0",name="g0"} 77\n' in text
+    assert 'container_threads{id="/g/1",name="g1"} 5\n' in text
+    assert 'container_last_seen{id="/g/1",name="g1"} 77.0\n' in text
     assert "/g/199" not in text
     assert min(later_s) < first_s / 2
 
@@ -393,7 +418,7 @@ def test_no_two_names_are_one_label(names):
     ]
     body = Metrics(Samples(samples), list).render(Asked(names=frozenset({"container_threads"})))
     series = [s for family in parse_text(body.body.decode()) for s in family.samples]
-    assert len({s.labels["name"] for s in series}) == len(names)
+    assert len({s.labels.get("name", "") for s in series}) == len(names)
 
 
 def test_the_agent_and_the_machine(value):
@@ -402,7 +427,9 @@ def test_the_agent_and_the_machine(value):
     assert value("cgagent_sampler_samples_total") == 70
     assert value("cgagent_sampler_lag_seconds") == 0.25
     assert value("container_scrape_error") == 1
+    assert value("cgagent_volume_size_bytes", volume="data") == 29
     assert value("cgagent_events_dropped_total") == 21
+    assert value("cgagent_attached_clients_cut_off_total") == 3
     assert value("cgagent_job_duration_seconds_count", kind="start", outcome="done") == 1
     assert (
         value("cgagent_job_duration_seconds_bucket", kind="start", outcome="done", le="0.005") == 1
@@ -418,6 +445,8 @@ def test_the_agent_and_the_machine(value):
     assert ids["boot_id"].count("-") == 4
     assert value("machine_cpu_cores", **ids) >= 1
     assert value("machine_memory_bytes", **ids) > 2**20
+    assert 1 <= value("machine_cpu_physical_cores", **ids) <= value("machine_cpu_cores", **ids)
+    assert value("machine_cpu_sockets", **ids) >= 1
     assert value("cgagent_host_cpu_seconds_total", mode="user") > 0
     assert value("cgagent_host_memory_available_bytes") > 0
     assert value("process_resident_memory_bytes") > 2**20
@@ -433,6 +462,13 @@ def test_every_help_says_unit_and_source(metrics):
                 assert unit in family.documentation.partition("(")[0], family.name
 
 
+def test_figures_have_no_more_digits_than_the_kernels():
+    usage = replace(USAGE, cpu=Cpu(usage_ns=7_273_290, user_ns=7_273_290, system_ns=0))
+    text = Metrics(Samples([Sample(WEB, 1.0, 0, 0, usage, LIMITS)]), list).render().body.decode()
+    assert re.search(r"container_cpu_user_seconds_total{.*} 0\.00727329\n", text)
+    assert re.search(r"container_cpu_usage_seconds_total{.*} 0\.00727329\n", text)
+
+
 def test_throttling_is_silent_without_a_quota():
     limits = Limits(cpu_quota_us=UNLIMITED, cpu_period_us=100_000)
     metrics = Metrics(Samples([Sample(WEB, 1.0, 0, 0, USAGE, limits)]), list)
@@ -440,6 +476,20 @@ def test_throttling_is_silent_without_a_quota():
     assert "\ncontainer_cpu_cfs_" not in text
     assert "\ncontainer_spec_cpu_quota" not in text
     assert "\ncontainer_cpu_usage_seconds_total{" in text
+
+
+def test_a_group_above_others_has_cadvisors_series_alone_and_no_name():
+    above = Target("cgroup:/", "", "", "/", 0.0, is_above=True)
+    text = (
+        Metrics(Samples([Sample(above, 1.0, 0, 0, USAGE, Limits())]), list).render().body.decode()
+    )
+    series = [s for f in parse_text(text) for s in f.samples if "id" in s.labels]
+    values = {s.name: s.value for s in series if s.labels == {"id": "/"}}
+    assert values["container_memory_usage_bytes"] == 1000
+    assert values["container_threads"] == 5
+    # as cAdvisor has it of the machine
+    assert values["container_spec_memory_limit_bytes"] > 2**20
+    assert not [s.name for s in series if s.name.startswith("cgagent_") or s.labels["id"] != "/"]
 
 
 def test_what_the_kernel_has_not_is_not_there():

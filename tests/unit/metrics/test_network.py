@@ -1,6 +1,6 @@
 import os
 
-from cgagent.metrics.network import Interface, parse, read
+from cgagent.metrics.network import OF_CONTAINERS, Interface, parse, read
 
 TEXT = """Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
@@ -12,6 +12,11 @@ eth0.7:90071992547 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16
 def test_every_interface_but_the_loopback_in_the_kernels_order():
     (vlan,) = parse(TEXT)
     assert vlan == Interface("eth0.7", 90071992547, 2, 3, 4, 9, 10, 11, 12)
+
+
+def test_of_the_machine_the_ends_of_containers_interfaces_are_not_there():
+    assert parse(TEXT.replace("eth0.7", "veth1f0c"), OF_CONTAINERS) == ()
+    assert len(parse(TEXT, OF_CONTAINERS)) == 1
 
 
 def test_a_namespace_that_is_shared_is_not_the_containers():

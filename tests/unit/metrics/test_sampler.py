@@ -10,6 +10,7 @@ import pytest
 from cgagent.cgroups import UNLIMITED, Host
 from cgagent.errors import NotFoundError
 from cgagent.metrics import Sampler, Target
+from cgagent.metrics import sampler as sampler_module
 
 TARGET = Target("0123", "web", "nginx", "/cgagent/0123", 1000.0)
 FILES = {
@@ -116,6 +117,29 @@ def test_what_changes_slowly_is_read_at_every_third_round(sampler, group, tree):
         usage = made.latest("0123").usage
         seen.append((usage.cpu.usage_ns // 1000, usage.pids.peak))
     assert seen == [(0, 0), (1, 0), (2, 0), (3, 3), (4, 3)]
+    made.stop()
+
+
+@pytest.mark.parametrize(
+    ("of_the_time", "expected"),
+    [(1.0, [0, 1, 1, 3, 3]), (1e-9, [0, 0, 0, 0, 0])],
+)
+def test_a_group_above_others_is_read_slowly_and_not_below_itself(
+    group, tree, monkeypatch, of_the_time, expected
+):
+    """Not even that where it takes more of the time than it may."""
+    monkeypatch.setattr(sampler_module, "_BUSY_ABOVE", of_the_time)
+    above = dataclasses.replace(TARGET, id="above", cgroup_path="/cgagent", is_above=True)
+    (group.parent / "cpu.stat").write_text("usage_usec 1\n")
+    (group.parent / "cgroup.procs").write_text("7\n")
+    made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET, above], full_interval_s=2.0)
+    seen = []
+    for round_ in range(5):
+        (group.parent / "cpu.stat").write_text(f"usage_usec {round_}\n")
+        made.tick()
+        seen.append(made.latest("above").usage.cpu.usage_ns // 1000)
+    assert seen == expected
+    assert made.latest("above").usage.pids.processes is None
     made.stop()
 
 
