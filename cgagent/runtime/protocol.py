@@ -22,8 +22,8 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │<──────────────────────────────────────────────│ {"seq": 4, "pid": 4711}
       │                                               │   or {"seq": 4, "error": {kind, message}};
       │                                               │   "own": true: it ends with the agent;
-      │                                               │   "renewable": true: pid 0 when the
-      │                                               │   zygote has died with its job unread
+      │                                               │   "renewable": true: pid 0 if the zygote
+      │                                               │   was killed, and another one may do it
       │ {"seq": 5, "op": "signal", "signal": 15}      │   "group": true: to its process group
       │──────────────────────────────────────────────>│
       │<──────────────────────────────────────────────│ {"seq": 5}

@@ -115,8 +115,6 @@ class Task:
         """With another runtime: the zygote makes the process, and does not become it."""
         self._given: dict[str, Any] | None = None
         """The streams that the zygote has; what a predecessor may have given is given again."""
-        self._is_unread = False
-        """The zygote has ended and has not read all that it was sent, so not its job."""
         self._staying: list[Client] = []
         self.exchange = Exchange(held.value["key"], State(held.value["state"]))
         self.stdio = Stdio(held, shared.loop, shared.mirror, lambda: owner.client_cut_off(self))
@@ -219,7 +217,7 @@ class Task:
         """It is in its root, or has failed: why it has stays to be read, for a start."""
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = self._peek(sock)
+            received = _peek(sock)
             if received is not None and received[0] == ROOTED:
                 wire.receive(sock)
                 self._tell_rooted(None)
@@ -273,10 +271,9 @@ class Task:
         for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, job["owner"], job["owner"])
-        try:
+        # BrokenPipeError: it has failed already; its message is waiting to be read
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(job, child_ends, self._trees().values())
-        except (BrokenPipeError, ConnectionResetError):  # why may be waiting to be read
-            self._is_unread = True
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_zygote)
 
     def _send(self, job: dict[str, Any], streams: list[int], trees: Iterable[int] = ()) -> None:
@@ -297,7 +294,7 @@ class Task:
     def _hear_zygote(self) -> None:
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = self._peek(sock)
+            received = _peek(sock)
             if received is not None:
                 self._note(*received)
                 _, copies = wire.receive(sock) or ({}, [])  # kept now: take it away
@@ -310,14 +307,6 @@ class Task:
             self._run()
         else:
             self._fail()
-
-    def _peek(self, zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-        """What it says next, None at its end."""
-        try:
-            return wire.receive(zygote, peek=True)
-        except ConnectionResetError:  # told once, as it left something unread
-            self._is_unread = True
-            return wire.receive(zygote, peek=True)
 
     def hear_launcher(self) -> None:
         """All it has said so far: before its end it has said what it made."""
@@ -367,9 +356,12 @@ class Task:
         self._held.drop()
 
     def _retract(self) -> bool:
-        """A start of which nothing was done, if there is somebody to make another zygote for it."""
+        """Whether the zygote was killed from outside, and somebody is there to make another one.
+
+        It would have said why it failed. It may have been killed before it was sent its job.
+        """
         value = self._held.value
-        if not self._is_unread or "failure" in value or not value["job"].get("renewable"):
+        if "failure" in value or not value["job"].get("renewable"):
             return False
         if not self._tell_started(None, pid=0):
             return False
@@ -561,6 +553,14 @@ class Task:
         self._unwatch()
         self.stdio.close()
         self.stdio.see_off(dict(status))
+
+
+def _peek(zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """What it says next, None at its end."""
+    try:
+        return wire.receive(zygote, peek=True)
+    except ConnectionResetError:  # told once, as it left something unread
+        return wire.receive(zygote, peek=True)
 
 
 def given_up(key: str) -> dict[str, Any]:

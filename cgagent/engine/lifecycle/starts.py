@@ -102,7 +102,7 @@ class Starts:
         return pid
 
     async def _run(self, container: Container, made: SetUp, *, renewable: bool = True) -> int:
-        """The pid; if it is `renewable`, 0 when the zygote has ended before it read its job."""
+        """The pid; if it is `renewable`, 0 when the zygote was killed before its command ran."""
         record = container.record
         bundle = self._shared.bundle(container.id)
         group = self._shared.group(container)
@@ -119,7 +119,7 @@ class Starts:
                 **made.job,
                 **self._setups.streams(record),
                 key=container.id,
-                renewable=renewable,
+                renewable=renewable and driver is None,
             )
         pid: int = reply["pid"]
         return pid
