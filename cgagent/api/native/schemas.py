@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cgagent.api.native.numbers import FreezeSeconds
 from cgagent.engine import limits as limit_json
+from cgagent.engine.container import Outcome
 from cgagent.engine.limits import Conveniences
 from cgagent.engine.restart_policy import RestartPolicy
 from cgagent.runtime.spec import Process
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Job
     from cgagent.engine.volumes import Volume
     from cgagent.images import Image
+
+_SHOWN: Final = tuple(f.name for f in fields(Outcome) if f.name != "of_run")
 
 Bytes = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=-1)]
@@ -218,9 +221,9 @@ class ExecBody(Strict):
 def container_summary(container: Container, control: Control) -> dict[str, Any]:
     """One line of ``ps``."""
     record = container.record
-    outcome = asdict(record.outcome)
-    del outcome["of_run"]
-    if outcome["health"] is not None:
+    outcome = {name: getattr(record.outcome, name) for name in _SHOWN}
+    if record.outcome.health is not None:
+        outcome["health"] = asdict(record.outcome.health)
         del outcome["health"]["log"]
     if control.is_frozen(container):
         outcome["status"] = "frozen"
