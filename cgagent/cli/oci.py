@@ -8,6 +8,6 @@ if TYPE_CHECKING:
 
 
 def oci(context: Context) -> int:
-    from cgagent.runtime.oci.main import main
+    from cgagent.oci.main import main
 
     return main(context.args)

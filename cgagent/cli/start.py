@@ -13,7 +13,7 @@ def _start() -> None:
     sys.path.append(__file__.rpartition("/cgagent/cli/")[0])
     del sys.argv[0]
     if sys.argv[0] == "cgagent-oci":
-        from cgagent.runtime.oci.main import main
+        from cgagent.oci.main import main
 
         sys.exit(main(sys.argv[1:]))
     from cgagent.cli.main import console

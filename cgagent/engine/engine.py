@@ -13,31 +13,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__
 from cgagent.cgroups import Host
-from cgagent.engine import bundle, reconcile, recovery, tracing
-from cgagent.engine.adopt import Adoption
-from cgagent.engine.containers import Containers
-from cgagent.engine.control import Control
-from cgagent.engine.copying import Copying
+from cgagent.engine.containers import bundle
+from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
-from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
-from cgagent.engine.launch import Launcher
-from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared
-from cgagent.engine.logcompress import LogCompression
-from cgagent.engine.logopts import LogConfig
-from cgagent.engine.monitor import Monitor
-from cgagent.engine.parents import Parents
-from cgagent.engine.probes import Probes
-from cgagent.engine.runtimes import Runtimes
-from cgagent.engine.sizes import Sizes
-from cgagent.engine.streams import Streams
+from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared, reconcile, recovery
+from cgagent.engine.lifecycle.adopt import Adoption
+from cgagent.engine.lifecycle.control import Control
+from cgagent.engine.lifecycle.parents import Parents
+from cgagent.engine.lifecycle.pool import Launcher
+from cgagent.engine.observe import tracing
+from cgagent.engine.observe.hostgroups import HostGroups
+from cgagent.engine.observe.log_compression import LogCompression
+from cgagent.engine.observe.monitor import Monitor
+from cgagent.engine.observe.sizes import Sizes
+from cgagent.engine.observe.watch import GroupWatch, parse_trigger
+from cgagent.engine.options.logging import LogConfig
+from cgagent.engine.options.runtimes import Runtimes
+from cgagent.engine.sessions.copying import Copying
+from cgagent.engine.sessions.probes import Probes
+from cgagent.engine.sessions.streams import Streams
 from cgagent.engine.volumes import Volumes
-from cgagent.engine.watch import GroupWatch, parse_trigger
 from cgagent.errors import CgagentError, ConflictError
-from cgagent.images import Images
-from cgagent.runtime.filters import Filters
-from cgagent.runtime.native import Supervisor
+from cgagent.images.store import Images
+from cgagent.runtime.client import Supervisor
+from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.volumes import VolumeRows
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.config import Settings
-    from cgagent.engine.container import Container
+    from cgagent.engine.containers.container import Container
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Engine:
     """Built from settings; `start` before use, `stop` at the end. Containers outlive it."""
 
     def __init__(self, settings: Settings, *, adopt_lost: bool = False) -> None:
-        """`adopt_lost`: an empty or damaged database is rebuilt, see `cgagent.engine.recovery`."""
+        """`adopt_lost`: an empty or damaged database is rebuilt, as `Recovery` says."""
         self.settings = settings
         self._lock_fds = _lock(settings)
         try:

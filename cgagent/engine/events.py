@@ -18,7 +18,7 @@ from cgagent.store.events import EventRow as Event
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from cgagent.engine.container import Container, Record
+    from cgagent.engine.containers.container import Container, Record
     from cgagent.store.events import EventRows
 
 __all__ = ["Event", "EventQuery", "Events"]

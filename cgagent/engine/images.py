@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cgagent.engine.containers import Containers
+    from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Job, Jobs
-    from cgagent.images import Image, Images, Progress
+    from cgagent.images.image import Image
+    from cgagent.images.install import Progress
+    from cgagent.images.store import Images
 
 
 class ImageJobs:

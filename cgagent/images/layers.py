@@ -14,13 +14,13 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent import bare
 from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images.compression import decompressed
 from cgagent.images.concurrency import StoppedError
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 
 MAX_LAYERS: Final = 125
 _PIPE_BYTES: Final = 1 << 20
-_PROGRAM: Final = (
-    f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); "
-    "from unpack.child import main; main()"
-)
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -277,7 +273,7 @@ def _unpack(
     """Fills `diff`; the bytes of its files. The child holds `lock` as long as it lives."""
     plain = hashlib.sha256()
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _PROGRAM, diff, *lowers],
+        bare.command("cgagent.images.unpack.child", diff, *lowers),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pipesize=_PIPE_BYTES,

@@ -46,8 +46,8 @@ task goes through, and what may be said to it when:
                   │ set-up, forget └──> the task is gone       │                        └──> gone
                   └──> gone
 
-A start with a "driver" is done by another OCI runtime (`cgagent.runtime.drivers`): the zygote stays
-what it is, and the pid in the reply is the process that the runtime made.
+A start with a "driver" is done by another OCI runtime (`cgagent.runtime.external`): the zygote
+stays what it is, and the pid in the reply is the process that the runtime made.
 
 The exit of a container's process is also written to a file in its directory before it is told,
 so an agent that was away learns of it all the same.

@@ -12,7 +12,7 @@ import pytest
 from cgagent import standard
 
 PROGRAM = "from cgagent.cli.main import console; console()"
-OCI = "import sys; from cgagent.runtime.oci.main import main; sys.exit(main(sys.argv[1:]))"
+OCI = "import sys; from cgagent.oci.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture

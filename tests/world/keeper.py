@@ -13,17 +13,18 @@ import socket
 from typing import TYPE_CHECKING
 
 from cgagent.kernel.pipes import Mirror
-from cgagent.runtime import holdings, wire
-from cgagent.runtime.drivers.parent import Launchers
-from cgagent.runtime.holdings import Entry, Holding, Holdings
-from cgagent.runtime.strays import Strays
-from cgagent.runtime.task import Shared, Task
+from cgagent.runtime import wire
+from cgagent.runtime.external.parent import Launchers
+from cgagent.runtime.supervisor import holdings
+from cgagent.runtime.supervisor.holdings import Entry, Holding, Holdings
+from cgagent.runtime.supervisor.strays import Strays
+from cgagent.runtime.supervisor.task import Shared, Task
 
 if TYPE_CHECKING:
     from cgagent.errors import CgagentError
-    from cgagent.runtime.holdings import Entries
-    from cgagent.runtime.loop import Loop
-    from cgagent.runtime.task import Owner
+    from cgagent.runtime.supervisor.holdings import Entries
+    from cgagent.runtime.supervisor.loop import Loop
+    from cgagent.runtime.supervisor.task import Owner
 
 
 def new_task(held: Holding, loop: Loop, *, is_ours: bool, owner: Owner | None = None) -> Task:

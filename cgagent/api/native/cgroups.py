@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.schemas import GroupBody
-from cgagent.engine import limits as limit_json
+from cgagent.engine.options import limits as limit_json
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine

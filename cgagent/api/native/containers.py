@@ -18,11 +18,11 @@ from cgagent.api.native.schemas import (
     container_detail,
     container_summary,
 )
-from cgagent.engine import processes
+from cgagent.engine.sessions import processes
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
-    from cgagent.engine.sizes import Size
+    from cgagent.engine.observe.sizes import Size
 
 
 _FEW: Final = 50

@@ -10,13 +10,13 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from cgagent.api.native.schemas import LimitsBody, RestartBody, Strict
-from cgagent.engine.confinement import Confinement, Ulimit
-from cgagent.engine.create import Request
-from cgagent.engine.devices import Device
-from cgagent.engine.logopts import LogConfig
-from cgagent.engine.mounts import MountSpec, parse_bind, parse_tmpfs
-from cgagent.engine.namespaces import Namespaces
-from cgagent.images import HealthCheck
+from cgagent.engine.options.confinement import Confinement, Ulimit
+from cgagent.engine.options.devices import Device
+from cgagent.engine.options.logging import LogConfig
+from cgagent.engine.options.mounts import MountSpec, parse_bind, parse_tmpfs
+from cgagent.engine.options.namespaces import Namespaces
+from cgagent.engine.options.request import Request
+from cgagent.images.image import HealthCheck
 from cgagent.network.files import NameLookup
 
 _MOST: Final = 1000

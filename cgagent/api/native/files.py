@@ -12,8 +12,8 @@ from fastapi.responses import StreamingResponse
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from cgagent.engine.copying import PathStat, Reading
     from cgagent.engine.engine import Engine
+    from cgagent.engine.sessions.copying import PathStat, Reading
 
 STAT_HEADER: Final = "Cgagent-Path-Stat"
 _TAR: Final = "application/x-tar"

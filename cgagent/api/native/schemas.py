@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cgagent.api.native.numbers import FreezeSeconds
-from cgagent.engine import limits as limit_json
-from cgagent.engine.container import Outcome
-from cgagent.engine.limits import Conveniences
-from cgagent.engine.restart_policy import RestartPolicy
+from cgagent.engine.containers.container import Outcome
+from cgagent.engine.options import limits as limit_json
+from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.restart import RestartPolicy
 from cgagent.runtime.spec import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgagent.cgroups import Limits
-    from cgagent.engine.container import Container
-    from cgagent.engine.control import Control
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
+    from cgagent.engine.lifecycle.control import Control
     from cgagent.engine.volumes import Volume
-    from cgagent.images import Image
+    from cgagent.images.image import Image
 
 _SHOWN: Final = tuple(f.name for f in fields(Outcome) if f.name != "of_run")
 

@@ -13,17 +13,17 @@ from cgagent.api.hijack import Hijack, require_upgrade
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.schemas import ExecBody
-from cgagent.engine.streams import Attachment
-from cgagent.runtime.detach import parse_keys
-from cgagent.runtime.logs import LogQuery, follow
+from cgagent.engine.sessions.streams import Attachment
+from cgagent.runtime.logs.reader import LogQuery, follow
+from cgagent.runtime.supervisor.detach import parse_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from cgagent.api.hijack import Take
-    from cgagent.engine.container import Container
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.engine import Engine
-    from cgagent.engine.streams import Exec
+    from cgagent.engine.sessions.streams import Exec
 
 
 def add(router: APIRouter, engine: Engine) -> None:

@@ -27,7 +27,7 @@ from cgagent.engine.lifecycle.starts import Starts
 from cgagent.engine.lifecycle.stops import Stops
 
 if TYPE_CHECKING:
-    from cgagent.engine.logopts import LogConfig
+    from cgagent.engine.options.logging import LogConfig
 
 __all__ = ["Leftovers", "Lifecycle", "Shared", "require_running", "require_there"]
 

@@ -8,24 +8,26 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.engine import create, jobs, limits, namespaces, systemd
-from cgagent.engine.bundle import root_mount
-from cgagent.engine.container import Outcome, Record
-from cgagent.engine.launch import Foreseen
+from cgagent.engine import jobs
+from cgagent.engine.containers.bundle import root_mount
+from cgagent.engine.containers.container import Outcome, Record
+from cgagent.engine.containers.names import check_name, new_id, random_name
+from cgagent.engine.lifecycle.pool import Foreseen
 from cgagent.engine.lifecycle.shared import require_there
-from cgagent.engine.names import check_name, new_id, random_name
+from cgagent.engine.options import limits, namespaces, systemd
+from cgagent.engine.options import request as create
 from cgagent.errors import ConflictError, UnsupportedError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
-    from cgagent.engine.container import Container, Options
-    from cgagent.engine.create import Request
-    from cgagent.engine.launch import Rooted
+    from cgagent.engine.containers.container import Container, Options
+    from cgagent.engine.lifecycle.pool import Rooted
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
-    from cgagent.engine.logopts import LogConfig
-    from cgagent.engine.namespaces import Namespaces
-    from cgagent.images import Image
+    from cgagent.engine.options.logging import LogConfig
+    from cgagent.engine.options.namespaces import Namespaces
+    from cgagent.engine.options.request import Request
+    from cgagent.images.image import Image
 
 _MANY: Final = 500
 

@@ -12,11 +12,11 @@ from cgagent.errors import CgagentError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group
-    from cgagent.engine.container import Container, Record
-    from cgagent.engine.health import Health
+    from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.restarts import Restarts
     from cgagent.engine.lifecycle.shared import Shared
+    from cgagent.engine.options.health import Health
 
 
 class Exits:

@@ -10,7 +10,7 @@ from cgagent.engine import jobs
 from cgagent.errors import ConflictError, NoSpaceError
 
 if TYPE_CHECKING:
-    from cgagent.engine.container import Container, Record
+    from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.lifecycle.signals import Signals
 

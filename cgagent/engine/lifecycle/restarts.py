@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle.shared import require_there
-from cgagent.engine.restart_policy import (
+from cgagent.engine.options.restart import (
     NO,
     RestartPolicy,
     RestartState,
@@ -24,7 +24,7 @@ from cgagent.engine.restart_policy import (
 from cgagent.errors import CgagentError
 
 if TYPE_CHECKING:
-    from cgagent.engine.container import Container, Outcome, Record
+    from cgagent.engine.containers.container import Container, Outcome, Record
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.lifecycle.starts import Starts
 

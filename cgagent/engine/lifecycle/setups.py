@@ -12,13 +12,15 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from cgagent.engine import jobs, logopts, namespaces
-from cgagent.engine.bundle import root_mount
-from cgagent.engine.confinement import seccomp_choice
-from cgagent.engine.launch import OUTSIDE, Rooted, SetUp
+from cgagent.engine import jobs
+from cgagent.engine.containers.bundle import root_mount
+from cgagent.engine.containers.names import new_id
+from cgagent.engine.lifecycle.pool import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
-from cgagent.engine.names import new_id
-from cgagent.engine.plan import plan
+from cgagent.engine.options import logging as logopts
+from cgagent.engine.options import namespaces
+from cgagent.engine.options.confinement import seccomp_choice
+from cgagent.engine.options.plan import plan
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -27,15 +29,16 @@ from cgagent.errors import (
     UnsupportedError,
 )
 from cgagent.images.concurrency import in_thread, to_its_end
-from cgagent.runtime import seccomp, spec
+from cgagent.runtime import spec
 from cgagent.runtime.protocol import COMPRESS
+from cgagent.runtime.seccomp import default as seccomp
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
-    from cgagent.engine.container import Container, Options, Record
-    from cgagent.engine.launch import Namespaces
+    from cgagent.engine.containers.container import Container, Options, Record
+    from cgagent.engine.lifecycle.pool import Namespaces
     from cgagent.engine.lifecycle.shared import Shared
-    from cgagent.engine.namespaces import Namespaces as Joined
+    from cgagent.engine.options.namespaces import Namespaces as Joined
 
 
 class Setups:

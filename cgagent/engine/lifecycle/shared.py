@@ -7,8 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cgagent.engine.bundle import Bundle
-from cgagent.engine.plan import mount_points
+from cgagent.engine.containers.bundle import Bundle
+from cgagent.engine.options.plan import mount_points
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.cgroups import Group
-    from cgagent.engine.container import Container
-    from cgagent.engine.containers import Containers
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
-    from cgagent.engine.launch import Launcher
     from cgagent.engine.lifecycle.leftovers import Leftovers
-    from cgagent.engine.parents import Parents
-    from cgagent.engine.runtimes import Runtimes
+    from cgagent.engine.lifecycle.parents import Parents
+    from cgagent.engine.lifecycle.pool import Launcher
+    from cgagent.engine.observe.watch import GroupWatch
+    from cgagent.engine.options.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
-    from cgagent.engine.watch import GroupWatch
-    from cgagent.images import Images
-    from cgagent.runtime.filters import Filters
-    from cgagent.runtime.native import Supervisor
+    from cgagent.images.store import Images
+    from cgagent.runtime.client import Supervisor
+    from cgagent.runtime.seccomp.compiled import Filters
     from cgagent.runtime.spec import MountPoint
 
 log = logging.getLogger(__name__)

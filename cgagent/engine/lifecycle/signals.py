@@ -16,7 +16,7 @@ from cgagent.errors import ConflictError, DeadlineError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import IoMax
-    from cgagent.engine.container import Container
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.shared import Shared
 
 log = logging.getLogger(__name__)

@@ -6,17 +6,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.engine import jobs, userns
-from cgagent.engine.container import Outcome
-from cgagent.engine.health import Health
+from cgagent.engine import jobs
+from cgagent.engine.containers.container import Outcome
+from cgagent.engine.lifecycle import userns
 from cgagent.engine.lifecycle.shared import require_there
-from cgagent.engine.restart_policy import RestartState
-from cgagent.engine.runtimes import job
+from cgagent.engine.options.health import Health
+from cgagent.engine.options.restart import RestartState
+from cgagent.engine.options.runtimes import job
 from cgagent.errors import EXIT_CODE, CgagentError
 
 if TYPE_CHECKING:
-    from cgagent.engine.container import Container
-    from cgagent.engine.launch import SetUp
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.lifecycle.pool import SetUp
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared

@@ -11,7 +11,7 @@ from cgagent.errors import ConflictError
 from cgagent.kernel import signals
 
 if TYPE_CHECKING:
-    from cgagent.engine.container import Container
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.lifecycle.signals import Signals
     from cgagent.engine.lifecycle.starts import Starts

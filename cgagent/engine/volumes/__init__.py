@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.engine.names import check_volume_name, new_id
+from cgagent.engine.containers.names import check_volume_name, new_id
 from cgagent.engine.volumes import populate
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.images.unpack.trees import remove_tree
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from cgagent.engine.container import Container
-    from cgagent.engine.containers import Containers
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Jobs
-    from cgagent.engine.mounts import MountSpec
+    from cgagent.engine.options.mounts import MountSpec
     from cgagent.store.volumes import VolumeRows
 
 log = logging.getLogger(__name__)

@@ -2,23 +2,18 @@
 
 The image's root is mounted in a mount namespace of a child's own, so that nothing of it is ever
 seen on the host, and every path in it is opened beneath that root: a symlink of the image's leads
-nowhere else. The child is `cgagent.runtime.populate`; this is the agent's side of it.
+nowhere else. The child is `cgagent.runtime.helpers.populate`; this is the agent's side of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from cgagent import bare
 from cgagent.errors import InternalError
 from cgagent.store.disk import FULL, no_space
-
-_CHILD: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from cgagent.runtime.populate import main; main()"
-)
 
 
 async def run(root: dict[str, Any], staging: str, copies: dict[str, str]) -> list[str]:
@@ -37,7 +32,7 @@ async def run(root: dict[str, Any], staging: str, copies: dict[str, str]) -> lis
     """
     job = json.dumps({"root": root, "staging": staging, "copies": copies}).encode()
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _CHILD, str(Path(__file__).resolve().parents[3])),
+        *bare.command("cgagent.runtime.helpers.populate"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd="/",

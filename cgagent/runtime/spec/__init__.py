@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.runtime import OCI_VERSION, seccomp
+from cgagent.runtime import OCI_VERSION
+from cgagent.runtime.seccomp import default as seccomp
 from cgagent.runtime.spec import defaults
 from cgagent.runtime.spec.mounts import (
     CgroupMount,

@@ -10,7 +10,7 @@ from hypothesis.stateful import (
 )
 
 from cgagent.cgroups import Host
-from cgagent.engine import limits as limit_json
+from cgagent.engine.options import limits as limit_json
 from cgagent.errors import CgagentError, InternalError
 from tests.world.updates import COUNT, SETTINGS, updates
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgagent.config import Settings
-from cgagent.images import Images
 from cgagent.images.manifest import this_architecture
+from cgagent.images.store import Images
 from cgagent.store import Database
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cgagent.errors import ConflictError, InvalidInputError, NoSuchImageError
-from cgagent.images import HOST
+from cgagent.images.image import HOST
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
@@ -150,7 +150,7 @@ LOAD = """
 import asyncio, sys
 from pathlib import Path
 from cgagent.config import Settings
-from cgagent.images import Images
+from cgagent.images.store import Images
 from cgagent.store import Database
 
 root = Path(sys.argv[1])

@@ -4,7 +4,7 @@ import pytest
 
 from cgagent.api.native.schemas import ChangeBody, GroupBody, LimitsBody, UpdateBody
 from cgagent.cgroups import UNLIMITED, IoMax, Limits
-from cgagent.engine.limits import Conveniences
+from cgagent.engine.options.limits import Conveniences
 
 ZEROS = {
     name: 0

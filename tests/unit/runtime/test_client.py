@@ -1,188 +1,99 @@
+"""The agent's end of the protocol, against supervisors that do not listen, or die."""
+
+import asyncio
 import contextlib
-import json
-import os
 import socket
+from unittest.mock import Mock
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cgagent.kernel import pipes
-from cgagent.runtime.client import HIGH_WATER, Client, frame, hold
-from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT
-from tests.world.keeper import Kept
+from cgagent.errors import DeadlineError
+from cgagent.runtime import wire
+from cgagent.runtime.client import Supervisor
 
-ALL = frozenset({STDIN, STDOUT, STDERR})
+MANY = 400
+SIZE = 2000
 
 
-@pytest.fixture
-def pair(kept):
-    """A client as the supervisor has it, and the far end."""
-    made = []
-
-    def connect(streams=ALL, *, raw=False, status=True, tail=None, detach_keys=""):
-        near, far = socket.socketpair()
-        far.settimeout(5)
-        made.append(far)
-        held = kept.holding(f"client/{len(made)}")
-        memory = None
-        if tail is not None:
-            memory = os.memfd_create("tail")
-            os.write(memory, tail)
-        hold(
-            held,
-            near.detach(),
-            key="one",
-            streams=sorted(streams),
-            raw=raw,
-            status=status,
-            tail=memory,
-            detach_keys=detach_keys,
-        )
-        return Client(held), far
-
-    yield connect
-    for far in made:
-        far.close()
+def answer(sock, message):
+    who = {"pid": 1, "keeper": 1, "life": "one", "hints": []}
+    wire.send(sock, {"seq": message["seq"], **(who if message["op"] == "list" else {})})
 
 
-@pytest.fixture
-def pipe():
-    """A pipe to give input to."""
-    ends = os.pipe2(os.O_NONBLOCK)
-    yield ends
-    for end in ends:
-        os.close(end)
+async def listen(listener):
+    """A supervisor's next connection."""
+    sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+    sock.setblocking(True)
+    return sock
 
 
-def frames(data):
-    while data:
-        size = int.from_bytes(data[4:8], "big")
-        assert data[1:4] == b"\0\0\0"
-        yield data[0], data[8 : 8 + size]
-        data = data[8 + size :]
+async def hear(sock):
+    received = await asyncio.to_thread(wire.receive, sock)
+    assert received is not None
+    return received[0]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=100))))
-def test_frames_can_be_taken_apart_again(pieces):
-    assert list(frames(b"".join(frame(n, data) for n, data in pieces))) == pieces
+def listening(directory):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(directory / "supervisor.sock"))
+    listener.listen()
+    listener.setblocking(False)
+    return listener
 
 
-def test_output_is_framed_and_the_status_comes_last(pair):
-    client, far = pair()
-    client.output(STDOUT, b"out")
-    client.output(STDERR, b"err")
-    client.finish({"exit_code": 3})
-    client.close()
-    received = b"".join(iter(lambda: far.recv(100), b""))
-    *output, (stream, status) = frames(received)
-    assert output == [(STDOUT, b"out"), (STDERR, b"err")]
-    assert stream == STATUS
-    assert json.loads(status) == {"exit_code": 3}
+async def connected(directory, listener):
+    """An agent's end, and the supervisor's end of its connection."""
+    supervisor = Supervisor(directory, directory / "log", Mock())
+    connecting = asyncio.create_task(supervisor.connect())
+    sock = await listen(listener)
+    answer(sock, await hear(sock))
+    await connecting
+    return supervisor, sock
 
 
-def test_streams_not_wanted_are_not_sent(pair):
-    client, far = pair(streams=frozenset({STDERR}), status=False)
-    client.output(STDOUT, b"out")
-    client.output(STDERR, b"err")
-    client.flush()
-    assert list(frames(far.recv(100))) == [(STDERR, b"err")]
+def test_one_that_is_there_and_does_not_answer_is_given_up(tmp_path):
+    async def scenario():
+        with listening(tmp_path) as listener:
+            supervisor, sock = await connected(tmp_path, listener)
+            with sock:
+                with pytest.raises(DeadlineError, match=r"\(pid 1\) does not answer: signal"):
+                    await supervisor.request("signal", limit_s=0.05)
+                await hear(sock)
+                asked = asyncio.create_task(supervisor.request("signal", limit_s=30))
+                answer(sock, await hear(sock))
+                await asked
+                supervisor.close()
+
+    asyncio.run(scenario())
 
 
-def test_raw_is_the_output_alone(pair):
-    client, far = pair(raw=True)
-    client.output(STDOUT, b"out")
-    client.flush()
-    assert far.recv(100) == b"out"
+def test_one_that_dies_while_it_does_not_listen_is_followed_by_the_next(tmp_path):
+    """What could not be sent any more, and what was not answered, is asked again."""
 
+    async def scenario():
+        listener = listening(tmp_path)
+        supervisor, first = await connected(tmp_path, listener)
+        asked = [
+            asyncio.create_task(supervisor.request("signal", key="x" * SIZE, signal=n))
+            for n in range(MANY)
+        ]
+        await asyncio.sleep(0.2)  # more than the socket holds: some wait for room
+        first.close()
+        second = await listen(listener)
 
-def test_what_the_socket_does_not_take_waits(pair):
-    client, far = pair(raw=True, status=False)
-    data = b"x" * (4 * HIGH_WATER)
-    client.output(STDOUT, data)
-    client.flush()
-    assert client.pending > HIGH_WATER
-    received = b""
-    while client.pending:
-        received += far.recv(1 << 20)
-        client.flush()
-    client.finish({})
-    assert client.gone
-    client.close()
-    assert received + b"".join(iter(lambda: far.recv(1 << 20), b"")) == data
+        def serve():
+            while received := wire.receive(second):
+                answer(second, received[0])
 
+        serving = asyncio.create_task(asyncio.to_thread(serve))
+        done, pending = await asyncio.wait(asked, timeout=30)
+        supervisor.close()
+        second.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            await serving
+        second.close()
+        listener.close()
+        assert not pending
+        assert [task.exception() for task in done if task.exception()] == []
 
-def test_input_begins_with_what_the_api_had_read(pair, pipe):
-    client, far = pair(tail=b"first")
-    far.sendall(b"second")
-    read, write = pipe
-    assert client.give(write) == len(b"first")
-    assert client.give(write) == len(b"second")
-    assert client.give(write) is None
-    assert os.read(read, 100) == b"firstsecond"
-    far.shutdown(socket.SHUT_WR)
-    assert client.give(write) == 0
-    assert client.reads_done
-
-
-def test_a_full_pipe_and_one_that_nobody_reads(pair, pipe):
-    client, far = pair()
-    far.setblocking(False)
-    read, write = pipe
-    given = 0
-    with contextlib.suppress(BlockingIOError):
-        while far.send(b"x" * 4096):
-            given += client.give(write)
-    assert not pipes.has_room(write)
-    assert pipes.available(read) == given
-    ends = os.pipe2(os.O_NONBLOCK)
-    os.close(ends[0])
-    with pytest.raises(BrokenPipeError):
-        client.give(ends[1])
-    os.close(ends[1])
-
-
-def test_keys_that_detach_are_no_input(pair, pipe):
-    client, far = pair(detach_keys="\x10\x11", tail=b"a\x10")
-    read, write = pipe
-    far.sendall(b"b\x10\x11c")
-    while not client.reads_done:
-        client.give(write)
-    assert os.read(read, 100) == b"a\x10b"
-    assert list(frames(far.recv(100))) == [(STATUS, b'{"detached": true}')]
-
-
-def test_a_hang_up_is_noticed(pair):
-    client, far = pair()
-    far.close()
-    client.output(STDOUT, b"x")
-    client.flush()
-    assert client.gone
-    client.output(STDOUT, b"more")
-    assert client.pending <= len(frame(STDOUT, b"x"))
-
-
-@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5), st.integers(0, 2000))
-def test_a_successor_completes_what_was_queued(pieces, cut):
-    """However much of the last piece was queued, and however much of all was sent already."""
-    kept = Kept()
-    near, far = socket.socketpair()
-    held = kept.holding("client/1")
-    hold(held, near.detach(), key="one", streams=[STDOUT], raw=False, status=True)
-    client = Client(held)
-    for piece in pieces[:-1]:
-        client.output(STDOUT, piece)
-    if cut % 2:
-        client.flush()
-    before = client.queued
-    last = frame(STDOUT, pieces[-1])
-    os.pwrite(held.fds["out"], last[: cut % (len(last) + 1)], before)
-    kept.succeed()
-    client = Client(kept.holding("client/1"))
-    client.output(STDOUT, pieces[-1], before)
-    client.finish({"exit_code": 0})
-    client.close()
-    received = b"".join(iter(lambda: far.recv(10_000), b""))
-    far.close()
-    kept.close()
-    assert [data for _, data in frames(received)] == [*pieces, b'{"exit_code": 0}']
+    asyncio.run(scenario())

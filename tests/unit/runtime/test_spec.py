@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from cgagent.runtime import seccomp, spec
-from cgagent.runtime.mounts import Mount
+from cgagent.runtime import spec
+from cgagent.runtime.container.mounts import Mount
+from cgagent.runtime.seccomp import default as seccomp
 from cgagent.runtime.spec import (
     CgroupMount,
     DeviceNode,

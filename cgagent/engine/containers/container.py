@@ -1,0 +1,318 @@
+"""A container as the engine remembers it: what was asked, and what became of it.
+
+`Container` is the engine's live object; its `Record` is what the database keeps. A record is
+replaced as a whole and saved before anybody is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from cgagent.engine.options import limits as limit_json
+from cgagent.engine.options.confinement import Confinement, Ulimit
+from cgagent.engine.options.devices import Device
+from cgagent.engine.options.health import Health
+from cgagent.engine.options.logging import LogConfig
+from cgagent.engine.options.mounts import MountSpec
+from cgagent.engine.options.namespaces import Namespaces
+from cgagent.engine.options.restart import RestartPolicy, RestartState
+from cgagent.errors import UnsupportedError
+from cgagent.images.drivers import RootFs
+from cgagent.images.image import HealthCheck
+from cgagent.network.files import NameLookup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.cgroups import Limits
+    from cgagent.network.files import Mode
+
+Status = Literal["created", "running", "restarting", "exited"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `create` was asked for, after the image's defaults were filled in."""
+
+    image: str
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = "/"
+    user: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    network: Mode = "none"
+    mounts: tuple[MountSpec, ...] = ()
+    shm_size_bytes: int | None = None
+    """None: the default."""
+    confinement: Confinement = field(default_factory=Confinement)
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    lookup: NameLookup = field(default_factory=NameLookup)
+    labels: dict[str, str] = field(default_factory=dict)
+    auto_remove: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = "SIGTERM"
+    read_only: bool = False
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows and columns of the terminal at its start."""
+    init: bool = False
+    health: HealthCheck | None = None
+    """Every value filled in."""
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    log: LogConfig = field(default_factory=LogConfig)
+    runtime: str = ""
+    """Another OCI runtime than our own: its name or path; see `cgagent.engine.options.runtimes`."""
+    cgroup_parent: str = ""
+    """Where its group is, as a path; empty: below the agent's own parent."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Of the OCI configuration, for runtimes and hooks."""
+    stop_timeout_s: float | None = None
+    """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Options:
+        """The inverse of `asdict`, after JSON has made lists of the tuples."""
+        v = _with_tuples(value)
+        wide = dict(v.pop("confinement", {}))
+        wide["devices"] = tuple(Device(**d) for d in wide.get("devices", ()))
+        wide["ulimits"] = tuple(Ulimit(**u) for u in wide.get("ulimits", ()))
+        return cls(
+            mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
+            confinement=Confinement(**_with_tuples(wide)),
+            namespaces=Namespaces(**v.pop("namespaces", {})),
+            health=_health_check(v.pop("health", None)),
+            restart=RestartPolicy(**v.pop("restart", {})),
+            log=LogConfig(**v.pop("log", {})),
+            lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
+            **v,
+        )
+
+
+def _health_check(value: dict[str, Any] | None) -> HealthCheck | None:
+    return None if value is None else HealthCheck(**_with_tuples(value))
+
+
+def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of the last start. Times are Unix nanoseconds."""
+
+    status: Status = "created"
+    of_run: bool = False
+    """It was made to be started at once, by a request that has not come so far."""
+    pid: int | None = None
+    started_ns: int | None = None
+    finished_ns: int | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    oom: dict[str, Any] | None = None
+    """Whose limit was hit, how many were killed, usage and limit; `engine.observe.watch` has it."""
+    oom_kills: int = 0
+    """How many of its processes the kernel's OOM killer has ended, as far as that was told."""
+    error: str | None = None
+    log_dropped_bytes: int = 0
+    frozen_since_ns: int | None = None
+    thaw_at_ns: int | None = None
+    """When a freeze ends by itself."""
+    health: Health | None = None
+    """None: it has no check."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Outcome:
+        """The inverse of `asdict`, after JSON."""
+        health = value.get("health")
+        return cls(**{**value, "health": None if health is None else Health.from_json(health)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A process tree of the host that was brought in; see `cgagent.engine.lifecycle.adopt`."""
+
+    pid: int
+    start_ticks: int
+    """Of the first process, from /proc/PID/stat."""
+    origins: tuple[tuple[int, tuple[str, ...]], ...]
+    """Each process's cgroup directories from before."""
+
+    def is_alive(self) -> bool:
+        """Does the pid still mean the process that was adopted?"""
+        return start_ticks(self.pid) == self.start_ticks
+
+    def send_signal(self, number: int) -> None:
+        """To the first process, if it is still there."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.is_alive():
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process began: with its pid, what names it for good. None: no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return int(f.read().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    id: str
+    name: str
+    image_id: str
+    created_ns: int
+    cgroup_path: str
+    rootfs: RootFs | None
+    adopted: Adopted | None = None
+    options: Options
+    limits: Limits
+    limits_changed_ns: int | None = None
+    """When an update last changed them; None: they are those it was created with."""
+    undo: tuple[tuple[str, str], ...] = ()
+    """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
+    restart: RestartState = field(default_factory=RestartState)
+    outcome: Outcome = Outcome()
+
+    def to_document(self, options: str) -> str:
+        """JSON for the database: everything but the columns of their own.
+
+        `options` is that of our options: the largest part, and the same all the container's life.
+        """
+        rest = json.dumps(
+            {
+                "cgroup_path": self.cgroup_path,
+                "rootfs": self.rootfs and asdict(self.rootfs),
+                "adopted": self.adopted and asdict(self.adopted),
+                "limits": limit_json.to_json(self.limits),
+                "limits_changed_ns": self.limits_changed_ns,
+                "undo": self.undo,
+                "restart": asdict(self.restart),
+                "outcome": asdict(self.outcome),
+            }
+        )
+        return f'{rest[:-1]}, "options": {options}}}'
+
+    @classmethod
+    def from_document(
+        cls, *, id_: str, name: str, image_id: str, created_ns: int, document: str
+    ) -> Record:
+        value: dict[str, Any] = json.loads(document)
+        return cls(
+            id=id_,
+            name=name,
+            image_id=image_id,
+            created_ns=created_ns,
+            cgroup_path=value["cgroup_path"],
+            rootfs=_rootfs(value["rootfs"]),
+            adopted=_adopted(value.get("adopted")),
+            options=Options.from_json(value["options"]),
+            limits=limit_json.from_json(value["limits"]),
+            limits_changed_ns=value.get("limits_changed_ns"),
+            undo=tuple((path, text) for path, text in value.get("undo", ())),
+            restart=RestartState(**value.get("restart", {})),
+            outcome=Outcome.from_json(value["outcome"]),
+        )
+
+
+def _rootfs(value: dict[str, Any] | None) -> RootFs | None:
+    if value is None:
+        return None
+    return RootFs(tuple(value["lowers"]), value["upper"], value["work"])
+
+
+def _adopted(value: dict[str, Any] | None) -> Adopted | None:
+    if value is None:
+        return None
+    origins = tuple((pid, tuple(directories)) for pid, directories in value["origins"])
+    return Adopted(pid=value["pid"], start_ticks=value["start_ticks"], origins=origins)
+
+
+class Container:
+    """The live object. `lock` is held by whoever changes it; waiting needs no lock."""
+
+    __slots__ = ("_changed", "_kept", "_options", "lock", "record", "removed")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._options = (record.options, json.dumps(asdict(record.options)))
+        self.lock = asyncio.Lock()
+        self.removed = False
+        self._kept = 0
+        self._changed: asyncio.Event = asyncio.Event()
+
+    def document(self, record: Record) -> str:
+        """Of a record of this container, for the database."""
+        if record.options is not self._options[0]:
+            self._options = (record.options, json.dumps(asdict(record.options)))
+        return record.to_document(self._options[1])
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def running(self) -> bool:
+        return self.record.outcome.status == "running"
+
+    @property
+    def restarting(self) -> bool:
+        """It has ended, and is to be started again at `record.restart.due_ns`."""
+        return self.record.outcome.status == "restarting"
+
+    @property
+    def up(self) -> bool:
+        """It runs or soon will."""
+        return self.running or self.restarting
+
+    @property
+    def removes_itself(self) -> bool:
+        """When it ends now."""
+        return self.record.options.auto_remove and not self._kept
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Its end in here is not the end of it."""
+        self._kept += 1
+        try:
+            yield
+        finally:
+            self._kept -= 1
+
+    def with_outcome(self, **changes: Any) -> Record:
+        """The record with parts of its outcome replaced; not yet kept."""
+        return replace(self.record, outcome=replace(self.record.outcome, **changes))
+
+    def require_started_here(self, what: str) -> None:
+        """Raises UnsupportedError for an adopted one: we have none of its streams or files."""
+        if self.record.adopted is not None:
+            raise UnsupportedError(
+                f"container {self.name} was adopted, not started by cgagent: {what} is not possible"
+            )
+
+    def notify(self) -> None:
+        """Wake everybody who waits for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        await self._changed.wait()

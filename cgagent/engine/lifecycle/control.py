@@ -1,0 +1,223 @@
+"""Control of a running container: freeze, thaw, live limits; and what the kernel says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cgagent.engine.lifecycle import require_running
+from cgagent.engine.options import limits as limit_rules
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.images.concurrency import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.cgroups import Group, Limits
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.options.limits import Conveniences
+
+log = logging.getLogger(__name__)
+
+
+class Control:
+    def __init__(
+        self,
+        containers: Containers,
+        lifecycle: Lifecycle,
+        jobs: Jobs,
+        refresh: Callable[[Container], None],
+    ) -> None:
+        self._containers = containers
+        self._lifecycle = lifecycle
+        self._jobs = jobs
+        self._refresh = refresh
+        self._leases: set[asyncio.Task[None]] = set()
+        self._freezing: set[str] = set()
+
+    async def freeze(
+        self, container: Container, timeout_s: float = 10.0, lease_s: float | None = None
+    ) -> None:
+        """Stop all tasks where they are; with a lease, they are thawed again after it.
+
+        Raises:
+            ConflictError: not running, or frozen already; thawed, killed or ended meanwhile.
+            DeadlineError: a task did not freeze in time; all are thawed again.
+        """
+        async with self._jobs.run("freeze", container=container.id), container.lock:
+            require_running(container)
+            group = self._lifecycle.group(container)
+            if group.freezer_state() == "frozen":
+                raise ConflictError(f"container {container.name} is frozen already")
+            until = None if lease_s is None else time.time_ns() + int(lease_s * 1e9)
+            if until is not None:  # kept first: a crash must not make a freeze of a lease
+                self._containers.save(container, container.with_outcome(thaw_at_ns=until))
+            try:
+                await self._stop_tasks(container, group, timeout_s)
+            except BaseException:
+                self._containers.note(container, container.with_outcome(thaw_at_ns=None))
+                raise
+            self._containers.note(
+                container,
+                container.with_outcome(frozen_since_ns=time.time_ns(), thaw_at_ns=until),
+                "pause",
+            )
+            self._arm(container)
+        self._refresh(container)
+
+    async def _stop_tasks(self, container: Container, group: Group, timeout_s: float) -> None:
+        """All of them stand when it returns; none does when it raises."""
+        self._freezing.add(container.id)
+        try:
+            if not await in_thread(lambda _: _freeze(group, timeout_s)):
+                raise ConflictError(f"container {container.name} ended while it was being frozen")
+        except (ConflictError, NotFoundError) as e:
+            raise ConflictError(f"container {container.name} was not frozen: {e.message}") from e
+        except BaseException as e:
+            if not isinstance(e, CgagentError):  # cancelled, and frozen all the same
+                with contextlib.suppress(CgagentError):
+                    await asyncio.to_thread(group.thaw)
+            raise
+        finally:
+            self._freezing.discard(container.id)
+
+    async def thaw(self, container: Container) -> None:
+        """Let frozen tasks go on; a freeze that is under way ends, too.
+
+        Raises:
+            ConflictError: not running, or not frozen.
+        """
+        async with self._jobs.run("thaw", container=container.id):
+            was_freezing = container.id in self._freezing
+            if was_freezing:  # it holds the lock until all tasks stand, or it sees this
+                await asyncio.to_thread(self._lifecycle.group(container).thaw)
+            async with container.lock:
+                await self._thaw(container, may_be_thawed=was_freezing)
+        self._refresh(container)
+
+    async def _thaw(self, container: Container, *, may_be_thawed: bool) -> None:
+        require_running(container)
+        group = self._lifecycle.group(container)
+        if group.freezer_state() == "thawed":
+            if may_be_thawed:
+                return
+            raise ConflictError(f"container {container.name} is not frozen")
+        await asyncio.to_thread(group.thaw)
+        thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
+        self._containers.note(container, thawed, "unpause")
+
+    async def resume(self) -> None:
+        """After a restart of the agent: undo updates that were cut short, and let leases go on."""
+        for container in self._containers:
+            if container.record.undo:
+                log.warning("container %s: an update was cut short: undone", container.name)
+                await self.undo_update(container)
+            self._arm(container)
+
+    def _arm(self, container: Container) -> None:
+        until = container.record.outcome.thaw_at_ns
+        if until is None:
+            return
+        task = asyncio.create_task(self._thaw_at(container, until))
+        self._leases.add(task)
+        task.add_done_callback(self._leases.discard)
+
+    async def _thaw_at(self, container: Container, until_ns: int) -> None:
+        await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
+        if container.running and container.record.outcome.thaw_at_ns == until_ns:
+            with contextlib.suppress(ConflictError):  # ended or thawed at this very moment
+                await self.thaw(container)
+
+    def close(self) -> None:
+        for task in self._leases:
+            task.cancel()
+
+    async def update(
+        self, container: Container, asked: Limits, extra: Conveniences, *, force: bool = False
+    ) -> None:
+        """Change limits, at once if it runs. All of them or none.
+
+        A memory limit below what is used is reached in steps that kill nothing; with `force` it
+        is set at once, whatever dies of it.
+
+        Raises:
+            InvalidInputError, UnsupportedError: a limit that cannot be; nothing has changed.
+            ConflictError: the memory in use could not be brought down; nothing has changed.
+        """
+        async with self._jobs.run("update", container=container.id), container.lock:
+            changes = limit_rules.resolve(asked, extra, container.record.limits)
+            if container.running:
+                await self._apply(container, changes, force=force)
+            else:
+                merged = container.record.limits.merged(changes)
+                await self._lifecycle.try_limits(container.record.options.cgroup_parent, merged)
+                self._keep_limits(container, changes)
+        self._refresh(container)
+
+    async def _apply(self, container: Container, changes: Limits, *, force: bool) -> None:
+        """In the kernel and in the database; what is noted first undoes it after a crash."""
+        group = self._lifecycle.group(container)
+        undo = await asyncio.to_thread(group.earlier, changes)
+        self._containers.save(container, replace(container.record, undo=undo))
+        try:
+            await in_thread(lambda _: group.apply(changes, force=force))
+            self._keep_limits(container, changes)
+        except BaseException:
+            await self.undo_update(container)
+            raise
+
+    def _keep_limits(self, container: Container, changes: Limits) -> None:
+        merged = container.record.limits.merged(changes)
+        changed_ns = time.time_ns() if dict(changes) else container.record.limits_changed_ns
+        updated = replace(container.record, limits=merged, limits_changed_ns=changed_ns, undo=())
+        self._containers.save(container, updated, "update")
+
+    async def undo_update(self, container: Container) -> None:
+        """Of an update that was not finished, put the earlier limits back."""
+        if container.running:
+            group = self._lifecycle.group(container)
+            try:
+                await asyncio.to_thread(group.put_back, container.record.undo)
+            except CgagentError as e:
+                log.error("container %s: after a failed update: %s", container.name, e.message)  # noqa: TRY400
+        self._containers.note(container, replace(container.record, undo=()))
+
+    def is_frozen(self, container: Container) -> bool:
+        if not container.running:
+            return False
+        try:
+            return self._lifecycle.group(container).freezer_state() == "frozen"
+        except NotFoundError:
+            return False
+
+    def held_limits(self, container: Container) -> Limits | None:
+        """What the kernel holds; None for a container that does not run."""
+        if not container.running:
+            return None
+        try:
+            names = [name for name, _ in container.record.limits.conf or ()]
+            return self._lifecycle.group(container).held(names)
+        except NotFoundError:
+            return None
+
+    def process_ids(self, container: Container) -> list[int]:
+        """Of all its processes, in the agent's pid namespace.
+
+        Raises:
+            ConflictError: not running.
+        """
+        require_running(container)
+        return self._lifecycle.group(container).pids()
+
+
+def _freeze(group: Group, timeout_s: float) -> bool:
+    """Whether there was anything to freeze."""
+    group.freeze(timeout_s)
+    return bool(group.pids())

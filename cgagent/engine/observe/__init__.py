@@ -1,0 +1,1 @@
+"""What the engine observes of containers and groups: samples, kernel events, sizes, traces."""

@@ -1,0 +1,256 @@
+"""The engine's side of metrics: what is sampled, and what is shown of the samples."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cgagent.cgroups import Descriptors
+from cgagent.engine.observe.watched import GroupsAbove, WatchedGroups
+from cgagent.engine.options import restart as restart_policy
+from cgagent.errors import ConflictError, NotFoundError
+from cgagent.metrics import (
+    COLUMNS,
+    ChosenLabels,
+    Held,
+    Metrics,
+    Sample,
+    Sampler,
+    Sizes,
+    Standing,
+    Target,
+    Walker,
+    docker_stats,
+    host,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cgagent.cgroups import Host
+    from cgagent.config import Settings
+    from cgagent.engine.containers.container import Container, Record
+    from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.events import Events
+    from cgagent.engine.jobs import Job
+    from cgagent.metrics import Asked, Rendering
+
+
+class Monitor:
+    """Owns the sampler and the metrics; made and ended by the engine."""
+
+    def __init__(
+        self,
+        host: Host,
+        settings: Settings,
+        containers: Containers,
+        events: Events,
+        *,
+        log_path: Callable[[str], str],
+        volumes: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._containers = containers
+        self.interval_s = settings.sample_interval_s
+        self._watched = WatchedGroups(
+            host,
+            settings.watch,
+            settings.cgroup_parent,
+            settings.sample_full_interval_s,
+            lambda: [c.record.cgroup_path for c in containers],
+        )
+        self._above = GroupsAbove(settings.cgroup_parent)
+        self._sampler = Sampler(
+            host,
+            settings.sample_interval_s,
+            self._sampled,
+            full_interval_s=settings.sample_full_interval_s,
+            descriptors=Descriptors.bounded(settings.sample_descriptors),
+        )
+        self._walker = Walker(self._held)
+        self._labels = ChosenLabels(settings.metric_labels)
+        self._host = host
+        self.clients_cut_off = 0
+        self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
+        self._metrics = Metrics(
+            self._sampler,
+            self._standings,
+            events_dropped=lambda: events.dropped,
+            clients_cut_off=lambda: self.clients_cut_off,
+            volume_bytes=self._sizes.volume_bytes,
+        )
+        self._targets: dict[str, tuple[Record, Target]] = {}
+
+    def start(self) -> None:
+        self._sampler.start()
+        self._walker.start()
+        self._sizes.start()
+
+    def stop(self) -> None:
+        self._sizes.stop()
+        self._walker.stop()
+        self._sampler.stop()
+
+    def _sampled(self) -> Iterable[Target]:
+        """Called in the sampler's thread."""
+        targets = [self._target(c) for c in self._containers if c.running]
+        groups, gone = self._watched.targets()
+        targets += groups
+        above, above_gone = self._above.targets(targets)
+        for target in (*gone, *above_gone):
+            self._sampler.forget(target.id)
+        return [*targets, *above]
+
+    def _target(self, container: Container) -> Target:
+        """The same object as long as the container's record is the same."""
+        record = container.record
+        known = self._targets.get(record.id)
+        if known is None or known[0] is not record:
+            known = self._targets[record.id] = record, self._new_target(record)
+        return known[1]
+
+    def _new_target(self, record: Record) -> Target:
+        return Target(
+            id=record.id,
+            name=record.name,
+            image=record.options.image,
+            cgroup_path=record.cgroup_path,
+            started_at_s=(record.outcome.started_ns or 0) / 1e9,
+            asked=record.limits,
+            pid=record.outcome.pid,
+            labels=self._labels.of(record.options.labels),
+        )
+
+    def _standings(self) -> Iterable[Standing]:
+        """Called by a rendering, in a thread: frozen is what the last sample says."""
+        return [self._standing(c) for c in self._containers]
+
+    def _standing(self, container: Container) -> Standing:
+        outcome = container.record.outcome
+        state: str = outcome.status
+        sample = self._sampler.latest(container.id) if state == "running" else None
+        return Standing(
+            target=self._target(container),
+            state="frozen" if sample and sample.usage.frozen else state,
+            exit_code=outcome.exit_code,
+            oom_killed=outcome.oom_killed,
+            limiting_group=(outcome.oom or {}).get("limiting_group"),
+            log_dropped_bytes=outcome.log_dropped_bytes,
+            log_bytes=self._sizes.log_bytes(container.id),
+            limits_changed_at_s=_seconds(container.record.limits_changed_ns),
+            holdings=self._walker.get(container.id),
+            disk=self._walker.disk(container.id),
+            created_at_s=_seconds(container.record.created_ns),
+            started_at_s=_seconds(outcome.started_ns),
+            ended_at_s=None if container.running else _seconds(outcome.finished_ns),
+            restarts=_restarts(container),
+            health=outcome.health.status if outcome.health else None,
+        )
+
+    def _held(self) -> Iterable[Held]:
+        """Called in the walker's thread."""
+        return [self._one_held(c.record) for c in self._containers if c.running]
+
+    def _one_held(self, record: Record) -> Held:
+        group, sample = self._host.group(record.cgroup_path), self._sampler.latest(record.id)
+        return Held(
+            record.id,
+            record.rootfs.upper if record.rootfs else None,
+            group.pids,
+            cpu_ns=sample.usage.cpu.usage_ns if sample else None,
+            first=record.outcome.pid,
+        )
+
+    def observe_job(self, job: Job) -> None:
+        steps = {step.name: step.duration_s or 0.0 for step in job.steps}
+        self._metrics.observe_job(job.name, job.status, job.duration_s or 0.0, steps)
+
+    def refresh(self, container: Container) -> None:
+        """After a change of limits or of the freezer: do not show the old until the next tick."""
+        self._sampler.limits_changed(container.id)
+        self.last_sample(container)
+
+    def last_sample(self, container: Container) -> None:
+        """Sample a container at once: before its cgroup is removed, say."""
+        with contextlib.suppress(NotFoundError):  # it has ended
+            self._sampler.sample_now(self._target(container))
+
+    def forget(self, container_id: str) -> None:
+        self._sampler.forget(container_id)
+        self._targets.pop(container_id, None)
+
+    async def render(self, asked: Asked) -> Rendering:
+        """The exposition; made in a thread."""
+        return await asyncio.to_thread(self._metrics.render, asked)
+
+    def stats(self, container: Container) -> dict[str, Any]:
+        """The last sample in full, its rates, and the figures a table shows.
+
+        Raises:
+            ConflictError: the container does not run.
+        """
+        return self._view(self._latest(container))
+
+    def docker_stats(self, container: Container) -> dict[str, Any]:
+        """The last sample as Docker has it.
+
+        Raises:
+            ConflictError: the container does not run.
+        """
+        sample = self._latest(container)
+        machine = self._sampler.machine() or host.sample()
+        return docker_stats(sample, self._sampler.before(container.id), machine)
+
+    def _latest(self, container: Container) -> Sample:
+        if not container.running:
+            raise ConflictError(
+                f"container {container.name} is not running; only running ones have figures"
+            )
+        target = self._target(container)
+        sample = self._sampler.latest(container.id)
+        if sample is None or sample.target != target:
+            sample = self._sampler.sample_now(target)
+        return sample
+
+    def all_stats(self) -> list[dict[str, Any]]:
+        """As `stats`, of every running container and watched group, as last sampled."""
+        live = self._sampler.live()
+        return [self._view(sample) for sample in live if not sample.target.is_above]
+
+    def host(self) -> dict[str, Any]:
+        """The machine and the agent's process at the last round; empty before the first."""
+        machine = self._sampler.machine()
+        return asdict(machine) if machine else {}
+
+    def history(self, container: Container, since_s: float) -> dict[str, Any]:
+        """Figures later than `since_s` in Unix seconds, oldest first."""
+        rows = self._sampler.history(container.id, since_s)
+        return {
+            "columns": ["at_s", *COLUMNS],
+            "rows": [[round(at_s, 2), *row] for at_s, row in rows],
+        }
+
+    def _view(self, sample: Sample) -> dict[str, Any]:
+        target, limit = sample.target, sample.limits.memory_max_bytes
+        rates = self._sampler.rates(target.id)
+        return {
+            "id": target.id,
+            "name": target.name,
+            "cgroup": target.cgroup_path,
+            "status": "frozen" if sample.usage.frozen else "running",
+            "at_s": sample.at_s,
+            "usage": asdict(sample.usage),
+            "network": sample.network and [asdict(one) for one in sample.network],
+            "memory_limit_bytes": limit if isinstance(limit, int) else None,
+            "rates": rates and asdict(rates),
+        }
+
+
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None else time_ns / 1e9
+
+
+def _restarts(container: Container) -> int | None:
+    policy = container.record.options.restart.name
+    return None if policy == restart_policy.NO else container.record.restart.count

@@ -1,0 +1,1 @@
+"""Sessions with a container: attached clients, commands run inside it, files copied, probes."""

@@ -1,0 +1,361 @@
+"""Attaching a client's socket to a container, and running further commands inside one.
+
+The socket itself is handed to the supervisor; no byte of a container's input or output passes
+through the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cgagent.engine.lifecycle import require_running
+from cgagent.engine.lifecycle.pool import OUTSIDE, Launcher
+from cgagent.engine.options import request as create
+from cgagent.engine.options.runtimes import job
+from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
+from cgagent.kernel import seccomp
+from cgagent.runtime.container.console import check_size
+from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, error_to_wire
+from cgagent.runtime.spec import exec_process
+from cgagent.runtime.supervisor.attached import frame
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.lifecycle.control import Control
+    from cgagent.runtime.client import Supervisor
+    from cgagent.runtime.spec import Process
+
+_KEPT_EXECS = 256
+_END_S = 1.0
+"""So much later a container's end is told than its namespaces are gone, at most."""
+
+Take: TypeAlias = "Callable[[], Awaitable[Attachment]]"
+"""Gives the client's socket, when everything is ready for it."""
+
+TakeFor: TypeAlias = "Callable[[Exec], Awaitable[Attachment]]"
+"""The same, told which command it is for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A socket taken over from the API: `fd` is closed here once it is passed on."""
+
+    fd: int
+    tail: bytes = b""
+    stdin: bool = True
+    stdout: bool = True
+    stderr: bool = True
+    raw: bool = False
+    """Output as it is, without frames, and no status at the end."""
+    detach_keys: bytes = b""
+    stay: bool = False
+    """It is closed only when all that follows the end is done: the removal, with auto_remove."""
+
+    def arguments(self) -> dict[str, Any]:
+        wanted = ((STDIN, self.stdin), (STDOUT, self.stdout), (STDERR, self.stderr))
+        return {
+            "streams": [number for number, want in wanted if want],
+            "raw": self.raw,
+            "status": not self.raw,
+            "detach_keys": self.detach_keys.decode("ascii"),
+            "stay": self.stay,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Exec:
+    """A command run inside a container."""
+
+    id: str
+    container_id: str
+    container: Container
+    args: tuple[str, ...]
+    tty: bool = False
+    running: bool = False
+    pid: int | None = None
+    exit_code: int | None = None
+
+
+class Streams:
+    def __init__(
+        self, supervisor: Supervisor, lifecycle: Lifecycle, control: Control, jobs: Jobs
+    ) -> None:
+        self._supervisor = supervisor
+        self._lifecycle = lifecycle
+        self._control = control
+        self._jobs = jobs
+        self._execs: dict[str, Exec] = {}
+
+    async def attach(self, container: Container, take: Take) -> None:
+        """Connect a client, to a container that runs or to the next start of one that does not.
+
+        Raises:
+            CgagentError: nothing was connected; the socket is still the caller's to answer on.
+        """
+        container.require_started_here("attaching")
+        async with container.lock:
+            if not container.running:
+                await self._lifecycle.make_ready(container)
+            await self._attach(container.id, await take())
+
+    async def run(
+        self, request: create.Request, take: Callable[[Container], Awaitable[Attachment]]
+    ) -> None:
+        """Make a container, connect the client, and start it.
+
+        Raises:
+            CgagentError: before the socket is taken: there is no container; after: it could not
+                be started.
+        """
+        container = await self._lifecycle.create(request, of_run=True)
+        try:
+            async with container.lock:
+                await self._lifecycle.make_ready(container)
+                client = await take(container)
+                attaching = asyncio.create_task(self._attach(container.id, client))
+                await asyncio.sleep(0)  # it is asked now; the start need not wait for the answer
+        except BaseException:
+            await self._lifecycle.remove(container, force=True, volumes=True)
+            raise
+        try:
+            await self._lifecycle.start(container)
+        finally:
+            try:
+                await attaching
+            except CgagentError:  # nobody would see what it does
+                await self._lifecycle.remove(container, force=True, volumes=True)
+                raise
+
+    async def _attach(self, key: str, client: Attachment) -> None:
+        fds = [client.fd]
+        try:
+            if client.tail:
+                fds.append(_memory(client.tail))
+            await self._supervisor.request("attach", fds, key=key, **client.arguments())
+        except CgagentError as e:
+            if not client.raw:  # it is taken over: nobody else tells it any more
+                status = json.dumps({"error": error_to_wire(e)}).encode()
+                with contextlib.suppress(OSError):
+                    os.write(client.fd, frame(STATUS, status))
+            raise
+        finally:
+            for fd in fds:  # the supervisor has its own copies
+                os.close(fd)
+
+    async def exec(
+        self,
+        container: Container,
+        process: Process,
+        take: TakeFor | None,
+        *,
+        stdin: bool = True,
+        privileged: bool = False,
+    ) -> Exec:
+        """Run a command, with a client attached or none; `stdin`: the client may give input.
+
+        It has what the container's own process has, or with `privileged` every capability.
+
+        Raises:
+            ConflictError: the container is not running, or frozen.
+            CommandNotFoundError, NotExecutableError, InvalidInputError: the command.
+        """
+        async with self._jobs.run("exec", container=container.id):
+            container.require_started_here("exec")
+            create.check_process(process)
+            self._require_thawed(container)
+            run = Exec(
+                id=secrets.token_hex(32),
+                container_id=container.id,
+                container=container,
+                args=process.args,
+                tty=process.terminal,
+            )
+            key = f"{container.id}/{run.id}"
+            takes = None if take is None else partial(take, run)
+            self._keep(run)
+            self._tell(run, f"exec_create: {' '.join(run.args)}")
+            run.running = True
+            try:
+                run.pid = await self._run(
+                    container, key, process, takes, stdin=stdin, privileged=privileged
+                )
+            except BaseException:
+                run.running = False
+                raise
+            self._tell(run, f"exec_start: {' '.join(run.args)}")
+            return run
+
+    def _tell(self, run: Exec, action: str, **attributes: str) -> None:
+        self._lifecycle.publish(run.container, action, execID=run.id, **attributes)
+
+    async def probe(self, container: Container, process: Process, client: socket.socket) -> str:
+        """Run a command of the agent's own: it ends with the agent, and is in no list.
+
+        Its output, and a status at the end, go to the socket `client`, which is taken over.
+
+        Returns:
+            Its key, for `end_probe`.
+        """
+        self._require_thawed(container)
+        key = f"{container.id}/probe-{secrets.token_hex(16)}"
+
+        async def take() -> Attachment:
+            return Attachment(fd=client.detach(), stdin=False)
+
+        await self._run(container, key, process, take, stdin=False, own=True)
+        return key
+
+    async def end_probe(self, key: str) -> None:
+        """Kill it and what it has started."""
+        with contextlib.suppress(CgagentError):  # it has ended by itself
+            await self._supervisor.request("signal", key=key, signal=signal.SIGKILL, group=True)
+
+    def _require_thawed(self, container: Container) -> None:
+        require_running(container)
+        if self._control.is_frozen(container):
+            raise ConflictError(
+                f"container {container.name} is frozen; thaw it first "
+                f"(cgagent thaw {container.name})"
+            )
+
+    async def _run(
+        self,
+        container: Container,
+        key: str,
+        process: Process,
+        take: Take | None,
+        *,
+        stdin: bool,
+        privileged: bool = False,
+        own: bool = False,
+    ) -> int:
+        """The pid of the command."""
+        group = self._lifecycle.group(container)
+        bundle = self._lifecycle.bundle(container.id)
+        async with self._beside_the_end(container):
+            config = bundle.read_config()
+            made = exec_process(config["process"], process, privileged=privileged)
+            file = bundle.write_exec(key.partition("/")[2][:20], made)
+        driver = self._lifecycle.runtimes.of(container)
+        ids = container.record.options.namespaces.user_ids
+        where: dict[str, Any] = {"inside": container.id, **Launcher.place(group)}
+        where["enter_user"] = ids is not None
+        asked: dict[str, Any] = {"owner": ids[0]} if ids else {}
+        if driver:
+            where = {"namespaces": OUTSIDE}
+            asked = job(driver, container.id, bundle, group)
+        try:
+            async with self._beside_the_end(container):
+                await self._supervisor.request("create", key=key, **where)
+                if take is not None:
+                    await self._attach(key, await take())
+                reply = await self._supervisor.request(
+                    "start",
+                    **asked,
+                    pid=container.record.outcome.pid,
+                    key=key,
+                    process_file=file,
+                    seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
+                    seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
+                    stdin=take is not None and stdin,
+                    stdin_once=True,
+                    terminal=process.terminal,
+                    own=own,
+                )
+        except BaseException as e:  # a client that is gone, a cancelled job
+            await self._abandon(key, e if isinstance(e, CgagentError) else None)
+            raise
+        finally:  # the command has read it, or never will; the container may be gone
+            Path(file).unlink(missing_ok=True)
+        pid: int = reply["pid"]
+        return pid
+
+    @contextlib.asynccontextmanager
+    async def _beside_the_end(self, container: Container) -> AsyncIterator[None]:
+        """A command's failure beside its container's end is that end, whatever it met first."""
+        try:
+            yield
+        except (CgagentError, OSError) as e:
+            is_odd = isinstance(e, InternalError | OSError)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_S if is_odd else 0):
+                    await self._lifecycle.wait(container, "not-running")
+            if container.running:
+                raise
+            raise ConflictError(
+                f"container {container.name} ended before the command could run in it"
+            ) from e
+
+    async def resize(self, container: Container, rows: int, columns: int) -> None:
+        """Of a container's terminal; its foreground processes are told.
+
+        Raises:
+            ConflictError: it is not running, or has no terminal.
+        """
+        container.require_started_here("a terminal")
+        require_running(container)
+        if not container.record.options.tty:
+            raise ConflictError(f"container {container.name} has no terminal")
+        await self._resize(container.id, rows, columns)
+
+    async def resize_exec(self, run: Exec, rows: int, columns: int) -> None:
+        """Of the terminal of a command run inside a container.
+
+        Raises:
+            ConflictError: it has ended, or has no terminal.
+        """
+        if not run.tty or not run.running:
+            raise ConflictError(f"exec {run.id[:12]} has no terminal, or has ended")
+        await self._resize(f"{run.container_id}/{run.id}", rows, columns)
+
+    async def _resize(self, key: str, rows: int, columns: int) -> None:
+        check_size(rows, columns)
+        await self._supervisor.request("resize", key=key, rows=rows, columns=columns)
+
+    async def _abandon(self, key: str, error: CgagentError | None) -> None:
+        told = {"error": error_to_wire(error)} if error else {}
+        with contextlib.suppress(CgagentError):  # gone already: the usual case
+            await self._supervisor.request("forget", key=key, status=told)
+
+    def _keep(self, run: Exec) -> None:
+        self._execs[run.id] = run
+        finished = [e for e in self._execs.values() if not e.running and e is not run]
+        for old in finished[: max(0, len(self._execs) - _KEPT_EXECS)]:
+            del self._execs[old.id]
+
+    def find(self, exec_id: str) -> Exec:
+        run = self._execs.get(exec_id)
+        if run is None:
+            raise NotFoundError(f"exec {exec_id!r} is not known")
+        return run
+
+    async def exited(self, key: str, status: dict[str, Any]) -> None:
+        """A command run inside a container has ended."""
+        run = self._execs.get(key.partition("/")[2])
+        if run is not None:
+            run.running = False
+            run.exit_code = status.get("exit_code")
+            if run.exit_code is not None:  # else it could not be started
+                self._tell(run, "exec_die", exit_code=str(run.exit_code))
+        await self._supervisor.request("forget", key=key)
+
+
+def _memory(data: bytes) -> int:
+    """A memfd with the data, which may be larger than a packet."""
+    with open(os.memfd_create("input"), "wb", closefd=False) as file:
+        file.write(data)
+        return file.fileno()

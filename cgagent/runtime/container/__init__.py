@@ -1,0 +1,1 @@
+"""What runs inside a container's namespaces before its command does: the zygote and its steps."""

@@ -1,0 +1,101 @@
+"""The kernel's file systems of a container to come, mounted before its job is known.
+
+Nearly every container has the same /proc, /dev and /sys, with all that is below them. A zygote of
+the pool mounts them ahead of time, where only its own mount namespace sees it. A job that wants
+exactly these has them bound into its root; for any other they are left behind with the host's
+tree, and its own are mounted.
+
+    stage = make(config, directory)      in the zygote, before the job
+    steps.Setup(..., stage=stage)        at the job: `steps.take_stage`
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.kernel import beneath
+from cgagent.kernel import mount as km
+from cgagent.runtime.container import devices, steps
+from cgagent.runtime.container.mounts import Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ROOT: Final = {"destination": "/", "type": "tmpfs", "source": "stage", "options": ["mode=700"]}
+_HIDDEN: Final = ("maskedPaths", "readonlyPaths")
+_STEPS: Final = (
+    steps.open_sources,
+    steps.mount_root,
+    steps.mount_all,
+    steps.make_devices,
+    steps.hide_paths,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    config: dict[str, Any]
+    """The part of an OCI configuration that is made: mounts, and what is hidden in them."""
+    tops: tuple[tuple[Mount, int], ...]
+    """The mounts that are below no other, with descriptors of them."""
+    dev_fd: int
+    """/dev, with its nodes."""
+    sources: tuple[tuple[Mount, int], ...] = ()
+    """Bind mounts that the job may have, with descriptors of them."""
+
+    def source_of(self, mount: Mount) -> int | None:
+        """A bind mount's descriptor, if it was opened ahead: to be cloned, not attached again."""
+        return next((tree for known, tree in self.sources if known == mount), None)
+
+    def fits(self, config: dict[str, Any]) -> bool:
+        """Is it what this configuration begins with, and left alone by the rest of it?"""
+        linux, ours = config.get("linux") or {}, self.config
+        mounts = config.get("mounts") or []
+        count = len(ours["mounts"])
+        return (
+            mounts[:count] == ours["mounts"]
+            and all(linux.get(name) == ours["linux"].get(name) for name in _HIDDEN)
+            and not any(self._has(m["destination"]) for m in mounts[count:])
+        )
+
+    def _has(self, path: str) -> bool:
+        path = os.path.normpath("/" + path.strip("/"))
+        return any(f"{path}/".startswith(m.destination + "/") for m, _ in self.tops)
+
+
+def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any]] = ()) -> Stage:
+    """In the mount namespace of the caller, which the host's sees nothing of from now on.
+
+    `directory` of the host is covered by it. ``linux.namespaces`` are those the caller is in.
+    `sources` are bind mounts as the job will have them (`mount`), and where each is `now`.
+    """
+    # not private: what the host unmounts must go from here, too
+    km.mount(None, "/", None, km.MS_SLAVE | km.MS_REC)
+    # first, while the mount table is the host's: the sources are its files
+    trees = [(Mount.from_oci(source["mount"]), _open(source)) for source in sources]
+    setup = steps.Setup(config, [_ROOT], directory)
+    for step in _STEPS:
+        step(setup)
+    tops: list[Mount] = []
+    for m, _ in setup.mounts:
+        if not any(m.destination.startswith(t.destination + "/") for t in tops):
+            tops.append(m)
+    opened = tuple((m, beneath.open_in_root(setup.root_fd, m.destination, os.O_PATH)) for m in tops)
+    dev = beneath.open_in_root(setup.root_fd, devices.DEV, os.O_RDONLY | os.O_DIRECTORY)
+    kept = tuple((m, _attached(tree, setup.root_fd, m)) for m, tree in trees if tree is not None)
+    os.close(setup.root_fd)
+    return Stage(config, opened, dev, kept)
+
+
+def _open(source: dict[str, Any]) -> int | None:
+    """Its tree, attached nowhere yet; None for what is no bind mount."""
+    now = replace(Mount.from_oci(source["mount"]), source=source["now"])
+    return now.open_source(km.MS_PRIVATE)
+
+
+def _attached(tree: int, root_fd: int, mount: Mount) -> int:
+    """The same descriptor: before Linux 6.15 nothing can be cloned that is attached nowhere."""
+    mount.apply(root_fd, tree)
+    return tree

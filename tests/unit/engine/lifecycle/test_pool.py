@@ -1,0 +1,190 @@
+"""What is made ahead for containers, with a supervisor and groups that are only noted."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+
+from cgagent.engine.lifecycle.parents import Parents
+from cgagent.engine.lifecycle.pool import Foreseen, Launcher, Rooted
+from cgagent.errors import NotFoundError
+
+NAMESPACES = [{"type": "pid"}]
+
+
+class Group:
+    def __init__(self, path, events):
+        self.path = path
+        self._events = events
+
+    def note(self, what):
+        self._events.append((what, self.path.rpartition("/")[2]))
+
+    def create(self):
+        self.note("group made")
+
+    def kill(self):
+        self.note("group killed")
+
+    def remove(self):
+        self.note("group removed")
+
+    def apply(self, _limits, *, new): ...
+    def restrict_devices(self, _rules): ...
+    def unified_dir(self):
+        return None
+
+    def join_files(self):
+        return ()
+
+
+class World:
+    """Host, supervisor and watch in one."""
+
+    placements: ClassVar = {}
+    unified = None
+
+    def __init__(self):
+        self.events = []
+        self.answers = {}
+
+    def group(self, path):
+        return Group(path, self.events)
+
+    async def request(self, op, *, key, **_):
+        self.events.append((op, key))
+        if op in self.answers:
+            await self.answers[op]()
+        return {}
+
+    def hold_up(self, op):
+        """Two events: somebody has asked for it; it may go on."""
+        asked, may_go = asyncio.Event(), asyncio.Event()
+
+        async def answer():
+            asked.set()
+            await may_go.wait()
+
+        self.answers[op] = answer
+        return asked, may_go
+
+    def knows(self, _op):
+        return True
+
+    def prepare(self, _group): ...
+    def forget(self, _group): ...
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def launcher(world, tmp_path):
+    directories = {"containers_dir": tmp_path / "containers", "stage_dir": tmp_path / "stage"}
+    parents = Parents(world, {}, "/cgagent", tmp_path / "parents.json")
+    return Launcher(world, world, world, parents, **directories, release_root=str)
+
+
+def test_a_start_waits_until_what_there_was_has_gone(world, launcher):
+    """Else it would be killed together with that, being of the same id."""
+
+    async def scenario():
+        await launcher.prepare("one", NAMESPACES)
+        forgetting, may_go = world.hold_up("forget")
+        discarding = asyncio.create_task(launcher.discard("one"))
+        await forgetting.wait()
+        starting = asyncio.create_task(launcher.prepare("one", NAMESPACES))
+        await asyncio.sleep(0.05)
+        may_go.set()
+        await discarding
+        await starting
+
+    asyncio.run(scenario())
+    assert world.events[-2:] == [("group made", "one"), ("create", "one")]
+    assert world.events[-3] == ("group removed", "one")
+
+
+def test_one_that_is_cancelled_while_it_is_made_is_forgotten(world, launcher):
+    async def scenario():
+        heard, _ = world.hold_up("create")
+        making = asyncio.create_task(launcher.prepare("one", NAMESPACES))
+        await heard.wait()
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await making
+
+    asyncio.run(scenario())
+    assert ("forget", "one") in world.events
+    assert world.events[-1] == ("group removed", "one")
+    assert not launcher.is_ready("one")
+
+
+def test_what_failed_is_what_is_told(world, launcher):
+    async def create():
+        raise NotFoundError("no such thing")
+
+    async def forget():
+        raise NotFoundError("task one is not known")
+
+    world.answers = {"create": create, "forget": forget}
+    with pytest.raises(NotFoundError, match="no such thing"):
+        asyncio.run(launcher.prepare("one", NAMESPACES))
+
+
+def foreseen(likeness):
+    record = SimpleNamespace(rootfs="files", limits=None)
+    rooted = Rooted(record=record, config={"process": {}}, job={})
+    return Foreseen(likeness=likeness, make=lambda _: rooted)
+
+
+async def make_roots(world, launcher, *likenesses):
+    left, all_made = list(likenesses), asyncio.Event()
+
+    async def root():
+        left.pop()
+        if not left:
+            all_made.set()
+
+    world.answers["root"] = root
+    for likeness in likenesses:
+        launcher.refill(foreseen(likeness))
+    await all_made.wait()
+    await asyncio.sleep(0.01)  # it has heard so
+
+
+def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, launcher):
+    async def scenario():
+        await make_roots(world, launcher, "a", "b")
+        forgetting, may_go = world.hold_up("forget")
+        letting_go = asyncio.create_task(launcher.let_go_of_images())
+        await forgetting.wait()
+        taken = await launcher.reserve("b")
+        may_go.set()
+        await letting_go
+        ended = [key for what, key in world.events if what == "forget"]
+        assert len(ended) == 1
+        assert taken not in ended
+        assert launcher.take_root(taken) == "files"
+        await launcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_end_goes_on_to_its_end(world, launcher):
+    async def scenario():
+        await launcher.prepare("one", NAMESPACES)
+        forgetting, may_go = world.hold_up("forget")
+        discarding = asyncio.create_task(launcher.discard("one"))
+        await forgetting.wait()
+        discarding.cancel()
+        await asyncio.sleep(0)
+        may_go.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await discarding
+
+    asyncio.run(scenario())
+    assert world.events[-1] == ("group removed", "one")

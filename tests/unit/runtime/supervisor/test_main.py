@@ -1,0 +1,61 @@
+"""Clients of a zygote that is given up for another one, in a supervisor without an agent."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from cgagent.runtime.protocol import STATUS
+from cgagent.runtime.supervisor.attached import hold, read_frame
+from cgagent.runtime.supervisor.main import Supervisor
+
+
+@pytest.fixture
+def supervisor(kept, tmp_path):
+    """A successor that finds a client of the task ``one``, which is not there."""
+    ours, theirs = socket.socketpair()
+    held = kept.holding("client/1")
+    hold(held, theirs.detach(), key="one", streams=[1, 2], raw=False, status=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, ours:
+        ours.settimeout(5)
+        yield Supervisor(listener, kept.holdings), ours
+
+
+def status_on(client):
+    stream, payload, _ = read_frame(client.recv(4096))
+    assert stream == STATUS
+    return json.loads(payload)
+
+
+def test_a_client_waits_for_the_next_zygote_after_a_takeover_too(supervisor):
+    successor, client = supervisor
+    successor._resume()
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+    successor._forget({"key": "one", "keep_clients": True}, [])  # asked again
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+
+
+def test_it_is_told_why_there_is_none(supervisor):
+    successor, client = supervisor
+    successor._resume()
+    successor._forget({"key": "one", "status": {"error": {"kind": "no_space"}}}, [])
+    assert status_on(client) == {"error": {"kind": "no_space"}}
+
+
+def test_it_is_told_an_error_when_nobody_says_why(supervisor):
+    successor, client = supervisor
+    successor._resume()
+    successor._forget({"key": "one"}, [])
+    assert "was given up" in status_on(client)["error"]["message"]
+
+
+def test_it_is_told_that_the_agent_is_gone(supervisor):
+    successor, client = supervisor
+    successor._resume()
+    successor._give_up_zygotes()
+    assert status_on(client)["error"]["kind"] == "unavailable"

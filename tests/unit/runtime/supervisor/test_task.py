@@ -1,0 +1,121 @@
+"""A task whose process is made by another runtime: whose child it is, and when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+from cgagent.errors import CommandNotFoundError
+from cgagent.kernel import namespaces
+from cgagent.runtime import wire
+from cgagent.runtime.protocol import error_to_wire
+from cgagent.runtime.supervisor import journal
+from cgagent.runtime.supervisor.loop import Loop
+from tests.world.keeper import new_task
+
+
+class Owner:
+    """What a supervisor is told."""
+
+    def __init__(self):
+        self.failed = []
+
+    def task_started(self, task, *, told): ...
+    def task_exited(self, _task):
+        return False
+
+    def task_failed(self, task, error, *, told):
+        self.failed.append((task.key, error.kind, told))
+
+
+def test_a_start_that_fails_when_nobody_is_left_who_asked_is_told_to_the_owner(kept):
+    """As a supervisor and its agent have both been killed: the successor knows no request."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    zygote = os.fork()
+    if not zygote:
+        near.close()
+        wire.receive(far)
+        wire.send(far, error_to_wire(CommandNotFoundError("command 'x': not there")))
+        os._exit(125)
+    far.close()
+    fds = {"pidfd": os.pidfd_open(zygote), "zygote": near.detach()}
+    held = kept.holding("task/one")
+    held.put(fds, key="one", state="starting", pid=zygote, job={})
+    stdio = {"log": None, "stdin": False, "stdin_once": False, "terminal": False}
+    made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    held.put({"out": made[0], "err": write[0], **journal.make()}, stdio=stdio)
+    loop, owner = Loop(), Owner()
+    task = new_task(held, loop, is_ours=True, owner=owner)
+    task.resume()
+    while not owner.failed:
+        loop.run_once(5)
+    assert owner.failed == [("one", "command_not_found", False)]
+    assert not held.exists
+    for fd in (made[1], write[1]):
+        os.close(fd)
+
+
+def test_an_end_that_nobody_saw_is_no_failed_start_to_clients(kept, monkeypatch):
+    """In the status that ends their output, an error is what a start failed of."""
+    process = os.fork()
+    if not process:
+        time.sleep(60)
+    held = kept.holding("task/one")
+    stdio = {"log": None, "stdin": False, "stdin_once": False, "terminal": False}
+    made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    fds = {"pidfd": os.pidfd_open(process), "out": made[0], "err": write[0], **journal.make()}
+    held.put(fds, key="one", state="running", pid=process, stdio=stdio)
+    loop, told = Loop(), []
+    task = new_task(held, loop, is_ours=False, owner=Owner())
+    monkeypatch.setattr(task.stdio, "see_off", lambda status, **_: told.append(status) or [])
+    task.ended(killed=True, status=signal.SIGKILL, error="it is not known")
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    for fd in (made[1], write[1]):
+        os.close(fd)
+    assert task.exit["error"] == "it is not known"
+    assert [status["exit_code"] for status in told] == [137]
+    assert "error" not in told[0]
+
+
+def launch(sock: socket.socket) -> None:
+    """Be a launcher: make the process, tell of it, and stay."""
+    namespaces.take_orphans(take=True)
+    wire.receive(sock)
+    made = os.fork()
+    if made:
+        wire.send(sock, {"became": made}, [os.pidfd_open(made)])
+    time.sleep(60)
+
+
+def test_a_start_given_up_ends_the_launcher_and_what_it_has_made(kept):
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    launcher = os.fork()
+    if not launcher:
+        try:
+            launch(far)
+        finally:
+            os._exit(1)
+    far.close()
+    held = kept.holding("task/one")
+    fds = {"pidfd": os.pidfd_open(launcher), "zygote": near.detach()}
+    held.put(fds, key="one", state="created", pid=launcher)
+    loop = Loop()
+    task = new_task(held, loop, is_ours=True)
+    failures = []
+    try:
+        task.start({"driver": {}}, [], lambda _, failure: bool(failures.append(failure)) or True)
+        while task.pid == launcher:
+            loop.run_once(5)
+        made = task.pid
+        task.abandon({})
+        while loop.watched:
+            loop.run_once(5)
+    except BaseException:
+        os.kill(launcher, signal.SIGKILL)
+        raise
+    assert not held.exists
+    assert [f.kind for f in failures] == ["conflict"]
+    assert not [pid for pid in (launcher, made) if os.path.exists(f"/proc/{pid}")]
