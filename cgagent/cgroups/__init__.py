@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         swap_from_memory_swap,
         weight_to_shares,
     )
-    from cgagent.cgroups.devices import CONTAINER_DEVICES, DeviceRule
+    from cgagent.cgroups.device_rule import DeviceRule
+    from cgagent.cgroups.devices import CONTAINER_DEVICES
     from cgagent.cgroups.drift import Drift
     from cgagent.cgroups.events import (
         Event,
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
         Trigger,
     )
     from cgagent.cgroups.group import Group
-    from cgagent.cgroups.hierarchy import Host, Placement
+    from cgagent.cgroups.hierarchy import Placement
+    from cgagent.cgroups.host import Host
     from cgagent.cgroups.limits import IoLatency, IoMax, IoWeight, Limits
     from cgagent.cgroups.membership import Membership
     from cgagent.cgroups.oom import OomCounters
@@ -113,12 +115,14 @@ _HOMES = {
     "amount": "UNLIMITED Unlimited",
     "convert": "blkio_weight_to_io_weight cpus_to_quota io_weight_to_blkio_weight "
     "shares_to_weight swap_from_memory_swap weight_to_shares",
-    "devices": "CONTAINER_DEVICES DeviceRule",
+    "device_rule": "DeviceRule",
+    "devices": "CONTAINER_DEVICES",
     "drift": "Drift",
     "events": "Event Frozen MemoryHigh MemoryMax Oom PidsRefused Populated PressureStall Removed "
     "Trigger",
     "group": "Group",
-    "hierarchy": "Host Placement",
+    "hierarchy": "Placement",
+    "host": "Host",
     "limits": "IoLatency IoMax IoWeight Limits",
     "membership": "Membership",
     "oom": "OomCounters",

@@ -73,7 +73,7 @@ def _related(group: Group) -> Iterator[Group]:
     memory = group.controllers().memory
     if memory:
         for directory in subgroups(memory.directory):
-            yield group.host.group(group.path + directory.removeprefix(memory.directory))
+            yield group.at(group.path + directory.removeprefix(memory.directory))
 
 
 def _is_kin(path: str, other: str) -> bool:
@@ -165,7 +165,7 @@ class Alarms:
             return rung[-1]
         below = [p for p, at in self._rung_at.items() if p in self._below and at > latest]
         ours = [p for p in below if p.startswith(group.path + "/")]
-        return group.host.group(min(ours, key=len)) if ours else None
+        return group.at(min(ours, key=len)) if ours else None
 
     def close(self) -> None:
         for descriptor in self._by_path.values():

@@ -20,7 +20,7 @@ from cgagent.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cgagent.cgroups.devices import DeviceRule
+    from cgagent.cgroups.device_rule import DeviceRule
 
 NAME: Final = b"cgagent_devices"  # 15 bytes at most; by it we know our own again
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.controller import Limiter, Meter
     from cgagent.cgroups.core import Core
-    from cgagent.cgroups.hierarchy import Host
+    from cgagent.cgroups.hierarchy import Layout
 
 _FIELDS: Final = {
     "cpu": cpu.FIELDS,
@@ -57,7 +57,7 @@ class Controllers:
     """The group's directory by controller, for those that are only read."""
 
     @classmethod
-    def of(cls, host: Host, path: str, *, deep: bool = True) -> Controllers:
+    def of(cls, host: Layout, path: str, *, deep: bool = True) -> Controllers:
         """Without `deep` no file of a group below it is read: what is summed there is None."""
         inside = path.rstrip("/")
         v1 = {name: p.mount + inside for name, p in host.placements.items() if p.version == 1}

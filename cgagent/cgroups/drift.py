@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.cgroups import convert, files
 from cgagent.cgroups.amount import UNLIMITED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cgagent.cgroups.limits import IoMax, IoWeight, Limits
+    from collections.abc import Callable, Iterator
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _HUGE: Final = 1 << 62  # the kernel's own end of the scale, in bytes: it reads as no limit
@@ -38,7 +36,31 @@ class Drift:
     held: Any
 
 
-def between(asked: Limits, held: Limits) -> tuple[Drift, ...]:
+class _Limits(Protocol):
+    """`cgagent.cgroups.Limits`, as far as its members are not read by name."""
+
+    @property
+    def weight(self) -> int | None: ...
+    @property
+    def shares(self) -> int | None: ...
+    def __iter__(self) -> Iterator[tuple[str, Any]]: ...
+    @property
+    def memory_low_bytes(self) -> Any: ...
+    @property
+    def memory_min_bytes(self) -> Any: ...
+    @property
+    def cpu_idle(self) -> bool | None: ...
+    @property
+    def io_weight(self) -> int | None: ...
+    @property
+    def blkio_weight(self) -> int | None: ...
+    @property
+    def io_weight_device(self) -> tuple[Any, ...] | None: ...
+    @property
+    def blkio_weight_device(self) -> tuple[Any, ...] | None: ...
+
+
+def between(asked: _Limits, held: _Limits) -> tuple[Drift, ...]:
     found = []
     for name, wish in asked:
         if isinstance(wish, tuple):
@@ -50,7 +72,7 @@ def between(asked: Limits, held: Limits) -> tuple[Drift, ...]:
     return tuple(found)
 
 
-def _read(name: str, held: Limits) -> Any:
+def _read(name: str, held: _Limits) -> Any:
     """What is held for a field, in the field's own unit where the kernel speaks another."""
     value = getattr(held, name)
     if value is None and name in {"cpu_weight", "cpu_shares"}:
@@ -58,7 +80,7 @@ def _read(name: str, held: Limits) -> Any:
     return value
 
 
-def _plain(name: str, asked: Limits, held: Limits) -> bool:
+def _plain(name: str, asked: _Limits, held: _Limits) -> bool:
     return bool(getattr(asked, name) == getattr(held, name))
 
 
@@ -68,11 +90,11 @@ def _is_same_size(asked: Any, held: Any, unit: int) -> bool:
     return asked == held or (held is UNLIMITED and isinstance(asked, int) and asked >= _HUGE)
 
 
-def _bytes(name: str, asked: Limits, held: Limits) -> bool:
+def _bytes(name: str, asked: _Limits, held: _Limits) -> bool:
     return _is_same_size(getattr(asked, name), getattr(held, name), _PAGE)
 
 
-def _low(name: str, asked: Limits, held: Limits) -> bool:
+def _low(name: str, asked: _Limits, held: _Limits) -> bool:
     """v1's soft limit (a host without memory.min) is the same for no and for full protection."""
     extremes = {0, UNLIMITED}
     is_v1 = held.memory_min_bytes is None
@@ -81,14 +103,14 @@ def _low(name: str, asked: Limits, held: Limits) -> bool:
     return _bytes(name, asked, held)
 
 
-def _cpu_weight(name: str, asked: Limits, held: Limits) -> bool:
+def _cpu_weight(name: str, asked: _Limits, held: _Limits) -> bool:
     if held.cpu_idle:  # an idle group shows no weight
         return asked.cpu_idle is True
     exact = getattr(held, name)
     return exact == getattr(asked, name) if exact is not None else asked.weight == held.weight
 
 
-def _io_weight(_name: str, asked: Limits, held: Limits) -> bool:
+def _io_weight(_name: str, asked: _Limits, held: _Limits) -> bool:
     return _is_same_weight(asked.io_weight, asked.blkio_weight, held.io_weight, held.blkio_weight)
 
 
@@ -98,7 +120,7 @@ def _is_same_weight(io: int | None, blkio: int | None, held_io: Any, held_blkio:
     return bool((convert.io_weight_to_blkio_weight(io) if io else blkio) == held_blkio)
 
 
-def _cpuset(name: str, asked: Limits, held: Limits) -> bool:
+def _cpuset(name: str, asked: _Limits, held: _Limits) -> bool:
     """Any spelling of the same numbers; "" is the parent's set, on v1 as it was when written."""
     wish, value = getattr(asked, name), getattr(held, name)
     return value is not None and (not wish.strip() or _numbers(wish) == _numbers(value))
@@ -112,7 +134,7 @@ def _numbers(text: str) -> set[int]:
     return numbers
 
 
-_BY_FIELD: Final[dict[str, Callable[[str, Limits, Limits], bool]]] = {
+_BY_FIELD: Final[dict[str, Callable[[str, _Limits, _Limits], bool]]] = {
     "memory_max_bytes": _bytes,
     "memory_high_bytes": _bytes,
     "memory_low_bytes": _low,
@@ -128,7 +150,7 @@ _BY_FIELD: Final[dict[str, Callable[[str, Limits, Limits], bool]]] = {
 }
 
 
-def _of_entries(name: str, asked: tuple[Any, ...], held: Limits) -> Drift | None:
+def _of_entries(name: str, asked: tuple[Any, ...], held: _Limits) -> Drift | None:
     """Limits by device, page size or file: each entry asked against the one held for its key."""
     theirs = _held_entries(name, held)
     if theirs is None:
@@ -142,7 +164,7 @@ def _of_entries(name: str, asked: tuple[Any, ...], held: Limits) -> Drift | None
     return Drift(name, tuple(differing), there)
 
 
-def _held_entries(name: str, held: Limits) -> tuple[Any, ...] | None:
+def _held_entries(name: str, held: _Limits) -> tuple[Any, ...] | None:
     """In the unit of the field `name`, whichever the kernel speaks."""
     mine: tuple[Any, ...] | None = getattr(held, name)
     if mine is None and name == "io_weight_device":
@@ -153,8 +175,8 @@ def _held_entries(name: str, held: Limits) -> tuple[Any, ...] | None:
 
 
 def _converted(
-    weights: tuple[IoWeight, ...] | None, convert_one: Callable[[int], int]
-) -> tuple[IoWeight, ...] | None:
+    weights: tuple[Any, ...] | None, convert_one: Callable[[int], int]
+) -> tuple[Any, ...] | None:
     if weights is None:
         return None
     return tuple(replace(w, weight=w.weight and convert_one(w.weight)) for w in weights)
@@ -187,7 +209,7 @@ def _huge_page(size: str) -> int:
     return int(size[:-2]) * _SIZES[size[-2:]] if size[-2:] in _SIZES else 1
 
 
-def _is_cap_held(key: str, asked: IoMax, held: IoMax | None) -> bool:
+def _is_cap_held(key: str, asked: Any, held: Any) -> bool:
     wish = getattr(asked, key)
     value = getattr(held, key) if held else UNLIMITED
     if key.endswith("iops") and isinstance(wish, int) and wish >= _IOPS_MAX:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cgagent.cgroups import devices, files, processes, tree
 from cgagent.cgroups.devices import CONTAINER_DEVICES
 from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, FrozenBy, State, is_event_set
+from cgagent.cgroups.hierarchy import Layout, checked_path
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 # Controllers, and what counts kills, are loaded where they are used: 35 ms, which a program that
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.controllers import Controllers
-    from cgagent.cgroups.devices import DeviceRule
+    from cgagent.cgroups.device_rule import DeviceRule
     from cgagent.cgroups.drift import Drift
     from cgagent.cgroups.events import Oom
-    from cgagent.cgroups.hierarchy import Host
     from cgagent.cgroups.limits import Limits
     from cgagent.cgroups.oom import OomCounters
     from cgagent.cgroups.usage import Usage
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 class Group:
     """A group of a host. Made by `Host.group`."""
 
-    host: Host
+    host: Layout
     path: str
+
+    def at(self, path: str) -> Group:
+        """Another group of the same host. Raises InvalidInputError, as `Host.group`."""
+        return Group(self.host, checked_path(path))
 
     def create(self) -> tuple[str, ...]:
         """Make the group, and those above it, in every hierarchy; complete one that exists.

@@ -4,7 +4,7 @@ A controller is attached to one hierarchy at a time: a v1 mount or the cgroup2 m
 decided per controller; "hybrid" is only a name for a host that has both kinds. cgroup2's core
 (pressure, freeze, kill, events) works on its mount even when it has no controller there.
 
-Found once by `Host.detect` and constant for a process's life: mounts of cgroup file systems
+Found once by `Layout.detect` and constant for a process's life: mounts of cgroup file systems
 are made at boot.
 """
 
@@ -14,15 +14,13 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from cgagent.cgroups import files
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from cgagent.cgroups.group import Group
 
 Version = Literal[1, 2]
 
@@ -63,8 +61,8 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Host:
-    """The cgroup hierarchies of this machine. Immutable; holds no descriptors.
+class Layout:
+    """The cgroup hierarchies of a machine. Immutable; holds no descriptors.
 
     `placements` maps a controller to its place; v1's blkio is called "io". `unified` is the
     place of cgroup2's core, None where no cgroup2 is mounted.
@@ -74,7 +72,7 @@ class Host:
     unified: Placement | None
 
     @classmethod
-    def detect(cls, root: str = "/") -> Host:
+    def detect(cls, root: str = "/") -> Self:
         """Read where the controllers are; `root` lets a recorded tree stand for the host.
 
         Raises:
@@ -122,16 +120,6 @@ class Host:
         """Mount points of all hierarchies, named ones included, that have no group of this path."""
         mounts = _mounts(files.read("/proc/self/mountinfo") or "", "")
         return [m.point for m in mounts if not os.path.isdir(m.point + path)]
-
-    def group(self, path: str) -> Group:
-        """The group of this path, the same below the visible root of every hierarchy.
-
-        Raises:
-            InvalidInputError: not absolute, or with an empty, "." or ".." component.
-        """
-        from cgagent.cgroups.group import Group
-
-        return Group(self, checked_path(path))
 
     def __hash__(self) -> int:
         return hash((tuple(self.placements), self.unified))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cgroups import convert
+from cgagent.cgroups import convert, drift
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -185,8 +185,6 @@ class Limits:
 
     def diff(self, held: Limits) -> tuple[Drift, ...]:
         """Where what is held is not what is asked here, but for the kernel's own rounding."""
-        from cgagent.cgroups import drift
-
         return drift.between(self, held)
 
     def merged(self, other: Limits) -> Limits:

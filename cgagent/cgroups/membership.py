@@ -10,7 +10,7 @@ from cgagent.cgroups import files
 from cgagent.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from cgagent.cgroups.hierarchy import Host
+    from cgagent.cgroups.hierarchy import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Membership:
     directories: tuple[str, ...]
 
     @classmethod
-    def of(cls, host: Host, pid: int) -> Membership:
+    def of(cls, host: Layout, pid: int) -> Membership:
         """Where a process is now, from /proc/PID/cgroup.
 
         Raises:

@@ -91,11 +91,11 @@ def why_alive(directories: list[str], pids: list[int]) -> str:
 
 def _frozen_in(pid: int) -> str | None:
     """The directory in v1's freezer hierarchy that keeps a process frozen; None: none does."""
-    from cgagent.cgroups.hierarchy import Host
+    from cgagent.cgroups.hierarchy import Layout
     from cgagent.cgroups.membership import Membership
 
     with contextlib.suppress(NotFoundError):  # it has ended
-        for directory in Membership.of(Host.detect(), pid).directories:
+        for directory in Membership.of(Layout.detect(), pid).directories:
             state = files.read(f"{directory}/freezer.state")
             if state is not None and state.strip() != "THAWED":
                 return _origin(directory)

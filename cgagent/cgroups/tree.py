@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import conf, files, processes
 from cgagent.cgroups.cpuset import CpusetV1
-from cgagent.cgroups.hierarchy import Host, subgroups
+from cgagent.cgroups.hierarchy import Layout, subgroups
 from cgagent.errors import CgagentError, ConflictError, DeadlineError
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ _NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 ON_DEMAND: Final = frozenset({"hugetlb", "rdma", "misc", "dmem"})
 
 
-def directories(host: Host, path: str) -> list[str]:
+def directories(host: Layout, path: str) -> list[str]:
     """The group's directory in each hierarchy it may be in: cgroup2 first, then v1."""
     inside = path.rstrip("/")
     unified = [host.unified.mount + inside] if host.unified else []
     return [*unified, *(mount + inside for mount in host.v1_mounts)]
 
 
-def missing(host: Host, path: str) -> list[str]:
+def missing(host: Layout, path: str) -> list[str]:
     """The directories on the way to the group, in each hierarchy, that are not there."""
     mounts = directories(host, "/")
     return [d for mount in mounts for d in _along(mount, path) if not os.path.isdir(d)]
 
 
-def create(host: Host, path: str) -> list[str]:
+def create(host: Layout, path: str) -> list[str]:
     """Make what is missing and return it, parents first; or raise and remove what was made.
 
     The v1 freezer is left out where cgroup2 has one: one task migration less at each start.
@@ -77,12 +77,12 @@ def _unmake(made: list[str]) -> str:
     return left
 
 
-def _is_at(host: Host, controller: str, mount: str) -> bool:
+def _is_at(host: Layout, controller: str, mount: str) -> bool:
     place = host.placements.get(controller)
     return place is not None and place.mount == mount
 
 
-def _is_spare_freezer(host: Host, mount: str, path: str) -> bool:
+def _is_spare_freezer(host: Layout, mount: str, path: str) -> bool:
     if not host.unified or not _is_at(host, "freezer", mount):
         return False
     alone = all(p.mount != mount or name == "freezer" for name, p in host.placements.items())
@@ -109,7 +109,7 @@ def _fill_cpusets(mount: str, path: str) -> None:
         CpusetV1.fill(directory)
 
 
-def enable(host: Host, path: str, controllers: frozenset[str]) -> None:
+def enable(host: Layout, path: str, controllers: frozenset[str]) -> None:
     """Enable cgroup2 controllers for the group, in each group above it.
 
     One that is not delegated to us is left out, and so is one above the subtree that we may
@@ -129,7 +129,7 @@ def enable(host: Host, path: str, controllers: frozenset[str]) -> None:
             _enable(control, " ".join(f"+{name}" for name in wanted))
 
 
-def enable_for(host: Host, path: str, limits: Limits) -> None:
+def enable_for(host: Layout, path: str, limits: Limits) -> None:
     """Enable those cgroup2 controllers of ON_DEMAND that these limits need."""
     needed = {conf.controller_of(name) for name, _ in limits.conf or ()}
     if limits.hugetlb_max_bytes:
@@ -149,7 +149,7 @@ def _enable(control: str, value: str) -> None:
         raise files.failure(f"{control}: cannot write {value}", error, advice) from error
 
 
-def remove(host: Host, path: str, timeout_s: float) -> None:
+def remove(host: Layout, path: str, timeout_s: float) -> None:
     """Remove the group and all below it from every hierarchy; a missing one is fine.
 
     A group is busy for a moment after its last task has exited, so busy ones are tried again.
@@ -164,7 +164,7 @@ def remove(host: Host, path: str, timeout_s: float) -> None:
             _rmdir(group, deadline)
 
 
-def remove_if_empty(host: Host, path: str) -> bool:
+def remove_if_empty(host: Layout, path: str) -> bool:
     """Remove the group at once, unless something is in it; whether it is gone.
 
     cgroup2's directory is the last to go: with it whatever is left can still be ended.

@@ -71,6 +71,11 @@ COMPRESS: Final = "compress"
 """Requests and an option of logs that an earlier version's supervisor may not know: it says which
 it knows ("hints")."""
 
+READY: Final = {"ready": True}
+ROOTED: Final = {"rooted": True}
+CONSOLE: Final = {"console": True}
+"""What a zygote says: only exec is left, it is in its root, here is its terminal's descriptor."""
+
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"
 

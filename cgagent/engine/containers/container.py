@@ -271,6 +271,11 @@ class Container:
         return self.record.name
 
     @property
+    def namespaces(self) -> Namespaces:
+        """As it was made with."""
+        return self.record.options.namespaces
+
+    @property
     def running(self) -> bool:
         return self.record.outcome.status == "running"
 

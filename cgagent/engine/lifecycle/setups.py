@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cgagent.engine import jobs
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.containers.names import new_id
+from cgagent.engine.lifecycle import log_target
 from cgagent.engine.lifecycle.pool import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.options import logging as logopts
@@ -146,7 +147,7 @@ class Setups:
                 "not know it; leave it out until the host has been restarted"
             )
         return {
-            "log": logopts.description(record, self._shared.bundle(record.id).log),
+            "log": log_target.description(record, self._shared.bundle(record.id).log),
             "stdin": record.options.stdin,
             "stdin_once": record.options.stdin_once,
             "terminal": record.options.tty,

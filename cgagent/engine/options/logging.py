@@ -1,19 +1,14 @@
-"""``--log-driver`` and ``--log-opt``: what they may be, what a start makes of them."""
+"""``--log-driver`` and ``--log-opt``: what they may be."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from cgagent.errors import InvalidInputError, UnavailableError, UnsupportedError
 from cgagent.runtime.logs.journald import JOURNAL_SOCKET
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cgagent.engine.containers.container import Record
 
 JSON_FILE: Final = "json-file"
 JOURNALD: Final = "journald"
@@ -30,7 +25,6 @@ _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)b?", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_OTHER: Final = re.compile(r"[^A-Z0-9_]")
 _TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
 
 
@@ -76,7 +70,7 @@ def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
         if name not in known:
             raise InvalidInputError(f"unknown log opt {name!r} for {config.driver} log driver")
     if config.driver == JSON_FILE:
-        _limits(config)
+        limits(config)
         compresses(config)
     _check_patterns(config.options)
     _check_mode(config.options)
@@ -84,7 +78,7 @@ def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
     return config
 
 
-def _limits(config: LogConfig) -> dict[str, int | None]:
+def limits(config: LogConfig) -> dict[str, int | None]:
     """Docker's rules: powers of 1000, one file by default. Raises InvalidInputError."""
     size = config.options.get("max-size")
     files = config.options.get("max-file", "1")
@@ -111,8 +105,8 @@ def compresses(config: LogConfig) -> bool:
         return False
     if text not in _TRUE:
         raise InvalidInputError(f"log opt compress {text!r} is neither true nor false")
-    limits = _limits(config)
-    if limits["max_bytes"] is None or limits["max_files"] == 1:
+    found = limits(config)
+    if found["max_bytes"] is None or found["max_files"] == 1:
         raise InvalidInputError(
             "log opt compress: there is nothing to compress without a max-size and a max-file of "
             "2 or more; give both"
@@ -143,14 +137,14 @@ def _check_mode(options: dict[str, str]) -> None:
 
 def _check_tag(tag: str) -> None:
     for name in _TAG_FIELD.findall(tag):
-        if name not in _tag_values("", "", ""):
+        if name not in tag_values("", "", ""):
             raise InvalidInputError(
                 f"log opt tag {tag!r}: {{{{.{name}}}}} is not known; there are "
-                + ", ".join(_tag_values("", "", ""))
+                + ", ".join(tag_values("", "", ""))
             )
 
 
-def _tag_values(id_: str, name: str, image: str) -> dict[str, str]:
+def tag_values(id_: str, name: str, image: str) -> dict[str, str]:
     return {"ID": id_[:12], "FullID": id_, "Name": name, "ImageName": image}
 
 
@@ -161,51 +155,3 @@ def require_present(config: LogConfig) -> None:
             f"log driver journald: there is no {JOURNAL_SOCKET} on this host; "
             "use another driver or start systemd-journald"
         )
-
-
-def description(record: Record, path: Path) -> dict[str, Any] | None:
-    """What the supervisor is told; see `cgagent.runtime.logs.driver`."""
-    config = record.options.log
-    if config.driver == NONE:
-        return None
-    if config.driver == JOURNALD:
-        return {"driver": JOURNALD, "fields": _journal_fields(record)}
-    attributes = _chosen(record)
-    if "tag" in config.options:
-        attributes["tag"] = _tag(record)
-    told = {"driver": JSON_FILE, "path": str(path), "attributes": attributes, **_limits(config)}
-    return {**told, "compress": True} if compresses(config) else told
-
-
-def _chosen(record: Record) -> dict[str, str]:
-    """Labels and variables that are to stand in every entry, as far as there are such."""
-    options, log = record.options, record.options.log.options
-    variables = dict(item.partition("=")[::2] for item in options.env)
-    found: dict[str, str] = {}
-    for key, values in (("labels", options.labels), ("env", variables)):
-        found |= {name: values[name] for name in log.get(key, "").split(",") if name in values}
-        pattern = log.get(f"{key}-regex")
-        if pattern:
-            found |= {name: value for name, value in values.items() if re.search(pattern, name)}
-    return found
-
-
-def _tag(record: Record) -> str:
-    values = _tag_values(record.id, record.name, record.options.image)
-    text = record.options.log.options.get("tag") or "{{.ID}}"
-    return _TAG_FIELD.sub(lambda match: values[match[1]], text)
-
-
-def _journal_fields(record: Record) -> dict[str, str]:
-    """As docker names them; a field's name has capital letters, digits and _ only."""
-    tag = _tag(record)
-    chosen = {_OTHER.sub("_", n.upper()).lstrip("_"): v for n, v in _chosen(record).items()}
-    return {
-        **chosen,
-        "CONTAINER_ID": record.id[:12],
-        "CONTAINER_ID_FULL": record.id,
-        "CONTAINER_NAME": record.name,
-        "CONTAINER_TAG": tag,
-        "SYSLOG_IDENTIFIER": tag,
-        "IMAGE_NAME": record.options.image,
-    }

@@ -6,7 +6,7 @@ With the host, or with another container; the other one may be gone or stopped w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.errors import ConflictError, InvalidInputError, UnsupportedError
 from cgagent.runtime.spec import Namespace
@@ -14,7 +14,6 @@ from cgagent.runtime.spec import Namespace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cgagent.engine.containers.container import Container
     from cgagent.network.files import Mode
 
 HOST: Final = "host"
@@ -55,7 +54,20 @@ class Namespaces:
         return mode.removeprefix(_JOIN) if mode.startswith(_JOIN) else None
 
 
-def checked(n: Namespaces, find: Callable[[str], Container], network: Mode = "none") -> Namespaces:
+class Sharer(Protocol):
+    """A container whose namespaces another one may join."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def namespaces(self) -> Namespaces: ...
+    def require_started_here(self, what: str) -> None:
+        """Raises ConflictError if it was adopted."""
+
+
+def checked(n: Namespaces, find: Callable[[str], Sharer], network: Mode = "none") -> Namespaces:
     """With other containers by their ids.
 
     Raises:
@@ -76,7 +88,7 @@ def checked(n: Namespaces, find: Callable[[str], Container], network: Mode = "no
     return replace(n, **modes)
 
 
-def _checked(n: Namespaces, kind: str, find: Callable[[str], Container]) -> str:
+def _checked(n: Namespaces, kind: str, find: Callable[[str], Sharer]) -> str:
     mode: str = getattr(n, kind)
     if mode in _CHOICES[kind]:
         return mode
@@ -105,8 +117,8 @@ def free_ids(taken: Iterable[int]) -> int:
     raise ConflictError("--userns auto: no ids are left; remove containers")
 
 
-def _require_shareable(container: Container) -> None:
-    mode = container.record.options.namespaces.ipc
+def _require_shareable(container: Sharer) -> None:
+    mode = container.namespaces.ipc
     if mode not in {"shareable", HOST}:
         raise ConflictError(
             f"container {container.name} does not share its ipc namespace ({mode}); "

@@ -12,19 +12,19 @@ tree, and its own are mounted.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.kernel import beneath
 from cgagent.kernel import mount as km
 from cgagent.runtime.container import devices, steps
 from cgagent.runtime.container.mounts import Mount
+from cgagent.runtime.container.staged import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ROOT: Final = {"destination": "/", "type": "tmpfs", "source": "stage", "options": ["mode=700"]}
-_HIDDEN: Final = ("maskedPaths", "readonlyPaths")
 _STEPS: Final = (
     steps.open_sources,
     steps.mount_root,
@@ -32,37 +32,6 @@ _STEPS: Final = (
     steps.make_devices,
     steps.hide_paths,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    config: dict[str, Any]
-    """The part of an OCI configuration that is made: mounts, and what is hidden in them."""
-    tops: tuple[tuple[Mount, int], ...]
-    """The mounts that are below no other, with descriptors of them."""
-    dev_fd: int
-    """/dev, with its nodes."""
-    sources: tuple[tuple[Mount, int], ...] = ()
-    """Bind mounts that the job may have, with descriptors of them."""
-
-    def source_of(self, mount: Mount) -> int | None:
-        """A bind mount's descriptor, if it was opened ahead: to be cloned, not attached again."""
-        return next((tree for known, tree in self.sources if known == mount), None)
-
-    def fits(self, config: dict[str, Any]) -> bool:
-        """Is it what this configuration begins with, and left alone by the rest of it?"""
-        linux, ours = config.get("linux") or {}, self.config
-        mounts = config.get("mounts") or []
-        count = len(ours["mounts"])
-        return (
-            mounts[:count] == ours["mounts"]
-            and all(linux.get(name) == ours["linux"].get(name) for name in _HIDDEN)
-            and not any(self._has(m["destination"]) for m in mounts[count:])
-        )
-
-    def _has(self, path: str) -> bool:
-        path = os.path.normpath("/" + path.strip("/"))
-        return any(f"{path}/".startswith(m.destination + "/") for m, _ in self.tops)
 
 
 def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any]] = ()) -> Stage:

@@ -24,7 +24,7 @@ from cgagent.runtime.container.mounts import Mount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cgagent.runtime.container.stage import Stage
+    from cgagent.runtime.container.staged import Stage
 
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914

@@ -20,11 +20,21 @@ from cgagent.errors import EXIT_CODE, CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
 from cgagent.runtime import wire
 from cgagent.runtime.container import console, process, stage, steps
-from cgagent.runtime.protocol import CONFIG_FILE, ROOT, SET_UP, error_to_wire
+from cgagent.runtime.protocol import (
+    CONFIG_FILE,
+    CONSOLE,
+    READY,
+    ROOT,
+    ROOTED,
+    SET_UP,
+    error_to_wire,
+)
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from cgagent.runtime.container.staged import Stage
 
 FAILED: Final = 125
 _ALL_OF_A_CONTAINER: Final = (
@@ -34,9 +44,6 @@ _ALL_OF_A_CONTAINER: Final = (
     | namespaces.CLONE_NEWNET
     | namespaces.CLONE_NEWCGROUP
 )
-READY: Final = {"ready": True}
-ROOTED: Final = {"rooted": True}
-CONSOLE: Final = {"console": True}
 """Told with the master of the terminal that the command will have."""
 
 
@@ -192,7 +199,7 @@ class _Root:
 def _enter(
     job: dict[str, Any],
     where: Surroundings,
-    staged: stage.Stage | None,
+    staged: Stage | None,
     trees: list[int],
     progress: _Progress,
 ) -> _Root:
@@ -232,7 +239,7 @@ def _enter(
 
 
 def _make_ahead(
-    job: dict[str, Any], where: Surroundings, staged: stage.Stage | None, progress: _Progress
+    job: dict[str, Any], where: Surroundings, staged: Stage | None, progress: _Progress
 ) -> _Root:
     """The root of a container to come, all of whose configuration is known but its process."""
     root = _enter(job, where, staged, [], progress)
@@ -274,7 +281,7 @@ def own_namespaces(where: Surroundings) -> None:
         steps.loopback_up()
 
 
-def _make_stage(where: Surroundings) -> stage.Stage | None:
+def _make_stage(where: Surroundings) -> Stage | None:
     if where.stage is None:
         return None
     try:

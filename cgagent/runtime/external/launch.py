@@ -19,10 +19,9 @@ from cgagent.kernel import mount as km
 from cgagent.kernel import namespaces
 from cgagent.runtime import wire
 from cgagent.runtime.container import mounts
-from cgagent.runtime.container.zygote import CONSOLE, READY
 from cgagent.runtime.external import translate
 from cgagent.runtime.external.program import Program, remove_log
-from cgagent.runtime.protocol import CONFIG_FILE
+from cgagent.runtime.protocol import CONFIG_FILE, CONSOLE, READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,11 @@ from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
-from cgagent.runtime.container.zygote import CONSOLE, ROOTED
 from cgagent.runtime.protocol import (
+    CONSOLE,
     EXIT_FILE,
     ROOT,
+    ROOTED,
     SET_UP,
     Exchange,
     State,

@@ -5,7 +5,8 @@ import pytest
 
 from cgagent.config import load
 from cgagent.engine.containers.container import Options, Record
-from cgagent.engine.options.logging import LogConfig, checked, description
+from cgagent.engine.lifecycle.log_target import description
+from cgagent.engine.options.logging import LogConfig, checked
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 OPTIONS = Options(image="alpine", args=("x",), labels={"a-b": "1", "c": "2"}, env=("E=v",))

@@ -1,0 +1,64 @@
+"""What the supervisor is told of a container's log at a start; `runtime.logs.driver` reads it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.engine.options.logging import JOURNALD, JSON_FILE, NONE, compresses, limits, tag_values
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cgagent.engine.containers.container import Record
+
+_OTHER: Final = re.compile(r"[^A-Z0-9_]")
+_TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
+
+
+def description(record: Record, path: Path) -> dict[str, Any] | None:
+    """None where nothing is kept."""
+    config = record.options.log
+    if config.driver == NONE:
+        return None
+    if config.driver == JOURNALD:
+        return {"driver": JOURNALD, "fields": _journal_fields(record)}
+    attributes = _chosen(record)
+    if "tag" in config.options:
+        attributes["tag"] = _tag(record)
+    told = {"driver": JSON_FILE, "path": str(path), "attributes": attributes, **limits(config)}
+    return {**told, "compress": True} if compresses(config) else told
+
+
+def _chosen(record: Record) -> dict[str, str]:
+    """Labels and variables that are to stand in every entry, as far as there are such."""
+    options, log = record.options, record.options.log.options
+    variables = dict(item.partition("=")[::2] for item in options.env)
+    found: dict[str, str] = {}
+    for key, values in (("labels", options.labels), ("env", variables)):
+        found |= {name: values[name] for name in log.get(key, "").split(",") if name in values}
+        pattern = log.get(f"{key}-regex")
+        if pattern:
+            found |= {name: value for name, value in values.items() if re.search(pattern, name)}
+    return found
+
+
+def _tag(record: Record) -> str:
+    values = tag_values(record.id, record.name, record.options.image)
+    text = record.options.log.options.get("tag") or "{{.ID}}"
+    return _TAG_FIELD.sub(lambda match: values[match[1]], text)
+
+
+def _journal_fields(record: Record) -> dict[str, str]:
+    """As docker names them; a field's name has capital letters, digits and _ only."""
+    tag = _tag(record)
+    chosen = {_OTHER.sub("_", n.upper()).lstrip("_"): v for n, v in _chosen(record).items()}
+    return {
+        **chosen,
+        "CONTAINER_ID": record.id[:12],
+        "CONTAINER_ID_FULL": record.id,
+        "CONTAINER_NAME": record.name,
+        "CONTAINER_TAG": tag,
+        "SYSLOG_IDENTIFIER": tag,
+        "IMAGE_NAME": record.options.image,
+    }
