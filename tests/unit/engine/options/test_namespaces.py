@@ -12,11 +12,10 @@ def find(reference):
     """Containers by the name of their ipc mode."""
     if reference == "nosuch":
         raise NotFoundError("none")
-    options = SimpleNamespace(namespaces=Namespaces(ipc=reference))
     return SimpleNamespace(
         id=f"id-{reference}",
         name=reference,
-        record=SimpleNamespace(options=options),
+        namespaces=Namespaces(ipc=reference),
         require_started_here=lambda _: None,
     )
 
