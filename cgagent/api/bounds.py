@@ -46,6 +46,11 @@ class Bounds:
     answer_s: float | None = None
     linger_s: float = 10
     """So long a closed connection may take the rest of its answer."""
+    pause_s: float = 0
+    """So long the listener's thread stands still for each connection that is one too many.
+
+    A flood of them is then little work for the process. It is for a thread of its own alone.
+    """
 
 
 class Door:
@@ -71,7 +76,10 @@ class Door:
             crowd = [other for other in self._inside if other.who == one.who]
         elif len(self._inside) > self.bounds.connections:
             crowd = list(self._inside)
-        return not crowd or self._make_room(crowd[:-1])
+        if not crowd:
+            return True
+        time.sleep(self.bounds.pause_s)
+        return self._make_room(crowd[:-1])
 
     def _make_room(self, crowd: list[Bounded]) -> bool:
         """Close the oldest that has sent no request, else the oldest that does not read."""

@@ -102,4 +102,4 @@ def _control_bounds() -> Bounds:
 def _metrics_bounds() -> Bounds:
     """Few: anybody may ask there, and a scrape is short."""
     most = max(4, min(64, _descriptors() // 8))
-    return Bounds(connections=most, of_one=most // 2, answer_s=10)
+    return Bounds(connections=most, of_one=most // 2, answer_s=10, pause_s=0.001)
