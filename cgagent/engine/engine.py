@@ -248,7 +248,7 @@ class Engine:
 
     async def _let_go_of_images(self) -> None:
         """What has an image's layers from now on is a container."""
-        await self.launcher.let_go_of_images()
+        await self.launcher.discard_prepared_roots()
         await self._leftovers.gone()
 
     def _on_running(self, container: Container) -> None:

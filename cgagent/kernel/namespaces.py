@@ -90,12 +90,12 @@ def unshare(flags: int) -> None:
     libc.unshare(flags)
 
 
-def take_orphans(*, take: bool) -> None:
+def set_child_subreaper(*, take: bool) -> None:
     """Whether descendants whose parent ends become our children. Since kernel 3.4."""
     libc.prctl(PR_SET_CHILD_SUBREAPER, int(take), 0, 0, 0)
 
 
-def hide_from_ptrace() -> None:
+def set_nondumpable() -> None:
     """Close this process's /proc/PID/exe, /mem and /fd to the processes of a container.
 
     Once a process of ours is inside a container's namespaces, root in there could otherwise open

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
     from cgagent.oci.cli import Log
-    from cgagent.oci.create import Child, Wishes
+    from cgagent.oci.create import Child, CreateFlags
 
 
 def _flags(name: str, usage: str) -> argparse.ArgumentParser:
@@ -32,14 +32,14 @@ def _process_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
 
 
-def _wishes(parsed: argparse.Namespace, log: Log) -> Wishes:
-    from cgagent.oci.create import Wishes
+def _create_flags(parsed: argparse.Namespace, log: Log) -> CreateFlags:
+    from cgagent.oci.create import CreateFlags
 
     preserved = parsed.preserve_fds
     listening = os.environ.get("LISTEN_FDS", "")
     if not preserved and listening.isdecimal():
         preserved = int(listening)
-    return Wishes(
+    return CreateFlags(
         console_socket=parsed.console_socket,
         pid_file=parsed.pid_file,
         preserved=preserved,
@@ -64,7 +64,7 @@ def _create(root: str, parsed: argparse.Namespace, log: Log) -> tuple[store.Entr
             "on a ramfs"
         )
     entry = store.Entry(root, parsed.id)
-    _, child = create.create(entry, os.path.realpath(parsed.bundle), _wishes(parsed, log))
+    _, child = create.create(entry, os.path.realpath(parsed.bundle), _create_flags(parsed, log))
     return entry, child
 
 
@@ -190,7 +190,7 @@ def exec_(root: str, words: list[str], log: Log) -> int:
         process = store.read_json(parsed.process)
     else:
         process = _exec_process(entry.config()["process"], parsed)
-    child = execute(entry, process, _wishes(parsed, log))
+    child = execute(entry, process, _create_flags(parsed, log))
     if parsed.detach:
         return 0
     lifecycle.pass_signals_on(child)

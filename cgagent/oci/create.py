@@ -36,7 +36,7 @@ _KILL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class CreateFlags:
     """The flags that `create`, `run` and `exec` share."""
 
     console_socket: str | None = None
@@ -45,7 +45,7 @@ class Wishes:
     warn: Callable[[str], None]
 
 
-def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State, Child]:
+def create(entry: store.Entry, bundle: str, flags: CreateFlags) -> tuple[store.State, Child]:
     """Everything up to the user's program, which `lifecycle.start` lets run.
 
     Raises:
@@ -55,7 +55,7 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
     if config.get("process") is None:
         raise InvalidInputError("config.json has no process")
     isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
-    oci_config.leave_out_ungrantable(config["process"], isolation, wishes.warn)
+    oci_config.leave_out_ungrantable(config["process"], isolation, flags.warn)
     host = Host.detect()
     path = oci_config.cgroup_path(config, entry.id)
     if config.get("hooks"):
@@ -74,7 +74,7 @@ def create(entry: store.Entry, bundle: str, wishes: Wishes) -> tuple[store.State
             if wanted.keys() - {"devices"}:
                 group.apply(resources.limits(wanted))
             oci_config.expand_cgroup_mounts(config, host, path)
-            return _make_process(entry, config, bundle, group, wishes, made=made)
+            return _make_process(entry, config, bundle, group, flags, made=made)
 
 
 def _made(entry: store.Entry, made: tuple[str, ...]) -> list[str]:
@@ -97,7 +97,7 @@ def _make_process(
     config: dict[str, Any],
     bundle: str,
     group: Group,
-    wishes: Wishes,
+    flags: CreateFlags,
     *,
     made: list[str],
 ) -> tuple[store.State, Child]:
@@ -122,8 +122,8 @@ def _make_process(
             join=isolation.open(stack),
             seccomp=None,
             seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
-            preserved=wishes.preserved,
-            console_socket=console_socket(config["process"], wishes, stack),
+            preserved=flags.preserved,
+            console_socket=console_socket(config["process"], flags, stack),
             start_socket=_start_socket(entry, stack),
             host_mounts=_own_mounts(isolation, stack),
             bind_at=None if "mount" in isolation.own else entry.make_root_mount(),
@@ -152,7 +152,7 @@ def _make_process(
             )
             entry.save_config(config)
             entry.save(state)
-            write_pid_file(wishes.pid_file, child.pid)
+            write_pid_file(flags.pid_file, child.pid)
             return state, child
 
 
@@ -260,7 +260,7 @@ def spawn(plan: init.Plan, group: Group, stack: ExitStack) -> Child:
     if cgroup_dir:
         cgroup_fd = os.open(cgroup_dir, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, cgroup_fd)
-    namespaces.hide_from_ptrace()
+    namespaces.set_nondumpable()
     if plan.isolation.is_user_private:
         process.prepare_outside(plan.config["process"])  # ours, and inherited
     beyond = plan.enter_pidfd is None and plan.isolation.is_user_private
@@ -302,19 +302,19 @@ def filter_of(config: dict[str, Any]) -> bytes | None:
 
 
 def console_socket(
-    wanted: dict[str, Any], wishes: Wishes, stack: ExitStack
+    wanted: dict[str, Any], flags: CreateFlags, stack: ExitStack
 ) -> socket.socket | None:
     """Raises InvalidInputError: a terminal and a socket for it belong together."""
-    if bool(wanted.get("terminal")) != bool(wishes.console_socket):
+    if bool(wanted.get("terminal")) != bool(flags.console_socket):
         raise InvalidInputError("process.terminal and --console-socket belong together")
-    if not wishes.console_socket:
+    if not flags.console_socket:
         return None
     sock = stack.enter_context(socket.socket(socket.AF_UNIX))
     try:
-        sock.connect(wishes.console_socket)
+        sock.connect(flags.console_socket)
     except OSError as e:
         raise InvalidInputError(
-            f"console socket {wishes.console_socket}: {os.strerror(e.errno or 0).lower()}"
+            f"console socket {flags.console_socket}: {os.strerror(e.errno or 0).lower()}"
         ) from None
     return sock
 

@@ -14,7 +14,7 @@ from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.container.process import set_affinity
 
 
-def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) -> create.Child:
+def execute(entry: store.Entry, process: dict[str, Any], flags: create.CreateFlags) -> create.Child:
     """A command inside, running when this returns.
 
     Raises:
@@ -29,7 +29,7 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
     oci_config.check_process(process)
     own = lifecycle.group(state)
     isolation = Isolation.from_oci(config["linux"].get("namespaces") or ())
-    oci_config.leave_out_ungrantable(process, isolation, wishes.warn)
+    oci_config.leave_out_ungrantable(process, isolation, flags.warn)
     with ExitStack() as stack:
         pidfd = os.pidfd_open(state.pid)
         stack.callback(os.close, pidfd)
@@ -49,8 +49,8 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
             join=(),
             seccomp=create.filter_of(config),
             seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
-            preserved=wishes.preserved,
-            console_socket=create.console_socket(process, wishes, stack),
+            preserved=flags.preserved,
+            console_socket=create.console_socket(process, flags, stack),
             start_socket=None,
             enter_pidfd=pidfd,
             enter_root=root,
@@ -62,7 +62,7 @@ def execute(entry: store.Entry, process: dict[str, Any], wishes: create.Wishes) 
         try:
             child.expect("ready")
             child.expect_end()
-            create.write_pid_file(wishes.pid_file, child.pid)
+            create.write_pid_file(flags.pid_file, child.pid)
         except BaseException:
             child.kill()
             raise

@@ -8,7 +8,7 @@ One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
       │                                               │   ("stage": with mounts made already)
       │<──────────────────────────────────────────────│ {"seq": 1, "pid": 4711}
       │ {"seq": 2, "op": "root", "bundle": ...}       │   it goes to the root of a container that is
-      │──────────────────────────────────────────────>│   foreseen, its process not yet known
+      │──────────────────────────────────────────────>│   prewarmed, its process not yet known
       │<──────────────────────────────────────────────│ {"seq": 2, "pid": 4711}
       │ {"seq": 3, "op": "attach", ...}  + socket     │   any number of times, also while running;
       │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;

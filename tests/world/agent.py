@@ -36,7 +36,7 @@ _START_S = 20 * SLOWNESS
 _STOP_S = 20 * SLOWNESS
 _POOL_SIZE = 2
 KEPT_MOST = 4
-"""The pool, and as many in the roots of containers that are foreseen."""
+"""The pool, and as many in the roots of containers that are prewarmed."""
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 
 

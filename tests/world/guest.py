@@ -86,7 +86,7 @@ class Job:
         return "\n".join(lines) + "\n"
 
     def kept_folders(self) -> list[Path]:
-        """Folders under the host's /tmp that must not vanish behind the guest's own /tmp."""
+        """Folders under the host's /tmp that must not remove_ended behind the guest's own /tmp."""
         kept: list[Path] = []
         for folder in sorted({self.directory.resolve(), *_needed_folders()}):
             if folder.is_relative_to("/tmp") and not any(map(folder.is_relative_to, kept)):

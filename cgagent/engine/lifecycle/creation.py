@@ -12,7 +12,7 @@ from cgagent.engine import jobs
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.containers.container import Outcome, Record
 from cgagent.engine.containers.names import check_name, new_id, random_name
-from cgagent.engine.lifecycle.pool import Foreseen
+from cgagent.engine.lifecycle.pool import PrewarmRequest
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits, namespaces, systemd
 from cgagent.engine.options import request as create
@@ -60,28 +60,28 @@ class Creation:
             image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
-            likeness = create.likeness(request, image.id, held)
+            reuse_key = create.reuse_key(request, image.id, held)
             container_id = (
                 new_id()  # what is ready is below our own parent
                 if request.cgroup_parent
-                else await self._shared.launcher.reserve(likeness)
+                else await self._shared.launcher.reserve(reuse_key)
             )
-            foreseen = None
+            prewarm = None
             try:
                 options = self._options(request, image, container_id)
                 async with self._shared.volumes.held(options.mounts):
                     container = await self._make(
                         container_id, name, image, options, held, of_run=of_run
                     )
-                if self._setups.foresees(container.record):
-                    make = partial(self._foresee, request, image, held)
-                    foreseen = Foreseen(likeness=likeness, make=make)
+                if self._setups.can_prewarm(container.record):
+                    make = partial(self._prewarmed, request, image, held)
+                    prewarm = PrewarmRequest(reuse_key=reuse_key, make=make)
             except BaseException:
                 if self._shared.launcher.is_ready(container_id):
                     await self._shared.launcher.discard(container_id)
                 raise
             finally:
-                self._shared.launcher.refill(foreseen)  # it may have been one of those kept ready
+                self._shared.launcher.refill(prewarm)  # it may have been one of those kept ready
             return container
 
     def _options(self, request: Request, image: Image, container_id: str) -> Options:
@@ -90,7 +90,7 @@ class Creation:
         systemd.require_possible(options, has_v1=self._shared.launcher.has_v1)
         return options
 
-    def _foresee(self, request: Request, image: Image, held: Limits, container_id: str) -> Rooted:
+    def _prewarmed(self, request: Request, image: Image, held: Limits, container_id: str) -> Rooted:
         """What the next container will be, if that is asked for as this one was."""
         options = self._options(request, image, container_id)
         rootfs = self._shared.images.prepare(image, container_id)

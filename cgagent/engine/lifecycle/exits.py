@@ -74,7 +74,7 @@ class Exits:
             return False
         self._shared.parents.prune()
         try:
-            await self._removal.vanish(container, ended, die)
+            await self._removal.remove_ended(container, ended, die)
         except Exception:
             self._shared.containers.note(container, ended, die[0], **die[1])
             raise
@@ -87,13 +87,13 @@ class Exits:
         self._shared.containers.note(container, ended, die[0], **die[1])
         await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
         await self._shared.leave_runtime(container)
-        is_gone = await self._bury(container, group)
+        is_gone = await self._remove_cgroup(container, group)
         if container.removes_itself and is_gone:
-            await self._removal.vanish(container, container.record)
+            await self._removal.remove_ended(container, container.record)
         elif container.removes_itself:
             await self._removal.forget(container)
 
-    async def _bury(self, container: Container, group: Group) -> bool:
+    async def _remove_cgroup(self, container: Container, group: Group) -> bool:
         """Take the last figures, then end and remove the cgroup; whether it is gone."""
 
         def work() -> None:

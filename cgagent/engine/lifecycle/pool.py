@@ -4,7 +4,7 @@ A few are kept ready ahead of time under ids that no container has yet; a new co
 of these ids, and its start finds the work done. On cgroup v1 that saves the 6 to 18 ms which the
 kernel takes to move a task into a cgroup after an idle moment. Once its container is known, a
 zygote can go on to set it up (`set_up`), and waits in the container's root for the start. One is
-already in the root of the container that is foreseen: most often the next one is like the last.
+already in the root of the container that is expected next, which most often is like the last.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PROCESS_MAX: Final = 32 * 1024
 """Characters: it goes with the job."""
 
 POOL_SIZE: Final = 2
-_KINDS_FORESEEN: Final = 2
+_PREWARMED_KINDS: Final = 2
 _UNSTARTED_MAX: Final = 16
 _REFILL_DELAY_S: Final = 0.08
 _REMOVE_S: Final = 1.0
@@ -85,10 +85,10 @@ class Rooted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreseen:
+class PrewarmRequest:
     """What the next container will probably be."""
 
-    likeness: object
+    reuse_key: object
     """Whatever container has the same can have the root."""
     make: Callable[[str], Rooted]
     """Of its id. Raises CgagentError."""
@@ -109,7 +109,7 @@ def _of_the_root(config: dict[str, Any]) -> dict[str, Any]:
 class _Ready:
     namespaces: Namespaces
     set_up: SetUp | None = None
-    likeness: object = None
+    reuse_key: object = None
     rooted: Rooted | None = None
     """Its root was made of that, before there was a container."""
 
@@ -140,8 +140,8 @@ class Launcher:
         self._release_root = release_root
         self._ready: dict[str, _Ready] = {}  # by id
         self._pool: list[str] = []  # those in `_ready` that no container has
-        self._foreseen: list[Foreseen] = []  # what is to be made yet
-        self._next: list[str] = []  # those with a root, that of what was foreseen last at the end
+        self._requested: list[PrewarmRequest] = []  # what is to be made yet
+        self._next: list[str] = []  # those with a root, the one prewarmed last at the end
         self._roots: dict[str, RootFs] = {}  # by id: those that no container has taken
         self._in_use: set[str] = set()  # attached to or being started
         self._ending: dict[str, asyncio.Event] = {}  # being discarded
@@ -182,17 +182,17 @@ class Launcher:
             mounts.append(CgroupMount(name="unified", version=2))
         return tuple(mounts)
 
-    async def reserve(self, likeness: object) -> str:
+    async def reserve(self, reuse_key: object) -> str:
         """An id for a new container, with everything made ready if there is some.
 
-        That with a root, if it is for such a one (`Foreseen`).
+        A prewarmed one if its reuse key is that of `PrewarmRequest.reuse_key`.
         """
         kept = {*self._pool, *self._roots, *self._in_use}
         idle = [i for i in self._ready if i not in kept]
         if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
             with contextlib.suppress(CgagentError):  # told when that one starts
                 await self.discard(idle[0])
-        container_id = self._next_like(likeness)
+        container_id = self._next_like(reuse_key)
         if container_id is not None:
             self._next.remove(container_id)
             return container_id
@@ -242,7 +242,7 @@ class Launcher:
         user_ids: tuple[int, int] | None = None,
         *,
         staged: bool = False,
-        foreseen: Foreseen | None = None,
+        prewarm: PrewarmRequest | None = None,
     ) -> None:
         while container_id in self._ending:
             await self._ending[container_id].wait()
@@ -263,18 +263,18 @@ class Launcher:
                 stage=self._stage(container_id, group.path) if staged else None,
                 **({} if wanted == OUTSIDE else self.place(group)),
             )
-            if foreseen:
-                rooted = await self._make_root(group, container_id, foreseen)
+            if prewarm:
+                rooted = await self._make_root(group, container_id, prewarm)
         except BaseException as e:  # a cancelled one may have been heard
             with contextlib.suppress(CgagentError):
                 await self._end(container_id, group, e if isinstance(e, CgagentError) else None)
             raise
         self._watch.prepare(group)
-        likeness = foreseen.likeness if foreseen else None
-        self._ready[container_id] = _Ready(wanted, likeness=likeness, rooted=rooted)
+        reuse_key = prewarm.reuse_key if prewarm else None
+        self._ready[container_id] = _Ready(wanted, reuse_key=reuse_key, rooted=rooted)
 
-    async def _make_root(self, group: Group, container_id: str, foreseen: Foreseen) -> Rooted:
-        made = foreseen.make(container_id)
+    async def _make_root(self, group: Group, container_id: str, prewarm: PrewarmRequest) -> Rooted:
+        made = prewarm.make(container_id)
         if made.record.rootfs is not None:
             self._roots[container_id] = made.record.rootfs
         bundle = self._bundle(container_id)
@@ -395,11 +395,11 @@ class Launcher:
         if self._roots.pop(container_id, None) is not None:
             self._release_root(container_id)
 
-    def refill(self, foreseen: Foreseen | None = None) -> None:
+    def refill(self, prewarm: PrewarmRequest | None = None) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
-        if foreseen is not None and self._supervisor.knows(ROOT):
-            others = [f for f in self._foreseen if f.likeness != foreseen.likeness]
-            self._foreseen = [*others, foreseen][-_KINDS_FORESEEN:]
+        if prewarm is not None and self._supervisor.knows(ROOT):
+            others = [f for f in self._requested if f.reuse_key != prewarm.reuse_key]
+            self._requested = [*others, prewarm][-_PREWARMED_KINDS:]
         if not self._closed and (self._refilling is None or self._refilling.done()):
             self._refilling = asyncio.create_task(self._refill())
 
@@ -411,29 +411,29 @@ class Launcher:
                     container_id = new_id()
                     await self._make(container_id, _OWN, staged=True)
                     self._pool.append(container_id)
-                elif self._foreseen:
-                    await self._make_next(self._foreseen.pop(0))
+                elif self._requested:
+                    await self._make_next(self._requested.pop(0))
                 else:
                     return
 
-    async def _make_next(self, foreseen: Foreseen) -> None:
-        container_id = self._next_like(foreseen.likeness)
+    async def _make_next(self, prewarm: PrewarmRequest) -> None:
+        container_id = self._next_like(prewarm.reuse_key)
         if container_id is None:
-            while len(self._next) >= _KINDS_FORESEEN:
+            while len(self._next) >= _PREWARMED_KINDS:
                 await self.discard(self._next[0])
             container_id = new_id()
-            await self._make(container_id, _OWN, staged=True, foreseen=foreseen)
+            await self._make(container_id, _OWN, staged=True, prewarm=prewarm)
         else:
             self._next.remove(container_id)
         self._next.append(container_id)
 
-    def _next_like(self, likeness: object) -> str | None:
-        return next((i for i in self._next if self._ready[i].likeness == likeness), None)
+    def _next_like(self, reuse_key: object) -> str | None:
+        return next((i for i in self._next if self._ready[i].reuse_key == reuse_key), None)
 
-    async def let_go_of_images(self) -> None:
+    async def discard_prepared_roots(self) -> None:
         """Nobody but containers has the layers of one mounted, until the next one is made."""
         await self._stop_refilling()
-        self._foreseen.clear()
+        self._requested.clear()
         await self._discard_all(self._next)
         self.refill()
 

@@ -65,7 +65,7 @@ class Removal:
         jobs.step("record")
         self._drop(container, container.record)
 
-    async def vanish(
+    async def remove_ended(
         self, container: Container, last: Record, *told: tuple[str, dict[str, str]]
     ) -> None:
         """One that has ended and removes itself: its record first, as nobody waits for its files.

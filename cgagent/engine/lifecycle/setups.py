@@ -117,7 +117,7 @@ class Setups:
             self._write(record, made)
         return made
 
-    def foresees(self, record: Record) -> bool:
+    def can_prewarm(self, record: Record) -> bool:
         """Can one like it be made, as far as its command, before it is there?
 
         A terminal is its own; and with capped IO the end of one that nobody wants takes long, as

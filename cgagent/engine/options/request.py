@@ -98,7 +98,7 @@ class Request:
     """None: the agent's setting."""
 
 
-def likeness(request: Request, image_id: str, limits: Limits) -> object:
+def reuse_key(request: Request, image_id: str, limits: Limits) -> object:
     """The same of two requests: what comes before their commands is made alike.
 
     That is their roots and their limits, which are `limits` in full.

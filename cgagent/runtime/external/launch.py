@@ -60,7 +60,7 @@ def launch(sock: socket.socket, job: dict[str, Any], progress: Callable[[str], N
     os.makedirs(program.root, 0o700, exist_ok=True)
     os.makedirs(folder, 0o700, exist_ok=True)
     this = _Launch(sock, job, program, folder, progress)
-    namespaces.take_orphans(take=True)  # what the runtime leaves is ours first: see _reap
+    namespaces.set_child_subreaper(take=True)  # what the runtime leaves is ours first: see _reap
     if not program.joins_cgroups:  # then the container's process is born where we are
         _join(this, 0)
     _see_own_mounts(job["hidden"])

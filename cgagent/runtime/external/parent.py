@@ -18,8 +18,8 @@ class Launchers:
 
     def begin(self) -> None:
         self._count += 1
-        namespaces.take_orphans(take=True)
+        namespaces.set_child_subreaper(take=True)
 
     def end(self) -> None:
         self._count -= 1
-        namespaces.take_orphans(take=self._count > 0)
+        namespaces.set_child_subreaper(take=self._count > 0)

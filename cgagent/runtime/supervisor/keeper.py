@@ -49,7 +49,7 @@ class Keeper:
 
     def run(self) -> socket.socket | None:
         """Keep until the supervisor has ended by itself: None. In a new supervisor: its channel."""
-        namespaces.take_orphans(take=True)
+        namespaces.set_child_subreaper(take=True)
         rename_process("cgagent-keeper")
         # it is told of each change, and may hear of it when there is nothing better to do
         _change_policy(os.SCHED_OTHER, os.SCHED_BATCH)

@@ -164,7 +164,7 @@ class Supervisor:
         self._loop.forget(self._holdings.channel.fileno())
         self._holdings.channel.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        namespaces.take_orphans(take=True)  # before there is a child that could die
+        namespaces.set_child_subreaper(take=True)  # before there is a child that could die
         pid = os.fork()
         if pid:
             self._let_go(ours)
@@ -560,7 +560,7 @@ def main() -> None:
     os.close(program_fd)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    namespaces.hide_from_ptrace()
+    namespaces.set_nondumpable()
     os.chdir("/")
     os.umask(0o022)
     with socket.socket(fileno=listener_fd) as listener:

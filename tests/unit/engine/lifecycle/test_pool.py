@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from cgagent.engine.lifecycle.parents import Parents
-from cgagent.engine.lifecycle.pool import Foreseen, Launcher, Rooted
+from cgagent.engine.lifecycle.pool import Launcher, PrewarmRequest, Rooted
 from cgagent.errors import NotFoundError
 
 NAMESPACES = [{"type": "pid"}]
@@ -135,10 +135,10 @@ def test_what_failed_is_what_is_told(world, launcher):
         asyncio.run(launcher.prepare("one", NAMESPACES))
 
 
-def foreseen(likeness):
+def prewarmed(reuse_key):
     record = SimpleNamespace(rootfs="files", limits=None)
     rooted = Rooted(record=record, config={"process": {}}, job={})
-    return Foreseen(likeness=likeness, make=lambda _: rooted)
+    return PrewarmRequest(reuse_key=reuse_key, make=lambda _: rooted)
 
 
 async def make_roots(world, launcher, *likenesses):
@@ -150,8 +150,8 @@ async def make_roots(world, launcher, *likenesses):
             all_made.set()
 
     world.answers["root"] = root
-    for likeness in likenesses:
-        launcher.refill(foreseen(likeness))
+    for reuse_key in likenesses:
+        launcher.refill(prewarmed(reuse_key))
     await all_made.wait()
     await asyncio.sleep(0.01)  # it has heard so
 
@@ -160,7 +160,7 @@ def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, launc
     async def scenario():
         await make_roots(world, launcher, "a", "b")
         forgetting, may_go = world.hold_up("forget")
-        letting_go = asyncio.create_task(launcher.let_go_of_images())
+        letting_go = asyncio.create_task(launcher.discard_prepared_roots())
         await forgetting.wait()
         taken = await launcher.reserve("b")
         may_go.set()

@@ -176,8 +176,8 @@ READ_LATE = {
 """Another container of the same root may have these."""
 
 
-def likeness(**request):
-    return create.likeness(Request(**{"image": "i", **request}), "id", Limits())
+def reuse_key(**request):
+    return create.reuse_key(Request(**{"image": "i", **request}), "id", Limits())
 
 
 def config_of(**request):
@@ -205,7 +205,7 @@ def test_each_thing_one_can_ask_for_is_of_the_root_or_is_read_late():
 @pytest.mark.parametrize("name", READ_LATE)
 def test_what_is_read_late_makes_no_other_root(name):
     request = {"image": "i", name: READ_LATE[name]}
-    assert likeness(**request) == likeness()
+    assert reuse_key(**request) == reuse_key()
     assert same_root(config_of(), config_of(**request))
 
 
@@ -214,11 +214,11 @@ def test_what_is_read_late_makes_no_other_root(name):
     [("hostname", "other"), ("read_only", True), ("tty", True), ("shm_size_bytes", 1 << 20)],
 )
 def test_what_is_of_the_root_makes_another(name, value):
-    assert likeness(**{name: value}) != likeness()
+    assert reuse_key(**{name: value}) != reuse_key()
     assert not same_root(config_of(), config_of(**{name: value}))
 
 
 def test_other_limits_are_made_ahead_of_others():
     request = Request(image="i")
     more = Limits(pids_max=5)
-    assert create.likeness(request, "id", more) != create.likeness(request, "id", Limits())
+    assert create.reuse_key(request, "id", more) != create.reuse_key(request, "id", Limits())

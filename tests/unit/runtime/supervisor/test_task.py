@@ -82,7 +82,7 @@ def test_an_end_that_nobody_saw_is_no_failed_start_to_clients(kept, monkeypatch)
 
 def launch(sock: socket.socket) -> None:
     """Be a launcher: make the process, tell of it, and stay."""
-    namespaces.take_orphans(take=True)
+    namespaces.set_child_subreaper(take=True)
     wire.receive(sock)
     made = os.fork()
     if made:

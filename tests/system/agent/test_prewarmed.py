@@ -13,7 +13,7 @@ from tests.world.agent import eventually, group_file
 pytestmark = pytest.mark.system
 
 
-def foreseen(agent):
+def prewarmed(agent):
     """By id, the processes that wait in the root of a container which is not there yet."""
     found = {}
     for one in agent.cgroups() - {c["id"] for c in agent.containers()}:
@@ -34,7 +34,7 @@ def after(own_agent):
 
     def run(*command, **options):
         own_agent.run(*command, **options)
-        eventually(lambda: own_agent.pool_is_full() and foreseen(own_agent))
+        eventually(lambda: own_agent.pool_is_full() and prewarmed(own_agent))
         return own_agent
 
     return run
@@ -42,7 +42,7 @@ def after(own_agent):
 
 def test_the_next_one_takes_the_process_that_is_in_its_root(after):
     agent = after("true")
-    ((expected, pid),) = foreseen(agent).items()
+    ((expected, pid),) = prewarmed(agent).items()
     one = agent.create("sleep", "1000", auto_remove=True)
     assert one == expected
     agent.post(one, "start")
@@ -89,7 +89,7 @@ def test_one_of_another_kind_has_its_own(
         said = agent.run("sh", "-c", command if kind else "echo 3", **kind).stdout
         assert said == wanted
         eventually(agent.pool_is_full)
-    assert len(foreseen(agent)) <= 2
+    assert len(prewarmed(agent)) <= 2
 
 
 @pytest.mark.native
@@ -97,7 +97,7 @@ def test_an_image_is_removed_though_one_of_its_containers_is_foreseen(after):
     agent = after("true")
     removed = agent.cli("rmi", "alpine")
     assert removed.returncode == 0, removed.stderr
-    assert foreseen(agent) == {}
+    assert prewarmed(agent) == {}
     assert roots(agent) == set()
     eventually(agent.pool_is_full)
 
@@ -105,7 +105,7 @@ def test_an_image_is_removed_though_one_of_its_containers_is_foreseen(after):
 @pytest.mark.native
 def test_one_that_dies_is_given_to_nobody(after):
     agent = after("true")
-    ((lost, pid),) = foreseen(agent).items()
+    ((lost, pid),) = prewarmed(agent).items()
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: lost not in agent.cgroups() and lost not in roots(agent))
     one = agent.create("true", auto_remove=True)
@@ -122,12 +122,12 @@ def test_those_who_keep_it_may_die(after, killed):
     if killed == "both":  # until it is noticed nothing can be started
         eventually(lambda: agent.keeper_pid != before)
     assert agent.run("echo", "here").stdout == "here\n"
-    eventually(lambda: roots(agent) == set(foreseen(agent)))
+    eventually(lambda: roots(agent) == set(prewarmed(agent)))
 
 
 def test_nothing_of_it_is_left_by_an_agent_that_dies(after):
     agent = after("true")
-    ((lost, _),) = foreseen(agent).items()
+    ((lost, _),) = prewarmed(agent).items()
     agent.kill9()
     agent.start()
     eventually(agent.pool_is_full)
@@ -150,7 +150,7 @@ def test_what_cannot_be_made_ahead_is_told_to_whoever_asks_for_it(after):
     away = layer.rename(layer.with_name("away"))
     layer.touch()
     assert agent.run("true").exit_code == 0  # this one's was made before
-    eventually(lambda: agent.pool_is_full() and not foreseen(agent))
+    eventually(lambda: agent.pool_is_full() and not prewarmed(agent))
     assert agent.cli("run", "--rm", "alpine", "true").returncode == 125
     layer.unlink()
     away.rename(layer)
