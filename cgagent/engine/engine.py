@@ -22,7 +22,8 @@ from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared, reconcile, re
 from cgagent.engine.lifecycle.adopt import Adoption
 from cgagent.engine.lifecycle.control import Control
 from cgagent.engine.lifecycle.parents import Parents
-from cgagent.engine.lifecycle.pool import Launcher
+from cgagent.engine.lifecycle.placement import Placement
+from cgagent.engine.lifecycle.pool import Pool
 from cgagent.engine.observe import tracing
 from cgagent.engine.observe.hostgroups import HostGroups
 from cgagent.engine.observe.log_compression import LogCompression
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from cgagent.config import Settings
     from cgagent.engine.containers.container import Container
+    from cgagent.engine.lifecycle.pool import Slot
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +100,11 @@ class Engine:
         self.watch = GroupWatch(self.events, self.containers.note, triggers)
         notes = settings.data_root / "cgroup-parents.json"
         parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
-        self.launcher = Launcher(
-            self.host,
+        placement = Placement(self.host, parents)
+        self.pool = Pool(
+            placement,
             self.supervisor,
             self.watch,
-            parents,
             containers_dir=containers_dir,
             stage_dir=settings.run_dir / "stage",
             release_root=images.release,
@@ -113,7 +115,8 @@ class Engine:
             images=images,
             volumes=self.volumes,
             supervisor=self.supervisor,
-            launcher=self.launcher,
+            placement=placement,
+            pool=self.pool,
             parents=parents,
             jobs=self.jobs,
             events=self.events,
@@ -187,7 +190,7 @@ class Engine:
         self.lifecycle.restarts.resume()
         self.monitor.start()
         self._log_compression.start()
-        self.launcher.refill()
+        self.pool.refill()
 
     async def stop(self) -> None:
         """Let go of everything; running containers go on under the supervisor."""
@@ -198,7 +201,7 @@ class Engine:
         self.probes.close()
         self.control.close()
         await self._log_compression.close()
-        await self.launcher.close()
+        await self.pool.close()
         await self._leftovers.gone()
         self.monitor.stop()
         self.watch.close()
@@ -248,7 +251,7 @@ class Engine:
 
     async def _let_go_of_images(self) -> None:
         """What has an image's layers from now on is a container."""
-        await self.launcher.discard_prepared_roots()
+        await self.pool.discard_prepared_roots()
         await self._leftovers.gone()
 
     def _on_running(self, container: Container) -> None:
@@ -265,7 +268,7 @@ class Engine:
             self._spawn(self.lifecycle.exited(container, status))
         else:
             log.warning("the supervisor tells of container %s, which is not known", key)
-            self._spawn(self.launcher.discard(key))
+            self._spawn(self.pool.discard(key))
 
     def task_started(self, key: str, pid: int) -> None:
         """Of one that an agent before us had asked for."""
@@ -282,12 +285,12 @@ class Engine:
 
     def supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
         """The one there is now has nothing of ours."""
-        self._spawn(self._start_over(tasks, self.launcher.forget_all()))
+        self._spawn(self._start_over(tasks, self.pool.forget_all()))
 
-    async def _start_over(self, tasks: list[dict[str, Any]], prepared: list[str]) -> None:
+    async def _start_over(self, tasks: list[dict[str, Any]], lost: list[Slot]) -> None:
         await reconcile.reconcile(self.containers, self.lifecycle, tasks, at_start=False)
-        await self.launcher.clean_up(prepared)
-        self.launcher.refill()
+        await self.pool.clean_up(lost)
+        self.pool.refill()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

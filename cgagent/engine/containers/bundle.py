@@ -9,7 +9,7 @@ hostname hosts resolv.conf      bound over those of the image
 exec-<id>.json   the process of a command run inside it
 
 What most of them begin with is made ahead of time, in ``<data root>/ahead/<id>``, under the ids
-that the launcher keeps ready. A new container's directory is that one, renamed: a zygote that has
+that the pool keeps ready. A new container's directory is that one, renamed: a zygote that has
 opened the files meanwhile still has the right ones.
 """
 

@@ -64,7 +64,7 @@ class Creation:
             container_id = (
                 new_id()  # what is ready is below our own parent
                 if request.cgroup_parent
-                else await self._shared.launcher.reserve(reuse_key)
+                else await self._shared.pool.reserve(reuse_key)
             )
             prewarm = None
             try:
@@ -77,17 +77,17 @@ class Creation:
                     make = partial(self._prewarmed, request, image, held)
                     prewarm = PrewarmRequest(reuse_key=reuse_key, make=make)
             except BaseException:
-                if self._shared.launcher.is_ready(container_id):
-                    await self._shared.launcher.discard(container_id)
+                if self._shared.pool.is_ready(container_id):
+                    await self._shared.pool.discard(container_id)
                 raise
             finally:
-                self._shared.launcher.refill(prewarm)  # it may have been one of those kept ready
+                self._shared.pool.refill(prewarm)  # it may have been one of those kept ready
             return container
 
     def _options(self, request: Request, image: Image, container_id: str) -> Options:
         find = self._shared.containers.find
         options = create.options(request, image.config, container_id, find, self._log_default)
-        systemd.require_possible(options, has_v1=self._shared.launcher.has_v1)
+        systemd.require_possible(options, has_v1=self._shared.placement.has_v1)
         return options
 
     def _prewarmed(self, request: Request, image: Image, held: Limits, container_id: str) -> Rooted:
@@ -138,7 +138,7 @@ class Creation:
         bundle.make(options)
         try:
             jobs.step("root")
-            rootfs = self._shared.launcher.take_root(container_id)
+            rootfs = self._shared.pool.take_root(container_id)
             if rootfs is None:
                 rootfs = self._shared.images.prepare(image, container_id)
             jobs.step("volumes")
@@ -159,7 +159,7 @@ class Creation:
             jobs.step("record")
             return self._shared.containers.add(record, "create")
         except BaseException:
-            await self._shared.launcher.discard(container_id)  # it may have the root mounted
+            await self._shared.pool.discard(container_id)  # it may have the root mounted
             self._shared.images.release(container_id)
             bundle.remove()
             raise

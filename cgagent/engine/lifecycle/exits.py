@@ -29,8 +29,8 @@ class Exits:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
             if not container.running:
-                if self._shared.launcher.is_ready(container.id):  # it failed to be set up
-                    await self._shared.launcher.give_up(container.id)
+                if self._shared.pool.is_ready(container.id):  # it failed to be set up
+                    await self._shared.pool.give_up(container.id)
                 else:  # noted already, by an agent that was killed right then
                     await self._shared.supervisor.request("forget", key=container.id)
                 return

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
@@ -25,16 +26,14 @@ from cgagent.errors import CgagentError, NotFoundError
 from cgagent.images.concurrency import to_its_end
 from cgagent.runtime import spec
 from cgagent.runtime.protocol import ROOT, SET_UP, error_to_wire
-from cgagent.runtime.spec import CgroupMount
-from cgagent.runtime.spec.resources import device_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from cgagent.cgroups import Group, Host, Limits
+    from cgagent.cgroups import Group, Limits
     from cgagent.engine.containers.container import Options, Record
-    from cgagent.engine.lifecycle.parents import Parents
+    from cgagent.engine.lifecycle.placement import Placement
     from cgagent.engine.observe.watch import GroupWatch
     from cgagent.images.drivers import RootFs
     from cgagent.runtime.client import Supervisor
@@ -105,16 +104,47 @@ def _of_the_root(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "process": process}
 
 
+class State(enum.Enum):
+    """What a slot is at the moment; in all but the last it has a cgroup and a zygote.
+
+    ::
+
+        SPAWNED ──┐ reserve            prepare            launched
+                  ├────────> RESERVED ────────> ATTACHED ──────────> (the container's own)
+        ROOTED ───┘             │                  │
+           │                    │ discard          │ discard
+           └────────────────────┴──────────────────┴──> ENDING ──> (gone)
+    """
+
+    SPAWNED = "spawned"
+    """It is kept ready, under an id that no container has."""
+    ROOTED = "rooted"
+    """It is prewarmed: its root is made, too, and no container has its id."""
+    RESERVED = "reserved"
+    """A container has its id."""
+    ATTACHED = "attached"
+    """A client is attached to it, or it is being started."""
+    ENDING = "ending"
+    """It is being discarded."""
+
+
 @dataclass(slots=True)
-class _Ready:
+class Slot:
+    """One id with what was made ready for it."""
+
+    id: str
     namespaces: Namespaces
+    state: State = State.RESERVED
     set_up: SetUp | None = None
     reuse_key: object = None
     rooted: Rooted | None = None
-    """Its root was made of that, before there was a container."""
+    """What its root was made of, before there was a container."""
+    rootfs: RootFs | None = None
+    """The files of that root, until a container takes them."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Launcher:
+class Pool:
     """Owns cgroups and zygotes from before a container has them until it is started.
 
     And, for the ids that no container has yet, what their directories begin with.
@@ -122,93 +152,63 @@ class Launcher:
 
     def __init__(
         self,
-        host: Host,
+        placement: Placement,
         supervisor: Supervisor,
         watch: GroupWatch,
-        parents: Parents,
         *,
         containers_dir: Path,
         stage_dir: Path,
         release_root: Callable[[str], None],
     ) -> None:
-        self._host = host
+        self._placement = placement
         self._supervisor = supervisor
         self._watch = watch
-        self._parents = parents
         self._containers_dir = containers_dir
         self._stage_dir = stage_dir
         self._release_root = release_root
-        self._ready: dict[str, _Ready] = {}  # by id
-        self._pool: list[str] = []  # those in `_ready` that no container has
+        self._slots: dict[str, Slot] = {}  # by id; what is prewarmed in the order of its requests
         self._requested: list[PrewarmRequest] = []  # what is to be made yet
-        self._next: list[str] = []  # those with a root, the one prewarmed last at the end
-        self._roots: dict[str, RootFs] = {}  # by id: those that no container has taken
-        self._in_use: set[str] = set()  # attached to or being started
-        self._ending: dict[str, asyncio.Event] = {}  # being discarded
         self._refilling: asyncio.Task[None] | None = None
         self._closed = False
-        self._cgroup_mounts: tuple[CgroupMount, ...] | None = None
 
-    @property
-    def has_v1(self) -> bool:
-        """Whether the host mounts a hierarchy of cgroup v1."""
-        return bool(self._host.v1_mounts)
+    def _in(self, state: State) -> list[Slot]:
+        return [slot for slot in self._slots.values() if slot.state is state]
 
-    def group(self, path: str) -> Group:
-        return self._host.group(path)
-
-    def cgroup_mounts(self, path: str) -> tuple[CgroupMount, ...]:
-        """The hierarchies a container sees: those its group is in, with it as the root of each.
-
-        One it is not in would show it the host's groups. All groups made here are alike.
-        """
-        if self._cgroup_mounts is None:
-            self._cgroup_mounts = self._mounts_of(path)
-        return self._cgroup_mounts
-
-    def _mounts_of(self, path: str) -> tuple[CgroupMount, ...]:
-        by_mount: dict[str, list[str]] = {}
-        for controller, place in self._host.placements.items():
-            if place.version == 1 and os.path.isdir(place.mount + path):
-                name = "blkio" if controller == "io" else controller
-                by_mount.setdefault(place.mount, []).append(name)
-        if not by_mount:
-            return (CgroupMount(name="", version=2),)
-        mounts = [
-            CgroupMount(name=os.path.basename(mount), version=1, controllers=",".join(names))
-            for mount, names in by_mount.items()
-        ]
-        if self._host.unified:
-            mounts.append(CgroupMount(name="unified", version=2))
-        return tuple(mounts)
+    def _slot(self, container_id: str) -> Slot | None:
+        """What is ready for a container; None too while it is being discarded."""
+        slot = self._slots.get(container_id)
+        return None if slot is None or slot.state is State.ENDING else slot
 
     async def reserve(self, reuse_key: object) -> str:
         """An id for a new container, with everything made ready if there is some.
 
-        A prewarmed one if its reuse key is that of `PrewarmRequest.reuse_key`.
+        A prewarmed one is taken where its request had the same reuse key.
         """
-        kept = {*self._pool, *self._roots, *self._in_use}
-        idle = [i for i in self._ready if i not in kept]
+        idle = [slot for slot in self._in(State.RESERVED) if slot.rootfs is None]
         if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
             with contextlib.suppress(CgagentError):  # told when that one starts
-                await self.discard(idle[0])
-        container_id = self._next_like(reuse_key)
-        if container_id is not None:
-            self._next.remove(container_id)
-            return container_id
-        return self._pool.pop(0) if self._pool else new_id()
+                await self.discard(idle[0].id)
+        slot = self._prewarmed(reuse_key) or next(iter(self._in(State.SPAWNED)), None)
+        if slot is None:
+            return new_id()
+        slot.state = State.RESERVED
+        return slot.id
 
     def take_root(self, container_id: str) -> RootFs | None:
         """By the container that has the id: the files of its root, if that was made ahead.
 
-        From now on they are released with the container, and no more with its zygote.
+        From now on they are released with the container, and no more with its slot.
         """
-        return self._roots.pop(container_id, None)
+        slot = self._slots.get(container_id)
+        if slot is None:
+            return None
+        rootfs, slot.rootfs = slot.rootfs, None
+        return rootfs
 
     def rooted(self, container_id: str) -> Rooted | None:
         """What its zygote's root was made of, if that was made ahead."""
-        ready = self._ready.get(container_id)
-        return ready.rooted if ready else None
+        slot = self._slot(container_id)
+        return slot.rooted if slot else None
 
     def root_fits(self, container_id: str, config: dict[str, Any]) -> bool:
         """Can its zygote, wherever it is, go on to what this OCI configuration says?"""
@@ -226,14 +226,8 @@ class Launcher:
         `wanted` is ``linux.namespaces`` of the container's OCI configuration, `user_ids` the
         (first, count) of a user namespace.
         """
-        await self._make(container_id, wanted, user_ids)
-        self._in_use.add(container_id)
-
-    def restrict_devices(self, container_id: str, resources: dict[str, Any]) -> None:
-        """To what ``linux.resources`` says, where that is not what every container has."""
-        if resources.get("devices"):
-            group = self._host.group(self._parents.path(container_id))
-            group.restrict_devices(device_rules(resources))
+        slot = await self._make(container_id, wanted, user_ids)
+        slot.state = State.ATTACHED
 
     async def _make(
         self,
@@ -243,16 +237,16 @@ class Launcher:
         *,
         staged: bool = False,
         prewarm: PrewarmRequest | None = None,
-    ) -> None:
-        while container_id in self._ending:
-            await self._ending[container_id].wait()
-        if self.is_ready(container_id, wanted):
-            return
-        if container_id in self._ready:
+    ) -> Slot:
+        while (there := self._slots.get(container_id)) and there.state is State.ENDING:
+            await there.ended.wait()
+        if there is not None and there.namespaces == wanted:
+            return there
+        if there is not None:
             await self.replace(container_id)
-        group = self._host.group(self._parents.path(container_id))
-        self._parents.make(group)
-        rooted = None
+        slot = Slot(container_id, wanted)
+        group = self._placement.of(container_id)
+        self._placement.make(group)
         try:
             group.restrict_devices(CONTAINER_DEVICES)
             await self._supervisor.request(
@@ -261,28 +255,27 @@ class Launcher:
                 namespaces=wanted,
                 user_ids=user_ids,
                 stage=self._stage(container_id, group.path) if staged else None,
-                **({} if wanted == OUTSIDE else self.place(group)),
+                **({} if wanted == OUTSIDE else self._placement.for_supervisor(group)),
             )
             if prewarm:
-                rooted = await self._make_root(group, container_id, prewarm)
+                await self._make_root(slot, group, prewarm)
         except BaseException as e:  # a cancelled one may have been heard
             with contextlib.suppress(CgagentError):
-                await self._end(container_id, group, e if isinstance(e, CgagentError) else None)
+                await self._end(slot, group, e if isinstance(e, CgagentError) else None)
             raise
         self._watch.prepare(group)
-        reuse_key = prewarm.reuse_key if prewarm else None
-        self._ready[container_id] = _Ready(wanted, reuse_key=reuse_key, rooted=rooted)
+        self._slots[container_id] = slot
+        return slot
 
-    async def _make_root(self, group: Group, container_id: str, prewarm: PrewarmRequest) -> Rooted:
-        made = prewarm.make(container_id)
-        if made.record.rootfs is not None:
-            self._roots[container_id] = made.record.rootfs
-        bundle = self._bundle(container_id)
+    async def _make_root(self, slot: Slot, group: Group, prewarm: PrewarmRequest) -> None:
+        made = prewarm.make(slot.id)
+        slot.rootfs = made.record.rootfs
+        bundle = self._bundle(slot.id)
         bundle.write_config_ahead(made.config)
         here = {"bundle": str(bundle.ahead), "root": str(bundle.ahead_root)}
-        await self._supervisor.request(ROOT, key=container_id, **{**made.job, **here})
+        await self._supervisor.request(ROOT, key=slot.id, **{**made.job, **here})
         group.apply(made.record.limits, new=True)
-        return made
+        slot.rooted, slot.reuse_key = made, prewarm.reuse_key
 
     def _stage(self, container_id: str, path: str) -> dict[str, Any]:
         """What most containers have the same is mounted now: see `runtime.container.stage`."""
@@ -291,7 +284,7 @@ class Launcher:
         bundle.make_ahead()
         return {
             "directory": str(self._stage_dir),
-            "config": spec.kernel_part(self.cgroup_mounts(path)),
+            "config": spec.kernel_part(self._placement.mounts(path)),
             "sources": [
                 {
                     "mount": spec.entry(point),
@@ -304,67 +297,60 @@ class Launcher:
     def _bundle(self, container_id: str) -> Bundle:
         return Bundle(self._containers_dir, container_id)
 
-    @staticmethod
-    def place(group: Group) -> dict[str, Any]:
-        """Where a zygote shall be, for the supervisor's ``create``."""
-        return {"cgroup_dir": group.unified_dir(), "join_files": group.join_files()}
-
     def is_ready(self, container_id: str, wanted: Namespaces | None = None) -> bool:
         """Has it a zygote, in these namespaces?"""
-        ready = self._ready.get(container_id)
-        return ready is not None and (wanted is None or ready.namespaces == wanted)
+        slot = self._slot(container_id)
+        return slot is not None and (wanted is None or slot.namespaces == wanted)
 
     def set_up(self, container_id: str, what: SetUp, streams: dict[str, Any]) -> None:
         """Let the zygote of a container that is not to be started yet go on as far as it can."""
-        self._ready[container_id].set_up = what
+        self._slots[container_id].set_up = what
         self._supervisor.hint(SET_UP, key=container_id, **what.job, **streams)
 
     def set_up_of(self, container_id: str) -> SetUp | None:
-        ready = self._ready.get(container_id)
-        return ready.set_up if ready else None
+        slot = self._slot(container_id)
+        return slot.set_up if slot else None
 
     async def give_up(self, container_id: str) -> bool:
         """Its zygote, unless a client is attached or it is being started; whether it has none."""
-        if container_id in self._in_use:
+        slot = self._slot(container_id)
+        if slot is not None and slot.state is State.ATTACHED:
             return False
-        if container_id in self._ready:
+        if slot is not None:
             await self.discard(container_id)
         return True
 
     def launched(self, container_id: str) -> None:
         """The zygote has become the container's first process."""
-        self._ready.pop(container_id, None)
-        self._in_use.discard(container_id)
+        self._slots.pop(container_id, None)
 
     async def replace(self, container_id: str) -> None:
         """Undo `prepare`, which is to follow again. Clients that are attached stay, and wait."""
-        await self._discard(container_id, None, keep_clients=True)
+        await self.discard(container_id, keep_clients=True)
 
-    async def discard(self, container_id: str, error: CgagentError | None = None) -> None:
-        """Undo `prepare`. Clients attached already are told the error."""
-        await self._discard(container_id, error)
-
-    async def _discard(
-        self, container_id: str, error: CgagentError | None, *, keep_clients: bool = False
+    async def discard(
+        self, container_id: str, error: CgagentError | None = None, *, keep_clients: bool = False
     ) -> None:
-        self._ready.pop(container_id, None)
-        for kept in (self._pool, self._next):
-            if container_id in kept:
-                kept.remove(container_id)
-        self._in_use.discard(container_id)
-        group = self._host.group(self._parents.path(container_id))
+        """Undo `prepare`, or end what was made ahead. Clients attached already are told the error.
+
+        It may be of an id of which nothing is known here: its group goes.
+        """
+        slot = self._slots.setdefault(container_id, Slot(container_id, OUTSIDE))
+        if slot.state is State.ENDING:
+            await slot.ended.wait()
+            return
+        slot.state = State.ENDING
+        group = self._placement.of(container_id)
         self._watch.forget(group)
-        ended = self._ending[container_id] = asyncio.Event()
         try:
-            await self._end(container_id, group, error, keep_clients=keep_clients)
+            await self._end(slot, group, error, keep_clients=keep_clients)
         finally:
-            ended.set()
-            if self._ending.get(container_id) is ended:
-                del self._ending[container_id]
+            slot.ended.set()
+            self._slots.pop(container_id, None)
 
     async def _end(
         self,
-        container_id: str,
+        slot: Slot,
         group: Group,
         error: CgagentError | None = None,
         *,
@@ -372,11 +358,11 @@ class Launcher:
     ) -> None:
         told = {"error": error_to_wire(error)} if error else None
         how = {"status": told, "keep_clients": keep_clients}
-        await to_its_end(self._end_all(container_id, group, how))
+        await to_its_end(self._end_all(slot, group, how))
 
-    async def _end_all(self, container_id: str, group: Group, how: dict[str, Any]) -> None:
+    async def _end_all(self, slot: Slot, group: Group, how: dict[str, Any]) -> None:
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
-            await self._supervisor.request("forget", key=container_id, **how)
+            await self._supervisor.request("forget", key=slot.id, **how)
 
         def work() -> None:
             try:
@@ -384,16 +370,17 @@ class Launcher:
                     group.kill()  # a start given up too late, or one that outlived its supervisor
                 group.remove()
             finally:  # nobody has the root mounted any more
-                self._drop_ahead(container_id)
+                self._drop_ahead(slot)
 
         await asyncio.to_thread(work)
-        self._parents.prune()
+        self._placement.prune()
 
-    def _drop_ahead(self, container_id: str) -> None:
+    def _drop_ahead(self, slot: Slot) -> None:
         """The files that were made ahead, as far as no container has taken them."""
-        self._bundle(container_id).drop_ahead()
-        if self._roots.pop(container_id, None) is not None:
-            self._release_root(container_id)
+        self._bundle(slot.id).drop_ahead()
+        rootfs, slot.rootfs = slot.rootfs, None
+        if rootfs is not None:
+            self._release_root(slot.id)
 
     def refill(self, prewarm: PrewarmRequest | None = None) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
@@ -407,72 +394,67 @@ class Launcher:
         await asyncio.sleep(_REFILL_DELAY_S)
         with contextlib.suppress(CgagentError):  # a start will meet the cause and tell somebody
             while not self._closed:
-                if len(self._pool) < POOL_SIZE:
-                    container_id = new_id()
-                    await self._make(container_id, _OWN, staged=True)
-                    self._pool.append(container_id)
+                if len(self._in(State.SPAWNED)) < POOL_SIZE:
+                    slot = await self._make(new_id(), _OWN, staged=True)
+                    slot.state = State.SPAWNED
                 elif self._requested:
-                    await self._make_next(self._requested.pop(0))
+                    await self._prewarm(self._requested.pop(0))
                 else:
                     return
 
-    async def _make_next(self, prewarm: PrewarmRequest) -> None:
-        container_id = self._next_like(prewarm.reuse_key)
-        if container_id is None:
-            while len(self._next) >= _PREWARMED_KINDS:
-                await self.discard(self._next[0])
-            container_id = new_id()
-            await self._make(container_id, _OWN, staged=True, prewarm=prewarm)
-        else:
-            self._next.remove(container_id)
-        self._next.append(container_id)
+    async def _prewarm(self, request: PrewarmRequest) -> None:
+        slot = self._prewarmed(request.reuse_key)
+        if slot is not None:
+            self._slots[slot.id] = self._slots.pop(slot.id)  # the last to be given up
+            return
+        while len(there := self._in(State.ROOTED)) >= _PREWARMED_KINDS:
+            await self.discard(there[0].id)
+        slot = await self._make(new_id(), _OWN, staged=True, prewarm=request)
+        slot.state = State.ROOTED
 
-    def _next_like(self, reuse_key: object) -> str | None:
-        return next((i for i in self._next if self._ready[i].reuse_key == reuse_key), None)
+    def _prewarmed(self, reuse_key: object) -> Slot | None:
+        return next((s for s in self._in(State.ROOTED) if s.reuse_key == reuse_key), None)
 
     async def discard_prepared_roots(self) -> None:
         """Nobody but containers has the layers of one mounted, until the next one is made."""
         await self._stop_refilling()
         self._requested.clear()
-        await self._discard_all(self._next)
+        await self._discard_all({State.ROOTED})
         self.refill()
 
-    async def _discard_all(self, ids: Collection[str]) -> None:
+    async def _discard_all(self, states: Collection[State]) -> None:
         """Until there are none: one that is taken meanwhile is somebody's."""
-        while ids:
-            container_id = next(iter(ids))
+        while ids := [slot.id for slot in self._slots.values() if slot.state in states]:
             try:
-                await self.discard(container_id)
+                await self.discard(ids[0])
             except CgagentError as e:  # the next agent sweeps it
-                log.warning("what was made ahead as %s is left behind: %s", container_id, e.message)
+                log.warning("what was made ahead as %s is left behind: %s", ids[0], e.message)
 
     async def _stop_refilling(self) -> None:
         if self._refilling is not None:
             self._refilling.cancel()
             await asyncio.wait([self._refilling])
 
-    def forget_all(self) -> list[str]:
-        """The supervisor is gone, and its zygotes with it; the ids they had cgroups under."""
-        prepared = list(self._ready)
-        self._next.clear()
-        self._pool.clear()
-        self._ready.clear()
-        self._in_use.clear()
-        return prepared
+    def forget_all(self) -> list[Slot]:
+        """The supervisor is gone, and its zygotes with it; what there was, for `clean_up`."""
+        lost = [slot for slot in self._slots.values() if slot.state is not State.ENDING]
+        for slot in lost:
+            del self._slots[slot.id]
+        return lost
 
-    async def clean_up(self, ids: list[str]) -> None:
+    async def clean_up(self, lost: list[Slot]) -> None:
         """After zygotes that are gone, unless they have been made ready again."""
-        for container_id in ids:
-            if container_id not in self._ready:
+        for slot in lost:
+            if slot.id not in self._slots:
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
-                    self._drop_ahead(container_id)
-                    group = self._host.group(self._parents.path(container_id))
+                    self._drop_ahead(slot)
+                    group = self._placement.of(slot.id)
                     self._watch.forget(group)
                     await asyncio.to_thread(group.remove, _REMOVE_S)
-                    self._parents.prune()
+                    self._placement.prune()
 
     async def close(self) -> None:
         self._closed = True
         await self._stop_refilling()
-        await self._discard_all(self._ready)
+        await self._discard_all(set(State) - {State.ENDING})
         self.forget_all()

@@ -48,9 +48,9 @@ class Removal:
         """Remove all that is kept of one that does not run; the lock is held by the caller."""
         if container.removed:
             return
-        if self._shared.launcher.is_ready(container.id):
+        if self._shared.pool.is_ready(container.id):
             gone = ConflictError(f"container {container.name} was removed before it was started")
-            await self._shared.launcher.discard(container.id, gone)
+            await self._shared.pool.discard(container.id, gone)
 
         def remove_all() -> None:
             self._shared.group(container).remove()

@@ -49,12 +49,12 @@ class Setups:
     async def ready(self, container: Container) -> None:
         """Cgroup and zygote: what attaching before the start needs."""
         options = container.record.options
-        launcher = self._shared.launcher
-        await launcher.prepare(container.id, self._namespaces(options), options.namespaces.user_ids)
+        pool = self._shared.pool
+        await pool.prepare(container.id, self._namespaces(options), options.namespaces.user_ids)
         try:
             self._require_same(options.namespaces)
         except CgagentError as e:
-            await launcher.discard(container.id, e)
+            await pool.discard(container.id, e)
             raise
 
     def ahead(self, record: Record) -> bool:
@@ -92,7 +92,7 @@ class Setups:
         if not dict(limits) and not parent:
             return
         parents = self._shared.parents
-        group = self._shared.launcher.group(parents.below(parent, new_id()))
+        group = self._shared.placement.group(parents.below(parent, new_id()))
         made = parents.make(group, trial=True)
         try:
             await in_thread(lambda _: group.apply(limits, new=True))
@@ -104,16 +104,16 @@ class Setups:
     def _configured_ahead(self, record: Record) -> SetUp | None:
         if not self._is_usual(record):
             return None
-        launcher = self._shared.launcher
+        pool = self._shared.pool
         jobs.step("configure")
         made = self._configured(record)
-        if not launcher.root_fits(record.id, made.config):
+        if not pool.root_fits(record.id, made.config):
             return None
-        if launcher.rooted(record.id) is None:
+        if pool.rooted(record.id) is None:
             self._write(record, made)
-            launcher.set_up(record.id, made, self.streams(record))
+            pool.set_up(record.id, made, self.streams(record))
         else:  # it has read what it needs
-            launcher.set_up(record.id, made, self.streams(record))
+            pool.set_up(record.id, made, self.streams(record))
             self._write(record, made)
         return made
 
@@ -159,9 +159,9 @@ class Setups:
         Raises:
             ConflictError: a client that is attached would lose the process it waits for.
         """
-        launcher = self._shared.launcher
-        in_root = launcher.set_up_of(container.id) or launcher.rooted(container.id)
-        if in_root and not await launcher.give_up(container.id):
+        pool = self._shared.pool
+        in_root = pool.set_up_of(container.id) or pool.rooted(container.id)
+        if in_root and not await pool.give_up(container.id):
             raise ConflictError(
                 f"a client is attached to container {container.name} and waits for its start; "
                 f"start it first (cgagent start {container.name})"
@@ -170,7 +170,7 @@ class Setups:
     async def finished(self, container: Container) -> SetUp:
         """The rest, of one that is `ready`: all of it, or what has changed since it was made."""
         record = container.record
-        made = self._shared.launcher.set_up_of(container.id)
+        made = self._shared.pool.set_up_of(container.id)
         if made is None or made.options is not record.options:
             made = await self._anew(container, made)
         if made.limits is not record.limits:
@@ -180,7 +180,7 @@ class Setups:
 
     async def renewed(self, container: Container) -> SetUp:
         """All of it once more, with a new zygote; clients that are attached stay."""
-        await self._shared.launcher.replace(container.id)
+        await self._shared.pool.replace(container.id)
         await self.ready(container)
         return await self.finished(container)
 
@@ -188,14 +188,15 @@ class Setups:
         jobs.step("configure")
         made = self._configured(container.record)
         self._write(container.record, made)
-        launcher = self._shared.launcher
+        pool = self._shared.pool
         if before is not None and before.config == made.config:
             made.limits = before.limits
-        elif before is not None or not launcher.root_fits(container.id, made.config):
-            await launcher.replace(container.id)
+        elif before is not None or not pool.root_fits(container.id, made.config):
+            await pool.replace(container.id)
             await self.ready(container)
             made = self._configured(container.record)
-        launcher.restrict_devices(container.id, made.config["linux"].get("resources", {}))
+        resources = made.config["linux"].get("resources", {})
+        self._shared.placement.restrict_devices(container.id, resources)
         return made
 
     def _is_usual(self, record: Record) -> bool:
@@ -208,7 +209,7 @@ class Setups:
             or confined.devices
             or confined.device_cgroup_rules
             or confined.privileged
-        ) and self._shared.launcher.is_ready(record.id, self._namespaces(options))
+        ) and self._shared.pool.is_ready(record.id, self._namespaces(options))
 
     def _namespaces(self, options: Options) -> Namespaces:
         if options.runtime:
@@ -230,7 +231,7 @@ class Setups:
 
     def _configured(self, record: Record) -> SetUp:
         """For the zygote that it has now."""
-        rooted = self._shared.launcher.rooted(record.id)
+        rooted = self._shared.pool.rooted(record.id)
         if rooted is None:
             config = self._config(record)
             return SetUp(options=record.options, config=config, job=self._job(record, config))
@@ -251,7 +252,7 @@ class Setups:
             plan(
                 record,
                 bundle=self._shared.bundle(record.id).path,
-                cgroups=self._shared.launcher.cgroup_mounts(record.cgroup_path),
+                cgroups=self._shared.placement.mounts(record.cgroup_path),
                 pid_of=self._pid_of,
                 volume_path=self._shared.volumes.path,
             )
@@ -271,6 +272,6 @@ class Setups:
 
     def _limit(self, record: Record, made: SetUp) -> None:
         if made.limits != record.limits:
-            group = self._shared.launcher.group(record.cgroup_path)
+            group = self._shared.placement.group(record.cgroup_path)
             group.apply(record.limits, new=made.limits is None)
         made.limits = record.limits

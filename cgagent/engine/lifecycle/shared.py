@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle.leftovers import Leftovers
     from cgagent.engine.lifecycle.parents import Parents
-    from cgagent.engine.lifecycle.pool import Launcher
+    from cgagent.engine.lifecycle.placement import Placement
+    from cgagent.engine.lifecycle.pool import Pool
     from cgagent.engine.observe.watch import GroupWatch
     from cgagent.engine.options.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
@@ -42,7 +43,8 @@ class Shared:
     images: Images
     volumes: Volumes
     supervisor: Supervisor
-    launcher: Launcher
+    placement: Placement
+    pool: Pool
     parents: Parents
     jobs: Jobs
     events: Events
@@ -63,7 +65,7 @@ class Shared:
         return Bundle(self.containers_dir, container_id)
 
     def group(self, container: Container) -> Group:
-        return self.launcher.group(container.record.cgroup_path)
+        return self.placement.group(container.record.cgroup_path)
 
     def mount_points(self, container: Container) -> tuple[MountPoint, ...]:
         """What is mounted into it, beside the kernel's own file systems."""

@@ -64,7 +64,7 @@ class Starts:
         )
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
         self._shared.containers.note(container, started, "start")
-        self._shared.launcher.refill()
+        self._shared.pool.refill()
         self._shared.on_running(container)
 
     async def started(self, container: Container, pid: int) -> None:
@@ -95,11 +95,11 @@ class Starts:
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self._shared.watch.end(container, self._shared.group(container))
             await self._shared.leave_runtime(container)
-            await self._shared.launcher.discard(
+            await self._shared.pool.discard(
                 container.id, e if isinstance(e, CgagentError) else None
             )
             raise
-        self._shared.launcher.launched(container.id)
+        self._shared.pool.launched(container.id)
         return pid
 
     async def _run(self, container: Container, made: SetUp, *, renewable: bool = True) -> int:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cgagent.engine.lifecycle import require_running
-from cgagent.engine.lifecycle.pool import OUTSIDE, Launcher
+from cgagent.engine.lifecycle.placement import Placement
+from cgagent.engine.lifecycle.pool import OUTSIDE
 from cgagent.engine.options import request as create
 from cgagent.engine.options.runtimes import job
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
@@ -252,7 +253,7 @@ class Streams:
             file = bundle.write_exec(key.partition("/")[2][:20], made)
         driver = self._lifecycle.runtimes.of(container)
         ids = container.record.options.namespaces.user_ids
-        where: dict[str, Any] = {"inside": container.id, **Launcher.place(group)}
+        where: dict[str, Any] = {"inside": container.id, **Placement.for_supervisor(group)}
         where["enter_user"] = ids is not None
         asked: dict[str, Any] = {"owner": ids[0]} if ids else {}
         if driver:

@@ -8,7 +8,8 @@ from typing import ClassVar
 import pytest
 
 from cgagent.engine.lifecycle.parents import Parents
-from cgagent.engine.lifecycle.pool import Launcher, PrewarmRequest, Rooted
+from cgagent.engine.lifecycle.placement import Placement
+from cgagent.engine.lifecycle.pool import Pool, PrewarmRequest, Rooted
 from cgagent.errors import NotFoundError
 
 NAMESPACES = [{"type": "pid"}]
@@ -83,21 +84,22 @@ def world():
 
 
 @pytest.fixture
-def launcher(world, tmp_path):
+def pool(world, tmp_path):
     directories = {"containers_dir": tmp_path / "containers", "stage_dir": tmp_path / "stage"}
     parents = Parents(world, {}, "/cgagent", tmp_path / "parents.json")
-    return Launcher(world, world, world, parents, **directories, release_root=str)
+    placement = Placement(world, parents)
+    return Pool(placement, world, world, **directories, release_root=str)
 
 
-def test_a_start_waits_until_what_there_was_has_gone(world, launcher):
+def test_a_start_waits_until_what_there_was_has_gone(world, pool):
     """Else it would be killed together with that, being of the same id."""
 
     async def scenario():
-        await launcher.prepare("one", NAMESPACES)
+        await pool.prepare("one", NAMESPACES)
         forgetting, may_go = world.hold_up("forget")
-        discarding = asyncio.create_task(launcher.discard("one"))
+        discarding = asyncio.create_task(pool.discard("one"))
         await forgetting.wait()
-        starting = asyncio.create_task(launcher.prepare("one", NAMESPACES))
+        starting = asyncio.create_task(pool.prepare("one", NAMESPACES))
         await asyncio.sleep(0.05)
         may_go.set()
         await discarding
@@ -108,10 +110,10 @@ def test_a_start_waits_until_what_there_was_has_gone(world, launcher):
     assert world.events[-3] == ("group removed", "one")
 
 
-def test_one_that_is_cancelled_while_it_is_made_is_forgotten(world, launcher):
+def test_one_that_is_cancelled_while_it_is_made_is_forgotten(world, pool):
     async def scenario():
         heard, _ = world.hold_up("create")
-        making = asyncio.create_task(launcher.prepare("one", NAMESPACES))
+        making = asyncio.create_task(pool.prepare("one", NAMESPACES))
         await heard.wait()
         making.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -120,10 +122,10 @@ def test_one_that_is_cancelled_while_it_is_made_is_forgotten(world, launcher):
     asyncio.run(scenario())
     assert ("forget", "one") in world.events
     assert world.events[-1] == ("group removed", "one")
-    assert not launcher.is_ready("one")
+    assert not pool.is_ready("one")
 
 
-def test_what_failed_is_what_is_told(world, launcher):
+def test_what_failed_is_what_is_told(world, pool):
     async def create():
         raise NotFoundError("no such thing")
 
@@ -132,7 +134,7 @@ def test_what_failed_is_what_is_told(world, launcher):
 
     world.answers = {"create": create, "forget": forget}
     with pytest.raises(NotFoundError, match="no such thing"):
-        asyncio.run(launcher.prepare("one", NAMESPACES))
+        asyncio.run(pool.prepare("one", NAMESPACES))
 
 
 def prewarmed(reuse_key):
@@ -141,7 +143,7 @@ def prewarmed(reuse_key):
     return PrewarmRequest(reuse_key=reuse_key, make=lambda _: rooted)
 
 
-async def make_roots(world, launcher, *likenesses):
+async def make_roots(world, pool, *likenesses):
     left, all_made = list(likenesses), asyncio.Event()
 
     async def root():
@@ -151,34 +153,34 @@ async def make_roots(world, launcher, *likenesses):
 
     world.answers["root"] = root
     for reuse_key in likenesses:
-        launcher.refill(prewarmed(reuse_key))
+        pool.refill(prewarmed(reuse_key))
     await all_made.wait()
     await asyncio.sleep(0.01)  # it has heard so
 
 
-def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, launcher):
+def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, pool):
     async def scenario():
-        await make_roots(world, launcher, "a", "b")
+        await make_roots(world, pool, "a", "b")
         forgetting, may_go = world.hold_up("forget")
-        letting_go = asyncio.create_task(launcher.discard_prepared_roots())
+        letting_go = asyncio.create_task(pool.discard_prepared_roots())
         await forgetting.wait()
-        taken = await launcher.reserve("b")
+        taken = await pool.reserve("b")
         may_go.set()
         await letting_go
         ended = [key for what, key in world.events if what == "forget"]
         assert len(ended) == 1
         assert taken not in ended
-        assert launcher.take_root(taken) == "files"
-        await launcher.close()
+        assert pool.take_root(taken) == "files"
+        await pool.close()
 
     asyncio.run(scenario())
 
 
-def test_a_cancelled_end_goes_on_to_its_end(world, launcher):
+def test_a_cancelled_end_goes_on_to_its_end(world, pool):
     async def scenario():
-        await launcher.prepare("one", NAMESPACES)
+        await pool.prepare("one", NAMESPACES)
         forgetting, may_go = world.hold_up("forget")
-        discarding = asyncio.create_task(launcher.discard("one"))
+        discarding = asyncio.create_task(pool.discard("one"))
         await forgetting.wait()
         discarding.cancel()
         await asyncio.sleep(0)
