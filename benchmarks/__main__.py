@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import apart, measures, table
+from benchmarks import apart, gate, measures, table
 from benchmarks.engines import Cgagent, Docker, Podman
 from benchmarks.process import Failure
 from benchmarks.runtimes import Crun, Runc
@@ -33,9 +33,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=1000, help="how many to freeze at once")
     parser.add_argument("--idle-seconds", type=float, default=10.0)
     parser.add_argument("--only", metavar="NAME,...", help=f"of {','.join(PEERS)}")
+    parser.add_argument(
+        "--gate", action="store_true", help="fail where a ratio is worse than the recorded one"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help=f"keep the ratios in {gate.RECORD.name}, for --gate"
+    )
     parser.add_argument("--write", action="store_true", help=f"also write {_PAGE.name}")
     options = parser.parse_args()
-    options.peers = options.only.split(",") if options.only else list(PEERS)
+    few = gate.PEERS if options.gate or options.record else tuple(PEERS)
+    options.peers = options.only.split(",") if options.only else list(few)
     if unknown := set(options.peers) - set(PEERS):
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     return options
@@ -56,6 +63,7 @@ def _inside(options: argparse.Namespace, folder: Path) -> int:
                 notes.append(f"{name} is left out: {failure}")
                 print(f"benchmarks: {notes[-1]}", file=sys.stderr)
         versions = {peer.name: peer.version() for peer in running}
+        interpreter = gate.interpreter_ms()
         rows = [
             *measures.latencies(running, options.rounds, notes),
             *measures.crowd(running, options.tasks, options.rounds, notes),
@@ -74,7 +82,10 @@ def _inside(options: argparse.Namespace, folder: Path) -> int:
         page = table.page(rows, versions, notes, rounds=options.rounds)
         _PAGE.write_text(page + heading + monitoring)
         print(f"written to {_PAGE}")
-    return 0
+    found = gate.ratios(rows, interpreter)
+    if options.record:
+        gate.record(found)
+    return gate.check(found) if options.gate else 0
 
 
 def main() -> int:

@@ -72,10 +72,17 @@ class Engine:
             raise
 
     def _compose(self) -> None:
+        images = Images(self.settings, self.database)
+        self._store_images = images
+        self._compose_lower(images)
+        self._compose_lifecycle(images)
+        self._compose_upper(images)
+
+    def _compose_lower(self, images: Images) -> None:
+        """What containers are made of and watched by."""
         settings = self.settings
-        containers_dir = settings.data_root / "containers"
+        containers_dir = self._containers_dir = settings.data_root / "containers"
         self.host = Host.detect()
-        images = Images(settings, self.database)
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
         self.monitor = Monitor(
@@ -99,28 +106,31 @@ class Engine:
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
         self.watch = GroupWatch(self.events, self.containers.note, triggers)
         notes = settings.data_root / "cgroup-parents.json"
-        parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
-        placement = Placement(self.host, parents)
+        self._parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
+        self._placement = Placement(self.host, self._parents)
         self.pool = Pool(
-            placement,
+            self._placement,
             self.supervisor,
             self.watch,
             containers_dir=containers_dir,
             stage_dir=settings.run_dir / "stage",
             release_root=images.release,
         )
+
+    def _compose_lifecycle(self, images: Images) -> None:
+        settings = self.settings
         self._leftovers = Leftovers()
         shared = Shared(
             containers=self.containers,
             images=images,
             volumes=self.volumes,
             supervisor=self.supervisor,
-            placement=placement,
+            placement=self._placement,
             pool=self.pool,
-            parents=parents,
+            parents=self._parents,
             jobs=self.jobs,
             events=self.events,
-            containers_dir=containers_dir,
+            containers_dir=self._containers_dir,
             filters=Filters(settings.data_root / "seccomp"),
             watch=self.watch,
             runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
@@ -135,6 +145,10 @@ class Engine:
             stop_timeout_s=settings.stop_timeout_s,
             log_default=LogConfig.parse(settings.log_driver, settings.log_opts),
         )
+
+    def _compose_upper(self, images: Images) -> None:
+        """What works with containers that are there."""
+        settings = self.settings
         self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
         self.adoption = Adoption(
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
@@ -151,10 +165,7 @@ class Engine:
         )
         self.sizes = Sizes(self.images)
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
-        self._containers_dir = containers_dir
-        self._parents = parents
         self._background: set[asyncio.Task[None]] = set()
-        self._store_images = images
 
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
