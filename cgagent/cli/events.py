@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
+from cgagent.cli.filters import add_filter
 from cgagent.cli.formats import WHOLE, fill
 from cgagent.cli.moments import moment
 from cgagent.standard import printable
@@ -27,13 +28,7 @@ def events(context: Context) -> int:
     add = parser.add_argument
     add("--since", metavar="TIME", help="also earlier ones: 10m, or 2026-11-24T12:00:00Z")
     add("--until", metavar="TIME", help="and no longer than until then")
-    add(
-        *("-f", "--filter"),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="type, container, event, image, label, volume",
-    )
+    add_filter(parser, ("type", "container", "event", "image", "label", "volume"))
     add("--format", metavar="FORMAT", help="json, or text with fields such as {{.Action}}")
     add("--no-follow", action="store_true", help="only what happened, all that is kept")
     args = parser.parse_args(context.args)

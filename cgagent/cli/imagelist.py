@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.filters import has_label
+from cgagent.cli.filters import add_filter, add_table_format, has_label
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import short_id
 from cgagent.cli.units import show_age, show_size
@@ -45,19 +45,8 @@ def images(context: Context) -> int:
     add("-q", "--quiet", action="store_true", help="only ids")
     add("--no-trunc", action="store_true", help="whole ids")
     add("--digests", action="store_true", help="what a registry calls them, too")
-    add(
-        *("-f", "--filter"),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=", ".join(_FILTERS),
-    )
-    add(
-        "--format",
-        default="table",
-        metavar="FORMAT",
-        help="json, or text with fields such as {{.Repository}}, table before it for headings",
-    )
+    add_filter(parser, _FILTERS)
+    add_table_format(parser, "Repository")
     add("reference", nargs="?", metavar="REPOSITORY[:TAG]", help="only what has such a name")
     args = parser.parse_args(context.args)
     filters = [item.partition("=")[::2] for item in args.filter]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query
-from cgagent.cli.filters import has_label
+from cgagent.cli.filters import add_filter, add_table_format, has_label
 from cgagent.cli.formats import print_listed
 from cgagent.cli.inspect import show_time
 from cgagent.cli.output import short_id
@@ -48,19 +48,8 @@ def ps(context: Context) -> int:
     add("-l", "--latest", action="store_true", help="as --last 1")
     add("-s", "--size", action="store_true", help="what each has written, and with its image")
     add("--no-trunc", action="store_true", help="whole ids and commands")
-    add(
-        *("-f", "--filter"),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=", ".join(_FILTERS),
-    )
-    add(
-        "--format",
-        default="table",
-        metavar="FORMAT",
-        help="json, or text with fields such as {{.Names}}, table before it for headings",
-    )
+    add_filter(parser, _FILTERS)
+    add_table_format(parser, "Names")
     args = parser.parse_args(context.args)
     last = 1 if args.latest else args.last
     chosen = [item.partition("=")[::2] for item in args.filter]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, quote
+from cgagent.cli.filters import add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import short_id
 from cgagent.cli.units import show_size
@@ -43,12 +44,7 @@ def stats(context: Context) -> int:
     add("-a", "--all", action="store_true", help="those that do not run, too")
     add("--no-stream", action="store_true", help="once, then end")
     add("--no-trunc", action="store_true", help="whole ids")
-    add(
-        "--format",
-        default="table",
-        metavar="FORMAT",
-        help="json, or text with fields such as {{.CPUPerc}}, table before it for headings",
-    )
+    add_table_format(parser, "CPUPerc")
     add("containers", nargs="*", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     form = _TABLE if args.format.strip() == "table" else args.format
