@@ -183,12 +183,9 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         """
         container = engine.containers.find(reference)
         policy = None if body.restart is None else body.restart.policy()
-        if policy is not None:  # before the limits: all of it or nothing
-            policy = engine.lifecycle.restarts.checked(container, policy)
-        if body.changes_limits() or policy is None:
-            await engine.control.update(container, body.limits(), body.conveniences(), force=force)
-        if policy is not None:
-            await engine.lifecycle.restarts.set_policy(container, policy)
+        await engine.control.update(
+            container, body.limits(), body.conveniences(), policy, force=force
+        )
         return _detail(engine, reference)
 
     @router.get("/{reference}/processes")

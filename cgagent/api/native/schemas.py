@@ -169,9 +169,6 @@ class UpdateBody(ChangeBody):
 
     restart: RestartBody | None = None
 
-    def changes_limits(self) -> bool:
-        return bool(self.model_dump(exclude_none=True, exclude={"restart"}))
-
     def limits(self) -> Limits:
         values = self.model_dump(exclude_none=True, exclude={"restart"})
         return ChangeBody(**values).limits()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle import require_running
+from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits as limit_rules
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.images.concurrency import in_thread
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.options.limits import Conveniences
+    from cgagent.engine.options.restart import RestartPolicy
 
 log = logging.getLogger(__name__)
 
@@ -140,43 +142,61 @@ class Control:
             task.cancel()
 
     async def update(
-        self, container: Container, asked: Limits, extra: Conveniences, *, force: bool = False
+        self,
+        container: Container,
+        asked: Limits,
+        extra: Conveniences,
+        restart: RestartPolicy | None = None,
+        *,
+        force: bool = False,
     ) -> None:
-        """Change limits, at once if it runs. All of them or none.
+        """Change limits, at once if it runs, and the restart policy. All of it or nothing.
 
         A memory limit below what is used is reached in steps that kill nothing; with `force` it
         is set at once, whatever dies of it.
 
         Raises:
-            InvalidInputError, UnsupportedError: a limit that cannot be; nothing has changed.
-            ConflictError: the memory in use could not be brought down; nothing has changed.
+            InvalidInputError, UnsupportedError: a limit or policy that cannot be.
+            ConflictError: the memory in use could not be brought down; the policy is none for it.
         """
+        restarts = self._lifecycle.restarts
         async with self._jobs.run("update", container=container.id), container.lock:
+            require_there(container)
+            policy = None if restart is None else restarts.checked(container, restart)
             changes = limit_rules.resolve(asked, extra, container.record.limits)
             if container.running:
-                await self._apply(container, changes, force=force)
+                await self._apply(container, changes, policy, force=force)
             else:
                 merged = container.record.limits.merged(changes)
                 await self._lifecycle.try_limits(container.record.options.cgroup_parent, merged)
-                self._keep_limits(container, changes)
+                self._keep(container, changes, policy)
+            if policy is not None:
+                restarts.arm(container)
         self._refresh(container)
 
-    async def _apply(self, container: Container, changes: Limits, *, force: bool) -> None:
+    async def _apply(
+        self, container: Container, changes: Limits, policy: RestartPolicy | None, *, force: bool
+    ) -> None:
         """In the kernel and in the database; what is noted first undoes it after a crash."""
+        if not dict(changes):
+            self._keep(container, changes, policy)
+            return
         group = self._lifecycle.group(container)
         undo = await asyncio.to_thread(group.earlier, changes)
         self._containers.save(container, replace(container.record, undo=undo))
         try:
             await in_thread(lambda _: group.apply(changes, force=force))
-            self._keep_limits(container, changes)
+            self._keep(container, changes, policy)
         except BaseException:
             await self.undo_update(container)
             raise
 
-    def _keep_limits(self, container: Container, changes: Limits) -> None:
+    def _keep(self, container: Container, changes: Limits, policy: RestartPolicy | None) -> None:
         merged = container.record.limits.merged(changes)
         changed_ns = time.time_ns() if dict(changes) else container.record.limits_changed_ns
         updated = replace(container.record, limits=merged, limits_changed_ns=changed_ns, undo=())
+        if policy is not None:
+            updated = self._lifecycle.restarts.with_policy(updated, policy)
         self._containers.save(container, updated, "update")
 
     async def undo_update(self, container: Container) -> None:

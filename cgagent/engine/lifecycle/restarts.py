@@ -12,7 +12,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options.restart import (
     NO,
     RestartPolicy,
@@ -114,17 +113,14 @@ class Restarts:
         container.require_started_here("a restart policy")
         return checked(policy, auto_remove=container.record.options.auto_remove)
 
-    async def set_policy(self, container: Container, new: RestartPolicy) -> None:
-        """A checked one; it counts from the next end of a run. With ``no`` none is due any more."""
-        async with self._shared.jobs.run("update", container=container.id), container.lock:
-            require_there(container)
-            options = replace(container.record.options, restart=new)
-            changed = replace(container.record, options=options)
-            if container.restarting and new.name == NO:
-                ended = replace(changed.outcome, status="exited")
-                changed = replace(changed, outcome=ended, restart=RestartState())
-            self._shared.containers.save(container, changed, "update")
-            self.arm(container)
+    @staticmethod
+    def with_policy(record: Record, new: RestartPolicy) -> Record:
+        """With a checked one, from the next end of a run on; with ``no`` none is due any more."""
+        changed = replace(record, options=replace(record.options, restart=new))
+        if record.outcome.status == "restarting" and new.name == NO:
+            ended = replace(record.outcome, status="exited")
+            changed = replace(changed, outcome=ended, restart=RestartState())
+        return changed
 
     def close(self) -> None:
         for timer in list(self._timers.values()):

@@ -201,3 +201,21 @@ def test_after_a_reboot_those_with_a_policy_run_again(data_root, alpine_docker_a
         eventually(lambda: agent.state(kept)["status"] == "running")
         assert agent.state(plain)["exit_code"] == 137
         assert agent.exec(kept, "echo", "here").stdout == "here\n"
+
+
+@native
+def test_limits_and_policy_are_updated_together_or_not_at_all(agent, container):
+    one = container("sleep", "1000")
+    agent.post(one, "update", {"pids_max": 77, "restart": {"name": "always"}})
+    detail = agent.detail(one)
+    assert detail["limits"]["pids_max"] == 77
+    assert detail["options"]["restart"]["name"] == "always"
+    jobs = agent.client.request("GET", "/v1/jobs")
+    updates = [j for j in jobs if (j["name"], j["arguments"].get("container")) == ("update", one)]
+    assert len(updates) == 1
+    refused = {"cpuset_cpus": "4000", "restart": {"name": "no"}}
+    with pytest.raises(InvalidInputError, match="cpuset"):
+        agent.post(one, "update", refused)
+    detail = agent.detail(one)
+    assert detail["options"]["restart"]["name"] == "always"
+    assert detail["limits"].get("cpuset_cpus") is None
