@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from cgagent.metrics import Asked
+from cgagent.engine.values import Asked
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
     from cgagent.engine.engine import Engine
-    from cgagent.metrics import Rendering
+    from cgagent.engine.values import Rendering
 
 _PIECE_BYTES: Final = 64 * 1024
 

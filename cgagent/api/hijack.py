@@ -18,7 +18,7 @@ from cgagent.api.answers import Json
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
 from cgagent.api.errors import body_of
 from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
-from cgagent.metrics.loopwatch import WATCH
+from cgagent.loopwatch import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

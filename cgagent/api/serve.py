@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cgagent.api import memory, systemd
+from cgagent.api import systemd
 from cgagent.api.app import control_app, metrics_app
 from cgagent.api.bounds import Bounds
 from cgagent.api.calm import OnceAWhile
@@ -20,9 +20,9 @@ from cgagent.api.hijack import HijackProtocol
 from cgagent.api.listeners import give_to_group, tcp_listener, unix_listener
 from cgagent.api.servers import Apart, Server
 from cgagent.engine.engine import Engine
+from cgagent.engine.observe import memory
 from cgagent.errors import DeniedError
-from cgagent.kernel import allocator
-from cgagent.metrics.loopwatch import WATCH
+from cgagent.loopwatch import WATCH
 
 if TYPE_CHECKING:
     from cgagent.config import Settings
@@ -52,7 +52,7 @@ def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
-    allocator.keep_little()
+    memory.keep_little()
     sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=WATCH.loop) as runner:
         runner.run(_serve(settings, adopt_lost=adopt_lost))

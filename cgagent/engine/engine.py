@@ -33,6 +33,7 @@ from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.sessions.copying import Copying
+from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probes
 from cgagent.engine.sessions.streams import Streams
 from cgagent.engine.volumes import Volumes
@@ -155,6 +156,7 @@ class Engine:
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
+        self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log

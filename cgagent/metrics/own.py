@@ -8,8 +8,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cgagent import __version__
+from cgagent.loopwatch import WATCH
 from cgagent.metrics.host import cpu_topology, machine_ids
-from cgagent.metrics.loopwatch import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -16,8 +16,7 @@ from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.mounts import MountSpec, parse_bind, parse_tmpfs
 from cgagent.engine.options.namespaces import Namespaces
 from cgagent.engine.options.request import Request
-from cgagent.images.image import HealthCheck
-from cgagent.network.files import NameLookup
+from cgagent.engine.values import HealthCheck, NameLookup
 
 _MOST: Final = 1000
 _Strings = Annotated[list[str], Field(max_length=_MOST)]

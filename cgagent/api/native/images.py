@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cgagent.engine.engine import Engine
-    from cgagent.images.install import Progress
+    from cgagent.engine.values import Progress
 
 
 log = logging.getLogger(__name__)

@@ -12,18 +12,17 @@ from cgagent.engine.containers.container import Outcome
 from cgagent.engine.options import limits as limit_json
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.restart import RestartPolicy
-from cgagent.runtime.spec import Process
+from cgagent.engine.values import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.cgroups import Limits
     from cgagent.engine.containers.container import Container
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
     from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.values import Image, Limits
     from cgagent.engine.volumes import Volume
-    from cgagent.images.image import Image
 
 _SHOWN: Final = tuple(f.name for f in fields(Outcome) if f.name != "of_run")
 

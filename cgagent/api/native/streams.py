@@ -14,8 +14,7 @@ from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.schemas import ExecBody
 from cgagent.engine.sessions.streams import Attachment
-from cgagent.runtime.logs.reader import LogQuery, follow
-from cgagent.runtime.supervisor.detach import parse_keys
+from cgagent.engine.values import LogQuery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +53,7 @@ def _add_attach(router: APIRouter, engine: Engine) -> None:
         """
         require_upgrade(request.headers)
         container = engine.containers.find(reference)
-        keys = parse_keys(detach_keys)
+        keys = engine.streams.detach_keys(detach_keys)
         wanted: dict[str, Any] = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         if container.record.options.tty:
             wanted["detach_keys"] = keys
@@ -96,7 +95,7 @@ def _add_run(router: APIRouter, engine: Engine) -> None:
         end is done, its removal with `auto_remove`.
         """
         require_upgrade(request.headers)
-        keys = parse_keys(detach_keys) if body.tty else b""
+        keys = engine.streams.detach_keys(detach_keys) if body.tty else b""
 
         async def connect(take: Take, container: Container) -> Attachment:
             taken = await take(location=f"/v1/containers/{container.id}")
@@ -138,7 +137,7 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
             run = await engine.streams.exec(container, process, None, privileged=body.privileged)
             return {"id": run.id, "pid": run.pid}
         require_upgrade(request.headers)
-        keys = parse_keys(detach_keys) if body.tty else b""
+        keys = engine.streams.detach_keys(detach_keys) if body.tty else b""
 
         async def connect(take: Take, run: Exec) -> Attachment:
             taken = await take(location=f"/v1/exec/{run.id}")
@@ -167,16 +166,14 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
     ) -> StreamingResponse:
         """Entries as JSON lines: ``log``, ``stream``, ``time``."""
         container = engine.containers.find(reference)
-        container.require_started_here("showing its output")
-        container.record.options.log.require_readable()
         streams = frozenset(n for n, w in (("stdout", stdout), ("stderr", stderr)) if w)
         query = LogQuery(
             streams=streams, tail=tail, follow=follow_, since_ns=since_ns, until_ns=until_ns
         )
-        path = str(engine.lifecycle.bundle(container.id).log)
+        pieces = engine.logs.read(container, query)
 
         async def lines() -> AsyncIterator[bytes]:
-            async for entries in follow(path, query, lambda: container.up):
+            async for entries in pieces:
                 yield b"".join(json.dumps(e).encode() + b"\n" for e in entries)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")

@@ -28,6 +28,7 @@ from cgagent.runtime.container.console import check_size
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, error_to_wire
 from cgagent.runtime.spec import exec_process
 from cgagent.runtime.supervisor.attached import frame
+from cgagent.runtime.supervisor.detach import parse_keys
 
 if TYPE_CHECKING:
     import socket
@@ -300,6 +301,15 @@ class Streams:
             raise ConflictError(
                 f"container {container.name} ended before the command could run in it"
             ) from e
+
+    @staticmethod
+    def detach_keys(text: str) -> bytes:
+        """What ends a session, as a terminal sends it; docker's keys where `text` is empty.
+
+        Raises:
+            InvalidInputError: a key that is not known.
+        """
+        return parse_keys(text)
 
     async def resize(self, container: Container, rows: int, columns: int) -> None:
         """Of a container's terminal; its foreground processes are told.

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from cgagent.metrics.loopwatch import LoopWatch
+from cgagent.loopwatch import LoopWatch
 
 
 def test_the_longest_turn_is_seen_and_told(caplog):
