@@ -9,6 +9,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from cgagent.api.native.schemas import UpdateBody
 from cgagent.cgroups import Host
 from cgagent.engine.options import limits as limit_json
 from cgagent.errors import CgagentError, InternalError
@@ -34,14 +35,16 @@ class Updates(RuleBasedStateMachine):
 
     @rule(asked=updates())
     def update(self, asked):
+        body = limit_json.to_json(asked)
         try:
-            self.agent.post(self.container, "update", limit_json.to_json(asked))
+            self.agent.post(self.container, "update", body)
         except CgagentError as error:
             assert not isinstance(error, InternalError)  # noqa: PT017 - either outcome is right
             type(self).refused += 1
             assert self.group.held() == self.held
         else:
             type(self).accepted += 1
+            asked = UpdateBody(**body).limits()  # without the zeros that ask for nothing
             self.model = self.model.merged(asked)
             self.held = self.group.held()
             assert asked.diff(self.held) == ()

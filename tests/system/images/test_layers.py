@@ -338,7 +338,8 @@ def _small(tmp_path, make):
 
 
 def test_a_dead_child_is_said(store, load, make, monkeypatch):
-    monkeypatch.setattr("cgagent.images.layers._PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    dead = ["sh", "-c", "kill -9 $$"]
+    monkeypatch.setattr("cgagent.bare.command", lambda *_: dead)
     with pytest.raises(InternalError, match="died with status -9"):
         load(make.docker_archive(make.layer("a")))
     assert store.files() == set()

@@ -18,7 +18,7 @@ def test_all_that_is_zero_is_not_asked_for():
     body = LimitsBody(**ZEROS, memory_swappiness=-1)
     assert body.limits() == Limits()
     assert body.conveniences() == Conveniences()
-    assert not UpdateBody(memory_max_bytes=0, cpu_shares=0).changes_limits()
+    assert UpdateBody(memory_max_bytes=0, cpu_shares=0).limits() == Limits()
 
 
 def test_what_docker_has_as_no_limit():
