@@ -14,7 +14,7 @@ import pytest
 
 from tests.world.agent import SLOWNESS, Agent, alive, eventually
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 
 def files(agent):
@@ -51,10 +51,7 @@ def read_log(agent, container):
     return [json.loads(line)["log"] for line in path.read_bytes().split(b"\n") if line]
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [empty, *(pytest.param(h, marks=pytest.mark.native) for h in (delete, damage, put_back))],
-)
+@pytest.mark.parametrize("harm", [empty, delete, damage, put_back])
 def test_containers_and_images_survive_their_database(data_root, alpine_docker_archive, harm):
     with Agent(data_root) as agent:
         copy = data_root / "copy.db"
@@ -94,7 +91,6 @@ def test_containers_and_images_survive_their_database(data_root, alpine_docker_a
         assert {v["name"] for v in agent.client.request("GET", "/v1/volumes")} >= {"kept"}
 
 
-@pytest.mark.native
 def test_a_container_whose_record_is_damaged_goes_to_lost_and_found(own_agent):
     one = own_agent.create("true")
     own_agent.kill9()
@@ -111,7 +107,6 @@ def test_a_container_whose_record_is_damaged_goes_to_lost_and_found(own_agent):
     assert not lost.exists()
 
 
-@pytest.mark.native
 def test_a_database_that_is_deleted_while_in_use_is_written_again(own_agent):
     for file in files(own_agent):
         file.unlink()
