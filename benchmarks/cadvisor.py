@@ -32,9 +32,9 @@ _COUNTERS: Final = ("_total", "_failcnt")
 _COUNTER_ROOM: Final = 0.01
 _GAUGE_ROOM: Final = 0.05
 _OUTSIDE: Final = 0.02
-"""Of a family's values: a peak that only one of both has seen."""
+"""This share of a gauge's values may differ: a peak that only one of both programs has seen."""
 _LEAST_ROOM: Final = {"seconds": 0.02, "bytes": 65536, "usage": 65536, "rss": 65536}
-"""By the end of the name: two ticks of the clock; what the kernel counts ahead on two CPUs."""
+"""The tolerance goes by the end of the name: two clock ticks, or bytes counted ahead per CPU."""
 
 
 def _options() -> argparse.Namespace:
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
 
 
 def take(text: str, now_s: float, below: str, into: Points) -> None:
-    """What one scrape has of the groups; CPU time by CPU is summed."""
+    """Add the groups' values of one scrape to `into`; CPU time is summed over the CPUs."""
     sums: dict[Key, float] = defaultdict(float)
     times: dict[Key, float] = {}
     for name, labels, value, stamp in _LINE.findall(text):

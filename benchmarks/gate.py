@@ -27,7 +27,7 @@ _TOLERANCE: Final = 1.15
 """A ratio may be so many times the recorded one: as much as a quiet machine's runs differ."""
 
 Ratios = dict[str, dict[str, float]]
-"""By measure and by what it is compared with."""
+"""The first key is the measure, the second what cgagent is compared with."""
 
 
 def interpreter_ms() -> float:
@@ -42,7 +42,7 @@ def interpreter_ms() -> float:
 
 
 def ratios(rows: Iterable[Row], interpreter: float) -> Ratios:
-    """Of what is measured in milliseconds; `interpreter` is in those, too."""
+    """Return the ratios of all measures in milliseconds, the unit of `interpreter` as well."""
     medians: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.unit == "ms":

@@ -187,7 +187,7 @@ def _print_entries(client: Client, path: str, *, timestamps: bool, details: bool
 
 
 def _attributes(entry: dict[str, Any]) -> str:
-    """As docker shows them, empty if there are none."""
+    """Return the entry's attributes as docker prints them, empty if it has none."""
     from urllib.parse import quote_plus
 
     pairs = sorted(entry.get("attrs", {}).items())

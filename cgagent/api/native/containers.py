@@ -59,7 +59,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         all: bool = False,  # noqa: A002
         size: bool = False,
     ) -> list[dict[str, Any]]:
-        """Those that run or are about to; with `all`, all of them. Newest first.
+        """List the containers that run or are about to; with `all`, every one. The newest is first.
 
         With `size` also what each has on disk, ``null`` where that cannot be found out in time.
         """

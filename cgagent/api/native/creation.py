@@ -21,7 +21,7 @@ from cgagent.engine.values import HealthCheck, NameLookup
 _MOST: Final = 1000
 _Strings = Annotated[list[str], Field(max_length=_MOST)]
 _Settings = Annotated[dict[str, str], Field(max_length=_MOST)]
-"""Of these each member is work for the agent or the kernel; words of a command are not."""
+"""Each member of such a list is work for the agent or the kernel; words of a command are not."""
 
 
 class MountBody(Strict):
@@ -181,7 +181,7 @@ class CreateBody(_Storage, _Confined, _Shared, _Named):
     runtime: str = ""
     """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
     annotations: _Settings = {}
-    """Of the OCI configuration."""
+    """Annotations are passed on in the container's OCI configuration."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
 

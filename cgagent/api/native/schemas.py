@@ -30,7 +30,7 @@ Bytes = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=-1)]
 Max = Literal["max"]
 _NONE_AT_ALL: Final = frozenset({"memory_swap_max_bytes", "memory_zswap_max_bytes"})
-"""Of which 0 is a limit, the kernel's own of nothing, as it is of huge pages."""
+"""A 0 is a limit in these fields: it allows nothing at all, as it does for huge pages."""
 
 
 class Strict(BaseModel):
@@ -153,7 +153,7 @@ class RestartBody(Strict):
 
 
 class ChangeBody(LimitsBody):
-    """Of a group that is there: what docker has not can be set back to the kernel's default."""
+    """Limits of an existing group: those that docker lacks can be reset to the kernel's default."""
 
     kept: ClassVar[frozenset[str]] = _NONE_AT_ALL | {
         "memory_min_bytes",

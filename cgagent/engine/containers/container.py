@@ -71,7 +71,7 @@ class Options:
     runtime: str = ""
     """Another OCI runtime than our own: its name or path; see `cgagent.engine.options.runtimes`."""
     cgroup_parent: str = ""
-    """Where its group is, as a path; empty: below the agent's own parent."""
+    """The path of the cgroup above the container's; empty means the agent's own parent."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Of the OCI configuration, for runtimes and hooks."""
     stop_timeout_s: float | None = None
