@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.errors import CgagentError
 from cgagent.metrics.background import Background
@@ -24,14 +24,24 @@ log = logging.getLogger(__name__)
 
 LOG_S: Final = 60.0
 """Between two looks at the same log."""
-VOLUME_S: Final = 600.0
-"""Between two walks of the same volume; as long, too, as one may take."""
+VOLUME_S: Final = 60.0
+"""Between two walks of the same volume, if walking it is quick."""
+_LONGEST_WALK_S: Final = 600.0
+"""After which a walk is given up."""
+_REST: Final = 10
+"""A walk that took long is repeated after so many times as long."""
 _LOOK_S: Final = 5.0
 """After which a new log or volume is looked at."""
 _BUSY: Final = 0.02
 """Of one CPU, at most, for volumes."""
 _BURST_S: Final = 0.01
 """How long it walks without a rest."""
+
+
+class _Found(NamedTuple):
+    size_bytes: int | None
+    due_s: float
+    """When it is looked at again, by the monotonic clock."""
 
 
 class Sizes:
@@ -42,8 +52,8 @@ class Sizes:
     ) -> None:
         self._logs = logs
         self._volumes = volumes
-        self._log_bytes: dict[str, tuple[float, int | None]] = {}
-        self._volume_bytes: dict[str, tuple[float, int | None]] = {}
+        self._log_bytes: dict[str, _Found] = {}
+        self._volume_bytes: dict[str, _Found] = {}
         self._logger = Background("log sizes", lambda: self._run(self._logger, self.look_at_logs))
         self._walker = Background("volumes", lambda: self._run(self._walker, self.walk_volumes))
 
@@ -58,18 +68,18 @@ class Sizes:
     def log_bytes(self, container_id: str) -> int | None:
         """What its log and the older files of it have; None: no file, or not looked at so far."""
         found = self._log_bytes.get(container_id)
-        return found and found[1]
+        return found and found.size_bytes
 
     def volume_bytes(self) -> dict[str, int]:
         """What volumes take on disk, by name; without those that are too large to be walked."""
         found = list(self._volume_bytes.items())
-        return {name: used for name, (_, used) in found if used is not None}
+        return {name: one.size_bytes for name, one in found if one.size_bytes is not None}
 
     def look_at_logs(self) -> None:
-        _look(self._log_bytes, self._logs(), LOG_S, lambda _, path: log_bytes(path))
+        _look(self._log_bytes, self._logs(), lambda _, path: log_bytes(path), LOG_S)
 
     def walk_volumes(self) -> None:
-        _look(self._volume_bytes, self._volumes(), VOLUME_S, self._walk)
+        _look(self._volume_bytes, self._volumes(), self._walk, VOLUME_S)
 
     def _walk(self, name: str, path: str) -> int | None:
         pace = _Pace(self._walker)
@@ -88,17 +98,21 @@ class Sizes:
 
 
 def _look(
-    found: dict[str, tuple[float, int | None]],
+    found: dict[str, _Found],
     there: Mapping[str, str],
-    interval_s: float,
     size: Callable[[str, str], int | None],
+    interval_s: float,
 ) -> None:
-    """At what is new, and at what was last looked at an interval ago."""
+    """At what is new, and at what is due again."""
     for gone in found.keys() - there.keys():
         del found[gone]
     for key, path in there.items():
-        if key not in found or time.monotonic() - found[key][0] >= interval_s:
-            found[key] = time.monotonic(), size(key, path)
+        began_s = time.monotonic()
+        if key not in found or began_s >= found[key].due_s:
+            size_bytes = size(key, path)
+            ended_s = time.monotonic()
+            due_s = ended_s + max(interval_s, (ended_s - began_s) * _REST)
+            found[key] = _Found(size_bytes, due_s)
 
 
 def log_bytes(path: str) -> int | None:
@@ -116,7 +130,7 @@ class _Pace:
 
     def __init__(self, background: Background) -> None:
         self._background = background
-        self._ends_s = time.monotonic() + VOLUME_S
+        self._ends_s = time.monotonic() + _LONGEST_WALK_S
         self._began_s = time.thread_time()
         self.gave_up = False
 

@@ -1,5 +1,7 @@
 """How large logs and volumes are, by files that change and go."""
 
+import time
+
 from cgagent.metrics import Sizes, sizes
 from cgagent.metrics.sizes import log_bytes
 
@@ -30,8 +32,15 @@ def test_logs_and_volumes_are_looked_at_once_in_a_while_and_forgotten(tmp_path, 
     log.write_bytes(b"")
     made.look_at_logs()
     assert made.log_bytes("0123") == 10
-    monkeypatch.setattr(sizes, "LOG_S", 0.0)
+    volume_bytes = made.volume_bytes()
+    (volume / "b").write_bytes(b"x" * 100_000)
+    made.walk_volumes()
+    assert made.volume_bytes() == volume_bytes
+    later_s = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
     made.look_at_logs()
+    made.walk_volumes()
+    assert made.volume_bytes()["data"] >= volume_bytes["data"] + 100_000
     assert made.log_bytes("0123") == 0
     logs.clear()
     volumes.clear()
@@ -44,7 +53,7 @@ def test_logs_and_volumes_are_looked_at_once_in_a_while_and_forgotten(tmp_path, 
 def test_a_volume_that_takes_too_long_has_no_size(tmp_path, monkeypatch):
     """Rather than one that is too small."""
     (tmp_path / "a").touch()
-    monkeypatch.setattr(sizes, "VOLUME_S", -1.0)
+    monkeypatch.setattr(sizes, "_LONGEST_WALK_S", -1.0)
     made = Sizes(dict, lambda: {"data": str(tmp_path)})
     made.walk_volumes()
     assert made.volume_bytes() == {}
