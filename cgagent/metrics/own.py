@@ -71,7 +71,8 @@ def _volumes(volume_bytes: Mapping[str, int]) -> Iterator[Metric]:
     if volume_bytes:
         sizes = GaugeMetricFamily(
             "cgagent_volume_size_bytes",
-            "Disk space of a volume, in bytes; counted each minute, or less often where that takes long (st_blocks of its files)",
+            "Disk space of a volume, in bytes; counted each minute, or less often where that "
+            "takes long (st_blocks of its files)",
             labels=("volume",),
         )
         for name, used in volume_bytes.items():
