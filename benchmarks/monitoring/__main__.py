@@ -3,7 +3,7 @@
 With ``--peers`` the groups are docker's containers, and docker's stats and netdata are measured
 too, one after the other on the same containers. With ``--rounds`` what one round of sampling costs
 is measured instead, at an interval that a slow machine can keep: ``--interval``. Every tenth group
-works a little in each interval. In the guest of the tests: ``python -m tests.world.guest -- ...``.
+works a little in each interval, with ``--awake`` each of them. In the guest of the tests: ``python -m tests.world.guest -- ...``.
 """
 
 from __future__ import annotations
@@ -44,9 +44,11 @@ _COLUMNS: Final = (
 )
 
 
-def _commands(count: int, work: list[str], rest: Sequence[str]) -> Iterator[Sequence[str]]:
+def _commands(
+    count: int, work: list[str], rest: Sequence[str], one_in: int
+) -> Iterator[Sequence[str]]:
     for number in range(count):
-        yield work if number % 10 == 0 else rest
+        yield work if number % one_in == 0 else rest
 
 
 def _sleep(folder: Path) -> Sequence[str]:
@@ -58,7 +60,7 @@ def _sleep(folder: Path) -> Sequence[str]:
 
 
 @contextmanager
-def _groups(count: int, interval_s: float, folder: Path) -> Iterator[str]:
+def _groups(count: int, one_in: int, interval_s: float, folder: Path) -> Iterator[str]:
     """Groups with a process in each; the path of their parent."""
     rest = _sleep(folder)
     work = ["bash", "-c", _STEADY.format(interval_s)]
@@ -67,7 +69,7 @@ def _groups(count: int, interval_s: float, folder: Path) -> Iterator[str]:
     with ExitStack() as stack:
         parent.create()
         stack.callback(parent.remove, 60)
-        for number, command in enumerate(_commands(count, work, rest)):
+        for number, command in enumerate(_commands(count, work, rest, one_in)):
             group = host.group(f"{_PARENT}/{number:05d}")
             group.create()
             process = subprocess.Popen(command)
@@ -79,10 +81,10 @@ def _groups(count: int, interval_s: float, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
+def _containers(docker: Docker, count: int, one_in: int) -> Iterator[list[str]]:
     made: list[str] = []
     try:
-        for command in _commands(count, ["sh", "-c", _WORK], SLEEP):
+        for command in _commands(count, ["sh", "-c", _WORK], SLEEP, one_in):
             flags = ("--network", "none", "--memory", "256m")
             made.append(docker.cli("run", "-d", *flags, IMAGE, *command).strip())
         yield made
@@ -90,28 +92,28 @@ def _containers(docker: Docker, count: int) -> Iterator[list[str]]:
         docker.remove(made)
 
 
-def _alone(counts: list[int], folder: Path) -> None:
+def _alone(counts: list[int], one_in: int, folder: Path) -> None:
     for count in counts:
-        with _groups(count, 1, folder) as parent:
+        with _groups(count, one_in, 1, folder) as parent:
             _show(count, "cgagent", programs.cgagent(folder / str(count), parent))
 
 
-def _rounds(counts: list[int], interval_s: float, folder: Path) -> None:
+def _rounds(counts: list[int], one_in: int, interval_s: float, folder: Path) -> None:
     for count in counts:
         with (
-            _groups(count, interval_s, folder) as parent,
+            _groups(count, one_in, interval_s, folder) as parent,
             programs.cgagent(folder / str(count), parent, interval_s) as agent,
         ):
             got = rounds.measure(agent, count, interval_s)
         print(f"| {count} | cgagent | {' | '.join(rounds.cells(got))} |", flush=True)
 
 
-def _beside_peers(counts: list[int], folder: Path) -> None:
+def _beside_peers(counts: list[int], one_in: int, folder: Path) -> None:
     docker = Docker(folder / "docker")
     docker.open()
     try:
         for count in counts:
-            with _containers(docker, count) as made:
+            with _containers(docker, count, one_in) as made:
                 _show(count, "cgagent", programs.cgagent(folder / f"c{count}", CGROUP_PARENT))
                 _show(count, "docker", programs.docker_stats(docker, made))
                 _show(count, "netdata", programs.netdata(folder / f"n{count}", CGROUP_PARENT))
@@ -140,8 +142,10 @@ def main() -> int:
     parser.add_argument("groups", nargs="*", type=int, default=[50, 500])
     parser.add_argument("--peers", action="store_true", help="beside docker's stats and netdata")
     parser.add_argument("--rounds", action="store_true", help="what one round costs")
+    parser.add_argument("--awake", action="store_true", help="every group works, not each tenth")
     parser.add_argument("--interval", type=float, default=1.0, help="of rounds, in seconds")
     options = parser.parse_args()
+    one_in = 1 if options.awake else 10
     folder = apart.folder()
     if options.peers and folder is None:
         return apart.again("benchmarks.monitoring", [*Docker.packages, "netdata-core"])
@@ -150,14 +154,14 @@ def main() -> int:
     columns = rounds.COLUMNS if options.rounds else _COLUMNS
     print(f"| {' | '.join(columns)} |\n|--:|---|{'--:|' * (len(columns) - 2)}", flush=True)
     if folder is not None:
-        _beside_peers(options.groups, folder)
+        _beside_peers(options.groups, one_in, folder)
         return 0
     os.makedirs(STATE_FOLDER, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STATE_FOLDER) as made:
         if options.rounds:
-            _rounds(options.groups, options.interval, Path(made))
+            _rounds(options.groups, one_in, options.interval, Path(made))
         else:
-            _alone(options.groups, Path(made))
+            _alone(options.groups, one_in, Path(made))
     return 0
 
 
