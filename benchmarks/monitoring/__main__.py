@@ -3,7 +3,8 @@
 With ``--peers`` the groups are docker's containers, and docker's stats and netdata are measured
 too, one after the other on the same containers. With ``--rounds`` what one round of sampling costs
 is measured instead, at an interval that a slow machine can keep: ``--interval``. Every tenth group
-works a little in each interval, with ``--awake`` each of them. In the guest of the tests: ``python -m tests.world.guest -- ...``.
+works a little in each interval, with ``--awake`` each of them. In the guest of the tests:
+``python -m tests.world.guest -- ...``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import asyncio
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,15 +41,9 @@ class _Heart:
         self._loop.call_at(now_s + _PERIOD_S, self._beat, now_s + _PERIOD_S)
 
 
-class _Policy(asyncio.DefaultEventLoopPolicy):
-    def __init__(self, file: TextIO) -> None:
-        super().__init__()
-        self._file = file
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        loop = super().new_event_loop()
-        loop.add_signal_handler(signal.SIGUSR2, _Heart(loop, self._file).start)
-        return loop
+def _beating(loop: asyncio.AbstractEventLoop, file: TextIO) -> asyncio.AbstractEventLoop:
+    loop.add_signal_handler(signal.SIGUSR2, _Heart(loop, file).start)
+    return loop
 
 
 def read(file: Path) -> list[float]:
@@ -59,13 +54,17 @@ def read(file: Path) -> list[float]:
 def main() -> None:
     path = sys.argv.pop(1)
     with open(path, "w", encoding="ascii") as file:
-        asyncio.set_event_loop_policy(_Policy(file))
         if len(sys.argv) > 1:
             from cgagent.cli.main import main as cgagent
+            from cgagent.loopwatch import WATCH
 
-            cgagent()
+            make = WATCH.loop
+            with patch.object(WATCH, "loop", lambda: _beating(make(), file)):
+                cgagent()
         else:
-            asyncio.run(asyncio.sleep(3600))
+            make = asyncio.new_event_loop
+            with asyncio.Runner(loop_factory=lambda: _beating(make(), file)) as runner:
+                runner.run(asyncio.sleep(3600))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def cgagent(folder: Path, parent: str, interval_s: float = 1.0) -> Iterator[Expo
         *("--data-root", str(folder / "root"), "--socket", str(folder / "cgagent.sock")),
         *("--cgroup-parent", f"{parent}-agent", "--metrics-listen", f"127.0.0.1:{port}"),
         *("--watch", f"{parent[1:]}/*", "--sample-interval", f"{interval_s}"),
-        *("--sample-full-interval", f"{10 * interval_s}"),
+        *("--sample-full-interval", f"{5 * interval_s}"),
     ]
     with _running(command, folder / "log") as daemon:
         exporter = Exporter(daemon.pid, port, "/metrics", heart)
