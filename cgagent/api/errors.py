@@ -26,6 +26,13 @@ class ErrorAnswer(BaseModel):
     message: str
 
 
+_FEW: Final = 10
+_IN_JSON: Final = {
+    "unexpected_keyword_argument": "extra inputs are not permitted",
+    "dataclass_type": "input should be an object",
+    "missing_argument": "field required",
+}
+"""What pydantic says of its types for Python, in words for who sends JSON."""
 _MORE: Final = {413: "the body is larger than 4 MiB"}
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
@@ -57,12 +64,16 @@ async def _known(_request: Request, error: Exception) -> Json:
 
 async def _invalid(_request: Request, error: Exception) -> Json:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-    return _answer(InvalidInputError("; ".join(_explain(e) for e in error.errors())))
+    found = [_explain(e) for e in error.errors()]
+    if len(found) > _FEW:
+        found[_FEW:] = [f"and {len(found) - _FEW} more"]
+    return _answer(InvalidInputError("; ".join(found)))
 
 
 def _explain(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"][1:]) or "body"
-    return f"{where}: {str(error['msg']).lower()}"
+    text = _IN_JSON.get(error["type"]) or str(error["msg"]).lower().replace("tuple", "list")
+    return f"{where}: {text}"
 
 
 async def _http(request: Request, error: Exception) -> Json:

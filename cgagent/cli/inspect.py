@@ -40,13 +40,13 @@ def show_time(nanoseconds: int | None) -> str:
 
 def shape(detail: dict[str, Any]) -> dict[str, Any]:
     """The agent's answer under Docker's names, and two objects of our own."""
-    state, options = detail["state"], detail["options"]
+    state, config, resolved = (detail[k] for k in ("state", "config", "resolved"))
     status = {"frozen": "paused"}.get(state["status"], state["status"])
     return {
         "Id": detail["id"],
         "Created": show_time(detail["created_ns"]),
-        "Path": options["args"][0],
-        "Args": options["args"][1:],
+        "Path": resolved["args"][0],
+        "Args": resolved["args"][1:],
         "State": {
             "Status": status,
             "Running": status in {"running", "paused", "restarting"},
@@ -64,24 +64,24 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         "Image": detail["image_id"],
         "Name": detail["name"],
         "RestartCount": detail["restart_count"],
-        "LogPath": detail["log_path"] if options["log"]["driver"] == "json-file" else "",
+        "LogPath": detail["log_path"] if resolved["log"]["driver"] == "json-file" else "",
         "Config": {
-            "Hostname": options["hostname"],
-            "Domainname": options["domainname"],
-            "User": options["user"],
-            "Env": options["env"],
-            "Cmd": options["args"],
-            "Image": options["image"],
-            "WorkingDir": options["working_dir"],
-            "OpenStdin": options["stdin"],
-            "StdinOnce": options["stdin_once"],
-            "Tty": options["tty"],
-            "Labels": options["labels"],
-            "StopSignal": options["stop_signal"],
-            "StopTimeout": options["stop_timeout_s"],
-            **_health_check(options["health"]),
+            "Hostname": resolved["hostname"],
+            "Domainname": config["domainname"],
+            "User": resolved["user"],
+            "Env": resolved["env"],
+            "Cmd": resolved["args"],
+            "Image": config["image"],
+            "WorkingDir": resolved["working_dir"],
+            "OpenStdin": config["stdin"],
+            "StdinOnce": config["stdin_once"],
+            "Tty": config["tty"],
+            "Labels": resolved["labels"],
+            "StopSignal": resolved["stop_signal"],
+            "StopTimeout": config["stop_timeout_s"],
+            **_health_check(resolved["health"]),
         },
-        "HostConfig": _host_config(options),
+        "HostConfig": _host_config(config, resolved),
         "Mounts": [_mount(m) for m in detail["mounts"]],
         **_size(detail),
         "CgroupPath": detail["cgroup_path"],
@@ -128,53 +128,53 @@ def _health_check(check: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _host_config(options: dict[str, Any]) -> dict[str, Any]:
-    confined, shared, lookup = (options[k] for k in ("confinement", "namespaces", "lookup"))
-    tmpfs = [m for m in options["mounts"] if m["type"] == "tmpfs"]
+def _host_config(config: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
+    shared, mounts = resolved["namespaces"], resolved["mounts"]
+    tmpfs = [m for m in mounts if m["type"] == "tmpfs"]
     return {
         "RestartPolicy": {
-            "Name": options["restart"]["name"],
-            "MaximumRetryCount": options["restart"]["max_retries"],
+            "Name": config["restart"]["name"],
+            "MaximumRetryCount": config["restart"]["max_retries"],
         },
-        "LogConfig": {"Type": options["log"]["driver"], "Config": options["log"]["options"]},
-        "NetworkMode": options["network"],
-        "Annotations": options["annotations"],
-        "AutoRemove": options["auto_remove"],
-        "ReadonlyRootfs": options["read_only"],
-        "Init": options["init"],
-        "Runtime": options["runtime"] or "native",
-        "Binds": [_bind(m) for m in options["mounts"] if m["type"] != "tmpfs"],
+        "LogConfig": {"Type": resolved["log"]["driver"], "Config": resolved["log"]["options"]},
+        "NetworkMode": config["network"],
+        "Annotations": config["annotations"],
+        "AutoRemove": config["auto_remove"],
+        "ReadonlyRootfs": config["read_only"],
+        "Init": config["init"],
+        "Runtime": resolved["runtime"] or "native",
+        "Binds": [_bind(m) for m in mounts if m["type"] != "tmpfs"],
         "Tmpfs": {m["destination"]: ",".join(m["tmpfs_options"]) for m in tmpfs},
-        "ShmSize": options["shm_size_bytes"] or _SHM_SIZE_BYTES,
+        "ShmSize": config["shm_size_bytes"] or _SHM_SIZE_BYTES,
         "UsernsMode": shared["user"],
-        "Privileged": confined["privileged"],
-        "CapAdd": confined["cap_add"],
-        "CapDrop": confined["cap_drop"],
-        "SecurityOpt": confined["security_opt"],
+        "Privileged": config["privileged"],
+        "CapAdd": config["cap_add"],
+        "CapDrop": config["cap_drop"],
+        "SecurityOpt": config["security_opt"],
         "Devices": [
             {
                 "PathOnHost": d["path_on_host"],
                 "PathInContainer": d["path_in_container"],
                 "CgroupPermissions": d["access"],
             }
-            for d in confined["devices"]
+            for d in config["devices"]
         ],
-        "DeviceCgroupRules": confined["device_cgroup_rules"],
+        "DeviceCgroupRules": config["device_cgroup_rules"],
         "Ulimits": [
-            {"Name": u["name"], "Soft": u["soft"], "Hard": u["hard"]} for u in confined["ulimits"]
+            {"Name": u["name"], "Soft": u["soft"], "Hard": u["hard"]} for u in config["ulimits"]
         ],
-        "Sysctls": confined["sysctls"],
-        "GroupAdd": confined["group_add"],
-        "OomScoreAdj": confined["oom_score_adj"] or 0,
+        "Sysctls": config["sysctls"],
+        "GroupAdd": config["group_add"],
+        "OomScoreAdj": config["oom_score_adj"] or 0,
         "PidMode": shared["pid"],
         "IpcMode": shared["ipc"],
         "UTSMode": shared["uts"],
-        "CgroupParent": options["cgroup_parent"],
+        "CgroupParent": resolved["cgroup_parent"],
         "CgroupnsMode": shared["cgroup"],
-        "ExtraHosts": lookup["extra_hosts"],
-        "Dns": lookup["dns"],
-        "DnsSearch": lookup["dns_search"],
-        "DnsOptions": lookup["dns_options"],
+        "ExtraHosts": config["extra_hosts"],
+        "Dns": config["dns"],
+        "DnsSearch": config["dns_search"],
+        "DnsOptions": config["dns_options"],
     }
 
 

@@ -278,7 +278,7 @@ def attach(context: Context) -> int:
     args = parser.parse_args(context.args)
     client = connect(context)
     detail = client.request("GET", f"/v1/containers/{quote(args.container)}")
-    stdin = detail["options"]["stdin"] and not args.no_stdin
+    stdin = detail["config"]["stdin"] and not args.no_stdin
     if detail["state"]["status"] not in {"running", "frozen"}:
         raise InvalidInputError(
             f"container {args.container} is not running; start it first "
@@ -286,13 +286,13 @@ def attach(context: Context) -> int:
         )
     path = f"/v1/containers/{detail['id']}"
     attach_path = f"{path}/attach" + query(stdin=stdin, detach_keys=args.detach_keys)
-    if detail["options"]["tty"] and stdin:
+    if detail["config"]["tty"] and stdin:
         from cgagent.cli import terminal
 
         terminal.require(interactive=True)
         return terminal.session(client, attach_path, resize=path, redraw=True)
     connection = client.upgrade(attach_path)
-    if detail["options"]["tty"]:
+    if detail["config"]["tty"]:
         from cgagent.cli import terminal
 
         terminal.follow_size(client, path, redraw=True)
@@ -310,7 +310,7 @@ def start_attached(client: Client, args: Namespace) -> int:
     detail = client.request("GET", f"/v1/containers/{quote(args.containers[0])}")
     if detail["state"]["status"] in {"running", "frozen", "restarting"}:
         raise ConflictError(f"container {args.containers[0]} runs already; see cgagent attach")
-    path, options = f"/v1/containers/{detail['id']}", detail["options"]
+    path, options = f"/v1/containers/{detail['id']}", detail["config"]
     stdin = args.interactive and options["stdin"]
     attach_path = f"{path}/attach" + query(stdin=stdin, detach_keys=args.detach_keys)
 

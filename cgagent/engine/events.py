@@ -159,8 +159,7 @@ class Events:
 
 def about(record: Record, action: str, attributes: dict[str, str]) -> Event:
     """Of a container, with what docker's events say of it: labels, image and name."""
-    options = record.options
-    known = {**options.labels, "image": options.image, "name": record.name}
+    known = {**record.resolved.labels, "image": record.config.image, "name": record.name}
     return _event("container", action, record.id, {**known, **attributes})
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
+from cgagent.bounds import BOUNDED
 from cgagent.errors import InvalidInputError, UnsupportedError
 
 Mode = Literal["none", "host"]
@@ -14,20 +15,28 @@ Mode = Literal["none", "host"]
 _GATEWAY: Final = "host-gateway"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_Texts = Annotated[tuple[str, ...], BOUNDED]
+
+
+@dataclass(frozen=True, kw_only=True)
 class NameLookup:
     """What the user wants names to be looked up with, beside what the network has."""
 
-    extra_hosts: tuple[str, ...] = ()
+    extra_hosts: _Texts = ()
     """``NAME:ADDRESS``"""
-    dns: tuple[str, ...] = ()
-    dns_search: tuple[str, ...] = ()
+    dns: _Texts = ()
+    dns_search: _Texts = ()
     """A single ``.``: no search domains at all."""
-    dns_options: tuple[str, ...] = ()
+    dns_options: _Texts = ()
 
 
-def checked(lookup: NameLookup) -> NameLookup:
-    """In canonical spelling.
+def alone(lookup: NameLookup) -> NameLookup:
+    """It, of something that is more than that."""
+    return NameLookup(**{f.name: getattr(lookup, f.name) for f in fields(NameLookup)})
+
+
+def checked_hosts(lookup: NameLookup) -> tuple[str, ...]:
+    """Its `extra_hosts` in one spelling; the other fields are checked as well.
 
     Raises:
         InvalidInputError: an address that is none, a text that would be more than one line.
@@ -38,7 +47,7 @@ def checked(lookup: NameLookup) -> NameLookup:
     for text in (*lookup.dns_search, *lookup.dns_options):
         if not text or any(c.isspace() or c == "\0" for c in text):
             raise InvalidInputError(f"DNS domain or option {text!r} is not one word")
-    return replace(lookup, extra_hosts=tuple(map(_host, lookup.extra_hosts)))
+    return tuple(map(_host, lookup.extra_hosts))
 
 
 def _host(text: str) -> str:

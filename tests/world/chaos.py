@@ -159,7 +159,7 @@ class Chaos:
 
     def _check(self, container: dict[str, Any]) -> None:
         one, state = container["id"], container["state"]
-        lines, code = map(int, self.agent.detail(one)["options"]["labels"][_LABEL].split())
+        lines, code = map(int, self.agent.detail(one)["resolved"]["labels"][_LABEL].split())
         text = self.agent.log_text(one)
         logged = text.count("\n")
         assert text == "".join(f"line {n}\n" for n in range(1, logged + 1)), one

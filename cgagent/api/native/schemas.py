@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cgagent.api.native.numbers import FreezeSeconds
+from cgagent.engine.containers.codec import to_plain
 from cgagent.engine.containers.container import Outcome
 from cgagent.engine.options import limits as limit_json
 from cgagent.engine.options.limits import Conveniences
@@ -199,16 +200,16 @@ class ExecBody(Strict):
     """With every capability."""
 
     def process(self, container: Container) -> Process:
-        options = container.record.options
+        resolved = container.record.resolved
         names = {item.partition("=")[0] for item in self.env}
-        kept = [item for item in options.env if item.partition("=")[0] not in names]
+        kept = [item for item in resolved.env if item.partition("=")[0] not in names]
         if self.tty and not any(item.startswith("TERM=") for item in (*kept, *self.env)):
             kept.append("TERM=xterm")
         return Process(
             args=tuple(self.command),
             env=(*kept, *self.env),
-            cwd=self.working_dir or options.working_dir,
-            user=options.user if self.user is None else self.user,
+            cwd=self.working_dir or resolved.working_dir,
+            user=resolved.user if self.user is None else self.user,
             terminal=self.tty,
             console_size=self.console_size,
         )
@@ -226,13 +227,13 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
     return {
         "id": record.id,
         "name": record.name,
-        "image": record.options.image,
+        "image": record.config.image,
         "image_id": record.image_id,
         "created_ns": record.created_ns,
-        "args": list(record.options.args),
-        "labels": record.options.labels,
+        "args": list(record.resolved.args),
+        "labels": record.resolved.labels,
         "state": outcome,
-        "restart_policy": record.options.restart.name,
+        "restart_policy": record.config.restart.name,
         "restart_count": record.restart.count,
     }
 
@@ -248,14 +249,15 @@ def container_detail(
     held = control.held_limits(container)
     mounts = [
         {**asdict(m), "mountpoint": volume_path(m.source) if m.type == "volume" else m.source}
-        for m in record.options.mounts
+        for m in record.resolved.mounts
     ]
     shown = container_summary(container, control)
     if record.outcome.health is not None:
         shown["state"]["health"] = asdict(record.outcome.health)
     return {
         **shown,
-        "options": asdict(record.options),
+        "config": to_plain(record.config),
+        "resolved": to_plain(record.resolved),
         "mounts": mounts,
         "limits": limit_json.to_json(record.limits),
         "limits_held": None if held is None else limit_json.to_json(held),

@@ -55,7 +55,7 @@ def _add_attach(router: APIRouter, engine: Engine) -> None:
         container = engine.containers.find(reference)
         keys = engine.streams.detach_keys(detach_keys)
         wanted: dict[str, Any] = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-        if container.record.options.tty:
+        if container.record.config.tty:
             wanted["detach_keys"] = keys
 
         async def connect(take: Take) -> Attachment:

@@ -28,7 +28,7 @@ from cgagent.store.disk import disk_full_is_no_space
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cgagent.engine.containers.container import Options
+    from cgagent.engine.containers.config import ContainerConfig
     from cgagent.images.drivers import RootFs
     from cgagent.network.files import Mode
 
@@ -54,9 +54,9 @@ class Bundle:
         usual_name = usual_hostname(container_id)
         self._usual: _Etc = ("none", usual_name, "", network.NameLookup())
 
-    def make(self, options: Options) -> None:
+    def make(self, config: ContainerConfig, hostname: str) -> None:
         """Create the directory. On failure nothing is left."""
-        asked = (options.network, options.hostname, options.domainname, options.lookup)
+        asked = (config.network, hostname, config.domainname, network.alone(config))
         try:
             with disk_full_is_no_space(f"container directory {self.path}"):
                 is_ahead = self._take_ahead()

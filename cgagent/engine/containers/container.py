@@ -10,98 +10,32 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cgagent.engine.containers.codec import from_plain, to_plain
+from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
 from cgagent.engine.options import limits as limit_json
-from cgagent.engine.options.confinement import Confinement, Ulimit
-from cgagent.engine.options.devices import Device
 from cgagent.engine.options.health import Health
-from cgagent.engine.options.logging import LogConfig
-from cgagent.engine.options.mounts import MountSpec
-from cgagent.engine.options.namespaces import Namespaces
-from cgagent.engine.options.restart import RestartPolicy, RestartState
+from cgagent.engine.options.restart import RestartState
 from cgagent.errors import UnsupportedError
 from cgagent.images.drivers import RootFs
-from cgagent.images.image import HealthCheck
-from cgagent.network.files import NameLookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cgagent.cgroups import Limits
-    from cgagent.network.files import Mode
+    from cgagent.engine.options.namespaces import Namespaces
 
 Status = Literal["created", "running", "restarting", "exited"]
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What `create` was asked for, after the image's defaults were filled in."""
-
-    image: str
-    args: tuple[str, ...]
-    env: tuple[str, ...] = ()
-    working_dir: str = "/"
-    user: str = ""
-    hostname: str = ""
-    domainname: str = ""
-    network: Mode = "none"
-    mounts: tuple[MountSpec, ...] = ()
-    shm_size_bytes: int | None = None
-    """None: the default."""
-    confinement: Confinement = field(default_factory=Confinement)
-    namespaces: Namespaces = field(default_factory=Namespaces)
-    lookup: NameLookup = field(default_factory=NameLookup)
-    labels: dict[str, str] = field(default_factory=dict)
-    auto_remove: bool = False
-    stdin: bool = False
-    stdin_once: bool = False
-    stop_signal: str = "SIGTERM"
-    read_only: bool = False
-    tty: bool = False
-    console_size: tuple[int, int] | None = None
-    """Rows and columns of the terminal at its start."""
-    init: bool = False
-    health: HealthCheck | None = None
-    """Every value filled in."""
-    restart: RestartPolicy = field(default_factory=RestartPolicy)
-    log: LogConfig = field(default_factory=LogConfig)
-    runtime: str = ""
-    """Another OCI runtime than our own: its name or path; see `cgagent.engine.options.runtimes`."""
-    cgroup_parent: str = ""
-    """The path of the cgroup above the container's; empty means the agent's own parent."""
-    annotations: dict[str, str] = field(default_factory=dict)
-    """Of the OCI configuration, for runtimes and hooks."""
-    stop_timeout_s: float | None = None
-    """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Options:
-        """The inverse of `asdict`, after JSON has made lists of the tuples."""
-        v = _with_tuples(value)
-        wide = dict(v.pop("confinement", {}))
-        wide["devices"] = tuple(Device(**d) for d in wide.get("devices", ()))
-        wide["ulimits"] = tuple(Ulimit(**u) for u in wide.get("ulimits", ()))
-        return cls(
-            mounts=tuple(MountSpec(**_with_tuples(m)) for m in v.pop("mounts", ())),
-            confinement=Confinement(**_with_tuples(wide)),
-            namespaces=Namespaces(**v.pop("namespaces", {})),
-            health=_health_check(v.pop("health", None)),
-            restart=RestartPolicy(**v.pop("restart", {})),
-            log=LogConfig(**v.pop("log", {})),
-            lookup=NameLookup(**_with_tuples(v.pop("lookup", {}))),
-            **v,
-        )
-
-
-def _health_check(value: dict[str, Any] | None) -> HealthCheck | None:
-    return None if value is None else HealthCheck(**_with_tuples(value))
-
-
-def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+VERSION: Final = 1
+"""Of the form of a record's document."""
+_MIGRATIONS: Final[Mapping[int, Migration]] = {}
+"""From the form of that number to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +114,9 @@ class Record:
     cgroup_path: str
     rootfs: RootFs | None
     adopted: Adopted | None = None
-    options: Options
+    config: ContainerConfig
+    """As asked."""
+    resolved: ResolvedConfig
     limits: Limits
     limits_changed_ns: int | None = None
     """When an update last changed them; None: they are those it was created with."""
@@ -189,13 +125,15 @@ class Record:
     restart: RestartState = field(default_factory=RestartState)
     outcome: Outcome = Outcome()
 
-    def to_document(self, options: str) -> str:
+    def to_document(self, configs: str) -> str:
         """JSON for the database: everything but the columns of their own.
 
-        `options` is that of our options: the largest part, and the same all the container's life.
+        `configs` is `configs_document` of ours: the largest part, and the same nearly all the
+        container's life.
         """
         rest = json.dumps(
             {
+                "version": VERSION,
                 "cgroup_path": self.cgroup_path,
                 "rootfs": self.rootfs and asdict(self.rootfs),
                 "adopted": self.adopted and asdict(self.adopted),
@@ -206,13 +144,18 @@ class Record:
                 "outcome": asdict(self.outcome),
             }
         )
-        return f'{rest[:-1]}, "options": {options}}}'
+        return f'{rest[:-1]}, "configs": {configs}}}'
 
     @classmethod
     def from_document(
         cls, *, id_: str, name: str, image_id: str, created_ns: int, document: str
     ) -> Record:
-        value: dict[str, Any] = json.loads(document)
+        """The inverse, also of what an earlier version has written.
+
+        Raises:
+            UnsupportedError: a later version has written it.
+        """
+        value = migrated(json.loads(document), f"container {name}")
         return cls(
             id=id_,
             name=name,
@@ -220,14 +163,34 @@ class Record:
             created_ns=created_ns,
             cgroup_path=value["cgroup_path"],
             rootfs=_rootfs(value["rootfs"]),
-            adopted=_adopted(value.get("adopted")),
-            options=Options.from_json(value["options"]),
+            adopted=_adopted(value["adopted"]),
+            config=from_plain(ContainerConfig, value["configs"]["asked"]),
+            resolved=from_plain(ResolvedConfig, value["configs"]["resolved"]),
             limits=limit_json.from_json(value["limits"]),
-            limits_changed_ns=value.get("limits_changed_ns"),
-            undo=tuple((path, text) for path, text in value.get("undo", ())),
-            restart=RestartState(**value.get("restart", {})),
+            limits_changed_ns=value["limits_changed_ns"],
+            undo=tuple((path, text) for path, text in value["undo"]),
+            restart=RestartState(**value["restart"]),
             outcome=Outcome.from_json(value["outcome"]),
         )
+
+    def configs_document(self) -> str:
+        """What was asked for and what it came to, as JSON."""
+        return json.dumps({"asked": to_plain(self.config), "resolved": to_plain(self.resolved)})
+
+
+def migrated(
+    value: dict[str, Any], what: str, steps: Mapping[int, Migration] = _MIGRATIONS
+) -> dict[str, Any]:
+    """A document in this version's form. Raises UnsupportedError: it is of a later one."""
+    version = value.get("version", VERSION)
+    if version > VERSION:
+        raise UnsupportedError(
+            f"{what}: a later version of cgagent has written its record (form {version}, this "
+            f"version knows {VERSION}); start that version"
+        )
+    for number in range(version, VERSION):
+        value = steps[number](value)
+    return value
 
 
 def _rootfs(value: dict[str, Any] | None) -> RootFs | None:
@@ -246,11 +209,11 @@ def _adopted(value: dict[str, Any] | None) -> Adopted | None:
 class Container:
     """The live object. `lock` is held by whoever changes it; waiting needs no lock."""
 
-    __slots__ = ("_changed", "_kept", "_options", "lock", "record", "removed")
+    __slots__ = ("_changed", "_configs", "_kept", "lock", "record", "removed")
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self._options = (record.options, json.dumps(asdict(record.options)))
+        self._configs: tuple[ContainerConfig, ResolvedConfig, str] | None = None
         self.lock = asyncio.Lock()
         self.removed = False
         self._kept = 0
@@ -258,9 +221,11 @@ class Container:
 
     def document(self, record: Record) -> str:
         """Of a record of this container, for the database."""
-        if record.options is not self._options[0]:
-            self._options = (record.options, json.dumps(asdict(record.options)))
-        return record.to_document(self._options[1])
+        kept = self._configs
+        if kept is None or kept[0] is not record.config or kept[1] is not record.resolved:
+            kept = record.config, record.resolved, record.configs_document()
+            self._configs = kept
+        return record.to_document(kept[2])
 
     @property
     def id(self) -> str:
@@ -273,7 +238,7 @@ class Container:
     @property
     def namespaces(self) -> Namespaces:
         """As it was made with."""
-        return self.record.options.namespaces
+        return self.record.resolved.namespaces
 
     @property
     def running(self) -> bool:
@@ -292,7 +257,7 @@ class Container:
     @property
     def removes_itself(self) -> bool:
         """When it ends now."""
-        return self.record.options.auto_remove and not self._kept
+        return self.record.config.auto_remove and not self._kept
 
     @contextmanager
     def kept(self) -> Iterator[None]:

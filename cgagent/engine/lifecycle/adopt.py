@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from cgagent.cgroups import Membership
+from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
 from cgagent.engine.containers.container import (
     Adopted,
     Container,
-    Options,
     Outcome,
     Record,
     start_ticks,
@@ -292,10 +292,17 @@ def _record(
         cgroup_path=path,
         rootfs=None,
         adopted=Adopted(pid=root.pid, start_ticks=ticks, origins=_places(origins)),
-        options=Options(image="", args=tuple(root.cmdline()) or (root.name(),), network="host"),
+        config=ContainerConfig(image="", network="host"),
+        resolved=ResolvedConfig(args=_arguments(root)),
         limits=held,
         outcome=Outcome(pid=root.pid),
     )
+
+
+def _arguments(process: psutil.Process) -> tuple[str, ...]:
+    """Its command line; what is not UTF-8 is replaced, as a record is text."""
+    words = process.cmdline() or [process.name()]
+    return tuple(os.fsencode(word).decode(errors="replace") for word in words)
 
 
 def _moved(record: Record, origins: dict[int, Membership]) -> Record:

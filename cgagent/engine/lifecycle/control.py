@@ -168,7 +168,7 @@ class Control:
                 await self._apply(container, changes, policy, force=force)
             else:
                 merged = container.record.limits.merged(changes)
-                await self._lifecycle.try_limits(container.record.options.cgroup_parent, merged)
+                await self._lifecycle.try_limits(container.record.resolved.cgroup_parent, merged)
                 self._keep(container, changes, policy)
             if policy is not None:
                 restarts.arm(container)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.engine import jobs
 from cgagent.engine.containers.bundle import root_mount
@@ -15,21 +15,33 @@ from cgagent.engine.containers.names import check_name, new_id, random_name
 from cgagent.engine.lifecycle.pool import PrewarmRequest
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits, namespaces, systemd
-from cgagent.engine.options import request as create
+from cgagent.engine.options.resolve import Choices, canonical, resolve, reuse_key
 from cgagent.errors import ConflictError, UnsupportedError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
-    from cgagent.engine.containers.container import Container, Options
+    from cgagent.engine.containers.config import ContainerConfig, CreateRequest
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import Rooted
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.options.logging import LogConfig
-    from cgagent.engine.options.namespaces import Namespaces
-    from cgagent.engine.options.request import Request
     from cgagent.images.image import Image
 
 _MANY: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a container is made of, and the next one like it."""
+
+    config: ContainerConfig
+    choices: Choices
+    image: Image
+    limits: Limits
+
+    def reuse_key(self) -> object:
+        return reuse_key(self.config, self.choices, self.image.id, self.limits)
 
 
 class Creation:
@@ -38,7 +50,7 @@ class Creation:
         self._setups = setups
         self._log_default = log_default
 
-    async def create(self, request: Request, *, of_run: bool = False) -> Container:
+    async def create(self, request: CreateRequest, *, of_run: bool = False) -> Container:
         """Make a container of an image; nothing runs yet.
 
         `of_run`: it is to be started at once, and if the agent dies before that and it was to
@@ -47,35 +59,26 @@ class Creation:
         Raises:
             InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
         """
-        async with self._shared.jobs.run("create", image=request.image):
+        async with self._shared.jobs.run("create", image=request.config.image):
             jobs.step("resolve")
             name = self.choose_name(request.name)
-            chosen = self._shared.runtimes.checked(request.runtime, image=request.image)
-            request = replace(
-                request,
-                runtime=chosen,
-                namespaces=self._with_ids(request.namespaces, chosen),
-                cgroup_parent=self._parent(request.cgroup_parent),
-            )
-            image = self._shared.images.resolve(request.image)
             held = limits.resolve(request.limits, request.conveniences)
+            wanted = self._wanted(request.config, held)
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
-            reuse_key = create.reuse_key(request, image.id, held)
             container_id = (
                 new_id()  # what is ready is below our own parent
-                if request.cgroup_parent
-                else await self._shared.pool.reserve(reuse_key)
+                if wanted.choices.cgroup_parent
+                else await self._shared.pool.reserve(wanted.reuse_key())
             )
             prewarm = None
             try:
-                options = self._options(request, image, container_id)
-                async with self._shared.volumes.held(options.mounts):
-                    container = await self._make(
-                        container_id, name, image, options, held, of_run=of_run
-                    )
+                record = self._record(container_id, wanted, name=name)
+                record = replace(record, outcome=Outcome(of_run=of_run))
+                async with self._shared.volumes.held(record.resolved.mounts):
+                    container = await self._make(record, wanted.image)
                 if self._setups.can_prewarm(container.record):
-                    make = partial(self._prewarmed, request, image, held)
-                    prewarm = PrewarmRequest(reuse_key=reuse_key, make=make)
+                    make = partial(self._prewarmed, wanted)
+                    prewarm = PrewarmRequest(reuse_key=wanted.reuse_key(), make=make)
             except BaseException:
                 if self._shared.pool.is_ready(container_id):
                     await self._shared.pool.discard(container_id)
@@ -84,22 +87,29 @@ class Creation:
                 self._shared.pool.refill(prewarm)  # it may have been one of those kept ready
             return container
 
-    def _options(self, request: Request, image: Image, container_id: str) -> Options:
-        find = self._shared.containers.find
-        options = create.options(request, image.config, container_id, find, self._log_default)
-        systemd.require_possible(options, has_v1=self._shared.placement.has_v1)
-        return options
+    def _wanted(self, config: ContainerConfig, held: Limits) -> _Wanted:
+        """With what the agent decides about it."""
+        runtime = self._shared.runtimes.checked(config.runtime, image=config.image)
+        user_mode = config.userns or self._shared.userns
+        return _Wanted(
+            config=canonical(config),
+            choices=Choices(
+                runtime=runtime,
+                cgroup_parent=self._parent(config.cgroup_parent),
+                user_mode=user_mode,
+                user_first_id=self._free_ids(runtime) if user_mode == namespaces.AUTO else 0,
+                log_default=self._log_default,
+            ),
+            image=self._shared.images.resolve(config.image),
+            limits=held,
+        )
 
-    def _prewarmed(self, request: Request, image: Image, held: Limits, container_id: str) -> Rooted:
+    def _prewarmed(self, wanted: _Wanted, container_id: str) -> Rooted:
         """What the next container will be, if that is asked for as this one was."""
-        options = self._options(request, image, container_id)
-        rootfs = self._shared.images.prepare(image, container_id)
+        record = self._record(container_id, wanted, name="")
+        rootfs = self._shared.images.prepare(wanted.image, container_id)
         try:
-            return self._setups.rooted(
-                self._record(
-                    container_id, image, name="", options=options, limits=held, rootfs=rootfs
-                )
-            )
+            return self._setups.rooted(replace(record, rootfs=rootfs))
         except BaseException:
             self._shared.images.release(container_id)
             raise
@@ -109,70 +119,58 @@ class Creation:
         agents = (os.getpid(), supervisor.pid, supervisor.keeper_pid)
         return self._shared.parents.checked(asked, filter(None, agents))
 
-    def _with_ids(self, asked: Namespaces, runtime: str) -> Namespaces:
-        """With ids of the host's that no other container has, if it is to have a user namespace.
+    def _free_ids(self, runtime: str) -> int:
+        """Ids of the host's that no other container has.
 
         Raises:
-            UnsupportedError: another runtime is to make one.
+            UnsupportedError: another runtime is to make the user namespace.
         """
-        mode = asked.user or self._shared.userns
-        if mode != namespaces.AUTO:
-            return replace(asked, user=mode)
         if runtime:
             raise UnsupportedError(f"--userns auto needs --runtime native, not {runtime}")
-        taken = (c.record.options.namespaces.user_first_id for c in self._shared.containers)
-        return replace(asked, user=namespaces.AUTO, user_first_id=namespaces.free_ids(taken))
+        taken = (c.record.resolved.namespaces.user_first_id for c in self._shared.containers)
+        return namespaces.free_ids(taken)
 
-    async def _make(
-        self,
-        container_id: str,
-        name: str,
-        image: Image,
-        options: Options,
-        held: Limits,
-        *,
-        of_run: bool,
-    ) -> Container:
-        bundle = self._shared.bundle(container_id)
+    def _record(self, container_id: str, wanted: _Wanted, *, name: str) -> Record:
+        """Without a root so far. Raises CgagentError: what was asked for cannot be."""
+        find = self._shared.containers.find
+        resolved = resolve(wanted.config, wanted.choices, wanted.image.config, container_id, find)
+        has_v1 = self._shared.placement.has_v1
+        systemd.require_possible(wanted.config, resolved, has_v1=has_v1)
+        return Record(
+            id=container_id,
+            name=name,
+            image_id=wanted.image.id,
+            created_ns=time.time_ns(),
+            cgroup_path=self._shared.parents.below(resolved.cgroup_parent, container_id),
+            rootfs=None,
+            config=wanted.config,
+            resolved=resolved,
+            limits=wanted.limits,
+        )
+
+    async def _make(self, record: Record, image: Image) -> Container:
+        bundle = self._shared.bundle(record.id)
         jobs.step("files")
-        bundle.make(options)
+        bundle.make(record.config, record.resolved.hostname)
         try:
             jobs.step("root")
-            rootfs = self._shared.pool.take_root(container_id)
+            rootfs = self._shared.pool.take_root(record.id)
             if rootfs is None:
-                rootfs = self._shared.images.prepare(image, container_id)
+                rootfs = self._shared.images.prepare(image, record.id)
             jobs.step("volumes")
             await self._shared.volumes.populate(
-                options.mounts, root_mount(rootfs), str(bundle.root)
+                record.resolved.mounts, root_mount(rootfs), str(bundle.root)
             )
-            record = self._record(
-                container_id,
-                image,
-                name=name,
-                options=options,
-                limits=held,
-                rootfs=rootfs,
-                outcome=Outcome(of_run=of_run),
-            )
+            record = replace(record, rootfs=rootfs)
             if not self._setups.ahead(record):  # else it goes on while we write the record
-                await self._setups.try_limits(options.cgroup_parent, record.limits)
+                await self._setups.try_limits(record.resolved.cgroup_parent, record.limits)
             jobs.step("record")
             return self._shared.containers.add(record, "create")
         except BaseException:
-            await self._shared.pool.discard(container_id)  # it may have the root mounted
-            self._shared.images.release(container_id)
+            await self._shared.pool.discard(record.id)  # it may have the root mounted
+            self._shared.images.release(record.id)
             bundle.remove()
             raise
-
-    def _record(self, container_id: str, image: Image, options: Options, **rest: Any) -> Record:
-        return Record(
-            id=container_id,
-            image_id=image.id,
-            created_ns=time.time_ns(),
-            cgroup_path=self._shared.parents.below(options.cgroup_parent, container_id),
-            options=options,
-            **rest,
-        )
 
     def choose_name(self, wanted: str | None) -> str:
         """The name wanted, or a free one.

@@ -65,7 +65,7 @@ class Exits:
         self, container: Container, group: Group, ended: Record, die: tuple[str, dict[str, str]]
     ) -> bool:
         """All of one that removes itself, if its cgroup is empty: the usual case, and 0.2 ms."""
-        if not container.removes_itself or container.record.options.runtime:
+        if not container.removes_itself or container.record.resolved.runtime:
             return False
         try:
             if not group.remove_if_empty():

@@ -18,7 +18,7 @@ _TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
 
 def description(record: Record, path: Path) -> dict[str, Any] | None:
     """None where nothing is kept."""
-    config = record.options.log
+    config = record.resolved.log
     if config.driver == NONE:
         return None
     if config.driver == JOURNALD:
@@ -32,10 +32,10 @@ def description(record: Record, path: Path) -> dict[str, Any] | None:
 
 def _chosen(record: Record) -> dict[str, str]:
     """Labels and variables that are to stand in every entry, as far as there are such."""
-    options, log = record.options, record.options.log.options
-    variables = dict(item.partition("=")[::2] for item in options.env)
+    resolved, log = record.resolved, record.resolved.log.options
+    variables = dict(item.partition("=")[::2] for item in resolved.env)
     found: dict[str, str] = {}
-    for key, values in (("labels", options.labels), ("env", variables)):
+    for key, values in (("labels", resolved.labels), ("env", variables)):
         found |= {name: values[name] for name in log.get(key, "").split(",") if name in values}
         pattern = log.get(f"{key}-regex")
         if pattern:
@@ -44,8 +44,8 @@ def _chosen(record: Record) -> dict[str, str]:
 
 
 def _tag(record: Record) -> str:
-    values = tag_values(record.id, record.name, record.options.image)
-    text = record.options.log.options.get("tag") or "{{.ID}}"
+    values = tag_values(record.id, record.name, record.config.image)
+    text = record.resolved.log.options.get("tag") or "{{.ID}}"
     return _TAG_FIELD.sub(lambda match: values[match[1]], text)
 
 
@@ -60,5 +60,5 @@ def _journal_fields(record: Record) -> dict[str, str]:
         "CONTAINER_NAME": record.name,
         "CONTAINER_TAG": tag,
         "SYSLOG_IDENTIFIER": tag,
-        "IMAGE_NAME": record.options.image,
+        "IMAGE_NAME": record.config.image,
     }

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.cgroups import Group, Limits
-    from cgagent.engine.containers.container import Options, Record
+    from cgagent.engine.containers.config import ResolvedConfig
+    from cgagent.engine.containers.container import Record
     from cgagent.engine.lifecycle.placement import Placement
     from cgagent.engine.observe.watch import GroupWatch
     from cgagent.images.drivers import RootFs
@@ -62,7 +63,7 @@ _REMOVE_S: Final = 1.0
 class SetUp:
     """What a container is, from where its start goes on."""
 
-    options: Options
+    resolved: ResolvedConfig
     config: dict[str, Any]
     """The OCI configuration."""
     job: dict[str, Any]

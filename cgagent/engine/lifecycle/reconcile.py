@@ -67,7 +67,7 @@ async def reconcile(
         half_removed = not lifecycle.bundle(container.id).path.exists()
         outcome = container.record.outcome
         is_over = outcome.status == "exited" or (at_start and outcome.of_run)
-        if half_removed or (is_over and container.record.options.auto_remove):
+        if half_removed or (is_over and container.record.config.auto_remove):
             try:
                 await lifecycle.remove(container, force=True)
             except CgagentError as e:  # the agent starts all the same
@@ -85,7 +85,7 @@ def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
 
 def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
     """It was started, and the agent died before it could note that down."""
-    health = Health() if container.record.options.health else None
+    health = Health() if container.record.resolved.health else None
     outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)
     restart = replace(container.record.restart, due_ns=None, held=False)
     containers.save(container, replace(container.record, outcome=outcome, restart=restart), "start")

@@ -60,7 +60,7 @@ class Removal:
         # its files first: on a full disk the database can change only when they are gone
         await asyncio.to_thread(remove_all)
         self._shared.parents.prune()
-        if volumes or container.record.options.auto_remove:
+        if volumes or container.record.config.auto_remove:
             await self._shared.volumes.remove_anonymous(container)
         jobs.step("record")
         self._drop(container, container.record)

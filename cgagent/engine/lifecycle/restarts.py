@@ -44,7 +44,7 @@ class Restarts:
         """The record of a container whose run has ended so: over, or to be started again."""
         ran_ns = (outcome.finished_ns or 0) - (outcome.started_ns or 0)
         state = after_exit(
-            record.options.restart, record.restart, outcome.exit_code, ran_ns, time.time_ns()
+            record.config.restart, record.restart, outcome.exit_code, ran_ns, time.time_ns()
         )
         again = state.due_ns is not None and record.adopted is None
         return replace(
@@ -96,7 +96,7 @@ class Restarts:
         for container in self._shared.containers:
             record = container.record
             has_ended = record.outcome.status == "exited" and record.adopted is None
-            if has_ended and at_agent_start(record.options.restart, record.restart):
+            if has_ended and at_agent_start(record.config.restart, record.restart):
                 restart = replace(record.restart, due_ns=now, held=False)
                 again = replace(container.with_outcome(status="restarting"), restart=restart)
                 self._shared.containers.note(container, again)
@@ -111,12 +111,12 @@ class Restarts:
             UnsupportedError: it was adopted.
         """
         container.require_started_here("a restart policy")
-        return checked(policy, auto_remove=container.record.options.auto_remove)
+        return checked(policy, auto_remove=container.record.config.auto_remove)
 
     @staticmethod
     def with_policy(record: Record, new: RestartPolicy) -> Record:
         """With a checked one, from the next end of a run on; with ``no`` none is due any more."""
-        changed = replace(record, options=replace(record.options, restart=new))
+        changed = replace(record, config=replace(record.config, restart=new))
         if record.outcome.status == "restarting" and new.name == NO:
             ended = replace(record.outcome, status="exited")
             changed = replace(changed, outcome=ended, restart=RestartState())

@@ -36,7 +36,7 @@ from cgagent.runtime.seccomp import default as seccomp
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Limits
-    from cgagent.engine.containers.container import Container, Options, Record
+    from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.lifecycle.pool import Namespaces
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.options.namespaces import Namespaces as Joined
@@ -48,11 +48,12 @@ class Setups:
 
     async def ready(self, container: Container) -> None:
         """Cgroup and zygote: what attaching before the start needs."""
-        options = container.record.options
+        record = container.record
+        shared = record.resolved.namespaces
         pool = self._shared.pool
-        await pool.prepare(container.id, self._namespaces(options), options.namespaces.user_ids)
+        await pool.prepare(container.id, self._namespaces(record), shared.user_ids)
         try:
-            self._require_same(options.namespaces)
+            self._require_same(shared)
         except CgagentError as e:
             await pool.discard(container.id, e)
             raise
@@ -128,7 +129,7 @@ class Setups:
         except CgagentError:  # it shares with another container, which does not run
             return False
         caps_io = record.limits.io_max or record.limits.conf
-        return is_usual and not record.options.tty and not caps_io
+        return is_usual and not record.config.tty and not caps_io
 
     def rooted(self, record: Record) -> Rooted:
         """What is made of it before it is there."""
@@ -141,16 +142,16 @@ class Setups:
         Raises:
             UnavailableError: it is an earlier version's, and cannot do what is asked for.
         """
-        if logopts.compresses(record.options.log) and not self._shared.supervisor.knows(COMPRESS):
+        if logopts.compresses(record.resolved.log) and not self._shared.supervisor.knows(COMPRESS):
             raise UnavailableError(
                 "log opt compress: the supervisor is still that of an earlier version, which does "
                 "not know it; leave it out until the host has been restarted"
             )
         return {
             "log": log_target.description(record, self._shared.bundle(record.id).log),
-            "stdin": record.options.stdin,
-            "stdin_once": record.options.stdin_once,
-            "terminal": record.options.tty,
+            "stdin": record.config.stdin,
+            "stdin_once": record.config.stdin_once,
+            "terminal": record.config.tty,
         }
 
     async def undo(self, container: Container) -> None:
@@ -171,7 +172,7 @@ class Setups:
         """The rest, of one that is `ready`: all of it, or what has changed since it was made."""
         record = container.record
         made = self._shared.pool.set_up_of(container.id)
-        if made is None or made.options is not record.options:
+        if made is None or made.resolved is not record.resolved:
             made = await self._anew(container, made)
         if made.limits is not record.limits:
             jobs.step("limit")
@@ -200,21 +201,22 @@ class Setups:
         return made
 
     def _is_usual(self, record: Record) -> bool:
-        options = record.options
-        confined = options.confinement
+        config, resolved = record.config, record.resolved
         return not (
-            options.runtime
-            or options.cgroup_parent
-            or options.mounts
-            or confined.devices
-            or confined.device_cgroup_rules
-            or confined.privileged
-        ) and self._shared.pool.is_ready(record.id, self._namespaces(options))
+            resolved.runtime
+            or resolved.cgroup_parent
+            or resolved.mounts
+            or config.devices
+            or config.device_cgroup_rules
+            or config.privileged
+        ) and self._shared.pool.is_ready(record.id, self._namespaces(record))
 
-    def _namespaces(self, options: Options) -> Namespaces:
-        if options.runtime:
+    def _namespaces(self, record: Record) -> Namespaces:
+        resolved = record.resolved
+        if resolved.runtime:
             return OUTSIDE
-        return spec.namespaces(namespaces.listed(options.namespaces, options.network, self._pid_of))
+        shared = namespaces.listed(resolved.namespaces, record.config.network, self._pid_of)
+        return spec.namespaces(shared)
 
     def _pid_of(self, container_id: str) -> int:
         """Of a container whose namespace is joined. Raises NotFoundError, ConflictError."""
@@ -234,14 +236,15 @@ class Setups:
         rooted = self._shared.pool.rooted(record.id)
         if rooted is None:
             config = self._config(record)
-            return SetUp(options=record.options, config=config, job=self._job(record, config))
-        is_same = rooted.record.options == record.options
+            return SetUp(resolved=record.resolved, config=config, job=self._job(record, config))
+        before = rooted.record
+        is_same = (before.config, before.resolved) == (record.config, record.resolved)
         config = rooted.config if is_same else self._config(record)
         return SetUp(
-            options=record.options,
+            resolved=record.resolved,
             config=config,
             job={**rooted.job, "process": config["process"]},
-            limits=rooted.record.limits,
+            limits=before.limits,
         )
 
     def _write(self, record: Record, made: SetUp) -> None:
@@ -261,13 +264,13 @@ class Setups:
     def _job(self, record: Record, config: dict[str, Any]) -> dict[str, Any]:
         """What a zygote needs to know beside it."""
         bundle = self._shared.bundle(record.id)
-        thrown_away = record.options.auto_remove
+        thrown_away = record.config.auto_remove
         return {
             "bundle": str(bundle.path),
             "root": str(bundle.root),
             "rootfs": [root_mount(record.rootfs, thrown_away=thrown_away)] if record.rootfs else [],
             "seccomp": self._shared.filters.path(config["linux"].get("seccomp")),
-            "filter_is_usual": seccomp_choice(record.options.confinement) == seccomp.DEFAULT,
+            "filter_is_usual": seccomp_choice(record.config) == seccomp.DEFAULT,
         }
 
     def _limit(self, record: Record, made: SetUp) -> None:

@@ -70,7 +70,7 @@ class Shared:
     def mount_points(self, container: Container) -> tuple[MountPoint, ...]:
         """What is mounted into it, beside the kernel's own file systems."""
         path = self.bundle(container.id).path
-        return mount_points(container.record.options, path, self.volumes.path)
+        return mount_points(container.record, path, self.volumes.path)
 
     async def leave_runtime(self, container: Container) -> None:
         """Another runtime's states of it, where it has some; gone before its cgroup goes."""

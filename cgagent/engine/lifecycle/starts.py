@@ -48,7 +48,7 @@ class Starts:
                 if isinstance(e, CgagentError):
                     failed = replace(container.record, outcome=self.failure(container, e))
                     self._shared.containers.save(container, failed)
-                if container.record.options.auto_remove:
+                if container.record.config.auto_remove:
                     await self._removal.forget(container)
                 raise
 
@@ -60,7 +60,7 @@ class Starts:
             status="running",
             pid=pid,
             started_ns=time.time_ns(),
-            health=Health() if container.record.options.health else None,
+            health=Health() if container.record.resolved.health else None,
         )
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
         self._shared.containers.note(container, started, "start")

@@ -73,7 +73,7 @@ class Stops:
 
     def _timeout(self, container: Container, asked: float | None) -> float | None:
         """None for ever, which docker calls -1."""
-        own = container.record.options.stop_timeout_s if asked is None else asked
+        own = container.record.config.stop_timeout_s if asked is None else asked
         chosen = self._stop_timeout_s if own is None else own
         return None if chosen < 0 else chosen
 
@@ -89,4 +89,4 @@ class Stops:
 
 
 def _stop_signal(container: Container, name: str | None = None) -> int:
-    return signals.parse(name or container.record.options.stop_signal)
+    return signals.parse(name or container.record.resolved.stop_signal)

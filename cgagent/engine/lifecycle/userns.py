@@ -36,7 +36,7 @@ async def opened(
         UnsupportedError: a file system or the kernel cannot map ids.
         NotFoundError: what is to be bound is not there.
     """
-    ids = record.options.namespaces.user_ids
+    ids = record.resolved.namespaces.user_ids
     if ids is None or record.rootfs is None:
         yield {}, []
         return

@@ -58,7 +58,7 @@ class LogCompression:
             self._not_before = {i: at for i, at in self._not_before.items() if i in known}
 
     def _is_due(self, container: Container) -> bool:
-        if not compresses(container.record.options.log):
+        if not compresses(container.record.resolved.log):
             return False
         if self._not_before.get(container.id, 0.0) > time.monotonic():
             return False

@@ -114,12 +114,12 @@ class Monitor:
         return Target(
             id=record.id,
             name=record.name,
-            image=record.options.image,
+            image=record.config.image,
             cgroup_path=record.cgroup_path,
             started_at_s=(record.outcome.started_ns or 0) / 1e9,
             asked=record.limits,
             pid=record.outcome.pid,
-            labels=self._labels.of(record.options.labels),
+            labels=self._labels.of(record.resolved.labels),
         )
 
     def _standings(self) -> Iterable[Standing]:
@@ -252,5 +252,5 @@ def _seconds(time_ns: int | None) -> float | None:
 
 
 def _restarts(container: Container) -> int | None:
-    policy = container.record.options.restart.name
+    policy = container.record.config.restart.name
     return None if policy == restart_policy.NO else container.record.restart.count

@@ -1,16 +1,18 @@
-"""What a container may do: docker's flags for it, checked, and what they come to.
+"""What a container may do: Docker's flags for it, checked, and what they come to.
 
-`Confinement` is request and record in one: what was asked for, in docker's own terms. The
-functions here turn it into the terms of the OCI configuration.
+`Confinement` is the part of a `ContainerConfig` that says so, in Docker's own terms. The functions
+here turn it into the terms of the OCI configuration.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+from cgagent.bounds import BOUNDED
 from cgagent.engine.options import devices
+from cgagent.engine.options.devices import Device  # noqa: TC001 - pydantic reads it
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.kernel.capabilities import NAMES as ALL_CAPABILITIES
 from cgagent.runtime.container import lsm, sysctl
@@ -22,8 +24,6 @@ from cgagent.runtime.spec.process import INFINITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from cgagent.engine.options.devices import Device
 
 _ALL: Final = "ALL"
 _LIMITS: Final = (
@@ -43,18 +43,18 @@ class Ulimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Confinement:
     privileged: bool = False
-    cap_add: tuple[str, ...] = ()
-    cap_drop: tuple[str, ...] = ()
-    security_opt: tuple[str, ...] = ()
-    """As docker's API has them: a seccomp profile is given by its text."""
-    devices: tuple[Device, ...] = ()
-    device_cgroup_rules: tuple[str, ...] = ()
-    ulimits: tuple[Ulimit, ...] = ()
-    sysctls: dict[str, str] = field(default_factory=dict)
-    group_add: tuple[str, ...] = ()
+    cap_add: Annotated[tuple[str, ...], BOUNDED] = ()
+    cap_drop: Annotated[tuple[str, ...], BOUNDED] = ()
+    security_opt: Annotated[tuple[str, ...], BOUNDED] = ()
+    """As Docker's API has them; a seccomp profile is given by its text: ``seccomp={...}``."""
+    devices: Annotated[tuple[Device, ...], BOUNDED] = ()
+    device_cgroup_rules: Annotated[tuple[str, ...], BOUNDED] = ()
+    ulimits: Annotated[tuple[Ulimit, ...], BOUNDED] = ()
+    sysctls: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
+    group_add: Annotated[tuple[str, ...], BOUNDED] = ()
     oom_score_adj: int | None = None
 
 
@@ -69,8 +69,13 @@ class SecurityOptions:
     system_paths_unconfined: bool = False
 
 
-def checked(c: Confinement, private: frozenset[str]) -> Confinement:
-    """The same in canonical spelling. `private`: kinds of namespaces that are not the host's.
+def capability_names(names: Iterable[str]) -> tuple[str, ...]:
+    """In the kernel's spelling, or ALL. Raises InvalidInputError."""
+    return tuple(map(_capability, names))
+
+
+def check(c: Confinement, private: frozenset[str]) -> None:
+    """Can it be had? `private`: the kinds of namespaces that are not the host's.
 
     Raises:
         InvalidInputError: a name or value that nothing can be made of, a device not there.
@@ -88,11 +93,6 @@ def checked(c: Confinement, private: frozenset[str]) -> Confinement:
     if c.oom_score_adj is not None and c.oom_score_adj not in _OOM_SCORES:
         raise InvalidInputError(f"oom score adjustment {c.oom_score_adj} is not in [-1000, 1000]")
     devices.rules(c.devices, c.device_cgroup_rules, privileged=c.privileged)
-    return replace(
-        c,
-        cap_add=tuple(map(_capability, c.cap_add)),
-        cap_drop=tuple(map(_capability, c.cap_drop)),
-    )
 
 
 def _capability(name: str) -> str:

@@ -32,7 +32,8 @@ _TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
 class LogConfig:
     """Where a container's output is kept. Options as docker spells them."""
 
-    driver: str = JSON_FILE
+    driver: str = ""
+    """Empty: the agent's setting, or json-file."""
     options: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -59,8 +60,9 @@ def checked(asked: LogConfig | None, default: LogConfig | None) -> LogConfig:
     """
     base = default or LogConfig()
     config = asked or base
-    if config.driver in {"", base.driver}:
-        config = LogConfig(base.driver, {**base.options, **config.options})
+    usual = base.driver or JSON_FILE
+    if config.driver in {"", usual}:
+        config = LogConfig(usual, {**base.options, **config.options})
     known = _OPTIONS.get(config.driver)
     if known is None:
         raise InvalidInputError(

@@ -1,15 +1,19 @@
 """What a user wants mounted: ``-v``, ``--mount``, ``--tmpfs`` and an image's VOLUMEs.
 
-`MountSpec` is request and record in one; volumes without a name get theirs before it is kept.
+`Storage` is the part of a `ContainerConfig` that says so, `Mount` one of its mounts. A `MountSpec`
+is what one came to: a volume without a name of the user's has got one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+from pydantic import Field
+
+from cgagent.bounds import BOUNDED
 from cgagent.engine.containers.names import check_volume_name, new_id
 from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.runtime.spec import MountPoint
@@ -42,7 +46,7 @@ _OPPOSITES: Final = {"suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MountSpec:
+class Mount:
     type: Kind
     destination: str
     source: str = ""
@@ -57,9 +61,38 @@ class MountSpec:
     """Whether a fresh volume stays empty, whatever the image has there."""
     labels: dict[str, str] = field(default_factory=dict)
     """Of a volume that this mount is the first to use."""
-    tmpfs_options: tuple[str, ...] = ()
+    tmpfs_options: Annotated[tuple[str, ...], BOUNDED] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountSpec(Mount):
     anonymous: bool = False
     """A volume that goes with its container."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    binds: Annotated[tuple[str, ...], BOUNDED] = ()
+    """Docker's ``-v``: ``[SOURCE:]DESTINATION[:OPTIONS]``."""
+    mounts: Annotated[tuple[Mount, ...], BOUNDED] = ()
+    tmpfs: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
+    """Options by destination."""
+    shm_size_bytes: Annotated[int, Field(ge=0)] | None = None
+    """None, or 0: the default."""
+    read_only: bool = False
+    """The root file system cannot be written."""
+
+    def specs(self) -> tuple[MountSpec, ...]:
+        """All mounts, however they were asked for. Raises InvalidInputError."""
+        return (
+            *map(parse_bind, self.binds),
+            *(MountSpec(**_values(mount)) for mount in self.mounts),
+            *(parse_tmpfs(where, how) for where, how in self.tmpfs.items()),
+        )
+
+
+def _values(mount: Mount) -> dict[str, Any]:
+    return {f.name: getattr(mount, f.name) for f in fields(Mount)}
 
 
 def parse_bind(text: str) -> MountSpec:

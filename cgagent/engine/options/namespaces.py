@@ -31,9 +31,20 @@ _CHOICES: Final = {
 _JOINABLE: Final = ("pid", "ipc")
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamespaceModes:
+    """A mode of Docker's for each kind, as asked; empty: one of the container's own."""
+
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    userns: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespaces:
-    """Docker's modes. Empty: one of the container's own."""
+    """Docker's modes, by the kernel's names. Empty: one of the container's own."""
 
     pid: str = ""
     ipc: str = "private"
@@ -65,6 +76,18 @@ class Sharer(Protocol):
     def namespaces(self) -> Namespaces: ...
     def require_started_here(self, what: str) -> None:
         """Raises ConflictError if it was adopted."""
+
+
+def asked(modes: NamespaceModes, user: str, user_first_id: int = 0) -> Namespaces:
+    """What is asked for, not checked. `user` is its mode, asked for or the agent's setting."""
+    return Namespaces(
+        pid=modes.pid,
+        ipc=modes.ipc or "private",
+        uts=modes.uts,
+        cgroup=modes.cgroupns or "private",
+        user=user,
+        user_first_id=user_first_id,
+    )
 
 
 def checked(n: Namespaces, find: Callable[[str], Sharer], network: Mode = "none") -> Namespaces:

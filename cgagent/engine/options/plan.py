@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from cgagent.engine.containers.container import Options, Record
+    from cgagent.engine.containers.container import Record
     from cgagent.runtime.spec import CgroupMount
 
 
@@ -34,45 +34,44 @@ def plan(
     Raises:
         CgagentError: a device, a path or another container is not there any more.
     """
-    options = record.options
-    confined = options.confinement
+    config, resolved = record.config, record.resolved
     return Plan(
         process=Process(
-            args=(*init.WRAPPER, *options.args) if options.init else options.args,
-            env=options.env,
-            cwd=options.working_dir,
-            user=options.user,
-            terminal=options.tty,
-            console_size=options.console_size,
+            args=(*init.WRAPPER, *resolved.args) if config.init else resolved.args,
+            env=resolved.env,
+            cwd=resolved.working_dir,
+            user=resolved.user,
+            terminal=config.tty,
+            console_size=config.console_size,
         ),
-        privileges=confinement.privileges(confined),
-        hostname=None if options.namespaces.uts == namespaces.HOST else options.hostname,
-        domainname=options.domainname,
+        privileges=confinement.privileges(config),
+        hostname=None if resolved.namespaces.uts == namespaces.HOST else resolved.hostname,
+        domainname=config.domainname,
         cgroup_path=record.cgroup_path,
-        kernel_files=_kernel_files(options, cgroups, pid_of),
-        mounts=mount_points(options, bundle, volume_path),
-        namespaces=namespaces.listed(options.namespaces, options.network, pid_of),
-        read_only_root=options.read_only,
-        seccomp=confinement.seccomp_choice(confined),
-        hides_kernel_files=confinement.hides_kernel_files(confined),
-        devices=devices.nodes(confined.devices, privileged=confined.privileged),
+        kernel_files=_kernel_files(record, cgroups, pid_of),
+        mounts=mount_points(record, bundle, volume_path),
+        namespaces=namespaces.listed(resolved.namespaces, config.network, pid_of),
+        read_only_root=config.read_only,
+        seccomp=confinement.seccomp_choice(config),
+        hides_kernel_files=confinement.hides_kernel_files(config),
+        devices=devices.nodes(config.devices, privileged=config.privileged),
         device_rules=devices.rules(
-            confined.devices, confined.device_cgroup_rules, privileged=confined.privileged
+            config.devices, config.device_cgroup_rules, privileged=config.privileged
         ),
-        sysctl=confined.sysctls,
-        user_ids=options.namespaces.user_ids,
-        annotations=options.annotations,
+        sysctl=config.sysctls,
+        user_ids=resolved.namespaces.user_ids,
+        annotations=config.annotations,
     )
 
 
 def mount_points(
-    options: Options, bundle: Path, volume_path: Callable[[str], str]
+    record: Record, bundle: Path, volume_path: Callable[[str], str]
 ) -> tuple[MountPoint, ...]:
     """What is mounted beside the kernel's own file systems."""
     return (
-        *etc_files(bundle, {m.destination for m in options.mounts}),
-        *([init.mount_point()] if options.init else []),
-        *mounts.points(options.mounts, volume_path),
+        *etc_files(bundle, {m.destination for m in record.resolved.mounts}),
+        *([init.mount_point()] if record.config.init else []),
+        *mounts.points(record.resolved.mounts, volume_path),
     )
 
 
@@ -91,16 +90,16 @@ def etc_files(bundle: Path, taken: Collection[str] = ()) -> list[MountPoint]:
 
 
 def _kernel_files(
-    options: Options, cgroups: tuple[CgroupMount, ...], pid_of: Callable[[str], int]
+    record: Record, cgroups: tuple[CgroupMount, ...], pid_of: Callable[[str], int]
 ) -> KernelFiles:
-    ipc = options.namespaces
-    other = ipc.joined("ipc")
+    config, shared = record.config, record.resolved.namespaces
+    other = shared.joined("ipc")
     shm = f"/proc/{pid_of(other)}/root{SHM}" if other else None
     return KernelFiles(
-        own_network=options.network != namespaces.HOST,
+        own_network=config.network != namespaces.HOST,
         cgroups=cgroups,
-        writable=options.confinement.privileged,
-        shm_size_bytes=options.shm_size_bytes or SHM_SIZE_BYTES,
-        shm_source=SHM if ipc.ipc == namespaces.HOST else shm,
-        has_shm=ipc.ipc != "none",
+        writable=config.privileged,
+        shm_size_bytes=config.shm_size_bytes or SHM_SIZE_BYTES,
+        shm_source=SHM if shared.ipc == namespaces.HOST else shm,
+        has_shm=shared.ipc != "none",
     )

@@ -53,7 +53,7 @@ class Runtimes:
 
     def of(self, container: Container) -> Program | None:
         """The program that its processes are made by; None: our own."""
-        name = container.record.options.runtime
+        name = container.record.resolved.runtime
         return self._find(name) if name else None
 
     def _find(self, name: str) -> Program:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from cgagent.engine.containers.container import Options
+    from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
 
 _PROGRAM: Final = "systemd"
 _INIT: Final = frozenset({"/sbin/init", "/usr/sbin/init", "/bin/init", "/usr/bin/init"})
@@ -20,24 +20,24 @@ _ITS_STOP_SIGNAL: Final = "RTMIN+3"
 _CGROUPS: Final = "/sys/fs/cgroup"
 
 
-def require_possible(options: Options, *, has_v1: bool) -> None:
+def require_possible(config: ContainerConfig, resolved: ResolvedConfig, *, has_v1: bool) -> None:
     """Raises UnsupportedError: systemd is to run, and could not on a host that `has_v1`."""
-    if not has_v1 or not _is_systemd(options):
+    if not has_v1 or not _is_systemd(resolved):
         return
-    may_mount = options.confinement.privileged or _may_mount(options.confinement.cap_add)
-    given = any(f"{_CGROUPS}/".startswith(f"{m.destination}/") for m in options.mounts)
+    may_mount = config.privileged or _may_mount(config.cap_add)
+    given = any(f"{_CGROUPS}/".startswith(f"{m.destination}/") for m in resolved.mounts)
     if not may_mount and not given:
         raise UnsupportedError(
-            f"command {options.args[0]!r} is systemd, which needs cgroup v2 or a hierarchy of its "
+            f"command {resolved.args[0]!r} is systemd, which needs cgroup v2 or a hierarchy of its "
             "own on this host of cgroup v1; boot with systemd.unified_cgroup_hierarchy=1, or give "
             f"it the host's (-v {_CGROUPS}:{_CGROUPS}), or use --privileged"
         )
 
 
-def _is_systemd(options: Options) -> bool:
+def _is_systemd(resolved: ResolvedConfig) -> bool:
     """By its name; ``init`` may be another's, but hardly with the signal systemd is stopped by."""
-    command = options.args[0]
-    stopped_by = options.stop_signal.upper().removeprefix("SIG")
+    command = resolved.args[0]
+    stopped_by = resolved.stop_signal.upper().removeprefix("SIG")
     named = os.path.basename(command) == _PROGRAM
     return named or (command in _INIT and stopped_by in {_ITS_STOP_SIGNAL, "37"})
 

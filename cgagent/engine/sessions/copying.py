@@ -171,7 +171,7 @@ class Copying:
             "mounts": [asdict(p) for p in points if p.type == "bind"],
             "rootfs": [root_mount(record.rootfs)] if record.rootfs else [],
             "staging": str(self._lifecycle.bundle(container.id).root),
-            "read_only": record.options.read_only,
+            "read_only": record.config.read_only,
         }
 
     def _open_running(self, container: Container) -> dict[str, int]:
@@ -181,7 +181,7 @@ class Copying:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             place["root_fd"] = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
             place["mounts_fd"] = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-            if container.record.options.namespaces.user_ids:
+            if container.record.resolved.namespaces.user_ids:
                 place["user_fd"] = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             if pid in self._lifecycle.group(container).pids():  # the number may be another's now
                 return place

@@ -25,6 +25,6 @@ class Logs:
             UnsupportedError: it was adopted, or its log driver keeps nothing to be shown.
         """
         container.require_started_here("showing its output")
-        container.record.options.log.require_readable()
+        container.record.resolved.log.require_readable()
         path = str(self._lifecycle.bundle(container.id).log)
         return follow(path, query, lambda: container.up)

@@ -47,7 +47,7 @@ class Probes:
 
     def begin(self, container: Container) -> None:
         """Check one that runs, if it has a check, until its run ends."""
-        check = container.record.options.health
+        check = container.record.resolved.health
         if check is None:
             return
         timer = asyncio.create_task(self._watch(container, check))
@@ -149,12 +149,12 @@ def _is_same_run(container: Container, started_ns: int) -> bool:
 
 
 def _process(container: Container, check: HealthCheck) -> Process:
-    options = container.record.options
+    resolved = container.record.resolved
     return Process(
         args=health.arguments(check),
-        env=options.env,
-        cwd=options.working_dir,
-        user=options.user,
+        env=resolved.env,
+        cwd=resolved.working_dir,
+        user=resolved.user,
     )
 
 

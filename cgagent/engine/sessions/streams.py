@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.placement import Placement
 from cgagent.engine.lifecycle.pool import OUTSIDE
-from cgagent.engine.options import request as create
+from cgagent.engine.options import resolve
 from cgagent.engine.options.runtimes import job
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
 from cgagent.kernel import seccomp
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from cgagent.engine.containers.config import CreateRequest
     from cgagent.engine.containers.container import Container
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
@@ -115,7 +116,7 @@ class Streams:
             await self._attach(container.id, await take())
 
     async def run(
-        self, request: create.Request, take: Callable[[Container], Awaitable[Attachment]]
+        self, request: CreateRequest, take: Callable[[Container], Awaitable[Attachment]]
     ) -> None:
         """Make a container, connect the client, and start it.
 
@@ -177,7 +178,7 @@ class Streams:
         """
         async with self._jobs.run("exec", container=container.id):
             container.require_started_here("exec")
-            create.check_process(process)
+            resolve.check_process(process)
             self._require_thawed(container)
             run = Exec(
                 id=secrets.token_hex(32),
@@ -253,7 +254,7 @@ class Streams:
             made = exec_process(config["process"], process, privileged=privileged)
             file = bundle.write_exec(key.partition("/")[2][:20], made)
         driver = self._lifecycle.runtimes.of(container)
-        ids = container.record.options.namespaces.user_ids
+        ids = container.record.resolved.namespaces.user_ids
         where: dict[str, Any] = {"inside": container.id, **Placement.for_supervisor(group)}
         where["enter_user"] = ids is not None
         asked: dict[str, Any] = {"owner": ids[0]} if ids else {}
@@ -319,7 +320,7 @@ class Streams:
         """
         container.require_started_here("a terminal")
         require_running(container)
-        if not container.record.options.tty:
+        if not container.record.config.tty:
             raise ConflictError(f"container {container.name} has no terminal")
         await self._resize(container.id, rows, columns)
 

@@ -91,7 +91,7 @@ class Volumes:
         return [
             c.name
             for c in self._containers
-            if any(m.type == "volume" and m.source == name for m in c.record.options.mounts)
+            if any(m.type == "volume" and m.source == name for m in c.record.resolved.mounts)
         ]
 
     # -- making -----------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class Volumes:
 
     async def remove_anonymous(self, container: Container) -> None:
         """Those of a container that is being removed; one that another has by now stays."""
-        for mount in container.record.options.mounts:
+        for mount in container.record.resolved.mounts:
             if mount.type == "volume" and mount.anonymous:
                 with contextlib.suppress(ConflictError, NotFoundError):
                     await self._remove(mount.source, container.name)

@@ -416,10 +416,10 @@ def test_files_of_flags(agent, tmp_path):
     made = done.stdout.strip()
     try:
         assert id_file.read_text() == made
-        options = agent.detail(made)["options"]
-        assert {"A=1", "B=x y"} <= set(options["env"])
-        assert not any(item.startswith("NOT_SET") for item in options["env"])
-        assert options["labels"] == {"one": "1", "two": ""}
+        resolved = agent.detail(made)["resolved"]
+        assert {"A=1", "B=x y"} <= set(resolved["env"])
+        assert not any(item.startswith("NOT_SET") for item in resolved["env"])
+        assert resolved["labels"] == {"one": "1", "two": ""}
         again = agent.cli("run", "--cidfile", str(id_file), "alpine", "true")
         assert again.returncode == 125
         assert "exists; make sure the other container is not running" in again.stderr

@@ -39,7 +39,7 @@ def test_a_log_is_rotated_by_size_under_dockers_names(agent, container):
     assert 400 < len(shown) < 800
     assert shown == list(range(2000 - len(shown), 2000))
     assert agent.cli("logs", "-n", "3", one).stdout == "1997\n1998\n1999\n"
-    assert agent.detail(one)["options"]["log"] == {"driver": "json-file", "options": options}
+    assert agent.detail(one)["resolved"]["log"] == {"driver": "json-file", "options": options}
 
 
 def test_following_through_rotations_shows_every_line_once(agent, container):
@@ -126,7 +126,7 @@ def test_settings_of_the_agent_are_those_of_containers_without_their_own(
         plain = agent.launch("sh", "-c", COUNT.format(1000))
         own = agent.launch("true", log={"options": {"max-file": "3"}})
         none = agent.launch("true", log={"driver": "none"})
-        kept = [agent.detail(c)["options"]["log"]["options"] for c in (plain, own, none)]
+        kept = [agent.detail(c)["resolved"]["log"]["options"] for c in (plain, own, none)]
         assert kept == [
             {"max-size": "10k", "max-file": "2"},
             {"max-size": "10k", "max-file": "3"},

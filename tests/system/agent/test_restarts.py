@@ -111,7 +111,7 @@ def test_a_user_ends_it_and_a_crash_does_not(agent, container):
     restarted(agent, hup, 1)
     agent.cli("update", "--restart", "no", hup)
     agent.post(hup, "stop?timeout_s=0")
-    assert agent.detail(hup)["options"]["restart"] == {"name": "no", "max_retries": 0}
+    assert agent.detail(hup)["config"]["restart"] == {"name": "no", "max_retries": 0}
 
 
 @native
@@ -209,7 +209,7 @@ def test_limits_and_policy_are_updated_together_or_not_at_all(agent, container):
     agent.post(one, "update", {"pids_max": 77, "restart": {"name": "always"}})
     detail = agent.detail(one)
     assert detail["limits"]["pids_max"] == 77
-    assert detail["options"]["restart"]["name"] == "always"
+    assert detail["config"]["restart"]["name"] == "always"
     jobs = agent.client.request("GET", "/v1/jobs")
     updates = [j for j in jobs if (j["name"], j["arguments"].get("container")) == ("update", one)]
     assert len(updates) == 1
@@ -217,5 +217,5 @@ def test_limits_and_policy_are_updated_together_or_not_at_all(agent, container):
     with pytest.raises(InvalidInputError, match="cpuset"):
         agent.post(one, "update", refused)
     detail = agent.detail(one)
-    assert detail["options"]["restart"]["name"] == "always"
+    assert detail["config"]["restart"]["name"] == "always"
     assert detail["limits"].get("cpuset_cpus") is None

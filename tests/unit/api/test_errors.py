@@ -66,6 +66,8 @@ def test_a_defect_is_logged_and_told_in_one_line(ask, caplog):
         (b"[]", "body"),
         (b"{}", "image: field required"),
         (json.dumps({"image": 5}).encode(), "image: input should be a valid string"),
+        (json.dumps({"image": "x", "mounts": [1]}).encode(), "mounts.0: input should be an object"),
+        (json.dumps({"image": "x", "env": list(range(99))}).encode(), "and 89 more"),
         (json.dumps({"image": "x", "imgae": 1}).encode(), "imgae: extra inputs are not permitted"),
         (json.dumps({"image": "x", "limits": {"pids_max": -2}}).encode(), "limits.pids_max"),
         (json.dumps({"image": "x", "env": "A=1"}).encode(), "env: input should be a valid list"),

@@ -37,15 +37,15 @@ def test_every_flag_becomes_something_the_agent_takes():
         *("--cgroupns", "host", "--userns", "host", "--stop-signal", "INT", "--shm-size", "1m"),
         *("--oom-score-adj", "0", "--stop-timeout", "0", "-v", "name:/v", "--entrypoint", ""),
     )
-    request = CreateBody(**body).request()
-    assert request.confinement.cap_add == ("A",)
-    assert request.confinement.oom_score_adj == 0
-    assert request.stop_timeout_s == 0
-    assert request.entrypoint == ()
-    assert request.lookup.dns_options == ("o", "p")
-    assert request.shm_size_bytes == 1 << 20
-    assert [m.destination for m in request.mounts] == ["/v", "/t", "/s"]
-    assert request.namespaces.ipc == "none"
+    config = CreateBody(**body).request().config
+    assert config.cap_add == ("A",)
+    assert config.oom_score_adj == 0
+    assert config.stop_timeout_s == 0
+    assert config.entrypoint == ()
+    assert config.dns_options == ("o", "p")
+    assert config.shm_size_bytes == 1 << 20
+    assert [m.destination for m in config.specs()] == ["/v", "/t", "/s"]
+    assert config.ipc == "none"
 
 
 @pytest.mark.parametrize(

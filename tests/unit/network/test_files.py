@@ -36,9 +36,9 @@ def test_lines_of_the_users(monkeypatch):
     ],
 )
 def test_hosts(text, line):
-    lookup = files.checked(NameLookup(extra_hosts=(text,)))
+    lookup = NameLookup(extra_hosts=files.checked_hosts(NameLookup(extra_hosts=(text,))))
     assert files.hosts("none", "box", "", lookup).splitlines()[-1] == line
-    assert files.checked(lookup) == lookup
+    assert files.checked_hosts(lookup) == lookup.extra_hosts
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_hosts(text, line):
 )
 def test_what_would_be_no_line(wrong):
     with pytest.raises(InvalidInputError):
-        files.checked(NameLookup(**wrong))
+        files.checked_hosts(NameLookup(**wrong))
 
 
 def test_no_gateway_yet():
     with pytest.raises(UnsupportedError, match="no bridge network yet"):
-        files.checked(NameLookup(extra_hosts=("gate:host-gateway",)))
+        files.checked_hosts(NameLookup(extra_hosts=("gate:host-gateway",)))

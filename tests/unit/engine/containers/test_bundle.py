@@ -5,10 +5,10 @@ import os
 import pytest
 
 from cgagent.engine.containers.bundle import Bundle, ahead_dir
-from cgagent.engine.containers.container import Options
+from cgagent.engine.containers.config import ContainerConfig
 
 ID = "0123456789ab" + "c" * 52
-USUAL = Options(image="alpine", args=("true",), hostname=ID[:12])
+USUAL = (ContainerConfig(image="alpine"), ID[:12])
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def texts(bundle):
 
 
 def test_made_ahead_or_not_it_is_the_same(bundle):
-    bundle.make(USUAL)
+    bundle.make(*USUAL)
     expected = texts(bundle)
     bundle.remove()
     bundle.make_ahead()
     assert not bundle.path.exists()
     files = {name: os.stat(bundle.ahead / name).st_ino for name in expected}
-    bundle.make(USUAL)
+    bundle.make(*USUAL)
     assert texts(bundle) == expected
     assert {name: os.stat(bundle.path / name).st_ino for name in expected} == files
     assert os.listdir(bundle.ahead.parent) == []
@@ -37,14 +37,14 @@ def test_made_ahead_or_not_it_is_the_same(bundle):
 def test_what_was_asked_for_is_written_into_the_same_files(bundle):
     bundle.make_ahead()
     before = os.stat(bundle.ahead / "hosts").st_ino
-    bundle.make(Options(image="alpine", args=("true",), hostname="here", domainname="lan"))
+    bundle.make(ContainerConfig(image="alpine", domainname="lan"), "here")
     assert (bundle.path / "hostname").read_text() == "here\n"
     assert "127.0.1.1\there.lan here\n" in (bundle.path / "hosts").read_text()
     assert os.stat(bundle.path / "hosts").st_ino == before, "a zygote has opened it"
 
 
 def test_it_is_closed_to_others_and_goes_as_a_whole(bundle):
-    bundle.make(USUAL)
+    bundle.make(*USUAL)
     assert bundle.path.stat().st_mode & 0o777 == 0o700
     bundle.make_ahead()
     bundle.remove()
@@ -60,7 +60,7 @@ def test_a_directory_in_the_way_is_an_error_and_stays(bundle):
     (bundle.path / "mine").touch()
     bundle.make_ahead()
     with pytest.raises(OSError, match="not empty"):
-        bundle.make(USUAL)
+        bundle.make(*USUAL)
 
 
 def test_where_they_are(tmp_path):

@@ -5,16 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.cgroups import UNLIMITED, Limits
-from cgagent.engine.containers.container import Container, Options, Outcome, Record
+from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
+from cgagent.engine.containers.container import VERSION, Container, Outcome, Record, migrated
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
-from cgagent.engine.options.confinement import Confinement, Ulimit
+from cgagent.engine.options.confinement import Ulimit
 from cgagent.engine.options.devices import Device
-from cgagent.engine.options.mounts import MountSpec
+from cgagent.engine.options.logging import LogConfig
+from cgagent.engine.options.mounts import Mount, MountSpec
 from cgagent.engine.options.namespaces import Namespaces
-from cgagent.errors import ConflictError, NotFoundError
+from cgagent.engine.options.restart import RestartPolicy
+from cgagent.errors import ConflictError, NotFoundError, UnsupportedError
 from cgagent.images.drivers import RootFs
-from cgagent.network.files import NameLookup
+from cgagent.images.image import HealthCheck
 from cgagent.store import Database
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
@@ -29,49 +32,66 @@ def record(id_="a" * 64, name="one", **changes):
         "created_ns": 5,
         "cgroup_path": f"/cgagent/{id_}",
         "rootfs": RootFs(("/lower",), "/upper", "/work"),
-        "options": Options(image="alpine", args=("sh",)),
+        "config": ContainerConfig(image="alpine"),
+        "resolved": ResolvedConfig(args=("sh",)),
         "limits": Limits(pids_max=UNLIMITED, memory_max_bytes=64 << 20),
         **changes,
     }
     return Record(id=id_, name=name, **values)
 
 
+TEXTS = st.lists(TEXT).map(tuple)
+PAIRS = st.dictionaries(TEXT, TEXT)
+MOUNT = {
+    "type": st.sampled_from(["bind", "volume", "tmpfs"]),
+    "source": TEXT,
+    "destination": TEXT,
+    "read_only": st.booleans(),
+    "labels": PAIRS,
+    "tmpfs_options": TEXTS,
+}
+HEALTH = st.one_of(st.none(), st.builds(HealthCheck, test=TEXTS, interval_ns=COUNT, retries=COUNT))
+LOG = st.builds(LogConfig, TEXT, PAIRS)
+CONFIGS = st.builds(
+    ContainerConfig,
+    image=TEXT,
+    command=TEXTS,
+    entrypoint=st.one_of(st.none(), TEXTS),
+    env=TEXTS,
+    binds=TEXTS,
+    mounts=st.lists(st.builds(Mount, **MOUNT)).map(tuple),
+    tmpfs=PAIRS,
+    privileged=st.booleans(),
+    cap_add=TEXTS,
+    devices=st.lists(st.builds(Device, path_on_host=TEXT, path_in_container=TEXT, access=TEXT)).map(
+        tuple
+    ),
+    ulimits=st.lists(st.builds(Ulimit, name=TEXT, soft=st.integers(-1), hard=st.integers(-1))).map(
+        tuple
+    ),
+    sysctls=PAIRS,
+    pid=TEXT,
+    dns=TEXTS,
+    stop_timeout_s=st.one_of(st.none(), st.integers(0, 100)),
+    console_size=st.one_of(st.none(), st.tuples(st.integers(1, 99), st.integers(1, 99))),
+    labels=PAIRS,
+    auto_remove=st.booleans(),
+    health=HEALTH,
+    log=st.one_of(st.none(), LOG),
+    restart=st.builds(RestartPolicy, TEXT, st.integers(0, 9)),
+)
 RECORDS = st.builds(
     record,
-    options=st.builds(
-        Options,
-        image=TEXT,
-        args=st.lists(TEXT).map(tuple),
-        env=st.lists(TEXT).map(tuple),
-        mounts=st.lists(
-            st.builds(
-                MountSpec,
-                type=st.sampled_from(["bind", "volume", "tmpfs"]),
-                source=TEXT,
-                destination=TEXT,
-                read_only=st.booleans(),
-                labels=st.dictionaries(TEXT, TEXT),
-                tmpfs_options=st.lists(TEXT).map(tuple),
-            )
-        ).map(tuple),
-        confinement=st.builds(
-            Confinement,
-            privileged=st.booleans(),
-            cap_add=st.lists(TEXT).map(tuple),
-            security_opt=st.lists(TEXT).map(tuple),
-            devices=st.lists(
-                st.builds(Device, path_on_host=TEXT, path_in_container=TEXT, access=TEXT)
-            ).map(tuple),
-            ulimits=st.lists(
-                st.builds(Ulimit, name=TEXT, soft=st.integers(-1), hard=st.integers(-1))
-            ).map(tuple),
-            sysctls=st.dictionaries(TEXT, TEXT),
-        ),
-        namespaces=st.builds(Namespaces, pid=TEXT, ipc=TEXT),
-        lookup=st.builds(NameLookup, dns=st.lists(TEXT).map(tuple)),
-        stop_timeout_s=st.one_of(st.none(), st.integers(0, 100)),
-        labels=st.dictionaries(TEXT, TEXT),
-        auto_remove=st.booleans(),
+    config=CONFIGS,
+    resolved=st.builds(
+        ResolvedConfig,
+        args=TEXTS,
+        env=TEXTS,
+        mounts=st.lists(st.builds(MountSpec, anonymous=st.booleans(), **MOUNT)).map(tuple),
+        namespaces=st.builds(Namespaces, pid=TEXT, ipc=TEXT, user_first_id=st.integers(0, 2**31)),
+        health=HEALTH,
+        log=LOG,
+        labels=PAIRS,
     ),
     outcome=st.builds(
         Outcome,
@@ -96,6 +116,17 @@ def test_a_record_survives_the_database(made):
         document=Container(made).document(made),
     )
     assert back == made
+
+
+def test_a_record_of_an_earlier_form_is_brought_to_this_one_step_by_step():
+    steps = {n: lambda value, n=n: {**value, "steps": [*value["steps"], n]} for n in range(VERSION)}
+    assert migrated({"version": 0, "steps": []}, "x", steps)["steps"] == list(range(VERSION))
+    assert migrated({"version": VERSION, "steps": []}, "x", steps)["steps"] == []
+
+
+def test_a_record_of_a_later_form_is_refused_by_name():
+    with pytest.raises(UnsupportedError, match="container one: a later version of cgagent"):
+        migrated({"version": VERSION + 1}, "container one")
 
 
 def stored(database):

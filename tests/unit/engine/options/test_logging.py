@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from cgagent.config import load
-from cgagent.engine.containers.container import Options, Record
+from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
+from cgagent.engine.containers.container import Record
 from cgagent.engine.lifecycle.log_target import description
 from cgagent.engine.options.logging import LogConfig, checked
 from cgagent.errors import InvalidInputError, UnsupportedError
 
-OPTIONS = Options(image="alpine", args=("x",), labels={"a-b": "1", "c": "2"}, env=("E=v",))
+RESOLVED = ResolvedConfig(args=("x",), labels={"a-b": "1", "c": "2"}, env=("E=v",))
 RECORD = Record(
     id="0123456789abcdef" * 4,
     name="web",
@@ -17,7 +18,8 @@ RECORD = Record(
     created_ns=1,
     cgroup_path="/x",
     rootfs=None,
-    options=OPTIONS,
+    config=ContainerConfig(image="alpine"),
+    resolved=RESOLVED,
     limits=None,
 )
 
@@ -25,7 +27,7 @@ RECORD = Record(
 def told(driver, **options):
     log = LogConfig(driver, {k.replace("_", "-"): v for k, v in options.items()})
     checked(log, None)
-    return description(replace(RECORD, options=replace(OPTIONS, log=log)), Path("/log"))
+    return description(replace(RECORD, resolved=replace(RESOLVED, log=log)), Path("/log"))
 
 
 @pytest.mark.parametrize(

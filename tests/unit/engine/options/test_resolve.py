@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from cgagent.cgroups import Limits
+from cgagent.engine.containers.config import ContainerConfig
 from cgagent.engine.containers.container import Record
 from cgagent.engine.lifecycle.pool import same_root
-from cgagent.engine.options import request as create
+from cgagent.engine.options import resolve
 from cgagent.engine.options.logging import LogConfig
-from cgagent.engine.options.namespaces import Namespaces
 from cgagent.engine.options.plan import plan
-from cgagent.engine.options.request import Request
+from cgagent.engine.options.resolve import READ_LATE, Choices
 from cgagent.engine.options.restart import RestartPolicy
 from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.images.image import HealthCheck, ImageConfig
@@ -26,9 +26,10 @@ def no_other(reference):
     raise NotFoundError(f"container {reference!r} does not exist")
 
 
-def options(image=None, **request):
+def options(image=None, **asked):
     image = image or ImageConfig(cmd=("run",))
-    return create.options(Request(image="i", **request), image, ID, no_other)
+    config = resolve.canonical(ContainerConfig(image="i", **asked))
+    return resolve.resolve(config, Choices(), image, ID, no_other)
 
 
 @pytest.mark.parametrize(
@@ -101,12 +102,11 @@ def test_host_names_that_are_none(name):
 
 
 def test_the_hosts_names_are_not_changed():
-    shared = Namespaces(uts="host")
     with pytest.raises(InvalidInputError, match="conflicting options: hostname"):
-        options(namespaces=shared, hostname="box")
+        options(uts="host", hostname="box")
     with pytest.raises(InvalidInputError, match="conflicting options: hostname"):
-        options(namespaces=shared, domainname="example.org")
-    assert options(namespaces=shared).hostname == os.uname().nodename
+        options(uts="host", domainname="example.org")
+    assert options(uts="host").hostname == os.uname().nodename
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_hosts_names_are_not_changed():
         {"domainname": "a b"},
         {"domainname": "d" * 65},
         {"shm_size_bytes": 100},
-        {"shm_size_bytes": 1 << 20, "namespaces": Namespaces(ipc="host")},
+        {"shm_size_bytes": 1 << 20, "ipc": "host"},
         {"stop_timeout_s": -2},
         {"stop_timeout_s": float("nan")},
     ],
@@ -152,15 +152,14 @@ def test_nul_bytes(wrong):
 )
 def test_commands_to_be_run_inside_that_are_none(wrong):
     with pytest.raises(InvalidInputError):
-        create.check_process(Process(**wrong))
-    create.check_process(Process(args=("sh",), env=("A=1",), cwd="/", user="me"))
+        resolve.check_process(Process(**wrong))
+    resolve.check_process(Process(args=("sh",), env=("A=1",), cwd="/", user="me"))
 
 
-READ_LATE = {
+LATE = {
     "image": "another name of it",
     "command": ("other",),
     "entrypoint": ("other",),
-    "name": "other",
     "env": ("A=b",),
     "working_dir": "/other",
     "user": "other",
@@ -176,13 +175,14 @@ READ_LATE = {
 """Another container of the same root may have these."""
 
 
-def reuse_key(**request):
-    return create.reuse_key(Request(**{"image": "i", **request}), "id", Limits())
+def reuse_key(limits=None, **asked):
+    config = ContainerConfig(**{"image": "i", **asked})
+    return resolve.reuse_key(config, Choices(), "id", limits or Limits())
 
 
-def config_of(**request):
-    request = {"image": "i", **request}
-    made = create.options(Request(**request), ImageConfig(cmd=("run",)), ID, no_other)
+def config_of(**asked):
+    config = ContainerConfig(**{"image": "i", **asked})
+    made = resolve.resolve(config, Choices(), ImageConfig(cmd=("run",)), ID, no_other)
     record = Record(
         id=ID,
         name="",
@@ -190,21 +190,21 @@ def config_of(**request):
         created_ns=0,
         cgroup_path="/c",
         rootfs=None,
-        options=made,
+        config=config,
+        resolved=made,
         limits=Limits(),
     )
     return spec.build(plan(record, bundle=Path("/b"), cgroups=(), pid_of=int, volume_path=str))
 
 
-def test_each_thing_one_can_ask_for_is_of_the_root_or_is_read_late():
-    limited = ("limits", "conveniences")
-    known = (*READ_LATE, *create.OF_THE_ROOT, *limited)
-    assert sorted(known) == sorted(f.name for f in fields(Request))
+def test_what_is_read_late_is_known_one_by_one():
+    assert LATE.keys() == READ_LATE
+    assert {f.name for f in fields(ContainerConfig)} >= READ_LATE
 
 
-@pytest.mark.parametrize("name", READ_LATE)
+@pytest.mark.parametrize("name", LATE)
 def test_what_is_read_late_makes_no_other_root(name):
-    request = {"image": "i", name: READ_LATE[name]}
+    request = {"image": "i", name: LATE[name]}
     assert reuse_key(**request) == reuse_key()
     assert same_root(config_of(), config_of(**request))
 
@@ -219,6 +219,4 @@ def test_what_is_of_the_root_makes_another(name, value):
 
 
 def test_other_limits_are_made_ahead_of_others():
-    request = Request(image="i")
-    more = Limits(pids_max=5)
-    assert create.reuse_key(request, "id", more) != create.reuse_key(request, "id", Limits())
+    assert reuse_key(Limits(pids_max=5)) != reuse_key()

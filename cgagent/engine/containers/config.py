@@ -1,0 +1,102 @@
+"""A container as it was asked for, and what that came to.
+
+`ContainerConfig` is the request in Docker's terms, kept whole as long as the container is there:
+the body of ``POST /v1/containers`` is one, and so is what the database has. `ResolvedConfig` has
+what the user left open, after the image, the agent's settings and other containers were asked; it
+is made once, at creation. What needs no resolving is read from the `ContainerConfig` itself: a new
+option is a flag, a field here, and its use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from cgagent.bounds import BOUNDED
+from cgagent.cgroups import Limits
+from cgagent.engine.options.confinement import Confinement
+from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.logging import LogConfig
+from cgagent.engine.options.mounts import MountSpec, Storage
+from cgagent.engine.options.namespaces import NamespaceModes, Namespaces
+from cgagent.engine.options.restart import RestartPolicy
+from cgagent.images.image import HealthCheck  # noqa: TC001 - pydantic reads it
+from cgagent.network.files import Mode, NameLookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerConfig(Storage, Confinement, NamespaceModes, NameLookup):
+    """What a user asks of a container. What is None, or empty and no value then, the image decides.
+
+    An instance in a container's record has names in canonical spelling, and its restart policy is
+    the one that an update gave it last.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    """``NAME=VALUE``; a name alone takes the image's away."""
+    working_dir: str | None = None
+    user: str | None = None
+    hostname: str | None = None
+    domainname: str = ""
+    network: Mode = "none"
+    labels: dict[str, str] = field(default_factory=dict)
+    auto_remove: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows and columns of the terminal at its start."""
+    init: bool = False
+    """A small init is its first process, which reaps children and passes signals on."""
+    stop_signal: str | None = None
+    stop_timeout_s: float | None = None
+    """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
+    health: HealthCheck | None = None
+    """What it leaves out the image's check says, or Docker's default."""
+    restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - frozen
+    log: LogConfig | None = None
+    """None: the agent's setting."""
+    runtime: str = ""
+    """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
+    annotations: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
+    """Annotations are passed on in the container's OCI configuration, for runtimes and hooks."""
+    cgroup_parent: str = ""
+    """A path; a relative one, and empty, is below the agent's own parent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """A container that is to be made."""
+
+    config: ContainerConfig
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    conveniences: Conveniences = Conveniences()  # noqa: RUF009 - frozen
+    name: str | None = None
+    """None: one that is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedConfig:
+    """What a `ContainerConfig` leaves to others, every value filled in."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = "/"
+    user: str = ""
+    hostname: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    stop_signal: str = "SIGTERM"
+    health: HealthCheck | None = None
+    """None: there is no check."""
+    log: LogConfig = LogConfig()  # noqa: RUF009 - frozen
+    mounts: tuple[MountSpec, ...] = ()
+    """Each volume has its name, and those that the image declares are among them."""
+    namespaces: Namespaces = Namespaces()  # noqa: RUF009 - frozen
+    """Other containers by their ids."""
+    runtime: str = ""
+    """Another OCI runtime than our own: its name or path; see `cgagent.engine.options.runtimes`."""
+    cgroup_parent: str = ""
+    """The path of the cgroup above the container's; empty means the agent's own parent."""
