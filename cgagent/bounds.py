@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import Field
+from annotated_types import MaxLen
 
 MOST: Final = 1000
-BOUNDED: Final = Field(max_length=MOST)
+BOUNDED: Final = MaxLen(MOST)

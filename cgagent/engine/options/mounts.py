@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field
+from annotated_types import Ge
 
 from cgagent.bounds import BOUNDED
 from cgagent.engine.containers.names import check_volume_name, new_id
@@ -77,7 +77,7 @@ class Storage:
     mounts: Annotated[tuple[Mount, ...], BOUNDED] = ()
     tmpfs: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
     """Options by destination."""
-    shm_size_bytes: Annotated[int, Field(ge=0)] | None = None
+    shm_size_bytes: Annotated[int, Ge(0)] | None = None
     """None, or 0: the default."""
     read_only: bool = False
     """The root file system cannot be written."""
