@@ -7,7 +7,6 @@ cgroup2's core, not to a controller. Without `psi=1` on some kernels the files r
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups.usage import Pressure, Psi, Stall
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 NONE: Final = Pressure()
 
+_NO_STALL: Final = " avg10=0.00 avg60=0.00 avg300=0.00 total=0"
+_NONE: Final = Stall(avg10=0.0, avg60=0.0, avg300=0.0, total_ns=0)
 _RESOURCES: Final = ("cpu", "memory", "io", "irq")
 
 
@@ -32,8 +33,6 @@ class PressureMeter:
         return Pressure(cpu=parse(cpu), memory=parse(memory), io=parse(io), irq=parse_irq(irq))
 
 
-# Most files of most groups say again and again that nobody waits.
-@lru_cache(maxsize=1024)
 def parse(text: str | None) -> Psi | None:
     """A *.pressure file; `full` is missing for cpu before Linux 5.13."""
     if not text:
@@ -42,7 +41,6 @@ def parse(text: str | None) -> Psi | None:
     return Psi(some=_stall(some), full=_stall(full) if full else None)
 
 
-@lru_cache(maxsize=1024)
 def parse_irq(text: str | None) -> Stall | None:
     """irq.pressure has `full` alone: what keeps one task from running keeps all."""
     return _stall(text) if text else None
@@ -50,6 +48,8 @@ def parse_irq(text: str | None) -> Stall | None:
 
 def _stall(line: str) -> Stall:
     """A line such as "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"."""
+    if line.rstrip().endswith(_NO_STALL):  # most lines of most groups
+        return _NONE
     _, avg10, avg60, avg300, total = line.split()
     return Stall(
         avg10=float(avg10[6:]),
