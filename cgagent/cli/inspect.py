@@ -86,6 +86,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         **_size(detail),
         "CgroupPath": detail["cgroup_path"],
         "Limits": detail["limits"],
+        "LimitsOverrides": detail["overrides"],
         "LimitsHeld": detail["limits_held"],
         "LimitsDrift": detail["drift"],
     }

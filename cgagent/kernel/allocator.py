@@ -12,6 +12,18 @@ _LARGE_BYTES: Final = 128 * 1024
 _ARENAS: Final = 2
 
 
+class _Mallinfo2(ctypes.Structure):
+    """struct mallinfo2 of <malloc.h>."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
 def keep_little() -> None:
     """From now on a large block goes back when it is freed, and threads share their heaps.
 
@@ -20,6 +32,15 @@ def keep_little() -> None:
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         _libc.mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def free_bytes() -> int:
+    """What it has from the kernel and nobody uses; 0 where that cannot be asked (glibc 2.33)."""
+    if not hasattr(_libc, "mallinfo2"):
+        return 0
+    _libc.mallinfo2.restype = _Mallinfo2
+    found: _Mallinfo2 = _libc.mallinfo2()
+    return int(found.fordblks)
 
 
 def give_back() -> None:

@@ -14,6 +14,7 @@ from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds, StopSeconds
 from cgagent.api.native.schemas import (
     AdoptBody,
+    OverrideBody,
     UpdateBody,
     container_detail,
     container_summary,
@@ -187,6 +188,25 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
             container, body.limits(), body.conveniences(), policy, force=force
         )
         return _detail(engine, reference)
+
+    @router.put("/{reference}/overrides/{owner}")
+    async def override_limits(
+        reference: str, owner: str, body: OverrideBody, *, force: bool = False
+    ) -> dict[str, Any]:
+        """Hold it to other limits than its user asked for, until `owner` lifts that.
+
+        Several owners may have one each; the latest counts where two have the same limit.
+        """
+        container = engine.containers.find(reference)
+        extra = body.limits.conveniences()
+        await engine.control.override(container, body.override(owner), extra, force=force)
+        return _detail(engine, reference)
+
+    @router.delete("/{reference}/overrides/{owner}", status_code=204)
+    async def lift_override(reference: str, owner: str) -> Response:
+        """The user's limit is in force again, or none where the user asked for none."""
+        await engine.control.lift(engine.containers.find(reference), owner)
+        return Response(status_code=204)
 
     @router.get("/{reference}/processes")
     async def container_processes(reference: str, ps_args: str = "") -> dict[str, Any]:

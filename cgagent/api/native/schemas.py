@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -9,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cgagent.api.native.numbers import FreezeSeconds
 from cgagent.engine.containers.codec import to_plain
-from cgagent.engine.containers.container import Outcome
+from cgagent.engine.containers.container import Outcome, override_to_json
 from cgagent.engine.options import limits as limit_json
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.restart import RestartPolicy
 from cgagent.engine.values import Process
 
@@ -174,6 +176,21 @@ class UpdateBody(ChangeBody):
         return ChangeBody(**values).limits()
 
 
+class OverrideBody(Strict):
+    """Limits that hold instead of the user's until their owner lifts them."""
+
+    reason: str
+    limits: ChangeBody
+
+    def override(self, owner: str) -> LimitOverride:
+        return LimitOverride(
+            owner=owner,
+            reason=self.reason,
+            since_ns=time.time_ns(),
+            limits=self.limits.limits(),
+        )
+
+
 class AdoptBody(Strict):
     pid: Annotated[int, Field(ge=1)]
     name: str | None = None
@@ -241,12 +258,13 @@ def container_summary(container: Container, control: Control) -> dict[str, Any]:
 def container_detail(
     container: Container, control: Control, log_path: str, volume_path: Callable[[str], str]
 ) -> dict[str, Any]:
-    """Everything: `limits` is what was asked for, `limits_held` what the kernel holds.
+    """Everything: `limits` is what the user asked for, `overrides` what policies hold it to.
 
-    `drift` has what differs but for the kernel's rounding: somebody changed it, say.
+    `limits_held` is what the kernel holds; `drift` has where that is not what is in force,
+    but for the kernel's rounding: somebody changed it, say.
     """
     record = container.record
-    held = control.held_limits(container)
+    held, in_force = control.held_limits(container), record.limits_in_force
     mounts = [
         {**asdict(m), "mountpoint": volume_path(m.source) if m.type == "volume" else m.source}
         for m in record.resolved.mounts
@@ -260,8 +278,9 @@ def container_detail(
         "resolved": to_plain(record.resolved),
         "mounts": mounts,
         "limits": limit_json.to_json(record.limits),
+        "overrides": [override_to_json(o) for o in record.overrides],
         "limits_held": None if held is None else limit_json.to_json(held),
-        "drift": None if held is None else limit_json.drift_to_json(record.limits.diff(held)),
+        "drift": None if held is None else limit_json.drift_to_json(in_force.diff(held)),
         "cgroup_path": record.cgroup_path,
         "log_path": log_path,
     }

@@ -19,6 +19,7 @@ from cgagent.engine.containers.codec import from_plain, to_plain
 from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
 from cgagent.engine.options import limits as limit_json
 from cgagent.engine.options.health import Health
+from cgagent.engine.options.overrides import LimitOverride, in_force
 from cgagent.engine.options.restart import RestartState
 from cgagent.errors import UnsupportedError
 from cgagent.images.drivers import RootFs
@@ -118,12 +119,20 @@ class Record:
     """As asked."""
     resolved: ResolvedConfig
     limits: Limits
+    """As the user asked for them, at the creation or in an update."""
+    overrides: tuple[LimitOverride, ...] = ()
+    """The latest last."""
     limits_changed_ns: int | None = None
-    """When an update last changed them; None: they are those it was created with."""
+    """When an update or an override last changed them; None: they are as at the creation."""
     undo: tuple[tuple[str, str], ...] = ()
     """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
     restart: RestartState = field(default_factory=RestartState)
     outcome: Outcome = Outcome()
+
+    @property
+    def limits_in_force(self) -> Limits:
+        """What the kernel is to hold."""
+        return in_force(self.limits, self.overrides) if self.overrides else self.limits
 
     def to_document(self, configs: str) -> str:
         """JSON for the database: everything but the columns of their own.
@@ -138,6 +147,7 @@ class Record:
                 "rootfs": self.rootfs and asdict(self.rootfs),
                 "adopted": self.adopted and asdict(self.adopted),
                 "limits": limit_json.to_json(self.limits),
+                "overrides": [override_to_json(o) for o in self.overrides],
                 "limits_changed_ns": self.limits_changed_ns,
                 "undo": self.undo,
                 "restart": asdict(self.restart),
@@ -167,6 +177,7 @@ class Record:
             config=from_plain(ContainerConfig, value["configs"]["asked"]),
             resolved=from_plain(ResolvedConfig, value["configs"]["resolved"]),
             limits=limit_json.from_json(value["limits"]),
+            overrides=tuple(map(_override, value["overrides"])),
             limits_changed_ns=value["limits_changed_ns"],
             undo=tuple((path, text) for path, text in value["undo"]),
             restart=RestartState(**value["restart"]),
@@ -191,6 +202,19 @@ def migrated(
     for number in range(version, VERSION):
         value = steps[number](value)
     return value
+
+
+def override_to_json(override: LimitOverride) -> dict[str, Any]:
+    return {
+        "owner": override.owner,
+        "reason": override.reason,
+        "since_ns": override.since_ns,
+        "limits": limit_json.to_json(override.limits),
+    }
+
+
+def _override(value: dict[str, Any]) -> LimitOverride:
+    return LimitOverride(**{**value, "limits": limit_json.from_json(value["limits"])})
 
 
 def _rootfs(value: dict[str, Any] | None) -> RootFs | None:

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits as limit_rules
+from cgagent.engine.options import overrides
+from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.images.concurrency import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cgagent.cgroups import Group, Limits
-    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
-    from cgagent.engine.options.limits import Conveniences
+    from cgagent.engine.options.overrides import LimitOverride
     from cgagent.engine.options.restart import RestartPolicy
 
 log = logging.getLogger(__name__)
@@ -164,40 +166,95 @@ class Control:
             require_there(container)
             policy = None if restart is None else restarts.checked(container, restart)
             changes = limit_rules.resolve(asked, extra, container.record.limits)
-            if container.running:
-                await self._apply(container, changes, policy, force=force)
-            else:
-                merged = container.record.limits.merged(changes)
-                await self._lifecycle.try_limits(container.record.resolved.cgroup_parent, merged)
-                self._keep(container, changes, policy)
+            changed = replace(container.record, limits=container.record.limits.merged(changes))
+            if policy is not None:
+                changed = restarts.with_policy(changed, policy)
+            await self._change(container, changed, dict(changes), force=force)
             if policy is not None:
                 restarts.arm(container)
         self._refresh(container)
 
-    async def _apply(
-        self, container: Container, changes: Limits, policy: RestartPolicy | None, *, force: bool
+    async def override(
+        self,
+        container: Container,
+        override: LimitOverride,
+        extra: Conveniences = Conveniences(),  # noqa: B008 - frozen
+        *,
+        force: bool = False,
     ) -> None:
-        """In the kernel and in the database; what is noted first undoes it after a crash."""
-        if not dict(changes):
-            self._keep(container, changes, policy)
+        """Hold it to other limits than its user asked for, until the owner lifts that.
+
+        Raises:
+            InvalidInputError, UnsupportedError, ConflictError: as `update`.
+        """
+        async with (
+            self._jobs.run("override", container=container.id, owner=override.owner),
+            container.lock,
+        ):
+            require_there(container)
+            record = container.record
+            limits = limit_rules.resolve(override.limits, extra, record.limits_in_force)
+            held = overrides.with_override(record.overrides, replace(override, limits=limits))
+            await self._hold(container, override.owner, held, override.reason, force=force)
+        self._refresh(container)
+
+    async def lift(self, container: Container, owner: str) -> None:
+        """End an override: what is below it is in force again.
+
+        Raises:
+            NotFoundError: the owner has none here.
+            ConflictError: the memory in use could not be brought down.
+        """
+        async with self._jobs.run("lift", container=container.id, owner=owner), container.lock:
+            require_there(container)
+            held = overrides.without(container.record.overrides, owner)
+            await self._hold(container, owner, held, "lifted", force=False)
+        self._refresh(container)
+
+    async def _hold(
+        self,
+        container: Container,
+        owner: str,
+        held: tuple[LimitOverride, ...],
+        reason: str,
+        *,
+        force: bool,
+    ) -> None:
+        own = [o.limits for o in (*container.record.overrides, *held) if o.owner == owner]
+        names = {name for limits in own for name, _ in limits}
+        changed = replace(container.record, overrides=held)
+        await self._change(container, changed, names, force=force, owner=owner, reason=reason)
+
+    async def _change(
+        self,
+        container: Container,
+        changed: Record,
+        names: Collection[str],
+        *,
+        force: bool,
+        **told: str,
+    ) -> None:
+        """To a record with other limits, in the fields of these `names`; `told` in the event."""
+        before, after = container.record.limits_in_force, changed.limits_in_force
+        if names:
+            changed = replace(changed, limits_changed_ns=time.time_ns())
+        if not container.running:
+            await self._lifecycle.try_limits(changed.resolved.cgroup_parent, after)
+            self._containers.save(container, changed, "update", **told)
+            return
+        write = overrides.to_write(names, before, after)
+        if not dict(write):
+            self._containers.save(container, changed, "update", **told)
             return
         group = self._lifecycle.group(container)
-        undo = await asyncio.to_thread(group.earlier, changes)
+        undo = await asyncio.to_thread(group.earlier, write)
         self._containers.save(container, replace(container.record, undo=undo))
         try:
-            await in_thread(lambda _: group.apply(changes, force=force))
-            self._keep(container, changes, policy)
+            await in_thread(lambda _: group.apply(write, force=force))
+            self._containers.save(container, replace(changed, undo=()), "update", **told)
         except BaseException:
             await self.undo_update(container)
             raise
-
-    def _keep(self, container: Container, changes: Limits, policy: RestartPolicy | None) -> None:
-        merged = container.record.limits.merged(changes)
-        changed_ns = time.time_ns() if dict(changes) else container.record.limits_changed_ns
-        updated = replace(container.record, limits=merged, limits_changed_ns=changed_ns, undo=())
-        if policy is not None:
-            updated = self._lifecycle.restarts.with_policy(updated, policy)
-        self._containers.save(container, updated, "update")
 
     async def undo_update(self, container: Container) -> None:
         """Of an update that was not finished, put the earlier limits back."""

@@ -174,7 +174,7 @@ class Setups:
         made = self._shared.pool.set_up_of(container.id)
         if made is None or made.resolved is not record.resolved:
             made = await self._anew(container, made)
-        if made.limits is not record.limits:
+        if made.limits is not record.limits_in_force:
             jobs.step("limit")
             self._limit(record, made)
         return made
@@ -274,7 +274,8 @@ class Setups:
         }
 
     def _limit(self, record: Record, made: SetUp) -> None:
-        if made.limits != record.limits:
+        wanted = record.limits_in_force
+        if made.limits != wanted:
             group = self._shared.placement.group(record.cgroup_path)
-            group.apply(record.limits, new=made.limits is None)
-        made.limits = record.limits
+            group.apply(wanted, new=made.limits is None)
+        made.limits = wanted

@@ -25,13 +25,16 @@ def resident_bytes() -> int:
 
 
 async def give_back() -> None:
-    """Look now and then, without end; nothing is done where nothing has grown."""
-    last = resident_bytes()
+    """Look now and then, without end; nothing is done where nothing has grown or become free."""
+    resident, free = resident_bytes(), allocator.free_bytes()
     while True:
         await asyncio.sleep(_EVERY_S)
-        if resident_bytes() > last + _GROWN_BYTES:
+        if (
+            resident_bytes() > resident + _GROWN_BYTES
+            or allocator.free_bytes() > free + _GROWN_BYTES
+        ):
             gc.collect()
             await asyncio.to_thread(allocator.give_back)
-            last = resident_bytes()
+            resident, free = resident_bytes(), allocator.free_bytes()
         else:
-            last = min(last, resident_bytes())
+            resident, free = min(resident, resident_bytes()), min(free, allocator.free_bytes())

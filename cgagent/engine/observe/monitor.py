@@ -117,7 +117,7 @@ class Monitor:
             image=record.config.image,
             cgroup_path=record.cgroup_path,
             started_at_s=(record.outcome.started_ns or 0) / 1e9,
-            asked=record.limits,
+            asked=record.limits_in_force,
             pid=record.outcome.pid,
             labels=self._labels.of(record.resolved.labels),
         )

@@ -14,6 +14,7 @@ from cgagent.engine.options.devices import Device
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.mounts import Mount, MountSpec
 from cgagent.engine.options.namespaces import Namespaces
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.restart import RestartPolicy
 from cgagent.errors import ConflictError, NotFoundError, UnsupportedError
 from cgagent.images.drivers import RootFs
@@ -93,6 +94,15 @@ RECORDS = st.builds(
         log=LOG,
         labels=PAIRS,
     ),
+    overrides=st.lists(
+        st.builds(
+            LimitOverride,
+            owner=TEXT,
+            reason=TEXT,
+            since_ns=st.integers(0, 2**62),
+            limits=st.builds(Limits, pids_max=st.one_of(COUNT, st.just(UNLIMITED))),
+        )
+    ).map(tuple),
     outcome=st.builds(
         Outcome,
         status=st.sampled_from(["created", "running", "exited"]),

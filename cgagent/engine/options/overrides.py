@@ -1,0 +1,160 @@
+"""Limits that a policy holds a container to, beside those that its user asked for.
+
+An override has an owner and a reason, and is lifted by its owner. What is in force is what the user
+asked for, and over it each override in turn, the latest last. As soon as an override is lifted, the
+user's limit is in force again, or that of a new group where the user asked for none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.cgroups import UNLIMITED, IoLatency, IoMax, IoWeight, Limits
+from cgagent.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+_OWNER: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
+_REASON_MAX: Final = 1000
+_MOST: Final = 16
+_USUAL: Final[dict[str, Any]] = {
+    **dict.fromkeys(("memory_max_bytes", "memory_high_bytes", "memory_swap_max_bytes"), UNLIMITED),
+    **dict.fromkeys(("memory_zswap_max_bytes", "cpu_quota_us", "pids_max"), UNLIMITED),
+    **dict.fromkeys(("memory_low_bytes", "memory_min_bytes", "cpu_burst_us"), 0),
+    **dict.fromkeys(("oom_group", "oom_kill_disable", "cpu_idle"), False),
+    **dict.fromkeys(("cpuset_cpus", "cpuset_mems"), ""),
+    "cpu_weight": 100,
+    "cpu_shares": 1024,
+    "cpu_period_us": 100_000,
+    "io_weight": 100,
+}
+"""What a new group has (cgroup-v2.rst). Devices are looked at one by one; what is not here differs
+from host to host, and cannot be overridden."""
+_OTHER_UNIT: Final = {
+    "cpu_weight": "cpu_shares",
+    "cpu_shares": "cpu_weight",
+    "io_weight": "blkio_weight",
+}
+_PER_DEVICE: Final = ("io_max", "io_latency", "io_weight_device")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOverride:
+    owner: str
+    """Who set it and may lift it: a policy's name, or an outside controller's."""
+    reason: str
+    """Why, in words for whoever wonders about the limit."""
+    since_ns: int
+    limits: Limits
+
+
+def checked(override: LimitOverride) -> LimitOverride:
+    """Raises InvalidInputError: an owner, a reason or a limit that cannot be one."""
+    if not _OWNER.fullmatch(override.owner):
+        raise InvalidInputError(
+            f"override owner {override.owner[:80]!r}: letters, digits, '_', '.' and '-', 64 at most"
+        )
+    if not override.reason.strip() or len(override.reason) > _REASON_MAX:
+        raise InvalidInputError(
+            f"override of {override.owner}: a reason is needed, of {_REASON_MAX} characters at most"
+        )
+    names = [name for name, _ in override.limits]
+    if not names:
+        raise InvalidInputError(f"override of {override.owner}: no limit is given")
+    for name in names:
+        if name not in _USUAL and name not in _PER_DEVICE:
+            raise InvalidInputError(f"limit {name} cannot be overridden; update it instead")
+    return override
+
+
+def with_override(
+    overrides: Iterable[LimitOverride], new: LimitOverride
+) -> tuple[LimitOverride, ...]:
+    """With the owner's earlier one replaced. Raises InvalidInputError: there are too many."""
+    kept = (*(o for o in overrides if o.owner != new.owner), checked(new))
+    if len(kept) > _MOST:
+        raise InvalidInputError(f"a container has {_MOST} overrides at most; lift one")
+    return kept
+
+
+def without(overrides: Iterable[LimitOverride], owner: str) -> tuple[LimitOverride, ...]:
+    """Raises NotFoundError: the owner has none."""
+    before = tuple(overrides)
+    kept = tuple(o for o in before if o.owner != owner)
+    if len(kept) == len(before):
+        raise NotFoundError(f"there is no override of {owner}")
+    return kept
+
+
+def in_force(asked: Limits, overrides: Iterable[LimitOverride]) -> Limits:
+    """What the kernel is to hold."""
+    found = asked
+    for override in overrides:
+        merged = found.merged(override.limits)
+        if found.io_max and override.limits.io_max:
+            merged = replace(merged, io_max=_caps(found.io_max, override.limits.io_max))
+        found = merged
+    return found
+
+
+def _caps(below: Iterable[IoMax], above: Iterable[IoMax]) -> tuple[IoMax, ...]:
+    """Of each device; of one that both have, what `above` says and what it leaves open."""
+    found = {caps.device: caps for caps in below}
+    for caps in above:
+        old = found.get(caps.device, caps)
+        said = {name: value for name, value in _values(caps) if value is not None}
+        found[caps.device] = replace(old, **said)
+    return tuple(found.values())
+
+
+def to_write(names: Collection[str], before: Limits, after: Limits) -> Limits:
+    """What brings a group that holds `before` to `after`, in the fields of these names.
+
+    Where nothing is in force any more, it is what a new group has.
+    """
+    values: dict[str, Any] = {}
+    for name in names:
+        old, new = getattr(before, name), getattr(after, name)
+        if name in _PER_DEVICE:
+            values[name] = _devices(old or (), new or ()) or None
+        elif new is not None:
+            values[name] = new
+        elif (other := _OTHER_UNIT.get(name)) and getattr(after, other) is not None:
+            values[other] = getattr(after, other)
+        elif old is not None:
+            values[name] = _USUAL[name]
+    return Limits(**values)
+
+
+def _devices(before: Iterable[Any], after: Iterable[Any]) -> tuple[Any, ...]:
+    wanted = {entry.device: entry for entry in after}
+    freed = {entry.device: _free(entry) for entry in before}
+    return tuple(
+        _over(freed[device], wanted[device])
+        if device in freed and device in wanted
+        else wanted.get(device, freed.get(device))
+        for device in {**freed, **wanted}
+    )
+
+
+def _free(entry: IoMax | IoLatency | IoWeight) -> Any:
+    """The same device without a limit."""
+    if isinstance(entry, IoMax):
+        said: Any = {name: UNLIMITED for name, v in _values(entry) if v is not None}
+        return replace(entry, **said)
+    if isinstance(entry, IoLatency):
+        return replace(entry, target_us=UNLIMITED)
+    return replace(entry, weight=None)
+
+
+def _over(free: Any, wanted: Any) -> Any:
+    if not isinstance(wanted, IoMax):
+        return wanted
+    return replace(free, **{name: v for name, v in _values(wanted) if v is not None})
+
+
+def _values(caps: IoMax) -> list[tuple[str, Any]]:
+    return [(f.name, getattr(caps, f.name)) for f in fields(caps) if f.name[1:] in {"bps", "iops"}]
