@@ -67,6 +67,9 @@ class _Client:
         self.cli("wait", *ids)
         return ids
 
+    def read(self, container: str) -> None:
+        self.cli("logs", container)
+
     def remove(self, containers: list[str]) -> None:
         if containers:
             self.cli("rm", "-f", *containers)

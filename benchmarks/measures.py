@@ -155,10 +155,14 @@ def crowd(peers: list[Peer], tasks: int, rounds: int, notes: list[str]) -> list[
 
 
 def logs(peers: list[Peer], rounds: int, notes: list[str]) -> list[Row]:
-    """From the start of one container, or of ten, until all of its output is in the log."""
+    """From the start of one container, or of ten, until all of its output is in the log.
+
+    What one has written is read, too, by the whole command.
+    """
     rows: list[Row] = []
     for containers in (1, _WRITERS):
         taken: dict[str, list[float]] = {p.name: [] for p in peers if isinstance(p, Engine)}
+        read: dict[str, list[float]] = {name: [] for name in taken}
         for peer in peers * rounds:
             if isinstance(peer, Engine) and peer.name in taken:
                 began = time.perf_counter()
@@ -169,9 +173,13 @@ def logs(peers: list[Peer], rounds: int, notes: list[str]) -> list[Row]:
                     notes.append(f"{peer.name}, {containers} writing: {failure}")
                     continue
                 taken[peer.name].append((time.perf_counter() - began) * 1e3)
+                if containers == 1:
+                    read[peer.name].append(_timed_ms(partial(peer.read, made[0])))
                 peer.remove(made)
         name = f"{_LOG_MIB} MiB logged by {containers}"
         rows += [Row(name, "ms", peer, tuple(times)) for peer, times in taken.items() if times]
+        name = f"logs of {_LOG_MIB} MiB, {_LOG_MIB << 14:,} lines"
+        rows += [Row(name, "ms", peer, tuple(times)) for peer, times in read.items() if times]
     return rows
 
 

@@ -50,6 +50,9 @@ class Engine(Protocol):
     def write(self, mib: int, containers: int) -> list[str]:
         """Containers that write so much between them, in lines of 64 bytes; when all is written."""
 
+    def read(self, container: str) -> None:
+        """All of a container's log."""
+
 
 @runtime_checkable
 class Api(Protocol):
