@@ -299,6 +299,11 @@ class Client:
 
     def lines(self, method: str, path: str, body: Any = None) -> Iterator[Any]:
         """A stream of JSON lines, as they come."""
+        for batch in self.batches(method, path, body):
+            yield from batch
+
+    def batches(self, method: str, path: str, body: Any = None) -> Iterator[list[Any]]:
+        """The same, those together that come together."""
         connection = self.connect()
         with connection.socket:
             connection.send(method, path, body)
@@ -308,8 +313,8 @@ class Client:
             rest = b""
             for piece in connection.pieces(headers):
                 *whole, rest = (rest + piece).split(b"\n")
-                for line in whole:
-                    yield compact_json.loads(line)
+                if whole:
+                    yield compact_json.loads(b"[%b]" % b",".join(whole))
 
     def head(self, path: str) -> dict[str, str]:
         """The headers alone: an error has no message of the agent's."""

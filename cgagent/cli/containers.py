@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from cgagent import standard
@@ -175,15 +177,17 @@ def logs(context: Context) -> int:
 
 def _print_entries(client: Client, path: str, *, timestamps: bool, details: bool) -> None:
     inside_line = {1: False, 2: False}  # a long line comes in several entries
-    for entry in client.lines("GET", path):
-        fd = 2 if entry["stream"] == "stderr" else 1
-        prefix = ""
-        if not inside_line[fd]:
-            prefix += f"{entry['time']} " if timestamps else ""
-            prefix += f"{_attributes(entry)} " if details else ""
-        inside_line[fd] = not entry["log"].endswith("\n")
-        data = (prefix + entry["log"]).encode("utf-8", "surrogateescape")
-        standard.write(fd, data)
+    for entries in client.batches("GET", path):
+        for stream, together in groupby(entries, itemgetter("stream")):
+            fd = 2 if stream == "stderr" else 1
+            texts = []
+            for entry in together:
+                if (timestamps or details) and not inside_line[fd]:
+                    texts.append(f"{entry['time']} " if timestamps else "")
+                    texts.append(f"{_attributes(entry)} " if details else "")
+                texts.append(entry["log"])
+                inside_line[fd] = not entry["log"].endswith("\n")
+            standard.write(fd, "".join(texts).encode("utf-8", "surrogateescape"))
 
 
 def _attributes(entry: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,6 +173,6 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
 
         async def lines() -> AsyncIterator[bytes]:
             async for entries in pieces:
-                yield b"".join(json.dumps(e).encode() + b"\n" for e in entries)
+                yield b"\n".join((*entries, b"")) if entries else b""
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle import Lifecycle
-    from cgagent.runtime.logs.reader import Entry, LogQuery
+    from cgagent.runtime.logs.reader import LogQuery
 
 
 class Logs:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
 
-    def read(self, container: Container, query: LogQuery) -> AsyncIterator[list[Entry]]:
-        """Entries in pieces; with ``query.follow`` as long as the container is up.
+    def read(self, container: Container, query: LogQuery) -> AsyncIterator[list[bytes]]:
+        """Entries in pieces, a line of JSON each; with ``query.follow`` as long as it is up.
 
         Raises:
             UnsupportedError: it was adopted, or its log driver keeps nothing to be shown.

@@ -14,7 +14,7 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.runtime.logs import files as logfiles
 from cgagent.runtime.logs.files import OpenFile
@@ -28,8 +28,6 @@ _POLL_S: Final = 0.1
 _LINES: Final = 1000
 """Read backwards at a stretch: 4 ms."""
 
-Entry = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogQuery:
@@ -40,20 +38,33 @@ class LogQuery:
     since_ns: int = 0
     until_ns: int | None = None
 
-    def accepts(self, line: bytes) -> Entry | None:
-        """The entry of a line; None for one not asked for, or that a full disk cut short."""
+    def accepts(self, line: bytes) -> bool:
+        """Whether it is an entry that was asked for, and not one that a full disk cut short."""
         try:
-            entry = json.loads(line)
+            return self._wants(json.loads(line))
         except ValueError:
-            return None
+            return False
+
+    def accepted(self, lines: list[bytes]) -> list[bytes]:
+        """Those of many; they are parsed in one go, which takes a third of the time."""
+        try:
+            entries = json.loads(b"[%b]" % b",".join(lines))
+        except ValueError:
+            entries = []
+        if len(entries) != len(lines):  # one was cut short
+            return [line for line in lines if self.accepts(line)]
+        wants = self._wants
+        return [line for line, entry in zip(lines, entries, strict=True) if wants(entry)]
+
+    def _wants(self, entry: object) -> bool:
         if not isinstance(entry, dict) or entry.get("stream") not in self.streams:
-            return None
+            return False
+        if not self.since_ns and self.until_ns is None:
+            return True
         when = str(entry.get("time"))  # of one length: the order of texts is that of times
         if self.since_ns and when < timestamp(self.since_ns):
-            return None
-        if self.until_ns is not None and when > timestamp(self.until_ns):
-            return None
-        return entry
+            return False
+        return self.until_ns is None or when <= timestamp(self.until_ns)
 
     def is_over(self) -> bool:
         """Nothing that comes now is wanted."""
@@ -138,8 +149,8 @@ class _Reader:
         if self._next:
             self._next.close()
 
-    def batch(self) -> list[Entry] | None:
-        """Entries of the next piece of the log; None at its present end."""
+    def batch(self) -> list[bytes] | None:
+        """Lines of the next piece of the log; None at its present end."""
         while not (data := self._file.read(_BATCH_BYTES)):
             if self._file.was_emptied():
                 self._file.seek(0)
@@ -154,12 +165,12 @@ class _Reader:
                 self._file, self._next, self._rest = self._next, None, b""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        return [e for e in map(self._query.accepts, lines) if e]
+        return self._query.accepted(lines)
 
-    async def batches(self) -> AsyncIterator[list[Entry]]:
+    async def batches(self) -> AsyncIterator[list[bytes]]:
         """To the present end, with the event loop let in between them."""
-        while (entries := self.batch()) is not None:
-            yield entries
+        while (lines := self.batch()) is not None:
+            yield lines
             await asyncio.sleep(0)
 
 
@@ -183,7 +194,7 @@ def _lines_backwards(file: OpenFile) -> Iterator[tuple[int, bytes]]:
 async def _seek(file: OpenFile, query: LogQuery, count: int) -> int:
     """Go to the last `count` entries; of how many there are too few."""
     for number, (offset, line) in enumerate(_lines_backwards(file), 1):
-        count -= query.accepts(line) is not None
+        count -= query.accepts(line)
         if count == 0:
             file.seek(offset)
             break
@@ -199,7 +210,7 @@ async def _seek_compressed(file: OpenFile, query: LogQuery, count: int) -> int:
     while data := file.read(_BATCH_BYTES):
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            if query.accepts(line) is not None:
+            if query.accepts(line):
                 begins.append(offset)
             offset += len(line) + 1
         await asyncio.sleep(0)
@@ -230,8 +241,11 @@ async def _open_at_tail(path: str, query: LogQuery, count: int) -> OpenFile | No
 
 async def follow(
     path: str, query: LogQuery, running: Callable[[], bool]
-) -> AsyncIterator[list[Entry]]:
-    """Batches of entries; with `query.follow` until the container has ended and all is read."""
+) -> AsyncIterator[list[bytes]]:
+    """Batches of entries, a line of JSON each.
+
+    With `query.follow` until the container has ended and all is read.
+    """
     if not os.path.exists(path):  # nothing has run yet
         return
     if query.tail is None:
@@ -242,12 +256,12 @@ async def follow(
         return
     reader = _Reader(path, file, query)
     try:
-        async for entries in reader.batches():
-            yield entries
+        async for lines in reader.batches():
+            yield lines
         while query.follow:
             ended = not running() or query.is_over()
-            async for entries in reader.batches():
-                yield entries
+            async for lines in reader.batches():
+                yield lines
             if ended:
                 return
             await asyncio.sleep(_POLL_S)

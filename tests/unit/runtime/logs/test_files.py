@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import os
 
 import pytest
@@ -31,7 +32,7 @@ def lines(log, numbers):
 def read(folder, **query):
     async def collect():
         found = follow(str(folder / "log"), LogQuery(**query), lambda: False)
-        return [int(e["log"]) async for batch in found for e in batch]
+        return [int(json.loads(e)["log"]) async for batch in found for e in batch]
 
     return asyncio.run(collect())
 
@@ -78,7 +79,7 @@ def test_a_reader_goes_on_where_its_file_was_compressed(tmp_path):
             return next(running)
 
         async for batch in follow(path, LogQuery(follow=True), still):
-            found += [int(e["log"]) for e in batch]
+            found += [int(json.loads(e)["log"]) for e in batch]
         return found
 
     found = asyncio.run(follow_while_it_is_rotated())

@@ -22,7 +22,8 @@ PIECES = st.lists(
 def read(path, running=lambda: False, **query):
     async def collect():
         query_ = LogQuery(**query)
-        return [e async for batch in follow(str(path), query_, running) for e in batch]
+        batches = follow(str(path), query_, running)
+        return [json.loads(line) async for batch in batches for line in batch]
 
     return asyncio.run(collect())
 
@@ -274,7 +275,7 @@ def test_a_log_that_is_emptied_from_outside_goes_on_and_is_not_rotated_early(tmp
             for line in lines:
                 log.write(STDOUT, line.encode())
             while len(shown) < sum(map(len, rounds[: rounds.index(lines) + 1])):
-                shown += [entry["log"] for entry in await anext(stream)]
+                shown += [json.loads(line)["log"] for line in await anext(stream)]
             os.truncate(path, 0)
         await stream.aclose()
         return shown
@@ -282,3 +283,20 @@ def test_a_log_that_is_emptied_from_outside_goes_on_and_is_not_rotated_early(tmp
     assert asyncio.run(followed()) == [line for lines in rounds for line in lines]
     log.close()
     assert names(tmp_path) == ["log"]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                [b"", b"{", b'{"log":"cut', b"5", b"[]", b"]", b"[", b'{"a":1},{"b":2}']
+            ),
+            st.tuples(TEXT, st.sampled_from(["stdout", "stderr"])).map(
+                lambda pair: json.dumps({"log": pair[0].decode(), "stream": pair[1]}).encode()
+            ),
+        )
+    )
+)
+def test_many_lines_are_judged_as_each_alone(lines):
+    query = LogQuery(streams=frozenset({"stdout"}))
+    assert query.accepted(lines) == [line for line in lines if query.accepts(line)]
