@@ -25,9 +25,11 @@ from cgagent.engine.lifecycle.parents import Parents
 from cgagent.engine.lifecycle.placement import Placement
 from cgagent.engine.lifecycle.pool import Pool
 from cgagent.engine.observe import tracing
+from cgagent.engine.observe.freezes import ForeignFreezes
 from cgagent.engine.observe.hostgroups import HostGroups
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
+from cgagent.engine.observe.policies import Policies
 from cgagent.engine.observe.sizes import Sizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
@@ -86,11 +88,13 @@ class Engine:
         self.host = Host.detect()
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
+        self.policies = Policies()
         self.monitor = Monitor(
             self.host,
             settings,
             self.containers,
             self.events,
+            self.policies,
             log_path=partial(bundle.log_path, containers_dir),
             volumes=lambda: self.volumes.paths(),  # noqa: PLW0108 - there are none yet
         )
@@ -105,7 +109,7 @@ class Engine:
         )
         self.supervisor = Supervisor(settings.run_dir, settings.data_root / "supervisor.log", self)
         triggers = tuple(map(parse_trigger, settings.pressure_triggers))
-        self.watch = GroupWatch(self.events, self.containers.note, triggers)
+        self.watch = GroupWatch(self.events, self.containers.note, triggers, self.policies.happened)
         notes = settings.data_root / "cgroup-parents.json"
         self._parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
         self._placement = Placement(self.host, self._parents)
@@ -151,6 +155,7 @@ class Engine:
         """What works with containers that are there."""
         settings = self.settings
         self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
+        self.policies.add(ForeignFreezes(self.containers, self.control))
         self.adoption = Adoption(
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
         )
@@ -201,6 +206,7 @@ class Engine:
                 self.probes.begin(container)
         await self.control.resume()
         self.lifecycle.restarts.resume()
+        self.policies.start()
         self.monitor.start()
         self._log_compression.start()
         self.pool.refill()
@@ -216,6 +222,7 @@ class Engine:
         await self._log_compression.close()
         await self.pool.close()
         await self._leftovers.gone()
+        self.policies.stop()
         self.monitor.stop()
         self.watch.close()
         self.supervisor.close()

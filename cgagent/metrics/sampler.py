@@ -100,7 +100,8 @@ class Sampler:
 
     `targets` is called in the sampler's thread at each tick. The last samples of a target that
     is no longer returned, or whose group has gone, stay until `forget`. `descriptors` bounds
-    what is kept open; by default all readers of this process share one bound.
+    what is kept open; by default all readers of this process share one bound. `tick_ended` is
+    called in the thread, after each tick.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Sampler:
         descriptors: Descriptors | None = None,
         *,
         full_interval_s: float = 0.0,
+        tick_ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._host = host
         self._interval_s = interval_s
@@ -124,6 +126,8 @@ class Sampler:
         self._devices: dict[str, str] = {}
         self._machine: HostSample | None = None
         self._state = SamplerState()
+        self._frozen: set[str] = set()
+        self._tick_ended = tick_ended
         self._background = Background("sampler", self._run)
         self.start = self._background.start
 
@@ -232,6 +236,12 @@ class Sampler:
                 samples=self._state.samples + read,
                 failed=self._state.failures > failures,
             )
+        self._tick_ended()
+
+    def frozen(self) -> frozenset[str]:
+        """Ids of the targets that were frozen when they were last sampled."""
+        with self._lock:
+            return frozenset(self._frozen)
 
     def _failed(self, error: str) -> None:
         with self._lock:
@@ -298,12 +308,14 @@ class Sampler:
         else:
             self._tracks[target.id] = _Track(self._turns % self._rounds, sample)
             self._turns += 1
+        (self._frozen.add if sample.usage.frozen else self._frozen.discard)(target.id)
         for device in _devices(sample):
             if device not in self._devices:
                 self._devices[device] = _device_path(device)
         return sample
 
     def _drop(self, target_id: str) -> None:
+        self._frozen.discard(target_id)
         source = self._sources.pop(target_id, None)
         if source:
             source.close()

@@ -255,6 +255,11 @@ class Agent:
     def post(self, container: str, verb: str, body: Any = None) -> Any:
         return self.client.request("POST", f"/v1/containers/{container}/{verb}", body)
 
+    def listed(self, container: str) -> dict[str, Any]:
+        """What the list of containers says of one."""
+        found = self.client.request("GET", "/v1/containers?all=true")
+        return next(one for one in found if one["id"] == container)
+
     def detail(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client.request("GET", f"/v1/containers/{container}")
         return found

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _FEW: Final = 50
-"""So many are looked at on the event loop, 50 us each."""
+"""So many are described on the event loop."""
 
 
 def routes(engine: Engine) -> APIRouter:
@@ -69,9 +69,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         sizes = await engine.sizes.of(shown) if size else {}
 
         def summaries() -> list[dict[str, Any]]:
-            return [
-                {**container_summary(c, engine.control), **_size(sizes.get(c.id))} for c in shown
-            ]
+            return [{**container_summary(c), **_size(sizes.get(c.id))} for c in shown]
 
         return await asyncio.to_thread(summaries) if len(shown) > _FEW else summaries()
 

@@ -232,14 +232,14 @@ class ExecBody(Strict):
         )
 
 
-def container_summary(container: Container, control: Control) -> dict[str, Any]:
+def container_summary(container: Container) -> dict[str, Any]:
     """One line of ``ps``."""
     record = container.record
     outcome = {name: getattr(record.outcome, name) for name in _SHOWN}
     if record.outcome.health is not None:
         outcome["health"] = asdict(record.outcome.health)
         del outcome["health"]["log"]
-    if control.is_frozen(container):
+    if container.frozen:
         outcome["status"] = "frozen"
     return {
         "id": record.id,
@@ -269,7 +269,9 @@ def container_detail(
         {**asdict(m), "mountpoint": volume_path(m.source) if m.type == "volume" else m.source}
         for m in record.resolved.mounts
     ]
-    shown = container_summary(container, control)
+    shown = container_summary(container)
+    if container.running:  # as it is now
+        shown["state"]["status"] = "frozen" if control.is_frozen(container) else "running"
     if record.outcome.health is not None:
         shown["state"]["health"] = asdict(record.outcome.health)
     return {

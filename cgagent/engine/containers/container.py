@@ -269,6 +269,11 @@ class Container:
         return self.record.outcome.status == "running"
 
     @property
+    def frozen(self) -> bool:
+        """By us, or seen to be by another program."""
+        return self.running and self.record.outcome.frozen_since_ns is not None
+
+    @property
     def restarting(self) -> bool:
         """It has ended, and is to be started again at `record.restart.due_ns`."""
         return self.record.outcome.status == "restarting"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Descriptors
+from cgagent.engine.observe.policies import Tick
 from cgagent.engine.observe.watched import GroupsAbove, WatchedGroups
 from cgagent.engine.options import restart as restart_policy
 from cgagent.errors import ConflictError, NotFoundError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Job
+    from cgagent.engine.observe.policies import Policies
     from cgagent.metrics import Asked, Rendering
 
 
@@ -47,6 +49,7 @@ class Monitor:
         settings: Settings,
         containers: Containers,
         events: Events,
+        policies: Policies,
         *,
         log_path: Callable[[str], str],
         volumes: Callable[[], Mapping[str, str]],
@@ -67,7 +70,9 @@ class Monitor:
             self._sampled,
             full_interval_s=settings.sample_full_interval_s,
             descriptors=Descriptors.bounded(settings.sample_descriptors),
+            tick_ended=self._tell_policies,
         )
+        self._policies = policies
         self._walker = Walker(self._held)
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
@@ -81,6 +86,11 @@ class Monitor:
             volume_bytes=self._sizes.volume_bytes,
         )
         self._targets: dict[str, tuple[Record, Target]] = {}
+
+    def _tell_policies(self) -> None:
+        """Called in the sampler's thread."""
+        sampler = self._sampler
+        self._policies.tick_ended(Tick(sampler.latest, sampler.rates, sampler.frozen()))
 
     def start(self) -> None:
         self._sampler.start()

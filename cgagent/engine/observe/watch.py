@@ -93,11 +93,19 @@ class SeenOom:
 
 
 class GroupWatch:
-    """Owns the watcher; made and ended by the engine, in whose event loop it lives."""
+    """Owns the watcher; made and ended by the engine, in whose event loop it lives.
+
+    `happened` is told of every event of a container's group, those that are not shown included.
+    """
 
     def __init__(
-        self, events: Events, note: Callable[..., None], triggers: tuple[Trigger, ...]
+        self,
+        events: Events,
+        note: Callable[..., None],
+        triggers: tuple[Trigger, ...],
+        happened: Callable[[Container, Event], None] = lambda _container, _event: None,
     ) -> None:
+        self._happened = happened
         self._events = events
         self._note = note
         self._triggers = triggers
@@ -176,6 +184,7 @@ class GroupWatch:
             container = self._containers.get(event.group)
             if container is not None:
                 self._tell(container, event)
+                self._happened(container, event)
 
     def _tell(self, container: Container, event: Event) -> None:
         if isinstance(event, Oom):

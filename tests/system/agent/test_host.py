@@ -410,3 +410,21 @@ def test_a_limit_below_use_is_refused_without_a_kill(agent, container):
     assert agent.state(one)["status"] == "running"
     held = agent.cgroup_file(one, "memory", v1="memory.limit_in_bytes", v2="memory.max")
     assert held.read_text().strip() == str(200 * MIB)
+
+
+def test_what_another_program_freezes_is_shown_and_told(agent, container):
+    """In `ps`, which shows the record, and as events that say so."""
+    one = container("sh", "-c", "while :; do :; done")
+    group = Host.detect().group(agent.detail(one)["cgroup_path"])
+    group.freeze()
+    eventually(lambda: agent.listed(one)["state"]["status"] == "frozen", "frozen")
+    group.thaw()
+    eventually(lambda: agent.listed(one)["state"]["status"] == "running", "running")
+    agent.post(one, "freeze")
+    assert agent.listed(one)["state"]["status"] == "frozen"
+    agent.post(one, "thaw")
+    assert agent.listed(one)["state"]["status"] == "running"
+    events = [e for e in agent.client.lines("GET", "/v1/events") if e["id"] == one]
+    told = [(e["action"], e["attributes"].get("by")) for e in events if "pause" in e["action"]]
+    others = [("pause", "another program"), ("unpause", "another program")]
+    assert told == [*others, ("pause", None), ("unpause", None)]
