@@ -45,7 +45,8 @@ class Store:
 
     def files(self) -> set[str]:
         """Every file and directory but the database and the fixed directories."""
-        fixed = {"overlay2", "l", "blobs", "blobs/sha256", "containers-rw", "images", "reserve"}
+        fixed = {"overlay2", "l", "containers-rw", "reserve", "images"}
+        fixed |= {f"images/{name}" for name in ("ingest", "blobs", "blobs/sha256")}
         found = {str(p.relative_to(self.root)) for p in self.root.rglob("*")}
         return {p for p in found if not p.startswith("cgagent.db")} - fixed
 
