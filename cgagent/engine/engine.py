@@ -204,6 +204,7 @@ class Engine:
         self.monitor.start()
         self._log_compression.start()
         self.pool.refill()
+        self.images.resume()
 
     async def stop(self) -> None:
         """Let go of everything; running containers go on under the supervisor."""
@@ -216,6 +217,7 @@ class Engine:
         await self._log_compression.close()
         await self.pool.close()
         await self._leftovers.gone()
+        await self.images.close()
         self.monitor.stop()
         self.watch.close()
         self.supervisor.close()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from cgagent.errors import ConflictError, InternalError, InvalidInputError, NoSuchImageError
 from cgagent.images import archive as archives
 from cgagent.images import reference as references
+from cgagent.images.check import Check, Report
 from cgagent.images.concurrency import in_thread
 from cgagent.images.content import ContentStore
 from cgagent.images.drivers.overlay2 import Overlay2
@@ -167,6 +168,11 @@ class Images:
         """
         if not all(map(self._layers.is_there, image.layers)):
             await self._installer.complete(self._stored(image.id))
+
+    async def check(self, progress: Callable[[Progress], None], *, repair: bool) -> Report:
+        """Reads every blob, and mends what is wrong if `repair`: from blobs, or a registry."""
+        check = Check(self._records, self._content, self._layers, self._installer, self.pull)
+        return await check.run(progress, repair=repair)
 
     def settle(self) -> None:
         """Puts unpacked layers on disk, so that a power cut does not cost them. For a thread."""
