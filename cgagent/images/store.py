@@ -160,14 +160,16 @@ class Images:
         lines += [f"Deleted: {chain_id}" for chain_id in removed]
         return lines
 
-    async def complete(self, image: Image) -> None:
-        """Unpacks layers again whose files are lost; hardly anything where none is.
+    async def complete(self, image: Image) -> bool:
+        """Unpacks layers again whose files are lost; were there any?
 
         Raises:
             InternalError: their blobs are lost, too.
         """
-        if not all(map(self._layers.is_there, image.layers)):
-            await self._installer.complete(self._stored(image.id))
+        if all(map(self._layers.is_there, image.layers)):
+            return False
+        await self._installer.complete(self._stored(image.id))
+        return True
 
     async def check(self, progress: Callable[[Progress], None], *, repair: bool) -> Report:
         """Reads every blob, and mends what is wrong if `repair`: from blobs, or a registry."""

@@ -58,7 +58,8 @@ class Creation:
                 cgroup_parent=self._parent(request.cgroup_parent),
             )
             image = self._shared.images.resolve(request.image)
-            await self._shared.images.complete(image)
+            if await self._shared.images.complete(image):
+                await self._shared.pool.discard_prepared_roots()  # they stand on what was lost
             held = limits.resolve(request.limits, request.conveniences)
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
             reuse_key = create.reuse_key(request, image.id, held)

@@ -33,6 +33,7 @@ class Store:
 
     root: Path
     images: Images
+    database: Database
 
     def load(self, archive):
         return asyncio.run(self.images.load(str(archive)))
@@ -55,11 +56,12 @@ class Store:
 def open_store():
     databases = []
 
-    def opened(root: Path, **settings) -> Store:
+    def opened(root: Path, *, sweep=True, **settings) -> Store:
         databases.append(database := Database(root))
         images = Images(Settings(data_root=root, **settings), database)
-        images.sweep(set())
-        return Store(root, images)
+        if sweep:
+            images.sweep(set())
+        return Store(root, images, database)
 
     yield opened
     for database in databases:

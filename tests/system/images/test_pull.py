@@ -60,7 +60,7 @@ def test_pull_gives_a_name_a_digest_and_files(store, registry):
     assert store.images.resolve(by_digest) == image
     assert (store.diff(image) / "etc/alpine-release").exists()
     assert {p.status for p in seen} >= {"Pulling fs layer", "Downloading", "Pull complete"}
-    assert not any(name.startswith("blobs/sha256/") for name in store.files())
+    assert not any(name.startswith("images/ingest/") for name in store.files())
 
 
 def test_a_second_pull_downloads_nothing(store, registry):

@@ -122,6 +122,25 @@ def test_a_file_without_a_row_goes_at_the_next_start(store, database, tmp_path):
     assert files(again) == []
 
 
+def test_a_blob_that_comes_while_it_is_collected_is_there(store, database):
+    images, done = ImageRecords(database), threading.Event()
+
+    def sweep():
+        while not done.is_set():
+            collect(images, store, NoLayers())
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    try:
+        for _ in range(200):
+            with store.leased("test") as lease:
+                lease.put(RAW, TYPE)
+                assert store.read(DIGEST) == RAW
+    finally:
+        done.set()
+        sweeper.join()
+
+
 class Killed(BaseException):
     """The agent is killed at this instant."""
 
