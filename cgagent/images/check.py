@@ -211,6 +211,10 @@ class _Finder:
         diff_ids = parse_config(record.config, "image").diff_ids
         if chain_ids(diff_ids) != tuple(layer.chain_id for layer in record.layers):
             yield "its layers are not those of its config"
+        links = self._content.records.links(record.id)
+        blobs = [self._content.records.get(digest) for digest in links]
+        if record.manifest is None and tuple(b.diff_id for b in blobs if b) != diff_ids:
+            yield "the blobs of its layers are not those of its config"
         for diff_id in diff_ids:
             if not self._content.records.of_diff(diff_id):
                 yield f"no blob is known for its layer {diff_id}"

@@ -136,17 +136,20 @@ class Recovery:
             chain = chain_ids(diff_ids)
             for n, diff_id in enumerate(diff_ids, 1):
                 self._unpack(chain[:n], diff_id)
+            self._restore_rows(file, config, chain)
         except NoSpaceError as e:
             return f"{what} was lost and cannot be made again yet: {e.message}"
         except CgagentError as e:
             self._files.forget(file.id)
             return f"{what} was lost and cannot be made again: {e.message}"
+        return f"{what} was lost and is there again"
+
+    def _restore_rows(self, file: ImageFile, config: bytes, chain: Sequence[str]) -> None:
         with self._records.transaction():
             self._records.add(file.id, config, file.manifest, chain)
             for name, target in file.targets.items():
                 if self._records.id_of(name) is None:
                     self._records.set_name(name, file.id, target)
-        return f"{what} was lost and is there again"
 
     def _restore_blobs(
         self, file: ImageFile, config: bytes, diff_ids: Sequence[str], what: str
@@ -170,7 +173,9 @@ class Recovery:
         self._content.records.set_links(digest, document.found.links)
         if isinstance(document.found, manifest.Index):
             for child in document.found.links:
-                if self._content.size_bytes(child) is not None:  # of other platforms none is here
+                size_bytes = self._content.size_bytes(child)
+                # those for other platforms are not here
+                if size_bytes is not None and size_bytes <= manifest.MAX_BYTES:
                     self._restore_document(child, diffs, what)
             return
         self._restore_layer(_blob(document.found.config))

@@ -141,7 +141,7 @@ class Images:
         """
         if name == HOST.id:
             raise ConflictError("image host is this machine itself and cannot be removed")
-        with self._records.transaction():
+        with self._records.transaction(essential=True):
             record = self._find(name)
             names = self._names_to_drop(name, record, force=force)
             last = set(names) == set(record.names)

@@ -380,6 +380,22 @@ def test_a_check_can_be_cancelled(store, load, make):
     asyncio.run(cancelled())
 
 
+def test_an_image_can_be_removed_from_a_full_disk(open_store, tmp_path, make):
+    root = tmp_path / "small"
+    root.mkdir()
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(make.docker_archive(make.layer(make.entry("a", bytes(5 << 20)))))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", root], check=True)
+    try:
+        store = open_store(root)
+        (image,) = store.load(archive)
+        subprocess.run(["dd", "if=/dev/zero", f"of={root}/fill"], check=False, capture_output=True)
+        store.images.remove(image.id, in_use=lambda _: [])
+        assert store.files() == {"fill"}
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+
+
 # -- killed at any instant ------------------------------------------------------------------
 
 PULL = """

@@ -180,10 +180,11 @@ def test_a_tampered_config_or_manifest(store, own_registry):
     assert store.files() == set()
 
 
-def test_a_full_disk(open_store, tmp_path, registry):
+@pytest.mark.parametrize("size", ["2m", "6m"])  # the second has room for the blob alone
+def test_a_full_disk(open_store, tmp_path, registry, size):
     root = tmp_path / "small"
     root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", root], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", root], check=True)
     try:
         store = open_store(root)
         with pytest.raises(NoSpaceError, match="the disk is full"):
