@@ -22,7 +22,7 @@ from cgagent.images.concurrency import in_thread
 from cgagent.images.content import ContentStore
 from cgagent.images.drivers.overlay2 import Overlay2
 from cgagent.images.garbage import collect
-from cgagent.images.image import HOST, Image, parse_config
+from cgagent.images.image import HOST, Image, image_of
 from cgagent.images.install import Candidate, Installer, Progress
 from cgagent.images.layers import LayerStore
 from cgagent.images.recovery import ImageFiles, Recovery
@@ -81,11 +81,11 @@ class Images:
             NoSuchImageError: no such image here; it can perhaps be pulled.
             InvalidInputError: the name is malformed, or several ids begin with it.
         """
-        return HOST if name == HOST.id else _image(self._find(name))
+        return HOST if name == HOST.id else image_of(self._find(name))
 
     def list(self) -> ImageList:
         """The stored images, latest added first. ``host`` is not stored and not listed."""
-        return [_image(record) for record in self._records.all()]
+        return [image_of(record) for record in self._records.all()]
 
     async def pull(self, name: str, progress: Callable[[Progress], None] = _ignore) -> Image:
         """Fetches `name` from its registry, anonymously, and gives it that name here.
@@ -96,7 +96,7 @@ class Images:
         """
         wanted = _pullable(name)
         image_id = await self._registries.pull(wanted, progress)
-        return _image(await in_thread(lambda _: self._keep(image_id)))
+        return image_of(await in_thread(lambda _: self._keep(image_id)))
 
     async def load(self, archive: str, progress: Callable[[Progress], None] = _ignore) -> ImageList:
         """Adds the images in an archive of ``docker save`` or an OCI archive; all or none.
@@ -120,7 +120,7 @@ class Images:
             candidates = await in_thread(read)
             ids = await self._installer.install(candidates, progress)
         records = await in_thread(lambda _: [self._keep(image_id) for image_id in ids])
-        return [_image(record) for record in records]
+        return [image_of(record) for record in records]
 
     def _keep(self, image_id: str) -> ImageRecord:
         """Write the second copy of its rows."""
@@ -210,7 +210,10 @@ class Images:
         record = self._stored(image.id)
         lowers = self._layers.lowers(record.layers)
         if not all(map(os.path.isdir, lowers)):
-            raise InternalError(f"image {image.id[:19]}: a layer of it is lost")
+            raise InternalError(
+                f"image {image.id[:19]}: a layer of it is lost; 'cgagent system check --repair' "
+                "unpacks it again"
+            )
         try:
             self._records.add_rootfs(container_id, image.id)
         except sqlite3.IntegrityError:
@@ -336,17 +339,3 @@ def _pullable(name: str) -> Reference:
     if name == HOST.id:
         raise InvalidInputError("image host is this machine itself: there is nothing to pull")
     return references.parse(name)
-
-
-def _image(record: ImageRecord) -> Image:
-    parsed = parse_config(record.config, f"image {record.id}")
-    return Image(
-        id=record.id,
-        names=record.names,
-        config=parsed.config,
-        layers=tuple(layer.chain_id for layer in record.layers),
-        size_bytes=sum(layer.size_bytes for layer in record.layers),
-        created=parsed.created,
-        architecture=parsed.architecture,
-        diff_ids=parsed.diff_ids,
-    )
