@@ -74,7 +74,7 @@ def _saved(path: str | None, parser: Flags) -> Iterator[str]:
 
 
 def _load(context: Context, path: str, *, quiet: bool) -> int:
-    result = _follow(connect(context), "/v1/images/load", {"path": path}, quiet=quiet)
+    result = follow(connect(context), "/v1/images/load", {"path": path}, quiet=quiet)
     from cgagent.cli.imagelist import split
 
     for image in result["images"]:
@@ -117,11 +117,11 @@ def pull_with_progress(client: Client, name: str, *, quiet: bool = False) -> dic
     if not quiet:
         print(f"pulling {standard.printable(name)}", file=sys.stderr)
     body = {"name": name}
-    image: dict[str, Any] = _follow(client, "/v1/images/pull", body, quiet=quiet)["image"]
+    image: dict[str, Any] = follow(client, "/v1/images/pull", body, quiet=quiet)["image"]
     return image
 
 
-def _follow(
+def follow(
     client: Client, path: str, body: dict[str, Any], *, quiet: bool = False
 ) -> dict[str, Any]:
     """The last message of long work.

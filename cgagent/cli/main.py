@@ -62,7 +62,7 @@ COMMANDS: Final = (
     Command("volume", "volumes", "make, list, show and remove volumes"),
     Command("events", "events", "show what happens"),
     Command("jobs", "system", "show what the agent is doing and did last"),
-    Command("system", "system", "bring back what a database has lost"),
+    Command("system", "system", "check images, bring back what a database has lost"),
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),
     Command("serve", "system", "run the agent"),

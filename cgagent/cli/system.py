@@ -117,8 +117,8 @@ def _job_row(job: dict[str, Any]) -> tuple[str, ...]:
 
 
 def system(context: Context) -> int:
-    verbs = {"recover": _recover, "prune": _prune}
-    known, usage = "recover and prune", "recover|prune"
+    verbs = {"check": _check, "recover": _recover, "prune": _prune}
+    known, usage = "check, recover and prune", "check|recover|prune"
     verb = choose(context, verbs, known, usage=usage, description="The agent's own state.")
     return verbs[verb](context)
 
@@ -143,6 +143,31 @@ def _prune(context: Context) -> int:
     for name in connect(context).request("POST", "/v1/system/prune")["removed"]:
         print(f"deleted: {name}")
     return 0
+
+
+def _check(context: Context) -> int:
+    parser = context.parser(
+        "[--repair] [-q]",
+        "Read all that images consist of and tell what is damaged or missing, which makes the exit "
+        "code 1.",
+    )
+    add = parser.add_argument
+    add("--repair", action="store_true", help="unpack layers again, fetch blobs again")
+    add("-q", "--quiet", action="store_true", help="no progress")
+    args = parser.parse_args(context.args)
+    from cgagent.cli.images import follow
+
+    body = {"repair": args.repair}
+    found = follow(connect(context), "/v1/system/check", body, quiet=args.quiet)
+    for problem in found["repaired"]:
+        print(standard.printable(f"{problem['image']}: repaired: {problem['cause']}"))
+    for problem in found["problems"]:
+        print(standard.printable(f"{problem['image']}: {problem['cause']}"))
+    for failure in found["failures"]:
+        standard.tell(f"not repaired: {failure}")
+    if not found["problems"] and not found["repaired"]:
+        print("nothing is wrong")
+    return 1 if found["problems"] else 0
 
 
 def serve(context: Context) -> int:

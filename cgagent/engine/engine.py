@@ -210,6 +210,7 @@ class Engine:
         self.monitor.start()
         self._log_compression.start()
         self.pool.refill()
+        self.images.resume()
 
     async def stop(self) -> None:
         """Let go of everything; running containers go on under the supervisor."""
@@ -222,7 +223,11 @@ class Engine:
         await self._log_compression.close()
         await self.pool.close()
         await self._leftovers.gone()
+<<<<<<< HEAD
         self.policies.stop()
+=======
+        await self.images.close()
+>>>>>>> w-content
         self.monitor.stop()
         self.watch.close()
         self.supervisor.close()

@@ -4,6 +4,7 @@ The API knows the engine alone: what its requests and answers are made of it has
 """
 
 from cgagent.cgroups import Limits
+from cgagent.images.check import Report
 from cgagent.images.image import HealthCheck, Image
 from cgagent.images.install import Progress
 from cgagent.metrics import Asked, Rendering
@@ -21,4 +22,5 @@ __all__ = [
     "Process",
     "Progress",
     "Rendering",
+    "Report",
 ]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import CgagentError, InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.images import compression, manifest, reference
 from cgagent.images.compression import decompressed
-from cgagent.images.concurrency import StoppedError
+from cgagent.images.concurrency import StoppedError, in_thread
 from cgagent.images.install import Candidate
 from cgagent.images.layers import MAX_LAYERS
 from cgagent.images.unpack import tarstream
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+    from cgagent.images.content import Lease
+
+_COPY_BYTES: Final = 1 << 20
 _MAX_MEMBERS: Final = 100_000
 _MAX_NESTING: Final = 4
 _CONTAINERD_NAME: Final = "io.containerd.image.name"
@@ -51,12 +54,24 @@ class _ArchivedLayer:
     offset: int
     size_bytes: int
     shown: str
+    media_type: str
     digest: str | None
 
-    async def fetch(self, progress: Callable[[int], None]) -> None:
-        """It is here."""
+    async def fetch(self, lease: Lease, _progress: Callable[[int], None]) -> str:
+        """Copies it out of the archive, which is quick: nothing of that is shown."""
 
-    def open(self) -> BinaryIO:
+        def copy(stop: threading.Event) -> str:
+            size, digest = self.size_bytes, self.digest
+            with lease.writer(size, digest) as writer, self._open() as source:
+                while chunk := source.read(_COPY_BYTES):
+                    if stop.is_set():
+                        raise StoppedError
+                    writer.write(chunk)
+                return writer.commit(self.media_type)
+
+        return await in_thread(copy)
+
+    def _open(self) -> BinaryIO:
         return io.BufferedReader(_Slice(self.archive, self.offset, self.size_bytes), 1 << 18)
 
 
@@ -207,9 +222,16 @@ class _Archive:
             raise InvalidInputError(f"{self.what}: blob {wanted.digest} has the digest {actual}")
         return raw
 
-    def layer(self, name: Any, digest: str | None, shown: str) -> _ArchivedLayer:
+    def layer(
+        self, name: Any, shown: str, media_type: str, digest: str | None = None
+    ) -> _ArchivedLayer:
         found = self.member(name)
-        return _ArchivedLayer(self.path, found.offset, found.size, shown, digest)
+        return _ArchivedLayer(self.path, found.offset, found.size, shown, media_type, digest)
+
+    def starts_compressed(self, name: Any) -> bool:
+        with open(self.path, "rb") as source:
+            source.seek(self.member(name).offset)
+            return compression.is_compressed(source.read(6))
 
 
 def _docker_images(archive: _Archive) -> list[Candidate]:
@@ -231,9 +253,16 @@ def _docker_image(archive: _Archive, entry: dict[str, Any]) -> Candidate:
     return Candidate(
         archive.what,
         archive.small(entry.get("Config")),
-        tuple(archive.layer(name, None, _layer_shown(name)) for name in layers),
+        manifest.DOCKER_CONFIG,
+        tuple(_docker_layer(archive, name) for name in layers),
         tuple(_name(archive, tag) for tag in tags),
     )
+
+
+def _docker_layer(archive: _Archive, name: Any) -> _ArchivedLayer:
+    """Docker itself writes plain ones."""
+    gzip = ".gzip" if archive.starts_compressed(name) else ""
+    return archive.layer(name, _layer_shown(name), manifest.DOCKER_LAYER + gzip)
 
 
 def _oci_images(archive: _Archive) -> list[Candidate]:
@@ -263,21 +292,24 @@ def _for_this_machine(
 
 
 def _oci_image(archive: _Archive, target: manifest.Descriptor, name: str | None) -> Candidate:
-    names = [name] if name else []
+    names = (name,) if name else ()
+    documents: tuple[manifest.Document, ...] = ()
     for _ in range(_MAX_NESTING):
-        found = manifest.parse(archive.blob(target), f"{archive.what}: {target.digest[:19]}")
+        read = manifest.read(archive.blob(target), f"{archive.what}: {target.digest[:19]}")
+        documents += (read,)
+        found = read.found
         if isinstance(found, manifest.Manifest):
-            return Candidate(
-                archive.what,
-                archive.blob(found.config),
-                tuple(
-                    archive.layer(_blob_name(layer.digest), layer.digest, layer.digest[7:19])
-                    for layer in found.layers
-                ),
-                tuple(names),
-            )
+            layers = tuple(_oci_layer(archive, layer) for layer in found.layers)
+            config = archive.blob(found.config)
+            kind = found.config.media_type
+            return Candidate(archive.what, config, kind, layers, names, documents)
         target = found.choose(archive.what)
     raise InvalidInputError(f"{archive.what}: indexes lie in indexes more than {_MAX_NESTING} deep")
+
+
+def _oci_layer(archive: _Archive, wanted: manifest.Descriptor) -> _ArchivedLayer:
+    name, shown = _blob_name(wanted.digest), wanted.digest[7:19]
+    return archive.layer(name, shown, wanted.media_type, wanted.digest)
 
 
 def _oci_name(archive: _Archive, entry: dict[str, Any]) -> str | None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from cgagent.images.blobs import BlobWriter
+    from cgagent.images.content import BlobWriter
     from cgagent.images.manifest import Descriptor
 
 T = TypeVar("T")

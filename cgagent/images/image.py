@@ -16,6 +16,8 @@ from cgagent.images.manifest import document
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cgagent.store.images import ImageRecord
+
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
@@ -198,3 +200,17 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         return None  # for people to read only: not worth refusing an image
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def image_of(record: ImageRecord) -> Image:
+    parsed = parse_config(record.config, f"image {record.id}")
+    return Image(
+        id=record.id,
+        names=record.names,
+        config=parsed.config,
+        layers=tuple(layer.chain_id for layer in record.layers),
+        size_bytes=sum(layer.size_bytes for layer in record.layers),
+        created=parsed.created,
+        architecture=parsed.architecture,
+        diff_ids=parsed.diff_ids,
+    )

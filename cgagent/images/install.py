@@ -1,8 +1,8 @@
 """Adding images to the store, whether they come from a registry or from an archive.
 
-All or nothing: layers are unpacked first, pinned against removal, and the records of all images
-are written in one transaction at the end. On failure and on cancellation the layers that no other
-image has go again.
+All or nothing: blobs are fetched and layers unpacked first, under a lease, and the records of all
+images are written in one transaction at the end. On failure and on cancellation the blobs and
+layers that no other image has go again.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgagent.errors import InvalidInputError
 from cgagent.images.concurrency import KeyedLock, in_thread
+from cgagent.images.garbage import collect
 from cgagent.images.image import parse_config
-from cgagent.images.layers import chain_ids
+from cgagent.images.layers import chain_ids, verify
+from cgagent.images.recovery import unpack_again
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
-    from typing import BinaryIO
 
+    from cgagent.images.content import ContentStore, Lease
     from cgagent.images.layers import LayerStore
-    from cgagent.store.images import ImageRecords
+    from cgagent.images.manifest import Document
+    from cgagent.store.images import ImageRecord, ImageRecords
 
 PARALLEL_DOWNLOADS: Final = 3
 _PROGRESS_INTERVAL_S: Final = 0.1
@@ -46,7 +50,7 @@ class LayerSource(Protocol):
 
     @property
     def digest(self) -> str | None:
-        """Of the bytes, if it is still to be verified."""
+        """Of the bytes; None: not known before they are fetched."""
         ...
 
     @property
@@ -57,11 +61,9 @@ class LayerSource(Protocol):
         """Its name in `Progress`."""
         ...
 
-    async def fetch(self, progress: Callable[[int], None]) -> None:
-        """Brings the bytes to this machine; `progress` is told how many are here."""
+    async def fetch(self, lease: Lease, progress: Callable[[int], None]) -> str:
+        """Puts the bytes into the store, their digest; `progress` is told how many are here."""
         ...
-
-    def open(self) -> BinaryIO: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,11 @@ class Candidate:
 
     what: str
     config: bytes
+    config_type: str
     layers: tuple[LayerSource, ...]
     names: tuple[str, ...]
+    documents: tuple[Document, ...] = ()
+    """From what the names stand for down to the manifest; an archive of docker save has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,11 @@ class _Plan:
 
 
 class Installer:
-    def __init__(self, layers: LayerStore, records: ImageRecords) -> None:
+    def __init__(self, content: ContentStore, layers: LayerStore, records: ImageRecords) -> None:
+        self._content = content
         self._layers = layers
         self._records = records
+        self._fetching = KeyedLock()
         self._unpacking = KeyedLock()
 
     async def install(
@@ -93,73 +100,116 @@ class Installer:
     ) -> list[str]:
         """The ids of the images, which are complete in the store."""
         plans = [_plan(candidate) for candidate in candidates]
-        pinned = [chain_id for plan in plans for chain_id in plan.chain]
-        self._layers.pin(pinned)
         try:
-            for plan in plans:
-                await self._add_layers(plan, progress)
-            with self._records.transaction():
+            with self._content.leased(candidates[0].what) as lease:
                 for plan in plans:
-                    self._records.add(plan.image_id, plan.candidate.config, plan.chain)
-                    for name in plan.candidate.names:
-                        self._records.set_name(name, plan.image_id)
+                    lease.hold(plan.chain)
+                digests = [await self._add_layers(plan, lease, progress) for plan in plans]
+                await in_thread(lambda _: self._record(plans, digests, lease))
         finally:
-            self._layers.unpin(pinned)
-            await in_thread(lambda _: self._layers.collect())
+            await in_thread(lambda _: collect(self._records, self._content, self._layers))
         return [plan.image_id for plan in plans]
 
-    async def _add_layers(self, plan: _Plan, progress: Callable[[Progress], None]) -> None:
+    async def _add_layers(
+        self, plan: _Plan, lease: Lease, progress: Callable[[Progress], None]
+    ) -> list[str]:
+        """The digests of the blobs that they are unpacked from."""
         slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
-        layers = plan.candidate.layers
         fetches = [
-            asyncio.create_task(self._fetch(source, chain_id, slots, progress))
-            for source, chain_id in zip(layers, plan.chain, strict=True)
+            asyncio.create_task(self._fetch(source, diff_id, lease, slots, progress))
+            for source, diff_id in zip(plan.candidate.layers, plan.diff_ids, strict=True)
         ]
         try:
             for position, fetch in enumerate(fetches):
-                await fetch
-                await self._unpack(plan, position, progress)
+                await self._unpack(plan, position, await fetch, progress)
         finally:
             for fetch in fetches:
                 fetch.cancel()
             await asyncio.gather(*fetches, return_exceptions=True)
+        return [fetch.result() for fetch in fetches]
 
     async def _fetch(
         self,
         source: LayerSource,
-        chain_id: str,
+        diff_id: str,
+        lease: Lease,
         slots: asyncio.Semaphore,
         progress: Callable[[Progress], None],
-    ) -> None:
-        if self._layers.has(chain_id):
-            return
-        async with slots:
-            await source.fetch(_Meter(progress, source, "Downloading"))
+    ) -> str:
+        async with slots, self._fetching.hold(source.digest or diff_id):
+            if source.digest is not None:
+                fitting = [source.digest]
+            else:  # in whatever form it is here
+                fitting = [blob.digest for blob in self._content.records.of_diff(diff_id)]
+            lease.hold(fitting)
+            for digest in fitting:
+                if self._content.has(digest):
+                    return digest
+            return await source.fetch(lease, _Meter(progress, source, "Downloading"))
 
     async def _unpack(
-        self, plan: _Plan, position: int, progress: Callable[[Progress], None]
+        self, plan: _Plan, position: int, digest: str, progress: Callable[[Progress], None]
     ) -> None:
         source, chain = plan.candidate.layers[position], plan.chain[: position + 1]
+        diff_id = plan.diff_ids[position]
         async with self._unpacking.hold(chain[-1]):
-            if self._layers.has(chain[-1]):
+            blob = self._content.records.get(digest)
+            if self._layers.has(chain[-1]) and blob is not None and blob.diff_id == diff_id:
                 progress(Progress(source.shown, "Already exists"))
                 return
             loop = asyncio.get_running_loop()
             meter = _Meter(progress, source, "Extracting")
 
             def work(stop: threading.Event) -> None:
-                with source.open() as stream:
-                    self._layers.add(
-                        stream,
-                        chain,
-                        plan.diff_ids[position],
-                        digest=source.digest,
-                        stop=stop,
-                        progress=lambda count: meter.from_thread(loop, count),
-                    )
+                def tell(count: int) -> None:
+                    meter.from_thread(loop, count)
+
+                with self._content.open(digest) as stream:
+                    if self._layers.has(chain[-1]):
+                        verify(stream, diff_id, stop=stop, progress=tell)
+                    else:
+                        self._layers.add(stream, chain, diff_id, stop=stop, progress=tell)
+                self._content.records.set_diff_id(digest, diff_id)
 
             await in_thread(work)
             progress(Progress(source.shown, "Pull complete"))
+
+    def _record(
+        self, plans: Sequence[_Plan], digests: Sequence[Sequence[str]], lease: Lease
+    ) -> None:
+        """The small blobs, and then all rows in one transaction."""
+        for plan in plans:
+            lease.put(plan.candidate.config, plan.candidate.config_type)
+            for document in plan.candidate.documents:
+                lease.put(document.raw, document.media_type)
+        with self._records.transaction():
+            for plan, layers in zip(plans, digests, strict=True):
+                self._record_image(plan, layers)
+
+    def _record_image(self, plan: _Plan, layers: Sequence[str]) -> None:
+        documents = plan.candidate.documents
+        blobs = self._content.records
+        blobs.set_links(plan.image_id, () if documents else layers)
+        for document in documents:
+            blobs.set_links(document.digest, document.found.links)
+        manifest = documents[-1].digest if documents else None
+        self._records.add(plan.image_id, plan.candidate.config, manifest, plan.chain)
+        for name in plan.candidate.names:
+            target = documents[0].digest if documents else plan.image_id
+            self._records.set_name(name, plan.image_id, target)
+
+    async def complete(self, record: ImageRecord) -> None:
+        """Unpacks again the layers of an image that are lost.
+
+        Raises:
+            InternalError: there is no blob to do it from.
+        """
+        chain = [layer.chain_id for layer in record.layers]
+        for n, layer in enumerate(record.layers, 1):
+            if not self._layers.is_whole(layer):
+                async with self._unpacking.hold(layer.chain_id):
+                    again = partial(unpack_again, self._content, self._layers, chain[:n])
+                    await in_thread(partial(again, layer.diff_id))
 
 
 def _plan(candidate: Candidate) -> _Plan:

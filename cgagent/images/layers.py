@@ -1,7 +1,11 @@
 """Unpacked layers: `<data_root>/overlay2/<chain id>/diff`, and a short link to each in `l`.
 
 A layer is unpacked by a confined child (`cgagent.images.unpack.child`) into a temporary
-directory and gets its name when its diff id is verified, so a directory with a name is whole.
+directory and gets its name when its diff id is verified, so a directory with a name is whole, with
+one exception: its files are written to disk later, by `settle`, and a power cut before that may
+lose some. So a layer that was not settled in an earlier boot counts as missing. A missing layer is
+unpacked again from its blob, under its old number.
+
 The mount(2) option string has room for one page: 26 bytes for each of 125 layers fit thanks to the
 links. `Images` owns the one `LayerStore`; it sees to it that one layer is added once at a time.
 """
@@ -15,29 +19,32 @@ import json
 import os
 import subprocess
 import tempfile
-from collections import Counter
+import threading
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cgagent import bare
 from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images.compression import decompressed
 from cgagent.images.concurrency import StoppedError
 from cgagent.images.unpack.trees import remove_tree
+from cgagent.kernel.syncing import sync_file_system
 from cgagent.store import recordfiles
 from cgagent.store.disk import FULL, disk_full_is_no_space, no_space
 from cgagent.store.images import LayerRecord
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from cgagent.store.images import ImageRecords
 
 MAX_LAYERS: Final = 125
 _PIPE_BYTES: Final = 1 << 20
+_RECORD_FILE: Final = "layer.json"
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -61,13 +68,23 @@ class LayerStore:
         self._layers = data_root / "overlay2"
         self._links = data_root / "l"
         self._records = records
-        self._pins: Counter[str] = Counter()
+        self._placing = threading.Lock()  # a directory and its row come and go together
+        self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         with disk_full_is_no_space(f"layer store {self._layers}"):
             self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._links.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def has(self, chain_id: str) -> bool:
-        return self._records.layer(chain_id) is not None
+        layer = self._records.layer(chain_id)
+        return layer is not None and self.is_whole(layer)
+
+    def is_whole(self, layer: LayerRecord) -> bool:
+        is_linked = self._link(layer.number).is_dir()
+        return is_linked and layer.boot_id in (None, self._boot_id)
+
+    def is_there(self, chain_id: str) -> bool:
+        """Since the agent's start, when all were made whole. Quick: each new container asks."""
+        return os.path.isdir(f"{self._layers}/{chain_id[7:]}/diff")
 
     def lowers(self, layers: Sequence[LayerRecord]) -> tuple[str, ...]:
         """The layers' directories by their short links, top first, as overlayfs wants them."""
@@ -81,15 +98,13 @@ class LayerStore:
         *,
         stop: threading.Event,
         progress: Callable[[int], None],
-        digest: str | None = None,
     ) -> None:
         """Unpacks the layer that `chain` ends with; those below it are there.
 
-        `digest`, when given, is what the bytes of `source` must hash to. `progress` is told
-        how many of them were read.
+        `progress` is told how many bytes of `source` were read.
 
         Raises:
-            InvalidInputError: a bad archive, or content that is not what its digest says.
+            InvalidInputError: a bad archive, or content that is not what its diff id says.
             UnsupportedError, NoSpaceError, StoppedError.
         """
         what = f"layer {diff_id[:19]}"
@@ -104,10 +119,6 @@ class LayerStore:
                     size_bytes = _unpack(
                         reader, diff, lowers, diff_id=diff_id, what=what, lock=lock
                     )
-                if digest is not None and reader.rest_digest() != digest:
-                    raise InvalidInputError(
-                        f"{what}: its blob has the digest {reader.rest_digest()}, not {digest}"
-                    )
                 self._commit(Path(directory), chain[-1], diff_id, size_bytes)
             except BaseException:
                 _remove_if_there(Path(directory))
@@ -117,19 +128,22 @@ class LayerStore:
         return [str(self._directory(chain_id) / "diff") for chain_id in reversed(chain)]
 
     def _commit(self, made: Path, chain_id: str, diff_id: str, size_bytes: int) -> None:
+        record = {"diff_id": diff_id, "size": size_bytes, "boot_id": self._boot_id}
+        recordfiles.write(made / _RECORD_FILE, record)
         target = self._directory(chain_id)
-        _remove_if_there(target)  # of an agent that died between the rename and the row
-        made.rename(target)
-        try:
-            with self._records.transaction():
-                layer = self._records.add_layer(chain_id, diff_id, size_bytes)
-                link = self._link(layer.number)
-                link.unlink(missing_ok=True)
-                link.symlink_to(f"../{self._layers.name}/{target.name}/diff")
-        except BaseException:
-            _remove_if_there(target)
-            raise
-        recordfiles.write(self._record_file(chain_id), {"diff_id": diff_id, "size": size_bytes})
+        with self._placing:
+            grave = self._bury(target)  # a part of one, or of an agent that died right here
+            made.rename(target)
+            try:
+                with self._records.transaction():
+                    layer = self._records.add_layer(chain_id, diff_id, size_bytes, self._boot_id)
+                    link = self._link(layer.number)
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(f"../{self._layers.name}/{target.name}/diff")
+            except BaseException:
+                _remove_if_there(target)
+                raise
+        _remove_if_there(grave)
 
     def recover(self) -> None:
         """At the agent's start: the layers whose rows the database has lost have rows again."""
@@ -140,60 +154,60 @@ class LayerStore:
             if chain_id in known:
                 continue
             with contextlib.suppress(recordfiles.DamagedRecordError, KeyError, TypeError):
-                record = recordfiles.read(self._record_file(chain_id))
-                if record is not None:
-                    layer = LayerRecord(
-                        int(link.name, len(_DIGITS)), chain_id, record["diff_id"], record["size"]
+                found = recordfiles.read(self._record_file(chain_id))
+                if found is not None:
+                    number, boot_id = int(link.name, len(_DIGITS)), found["boot_id"]
+                    self._records.restore_layer(
+                        LayerRecord(number, chain_id, found["diff_id"], found["size"], boot_id)
                     )
-                    self._records.restore_layer(layer)
         for layer in self._records.layers():
-            if not self._record_file(layer.chain_id).exists() and self._is_there(layer):
-                recordfiles.write(
-                    self._record_file(layer.chain_id),
-                    {"diff_id": layer.diff_id, "size": layer.size_bytes},
-                )
+            if self.is_there(layer.chain_id) and not self._record_file(layer.chain_id).exists():
+                self._keep_record(layer)
 
     def missing(self) -> list[LayerRecord]:
-        """Layers that the database has and the disk has not."""
-        return [layer for layer in self._records.layers() if not self._is_there(layer)]
+        """Layers that the database has and the disk has not, or perhaps not as a whole."""
+        return [layer for layer in self._records.layers() if not self.is_whole(layer)]
 
-    def _is_there(self, layer: LayerRecord) -> bool:
-        return (self._directory(layer.chain_id) / "diff").is_dir()
+    def settle(self) -> None:
+        """Writes to disk what was unpacked in this boot, which takes as long as the disk takes."""
+        fresh = [layer for layer in self._records.layers() if layer.boot_id == self._boot_id]
+        if not fresh:
+            return
+        sync_file_system(self._layers)
+        self._records.settle_layers(fresh)
+        for layer in fresh:
+            if self.is_there(layer.chain_id):
+                self._keep_record(replace(layer, boot_id=None))
+
+    def _keep_record(self, layer: LayerRecord) -> None:
+        record = {"diff_id": layer.diff_id, "size": layer.size_bytes, "boot_id": layer.boot_id}
+        recordfiles.write(self._record_file(layer.chain_id), record)
 
     def _record_file(self, chain_id: str) -> Path:
-        return self._directory(chain_id) / "layer.json"
+        return self._directory(chain_id) / _RECORD_FILE
 
-    def keep(self, lowers: Sequence[str]) -> None:
-        """Pins the layers with these short links as long as this agent lives."""
+    def chain_ids_of(self, lowers: Sequence[str]) -> list[str]:
+        """The layers with these short links."""
         links = {os.path.basename(lower) for lower in lowers}
-        self.pin([x.chain_id for x in self._records.layers() if self._link(x.number).name in links])
+        return [x.chain_id for x in self._records.layers() if self._link(x.number).name in links]
 
-    def pin(self, chain: Sequence[str]) -> None:
-        """Keeps these layers, present or to come, though no image has them yet."""
-        self._pins.update(chain)
-
-    def unpin(self, chain: Sequence[str]) -> None:
-        self._pins.subtract(chain)
-        self._pins += Counter()  # drops the zeros
-
-    def collect(self) -> list[str]:
-        """Removes the layers that no image has and nobody has pinned; their chain ids."""
-        doomed = []
-        with self._records.transaction():
-            for layer in self._records.unused_layers():
-                if self._pins[layer.chain_id] > 0:
-                    continue
-                recordfiles.blank(self._record_file(layer.chain_id))
-                self._records.delete_layer(layer.chain_id)
-                directory = self._directory(layer.chain_id)
-                grave = directory.with_name(f"tmp-{layer.number}-removed")
-                with contextlib.suppress(FileNotFoundError):
-                    directory.rename(grave)
+    def discard(self, layers: Iterable[LayerRecord]) -> None:
+        """Remove the files of rows that were deleted, unless they have come again meanwhile."""
+        graves = []
+        for layer in layers:
+            with self._placing:
                 self._link(layer.number).unlink(missing_ok=True)
-                doomed.append((layer.chain_id, grave))
-        for _, grave in doomed:
+                if self._records.layer(layer.chain_id) is None:
+                    graves.append(self._bury(self._directory(layer.chain_id)))
+        for grave in graves:
             _remove_if_there(grave)
-        return [chain_id for chain_id, _ in doomed]
+
+    def _bury(self, directory: Path) -> Path:
+        """Out of the way, to be deleted without the lock."""
+        grave = self._layers / f"tmp-gone-{time.monotonic_ns()}"
+        with contextlib.suppress(FileNotFoundError):
+            directory.rename(grave)
+        return grave
 
     def sweep(self) -> None:
         """Removes what earlier agents left half-made. Call before the first pull.
@@ -202,7 +216,6 @@ class LayerStore:
         """
         with self._locked(fcntl.LOCK_EX):
             self._remove_unknown()
-        self.collect()
 
     def _remove_unknown(self) -> None:
         known = self._records.layers()
@@ -241,7 +254,7 @@ def _remove_if_there(path: Path) -> None:
 
 
 class _Reader:
-    """Passes a blob on: counts it, hashes it, and notices that nobody waits any more."""
+    """Passes a blob on: counts it, and notices that nobody waits any more."""
 
     def __init__(
         self, source: BinaryIO, stop: threading.Event, progress: Callable[[int], None]
@@ -249,22 +262,15 @@ class _Reader:
         self._source = source
         self._stop = stop
         self._progress = progress
-        self._hash = hashlib.sha256()
         self._count = 0
 
     def read(self, size: int = -1, /) -> bytes:
         if self._stop.is_set():
             raise StoppedError
         chunk = self._source.read(size)
-        self._hash.update(chunk)
         self._count += len(chunk)
         self._progress(self._count)
         return chunk
-
-    def rest_digest(self) -> str:
-        while self.read(_PIPE_BYTES):
-            pass
-        return f"sha256:{self._hash.hexdigest()}"
 
 
 def _unpack(
@@ -296,12 +302,31 @@ def _unpack(
         finally:
             child.wait()
     size_bytes = _size_bytes(answer, child.returncode, what)
-    actual = f"sha256:{plain.hexdigest()}"
-    if actual != diff_id:
-        raise InvalidInputError(
-            f"{what}: its content has the digest {actual}, the image's config says {diff_id}"
-        )
+    _check_diff_id(plain.hexdigest(), diff_id, what)
     return size_bytes
+
+
+def verify(
+    source: BinaryIO, diff_id: str, *, stop: threading.Event, progress: Callable[[int], None]
+) -> None:
+    """Reads a layer that is not to be unpacked.
+
+    Raises:
+        InvalidInputError: its content is not what its diff id says.
+        StoppedError.
+    """
+    what = f"layer {diff_id[:19]}"
+    plain = hashlib.sha256()
+    for chunk in decompressed(cast("BinaryIO", _Reader(source, stop, progress)), what):
+        plain.update(chunk)
+    _check_diff_id(plain.hexdigest(), diff_id, what)
+
+
+def _check_diff_id(found: str, diff_id: str, what: str) -> None:
+    if f"sha256:{found}" != diff_id:
+        raise InvalidInputError(
+            f"{what}: its content has the digest sha256:{found}, the image's config says {diff_id}"
+        )
 
 
 def _size_bytes(answer: bytes, status: int, what: str) -> int:

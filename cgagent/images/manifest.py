@@ -6,6 +6,7 @@ https://distribution.github.io/distribution/spec/manifest-v2-2/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform as host_platform
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 ACCEPTED: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 _ARCHITECTURES: Final = {
@@ -51,6 +54,10 @@ class Manifest:
     layers: tuple[Descriptor, ...]
     """Bottom first."""
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        return (self.config.digest, *(layer.digest for layer in self.layers))
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -66,6 +73,10 @@ class Platform:
 class Index:
     entries: tuple[tuple[Platform | None, Descriptor], ...]
     """`None`: the entry does not say."""
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return tuple(target.digest for _, target in self.entries)
 
     def choose(self, what: str) -> Descriptor:
         """The entry for this machine.
@@ -87,6 +98,16 @@ class Index:
             f"{what} is not made for linux/{architecture}, only for "
             f"{', '.join(there) or 'no platform at all'}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest or an index with the bytes that it was read from."""
+
+    raw: bytes
+    digest: str
+    media_type: str
+    found: Manifest | Index
 
 
 def this_architecture() -> tuple[str, tuple[str, ...]]:
@@ -134,6 +155,15 @@ def parse(raw: bytes, what: str) -> Manifest | Index:
         descriptor(found["config"], what),
         tuple(_layer(descriptor(layer, what), what) for layer in layers),
     )
+
+
+def read(raw: bytes, what: str) -> Document:
+    """As `parse`, with what is needed to keep it. Without a media type of its own it is OCI's."""
+    found = parse(raw, what)
+    media_type = document(raw, what).get("mediaType")
+    if media_type not in ACCEPTED:
+        media_type = OCI_MANIFEST if isinstance(found, Manifest) else OCI_INDEX
+    return Document(raw, f"sha256:{hashlib.sha256(raw).hexdigest()}", media_type, found)
 
 
 def descriptor(found: Any, what: str) -> Descriptor:

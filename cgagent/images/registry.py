@@ -1,12 +1,11 @@
 """Pulling: from a name to an image in the store, by way of mirrors and indexes.
 
-Everything a registry sends is verified by digest or size before it is used. Blobs stay in the
-blob store for the length of the pull. https://github.com/opencontainers/distribution-spec
+Everything a registry sends is verified by digest or size before it is used.
+https://github.com/opencontainers/distribution-spec
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,17 +18,17 @@ from cgagent.errors import (
     UnavailableError,
 )
 from cgagent.images import manifest
-from cgagent.images.concurrency import KeyedLock
+from cgagent.images.concurrency import in_thread
+from cgagent.images.content import digest_of
 from cgagent.images.http import Endpoint, Repository
 from cgagent.images.install import Candidate, Installer, Progress
 from cgagent.images.reference import DOCKER_DOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import BinaryIO
 
     from cgagent.config import Settings
-    from cgagent.images.blobs import BlobStore
+    from cgagent.images.content import Lease
     from cgagent.images.manifest import Descriptor
     from cgagent.images.reference import Reference
 
@@ -47,13 +46,14 @@ _NEXT_ENDPOINT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _RemoteLayer:
-    """A `LayerSource` at a registry; `digest` is none since `fetch` has verified it."""
+    """A `LayerSource` at a registry."""
 
     blob: Descriptor
     repository: Repository
-    blobs: BlobStore
-    downloads: KeyedLock
-    digest: None = None
+
+    @property
+    def digest(self) -> str:
+        return self.blob.digest
 
     @property
     def size_bytes(self) -> int:
@@ -63,24 +63,16 @@ class _RemoteLayer:
     def shown(self) -> str:
         return self.blob.digest[7:19]
 
-    async def fetch(self, progress: Callable[[int], None]) -> None:
-        async with self.downloads.hold(self.blob.digest):
-            if self.blobs.has(self.blob.digest):
-                return  # by another pull at the same time
-            with self.blobs.writer(self.blob.digest, self.blob.size) as writer:
-                await self.repository.download(writer, progress)
-                writer.commit()
-
-    def open(self) -> BinaryIO:
-        return open(self.blobs.path(self.blob.digest), "rb")
+    async def fetch(self, lease: Lease, progress: Callable[[int], None]) -> str:
+        with lease.writer(self.blob.size, self.blob.digest) as writer:
+            await self.repository.download(writer, progress)
+            return await in_thread(lambda _: writer.commit(self.blob.media_type))
 
 
 class Registries:
-    def __init__(self, settings: Settings, blobs: BlobStore, installer: Installer) -> None:
+    def __init__(self, settings: Settings, installer: Installer) -> None:
         self._settings = settings
-        self._blobs = blobs
         self._installer = installer
-        self._downloads = KeyedLock()
 
     async def pull(self, wanted: Reference, progress: Callable[[Progress], None]) -> str:
         """The id of the image, which is in the store under the name `wanted`.
@@ -123,56 +115,54 @@ class Registries:
             async with Repository(endpoint, wanted.path, what) as repository:
                 tag = wanted.digest or wanted.tag or "latest"
                 progress(Progress("", f"Pulling from {wanted.path}"))
-                digest, found = await self._manifest(repository, wanted.digest, tag, what)
-                candidate = await self._candidate(repository, found, wanted, digest)
+                documents, found = await self._documents(repository, wanted.digest, tag, what)
+                candidate = await self._candidate(repository, found, wanted, documents)
                 for layer in candidate.layers:
                     progress(Progress(layer.shown, "Pulling fs layer"))
-                with self._blobs.pinned(layer.digest for layer in found.layers):
-                    (image_id,) = await self._installer.install([candidate], progress)
-                progress(Progress("", f"Digest: {digest}"))
+                (image_id,) = await self._installer.install([candidate], progress)
+                progress(Progress("", f"Digest: {documents[0].digest}"))
                 return image_id
         except InvalidInputError as e:  # the registry's content is wrong, not the request
             raise RemoteError(f"{what}: {e.message.removeprefix(f'{what}: ')}") from e
 
-    async def _manifest(
+    async def _documents(
         self, repository: Repository, digest: str | None, tag: str, what: str
-    ) -> tuple[str, manifest.Manifest]:
-        """The manifest for this machine, and the digest that the name stands for."""
-        named = None
+    ) -> tuple[tuple[manifest.Document, ...], manifest.Manifest]:
+        """What the name stands for, down to the manifest for this machine, and that once more."""
+        documents: tuple[manifest.Document, ...] = ()
         for _ in range(_MAX_NESTING):
             raw, claimed = await repository.manifest(tag, manifest.ACCEPTED, manifest.MAX_BYTES)
-            actual = _digest(raw)
+            actual = digest_of(raw)
             if (digest or claimed or actual) != actual:
                 raise RemoteError(
                     f"{what}: its manifest has the digest {actual}, not {digest or claimed}"
                 )
-            named = named or actual
-            found = manifest.parse(raw, f"{what}: its manifest")
+            documents += (manifest.read(raw, f"{what}: its manifest"),)
+            found = documents[-1].found
             if isinstance(found, manifest.Manifest):
-                return named, found
+                return documents, found
             digest = tag = found.choose(what).digest
         raise RemoteError(f"{what}: indexes lie in indexes more than {_MAX_NESTING} deep")
 
     async def _candidate(
-        self, repository: Repository, found: manifest.Manifest, wanted: Reference, digest: str
+        self,
+        repository: Repository,
+        found: manifest.Manifest,
+        wanted: Reference,
+        documents: tuple[manifest.Document, ...],
     ) -> Candidate:
         what = f"image {wanted}"
         config = await repository.blob(found.config, manifest.MAX_BYTES)
-        if _digest(config) != found.config.digest:
+        if digest_of(config) != found.config.digest:
             raise RemoteError(
-                f"{what}: its config has the digest {_digest(config)}, not {found.config.digest}"
+                f"{what}: its config has the digest {digest_of(config)}, not {found.config.digest}"
             )
-        by_digest = f"{wanted.name}@{digest}"
+        by_digest = f"{wanted.name}@{documents[0].digest}"
         return Candidate(
             what,
             config,
-            tuple(
-                _RemoteLayer(layer, repository, self._blobs, self._downloads)
-                for layer in found.layers
-            ),
+            found.config.media_type,
+            tuple(_RemoteLayer(layer, repository) for layer in found.layers),
             (by_digest,) if wanted.digest else (str(wanted), by_digest),
+            documents,
         )
-
-
-def _digest(raw: bytes) -> str:
-    return f"sha256:{hashlib.sha256(raw).hexdigest()}"

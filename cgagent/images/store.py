@@ -7,32 +7,33 @@ long are coroutines; the others do a few database reads and directory operations
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cgagent.errors import (
-    ConflictError,
-    InvalidInputError,
-    NoSuchImageError,
-)
+from cgagent.errors import ConflictError, InternalError, InvalidInputError, NoSuchImageError
 from cgagent.images import archive as archives
 from cgagent.images import reference as references
-from cgagent.images.blobs import BlobStore
+from cgagent.images.check import Check, Report
 from cgagent.images.concurrency import in_thread
+from cgagent.images.content import ContentStore
 from cgagent.images.drivers.overlay2 import Overlay2
-from cgagent.images.image import HOST, Image, parse_config
+from cgagent.images.garbage import collect
+from cgagent.images.image import HOST, Image, image_of
 from cgagent.images.install import Candidate, Installer, Progress
 from cgagent.images.layers import LayerStore
-from cgagent.images.recovery import ImageFiles, recover
+from cgagent.images.recovery import ImageFiles, Recovery
+from cgagent.store.content import ContentRecords
 from cgagent.store.images import ImageRecords
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
     from pathlib import Path
+    from typing import BinaryIO
 
     from cgagent.config import Settings
     from cgagent.images.drivers import Driver, RootFs
@@ -58,9 +59,9 @@ class Images:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._records = ImageRecords(database)
-        self._blobs = BlobStore(settings.data_root)
+        self._content = ContentStore(settings.data_root, ContentRecords(database))
         self._layers = LayerStore(settings.data_root, self._records)
-        self._installer = Installer(self._layers, self._records)
+        self._installer = Installer(self._content, self._layers, self._records)
         self._driver: Driver = Overlay2(settings.data_root)
         self._files = ImageFiles(settings.data_root / "images")
 
@@ -68,7 +69,7 @@ class Images:
     def _registries(self) -> Registries:
         from cgagent.images.registry import Registries  # httpx takes its time to load
 
-        return Registries(self._settings, self._blobs, self._installer)
+        return Registries(self._settings, self._installer)
 
     def resolve(self, name: str) -> Image:
         """The image of that name, tag, digest, id or unique beginning of an id.
@@ -80,11 +81,11 @@ class Images:
             NoSuchImageError: no such image here; it can perhaps be pulled.
             InvalidInputError: the name is malformed, or several ids begin with it.
         """
-        return HOST if name == HOST.id else _image(self._find(name))
+        return HOST if name == HOST.id else image_of(self._find(name))
 
     def list(self) -> ImageList:
         """The stored images, latest added first. ``host`` is not stored and not listed."""
-        return [_image(record) for record in self._records.all()]
+        return [image_of(record) for record in self._records.all()]
 
     async def pull(self, name: str, progress: Callable[[Progress], None] = _ignore) -> Image:
         """Fetches `name` from its registry, anonymously, and gives it that name here.
@@ -94,9 +95,8 @@ class Images:
             UnavailableError, DeadlineError, RemoteError: as `cgagent.images.registry` says.
         """
         wanted = _pullable(name)
-        record = self._stored(await self._registries.pull(wanted, progress))
-        self._files.keep(record)
-        return _image(record)
+        image_id = await self._registries.pull(wanted, progress)
+        return image_of(await in_thread(lambda _: self._keep(image_id)))
 
     async def load(self, archive: str, progress: Callable[[Progress], None] = _ignore) -> ImageList:
         """Adds the images in an archive of ``docker save`` or an OCI archive; all or none.
@@ -112,17 +112,21 @@ class Images:
         def read(stop: threading.Event) -> Candidates:
             if not archives.is_compressed(archive):
                 return archives.candidates(archive, archive)
-            plain = str(opened.enter_context(self._blobs.scratch()))
+            plain = str(opened.enter_context(self._content.scratch()))
             archives.decompress(archive, plain, stop)
             return archives.candidates(plain, archive)
 
         with ExitStack() as opened:
             candidates = await in_thread(read)
             ids = await self._installer.install(candidates, progress)
-        records = [self._stored(image_id) for image_id in ids]
-        for record in records:
-            self._files.keep(record)
-        return [_image(record) for record in records]
+        records = await in_thread(lambda _: [self._keep(image_id) for image_id in ids])
+        return [image_of(record) for record in records]
+
+    def _keep(self, image_id: str) -> ImageRecord:
+        """Write the second copy of its rows."""
+        record = self._stored(image_id)
+        self._files.keep(record, self._content.records.links(image_id))
+        return record
 
     def remove(self, name: str, *, in_use: Callable[[str], Lines], force: bool = False) -> Lines:
         """Takes a name off an image, and deletes the image when that was its last.
@@ -137,7 +141,7 @@ class Images:
         """
         if name == HOST.id:
             raise ConflictError("image host is this machine itself and cannot be removed")
-        with self._records.transaction():
+        with self._records.transaction(essential=True):
             record = self._find(name)
             names = self._names_to_drop(name, record, force=force)
             last = set(names) == set(record.names)
@@ -148,12 +152,50 @@ class Images:
                 self._files.forget(record.id)
                 self._records.delete(record.id)
         if not last:
-            self._files.keep(self._stored(record.id))
+            self._keep(record.id)
         lines = [f"Untagged: {references.parse(n).familiar}" for n in names]
         if last:
             lines.append(f"Deleted: {record.id}")
-            lines += [f"Deleted: {chain_id}" for chain_id in self._layers.collect()]
+        removed = collect(self._records, self._content, self._layers)  # an index, perhaps
+        lines += [f"Deleted: {chain_id}" for chain_id in removed]
         return lines
+
+    async def complete(self, image: Image) -> bool:
+        """Unpacks layers again whose files are lost; were there any?
+
+        Raises:
+            InternalError: their blobs are lost, too.
+        """
+        if all(map(self._layers.is_there, image.layers)):
+            return False
+        await self._installer.complete(self._stored(image.id))
+        return True
+
+    async def check(self, progress: Callable[[Progress], None], *, repair: bool) -> Report:
+        """Reads every blob, and mends what is wrong if `repair`: from blobs, or a registry."""
+        check = Check(self._records, self._content, self._layers, self._installer, self.pull)
+        return await check.run(progress, repair=repair)
+
+    def settle(self) -> None:
+        """Puts unpacked layers on disk, so that a power cut does not cost them. For a thread."""
+        self._layers.settle()
+
+    def manifest(self, image: Image) -> bytes | None:
+        """As it came; None: the image came in an archive of ``docker save``.
+
+        Raises:
+            NotFoundError, InternalError: it is lost, or damaged.
+        """
+        digest = self._stored(image.id).manifest
+        return None if digest is None else self._content.read(digest)
+
+    def blob(self, digest: str) -> BinaryIO:
+        """An index, manifest, config or layer as it came, whose bytes nobody has verified again.
+
+        Raises:
+            NotFoundError
+        """
+        return self._content.open(digest)
 
     def prepare(self, image: Image, container_id: str) -> RootFs:
         """Directories for the root file system of a new container; nothing is mounted.
@@ -161,10 +203,17 @@ class Images:
         Raises:
             NoSuchImageError: the image was removed meanwhile.
             ConflictError: the container has one.
+            InternalError: a layer is lost; `complete` comes first.
         """
         if image.id == HOST.id:
             return self._driver.prepare(container_id, ("/",))
         record = self._stored(image.id)
+        lowers = self._layers.lowers(record.layers)
+        if not all(map(os.path.isdir, lowers)):
+            raise InternalError(
+                f"image {image.id[:19]}: a layer of it is lost; 'cgagent system check --repair' "
+                "unpacks it again"
+            )
         try:
             self._records.add_rootfs(container_id, image.id)
         except sqlite3.IntegrityError:
@@ -173,7 +222,7 @@ class Images:
                 f"{image.id[:19]} was removed meanwhile"
             ) from None
         try:
-            return self._driver.prepare(container_id, self._layers.lowers(record.layers))
+            return self._driver.prepare(container_id, lowers)
         except BaseException:
             self._records.delete_rootfs(container_id)
             raise
@@ -184,11 +233,11 @@ class Images:
         self._records.delete_rootfs(container_id)
 
     def recover(self) -> Lines:
-        """At the agent's start, before `sweep`: what the database has lost, made again of files.
+        """At the agent's start, before `sweep`: what is lost is made again of blobs.
 
-        Images whose layers are gone are dropped. Returns a line about each.
+        Images that cannot be made again are dropped. Returns a line about each that changed.
         """
-        return recover(self._records, self._layers, self._files)
+        return Recovery(self._records, self._content, self._layers, self._files).run()
 
     def stand_on(self, roots: Iterable[tuple[str, str, RootFs]]) -> None:
         """At the agent's start: keeps the layers of containers whose roots the database has lost.
@@ -196,11 +245,13 @@ class Images:
         `roots` are ids of container and image, and what is mounted.
         """
         known = set(self._records.rootfs_containers())
+        held = None
         for container_id, image_id, root in roots:
             if image_id == HOST.id or container_id in known:
                 continue
             if self._records.get(image_id) is None:
-                self._layers.keep(root.lowers)
+                held = held or self._content.lease("containers of lost images")
+                held.hold(self._layers.chain_ids_of(root.lowers))
             else:
                 self._records.add_rootfs(container_id, image_id)
 
@@ -211,11 +262,12 @@ class Images:
 
     def sweep(self, containers: set[str]) -> None:
         """At the agent's start: removes what is half-made or belongs to no container."""
-        self._blobs.sweep()
+        self._content.sweep()
         for container_id in self._driver.containers() | set(self._records.rootfs_containers()):
             if container_id not in containers:
                 self.release(container_id)
         self._layers.sweep()
+        collect(self._records, self._content, self._layers)
 
     def _find(self, name: str) -> ImageRecord:
         digits = name.removeprefix("sha256:")
@@ -287,17 +339,3 @@ def _pullable(name: str) -> Reference:
     if name == HOST.id:
         raise InvalidInputError("image host is this machine itself: there is nothing to pull")
     return references.parse(name)
-
-
-def _image(record: ImageRecord) -> Image:
-    parsed = parse_config(record.config, f"image {record.id}")
-    return Image(
-        id=record.id,
-        names=record.names,
-        config=parsed.config,
-        layers=tuple(layer.chain_id for layer in record.layers),
-        size_bytes=sum(layer.size_bytes for layer in record.layers),
-        created=parsed.created,
-        architecture=parsed.architecture,
-        diff_ids=parsed.diff_ids,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from cgagent.errors import NoSpaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -27,3 +29,12 @@ def disk_full_is_no_space(operation: str) -> Iterator[None]:
         if e.errno not in FULL:
             raise
         raise no_space(operation) from e
+
+
+def sync_directory(path: Path) -> None:
+    """What was renamed into it is there after a power cut, too."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

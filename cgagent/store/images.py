@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from cgagent.store.database import Database
@@ -23,6 +23,8 @@ class LayerRecord:
     chain_id: str
     diff_id: str
     size_bytes: int
+    boot_id: str | None = None
+    """The boot in which it was unpacked, while not all of it may be on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +33,30 @@ class ImageRecord:
 
     id: str
     config: bytes
-    names: tuple[str, ...]
+    manifest: str | None
+    targets: Mapping[str, str]
+    """By name, the digest that it stands for: an index's, a manifest's, or the config's."""
     layers: tuple[LayerRecord, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.targets)
 
 
 class ImageRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._database.transaction()
+    def transaction(self, *, essential: bool = False) -> AbstractContextManager[sqlite3.Connection]:
+        return self._database.transaction(essential=essential)
 
     def get(self, image_id: str) -> ImageRecord | None:
-        rows = self._database.query("SELECT id, config FROM images WHERE id = ?", (image_id,))
+        rows = self._database.query("SELECT * FROM images WHERE id = ?", (image_id,))
         return self._record(rows[0]) if rows else None
 
     def all(self) -> list[ImageRecord]:
         """Latest added first."""
-        rows = self._database.query("SELECT id, config FROM images ORDER BY added_ns DESC, id")
+        rows = self._database.query("SELECT * FROM images ORDER BY added_ns DESC, id")
         return [self._record(row) for row in rows]
 
     def id_of(self, reference: str) -> str | None:
@@ -64,30 +72,35 @@ class ImageRecords:
         )
         return [row["id"] for row in rows]
 
-    def add(self, image_id: str, config: bytes, chain_ids: Sequence[str]) -> None:
-        """Keeps an image that is there as it is."""
+    def add(
+        self, image_id: str, config: bytes, manifest: str | None, chain_ids: Sequence[str]
+    ) -> None:
+        """An image that is there keeps its place in the list, and its manifest if this has none."""
         with self._database.transaction() as db:
-            added = db.execute(
-                "INSERT OR IGNORE INTO images(id, config, added_ns) VALUES (?, ?, ?)",
-                (image_id, config, time.time_ns()),
+            db.execute(
+                "INSERT INTO images(id, config, manifest, added_ns) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET config = excluded.config, "
+                "manifest = coalesce(excluded.manifest, manifest)",
+                (image_id, config, manifest, time.time_ns()),
             )
-            if added.rowcount:
-                db.executemany(
-                    "INSERT INTO image_layers(image_id, position, chain_id) VALUES (?, ?, ?)",
-                    [(image_id, n, chain_id) for n, chain_id in enumerate(chain_ids)],
-                )
+            db.execute("DELETE FROM image_layers WHERE image_id = ?", (image_id,))
+            db.executemany(
+                "INSERT INTO image_layers(image_id, position, chain_id) VALUES (?, ?, ?)",
+                [(image_id, n, chain_id) for n, chain_id in enumerate(chain_ids)],
+            )
 
     def delete(self, image_id: str) -> None:
         with self._database.transaction() as db:
             db.execute("DELETE FROM images WHERE id = ?", (image_id,))
 
-    def set_name(self, reference: str, image_id: str) -> None:
+    def set_name(self, reference: str, image_id: str, target: str) -> None:
         """Takes the name from the image that had it."""
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO image_names(reference, image_id) VALUES (?, ?) "
-                "ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id",
-                (reference, image_id),
+                "INSERT INTO image_names(reference, image_id, target) VALUES (?, ?, ?) "
+                "ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id, "
+                "target = excluded.target",
+                (reference, image_id, target),
             )
 
     def drop_names(self, references: Iterable[str]) -> None:
@@ -98,38 +111,52 @@ class ImageRecords:
 
     def layer(self, chain_id: str) -> LayerRecord | None:
         rows = self._database.query(
-            "SELECT number, chain_id, diff_id, size_bytes FROM layers WHERE chain_id = ?",
+            "SELECT * FROM layers WHERE chain_id = ?",
             (chain_id,),
         )
         return _layer(rows[0]) if rows else None
 
     def layers(self) -> list[LayerRecord]:
-        rows = self._database.query("SELECT number, chain_id, diff_id, size_bytes FROM layers")
+        rows = self._database.query("SELECT * FROM layers")
         return [_layer(row) for row in rows]
 
-    def unused_layers(self) -> list[LayerRecord]:
-        """The layers that no image has, top ones first."""
-        rows = self._database.query(
-            "SELECT number, chain_id, diff_id, size_bytes FROM layers WHERE chain_id NOT IN "
-            "(SELECT chain_id FROM image_layers) ORDER BY number DESC"
-        )
-        return [_layer(row) for row in rows]
-
-    def add_layer(self, chain_id: str, diff_id: str, size_bytes: int) -> LayerRecord:
+    def delete_unused_layers(self) -> list[LayerRecord]:
+        """Deletes the rows of layers that no image and no lease has; top ones first."""
         with self._database.transaction() as db:
-            number = db.execute(
-                "INSERT INTO layers(chain_id, diff_id, size_bytes) VALUES (?, ?, ?)",
-                (chain_id, diff_id, size_bytes),
-            ).lastrowid
-        assert number is not None  # noqa: S101 -- an INSERT that did not raise has a row id
-        return LayerRecord(number, chain_id, diff_id, size_bytes)
+            rows = db.execute(
+                "SELECT * FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
+                "AND chain_id NOT IN (SELECT digest FROM lease_digests) ORDER BY number DESC"
+            ).fetchall()
+            db.executemany("DELETE FROM layers WHERE number = ?", [(r["number"],) for r in rows])
+        return [_layer(row) for row in rows]
+
+    def add_layer(
+        self, chain_id: str, diff_id: str, size_bytes: int, boot_id: str | None
+    ) -> LayerRecord:
+        """One that is there keeps its number."""
+        with self._database.transaction() as db:
+            row = db.execute(
+                "INSERT INTO layers(chain_id, diff_id, size_bytes, boot_id) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (chain_id) DO UPDATE SET size_bytes = excluded.size_bytes, "
+                "boot_id = excluded.boot_id RETURNING *",
+                (chain_id, diff_id, size_bytes, boot_id),
+            ).fetchone()
+        return _layer(row)
 
     def restore_layer(self, layer: LayerRecord) -> None:
         """One that the database has lost, under its number."""
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO layers(number, chain_id, diff_id, size_bytes) VALUES (?, ?, ?, ?)",
-                (layer.number, layer.chain_id, layer.diff_id, layer.size_bytes),
+                "INSERT INTO layers(number, chain_id, diff_id, size_bytes, boot_id) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (layer.number, layer.chain_id, layer.diff_id, layer.size_bytes, layer.boot_id),
+            )
+
+    def settle_layers(self, layers: Iterable[LayerRecord]) -> None:
+        """All their files are on disk."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "UPDATE layers SET boot_id = NULL WHERE number = ?", [(x.number,) for x in layers]
             )
 
     def having_layer(self, chain_id: str) -> list[str]:
@@ -138,10 +165,6 @@ class ImageRecords:
             "SELECT image_id FROM image_layers WHERE chain_id = ?", (chain_id,)
         )
         return [row["image_id"] for row in rows]
-
-    def delete_layer(self, chain_id: str) -> None:
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
 
     def rootfs_users(self, image_id: str) -> list[str]:
         """Identifiers of the containers whose root file system stands on the image."""
@@ -168,20 +191,22 @@ class ImageRecords:
     def _record(self, row: sqlite3.Row) -> ImageRecord:
         image_id = row["id"]
         names = self._database.query(
-            "SELECT reference FROM image_names WHERE image_id = ? ORDER BY reference", (image_id,)
+            "SELECT reference, target FROM image_names WHERE image_id = ? ORDER BY reference",
+            (image_id,),
         )
         layers = self._database.query(
-            "SELECT number, chain_id, diff_id, size_bytes FROM image_layers "
-            "JOIN layers USING (chain_id) WHERE image_id = ? ORDER BY position",
+            "SELECT layers.* FROM image_layers JOIN layers USING (chain_id) WHERE image_id = ? "
+            "ORDER BY position",
             (image_id,),
         )
         return ImageRecord(
             image_id,
             row["config"],
-            tuple(name["reference"] for name in names),
+            row["manifest"],
+            {name["reference"]: name["target"] for name in names},
             tuple(_layer(layer) for layer in layers),
         )
 
 
 def _layer(row: sqlite3.Row) -> LayerRecord:
-    return LayerRecord(row["number"], row["chain_id"], row["diff_id"], row["size_bytes"])
+    return LayerRecord(**row)

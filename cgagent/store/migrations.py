@@ -10,9 +10,42 @@ from typing import Final
 
 MIGRATIONS: Final = (
     """
+    -- What lies under images/blobs/sha256, whole and under its own digest.
+    CREATE TABLE blobs (
+        digest     TEXT PRIMARY KEY,
+        media_type TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        diff_id    TEXT                -- of a layer: the digest of its plain tar
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX blobs_by_diff_id ON blobs(diff_id);
+
+    -- An index refers to manifests, a manifest to a config and layers; where an image has no
+    -- manifest its config refers to the layers. What an index refers to need not be here.
+    CREATE TABLE blob_links (
+        parent     TEXT NOT NULL REFERENCES blobs(digest) ON DELETE CASCADE,
+        position   INTEGER NOT NULL,
+        child      TEXT NOT NULL,
+        PRIMARY KEY (parent, position)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Who has blobs and layers before an image does: a pull, a load. None outlives its agent.
+    CREATE TABLE leases (
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        owner      TEXT NOT NULL,
+        made_ns    INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE lease_digests (
+        lease      INTEGER NOT NULL REFERENCES leases(number) ON DELETE CASCADE,
+        digest     TEXT NOT NULL,      -- a blob's, or a layer's chain id
+        PRIMARY KEY (lease, digest)
+    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE images (
         id         TEXT PRIMARY KEY,   -- sha256:<digest of the config>
-        config     BLOB NOT NULL,      -- the config as its author wrote it
+        config     BLOB NOT NULL,      -- as in its blob: each run reads it
+        manifest   TEXT,               -- the digest of the one that came last; an archive of
+                                       -- docker save has none
         added_ns   INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
@@ -20,7 +53,8 @@ MIGRATIONS: Final = (
         number     INTEGER PRIMARY KEY AUTOINCREMENT,  -- names its short link, never reused
         chain_id   TEXT NOT NULL UNIQUE,
         diff_id    TEXT NOT NULL,
-        size_bytes INTEGER NOT NULL
+        size_bytes INTEGER NOT NULL,
+        boot_id    TEXT                -- of the boot that unpacked it, until it is on disk
     ) STRICT;
 
     CREATE TABLE image_layers (
@@ -33,7 +67,8 @@ MIGRATIONS: Final = (
 
     CREATE TABLE image_names (
         reference  TEXT PRIMARY KEY,   -- canonical: docker.io/library/alpine:latest
-        image_id   TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+        image_id   TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        target     TEXT NOT NULL       -- what the name stands for: an index, a manifest, a config
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX image_names_by_image ON image_names(image_id);
 

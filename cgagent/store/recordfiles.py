@@ -16,6 +16,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.store.disk import sync_directory
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,10 +30,12 @@ class DamagedRecordError(Exception):
     """The file has something else in it than a record."""
 
 
-def write(path: Path, record: dict[str, Any]) -> None:
-    """Keep a record; the directory is there."""
+def write(path: Path, record: dict[str, Any], *, sync: bool = False) -> None:
+    """Keep a record; the directory is there. With `sync` it outlives a power cut."""
     try:
-        _put(path, json.dumps(record).encode() + b"\n", os.O_CREAT)
+        _put(path, json.dumps(record).encode() + b"\n", os.O_CREAT, sync=sync)
+        if sync:
+            sync_directory(path.parent)
     except OSError as e:
         log.error("record %s cannot be written: %s", path, e.strerror)  # noqa: TRY400
 
@@ -64,9 +68,11 @@ def read(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def _put(path: Path, line: bytes, flags: int) -> None:
+def _put(path: Path, line: bytes, flags: int, *, sync: bool = False) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     try:
         os.pwrite(fd, line, 0)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)

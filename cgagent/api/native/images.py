@@ -49,7 +49,7 @@ def routes(engine: Engine) -> APIRouter:
         async def work(progress: Callable[[Progress], None]) -> dict[str, Any]:
             return {"image": image_view(await engine.images.pull(body.name, progress))}
 
-        return _streamed(work)
+        return streamed(work)
 
     @router.post("/load", response_model=None)
     async def load_images(body: LoadBody) -> StreamingResponse:
@@ -59,7 +59,7 @@ def routes(engine: Engine) -> APIRouter:
             loaded = await engine.images.load(body.path, progress)
             return {"images": [image_view(i) for i in loaded]}
 
-        return _streamed(work)
+        return streamed(work)
 
     @router.get("/{name:path}")
     async def inspect_image(name: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def routes(engine: Engine) -> APIRouter:
     return router
 
 
-def _streamed(
+def streamed(
     work: Callable[[Callable[[Progress], None]], Awaitable[dict[str, Any]]],
 ) -> StreamingResponse:
     """Run the work and stream what it tells; a client that goes away cancels it."""

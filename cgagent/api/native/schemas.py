@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
     from cgagent.engine.lifecycle.control import Control
-    from cgagent.engine.values import Image, Limits
+    from cgagent.engine.values import Image, Limits, Report
     from cgagent.engine.volumes import Volume
 
 _SHOWN: Final = tuple(f.name for f in fields(Outcome) if f.name != "of_run")
@@ -296,6 +296,14 @@ def image_view(image: Image) -> dict[str, Any]:
         "created": None if image.created is None else image.created.isoformat(),
         "config": asdict(image.config),
         "layers": list(image.layers),
+    }
+
+
+def report_view(report: Report) -> dict[str, Any]:
+    return {
+        "problems": [{"image": p.image, "cause": p.cause} for p in report.problems],
+        "repaired": [{"image": p.image, "cause": p.cause} for p in report.repaired],
+        "failures": list(report.failures),
     }
 
 

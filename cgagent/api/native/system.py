@@ -1,4 +1,4 @@
-"""``/v1/info``, ``/v1/version``, ``/v1/events``, ``/v1/jobs``, and the agent's health."""
+"""``/v1/info``, ``/v1/version``, ``/v1/system``, events, jobs, and the agent's health."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.images import streamed
 from cgagent.api.native.numbers import Nanoseconds
-from cgagent.api.native.schemas import event_view, job_view
+from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
 from cgagent.engine.events import EventQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from cgagent.engine.engine import Engine
+    from cgagent.engine.values import Progress
+
+
+class CheckBody(Strict):
+    repair: bool = False
 
 
 def routes(engine: Engine) -> APIRouter:
@@ -54,6 +60,18 @@ def routes(engine: Engine) -> APIRouter:
     async def prune() -> dict[str, Any]:
         """Delete what is in lost+found."""
         return {"removed": await engine.recovery.prune()}
+
+    @router.post("/v1/system/check", response_model=None)
+    async def check(body: CheckBody) -> StreamingResponse:
+        """Read every blob of every image; lines as those of a pull, with ``problems`` at the end.
+
+        With `repair`, unpacked layers are made anew of blobs, and blobs fetched again.
+        """
+
+        async def work(progress: Callable[[Progress], None]) -> dict[str, Any]:
+            return report_view(await engine.images.check(progress, repair=body.repair))
+
+        return streamed(work)
 
     _add_events(router, engine)
     _add_jobs(router, engine)

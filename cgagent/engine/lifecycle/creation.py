@@ -64,6 +64,8 @@ class Creation:
             name = self.choose_name(request.name)
             held = limits.resolve(request.limits, request.conveniences)
             wanted = self._wanted(request.config, held)
+            if await self._shared.images.complete(wanted.image):
+                await self._shared.pool.discard_prepared_roots()  # they stand on what was lost
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
             container_id = (
                 new_id()  # what is ready is below our own parent

@@ -144,16 +144,17 @@ def test_nothing_of_it_is_left_by_an_agent_that_ends(after):
 
 @pytest.mark.native
 def test_what_cannot_be_made_ahead_is_told_to_whoever_asks_for_it(after):
-    """The layer of its image has become a file, of which no root can be."""
+    """The short name of its image's layer is gone, without which there is no root."""
     agent = after("true")
-    (layer,) = (agent.data_root / "overlay2").glob("*/diff")
-    away = layer.rename(layer.with_name("away"))
-    layer.touch()
+    (link,) = (agent.data_root / "l").iterdir()
+    target = os.readlink(link)
+    link.unlink()
     assert agent.run("true").exit_code == 0  # this one's was made before
     eventually(lambda: agent.pool_is_full() and not prewarmed(agent))
-    assert agent.cli("run", "--rm", "alpine", "true").returncode == 125
-    layer.unlink()
-    away.rename(layer)
+    refused = agent.cli("run", "--rm", "alpine", "true")
+    assert refused.returncode == 125
+    assert "'cgagent system check --repair' unpacks it again" in refused.stderr
+    link.symlink_to(target)
     assert agent.run("true").exit_code == 0
 
 

@@ -115,3 +115,31 @@ def test_a_database_that_is_deleted_while_in_use_is_written_again(own_agent):
     own_agent.start()
     assert [c["id"] for c in own_agent.containers()] == [one]
     assert Path(own_agent.log).read_text().count("was deleted while in use") == 1
+
+
+def lose_layers(agent):
+    for layer in (agent.data_root / "overlay2").iterdir():
+        shutil.rmtree(layer)
+
+
+def test_containers_start_though_the_unpacked_layers_were_lost(own_agent):
+    made = own_agent.create("sh", "-c", "cat /etc/alpine-release; sleep 1000")
+    own_agent.run("true")
+    lose_layers(own_agent)
+    assert own_agent.run("cat", "/etc/alpine-release").stdout.startswith("3.")
+    own_agent.kill9()
+    lose_layers(own_agent)
+    own_agent.start()
+    own_agent.post(made, "start")
+    eventually(lambda: own_agent.log_text(made).startswith("3."))
+
+
+def test_a_lost_database_and_lost_layers_are_made_of_the_blobs(own_agent):
+    before = own_agent.client.request("GET", "/v1/images")
+    own_agent.kill9()
+    delete(own_agent, None)
+    lose_layers(own_agent)
+    own_agent.flags += ("--adopt-lost",)
+    own_agent.start()
+    assert own_agent.client.request("GET", "/v1/images") == before
+    assert own_agent.run("cat", "/etc/alpine-release").stdout.startswith("3.")

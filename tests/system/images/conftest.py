@@ -33,6 +33,7 @@ class Store:
 
     root: Path
     images: Images
+    database: Database
 
     def load(self, archive):
         return asyncio.run(self.images.load(str(archive)))
@@ -45,7 +46,8 @@ class Store:
 
     def files(self) -> set[str]:
         """Every file and directory but the database and the fixed directories."""
-        fixed = {"overlay2", "l", "blobs", "blobs/sha256", "containers-rw", "images", "reserve"}
+        fixed = {"overlay2", "l", "containers-rw", "reserve", "images"}
+        fixed |= {f"images/{name}" for name in ("ingest", "blobs", "blobs/sha256")}
         found = {str(p.relative_to(self.root)) for p in self.root.rglob("*")}
         return {p for p in found if not p.startswith("cgagent.db")} - fixed
 
@@ -54,11 +56,12 @@ class Store:
 def open_store():
     databases = []
 
-    def opened(root: Path, **settings) -> Store:
+    def opened(root: Path, *, sweep=True, **settings) -> Store:
         databases.append(database := Database(root))
         images = Images(Settings(data_root=root, **settings), database)
-        images.sweep(set())
-        return Store(root, images)
+        if sweep:
+            images.sweep(set())
+        return Store(root, images, database)
 
     yield opened
     for database in databases:

@@ -38,7 +38,7 @@ def test_a_compressed_archive(store, tmp_path, make):
     path.write_bytes(gzip.compress(make.docker_archive(make.layer("a"))))
     (image,) = store.load(path)
     assert (store.diff(image) / "a").exists()
-    assert not any(name.startswith("blobs/") for name in store.files())
+    assert not any(name.startswith("images/ingest/") for name in store.files())
 
 
 def test_compressed_layers(load, store, make):

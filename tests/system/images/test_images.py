@@ -138,7 +138,7 @@ def test_a_sweep_removes_what_a_killed_agent_left(store, image, open_store):
         (store.root / name).mkdir(parents=True)
     (store.root / "overlay2" / ("0" * 64) / "diff" / "x").mkdir(parents=True)
     (store.root / "l" / "zz").symlink_to("../overlay2/nothing")
-    (store.root / "blobs/sha256/tmp-x").write_bytes(b"x")
+    (store.root / "images/ingest/tmp-x").write_bytes(b"x")
     store.images.sweep({CONTAINER})
     assert store.files() == before
     assert os.path.isdir(kept.upper)

@@ -8,7 +8,7 @@ import pytest
 from cgagent.errors import InternalError, UnsupportedError
 from cgagent.store import Database
 from cgagent.store.database import DamagedDatabaseError
-from cgagent.store.images import ImageRecords
+from cgagent.store.images import ImageRecords, LayerRecord
 
 A, B = (f"sha256:{c * 64}" for c in "ab")
 INSERT = "INSERT INTO containers SELECT x, x, NULL, 1, '{}' FROM (SELECT ? AS x)"
@@ -85,28 +85,46 @@ def test_nobody_else_may_read_it(database):
 
 def test_a_name_moves_to_the_image_named_last(database):
     records = ImageRecords(database)
-    records.add(A, b"{}", [])
-    records.add(B, b"{}", [])
-    records.set_name("docker.io/library/x:1", A)
-    records.set_name("docker.io/library/x:1", B)
+    records.add(A, b"{}", None, [])
+    records.add(B, b"{}", None, [])
+    records.set_name("docker.io/library/x:1", A, A)
+    records.set_name("docker.io/library/x:1", B, A)
     assert records.id_of("docker.io/library/x:1") == B
     assert records.get(A).names == ()
+    assert records.get(B).targets == {"docker.io/library/x:1": A}
 
 
 def test_layers_keep_their_order_and_are_unused_when_their_images_are_gone(database):
     records = ImageRecords(database)
     for chain_id in (A, B):
-        records.add_layer(chain_id, chain_id, 7)
-    records.add(A, b"{}", [B, A])
+        records.add_layer(chain_id, chain_id, 7, "boot")
+    records.add(A, b"{}", None, [B, A])
     assert [layer.chain_id for layer in records.get(A).layers] == [B, A]
-    assert records.unused_layers() == []
+    assert records.delete_unused_layers() == []
     records.delete(A)
-    assert [layer.chain_id for layer in records.unused_layers()] == [B, A]
+    assert [layer.chain_id for layer in records.delete_unused_layers()] == [B, A]
+    assert records.layers() == []
+
+
+def test_a_layer_that_is_unpacked_again_keeps_its_number(database):
+    records = ImageRecords(database)
+    first = records.add_layer(A, B, 7, "boot")
+    records.settle_layers([first])
+    again = records.add_layer(A, B, 8, "next boot")
+    assert again == LayerRecord(first.number, A, B, 8, "next boot")
+    assert records.layer(A) == again
+
+
+def test_an_image_that_comes_again_keeps_a_manifest_that_it_had(database):
+    records = ImageRecords(database)
+    for manifest in (None, B, None):
+        records.add(A, b"{}", manifest, [])
+    assert records.get(A).manifest == B
 
 
 def test_an_image_with_a_root_file_system_cannot_go(database):
     records = ImageRecords(database)
-    records.add(A, b"{}", [])
+    records.add(A, b"{}", None, [])
     records.add_rootfs("c", A)
     with pytest.raises(sqlite3.IntegrityError):
         records.delete(A)
