@@ -223,11 +223,8 @@ class Engine:
         await self._log_compression.close()
         await self.pool.close()
         await self._leftovers.gone()
-<<<<<<< HEAD
-        self.policies.stop()
-=======
         await self.images.close()
->>>>>>> w-content
+        self.policies.stop()
         self.monitor.stop()
         self.watch.close()
         self.supervisor.close()
