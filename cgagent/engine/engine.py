@@ -36,7 +36,7 @@ from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
-from cgagent.engine.sessions.probes import Probes
+from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.errors import CgagentError, ConflictError
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.config import Settings
-    from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import Slot
 
 log = logging.getLogger(__name__)
@@ -141,9 +140,7 @@ class Engine:
             runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
             leftovers=self._leftovers,
             userns=settings.userns,
-            last_sample=self.monitor.last_sample,
-            forget_samples=self.monitor.forget,
-            on_running=self._on_running,
+            monitor=self.monitor,
         )
         self.lifecycle = Lifecycle(
             shared,
@@ -163,6 +160,7 @@ class Engine:
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)
+        self.lifecycle.resources.add(Probed(self.probes))
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
@@ -192,18 +190,16 @@ class Engine:
         await self._leftovers.gone()
         await reconcile.sweep(
             self.containers,
-            self._store_images,
+            self.lifecycle.resources,
             self.host,
             self._parents,
             self._containers_dir,
             tasks=tasks,
             set_apart=self.recovery.set_apart,
         )
-        await self.volumes.sweep()
         for container in self.containers:
             if container.running:
-                self.watch.resume(container, self.lifecycle.group(container))
-                self.probes.begin(container)
+                self.lifecycle.resources.resumed(container)
         await self.control.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
@@ -275,9 +271,6 @@ class Engine:
         """What has an image's layers from now on is a container."""
         await self.pool.discard_prepared_roots()
         await self._leftovers.gone()
-
-    def _on_running(self, container: Container) -> None:
-        self.probes.begin(container)
 
     # -- what the supervisor tells ----------------------------------------------------------
 

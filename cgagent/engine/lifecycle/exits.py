@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Group
     from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.lifecycle.removal import Removal
+    from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.restarts import Restarts
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.options.health import Health
 
 
 class Exits:
-    def __init__(self, shared: Shared, removal: Removal, restarts: Restarts) -> None:
+    def __init__(
+        self, shared: Shared, removal: Removal, restarts: Restarts, resources: Resources
+    ) -> None:
         self._shared = shared
+        self._resources = resources
         self._removal = removal
         self._restarts = restarts
 
@@ -38,7 +42,7 @@ class Exits:
             if None not in pids and pids[0] != pids[1]:
                 return  # the exit of an earlier run, told twice
             group = self._shared.group(container)
-            oom = self._shared.watch.end(container, group)
+            oom = self._resources.ended(container).oom
             outcome = replace(
                 container.record.outcome,
                 pid=None,
@@ -86,7 +90,7 @@ class Exits:
         # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
         self._shared.containers.note(container, ended, die[0], **die[1])
         await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
-        await self._shared.leave_runtime(container)
+        await self._resources.left(container)
         is_gone = await self._remove_cgroup(container, group)
         if container.removes_itself and is_gone:
             await self._removal.remove_ended(container, container.record)
@@ -98,7 +102,7 @@ class Exits:
 
         def work() -> None:
             if not container.removes_itself:  # else nobody can ask for its figures
-                self._shared.last_sample(container)
+                self._shared.monitor.last_sample(container)
             if not group.remove_if_empty():
                 group.kill(KILL_TIMEOUT_S)
                 group.remove()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.lifecycle.parents import Parents
-    from cgagent.images.store import Images
+    from cgagent.engine.lifecycle.resources import Resources
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _adopt(containers: Containers, container: Container, pid: int | None) -> Non
 
 async def sweep(
     containers: Containers,
-    images: Images,
+    resources: Resources,
     host: Host,
     parents: Parents,
     containers_dir: Path,
@@ -122,7 +122,7 @@ async def sweep(
         else:
             directory = containers_dir / container_id
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-    await asyncio.to_thread(images.sweep, known | alive)
+    await resources.sweep(known | alive)
     await asyncio.to_thread(shutil.rmtree, ahead_dir(containers_dir), ignore_errors=True)
     left = {parents.path(n) for n in host.group(parents.own).children() if len(n) == ID_LENGTH}
     left |= {c.record.cgroup_path for c in containers}

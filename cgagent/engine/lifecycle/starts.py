@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import SetUp
     from cgagent.engine.lifecycle.removal import Removal
+    from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
 
 
 class Starts:
-    def __init__(self, shared: Shared, setups: Setups, removal: Removal) -> None:
+    def __init__(
+        self, shared: Shared, setups: Setups, removal: Removal, resources: Resources
+    ) -> None:
         self._shared = shared
         self._setups = setups
+        self._resources = resources
         self._removal = removal
 
     async def start(self, container: Container) -> None:
@@ -65,7 +69,7 @@ class Starts:
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
         self._shared.containers.note(container, started, "start")
         self._shared.pool.refill()
-        self._shared.on_running(container)
+        self._resources.started(container)
 
     async def started(self, container: Container, pid: int) -> None:
         """Its first process, as told by the supervisor: another runtime has made it by now."""
@@ -93,8 +97,8 @@ class Starts:
                 made = await self._setups.renewed(container)
                 pid = await self._run(container, made, renewable=False)
         except BaseException as e:  # a cancelled start, too, leaves nothing
-            self._shared.watch.end(container, self._shared.group(container))
-            await self._shared.leave_runtime(container)
+            self._resources.ended(container)
+            await self._resources.left(container)
             await self._shared.pool.discard(
                 container.id, e if isinstance(e, CgagentError) else None
             )
@@ -108,7 +112,7 @@ class Starts:
         bundle = self._shared.bundle(container.id)
         group = self._shared.group(container)
         # before the first fork that may be refused
-        self._shared.watch.begin(container, group, new=True)
+        self._resources.begin(container)
         jobs.step("launch")
         driver = self._shared.runtimes.of(container)
         async with userns.opened(record, made.config, bundle) as (mapped, fds):

@@ -15,6 +15,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from cgagent.engine.lifecycle.resources import Resource
 from cgagent.engine.options import health
 from cgagent.engine.options.health import Health, Result
 from cgagent.errors import CgagentError
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT_S = 10.0
+
+
+class Probed(Resource):
+    """A container's health checks, as one of the things it has."""
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+
+    def started(self, container: Container) -> None:
+        self._probes.begin(container)
+
+    def resumed(self, container: Container) -> None:
+        self._probes.begin(container)
 
 
 class Probes:
