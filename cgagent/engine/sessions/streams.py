@@ -15,7 +15,7 @@ import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.placement import Placement
@@ -81,16 +81,23 @@ class Attachment:
 
 @dataclass(slots=True, kw_only=True)
 class Exec:
-    """A command run inside a container."""
+    """A command for a container that runs: created, started once, and ended."""
 
     id: str
-    container_id: str
     container: Container
-    args: tuple[str, ...]
-    tty: bool = False
-    running: bool = False
+    process: Process
+    stdin: bool = True
+    """A client may give input."""
+    privileged: bool = False
+    """With every capability, not with those of the container's own process."""
+    status: Literal["created", "running", "exited"] = "created"
     pid: int | None = None
     exit_code: int | None = None
+    """None of one that has exited: it could not be started."""
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
 
 
 class Streams:
@@ -159,48 +166,60 @@ class Streams:
             for fd in fds:  # the supervisor has its own copies
                 os.close(fd)
 
-    async def exec(
+    def create_exec(
         self,
         container: Container,
         process: Process,
-        take: TakeFor | None,
         *,
         stdin: bool = True,
         privileged: bool = False,
     ) -> Exec:
-        """Run a command, with a client attached or none; `stdin`: the client may give input.
-
-        It has what the container's own process has, or with `privileged` every capability.
+        """A command that is to run inside, by `start_exec`.
 
         Raises:
             ConflictError: the container is not running, or frozen.
-            CommandNotFoundError, NotExecutableError, InvalidInputError: the command.
+            InvalidInputError: the command.
         """
-        async with self._jobs.run("exec", container=container.id):
-            container.require_started_here("exec")
-            resolve.check_process(process)
-            self._require_thawed(container)
-            run = Exec(
-                id=secrets.token_hex(32),
-                container_id=container.id,
-                container=container,
-                args=process.args,
-                tty=process.terminal,
-            )
-            key = f"{container.id}/{run.id}"
+        container.require_started_here("exec")
+        resolve.check_process(process)
+        self._require_thawed(container)
+        run = Exec(
+            id=secrets.token_hex(32),
+            container=container,
+            process=process,
+            stdin=stdin,
+            privileged=privileged,
+        )
+        self._keep(run)
+        self._tell(run, f"exec_create: {' '.join(process.args)}")
+        return run
+
+    async def start_exec(self, run: Exec, take: TakeFor | None) -> None:
+        """Run it, with a client attached or none.
+
+        Raises:
+            ConflictError: it was started before; the container is not running, or frozen.
+            CommandNotFoundError, NotExecutableError: the command.
+        """
+        if run.status != "created":
+            raise ConflictError(f"exec {run.id[:12]} was started before; create another one")
+        async with self._jobs.run("exec", container=run.container.id):
+            self._require_thawed(run.container)
             takes = None if take is None else partial(take, run)
-            self._keep(run)
-            self._tell(run, f"exec_create: {' '.join(run.args)}")
-            run.running = True
+            run.status = "running"
             try:
                 run.pid = await self._run(
-                    container, key, process, takes, stdin=stdin, privileged=privileged
+                    run.container,
+                    f"{run.container.id}/{run.id}",
+                    run.process,
+                    takes,
+                    stdin=run.stdin,
+                    privileged=run.privileged,
                 )
             except BaseException:
-                run.running = False
+                run.status = "exited"
                 raise
-            self._tell(run, f"exec_start: {' '.join(run.args)}")
-            return run
+            self._tell(run, f"exec_start: {' '.join(run.process.args)}")
 
     def _tell(self, run: Exec, action: str, **attributes: str) -> None:
         self._lifecycle.publish(run.container, action, execID=run.id, **attributes)
@@ -330,9 +349,9 @@ class Streams:
         Raises:
             ConflictError: it has ended, or has no terminal.
         """
-        if not run.tty or not run.running:
+        if not run.process.terminal or not run.running:
             raise ConflictError(f"exec {run.id[:12]} has no terminal, or has ended")
-        await self._resize(f"{run.container_id}/{run.id}", rows, columns)
+        await self._resize(f"{run.container.id}/{run.id}", rows, columns)
 
     async def _resize(self, key: str, rows: int, columns: int) -> None:
         check_size(rows, columns)
@@ -344,6 +363,7 @@ class Streams:
             await self._supervisor.request("forget", key=key, status=told)
 
     def _keep(self, run: Exec) -> None:
+        """Of those that do not run the latest are remembered, also of those never started."""
         self._execs[run.id] = run
         finished = [e for e in self._execs.values() if not e.running and e is not run]
         for old in finished[: max(0, len(self._execs) - _KEPT_EXECS)]:
@@ -352,14 +372,14 @@ class Streams:
     def find(self, exec_id: str) -> Exec:
         run = self._execs.get(exec_id)
         if run is None:
-            raise NotFoundError(f"exec {exec_id!r} is not known")
+            raise NotFoundError(f"exec {exec_id!r} is not known; create it first")
         return run
 
     async def exited(self, key: str, status: dict[str, Any]) -> None:
         """A command run inside a container has ended."""
         run = self._execs.get(key.partition("/")[2])
         if run is not None:
-            run.running = False
+            run.status = "exited"
             run.exit_code = status.get("exit_code")
             if run.exit_code is not None:  # else it could not be started
                 self._tell(run, "exec_die", exit_code=str(run.exit_code))
