@@ -30,7 +30,7 @@ from cgagent.engine.observe.hostgroups import HostGroups
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
 from cgagent.engine.observe.policies import Policies
-from cgagent.engine.observe.sizes import Sizes
+from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
@@ -168,7 +168,7 @@ class Engine:
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
         )
-        self.sizes = Sizes(self.images)
+        self.sizes = ContainerSizes(self.images)
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
 
