@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
     from cgagent.config import Settings
     from cgagent.engine.lifecycle.pool import Slot
+    from cgagent.runtime.client import Tasks
+    from cgagent.runtime.messages.outcomes import Exit
 
 log = logging.getLogger(__name__)
 
@@ -274,13 +276,13 @@ class Engine:
 
     # -- what the supervisor tells ----------------------------------------------------------
 
-    def task_exited(self, key: str, status: dict[str, Any]) -> None:
+    def task_exited(self, key: str, exit_: Exit) -> None:
         if "/" in key:
-            self._spawn(self.streams.exited(key, status))
+            self._spawn(self.streams.exited(key, exit_))
             return
         container = self.containers.get(key)
         if container is not None:
-            self._spawn(self.lifecycle.exited(container, status))
+            self._spawn(self.lifecycle.exited(container, exit_))
         else:
             log.warning("the supervisor tells of container %s, which is not known", key)
             self._spawn(self.pool.discard(key))
@@ -298,11 +300,11 @@ class Engine:
         if container is not None:
             self.events.tell(container, "client_cut_off")
 
-    def supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
+    def supervisor_replaced(self, tasks: Tasks) -> None:
         """The one there is now has nothing of ours."""
         self._spawn(self._start_over(tasks, self.pool.forget_all()))
 
-    async def _start_over(self, tasks: list[dict[str, Any]], lost: list[Slot]) -> None:
+    async def _start_over(self, tasks: Tasks, lost: list[Slot]) -> None:
         await reconcile.reconcile(self.containers, self.lifecycle, tasks, at_start=False)
         await self.pool.clean_up(lost)
         self.pool.refill()

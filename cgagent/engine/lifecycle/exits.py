@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle.signals import KILL_TIMEOUT_S
 from cgagent.errors import CgagentError, NotFoundError
+from cgagent.runtime.messages.agent import Forget
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cgagent.engine.lifecycle.restarts import Restarts
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.options.health import Health
+    from cgagent.runtime.messages.outcomes import Exit
 
 
 class Exits:
@@ -29,16 +31,16 @@ class Exits:
         self._removal = removal
         self._restarts = restarts
 
-    async def exited(self, container: Container, status: dict[str, Any]) -> None:
+    async def exited(self, container: Container, exit_: Exit) -> None:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
             if not container.running:
                 if self._shared.pool.is_ready(container.id):  # it failed to be set up
                     await self._shared.pool.give_up(container.id)
                 else:  # noted already, by an agent that was killed right then
-                    await self._shared.supervisor.request("forget", key=container.id)
+                    await self._shared.supervisor.request(Forget(key=container.id))
                 return
-            pids = (status.get("pid"), container.record.outcome.pid)
+            pids = (exit_.pid, container.record.outcome.pid)
             if None not in pids and pids[0] != pids[1]:
                 return  # the exit of an earlier run, told twice
             group = self._shared.group(container)
@@ -46,12 +48,12 @@ class Exits:
             outcome = replace(
                 container.record.outcome,
                 pid=None,
-                exit_code=status.get("exit_code"),
-                finished_ns=status.get("finished_ns", time.time_ns()),
-                oom_killed=oom is not None and oom.ended(status),
+                exit_code=exit_.exit_code,
+                finished_ns=exit_.finished_ns or time.time_ns(),
+                oom_killed=oom is not None and oom.ended(exit_),
                 oom=container.record.outcome.oom if oom is None else oom.view,
-                error=status.get("error"),
-                log_dropped_bytes=status.get("log_dropped_bytes", 0),
+                error=exit_.error,
+                log_dropped_bytes=exit_.log_dropped_bytes,
                 health=_after_the_end(container.record.outcome.health),
             )
             ended = self._restarts.decide(container.record, outcome)
@@ -61,7 +63,7 @@ class Exits:
                     await self._stayed(container, group, ended, die)
             finally:
                 try:  # last: clients that stay see by it that all is done
-                    await self._shared.supervisor.request("forget", key=container.id)
+                    await self._shared.supervisor.request(Forget(key=container.id))
                 finally:
                     self._restarts.arm(container)
 

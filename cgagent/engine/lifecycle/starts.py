@@ -12,8 +12,9 @@ from cgagent.engine.lifecycle import userns
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.restart import RestartState
-from cgagent.engine.options.runtimes import job
+from cgagent.engine.options.runtimes import launch
 from cgagent.errors import EXIT_CODE, CgagentError
+from cgagent.runtime.messages.agent import Start
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
@@ -115,16 +116,15 @@ class Starts:
         self._resources.begin(container)
         jobs.step("launch")
         driver = self._shared.runtimes.of(container)
-        async with userns.opened(record, made.config, bundle) as (mapped, fds):
-            reply = await self._shared.supervisor.request(
-                "start",
-                fds,
-                **(job(driver, container.id, bundle, group) if driver else {}),
-                **mapped,
-                **made.job,
-                **self._setups.streams(record),
+        async with userns.opened(record, made.config, bundle) as opened:
+            start = Start(
                 key=container.id,
+                job=made.job,
+                streams=self._setups.streams(record),
+                launch=launch(driver, container.id, bundle, group) if driver else None,
+                trees=opened.places,
+                owner=opened.owner,
                 renewable=renewable and driver is None,
             )
-        pid: int = reply["pid"]
-        return pid
+            started = await self._shared.supervisor.request(start, opened.fds)
+        return started.pid
