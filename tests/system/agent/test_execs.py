@@ -5,6 +5,8 @@ import pytest
 from cgagent.errors import CommandNotFoundError, ConflictError, NotFoundError
 from tests.world.agent import Agent, eventually
 
+pytestmark = [pytest.mark.system, pytest.mark.native]
+
 
 def create(agent, container, *command, **body):
     path = f"/v1/containers/{container}/exec?start=false"
