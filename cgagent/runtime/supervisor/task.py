@@ -196,7 +196,6 @@ class Task:
             done(self.pid, None)
             return
         self.exchange.check("prepare")
-        self._preparing.append(done)
         child_ends: list[int] = []
         if asked.streams is None:
             self._held.update(is_preparing=True)
@@ -205,6 +204,7 @@ class Task:
                 self.stdio.open(asked.streams, self._held.value.replace(is_preparing=True))
             child_ends = self.stdio.child_ends()
             self._given = asked.streams
+        self._preparing.append(done)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(asked, child_ends)
         self._watch_zygote()
