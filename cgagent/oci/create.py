@@ -67,7 +67,7 @@ def create(entry: store.Entry, bundle: str, flags: CreateFlags) -> tuple[store.S
         group = host.group(path)
         if group.exists() and group.pids():
             raise ConflictError(f"cgroup {path} has processes in it; choose another cgroupsPath")
-        entry.begin(path, [])
+        entry.begin(path, ())
         made = _made(entry, group.create())
         entry.begin(path, made)
         with _undone_on_failure(lambda: group.remove(made=made)):
@@ -79,10 +79,10 @@ def create(entry: store.Entry, bundle: str, flags: CreateFlags) -> tuple[store.S
             return _make_process(entry, config, bundle, group, flags, made=made)
 
 
-def _made(entry: store.Entry, made: tuple[str, ...]) -> list[str]:
+def _made(entry: store.Entry, made: tuple[str, ...]) -> tuple[str, ...]:
     """With those above that were made for another container: the last one out removes them."""
     others = store.cgroups_made(os.path.dirname(entry.path))
-    return [*made, *(o for o in others if any(m.startswith(o + "/") for m in made))]
+    return (*made, *(o for o in others if any(m.startswith(o + "/") for m in made)))
 
 
 @contextlib.contextmanager
@@ -101,7 +101,7 @@ def _make_process(
     group: Group,
     flags: CreateFlags,
     *,
-    made: list[str],
+    made: tuple[str, ...],
 ) -> tuple[store.State, Child]:
     rootfs = oci_config.rootfs(config, bundle)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -124,8 +124,8 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
             if not force:
                 raise
             begun = entry.begun()
-            if begun is not None:  # a create that was cut short; no process was in it before
-                _end_group(*begun)
+            if begun is not None:  # a create that was cut short
+                _end_group(begun.cgroup_path, begun.cgroup_made)
             entry.remove()
             return
         found = status(entry, state)
@@ -141,7 +141,7 @@ def delete(entry: store.Entry, warn: Callable[[str], None], *, force: bool) -> N
             warn(e.message)
 
 
-def _end_group(path: str, made: list[str]) -> None:
+def _end_group(path: str, made: tuple[str, ...]) -> None:
     own = _group(path)
     with contextlib.suppress(NotFoundError):
         own.kill()

@@ -16,11 +16,11 @@ import os
 import re
 import shutil
 import signal
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.runtime import OCI_VERSION
+from cgagent.runtime.messages.record import Record
 from cgagent.runtime.protocol import CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ _STARTTIME: Final = 19  # of /proc/PID/stat, counted after the command's ")"
 Status = Literal["created", "running", "stopped", "paused"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Record):
     """A container as it was created."""
 
     id: str
@@ -51,9 +50,16 @@ class State:
     rootfs: str
     created: str
     cgroup_path: str
-    cgroup_made: list[str]
+    cgroup_made: tuple[str, ...]
     """Directories made for its cgroup, and those above it made for another one still there."""
     annotations: dict[str, str]
+
+
+class Begun(Record):
+    """What a create that is cut short leaves; no process was in the cgroup before."""
+
+    cgroup_path: str
+    cgroup_made: tuple[str, ...]
 
 
 class Entry:
@@ -98,20 +104,20 @@ class Entry:
     def missing(self) -> NotFoundError:
         return NotFoundError(f"container {self.id} does not exist")
 
-    def begin(self, cgroup_path: str, cgroup_made: list[str]) -> None:
+    def begin(self, cgroup_path: str, cgroup_made: tuple[str, ...]) -> None:
         """Note what a create that is cut short leaves."""
-        self._write(_BEGUN, {"cgroup_path": cgroup_path, "cgroup_made": cgroup_made})
+        begun = Begun(cgroup_path=cgroup_path, cgroup_made=cgroup_made)
+        self._write(_BEGUN, begun.to_json())
 
-    def begun(self) -> tuple[str, list[str]] | None:
-        """Cgroup and directories made for it. None: nothing but our own directory."""
+    def begun(self) -> Begun | None:
+        """None: nothing but our own directory."""
         try:
-            value = self._read(_BEGUN)
+            return Begun.from_json(self._read(_BEGUN))
         except NotFoundError:
             return None
-        return value["cgroup_path"], value["cgroup_made"]
 
     def save(self, state: State) -> None:
-        self._write(_STATE, asdict(state))
+        self._write(_STATE, state.to_json())
 
     def save_config(self, config: dict[str, Any]) -> None:
         self._write(CONFIG_FILE, config)
@@ -124,7 +130,7 @@ class Entry:
 
     def state(self) -> State:
         """Raises NotFoundError."""
-        return State(**self._read(_STATE))
+        return State.from_json(self._read(_STATE))
 
     def config(self) -> dict[str, Any]:
         return self._read(CONFIG_FILE)

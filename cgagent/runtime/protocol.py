@@ -36,7 +36,7 @@ send its next request before the last one is answered; requests are taken in the
 A container that is prewarmed is prepared twice: without streams and process while nobody has asked
 for it, with them as far as they are known when somebody has. The agent does not wait for the second
 answer before it sends the start: if it is `Failed`, the zygote has ended, and a start that was sent
-meets the same failure.
+meets the same failure. Asked for after the start it is superfluous, and answered at once.
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
 task goes through, and what may be said to it when:

@@ -58,7 +58,10 @@ class _RecordType(type):
         own = [member for member, hint in hints.items() if not hint.startswith("ClassVar")]
         defaults = {member: namespace.pop(member) for member in own if member in namespace}
         names = vars(sys.modules[namespace["__module__"]])
-        readers = {member: _reader(eval(hints[member], names)) for member in own}  # noqa: S307 - ours
+        readers = {
+            member: (_reader(eval(hints[member], names)), f"{name}.{member}")  # noqa: S307 - ours
+            for member in own
+        }
         for base in bases:
             if isinstance(base, _RecordType):
                 defaults = {**vars(base)["_defaults"], **defaults}
@@ -71,8 +74,8 @@ class Record(metaclass=_RecordType):
     """See the module."""
 
     _defaults: ClassVar[dict[str, Any]]
-    _readers: ClassVar[dict[str, Reader]]
-    """By member, in their order."""
+    _readers: ClassVar[dict[str, tuple[Reader, str]]]
+    """By member, in their order; with the member's name for messages."""
 
     def __init__(self, **members: Any) -> None:
         put = object.__setattr__
@@ -109,7 +112,7 @@ class Record(metaclass=_RecordType):
         defaults, found = self._defaults, {}
         for name in self._readers:
             value = getattr(self, name)
-            if name not in defaults or value != defaults[name]:
+            if name not in defaults or (value is not defaults[name] and value != defaults[name]):
                 found[name] = _plain(value)
         return found
 
@@ -128,13 +131,15 @@ class Record(metaclass=_RecordType):
         """Raises MessageError: it is no object, or a member is missing or of another type."""
         if type(value) is not dict:
             raise MessageError(f"{cls.__name__} is not a JSON object")
-        members = {}
-        for name, read in cls._readers.items():
+        made, put = object.__new__(cls), object.__setattr__
+        for name, (read, where) in cls._readers.items():
             if name in value:
-                members[name] = read(value[name], f"{cls.__name__}.{name}")
-            elif name not in cls._defaults:
-                raise MessageError(f"{cls.__name__}.{name} is missing")
-        return cls(**members)
+                put(made, name, read(value[name], where))
+            elif name in cls._defaults:
+                put(made, name, cls._defaults[name])
+            else:
+                raise MessageError(f"{where} is missing")
+        return made
 
 
 class Message(Record):

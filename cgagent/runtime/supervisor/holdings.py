@@ -110,7 +110,8 @@ class Holding(Generic[R]):
     ) -> None:
         """Have this record from now on; add descriptors, which are owned here, and close others."""
         fds = fds or {}
-        changed = value.difference(self._value) if self._value else value.to_json()
+        is_new = self._value is None or not self.exists
+        changed = value.to_json() if is_new else value.difference(self.value)
         self._value = value
         change = Change(name=self.name, value=changed, labels=tuple(fds), close=tuple(close))
         self._all.change(change, list(fds.values()))
@@ -125,6 +126,5 @@ class Holding(Generic[R]):
         self._all.change(Change(name=self.name, close=labels), [])
 
     def drop(self) -> None:
-        """Close all its descriptors and forget it."""
+        """Close all its descriptors and forget it; here its record can still be read."""
         self._all.change(Change(name=self.name, drop=True), [])
-        self._value = None

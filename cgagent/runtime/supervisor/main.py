@@ -18,8 +18,6 @@ import socket
 import struct
 import sys
 import time
-from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import (
@@ -30,12 +28,9 @@ from cgagent.errors import (
     NotFoundError,
     UnavailableError,
 )
-from cgagent.kernel import descriptors, namespaces, userns
+from cgagent.kernel import descriptors, namespaces
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import wire
-from cgagent.runtime.container import zygote
-from cgagent.runtime.container.birth import Born, spawn
-from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.external.parent import Launchers
 from cgagent.runtime.messages.agent import (
     Answer,
@@ -69,8 +64,10 @@ from cgagent.runtime.supervisor.loop import Loop
 from cgagent.runtime.supervisor.stdio import let_go, see_off
 from cgagent.runtime.supervisor.strays import Strays
 from cgagent.runtime.supervisor.task import Shared, Task, given_up
+from cgagent.runtime.supervisor.zygotes import Zygotes, make_inside
 
 if TYPE_CHECKING:
+    from cgagent.runtime.container.birth import Born
     from cgagent.runtime.supervisor.task import Done as Told
 
 _FIRST_AGENT_S: Final = 30.0
@@ -97,7 +94,7 @@ class Supervisor:
         self._unsent: list[Message] = []
         self._agent_due: float | None = time.monotonic() + _FIRST_AGENT_S
         self._keeper: Keeper | None = None
-        self._own_mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._zygotes = Zygotes()
         self._own = Holding(holdings, _OWN, HeldSelf)
         if not self._own.exists:
             self._own.put(HeldSelf(life=os.urandom(8).hex()))
@@ -358,7 +355,11 @@ class Supervisor:
             if again and self._tasks[key].exchange.state is State.CREATED:
                 return Pid(pid=self._tasks[key].pid)
             raise ConflictError(f"task {key} exists already")
-        born = self._fork_inside(asked) if isinstance(asked, CreateInside) else self._fork(asked)
+        born = (
+            self._make_inside(asked)
+            if isinstance(asked, CreateInside)
+            else self._zygotes.make(asked)
+        )
         held = Holding(self._holdings, _TASK + key, HeldTask)
         dirs = [asked.cgroup_dir, *map(os.path.dirname, asked.join_files)]
         own = tuple(d for d in dirs if d) if isinstance(asked, Create) else ()
@@ -369,40 +370,11 @@ class Supervisor:
             self._tasks[key].attach(waiting)
         return Pid(pid=born.pid)
 
-    def _fork(self, asked: Create) -> Born:
-        isolation = Isolation.from_oci(asked.namespaces)
-        with ExitStack() as stack:
-            join = isolation.open(stack)
-            where = zygote.Surroundings(
-                asked.join_files,
-                isolation.own,
-                tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID),
-                self._own_mount_namespace,
-                asked.mounts,
-            )
-            born = spawn(
-                partial(namespaces.clone, isolation.clone_flags),
-                lambda sock: zygote.run(sock, where),
-                cgroup_dir=asked.cgroup_dir,
-                pid_namespace=dict(join).get(namespaces.CLONE_NEWPID),
-            )
-        if "user" in isolation.own and asked.user_ids is not None:
-            _map_ids(born, asked.user_ids)
-        return born
-
-    def _fork_inside(self, asked: CreateInside) -> Born:
+    def _make_inside(self, asked: CreateInside) -> Born:
         target = self._task(asked.container)
         if target.exchange.state is not State.RUNNING:
             raise ConflictError(f"container {asked.container} is not running")
-        where = zygote.Surroundings(
-            asked.join_files, enter_pidfd=target.pidfd, enter_user=asked.enter_user
-        )
-        return spawn(
-            partial(namespaces.clone, 0),
-            lambda sock: zygote.run(sock, where),
-            cgroup_dir=asked.cgroup_dir,
-            pid_namespace=target.pidfd,
-        )
+        return make_inside(asked, target.pidfd)
 
     def _attach(self, asked: Attach, seq: int, fds: list[int]) -> Done:
         """The client is known by the agent and its request: it is the same if asked again."""
@@ -418,6 +390,8 @@ class Supervisor:
         if held.exists:
             _close_all(fds)
             return Done()
+        if not fds:
+            raise InternalError(f"attach {asked.key}: it came without the client's socket")
         wanted = HeldClient(
             key=asked.key,
             streams=asked.streams,
@@ -504,17 +478,6 @@ def _close_all(fds: list[int]) -> None:
 
 def _cause(error: OSError | ValueError) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-def _map_ids(born: Born, block: tuple[int, ...]) -> None:
-    """Of a process that is alone in a new user namespace."""
-    try:
-        userns.Mappings.of_block(*block).write(born.pid)
-    except BaseException:
-        born.kill()
-        os.close(born.pidfd)
-        born.sock.close()
-        raise
 
 
 def main() -> None:

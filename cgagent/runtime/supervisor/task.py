@@ -196,7 +196,6 @@ class Task:
             done(self.pid, None)
             return
         self.exchange.check("prepare")
-        self._preparing.append(done)
         child_ends: list[int] = []
         if asked.streams is None:
             self._held.update(is_preparing=True)
@@ -205,6 +204,7 @@ class Task:
                 self.stdio.open(asked.streams, self._held.value.replace(is_preparing=True))
             child_ends = self.stdio.child_ends()
             self._given = asked.streams
+        self._preparing.append(done)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(asked, child_ends)
         self._watch_zygote()
@@ -269,9 +269,8 @@ class Task:
             self._is_launching = True
             self._launchers.begin()
         child_ends = self.stdio.child_ends() if self._given is None else []
-        for fd in child_ends if job.owner is not None else ():  # who cannot take it: see own_stdio
-            if job.owner is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.fchown(fd, job.owner, job.owner)
+        if job.owner is not None:  # who cannot take it: see own_stdio
+            _give_pipes(child_ends, job.owner)
         # BrokenPipeError: it has failed already; its message is waiting to be read
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(job, child_ends, self._trees().values())
@@ -586,6 +585,12 @@ def _remove_groups(directories: Iterable[str]) -> None:
     for directory in directories:
         with contextlib.suppress(OSError):  # the next agent sweeps what is left
             os.rmdir(directory)
+
+
+def _give_pipes(fds: Iterable[int], owner: int) -> None:
+    for fd in fds:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, owner, owner)
 
 
 def _is_readable(fd: int) -> bool:

@@ -15,7 +15,7 @@ def state(pid, start):
         rootfs="/b/rootfs",
         created="2026-01-01T00:00:00Z",
         cgroup_path="/x",
-        cgroup_made=["/sys/x"],
+        cgroup_made=("/sys/x",),
         annotations={},
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import time
+
+import pytest
 
 from cgagent.errors import CommandNotFoundError
 from cgagent.kernel import namespaces
@@ -14,13 +17,14 @@ from cgagent.runtime.messages.agent import Prepare, Start
 from cgagent.runtime.messages.held import HeldTask
 from cgagent.runtime.messages.jobs import ContainerJob, Driver, Launch, Streams
 from cgagent.runtime.messages.outcomes import Failed
-from cgagent.runtime.messages.zygote import Became
+from cgagent.runtime.messages.zygote import Became, Prepared
 from cgagent.runtime.protocol import State
 from cgagent.runtime.supervisor import journal
 from cgagent.runtime.supervisor.loop import Loop
 from tests.world.keeper import new_task
 
 JOB = ContainerJob(bundle="/b", root="/r", rootfs=(), seccomp=None, filter_is_usual=True)
+PREPARE = Prepare(key="one", job=JOB, streams=Streams())
 START = Start(key="one", job=JOB, streams=Streams())
 JOBS = (Prepare, Start)
 
@@ -129,3 +133,99 @@ def test_a_start_given_up_ends_the_launcher_and_what_it_has_made(kept):
     assert not held.exists
     assert [f.kind for f in failures] == ["conflict"]
     assert not [pid for pid in (launcher, made) if os.path.exists(f"/proc/{pid}")]
+
+
+@pytest.fixture
+def zygote(kept):
+    """A task that is created, its loop, and the zygote's end of its socket."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = os.fork()
+    if not process:
+        time.sleep(60)
+    fds = {"pidfd": os.pidfd_open(process), "zygote": near.detach()}
+    kept.task().put(HeldTask(key="one", state=State.CREATED, pid=process), fds)
+    loop = Loop()
+    with far:
+        far.settimeout(5)
+        yield new_task(kept.task(), loop, is_ours=True), loop, far
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process, 0)
+
+
+def heard(far):
+    """What the zygote is told; the descriptors that came with it are closed."""
+    message, fds = wire.receive(far, *JOBS)
+    for fd in fds:
+        os.close(fd)
+    return message, len(fds)
+
+
+class Answers(list):
+    def told(self, pid, failure):
+        self.append((pid, failure and failure.message))
+        return True
+
+
+def test_a_preparation_is_answered_when_it_is_done(zygote):
+    task, loop, far = zygote
+    answers = Answers()
+    task.prepare(PREPARE.replace(streams=None), answers.told)
+    assert heard(far) == (PREPARE.replace(streams=None), 0)
+    assert answers == []
+    wire.send(far, Prepared())
+    loop.run_once(5)
+    assert answers == [(task.pid, None)]
+    task.prepare(PREPARE, answers.told)
+    assert heard(far) == (PREPARE, 3)
+    task.start(START, [], answers.told)
+    assert heard(far) == (START, 0), "the zygote has its streams"
+    wire.send(far, Prepared())
+    loop.run_once(5)
+    assert len(answers) == 2, "the answer comes although the start has been asked for"
+    task.abandon()
+
+
+def test_a_preparation_that_fails_is_told_to_whoever_asked_and_to_the_start(zygote):
+    task, loop, far = zygote
+    answers = Answers()
+    task.prepare(PREPARE, answers.told)
+    wire.send(far, Failed.of(CommandNotFoundError("no such directory")))
+    far.shutdown(socket.SHUT_RDWR)
+    loop.run_once(5)
+    assert answers == [(task.pid, "no such directory")]
+    task.start(START, [], answers.told)
+    while len(answers) < 2:
+        loop.run_once(5)
+    assert answers[1] == (task.pid, "no such directory")
+
+
+def test_a_preparation_after_the_start_was_asked_for_is_superfluous(zygote):
+    task, _, far = zygote
+    answers = Answers()
+    task.start(START, [], answers.told)
+    assert heard(far) == (START, 3)
+    task.prepare(PREPARE, answers.told)
+    assert answers == [(task.pid, None)]
+    task.abandon()
+
+
+def test_a_successor_that_is_asked_again_prepares_with_the_same_pipes(kept, zygote):
+    task, _, far = zygote
+    task.prepare(PREPARE, Answers().told)
+    before = {label: os.fstat(fd).st_ino for label, fd in kept.task().fds.items()}
+    heard(far)
+    kept.succeed()
+    loop, answers = Loop(), Answers()
+    successor = new_task(kept.task(), loop, is_ours=False)
+    successor.resume()
+    successor.prepare(PREPARE, answers.told)
+    assert heard(far) == (PREPARE, 3)
+    assert {label: os.fstat(fd).st_ino for label, fd in kept.task().fds.items()} == before
+    wire.send(far, Prepared())
+    loop.run_once(5)
+    assert answers == [(successor.pid, None)]
+    successor.start(START, [], answers.told)
+    assert heard(far) == (START, 0)
+    successor.abandon()
