@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.world.fakes.agent import FakeWorld
+from cgagent.engine.lifecycle.pool import POOL_SIZE
+from tests.world.fakes.agent import FakeWorld, until
 
 
 @pytest.fixture
@@ -11,12 +12,23 @@ def anyio_backend():
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    return FakeWorld(tmp_path, monkeypatch)
+async def world(anyio_backend, tmp_path, monkeypatch):
+    made = FakeWorld(tmp_path, monkeypatch)
+    yield made
+    made.supervisor.close()
 
 
 @pytest.fixture
-async def engine(anyio_backend, world):
+async def engine(world):
+    """An agent that runs, without anything made ready for containers to come."""
     async with world.agent() as running:
         yield running
-    world.supervisor.close()
+
+
+@pytest.fixture
+async def ready_engine(world):
+    """An agent that makes things ready for containers to come, and has begun to."""
+    world.refill_pool_after(0)
+    async with world.agent() as running:
+        await until(lambda: len(world.supervisor.tasks) == POOL_SIZE)
+        yield running

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.config import Settings
 from cgagent.engine.containers.config import ContainerConfig, CreateRequest
 from cgagent.engine.engine import Engine
+from cgagent.engine.lifecycle import pool
 from tests.world.fakes import image
 from tests.world.fakes.cgroups import CgroupTree
 from tests.world.fakes.supervisor import FakeSupervisor
@@ -41,7 +42,21 @@ class FakeWorld:
             sample_full_interval_s=_NEVER_S,
         )
         self.supervisor = FakeSupervisor(run_dir, self.tree)
+        self._patch = patch
+        self.refill_pool_after(_NEVER_S)
         self.image_id = image.add(self.settings.data_root, IMAGE, {"Cmd": ["/hello"]})
+
+    def refill_pool_after(self, delay_s: float) -> None:
+        """By default it stays empty: all that is there is a container's."""
+        self._patch.setattr(pool, "_REFILL_DELAY_S", delay_s)
+
+    def left(self) -> list[str]:
+        """All there is of containers and volumes: on disk, among the groups, of processes."""
+        root = self.settings.data_root
+        names = ("containers", "containers-rw", "ahead", "volumes")
+        files = [f"{name}/{p.name}" for name in names for p in (root / name).glob("*")]
+        groups = [path for path in self.tree.groups() if path != self.settings.cgroup_parent]
+        return sorted([*files, *groups, *self.supervisor.tasks])
 
     @asynccontextmanager
     async def agent(self, *, adopt_lost: bool = False, **settings: Any) -> AsyncIterator[Engine]:
@@ -72,7 +87,7 @@ async def started(engine: Engine, name: str | None = None, **config: Any) -> Con
 async def until(condition: Callable[[], object]) -> None:
     """Let the event loop go on until the condition holds."""
     async with asyncio.timeout(_LIMIT_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it may be anything
             await asyncio.sleep(0.001)
 
 

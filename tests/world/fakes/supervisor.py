@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import signal
 import socket
 import time
@@ -92,7 +93,7 @@ class FakeSupervisor:
         self._waiting: dict[str, list[Client]] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.who = wire.Identity(pid=next(self._pids), keeper=next(self._pids), life="one")
+        self.who = wire.Identity(pid=os.getpid(), keeper=os.getpid(), life="one")
         self.tasks: dict[str, FakeTask] = {}
         self.asked: list[wire.Asked] = []
         """Everything, in its order."""
