@@ -189,9 +189,9 @@ class FakeSupervisor:
         if "bundle" in task.started:
             file = Path(task.started["bundle"]) / EXIT_FILE
             file.write_text(wire.exit_text(task.exit))
-        self._see_off(task, wire.output(output) + wire.exit_status(task.exit))
-        if self._agent is not None:
-            wire.tell_exit(self._agent, key, task.exit)
+        how = task.exit
+        self._see_off(task, wire.output(output) + wire.exit_status(how))
+        self._tell(lambda agent: wire.tell_exit(agent, key, how))
 
     def spoil(self, key: str) -> None:
         """Let a zygote die before its start."""
@@ -214,8 +214,12 @@ class FakeSupervisor:
         self._tell(lambda agent: wire.tell_moved(agent, self.who))
 
     def _tell(self, send: Callable[[socket.socket], None]) -> None:
-        assert self._agent is not None
-        send(self._agent)
+        """The agent, if there is one."""
+        if self._agent is not None:
+            try:
+                send(self._agent)
+            except OSError:
+                self._lose_agent()
 
     def _see_off(self, task: FakeTask, last: bytes | None) -> None:
         for client in task.clients:
