@@ -15,7 +15,7 @@ def anyio_backend():
 async def world(anyio_backend, tmp_path, monkeypatch):
     made = FakeWorld(tmp_path, monkeypatch)
     yield made
-    made.supervisor.close()
+    made.supervisor.shut_down()
 
 
 @pytest.fixture

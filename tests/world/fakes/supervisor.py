@@ -128,6 +128,14 @@ class FakeSupervisor:
             self._listener = None
         self._lose_agent()
 
+    def shut_down(self) -> None:
+        """With its tasks and the connections of their clients: the end of a test."""
+        self.close()
+        for key in list(self.tasks):
+            self._lose(key)
+        for client in [c for clients in self._waiting.values() for c in clients]:
+            client.finish(None)
+
     def succeed(self) -> None:
         """Another one takes over from it: the same tasks, another process."""
         self.close()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cgagent import bare
 from cgagent.cgroups import Limits
 from cgagent.engine.containers.config import CreateRequest
 from cgagent.errors import (
@@ -181,3 +182,13 @@ async def test_a_container_of_another_runtime(world, tmp_path):
             await engine.lifecycle.create(request(runtime="unknown"))
         with pytest.raises(NotFoundError, match="is not a program"):
             await engine.lifecycle.create(request(runtime=f"{program}-not-there"))
+
+
+async def test_a_helper_that_maps_no_ids_is_a_failed_start(engine, world, monkeypatch):
+    """What it does when it can takes root."""
+    container = await engine.lifecycle.create(request(userns="auto"))
+    monkeypatch.setattr(bare, "command", lambda *_: ["/bin/false"])
+    with pytest.raises(InternalError, match="mapping ids: the process died with status 1"):
+        await engine.lifecycle.start(container)
+    assert world.tree.groups() == ["/cgagent"]
+    assert world.supervisor.tasks == {}
