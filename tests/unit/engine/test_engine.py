@@ -1,12 +1,11 @@
 """The engine as a whole: how it starts, what it says of itself, and how it stops."""
 
-import asyncio
 import logging
 import os
 
 import pytest
 
-from cgagent.errors import InternalError
+from cgagent.errors import InternalError, UnavailableError
 from tests.world.fakes.agent import over, request, started, until
 
 pytestmark = pytest.mark.anyio
@@ -58,10 +57,9 @@ async def test_work_in_the_background_that_fails_is_logged(engine, world, caplog
 
 async def test_nothing_is_asked_of_a_supervisor_that_it_has_let_go_of(world):
     async with world.agent() as engine:
-        container = await started(engine)
-    with pytest.raises(Exception, match="the agent has let go of its supervisor"):
-        await engine.supervisor.request("signal", key=container.id, signal=1)
-    await asyncio.sleep(0)
+        container = await started(engine, tty=True)
+    with pytest.raises(UnavailableError, match="the agent has let go of its supervisor"):
+        await engine.streams.resize(container, 24, 80)
 
 
 async def test_traces_are_sent_where_somebody_wants_them(world, monkeypatch):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 
 import pytest
@@ -34,6 +33,14 @@ def child(world, monkeypatch):
     yield process
     process.stdin.close()
     process.wait()
+
+
+@pytest.fixture
+def zombie():
+    """A process that has ended, and for which nobody has waited."""
+    with subprocess.Popen(["/bin/true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        yield process
 
 
 async def adopted(engine, child, name="one", **limits):
@@ -110,11 +117,11 @@ async def test_who_cannot_be_adopted(engine, child):
         await engine.adoption.adopt(thread.native_id, None, Limits(), NOTHING)
     child.stdin.close()
     thread.join()
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+
+
+async def test_nor_can_one_whose_parent_has_not_noted_its_end(engine, zombie):
     with pytest.raises(ConflictError, match="zombie"):
-        await engine.adoption.adopt(dead.pid, None, Limits(), NOTHING)
-    dead.wait()
+        await engine.adoption.adopt(zombie.pid, None, Limits(), NOTHING)
 
 
 async def test_a_limit_that_is_refused_leaves_it_alone(engine, world, child):

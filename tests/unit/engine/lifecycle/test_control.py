@@ -64,7 +64,7 @@ async def test_one_that_is_thawed_while_it_is_being_frozen(engine, world):
     path = container.record.cgroup_path
     await until(lambda: world.tree.held(path, "cgroup.freeze") == "1")
     await engine.control.thaw(container)
-    with pytest.raises(ConflictError, match="was not frozen: .* it was thawed"):
+    with pytest.raises(ConflictError, match=r"was not frozen: .* it was thawed"):
         await freezing
     assert not container.frozen
 

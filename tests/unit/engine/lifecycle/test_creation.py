@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from cgagent.cgroups import Limits
+from cgagent.engine.events import EventQuery
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.mounts import Mount
 from cgagent.errors import (
@@ -17,7 +18,6 @@ from cgagent.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from cgagent.engine.events import EventQuery
 from tests.world.fakes.agent import request, started, until
 
 pytestmark = pytest.mark.anyio

@@ -1,15 +1,14 @@
 """Restart policies, with delays that a test does not wait for."""
 
-import asyncio
 import time
 
 import pytest
 
+from cgagent.cgroups import Limits
 from cgagent.engine.options import restart
+from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.restart import ALWAYS, ON_FAILURE, UNLESS_STOPPED, RestartPolicy
 from cgagent.errors import ConflictError, InternalError, InvalidInputError
-from cgagent.cgroups import Limits
-from cgagent.engine.options.limits import Conveniences
 from tests.world.fakes.agent import over, request, started, until
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +109,10 @@ async def test_without_its_policy_it_waits_no_more(engine, world):
 
 async def test_a_policy_that_cannot_be(engine):
     container = await engine.lifecycle.create(request(auto_remove=True))
-    for policy, error in ((RestartPolicy("often"), InvalidInputError), (RestartPolicy(ALWAYS), ConflictError)):
+    for policy, error in (
+        (RestartPolicy("often"), InvalidInputError),
+        (RestartPolicy(ALWAYS), ConflictError),
+    ):
         with pytest.raises(error):
             await engine.control.update(container, Limits(), Conveniences(), policy)
 
@@ -133,4 +135,3 @@ async def test_what_is_due_or_starts_with_the_agent_is_started_by_the_next_one(w
         assert always.restarting
     async with world.agent() as engine:
         assert engine.containers.get(ids[0]).restarting
-        await asyncio.sleep(0)

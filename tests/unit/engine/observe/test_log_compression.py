@@ -8,7 +8,9 @@ from tests.world.fakes.agent import over, request, started, until
 
 pytestmark = pytest.mark.anyio
 
-COMPRESSED = LogConfig(driver="json-file", options={"max-size": "1k", "max-file": "3", "compress": "true"})
+COMPRESSED = LogConfig(
+    driver="json-file", options={"max-size": "1k", "max-file": "3", "compress": "true"}
+)
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,9 @@ async def test_the_exposition(engine, world):
     await engine.control.freeze(running)
     text = (await engine.monitor.render(Asked())).body.decode()
     told = {tuple(line.rsplit(" ", 1)) for line in text.splitlines()}
-    one, two = (f'id="{c.record.cgroup_path}",name="{c.name}",image="tiny"' for c in (running, ended))
+    one, two = (
+        f'id="{c.record.cgroup_path}",name="{c.name}",image="tiny"' for c in (running, ended)
+    )
     assert (f'cgagent_container_state{{{one},state="frozen"}}', "1") in told
     assert (f"cgagent_container_restarts_total{{{one}}}", "0") in told
     assert (f'cgagent_container_state{{{two},state="exited"}}', "1") in told

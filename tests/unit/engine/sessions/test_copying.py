@@ -16,7 +16,14 @@ from tests.world.fakes.agent import request, started
 
 pytestmark = pytest.mark.anyio
 
-STAT = {"name": "a", "path": "/a", "mode": 33188, "size_bytes": 5, "mtime_ns": 1, "link_target": None}
+STAT = {
+    "name": "a",
+    "path": "/a",
+    "mode": 33188,
+    "size_bytes": 5,
+    "mtime_ns": 1,
+    "link_target": None,
+}
 PROGRAM = """
 import json, sys
 request = json.loads(sys.argv[1])

@@ -1,14 +1,19 @@
 """Volumes outlive containers, and are removed by those who have none of them."""
 
-import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cgagent.engine.options.mounts import Mount
-from cgagent.errors import ConflictError, InternalError, InvalidInputError, NotFoundError
-from cgagent.errors import NoSuchImageError
+from cgagent.errors import (
+    ConflictError,
+    InternalError,
+    InvalidInputError,
+    NoSuchImageError,
+    NotFoundError,
+)
 from tests.world.fakes.agent import request, started
 
 pytestmark = pytest.mark.anyio
@@ -58,8 +63,6 @@ async def test_what_was_made_for_a_container_that_is_none_goes(engine):
 
     container = await engine.lifecycle.create(request(mounts=(volume("kept"),)))
     specs = container.record.resolved.mounts
-    from dataclasses import replace
-
     with pytest.raises(InternalError):
         await made_in_vain([*specs, replace(specs[0], source="new")])
     assert [v.name for v in engine.volumes.all()] == ["kept"]
@@ -130,4 +133,3 @@ async def test_a_row_that_cannot_be_written_leaves_no_directory(engine, world, m
     with pytest.raises(InternalError):
         await engine.volumes.create("one", {})
     assert world.left() == []
-    await asyncio.sleep(0)
