@@ -53,7 +53,6 @@ class Membership:
             while not os.path.isdir(there):
                 there = os.path.dirname(there)
             try:
-                with open(f"{there}/cgroup.procs", "w", encoding="ascii") as f:
-                    f.write(str(pid))
+                files.write(f"{there}/cgroup.procs", str(pid))
             except OSError as e:
                 raise files.failure(f"process {pid}: cannot move it to {there}", e) from e

@@ -64,18 +64,24 @@ _SCARCE_BYTES: Final = 1 << 20
 class Engine:
     """Built from settings; `start` before use, `stop` at the end. Containers outlive it."""
 
-    def __init__(self, settings: Settings, *, adopt_lost: bool = False) -> None:
-        """`adopt_lost`: an empty or damaged database is rebuilt, as `Recovery` says."""
+    def __init__(
+        self, settings: Settings, *, adopt_lost: bool = False, host: Host | None = None
+    ) -> None:
+        """`adopt_lost`: an empty or damaged database is rebuilt, as `Recovery` says.
+
+        `host` is whose cgroups are used; None: this machine's.
+        """
         self.settings = settings
         self._lock_fds = _lock(settings)
         try:
             self.database = recovery.open_database(settings.data_root, adopt_lost=adopt_lost)
-            self._compose()
+            self._compose(Host.detect() if host is None else host)
         except BaseException:
             self._unlock()
             raise
 
-    def _compose(self) -> None:
+    def _compose(self, host: Host) -> None:
+        self.host = host
         images = Images(self.settings, self.database)
         self._store_images = images
         self._compose_lower(images)
@@ -86,7 +92,6 @@ class Engine:
         """What containers are made of and watched by."""
         settings = self.settings
         containers_dir = self._containers_dir = settings.data_root / "containers"
-        self.host = Host.detect()
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
         self.policies = Policies()

@@ -240,11 +240,15 @@ def oom_attributes(event: Oom) -> dict[str, str]:
 
 
 def oom_view(event: Oom) -> dict[str, Any]:
-    """For the container's record. `limiting_group` None: the machine's memory ran out."""
+    """For the container's record. `limiting_group` None: the machine's memory ran out.
+
+    `limit_bytes` None: there is none, or no more since the kill.
+    """
+    limit = event.limit_bytes
     return {
         "limiting_group": event.limiting_group,
         "victims": event.victims,
         "usage_bytes": event.usage_bytes,
         "peak_bytes": event.peak_bytes,
-        "limit_bytes": event.limit_bytes,
+        "limit_bytes": limit if isinstance(limit, int) else None,
     }
