@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.runtime.messages.jobs import ContainerJob
+from cgagent.runtime.messages.outcomes import Exit
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State
 from tests.world.fakes import wire
 from tests.world.fakes.cgroups import FIRST_PID
@@ -26,6 +28,7 @@ from tests.world.fakes.cgroups import FIRST_PID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cgagent.runtime.messages.agent import Start
     from tests.world.fakes.cgroups import CgroupTree
 
 _SOCKET: Final = "supervisor.sock"
@@ -49,10 +52,10 @@ class Client:
 class FakeTask:
     exchange: Exchange
     pid: int
-    started: dict[str, Any] = field(default_factory=dict)
+    started: Start | None = None
     """What its start was told."""
     clients: list[Client] = field(default_factory=list)
-    exit: dict[str, Any] | None = None
+    exit: Exit | None = None
 
     @property
     def key(self) -> str:
@@ -187,15 +190,14 @@ class FakeSupervisor:
         task = self.tasks[key]
         task.exchange.advance("exited")
         self._tree.leave(task.pid)
-        task.exit = {
-            "pid": task.pid,
-            "exit_code": exit_code,
-            "signal": number,
-            "finished_ns": time.time_ns(),
-            "log_dropped_bytes": 0,
-        }
-        if "bundle" in task.started:
-            file = Path(task.started["bundle"]) / EXIT_FILE
+        task.exit = Exit(
+            pid=task.pid,
+            exit_code=exit_code,
+            signal=number,
+            finished_ns=time.time_ns(),
+        )
+        if task.started is not None and isinstance(task.started.job, ContainerJob):
+            file = Path(task.started.job.bundle) / EXIT_FILE
             file.write_text(wire.exit_text(task.exit))
         how = task.exit
         self._see_off(task, wire.output(output) + wire.exit_status(how))
@@ -204,7 +206,7 @@ class FakeSupervisor:
     def spoil(self, key: str) -> None:
         """Let a zygote die before its start."""
         self._tree.leave(self.tasks[key].pid)
-        self._tell(lambda agent: wire.tell_exit(agent, key, {"pid": self.tasks[key].pid}))
+        self._tell(lambda agent: wire.tell_exit(agent, key, Exit(pid=self.tasks[key].pid)))
 
     def cut_off(self, key: str) -> None:
         self._tell(lambda agent: wire.tell_cut_off(agent, key))
@@ -214,7 +216,7 @@ class FakeSupervisor:
 
     def tell_exit(self, key: str, **how: Any) -> None:
         """Whether there is such a task or not."""
-        self._tell(lambda agent: wire.tell_exit(agent, key, how))
+        self._tell(lambda agent: wire.tell_exit(agent, key, Exit(**how)))
 
     def move(self) -> None:
         """It becomes the keeper; its child has the same connection."""
@@ -278,17 +280,15 @@ class FakeSupervisor:
                 self._lose(asked.key, wire.failure_status(e))
             for fd in asked.fds:
                 socket.socket(fileno=fd).close()
-            if asked.seq is not None:
-                wire.refuse(agent, asked, e)
+            wire.refuse(agent, asked, e)
             return
-        if asked.seq is not None:
-            wire.answer(agent, asked, pid)
+        wire.answer(agent, asked, pid)
         if asked.op == "start" and pid:
             self.on_start(self.tasks[asked.key])
 
     def _list(self, agent: socket.socket, asked: wire.Asked) -> None:
-        if asked.arguments["agent"] != self._agent_name:
-            self._agent_name = asked.arguments["agent"]
+        if asked.request.agent != self._agent_name:
+            self._agent_name = asked.request.agent
             for key in [k for k, task in self.tasks.items() if task.state is State.CREATED]:
                 self._lose(key)
         for task in self.tasks.values():
@@ -309,7 +309,7 @@ class FakeSupervisor:
                 return self.tasks[asked.key].pid
             raise ConflictError(f"task {asked.key} exists already")
         task = FakeTask(Exchange(asked.key), next(self._pids))
-        directory = asked.arguments.get("cgroup_dir")
+        directory = asked.request.cgroup_dir
         if directory:
             self._tree.join(Path(directory), task.pid)
         task.clients = self._waiting.pop(asked.key, [])
@@ -329,15 +329,14 @@ class FakeSupervisor:
         for fd in asked.fds[1:]:
             with open(fd, "rb"):
                 pass
-        arguments = asked.arguments
-        task.clients.append(Client(sock, arguments["raw"], arguments["stay"]))
+        task.clients.append(Client(sock, asked.request.raw, asked.request.stay))
 
     def _start(self, asked: wire.Asked) -> int:
         task = self._task(asked)
         if asked.is_again and task.state is not State.CREATED:
             return task.pid
         task.exchange.check("start")
-        if asked.arguments.get("renewable") and self.killed_zygotes:
+        if asked.request.renewable and self.killed_zygotes:
             self.killed_zygotes -= 1
             self._waiting[asked.key] = task.clients
             task.clients = []
@@ -345,13 +344,13 @@ class FakeSupervisor:
             return 0
         task.exchange.advance("start")
         task.exchange.advance("running")
-        task.started = asked.arguments
+        task.started = asked.request
         return task.pid
 
     def _signal(self, asked: wire.Asked) -> None:
         task = self._task(asked)
         task.exchange.check("signal")
-        number = asked.arguments["signal"]
+        number = asked.request.signal
         if number not in self.ignored:
             asyncio.get_running_loop().call_soon(self._die, task, number)
 
@@ -367,7 +366,7 @@ class FakeSupervisor:
         if task is None:
             return
         task.exchange.check("forget")
-        if asked.arguments.get("keep_clients"):
+        if asked.request.keep_clients:
             self._waiting[asked.key] = task.clients
             task.clients = []
         self._lose(asked.key, wire.given_status(asked))
@@ -389,8 +388,7 @@ class FakeSupervisor:
 
 _OPS: Final[dict[str, Callable[[FakeSupervisor, wire.Asked], int | None]]] = {
     "create": FakeSupervisor._create,
-    "root": FakeSupervisor._prepare,
-    "set-up": FakeSupervisor._prepare,
+    "prepare": FakeSupervisor._prepare,
     "attach": FakeSupervisor._attach,
     "start": FakeSupervisor._start,
     "signal": FakeSupervisor._signal,
