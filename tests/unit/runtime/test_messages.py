@@ -159,9 +159,9 @@ def test_a_record_does_not_change_and_has_only_its_members():
     record = Pid(pid=1)
     with pytest.raises(AttributeError, match=r"Pid\.pid cannot change"):
         record.pid = 2
-    with pytest.raises(TypeError, match=r"Pid needs \{'pid'\}"):
+    with pytest.raises(TypeError, match="Pid needs"):
         Pid()
-    with pytest.raises(TypeError, match=r"has no \{'more'\}"):
+    with pytest.raises(TypeError, match=r"has no .*more"):
         Pid(pid=1, more=2)
     assert record.replace(pid=2) == Pid(pid=2) != record
     assert repr(record) == "Pid(pid=1)"

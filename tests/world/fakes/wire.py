@@ -1,27 +1,20 @@
-"""The supervisor's end of the wire: all that the fake one knows of the form of messages."""
+"""The supervisor's end of the wire, for the fake one: requests come in, answers and events go out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from cgagent.runtime import wire
 from cgagent.runtime.messages.agent import (
     Answer,
+    AnyRequest,
     Ask,
-    Attach,
     ClientCutOff,
-    Create,
     CreateInside,
     Done,
-    Forget,
-    List,
     Moved,
     Pid,
-    Prepare,
-    Resize,
-    Signal,
-    Start,
     TaskExited,
     TaskListed,
     TaskStarted,
@@ -36,20 +29,7 @@ if TYPE_CHECKING:
     import socket
 
     from cgagent.errors import CgagentError
-    from cgagent.runtime.messages.record import Message, Record
     from cgagent.runtime.protocol import Exchange
-
-_OPS: Final[dict[type[Message], str]] = {
-    List: "list",
-    Create: "create",
-    CreateInside: "create",
-    Attach: "attach",
-    Prepare: "prepare",
-    Start: "start",
-    Signal: "signal",
-    Resize: "resize",
-    Forget: "forget",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,24 +37,13 @@ class Asked:
     """A request of the agent's."""
 
     op: str
+    """``create``, also of a command inside a container, ``attach`` and so on."""
     key: str
-    request: Any
+    request: AnyRequest
     fds: list[int]
     seq: int
     is_again: bool
     """Another supervisor may have been asked before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a supervisor is; `life` is its successors', too."""
-
-    pid: int
-    keeper: int
-    life: str
-
-    def message(self) -> Who:
-        return Who(pid=self.pid, keeper=self.keeper, life=self.life)
 
 
 def receive(sock: socket.socket) -> Asked | None:
@@ -83,13 +52,15 @@ def receive(sock: socket.socket) -> Asked | None:
     if received is None:
         return None
     ask, fds = received
+    request = ask.request
+    is_create = isinstance(request, CreateInside)
     return Asked(
-        op=_OPS[type(ask.request)],
-        key=getattr(ask.request, "key", ""),
+        op="create" if is_create else type(request).__name__.lower(),
+        key=getattr(request, "key", ""),
+        request=request,
+        fds=fds,
         seq=ask.seq,
         is_again=ask.again,
-        request=ask.request,
-        fds=fds,
     )
 
 
@@ -99,9 +70,9 @@ def answer(sock: socket.socket, asked: Asked, pid: int | None) -> None:
     wire.send(sock, Answer(seq=asked.seq, result=result))
 
 
-def introduce(sock: socket.socket, asked: Asked, who: Identity) -> None:
+def introduce(sock: socket.socket, asked: Asked, who: Who) -> None:
     """The answer to ``list``."""
-    wire.send(sock, Answer(seq=asked.seq, result=who.message()))
+    wire.send(sock, Answer(seq=asked.seq, result=who))
 
 
 def refuse(sock: socket.socket, asked: Asked, error: CgagentError) -> None:
@@ -124,13 +95,13 @@ def tell_cut_off(sock: socket.socket, key: str) -> None:
     wire.send(sock, ClientCutOff(key=key))
 
 
-def tell_moved(sock: socket.socket, who: Identity) -> None:
-    wire.send(sock, Moved(who=who.message()))
+def tell_moved(sock: socket.socket, who: Who) -> None:
+    wire.send(sock, Moved(who=who))
 
 
-def exit_text(how: Exit) -> str:
+def exit_file(how: Exit) -> bytes:
     """What is in an exit file."""
-    return encode(how).decode()
+    return encode(how)
 
 
 def output(text: bytes) -> bytes:
@@ -138,19 +109,6 @@ def output(text: bytes) -> bytes:
     return frame(STDOUT, text)
 
 
-def exit_status(how: Exit) -> bytes:
+def status(told: Status) -> bytes:
     """The last that an attached client is told."""
-    return _status(Status.of_exit(how))
-
-
-def failure_status(error: CgagentError) -> bytes:
-    return _status(Status.of_failure(error))
-
-
-def given_status(asked: Asked) -> bytes | None:
-    """What ``forget`` tells clients that wait, if it does."""
-    return _status(asked.request.status) if asked.request.status else None
-
-
-def _status(status: Record) -> bytes:
-    return frame(STATUS, encode(status))
+    return frame(STATUS, encode(told))

@@ -47,7 +47,7 @@ async def test_one_success_makes_it_healthy_and_failures_unhealthy(engine, world
     assert health(container).log[-1].output == "what it said"
     told = [e.action for e in engine.events.past(EventQuery()) if e.action.startswith("health")]
     assert told == ["health_status: healthy", "health_status: unhealthy"]
-    assert commands.seen[0].started.own is True
+    assert commands.seen[0].started.own
 
 
 async def test_output_beyond_what_is_kept_is_cut(engine, world):
