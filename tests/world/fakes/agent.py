@@ -11,6 +11,7 @@ from cgagent.config import Settings
 from cgagent.engine.containers.config import ContainerConfig, CreateRequest
 from cgagent.engine.engine import Engine
 from cgagent.engine.lifecycle import pool
+from cgagent.kernel import seccomp
 from tests.world.fakes import image
 from tests.world.fakes.cgroups import CgroupTree
 from tests.world.fakes.supervisor import FakeSupervisor
@@ -43,6 +44,7 @@ class FakeWorld:
         )
         self.supervisor = FakeSupervisor(run_dir, self.tree)
         self._patch = patch
+        patch.setattr(seccomp, "compile_filter", lambda _: b"")  # no process will have it
         self.refill_pool_after(_NEVER_S)
         self.image_id = image.add(self.settings.data_root, IMAGE, {"Cmd": ["/hello"]})
 
