@@ -30,13 +30,13 @@ from cgagent.engine.observe.hostgroups import HostGroups
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
 from cgagent.engine.observe.policies import Policies
-from cgagent.engine.observe.sizes import Sizes
+from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
-from cgagent.engine.sessions.probes import Probes
+from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.errors import CgagentError, ConflictError
@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.config import Settings
-    from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import Slot
+    from cgagent.runtime.client import Tasks
+    from cgagent.runtime.messages.outcomes import Exit
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +147,7 @@ class Engine:
             runtimes=Runtimes(self.host, settings, settings.run_dir / "runtimes"),
             leftovers=self._leftovers,
             userns=settings.userns,
-            last_sample=self.monitor.last_sample,
-            forget_samples=self.monitor.forget,
-            on_running=self._on_running,
+            monitor=self.monitor,
         )
         self.lifecycle = Lifecycle(
             shared,
@@ -168,6 +167,7 @@ class Engine:
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)
+        self.lifecycle.resources.add(Probed(self.probes))
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
@@ -175,7 +175,7 @@ class Engine:
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
         )
-        self.sizes = Sizes(self.images)
+        self.sizes = ContainerSizes(self.images)
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
 
@@ -197,18 +197,16 @@ class Engine:
         await self._leftovers.gone()
         await reconcile.sweep(
             self.containers,
-            self._store_images,
+            self.lifecycle.resources,
             self.host,
             self._parents,
             self._containers_dir,
             tasks=tasks,
             set_apart=self.recovery.set_apart,
         )
-        await self.volumes.sweep()
         for container in self.containers:
             if container.running:
-                self.watch.resume(container, self.lifecycle.group(container))
-                self.probes.begin(container)
+                self.lifecycle.resources.resumed(container)
         await self.control.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
@@ -281,18 +279,15 @@ class Engine:
         await self.pool.discard_prepared_roots()
         await self._leftovers.gone()
 
-    def _on_running(self, container: Container) -> None:
-        self.probes.begin(container)
-
     # -- what the supervisor tells ----------------------------------------------------------
 
-    def task_exited(self, key: str, status: dict[str, Any]) -> None:
+    def task_exited(self, key: str, exit_: Exit) -> None:
         if "/" in key:
-            self._spawn(self.streams.exited(key, status))
+            self._spawn(self.streams.exited(key, exit_))
             return
         container = self.containers.get(key)
         if container is not None:
-            self._spawn(self.lifecycle.exited(container, status))
+            self._spawn(self.lifecycle.exited(container, exit_))
         else:
             log.warning("the supervisor tells of container %s, which is not known", key)
             self._spawn(self.pool.discard(key))
@@ -310,11 +305,11 @@ class Engine:
         if container is not None:
             self.events.tell(container, "client_cut_off")
 
-    def supervisor_replaced(self, tasks: list[dict[str, Any]]) -> None:
+    def supervisor_replaced(self, tasks: Tasks) -> None:
         """The one there is now has nothing of ours."""
         self._spawn(self._start_over(tasks, self.pool.forget_all()))
 
-    async def _start_over(self, tasks: list[dict[str, Any]], lost: list[Slot]) -> None:
+    async def _start_over(self, tasks: Tasks, lost: list[Slot]) -> None:
         await reconcile.reconcile(self.containers, self.lifecycle, tasks, at_start=False)
         await self.pool.clean_up(lost)
         self.pool.refill()

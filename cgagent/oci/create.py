@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Host
@@ -21,16 +21,18 @@ from cgagent.kernel import namespaces, seccomp, userns
 from cgagent.oci import config as oci_config
 from cgagent.oci import init, store
 from cgagent.runtime import OCI_VERSION, wire
-from cgagent.runtime.container import hooks, process, steps
+from cgagent.runtime.container import birth, hooks, process, steps
 from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.container.isolation import mappings as of_container
-from cgagent.runtime.protocol import error_from_wire
+from cgagent.runtime.messages.create import REPORTS, Go, Made, Waiting
+from cgagent.runtime.messages.outcomes import Failed
 from cgagent.runtime.spec import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cgagent.cgroups import Group
+    from cgagent.runtime.messages.record import Message
 
 _KILL_S = 10.0
 
@@ -129,16 +131,16 @@ def _make_process(
             bind_at=None if "mount" in isolation.own else entry.make_root_mount(),
             trees=_open_trees(config, bundle, rootfs, isolation, stack),
         )
-        child = spawn(plan, group, stack)
+        child = spawn(plan, group)
         with _undone_on_failure(child.kill):
             program = filter_of(config)  # 20 ms, in which the child waits for the cgroup anyway
-            child.expect("made")
+            child.expect(Made)
             if isolation.is_user_private:
                 _map_ids(child.pid, config, isolation)
             for kind in ("prestart", "createRuntime"):
                 hooks.run(config, kind, {**told, "status": "creating", "pid": child.pid})
-            wire.send(child.sock, store.GO, _memory(program, stack))
-            child.expect("ready")
+            wire.send(child.sock, Go(), _memory(program, stack))
+            child.expect(Waiting)
             state = store.State(
                 id=entry.id,
                 pid=child.pid,
@@ -214,28 +216,28 @@ def give_stdio_to_root_of(pid: int) -> None:
             os.fchown(fd, uid, gid)
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(birth.Born):
     """Its descriptors stay open as long as this process, which is not long."""
 
-    pid: int
-    pidfd: int
-    sock: socket.socket
+    __slots__ = ()
 
-    def expect(self, what: str) -> None:
+    def expect(self, report: type[Message]) -> None:
         """Wait until it says so.
 
         Raises:
             CgagentError: what it failed with.
         """
-        received = wire.receive(self.sock)
+        received = wire.receive(self.sock, *REPORTS)
         if received is None:
             raise InternalError(
                 "the container's process died while it was set up; "
                 "a memory or pids limit may be too small for that"
             )
-        if not received[0].get(what):
-            raise error_from_wire(received[0])
+        said, _ = received
+        if isinstance(said, Failed):
+            raise said.why.error()
+        if not isinstance(said, report):
+            raise InternalError(f"the container's process said {said} and not {report.__name__}")
 
     def expect_end(self) -> None:
         """Wait until the command is running.
@@ -243,56 +245,33 @@ class Child:
         Raises:
             CgagentError: it could not be executed.
         """
-        received = wire.receive(self.sock)
+        received = wire.receive(self.sock, Failed)
         if received is not None:
-            raise error_from_wire(received[0])
-
-    def kill(self) -> None:
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            raise received[0].why.error()
 
 
-def spawn(plan: init.Plan, group: Group, stack: ExitStack) -> Child:
+def spawn(plan: init.Plan, group: Group) -> Child:
     """A process in its cgroup and, as far as clone makes them, its namespaces."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    cgroup_dir = group.unified_dir()
-    cgroup_fd = None
-    if cgroup_dir:
-        cgroup_fd = os.open(cgroup_dir, os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, cgroup_fd)
     namespaces.set_nondumpable()
     if plan.isolation.is_user_private:
         process.prepare_outside(plan.config["process"])  # ours, and inherited
     beyond = plan.enter_pidfd is None and plan.isolation.is_user_private
     joined = dict(plan.join).get(namespaces.CLONE_NEWPID, plan.enter_pidfd)
-    with theirs, _children_in(None if beyond else joined):
-        pid, pidfd = _clone(plan, cgroup_fd, beyond=beyond)
-        if pid == 0:
-            init.run(theirs, plan)
-    return Child(pid, pidfd, ours)
+    born = birth.spawn(
+        partial(_clone, plan, beyond),
+        lambda sock: init.run(sock, plan),
+        cgroup_dir=group.unified_dir(),
+        pid_namespace=None if beyond else joined,
+    )
+    return Child(born.pid, born.pidfd, born.sock)
 
 
-def _clone(plan: init.Plan, cgroup_fd: int | None, *, beyond: bool) -> tuple[int, int]:
+def _clone(plan: init.Plan, beyond: bool, cgroup_fd: int | None) -> tuple[int, int]:
     flags = plan.isolation.clone_flags if plan.enter_pidfd is None else 0
     if not beyond:
         return namespaces.clone(flags, cgroup_fd)
     joins = sorted(plan.join, key=lambda j: j[0] == namespaces.CLONE_NEWUSER)
     return userns.clone_beyond(joins, flags, cgroup_fd)
-
-
-@contextlib.contextmanager
-def _children_in(pid_namespace: int | None) -> Iterator[None]:
-    """Children are born in the pid namespace of this descriptor, an nsfs file or a pidfd."""
-    if pid_namespace is None:
-        yield
-        return
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    namespaces.setns(pid_namespace, namespaces.CLONE_NEWPID)
-    try:
-        yield
-    finally:
-        namespaces.setns(own, namespaces.CLONE_NEWPID)
-        os.close(own)
 
 
 def filter_of(config: dict[str, Any]) -> bytes | None:

@@ -12,6 +12,7 @@ from cgagent.oci import config as oci_config
 from cgagent.oci import create, init, lifecycle, store
 from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.container.process import set_affinity
+from cgagent.runtime.messages.create import Waiting
 
 
 def execute(entry: store.Entry, process: dict[str, Any], flags: create.CreateFlags) -> create.Child:
@@ -58,9 +59,9 @@ def execute(entry: store.Entry, process: dict[str, Any], flags: create.CreateFla
         set_affinity(process, "initial")  # ours, and inherited
         if isolation.is_user_private:
             create.give_stdio_to_root_of(state.pid)
-        child = create.spawn(plan, own, stack)
+        child = create.spawn(plan, own)
         try:
-            child.expect("ready")
+            child.expect(Waiting)
             child.expect_end()
             create.write_pid_file(flags.pid_file, child.pid)
         except BaseException:

@@ -2,35 +2,33 @@
 
     parent (create)                              child
       │  clone, into the namespaces and the cgroup │
-      │<────────────────────── {"made": true} ─────│  cgroup joined, namespaces made
+      │<────────────────────── Made ──────────────│  cgroup joined, namespaces made
       │  prestart and createRuntime hooks          │
-      │─────────────────────── {"go": true} ──────>│  every step; the console is sent away
-      │<────────────────────── {"ready": true} ────│  or {kind, message}; only exec is left
+      │─────────────────────── Go ────────────────>│  every step; the console is sent away
+      │<────────────────────── Waiting ────────────│  or Failed; only exec is left
       │                                            │  accepts one connection on the start socket
     parent (start)                                 │
-      │─────────────────────── {"go": true} ──────>│  startContainer hooks, exec
-      │<────────────────────── the end ────────────│  or {kind, message}
+      │─────────────────────── Go ────────────────>│  startContainer hooks, exec
+      │<────────────────────── the end ────────────│  or Failed
 
-A child whose parent goes away before ``ready`` ends. `exec` has no ``made`` and no start socket.
+A child whose parent goes away before it is `Waiting` ends. `exec` has no `Made` and no start
+socket.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from cgagent.errors import EXIT_CODE, CgagentError, InternalError
+from cgagent.errors import InternalError
 from cgagent.kernel import descriptors, namespaces, signals, userns
 from cgagent.runtime import wire
-from cgagent.runtime.container import command, console, hooks, process, steps, zygote
+from cgagent.runtime.container import birth, command, console, hooks, process, steps
 from cgagent.runtime.container.isolation import FLAGS, Isolation
-from cgagent.runtime.protocol import error_to_wire
+from cgagent.runtime.messages.create import Go, Made, Waiting
 
-MADE: Final = {"made": True}
-READY: Final = {"ready": True}
 _PTMX: Final = b"/dev/ptmx"
 
 
@@ -63,62 +61,34 @@ class Plan:
     """As in `steps.Setup`."""
 
 
-class _Voice:
-    """Where a failure is told: to `create`, later to `start`."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.doing = "start"
-
-    def __call__(self, step: str) -> None:
-        self.doing = step
-
-    def tell(self, error: CgagentError) -> None:
-        try:
-            wire.send(self.sock, error_to_wire(error))
-        except OSError:  # nobody listens, or a filter forbids it: the exit code has to say it
-            os._exit(EXIT_CODE[error.kind])
-
-
 def run(sock: socket.socket, plan: Plan) -> NoReturn:
     """Never returns: becomes the command or exits."""
-    voice = _Voice(sock)
-    gc.disable()  # nothing may ask the kernel for memory or give it back after the filter
-    try:
-        _live(voice, plan)
-    except CgagentError as e:
-        voice.tell(e)
-    except OSError as e:
-        voice.tell(zygote.from_os_error(voice.doing, e))
-    except BaseException as e:  # noqa: BLE001 - a fork must not unwind into the parent's code
-        voice.tell(InternalError(f"{voice.doing}: {type(e).__name__}: {e}"))
-    os._exit(zygote.FAILED)
+    birth.live(sock, lambda reporter: _live(reporter, plan))
 
 
-def _live(voice: _Voice, plan: Plan) -> NoReturn:
+def _live(report: birth.Reporter, plan: Plan) -> NoReturn:
     signals.reset_all()
     os.setsid()
-    descriptors.close_all_but(_kept(voice.sock, plan))
-    voice("join the cgroup")
+    descriptors.close_all_but(_kept(report.sock, plan))
+    report("join the cgroup")
     # beyond a user namespace nothing of ours can be joined: that has been done
     join = () if plan.isolation.is_user_private else plan.join
-    where = zygote.Surroundings(plan.join_files, plan.isolation.own, join)
-    zygote.join_cgroup(where)
+    birth.join_cgroup(plan.join_files)
     spec = plan.config["process"]
     outside = process.Outside.prepare(spec)
-    voice("make namespaces")
+    report("make namespaces")
     if plan.enter_pidfd is None:
-        zygote.own_namespaces(where)
-        program, terminal = _set_up(voice, plan)
+        birth.own_namespaces(plan.isolation.own, join)
+        program, terminal = _set_up(report, plan)
     else:
-        program, terminal = plan.seccomp, _enter(voice, plan, plan.enter_pidfd)
+        program, terminal = plan.seccomp, _enter(report, plan, plan.enter_pidfd)
     if terminal is not None:
-        _give_away(voice, plan, terminal)
+        _give_away(report, plan, terminal)
     process.run(
         spec,
-        process.settle(spec, voice, makes_directory=plan.enter_pidfd is None),
-        voice,
-        ready=lambda: _ready(voice, plan),
+        process.settle(spec, report, makes_directory=plan.enter_pidfd is None),
+        report,
+        ready=lambda: _ready(report, plan),
         outside=outside,
         seccomp_filter=program,
         seccomp_flags=plan.seccomp_flags,
@@ -135,10 +105,10 @@ def _kept(sock: socket.socket, plan: Plan) -> set[int]:
     }
 
 
-def _set_up(voice: _Voice, plan: Plan) -> tuple[bytes | None, console.Console | None]:
+def _set_up(report: birth.Reporter, plan: Plan) -> tuple[bytes | None, console.Console | None]:
     """The container's; the filter of system calls comes with the word to go on."""
-    wire.send(voice.sock, MADE)
-    came = _wait_for_go(voice)
+    wire.send(report.sock, Made())
+    came = _wait_for_go(report)
     program = _read_memory(came[0]) if came else None
     setup = steps.Setup(
         plan.config,
@@ -150,13 +120,13 @@ def _set_up(voice: _Voice, plan: Plan) -> tuple[bytes | None, console.Console | 
         origin_mounts=plan.host_mounts,
         bind_at=plan.bind_at,
     )
-    zygote.set_up_container(setup, voice)
+    birth.set_up_container(setup, report)
     return program, setup.console
 
 
-def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
+def _enter(report: birth.Reporter, plan: Plan, pidfd: int) -> console.Console | None:
     process.set_affinity(plan.config["process"], "final")
-    voice("join the container's namespaces")
+    report("join the container's namespaces")
     namespaces.setns(pidfd, flags_of(plan.isolation))
     if plan.enter_root is not None:
         os.fchdir(plan.enter_root)
@@ -164,7 +134,7 @@ def _enter(voice: _Voice, plan: Plan, pidfd: int) -> console.Console | None:
         os.close(plan.enter_root)
     if plan.isolation.is_user_private:
         userns.become_root()
-    voice("make a terminal")
+    report("make a terminal")
     return console.make_in_own_root(plan.config["process"])
 
 
@@ -173,8 +143,8 @@ def flags_of(isolation: Isolation) -> int:
     return sum(FLAGS[kind] for kind in isolation.private - {"pid"})
 
 
-def _give_away(voice: _Voice, plan: Plan, terminal: console.Console) -> None:
-    voice("send the console away")
+def _give_away(report: birth.Reporter, plan: Plan, terminal: console.Console) -> None:
+    report("send the console away")
     if plan.console_socket is None:
         raise InternalError("a terminal was asked for without a console socket")
     socket.send_fds(plan.console_socket, [_PTMX], [terminal.master])
@@ -182,28 +152,28 @@ def _give_away(voice: _Voice, plan: Plan, terminal: console.Console) -> None:
     console.enter(terminal)
 
 
-def _ready(voice: _Voice, plan: Plan) -> None:
+def _ready(report: birth.Reporter, plan: Plan) -> None:
     spec = plan.config["process"]
     if plan.start_socket is None:
-        wire.send(voice.sock, READY)
+        wire.send(report.sock, Waiting())
         return
     command.require_executable(spec)
-    wire.send(voice.sock, READY)
-    voice("wait for the start")
+    wire.send(report.sock, Waiting())
+    report("wait for the start")
     connection, _ = plan.start_socket.accept()
     plan.start_socket.close()
-    voice.sock = connection
-    _wait_for_go(voice)
+    report.sock = connection
+    _wait_for_go(report)
     hooks.run(
         plan.config, "startContainer", {**plan.state, "status": "created", "pid": os.getpid()}
     )
 
 
-def _wait_for_go(voice: _Voice) -> list[int]:
+def _wait_for_go(report: birth.Reporter) -> list[int]:
     """The descriptors that came with it."""
-    received = wire.receive(voice.sock)
+    received = wire.receive(report.sock, Go)
     if received is None:  # the parent gave up
-        os._exit(zygote.FAILED)
+        os._exit(birth.FAILED)
     return received[1]
 
 

@@ -12,7 +12,8 @@ from cgagent.errors import CgagentError, ConflictError, NotFoundError, Unsupport
 from cgagent.oci import store
 from cgagent.runtime import wire
 from cgagent.runtime.container import hooks
-from cgagent.runtime.protocol import error_from_wire
+from cgagent.runtime.messages.create import Go
+from cgagent.runtime.messages.outcomes import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +69,10 @@ def start(entry: store.Entry) -> None:
             with store.short_path(entry.path) as directory:
                 sock.connect(f"{directory}/{store.START_SOCKET}")
             os.unlink(os.path.join(entry.path, store.START_SOCKET))
-            wire.send(sock, store.GO)
-            received = wire.receive(sock)
+            wire.send(sock, Go())
+            received = wire.receive(sock, Failed)
         if received is not None:
-            raise error_from_wire(received[0])
+            raise received[0].why.error()
         try:
             hooks.run(config, "poststart", store.view(state, "running"))
         except CgagentError:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT: Final = "/run/cgagent/oci"
 START_SOCKET: Final = "start"
-GO: Final = {"go": True}
-"""What is said to a first process over that socket."""
 _STATE: Final = "state.json"
 _BEGUN: Final = "begun.json"
 """What there is before there is a state."""

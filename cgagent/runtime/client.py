@@ -15,18 +15,39 @@ import secrets
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cgagent import bare
-from cgagent.errors import DeadlineError, InternalError, UnavailableError
+from cgagent.errors import DeadlineError, UnavailableError
 from cgagent.kernel import mount
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import error_from_wire
+from cgagent.runtime.messages.agent import (
+    TOLD,
+    Answer,
+    Ask,
+    ClientCutOff,
+    Done,
+    List,
+    Moved,
+    Pid,
+    TaskExited,
+    TaskListed,
+    TaskStarted,
+    Who,
+)
+from cgagent.runtime.messages.outcomes import Failed
+from cgagent.runtime.messages.record import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
+
+    from cgagent.errors import CgagentError
+    from cgagent.runtime.messages.agent import A, AnyRequest, Request
+    from cgagent.runtime.messages.outcomes import Exit
+    from cgagent.runtime.messages.record import Message
 
 _SOCKET: Final = "supervisor.sock"
 
@@ -36,21 +57,47 @@ log = logging.getLogger(__name__)
 _LIMIT_S: Final = 30.0
 _SILENT_S: Final = 1.0
 _PAUSE_S: Final = 0.1  # a supervisor that cannot start is not tried without a pause
-Tasks = list[dict[str, Any]]
+Tasks = list[TaskListed]
 _ENDED: Final = "the supervisor has ended; see its log"
 
 
 @dataclass(slots=True)
-class _Request:
-    message: dict[str, Any]
+class _Pending:
+    """A request that was not answered yet."""
+
+    ask: Ask
+    packed: bytes
     fds: Sequence[int]
-    answer: asyncio.Future[dict[str, Any]]
+    answer: asyncio.Future[Done | Pid | Who] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def name(self) -> str:
+        return type(self.ask.request).__name__.lower()
+
+    def take(self, result: Done | Pid | Who | Failed) -> None:
+        if isinstance(result, Failed):
+            self.answer.set_exception(result.why.error())
+        else:
+            self.answer.set_result(result)
+
+    def fail(self, error: CgagentError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def repeat(self) -> None:
+        """To be sent to the successor of who may have heard it."""
+        self.ask = self.ask.replace(again=True)
+        self.packed = wire.pack(self.ask)
+        if self.answer.cancelled():
+            self.answer = asyncio.get_running_loop().create_future()
 
 
 class Listener(Protocol):
     """What the supervisor tells by itself; a task's key is its container's id, or has it first."""
 
-    def task_exited(self, key: str, status: dict[str, Any]) -> None: ...
+    def task_exited(self, key: str, exit_: Exit) -> None: ...
 
     def task_started(self, key: str, pid: int) -> None:
         """One that an agent before this one had asked for."""
@@ -76,18 +123,15 @@ class Supervisor:
         self._listener = listener
         self._agent = secrets.token_hex(8)
         self._sock: socket.socket | None = None
-        self._pending: dict[int, _Request] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._unsent: deque[_Pending] = deque()
         self._listed: Tasks = []
         self._seq = 0
         self._child: subprocess.Popen[bytes] | None = None
-        self._sending = asyncio.Lock()
-        self._room = asyncio.Event()
         self._recovery: asyncio.Task[None] | None = None
         self._life: str | None = None
         self._is_silent = False
         """It let a deadline pass and has not been heard since: nobody waits that long again."""
-        self._hints: frozenset[str] = frozenset()
-        """Those that the supervisor knows: an earlier version's may be there still."""
         self.pid: int | None = None
         self.keeper_pid: int | None = None
 
@@ -95,7 +139,7 @@ class Supervisor:
         """Find the supervisor of an earlier agent or start one.
 
         Returns:
-            Its tasks: key, state (of `protocol.State`), pid. Exits it kept are told to `on_exit`.
+            Its tasks. Exits that it kept are told to the listener.
         """
         try:
             return await self._meet()
@@ -109,9 +153,15 @@ class Supervisor:
             asyncio.get_running_loop().add_reader(sock.fileno(), self._hear)
             self._sock = sock
         self._listed = []
-        who = await self._ask(self._request("list", (), agent=self._agent))
-        self._note(who)
-        self._life = who["life"]
+        pending = self._pending_of(List(agent=self._agent), ())
+        self._send(pending)
+        try:
+            who = await pending.answer
+        finally:
+            self._drop(pending)
+        if isinstance(who, Who):
+            self._note(who)
+            self._life = who.life
         return self._listed
 
     async def _meet_again(self) -> Tasks:
@@ -122,9 +172,8 @@ class Supervisor:
                 log.warning("no supervisor: %s", e)
                 await asyncio.sleep(_PAUSE_S)
 
-    def _note(self, who: dict[str, Any]) -> None:
-        self.pid, self.keeper_pid = who["pid"], who["keeper"]
-        self._hints = frozenset(who.get("hints", ()))
+    def _note(self, who: Who) -> None:
+        self.pid, self.keeper_pid = who.pid, who.keeper
 
     async def _recover(self) -> None:
         """Go on with the successor of a supervisor that has ended, or without."""
@@ -133,13 +182,14 @@ class Supervisor:
         self._recovery = None
         if self._life != life:
             log.error("supervisor and keeper have both ended: their containers are lost")
-            self._fail_pending()
+            for pending in self._pending.values():
+                pending.fail(UnavailableError(_ENDED))
             self._listener.supervisor_replaced(tasks)
             return
         log.warning("another supervisor (pid %s) has taken over", self.pid)
-        for request in [r for r in self._pending.values() if r.message["op"] != "list"]:
-            request.message["again"] = True
-            await self._send(request)
+        for pending in list(self._pending.values()):
+            pending.repeat()
+            self._send(pending)
 
     def _connect_running(self) -> socket.socket | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -182,135 +232,130 @@ class Supervisor:
             raise UnavailableError(f"the supervisor does not answer at {self._path}")
         return sock
 
-    async def request(
-        self, op: str, fds: Sequence[int] = (), *, limit_s: float = _LIMIT_S, **arguments: Any
-    ) -> dict[str, Any]:
-        """Ask, and wait for the answer. The descriptors stay the caller's.
+    def request(
+        self, request: Request[A], fds: Sequence[int] = (), *, limit_s: float | None = _LIMIT_S
+    ) -> Coroutine[Any, Any, A]:
+        """Ask now; the answer is what is awaited. The descriptors stay the caller's, until then.
+
+        The supervisor takes requests in the order of these calls, unless it is being replaced.
 
         Raises:
+            InternalError: the request is too large.
             UnavailableError: the supervisor is gone, with all it knew.
             DeadlineError: it is there, and did not answer for `limit_s`.
             CgagentError: what it answered.
         """
-        request = self._request(op, fds, **arguments)
-        while True:
-            if self._recovery is not None:
-                await asyncio.shield(self._recovery)
-            if self._sock is None:
-                raise UnavailableError("the agent has let go of its supervisor: it is stopping")
-            try:
-                async with asyncio.timeout(min(limit_s, _SILENT_S) if self._is_silent else limit_s):
-                    return await self._ask(request)
-            except TimeoutError:
-                if self._recovery is None:
-                    self._is_silent = True
-                    raise self._silence(op) from None
-                request.message["again"] = True
-                request.answer = asyncio.get_running_loop().create_future()
+        pending = self._pending_of(request, fds)
+        if self._recovery is None and self._sock is not None:
+            self._send(pending)
+        return self._answer_to(pending, limit_s)
 
-    def _silence(self, op: str) -> DeadlineError:
+    async def _answer_to(self, pending: _Pending, limit_s: float | None) -> Any:
+        try:
+            while True:
+                if pending.ask.seq not in self._pending:
+                    await self._send_when_connected(pending)
+                is_short = self._is_silent and limit_s is not None
+                try:
+                    async with asyncio.timeout(_SILENT_S if is_short else limit_s):
+                        return await pending.answer
+                except TimeoutError:
+                    if self._recovery is None:
+                        self._is_silent = True
+                        raise self._silence(pending.name) from None
+                    del self._pending[pending.ask.seq]  # the next one is asked
+                    pending.repeat()
+        finally:
+            self._drop(pending)
+
+    async def _send_when_connected(self, pending: _Pending) -> None:
+        while self._recovery is not None:
+            await asyncio.shield(self._recovery)
+        if self._sock is None:
+            raise UnavailableError("the agent has let go of its supervisor: it is stopping")
+        self._send(pending)
+
+    def _silence(self, what: str) -> DeadlineError:
         return DeadlineError(
-            f"the supervisor (pid {self.pid}) does not answer: {op} was given up; see what it "
+            f"the supervisor (pid {self.pid}) does not answer: {what} was given up; see what it "
             f"waits for in /proc/{self.pid}/stack, or kill it: another takes over, containers go on"
         )
 
-    def hint(self, op: str, **arguments: Any) -> None:
-        """Tell it what it may as well miss: it is sent now or not at all, and not answered."""
-        is_busy = self._recovery is not None or self._sending.locked()
-        if self._sock is None or is_busy or op not in self._hints:
-            return
-        with contextlib.suppress(OSError, InternalError):
-            wire.send(self._sock, {"op": op, **arguments})
-
-    def knows(self, op: str) -> bool:
-        """Of those that an earlier version's supervisor may not know."""
-        return op in self._hints
-
-    def _request(self, op: str, fds: Sequence[int], **arguments: Any) -> _Request:
+    def _pending_of(self, request: Request[Any], fds: Sequence[int]) -> _Pending:
         self._seq += 1
-        if op == "attach":  # the same client if it is asked again
-            arguments["client"] = f"{self._agent}.{self._seq}"
-        message = {"seq": self._seq, "op": op, **arguments}
-        return _Request(message, fds, asyncio.get_running_loop().create_future())
+        ask = Ask(seq=self._seq, request=cast("AnyRequest", request))
+        return _Pending(ask, wire.pack(ask), fds)
 
-    async def _ask(self, request: _Request) -> dict[str, Any]:
-        self._pending[request.message["seq"]] = request
-        try:
-            await self._send(request)
-            answer = await request.answer
-        finally:
-            self._pending.pop(request.message["seq"], None)
-        if "error" in answer:
-            raise error_from_wire(answer["error"])
-        return answer
+    def _send(self, pending: _Pending) -> None:
+        """Now, or as soon as there is room; after a recovery if the connection is lost."""
+        self._pending[pending.ask.seq] = pending
+        self._unsent.append(pending)
+        if len(self._unsent) == 1:
+            self._flush()
 
-    async def _send(self, request: _Request) -> None:
-        """Now, or after the recovery that a lost connection begins with."""
-        async with self._sending:
-            sock = self._sock
-            while sock is not None and sock is self._sock:
-                try:
-                    wire.send(sock, request.message, request.fds)
-                    return
-                except BlockingIOError:
-                    await self._writable(sock)
-                except OSError:
-                    self._lose()
+    def _flush(self) -> None:
+        while self._sock is not None and self._unsent:
+            try:
+                wire.send_packed(self._sock, self._unsent[0].packed, self._unsent[0].fds)
+            except BlockingIOError:
+                asyncio.get_running_loop().add_writer(self._sock.fileno(), self._flush)
+                return
+            except OSError:
+                self._lose()
+                return
+            self._unsent.popleft()
+        if self._sock is not None:
+            asyncio.get_running_loop().remove_writer(self._sock.fileno())
 
-    async def _writable(self, sock: socket.socket) -> None:
-        """Until there is room, or the connection is lost."""
-        loop = asyncio.get_running_loop()
-        self._room = asyncio.Event()
-        loop.add_writer(sock.fileno(), self._room.set)
-        try:
-            await self._room.wait()
-        finally:
-            if sock is self._sock:
-                loop.remove_writer(sock.fileno())
+    def _drop(self, pending: _Pending) -> None:
+        """It is answered, or nobody waits for that any more."""
+        self._pending.pop(pending.ask.seq, None)
+        with contextlib.suppress(ValueError):
+            self._unsent.remove(pending)
 
     def _hear(self) -> None:
         while self._sock is not None:
             try:
-                received = wire.receive(self._sock)
+                received = wire.receive(self._sock, *TOLD)
             except BlockingIOError:
                 return
+            except MessageError as e:  # a request that it answers ends at its deadline
+                log.error("the supervisor is not understood: %s", e.message)  # noqa: TRY400
+                continue
             except OSError:
                 received = None
             if received is None:
                 self._lose()
                 return
+            self._is_silent = False
             self._handle(received[0])
 
-    def _handle(self, message: dict[str, Any]) -> None:
-        self._is_silent = False
-        event = message.pop("event", None)
-        if event == "task":
-            self._listed.append(message)
-        elif event == "exited":
-            self._listener.task_exited(message.pop("key"), message)
-        elif event == "started":
-            self._listener.task_started(message["key"], message["pid"])
-        elif event == "client-cut-off":
-            self._listener.client_cut_off(message["key"])
-        elif event == "moved":
-            self._note(message)
-        else:
-            request = self._pending.get(message.get("seq", -1))
-            if request is not None and not request.answer.done():
-                request.answer.set_result(message)
+    def _handle(self, message: Message) -> None:
+        match message:
+            case Answer():
+                pending = self._pending.get(message.seq)
+                if pending is not None and not pending.answer.done():
+                    pending.take(message.result)
+            case TaskListed():
+                self._listed.append(message)
+            case TaskExited():
+                self._listener.task_exited(message.key, message.exit)
+            case TaskStarted():
+                self._listener.task_started(message.key, message.pid)
+            case ClientCutOff():
+                self._listener.client_cut_off(message.key)
+            case Moved():
+                self._note(message.who)
 
     def _lose(self) -> None:
         self._disconnect()
         if self._child is not None:
             self._child.poll()
-        self._fail_pending("list")
+        for pending in self._pending.values():
+            if isinstance(pending.ask.request, List):
+                pending.fail(UnavailableError(_ENDED))
         if self._recovery is None and self._life is not None:
             self._recovery = asyncio.create_task(self._recover())
-
-    def _fail_pending(self, op: str | None = None) -> None:
-        for request in self._pending.values():
-            if op in {None, request.message["op"]} and not request.answer.done():
-                request.answer.set_exception(UnavailableError(_ENDED))
 
     def _disconnect(self) -> None:
         if self._sock is not None:
@@ -319,7 +364,7 @@ class Supervisor:
             loop.remove_writer(self._sock.fileno())
             self._sock.close()
             self._sock = None
-            self._room.set()  # who waits for it goes on, without
+        self._unsent.clear()
 
     def close(self) -> None:
         """Let go of the supervisor: it goes on as long as it has containers."""

@@ -1,40 +1,42 @@
 r"""What the agent and the supervisor say to each other, and in which order.
 
-One packet is one JSON object; descriptors travel beside it (SCM_RIGHTS).
+One packet is one message of `cgagent.runtime.messages`; descriptors travel beside it (SCM_RIGHTS).
+Each request is in an `Ask`, and what is answered in an `Answer` of the same number. The agent may
+send its next request before the last one is answered; requests are taken in the order they come.
 
-    agent                                         supervisor
-      │ {"seq": 1, "op": "create", "key": ...}        │   a process in its namespaces and cgroup,
-      │──────────────────────────────────────────────>│   waiting for its job (a zygote)
-      │                                               │   ("stage": with mounts made already)
-      │<──────────────────────────────────────────────│ {"seq": 1, "pid": 4711}
-      │ {"seq": 2, "op": "root", "bundle": ...}       │   it goes to the root of a container that is
-      │──────────────────────────────────────────────>│   prewarmed, its process not yet known
-      │<──────────────────────────────────────────────│ {"seq": 2, "pid": 4711}
-      │ {"seq": 3, "op": "attach", ...}  + socket     │   any number of times, also while running;
-      │──────────────────────────────────────────────>│   the socket now belongs to the supervisor;
-      │                                 (+ memfd)     │   the memfd has input that was read already
-      │<──────────────────────────────────────────────│ {"seq": 3}
-      │ {"op": "set-up", "bundle": ...}               │   the zygote goes on to its root; or may, as
-      │──────────────────────────────────────────────>│   this has no answer. If it is there, it has
-      │                                               │   what is known of it by now in "process"
-      │ {"seq": 4, "op": "start", "bundle": ...}      │   it does the rest of its steps and execs
-      │──────────────────────────────────────────────>│
-      │<──────────────────────────────────────────────│ {"seq": 4, "pid": 4711}
-      │                                               │   or {"seq": 4, "error": {kind, message}};
-      │                                               │   "own": true: it ends with the agent;
-      │                                               │   "renewable": true: pid 0 if the zygote
-      │                                               │   was killed, and another one may do it
-      │ {"seq": 5, "op": "signal", "signal": 15}      │   "group": true: to its process group
-      │──────────────────────────────────────────────>│
-      │<──────────────────────────────────────────────│ {"seq": 5}
-      │ {"seq": 6, "op": "resize", "rows": 24, ...}   │   of its terminal, if it has one
-      │──────────────────────────────────────────────>│
-      │<──────────────────────────────────────────────│ {"seq": 6}
-      │<──────────────────────────────────────────────│ {"event": "exited", "key": ..., ...}
-      │ {"seq": 7, "op": "forget", "key": ...}        │   of one that does not run yet: end it, and
-      │──────────────────────────────────────────────>│   tell its clients "status"; or they wait
-      │                                               │   for the next one: "keep_clients"
-      │<──────────────────────────────────────────────│ {"seq": 7}
+    agent                               supervisor                          zygote
+      │ Create(key)                         │                                 │
+      │────────────────────────────────────>│ clone, into its namespaces ────>│ mounts what most
+      │<────────────────────────────────────│ Pid                             │ containers have
+      │ Prepare(key, job)                   │ Prepare                         │
+      │────────────────────────────────────>│────────────────────────────────>│ makes a root and
+      │<────────────────────────────────────│<────────────────────────────────│ goes there
+      │ Pid                                 │ Prepared                        │
+      │ Attach(key) + socket (+ memfd)      │                                 │
+      │────────────────────────────────────>│ the socket is the supervisor's  │
+      │<────────────────────────────────────│ now; any number of times,       │
+      │ Done                                │ also while it runs              │
+      │ Prepare(key, job, streams)          │ Prepare + streams               │
+      │────────────────────────────────────>│────────────────────────────────>│ does all that comes
+      │ Start(key, job, streams)            │ Start                           │ before the start
+      │────────────────────────────────────>│────────────────────────────────>│
+      │<────────────────────────────────────│<────────────────────────────────│
+      │ Pid, of the Prepare                 │ Prepared                        │ does the rest
+      │                                     │<────────────────────────────────│
+      │<────────────────────────────────────│ (Console,) Ready, the end       │ exec
+      │ Pid, of the Start; or Failed        │                                 ┴
+      │ Signal(key), Resize(key)            │
+      │────────────────────────────────────>│
+      │<────────────────────────────────────│ Done
+      │<────────────────────────────────────│ TaskExited(key)
+      │ Forget(key)                         │
+      │────────────────────────────────────>│
+      │<────────────────────────────────────│ Done
+
+A container that is prewarmed is prepared twice: without streams and process while nobody has asked
+for it, with them as far as they are known when somebody has. The agent does not wait for the second
+answer before it sends the start: if it is `Failed`, the zygote has ended, and a start that was sent
+meets the same failure.
 
 A key names a task: a container's id, or ``<id>/<exec id>`` for a command run inside it. What one
 task goes through, and what may be said to it when:
@@ -42,12 +44,14 @@ task goes through, and what may be said to it when:
       create            start             (exec succeeded)          (process ended)
     ─────────> CREATED ───────> STARTING ─────────────────> RUNNING ───────────────> EXITED
                   │                │                           │                        │
-                  │ root, attach   │ (a step failed, forget)   │ attach, signal, resize │ forget
-                  │ set-up, forget └──> the task is gone       │                        └──> gone
+                  │ attach,        │ (a step failed, forget)   │ attach, signal, resize │ forget
+                  │ prepare,       └──> the task is gone       │                        └──> gone
+                  │ forget
                   └──> gone
 
-A start with a "driver" is done by another OCI runtime (`cgagent.runtime.external`): the zygote
-stays what it is, and the pid in the reply is the process that the runtime made.
+A start with a `launch` is done by another OCI runtime (`cgagent.runtime.external`): the zygote
+stays what it is, says that it `Became` the process that the runtime made, and the pid in the answer
+is that one.
 
 The exit of a container's process is also written to a file in its directory before it is told,
 so an agent that was away learns of it all the same.
@@ -56,25 +60,12 @@ so an agent that was away learns of it all the same.
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import Final
 
-from cgagent.errors import CgagentError, ConflictError, from_kind
+from cgagent.errors import ConflictError
 
 MAX_PACKET: Final = 128 * 1024
 """Below the kernel's default socket buffer. What may be larger (an OCI configuration) is a file."""
-
-_MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and that may be anything
-
-ROOT: Final = "root"
-SET_UP: Final = "set-up"
-COMPRESS: Final = "compress"
-"""Requests and an option of logs that an earlier version's supervisor may not know: it says which
-it knows ("hints")."""
-
-READY: Final = {"ready": True}
-ROOTED: Final = {"rooted": True}
-CONSOLE: Final = {"console": True}
-"""What a zygote says: only exec is left, it is in its root, here is its terminal's descriptor."""
 
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"
@@ -92,8 +83,7 @@ class State(enum.Enum):
 
 _ALLOWED: Final[dict[str, frozenset[State]]] = {
     "attach": frozenset({State.CREATED, State.RUNNING}),
-    ROOT: frozenset({State.CREATED}),
-    SET_UP: frozenset({State.CREATED}),
+    "prepare": frozenset({State.CREATED}),
     "start": frozenset({State.CREATED}),
     "signal": frozenset({State.RUNNING}),
     "resize": frozenset({State.RUNNING}),
@@ -136,15 +126,3 @@ class Exchange:
             self.state = _NEXT[self.state, what]
         except KeyError:
             raise ConflictError(f"task {self.key} is {self.state.value}, not {what}") from None
-
-
-def error_to_wire(error: CgagentError) -> dict[str, str]:
-    """Cut to what surely fits a packet, however its characters are escaped."""
-    message = error.message
-    if len(message) > _MAX_MESSAGE:
-        message = message[:_MAX_MESSAGE] + "…"
-    return {"kind": error.kind, "message": message}
-
-
-def error_from_wire(value: dict[str, Any]) -> CgagentError:
-    return from_kind(str(value.get("kind")), str(value.get("message")))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import wire
 from cgagent.runtime.external.parent import Launchers
+from cgagent.runtime.messages.held import Change, HeldClient, HeldTask
 from cgagent.runtime.supervisor import holdings
 from cgagent.runtime.supervisor.holdings import Entry, Holding, Holdings
 from cgagent.runtime.supervisor.strays import Strays
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from cgagent.runtime.supervisor.task import Owner
 
 
-def new_task(held: Holding, loop: Loop, *, is_ours: bool, owner: Owner | None = None) -> Task:
+def new_task(
+    held: Holding[HeldTask], loop: Loop, *, is_ours: bool, owner: Owner | None = None
+) -> Task:
     """As a supervisor makes one."""
     shared = Shared(loop, Mirror(), Launchers(), Strays(loop))
     return Task(held, shared, owner or _Nobody(), is_ours=is_ours)
@@ -54,13 +57,16 @@ class Kept:
         self.channel.setblocking(False)
         self.holdings = Holdings(entries, theirs)
 
-    def holding(self, name: str) -> Holding:
-        return Holding(self.holdings, name)
+    def task(self, name: str = "one") -> Holding[HeldTask]:
+        return Holding(self.holdings, f"task/{name}", HeldTask)
+
+    def client(self, name: str = "1") -> Holding[HeldClient]:
+        return Holding(self.holdings, f"client/{name}", HeldClient)
 
     def listen(self) -> None:
         """Do what the supervisor has told so far."""
         with contextlib.suppress(BlockingIOError):
-            while (received := wire.receive(self.channel)) is not None:
+            while (received := wire.receive(self.channel, Change)) is not None:
                 for fd in holdings.apply(self.entries, *received):
                     os.close(fd)
 

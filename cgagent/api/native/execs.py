@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.hijack import Hijack
+from cgagent.api.native.schemas import exec_view
+from cgagent.api.native.streams import started
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
@@ -18,7 +20,16 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.get("/{exec_id}")
     async def inspect_exec(exec_id: str) -> dict[str, Any]:
-        return asdict(engine.streams.find(exec_id))
+        """One that was created, runs or ran; of those that have ended the last 256 are known."""
+        return exec_view(engine.streams.find(exec_id))
+
+    @router.post("/{exec_id}/start", response_model=None)
+    async def start_exec(
+        exec_id: str, request: Request, *, detach_keys: str = ""
+    ) -> Hijack | dict[str, Any]:
+        """Start one that was created, once; connected or detached, as ``exec`` of a container."""
+        run = engine.streams.find(exec_id)
+        return await started(engine, request, lambda: run, detach_keys)
 
     @router.post("/{exec_id}/resize", status_code=204)
     async def resize_exec(exec_id: str, h: int, w: int) -> Response:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
     from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.sessions.streams import Exec
     from cgagent.engine.values import Image, Limits, Report
     from cgagent.engine.volumes import Volume
 
@@ -285,6 +286,22 @@ def container_detail(
         "drift": None if held is None else limit_json.drift_to_json(in_force.diff(held)),
         "cgroup_path": record.cgroup_path,
         "log_path": log_path,
+    }
+
+
+def exec_view(run: Exec) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "container_id": run.container.id,
+        "status": run.status,
+        "args": list(run.process.args),
+        "tty": run.process.terminal,
+        "stdin": run.stdin,
+        "privileged": run.privileged,
+        "user": run.process.user,
+        "working_dir": run.process.cwd,
+        "pid": run.pid,
+        "exit_code": run.exit_code,
     }
 
 

@@ -16,7 +16,7 @@ from cgagent.engine.sessions.streams import Attachment
 from cgagent.engine.values import LogQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from cgagent.api.hijack import Take
     from cgagent.engine.containers.container import Container
@@ -122,33 +122,48 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
         request: Request,
         *,
         stdin: bool = True,
+        start: bool = True,
         detach_keys: str = "",
     ) -> Hijack | dict[str, Any]:
         """Run a command inside.
 
         With ``Upgrade: tcp`` the connection becomes its input and output, and ``Location`` has
         its path below ``/v1/exec``; without, it runs detached and the answer has its id and pid.
-        Without `stdin` its input is empty.
+        Without `stdin` its input is empty. Without `start` it is created alone, for
+        ``/v1/exec/ID/start``.
         """
         container = engine.containers.find(reference)
-        process = body.process(container)
-        if request.headers.get("upgrade") is None:
-            run = await engine.streams.exec(container, process, None, privileged=body.privileged)
-            return {"id": run.id, "pid": run.pid}
-        require_upgrade(request.headers)
-        keys = engine.streams.detach_keys(detach_keys) if body.tty else b""
 
-        async def connect(take: Take, run: Exec) -> Attachment:
-            taken = await take(location=f"/v1/exec/{run.id}")
-            return Attachment(fd=taken.fd, tail=taken.tail, stdin=stdin, detach_keys=keys)
-
-        async def handler(take: Take) -> None:
-            take_for = partial(connect, take)
-            await engine.streams.exec(
-                container, process, take_for, stdin=stdin, privileged=body.privileged
+        def create() -> Exec:
+            return engine.streams.create_exec(
+                container, body.process(container), stdin=stdin, privileged=body.privileged
             )
 
-        return Hijack(handler)
+        if not start:
+            return {"id": create().id, "pid": None}
+        return await started(engine, request, create, detach_keys)
+
+
+async def started(
+    engine: Engine, request: Request, find: Callable[[], Exec], detach_keys: str
+) -> Hijack | dict[str, Any]:
+    """Start a command, detached, or connected where the request asks for an upgrade."""
+    if request.headers.get("upgrade") is None:
+        run = find()
+        await engine.streams.start_exec(run, None)
+        return {"id": run.id, "pid": run.pid}
+    require_upgrade(request.headers)
+    parsed = engine.streams.detach_keys(detach_keys)
+
+    async def connect(take: Take, run: Exec) -> Attachment:
+        taken = await take(location=f"/v1/exec/{run.id}")
+        keys = parsed if run.process.terminal else b""
+        return Attachment(fd=taken.fd, tail=taken.tail, stdin=run.stdin, detach_keys=keys)
+
+    async def handler(take: Take) -> None:
+        await engine.streams.start_exec(find(), partial(connect, take))
+
+    return Hijack(handler)
 
 
 def _add_logs(router: APIRouter, engine: Engine) -> None:

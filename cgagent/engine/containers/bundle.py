@@ -21,6 +21,8 @@ import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.network import files as network
+from cgagent.runtime.messages.outcomes import Exit
+from cgagent.runtime.messages.record import MessageError, decode
 from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
 from cgagent.store.containers import RECORD_FILE
 from cgagent.store.disk import disk_full_is_no_space
@@ -128,13 +130,13 @@ class Bundle:
         except (FileNotFoundError, json.JSONDecodeError):
             return []
 
-    def take_exit(self) -> dict[str, Any] | None:
+    def take_exit(self) -> Exit | None:
         """How the last run ended, if the supervisor has written it."""
         try:
-            value = json.loads((self.path / EXIT_FILE).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            exit_: Exit = decode((self.path / EXIT_FILE).read_bytes(), Exit)
+        except (FileNotFoundError, MessageError):
             return None
-        return value if isinstance(value, dict) else None
+        return exit_
 
     def clear_exit(self) -> None:
         (self.path / EXIT_FILE).unlink(missing_ok=True)

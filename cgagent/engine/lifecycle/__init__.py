@@ -19,6 +19,17 @@ from cgagent.engine.lifecycle.creation import Creation
 from cgagent.engine.lifecycle.exits import Exits
 from cgagent.engine.lifecycle.leftovers import Leftovers
 from cgagent.engine.lifecycle.removal import Removal
+from cgagent.engine.lifecycle.resources import (
+    Cgroup,
+    Directory,
+    Figures,
+    MountedVolumes,
+    PreparedSlot,
+    Resources,
+    Root,
+    RuntimeState,
+    Watched,
+)
 from cgagent.engine.lifecycle.restarts import Restarts
 from cgagent.engine.lifecycle.setups import Setups
 from cgagent.engine.lifecycle.shared import Shared, require_running, require_there
@@ -37,10 +48,22 @@ class Lifecycle:
 
     def __init__(self, shared: Shared, *, stop_timeout_s: float, log_default: LogConfig) -> None:
         signals = Signals(shared)
-        removal = Removal(shared, signals)
         setups = Setups(shared)
-        creation = Creation(shared, setups, log_default)
-        starts = Starts(shared, setups, removal)
+        self.resources = Resources(
+            (
+                Directory(shared.bundle),
+                Root(shared.images, shared.pool),
+                PreparedSlot(shared.pool),
+                MountedVolumes(shared.volumes, shared.bundle),
+                Cgroup(shared.placement, shared.parents, setups),
+                Watched(shared.watch, shared.group),
+                RuntimeState(shared.runtimes),
+                Figures(shared.monitor),
+            )
+        )
+        removal = Removal(shared, signals, self.resources)
+        creation = Creation(shared, setups, self.resources, log_default)
+        starts = Starts(shared, setups, removal, self.resources)
         stops = Stops(shared, signals, starts, stop_timeout_s)
         self.restarts = Restarts(shared, starts)
 
@@ -56,7 +79,7 @@ class Lifecycle:
         self.kill = stops.kill
         self.restart = stops.restart
         self.wait = signals.wait
-        self.exited = Exits(shared, removal, self.restarts).exited
+        self.exited = Exits(shared, removal, self.restarts, self.resources).exited
         self.remove = removal.remove
         self.forget = removal.forget
 

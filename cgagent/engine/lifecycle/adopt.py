@@ -34,6 +34,7 @@ from cgagent.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from cgagent.runtime.messages.outcomes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -209,7 +210,7 @@ class Adoption:
             while group.pids():  # noqa: ASYNC110 - descendants live on; v1 does not tell when they end
                 await asyncio.sleep(_POLL_S)
         self._watches.pop(container.id, None)
-        await self._lifecycle.exited(container, {"exit_code": None})
+        await self._lifecycle.exited(container, Exit())
 
 
 async def _process_ended(adopted: Adopted) -> None:

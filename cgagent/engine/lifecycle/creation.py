@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cgagent.engine import jobs
-from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.containers.container import Outcome, Record
 from cgagent.engine.containers.names import check_name, new_id, random_name
 from cgagent.engine.lifecycle.pool import PrewarmRequest
+from cgagent.engine.lifecycle.resources import Making
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits, namespaces, systemd
 from cgagent.engine.options.resolve import Choices, canonical, resolve, reuse_key
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.config import ContainerConfig, CreateRequest
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import Rooted
+    from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.options.logging import LogConfig
@@ -45,9 +46,12 @@ class _Wanted:
 
 
 class Creation:
-    def __init__(self, shared: Shared, setups: Setups, log_default: LogConfig) -> None:
+    def __init__(
+        self, shared: Shared, setups: Setups, resources: Resources, log_default: LogConfig
+    ) -> None:
         self._shared = shared
         self._setups = setups
+        self._resources = resources
         self._log_default = log_default
 
     async def create(self, request: CreateRequest, *, of_run: bool = False) -> Container:
@@ -77,7 +81,7 @@ class Creation:
                 record = self._record(container_id, wanted, name=name)
                 record = replace(record, outcome=Outcome(of_run=of_run))
                 async with self._shared.volumes.held(record.resolved.mounts):
-                    container = await self._make(record, wanted.image)
+                    container = await self._make(Making(record, wanted.image))
                 if self._setups.can_prewarm(container.record):
                     make = partial(self._prewarmed, wanted)
                     prewarm = PrewarmRequest(reuse_key=wanted.reuse_key(), make=make)
@@ -150,28 +154,13 @@ class Creation:
             limits=wanted.limits,
         )
 
-    async def _make(self, record: Record, image: Image) -> Container:
-        bundle = self._shared.bundle(record.id)
-        jobs.step("files")
-        bundle.make(record.config, record.resolved.hostname)
+    async def _make(self, making: Making) -> Container:
+        await self._resources.acquire(making)
         try:
-            jobs.step("root")
-            rootfs = self._shared.pool.take_root(record.id)
-            if rootfs is None:
-                rootfs = self._shared.images.prepare(image, record.id)
-            jobs.step("volumes")
-            await self._shared.volumes.populate(
-                record.resolved.mounts, root_mount(rootfs), str(bundle.root)
-            )
-            record = replace(record, rootfs=rootfs)
-            if not self._setups.ahead(record):  # else it goes on while we write the record
-                await self._setups.try_limits(record.resolved.cgroup_parent, record.limits)
             jobs.step("record")
-            return self._shared.containers.add(record, "create")
+            return self._shared.containers.add(making.record, "create")
         except BaseException:
-            await self._shared.pool.discard(record.id)  # it may have the root mounted
-            self._shared.images.release(record.id)
-            bundle.remove()
+            await self._resources.undo(making.record)
             raise
 
     def choose_name(self, wanted: str | None) -> str:

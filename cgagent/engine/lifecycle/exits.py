@@ -5,49 +5,55 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle.signals import KILL_TIMEOUT_S
 from cgagent.errors import CgagentError, NotFoundError
+from cgagent.runtime.messages.agent import Forget
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group
     from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.lifecycle.removal import Removal
+    from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.restarts import Restarts
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.options.health import Health
+    from cgagent.runtime.messages.outcomes import Exit
 
 
 class Exits:
-    def __init__(self, shared: Shared, removal: Removal, restarts: Restarts) -> None:
+    def __init__(
+        self, shared: Shared, removal: Removal, restarts: Restarts, resources: Resources
+    ) -> None:
         self._shared = shared
+        self._resources = resources
         self._removal = removal
         self._restarts = restarts
 
-    async def exited(self, container: Container, status: dict[str, Any]) -> None:
+    async def exited(self, container: Container, exit_: Exit) -> None:
         """The first process has ended, as told by the supervisor or its exit file."""
         async with container.lock:
             if not container.running:
                 if self._shared.pool.is_ready(container.id):  # it failed to be set up
                     await self._shared.pool.give_up(container.id)
                 else:  # noted already, by an agent that was killed right then
-                    await self._shared.supervisor.request("forget", key=container.id)
+                    await self._shared.supervisor.request(Forget(key=container.id))
                 return
-            pids = (status.get("pid"), container.record.outcome.pid)
+            pids = (exit_.pid, container.record.outcome.pid)
             if None not in pids and pids[0] != pids[1]:
                 return  # the exit of an earlier run, told twice
             group = self._shared.group(container)
-            oom = self._shared.watch.end(container, group)
+            oom = self._resources.ended(container).oom
             outcome = replace(
                 container.record.outcome,
                 pid=None,
-                exit_code=status.get("exit_code"),
-                finished_ns=status.get("finished_ns", time.time_ns()),
-                oom_killed=oom is not None and oom.ended(status),
+                exit_code=exit_.exit_code,
+                finished_ns=exit_.finished_ns or time.time_ns(),
+                oom_killed=oom is not None and oom.ended(exit_),
                 oom=container.record.outcome.oom if oom is None else oom.view,
-                error=status.get("error"),
-                log_dropped_bytes=status.get("log_dropped_bytes", 0),
+                error=exit_.error,
+                log_dropped_bytes=exit_.log_dropped_bytes,
                 health=_after_the_end(container.record.outcome.health),
             )
             ended = self._restarts.decide(container.record, outcome)
@@ -57,7 +63,7 @@ class Exits:
                     await self._stayed(container, group, ended, die)
             finally:
                 try:  # last: clients that stay see by it that all is done
-                    await self._shared.supervisor.request("forget", key=container.id)
+                    await self._shared.supervisor.request(Forget(key=container.id))
                 finally:
                     self._restarts.arm(container)
 
@@ -86,7 +92,7 @@ class Exits:
         # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
         self._shared.containers.note(container, ended, die[0], **die[1])
         await asyncio.sleep(0)  # who waits for this is answered before the thread below begins
-        await self._shared.leave_runtime(container)
+        await self._resources.left(container)
         is_gone = await self._remove_cgroup(container, group)
         if container.removes_itself and is_gone:
             await self._removal.remove_ended(container, container.record)
@@ -98,7 +104,7 @@ class Exits:
 
         def work() -> None:
             if not container.removes_itself:  # else nobody can ask for its figures
-                self._shared.last_sample(container)
+                self._shared.monitor.last_sample(container)
             if not group.remove_if_empty():
                 group.kill(KILL_TIMEOUT_S)
                 group.remove()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from cgagent.engine.options.logging import JOURNALD, JSON_FILE, NONE, compresses, limits, tag_values
+from cgagent.engine.options.logging import JOURNALD, NONE, compresses, limits, tag_values
+from cgagent.runtime.messages.jobs import JournaldLog, JsonFileLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,18 +17,24 @@ _OTHER: Final = re.compile(r"[^A-Z0-9_]")
 _TAG_FIELD: Final = re.compile(r"{{\s*\.(\w+)\s*}}")
 
 
-def description(record: Record, path: Path) -> dict[str, Any] | None:
+def description(record: Record, path: Path) -> JsonFileLog | JournaldLog | None:
     """None where nothing is kept."""
     config = record.resolved.log
     if config.driver == NONE:
         return None
     if config.driver == JOURNALD:
-        return {"driver": JOURNALD, "fields": _journal_fields(record)}
+        return JournaldLog(fields=_journal_fields(record))
     attributes = _chosen(record)
     if "tag" in config.options:
         attributes["tag"] = _tag(record)
-    told = {"driver": JSON_FILE, "path": str(path), "attributes": attributes, **limits(config)}
-    return {**told, "compress": True} if compresses(config) else told
+    found = limits(config)
+    return JsonFileLog(
+        path=str(path),
+        max_bytes=found["max_bytes"],
+        max_files=found["max_files"] or 1,
+        attributes=attributes,
+        compress=compresses(config),
+    )
 
 
 def _chosen(record: Record) -> dict[str, str]:

@@ -46,11 +46,6 @@ class Placement:
         if resources.get("devices"):
             self.of(container_id).restrict_devices(device_rules(resources))
 
-    @staticmethod
-    def for_supervisor(group: Group) -> dict[str, Any]:
-        """Where a process shall be born, for the supervisor's ``create``."""
-        return {"cgroup_dir": group.unified_dir(), "join_files": group.join_files()}
-
     def mounts(self, path: str) -> tuple[CgroupMount, ...]:
         """The hierarchies a container sees: those its group is in, with it as the root of each.
 

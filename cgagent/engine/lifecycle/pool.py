@@ -25,10 +25,11 @@ from cgagent.engine.options.plan import etc_files
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.images.concurrency import to_its_end
 from cgagent.runtime import spec
-from cgagent.runtime.protocol import ROOT, SET_UP, error_to_wire
+from cgagent.runtime.messages.agent import BindSource, Create, Forget, KernelMounts, Pid, Prepare
+from cgagent.runtime.messages.outcomes import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
     from pathlib import Path
 
     from cgagent.cgroups import Group, Limits
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from cgagent.engine.observe.watch import GroupWatch
     from cgagent.images.drivers import RootFs
     from cgagent.runtime.client import Supervisor
+    from cgagent.runtime.messages.jobs import ContainerJob, Streams
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class SetUp:
     resolved: ResolvedConfig
     config: dict[str, Any]
     """The OCI configuration."""
-    job: dict[str, Any]
+    job: ContainerJob
     """What the zygote needs to know of it."""
     limits: Limits | None = None
     """That the group holds already."""
@@ -80,7 +82,7 @@ class Rooted:
     """What it will probably be. Its limits hold already, its files are there."""
     config: dict[str, Any]
     """Its OCI configuration, of which the root is made."""
-    job: dict[str, Any]
+    job: ContainerJob
     """What else the zygote needs to know."""
 
 
@@ -170,6 +172,7 @@ class Pool:
         self._slots: dict[str, Slot] = {}  # by id; what is prewarmed in the order of its requests
         self._requested: list[PrewarmRequest] = []  # what is to be made yet
         self._refilling: asyncio.Task[None] | None = None
+        self._preparing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def _in(self, state: State) -> list[Slot]:
@@ -250,13 +253,16 @@ class Pool:
         self._placement.make(group)
         try:
             group.restrict_devices(CONTAINER_DEVICES)
+            is_outside = wanted == OUTSIDE
             await self._supervisor.request(
-                "create",
-                key=container_id,
-                namespaces=wanted,
-                user_ids=user_ids,
-                stage=self._stage(container_id, group.path) if staged else None,
-                **({} if wanted == OUTSIDE else self._placement.for_supervisor(group)),
+                Create(
+                    key=container_id,
+                    namespaces=tuple(wanted),
+                    cgroup_dir=None if is_outside else group.unified_dir(),
+                    join_files=() if is_outside else group.join_files(),
+                    user_ids=user_ids,
+                    mounts=self._kernel_mounts(container_id, group.path) if staged else None,
+                )
             )
             if prewarm:
                 await self._make_root(slot, group, prewarm)
@@ -273,27 +279,27 @@ class Pool:
         slot.rootfs = made.record.rootfs
         bundle = self._bundle(slot.id)
         bundle.write_config_ahead(made.config)
-        here = {"bundle": str(bundle.ahead), "root": str(bundle.ahead_root)}
-        await self._supervisor.request(ROOT, key=slot.id, **{**made.job, **here})
+        here = made.job.replace(bundle=str(bundle.ahead), root=str(bundle.ahead_root))
+        await self._supervisor.request(Prepare(key=slot.id, job=here))
         group.apply(made.record.limits, new=True)
         slot.rooted, slot.reuse_key = made, prewarm.reuse_key
 
-    def _stage(self, container_id: str, path: str) -> dict[str, Any]:
+    def _kernel_mounts(self, container_id: str, path: str) -> KernelMounts:
         """What most containers have the same is mounted now: see `runtime.container.stage`."""
         self._stage_dir.mkdir(mode=0o700, exist_ok=True)
         bundle = self._bundle(container_id)
         bundle.make_ahead()
-        return {
-            "directory": str(self._stage_dir),
-            "config": spec.kernel_part(self._placement.mounts(path)),
-            "sources": [
-                {
-                    "mount": spec.entry(point),
-                    "now": str(bundle.ahead / os.path.basename(point.source)),
-                }
+        return KernelMounts(
+            directory=str(self._stage_dir),
+            config=spec.kernel_part(self._placement.mounts(path)),
+            sources=tuple(
+                BindSource(
+                    mount=spec.entry(point),
+                    now=str(bundle.ahead / os.path.basename(point.source)),
+                )
                 for point in etc_files(bundle.path)
-            ],
-        }
+            ),
+        )
 
     def _bundle(self, container_id: str) -> Bundle:
         return Bundle(self._containers_dir, container_id)
@@ -303,10 +309,27 @@ class Pool:
         slot = self._slot(container_id)
         return slot is not None and (wanted is None or slot.namespaces == wanted)
 
-    def set_up(self, container_id: str, what: SetUp, streams: dict[str, Any]) -> None:
-        """Let the zygote of a container that is not to be started yet go on as far as it can."""
-        self._slots[container_id].set_up = what
-        self._supervisor.hint(SET_UP, key=container_id, **what.job, **streams)
+    def set_up(self, container_id: str, what: SetUp, streams: Streams) -> None:
+        """Let the zygote of a container that is not to be started yet go on as far as it can.
+
+        It is asked now, and nobody waits for the answer: the start may be asked meanwhile.
+        """
+        slot = self._slots[container_id]
+        slot.set_up = what
+        asked = Prepare(key=container_id, job=what.job, streams=streams)
+        answer = self._supervisor.request(asked, limit_s=None)
+        task = asyncio.create_task(self._heed(slot, answer))
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+
+    async def _heed(self, slot: Slot, answer: Awaitable[Pid]) -> None:
+        """A zygote that could not be set up has ended; a start of it meets the cause and tells."""
+        try:
+            await answer
+        except CgagentError:
+            if self._slots.get(slot.id) is slot and slot.state is not State.ATTACHED:
+                with contextlib.suppress(CgagentError):  # told when it is started
+                    await self.discard(slot.id)
 
     def set_up_of(self, container_id: str) -> SetUp | None:
         slot = self._slot(container_id)
@@ -357,13 +380,13 @@ class Pool:
         *,
         keep_clients: bool = False,
     ) -> None:
-        told = {"error": error_to_wire(error)} if error else None
-        how = {"status": told, "keep_clients": keep_clients}
-        await to_its_end(self._end_all(slot, group, how))
+        told = Status.of_failure(error) if error else None
+        forget = Forget(key=slot.id, status=told, keep_clients=keep_clients)
+        await to_its_end(self._end_all(slot, group, forget))
 
-    async def _end_all(self, slot: Slot, group: Group, how: dict[str, Any]) -> None:
+    async def _end_all(self, slot: Slot, group: Group, forget: Forget) -> None:
         with contextlib.suppress(CgagentError):  # a lost supervisor took its zygotes along
-            await self._supervisor.request("forget", key=slot.id, **how)
+            await self._supervisor.request(forget)
 
         def work() -> None:
             try:
@@ -385,7 +408,7 @@ class Pool:
 
     def refill(self, prewarm: PrewarmRequest | None = None) -> None:
         """Top the pool up, in a moment: the container just asked for comes first."""
-        if prewarm is not None and self._supervisor.knows(ROOT):
+        if prewarm is not None:
             others = [f for f in self._requested if f.reuse_key != prewarm.reuse_key]
             self._requested = [*others, prewarm][-_PREWARMED_KINDS:]
         if not self._closed and (self._refilling is None or self._refilling.done()):
@@ -459,3 +482,5 @@ class Pool:
         await self._stop_refilling()
         await self._discard_all(set(State) - {State.ENDING})
         self.forget_all()
+        for task in self._preparing:
+            task.cancel()

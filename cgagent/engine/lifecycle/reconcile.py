@@ -12,13 +12,15 @@ import os
 import shutil
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.engine.containers.bundle import EXEC_FILES, Bundle, ahead_dir
 from cgagent.engine.containers.container import Outcome
 from cgagent.engine.containers.names import ID_LENGTH
 from cgagent.engine.options.health import Health
 from cgagent.errors import CgagentError
+from cgagent.runtime.messages.outcomes import Exit
+from cgagent.runtime.protocol import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,19 +31,22 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.lifecycle.parents import Parents
-    from cgagent.images.store import Images
+    from cgagent.engine.lifecycle.resources import Resources
+    from cgagent.runtime.client import Tasks
 
 log = logging.getLogger(__name__)
 
-_ALIVE: Final = frozenset({"running", "starting"})
+_ALIVE: Final = frozenset({State.RUNNING, State.STARTING})
 _SETTLE_S: Final = 0.5
-LOST = {"exit_code": 137, "error": "its supervisor and keeper ended without telling the exit code"}
+LOST: Final = Exit(
+    exit_code=137, error="its supervisor and keeper ended without telling the exit code"
+)
 
 
 async def reconcile(
     containers: Containers,
     lifecycle: Lifecycle,
-    tasks: list[dict[str, Any]],
+    tasks: Tasks,
     *,
     at_start: bool,
 ) -> None:
@@ -50,17 +55,17 @@ async def reconcile(
     `at_start`: of this agent, so that nobody waits any more for a run that it does not know of.
     """
     # What `tasks` says is true now, before the first await: after it, exits have been told.
-    running = {t["key"]: t for t in tasks if t["state"] in _ALIVE}
+    running = {t.key: t for t in tasks if t.state in _ALIVE}
     ended = [c for c in containers if c.running and not c.record.adopted and c.id not in running]
     for container in containers:
         if not container.running and container.id in running:
-            _adopt(containers, container, running[container.id]["pid"])
+            _adopt(containers, container, running[container.id].pid)
         elif not container.running and _has_run_unnoted(container, lifecycle):
             _adopt(containers, container, None)
             ended.append(container)
     for container in ended:
-        status = lifecycle.bundle(container.id).take_exit()
-        await lifecycle.exited(container, status or LOST)
+        exit_ = lifecycle.bundle(container.id).take_exit()
+        await lifecycle.exited(container, exit_ or LOST)
     for container in containers:
         if container.running or container.record.adopted:
             continue
@@ -78,9 +83,8 @@ def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
     """Did it start and end while there was no agent to note either?"""
     if container.record.adopted:
         return False
-    status = lifecycle.bundle(container.id).take_exit()
-    noted = container.record.outcome.finished_ns
-    return status is not None and status.get("finished_ns") != noted
+    exit_ = lifecycle.bundle(container.id).take_exit()
+    return exit_ is not None and exit_.finished_ns != container.record.outcome.finished_ns
 
 
 def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
@@ -93,12 +97,12 @@ def _adopt(containers: Containers, container: Container, pid: int | None) -> Non
 
 async def sweep(
     containers: Containers,
-    images: Images,
+    resources: Resources,
     host: Host,
     parents: Parents,
     containers_dir: Path,
     *,
-    tasks: list[dict[str, Any]],
+    tasks: Tasks,
     set_apart: Callable[[str], None],
 ) -> None:
     """Remove what belongs to no container: directories, roots, cgroups of none that runs.
@@ -109,7 +113,7 @@ async def sweep(
     """
     known = {c.id for c in containers}
     await asyncio.to_thread(_forget_execs, containers_dir, known)
-    alive = {t["key"] for t in tasks if t["state"] in _ALIVE}
+    alive = {t.key for t in tasks if t.state in _ALIVE}
     running = {c.id for c in containers if c.running}
     for container_id in await asyncio.to_thread(_unknown, containers_dir, known):
         path = _cgroup_path(Bundle(containers_dir, container_id)) or parents.path(container_id)
@@ -122,7 +126,7 @@ async def sweep(
         else:
             directory = containers_dir / container_id
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-    await asyncio.to_thread(images.sweep, known | alive)
+    await resources.sweep(known | alive)
     await asyncio.to_thread(shutil.rmtree, ahead_dir(containers_dir), ignore_errors=True)
     left = {parents.path(n) for n in host.group(parents.own).children() if len(n) == ID_LENGTH}
     left |= {c.record.cgroup_path for c in containers}

@@ -11,13 +11,15 @@ from cgagent.errors import ConflictError, NoSpaceError
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container, Record
+    from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.lifecycle.signals import Signals
 
 
 class Removal:
-    def __init__(self, shared: Shared, signals: Signals) -> None:
+    def __init__(self, shared: Shared, signals: Signals, resources: Resources) -> None:
         self._shared = shared
+        self._resources = resources
         self._signals = signals
 
     async def remove(
@@ -51,17 +53,10 @@ class Removal:
         if self._shared.pool.is_ready(container.id):
             gone = ConflictError(f"container {container.name} was removed before it was started")
             await self._shared.pool.discard(container.id, gone)
-
-        def remove_all() -> None:
-            self._shared.group(container).remove()
-            self._remove_files(container.id)
-
         jobs.step("files")
         # its files first: on a full disk the database can change only when they are gone
-        await asyncio.to_thread(remove_all)
-        self._shared.parents.prune()
-        if volumes or container.record.config.auto_remove:
-            await self._shared.volumes.remove_anonymous(container)
+        await asyncio.to_thread(self._resources.release, container.record)
+        await self._resources.removed(container, volumes=volumes)
         jobs.step("record")
         self._drop(container, container.record)
 
@@ -74,8 +69,8 @@ class Removal:
         """
         if container.removed:
             return
-        await self._shared.volumes.remove_anonymous(container)
-        remove_files = partial(self._remove_files, container.id)
+        await self._resources.removed(container, volumes=True)
+        remove_files = partial(self._resources.release, container.record)
         try:
             self._drop(container, last, *told)
         except NoSpaceError:
@@ -84,10 +79,6 @@ class Removal:
         else:
             self._shared.leftovers.delete(f"container {container.name}", remove_files)
 
-    def _remove_files(self, container_id: str) -> None:
-        self._shared.bundle(container_id).remove()
-        self._shared.images.release(container_id)
-
     def _drop(self, container: Container, last: Record, *told: tuple[str, dict[str, str]]) -> None:
         self._shared.containers.drop(container, last, *told, ("destroy", {}))
-        self._shared.forget_samples(container.id)
+        self._resources.forgotten(container.id)

@@ -18,7 +18,6 @@ from cgagent.engine.containers.names import new_id
 from cgagent.engine.lifecycle import log_target
 from cgagent.engine.lifecycle.pool import OUTSIDE, Rooted, SetUp
 from cgagent.engine.lifecycle.shared import require_running
-from cgagent.engine.options import logging as logopts
 from cgagent.engine.options import namespaces
 from cgagent.engine.options.confinement import seccomp_choice
 from cgagent.engine.options.plan import plan
@@ -26,12 +25,11 @@ from cgagent.errors import (
     CgagentError,
     ConflictError,
     InvalidInputError,
-    UnavailableError,
     UnsupportedError,
 )
 from cgagent.images.concurrency import in_thread, to_its_end
 from cgagent.runtime import spec
-from cgagent.runtime.protocol import COMPRESS
+from cgagent.runtime.messages.jobs import ContainerJob, Streams
 from cgagent.runtime.seccomp import default as seccomp
 
 if TYPE_CHECKING:
@@ -136,23 +134,14 @@ class Setups:
         config = self._config(record)
         return Rooted(record=record, config=config, job=self._job(record, config))
 
-    def streams(self, record: Record) -> dict[str, Any]:
-        """What the supervisor is told of them. A log's entries may have the container's name.
-
-        Raises:
-            UnavailableError: it is an earlier version's, and cannot do what is asked for.
-        """
-        if logopts.compresses(record.resolved.log) and not self._shared.supervisor.knows(COMPRESS):
-            raise UnavailableError(
-                "log opt compress: the supervisor is still that of an earlier version, which does "
-                "not know it; leave it out until the host has been restarted"
-            )
-        return {
-            "log": log_target.description(record, self._shared.bundle(record.id).log),
-            "stdin": record.config.stdin,
-            "stdin_once": record.config.stdin_once,
-            "terminal": record.config.tty,
-        }
+    def streams(self, record: Record) -> Streams:
+        """What the supervisor is told of them. A log's entries may have the container's name."""
+        return Streams(
+            log=log_target.description(record, self._shared.bundle(record.id).log),
+            stdin=record.config.stdin,
+            stdin_once=record.config.stdin_once,
+            terminal=record.config.tty,
+        )
 
     async def undo(self, container: Container) -> None:
         """What was done ahead, so that nobody has the root mounted.
@@ -243,7 +232,7 @@ class Setups:
         return SetUp(
             resolved=record.resolved,
             config=config,
-            job={**rooted.job, "process": config["process"]},
+            job=rooted.job.replace(process=config["process"]),
             limits=before.limits,
         )
 
@@ -261,17 +250,18 @@ class Setups:
             )
         )
 
-    def _job(self, record: Record, config: dict[str, Any]) -> dict[str, Any]:
+    def _job(self, record: Record, config: dict[str, Any]) -> ContainerJob:
         """What a zygote needs to know beside it."""
         bundle = self._shared.bundle(record.id)
         thrown_away = record.config.auto_remove
-        return {
-            "bundle": str(bundle.path),
-            "root": str(bundle.root),
-            "rootfs": [root_mount(record.rootfs, thrown_away=thrown_away)] if record.rootfs else [],
-            "seccomp": self._shared.filters.path(config["linux"].get("seccomp")),
-            "filter_is_usual": seccomp_choice(record.config) == seccomp.DEFAULT,
-        }
+        rootfs = (root_mount(record.rootfs, thrown_away=thrown_away),) if record.rootfs else ()
+        return ContainerJob(
+            bundle=str(bundle.path),
+            root=str(bundle.root),
+            rootfs=rootfs,
+            seccomp=self._shared.filters.path(config["linux"].get("seccomp")),
+            filter_is_usual=seccomp_choice(record.config) == seccomp.DEFAULT,
+        )
 
     def _limit(self, record: Record, made: SetUp) -> None:
         wanted = record.limits_in_force

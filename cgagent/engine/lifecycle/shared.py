@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgagent.engine.containers.bundle import Bundle
 from cgagent.engine.options.plan import mount_points
-from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from cgagent.cgroups import Group
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from cgagent.engine.lifecycle.parents import Parents
     from cgagent.engine.lifecycle.placement import Placement
     from cgagent.engine.lifecycle.pool import Pool
+    from cgagent.engine.observe.monitor import Monitor
     from cgagent.engine.observe.watch import GroupWatch
     from cgagent.engine.options.runtimes import Runtimes
     from cgagent.engine.volumes import Volumes
@@ -55,11 +54,7 @@ class Shared:
     leftovers: Leftovers
     userns: str
     """The user namespace of a container for which none was asked: host or auto."""
-    last_sample: Callable[[Container], None]
-    """Takes a final look at a container's cgroup before it is removed."""
-    forget_samples: Callable[[str], None]
-    on_running: Callable[[Container], None]
-    """Told of each container that has just been started."""
+    monitor: Monitor
 
     def bundle(self, container_id: str) -> Bundle:
         return Bundle(self.containers_dir, container_id)
@@ -71,15 +66,6 @@ class Shared:
         """What is mounted into it, beside the kernel's own file systems."""
         path = self.bundle(container.id).path
         return mount_points(container.record, path, self.volumes.path)
-
-    async def leave_runtime(self, container: Container) -> None:
-        """Another runtime's states of it, where it has some; gone before its cgroup goes."""
-        try:
-            driver = self.runtimes.of(container)
-            if driver is not None:
-                await asyncio.to_thread(driver.delete, container.id)
-        except CgagentError as e:
-            log.warning("container %s: %s", container.name, e.message)
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         self.events.tell(container, action, **attributes)

@@ -7,12 +7,12 @@ import contextlib
 import logging
 import signal
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from cgagent.cgroups import UNLIMITED, Limits
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.errors import ConflictError, DeadlineError, NotFoundError
+from cgagent.runtime.messages.agent import Signal
 
 if TYPE_CHECKING:
     from cgagent.cgroups import IoMax
@@ -49,12 +49,12 @@ class Signals:
             adopted.send_signal(number)
 
     async def _ask_supervisor(self, container: Container, number: int) -> None:
-        request = partial(self._shared.supervisor.request, "signal", key=container.id)
+        asked = Signal(key=container.id, signal=number)
         if number != signal.SIGKILL:
-            await request(signal=number)
+            await self._shared.supervisor.request(asked)
             return
         try:
-            await request(signal=number, limit_s=_PATIENCE_S)
+            await self._shared.supervisor.request(asked, limit_s=_PATIENCE_S)
         except DeadlineError as e:
             log.warning("container %s is killed by its cgroup: %s", container.name, e.message)
             await asyncio.to_thread(self._shared.group(container).kill, KILL_TIMEOUT_S)

@@ -12,21 +12,26 @@ from cgagent.engine.lifecycle import userns
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.restart import RestartState
-from cgagent.engine.options.runtimes import job
+from cgagent.engine.options.runtimes import launch
 from cgagent.errors import EXIT_CODE, CgagentError
+from cgagent.runtime.messages.agent import Start
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import SetUp
     from cgagent.engine.lifecycle.removal import Removal
+    from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
 
 
 class Starts:
-    def __init__(self, shared: Shared, setups: Setups, removal: Removal) -> None:
+    def __init__(
+        self, shared: Shared, setups: Setups, removal: Removal, resources: Resources
+    ) -> None:
         self._shared = shared
         self._setups = setups
+        self._resources = resources
         self._removal = removal
 
     async def start(self, container: Container) -> None:
@@ -65,7 +70,7 @@ class Starts:
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
         self._shared.containers.note(container, started, "start")
         self._shared.pool.refill()
-        self._shared.on_running(container)
+        self._resources.started(container)
 
     async def started(self, container: Container, pid: int) -> None:
         """Its first process, as told by the supervisor: another runtime has made it by now."""
@@ -93,8 +98,8 @@ class Starts:
                 made = await self._setups.renewed(container)
                 pid = await self._run(container, made, renewable=False)
         except BaseException as e:  # a cancelled start, too, leaves nothing
-            self._shared.watch.end(container, self._shared.group(container))
-            await self._shared.leave_runtime(container)
+            self._resources.ended(container)
+            await self._resources.left(container)
             await self._shared.pool.discard(
                 container.id, e if isinstance(e, CgagentError) else None
             )
@@ -108,19 +113,18 @@ class Starts:
         bundle = self._shared.bundle(container.id)
         group = self._shared.group(container)
         # before the first fork that may be refused
-        self._shared.watch.begin(container, group, new=True)
+        self._resources.begin(container)
         jobs.step("launch")
         driver = self._shared.runtimes.of(container)
-        async with userns.opened(record, made.config, bundle) as (mapped, fds):
-            reply = await self._shared.supervisor.request(
-                "start",
-                fds,
-                **(job(driver, container.id, bundle, group) if driver else {}),
-                **mapped,
-                **made.job,
-                **self._setups.streams(record),
+        async with userns.opened(record, made.config, bundle) as opened:
+            start = Start(
                 key=container.id,
+                job=made.job,
+                streams=self._setups.streams(record),
+                launch=launch(driver, container.id, bundle, group) if driver else None,
+                trees=opened.places,
+                owner=opened.owner,
                 renewable=renewable and driver is None,
             )
-        pid: int = reply["pid"]
-        return pid
+            started = await self._shared.supervisor.request(start, opened.fds)
+        return started.pid

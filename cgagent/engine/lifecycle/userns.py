@@ -6,16 +6,17 @@ Done by a child, `cgagent.runtime.helpers.mapped`: this is the agent's side of i
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgagent import bare
 from cgagent.errors import InternalError
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import error_from_wire
+from cgagent.runtime.messages.create import MAPPED, MapFiles
+from cgagent.runtime.messages.outcomes import Failed
+from cgagent.runtime.messages.record import encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Record
 
 
-@asynccontextmanager
-async def opened(
-    record: Record, config: dict[str, Any], bundle: Bundle
-) -> AsyncIterator[tuple[dict[str, Any], list[int]]]:
-    """For the supervisor's ``start``: what to say, and descriptors of mounts, closed at the end.
+class Opened(NamedTuple):
+    """For the supervisor's `Start`."""
 
-    Nothing of both for a container without a user namespace.
+    owner: int | None = None
+    places: tuple[int, ...] | None = None
+    fds: tuple[int, ...] = ()
+    """Of mounts."""
+
+
+@asynccontextmanager
+async def opened(record: Record, config: dict[str, Any], bundle: Bundle) -> AsyncIterator[Opened]:
+    """The descriptors are closed at the end. Nothing for a container without a user namespace.
 
     Raises:
         UnsupportedError: a file system or the kernel cannot map ids.
@@ -38,28 +44,28 @@ async def opened(
     """
     ids = record.resolved.namespaces.user_ids
     if ids is None or record.rootfs is None:
-        yield {}, []
+        yield Opened()
         return
     first, count = ids
     rootfs = record.rootfs
-    job = {
-        "config": config,
-        "lowers": list(rootfs.lowers),
-        "upper": str(rootfs.upper),
-        "work": str(rootfs.work),
-        "staging": str(bundle.root),
-        "first": first,
-        "count": count,
-    }
-    places, fds = await _ask(json.dumps(job).encode())
+    job = MapFiles(
+        config=config,
+        lowers=tuple(rootfs.lowers),
+        upper=str(rootfs.upper),
+        work=str(rootfs.work),
+        staging=str(bundle.root),
+        first=first,
+        count=count,
+    )
+    places, fds = await _ask(encode(job))
     try:
-        yield {"trees": places, "owner": first}, fds
+        yield Opened(first, places, tuple(fds))
     finally:
         for fd in fds:
             os.close(fd)
 
 
-async def _ask(job: bytes) -> tuple[list[int], list[int]]:
+async def _ask(job: bytes) -> tuple[tuple[int, ...], list[int]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
@@ -76,10 +82,10 @@ async def _ask(job: bytes) -> tuple[list[int], list[int]]:
             child.kill()
             await child.wait()
             raise
-        received = wire.receive(ours)  # the child has ended: it is there, or its end is
+        received = wire.receive(ours, *MAPPED)  # the child has ended: it is there, or its end is
     if received is None:
         raise InternalError(f"mapping ids: the process died with status {child.returncode}")
     answer, fds = received
-    if "error" in answer:
-        raise error_from_wire(answer["error"])
-    return answer["trees"], fds
+    if isinstance(answer, Failed):
+        raise answer.why.error()
+    return answer.places, fds

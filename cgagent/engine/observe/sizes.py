@@ -36,7 +36,7 @@ class Size:
     """With the image, which others may have as well."""
 
 
-class Sizes:
+class ContainerSizes:
     def __init__(self, images: ImageJobs, time_s: float = _TIME_S) -> None:
         self._images = images
         self._time_s = time_s

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Group
     from cgagent.engine.containers.container import Container
     from cgagent.engine.events import Events
+    from cgagent.runtime.messages.outcomes import Exit
 
 log = logging.getLogger(__name__)
 
@@ -78,17 +79,17 @@ class SeenOom:
     def of(cls, event: Oom, *, is_of_first: bool) -> Self:
         return cls({**oom_view(event), "at_ns": time.time_ns()}, is_of_first)
 
-    def ended(self, status: dict[str, Any]) -> bool:
-        """Whether that was the end of the container whose exit `status` is.
+    def ended(self, exit_: Exit) -> bool:
+        """Whether that was the end of the container whose exit this is.
 
         A shell that passes on how its last command was killed counts, too; but none that outlived
         the killing of something else in the container.
         """
-        if status.get("exit_code") != _KILLED:
+        if exit_.exit_code != _KILLED:
             return False
-        is_signal = status.get("signal") == signal.SIGKILL
+        is_signal = exit_.signal == signal.SIGKILL
         delay_s = _NOTICED_S if is_signal else _PASSED_ON_S
-        is_soon = status.get("finished_ns", 0) - self.view["at_ns"] < delay_s * 1e9
+        is_soon = (exit_.finished_ns or 0) - self.view["at_ns"] < delay_s * 1e9
         return (is_signal and self.is_of_first) or is_soon
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.runtime.external.program import CGROUPS_DISABLED, Program
+from cgagent.runtime.messages.jobs import Launch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,22 +80,22 @@ class Runtimes:
         return (found,)
 
 
-def job(program: Program, container_id: str, bundle: Bundle, group: Group) -> dict[str, Any]:
+def launch(program: Program, container_id: str, bundle: Bundle, group: Group) -> Launch:
     """What a launcher is told beside what every zygote is told."""
     unified = group.unified_dir()
     directories = [*group.v1_dirs(), *([unified] if unified else [])]
-    return {
-        "driver": program.to_wire(),
-        "container": container_id,
-        "directory": str(bundle.path),
-        "join": [f"{directory}/cgroup.procs" for directory in directories],
-        "hidden": _hidden(program, group),
-    }
+    return Launch(
+        driver=program.driver,
+        container=container_id,
+        directory=str(bundle.path),
+        join=tuple(f"{directory}/cgroup.procs" for directory in directories),
+        hidden=_hidden(program, group),
+    )
 
 
-def _hidden(program: Program, group: Group) -> list[str]:
+def _hidden(program: Program, group: Group) -> tuple[str, ...]:
     """Hierarchies that the runtime shall not see: it would make groups that nobody removes."""
     hidden = group.host.mounts_without(group.path)
     if not program.joins_cgroups and group.host.unified:
         hidden.append(group.host.unified.mount)  # crun takes it for a layout it does not know
-    return hidden
+    return tuple(hidden)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cgagent.engine.lifecycle.resources import Resource
 from cgagent.engine.options import health
 from cgagent.engine.options.health import Health, Result
 from cgagent.errors import CgagentError
-from cgagent.runtime.protocol import STATUS, error_from_wire
+from cgagent.runtime.messages.outcomes import Status
+from cgagent.runtime.messages.record import decode
+from cgagent.runtime.protocol import STATUS
 from cgagent.runtime.spec import Process
 from cgagent.runtime.supervisor.attached import read_frame
 
@@ -34,6 +36,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT_S = 10.0
+
+
+class Probed(Resource):
+    """A container's health checks, as one of the things it has."""
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+
+    def started(self, container: Container) -> None:
+        self._probes.begin(container)
+
+    def resumed(self, container: Container) -> None:
+        self._probes.begin(container)
 
 
 class Probes:
@@ -196,8 +211,7 @@ class _Output:
 
 
 def _exit_code(payload: bytes) -> int | None:
-    status: dict[str, Any] = json.loads(payload)
-    if "error" in status:
-        raise error_from_wire(status["error"])
-    code: int | None = status.get("exit_code")
-    return code
+    status: Status = decode(payload, Status)
+    if status.error is not None:
+        raise status.error.error()
+    return status.exit_code

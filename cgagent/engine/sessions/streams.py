@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cgagent.engine.lifecycle import require_running
-from cgagent.engine.lifecycle.placement import Placement
 from cgagent.engine.lifecycle.pool import OUTSIDE
 from cgagent.engine.options import resolve
-from cgagent.engine.options.runtimes import job
+from cgagent.engine.options.runtimes import launch
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
 from cgagent.kernel import seccomp
 from cgagent.runtime.container.console import check_size
-from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, error_to_wire
+from cgagent.runtime.messages.agent import (
+    Attach,
+    Create,
+    CreateInside,
+    Forget,
+    Resize,
+    Signal,
+    Start,
+)
+from cgagent.runtime.messages.jobs import ExecJob
+from cgagent.runtime.messages.jobs import Streams as Wanted
+from cgagent.runtime.messages.outcomes import Status
+from cgagent.runtime.messages.record import encode
+from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT
 from cgagent.runtime.spec import exec_process
 from cgagent.runtime.supervisor.attached import frame
 from cgagent.runtime.supervisor.detach import parse_keys
@@ -34,12 +45,14 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from cgagent.cgroups import Group
     from cgagent.engine.containers.config import CreateRequest
     from cgagent.engine.containers.container import Container
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.lifecycle.control import Control
     from cgagent.runtime.client import Supervisor
+    from cgagent.runtime.messages.outcomes import Exit
     from cgagent.runtime.spec import Process
 
 _KEPT_EXECS = 256
@@ -68,29 +81,38 @@ class Attachment:
     stay: bool = False
     """It is closed only when all that follows the end is done: the removal, with auto_remove."""
 
-    def arguments(self) -> dict[str, Any]:
+    def to(self, key: str) -> Attach:
+        """The request to connect it to a task."""
         wanted = ((STDIN, self.stdin), (STDOUT, self.stdout), (STDERR, self.stderr))
-        return {
-            "streams": [number for number, want in wanted if want],
-            "raw": self.raw,
-            "status": not self.raw,
-            "detach_keys": self.detach_keys.decode("ascii"),
-            "stay": self.stay,
-        }
+        return Attach(
+            key=key,
+            streams=tuple(number for number, want in wanted if want),
+            raw=self.raw,
+            status=not self.raw,
+            detach_keys=self.detach_keys.decode("ascii"),
+            stay=self.stay,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
 class Exec:
-    """A command run inside a container."""
+    """A command for a container that runs: created, started once, and ended."""
 
     id: str
-    container_id: str
     container: Container
-    args: tuple[str, ...]
-    tty: bool = False
-    running: bool = False
+    process: Process
+    stdin: bool = True
+    """A client may give input."""
+    privileged: bool = False
+    """With every capability, not with those of the container's own process."""
+    status: Literal["created", "running", "exited"] = "created"
     pid: int | None = None
     exit_code: int | None = None
+    """None of one that has exited: it could not be started."""
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
 
 
 class Streams:
@@ -148,10 +170,10 @@ class Streams:
         try:
             if client.tail:
                 fds.append(_memory(client.tail))
-            await self._supervisor.request("attach", fds, key=key, **client.arguments())
+            await self._supervisor.request(client.to(key), fds)
         except CgagentError as e:
             if not client.raw:  # it is taken over: nobody else tells it any more
-                status = json.dumps({"error": error_to_wire(e)}).encode()
+                status = encode(Status.of_failure(e))
                 with contextlib.suppress(OSError):
                     os.write(client.fd, frame(STATUS, status))
             raise
@@ -159,48 +181,60 @@ class Streams:
             for fd in fds:  # the supervisor has its own copies
                 os.close(fd)
 
-    async def exec(
+    def create_exec(
         self,
         container: Container,
         process: Process,
-        take: TakeFor | None,
         *,
         stdin: bool = True,
         privileged: bool = False,
     ) -> Exec:
-        """Run a command, with a client attached or none; `stdin`: the client may give input.
-
-        It has what the container's own process has, or with `privileged` every capability.
+        """A command that is to run inside, by `start_exec`.
 
         Raises:
             ConflictError: the container is not running, or frozen.
-            CommandNotFoundError, NotExecutableError, InvalidInputError: the command.
+            InvalidInputError: the command.
         """
-        async with self._jobs.run("exec", container=container.id):
-            container.require_started_here("exec")
-            resolve.check_process(process)
-            self._require_thawed(container)
-            run = Exec(
-                id=secrets.token_hex(32),
-                container_id=container.id,
-                container=container,
-                args=process.args,
-                tty=process.terminal,
-            )
-            key = f"{container.id}/{run.id}"
+        container.require_started_here("exec")
+        resolve.check_process(process)
+        self._require_thawed(container)
+        run = Exec(
+            id=secrets.token_hex(32),
+            container=container,
+            process=process,
+            stdin=stdin,
+            privileged=privileged,
+        )
+        self._keep(run)
+        self._tell(run, f"exec_create: {' '.join(process.args)}")
+        return run
+
+    async def start_exec(self, run: Exec, take: TakeFor | None) -> None:
+        """Run it, with a client attached or none.
+
+        Raises:
+            ConflictError: it was started before; the container is not running, or frozen.
+            CommandNotFoundError, NotExecutableError: the command.
+        """
+        if run.status != "created":
+            raise ConflictError(f"exec {run.id[:12]} was started before; create another one")
+        async with self._jobs.run("exec", container=run.container.id):
+            self._require_thawed(run.container)
             takes = None if take is None else partial(take, run)
-            self._keep(run)
-            self._tell(run, f"exec_create: {' '.join(run.args)}")
-            run.running = True
+            run.status = "running"
             try:
                 run.pid = await self._run(
-                    container, key, process, takes, stdin=stdin, privileged=privileged
+                    run.container,
+                    f"{run.container.id}/{run.id}",
+                    run.process,
+                    takes,
+                    stdin=run.stdin,
+                    privileged=run.privileged,
                 )
             except BaseException:
-                run.running = False
+                run.status = "exited"
                 raise
-            self._tell(run, f"exec_start: {' '.join(run.args)}")
-            return run
+            self._tell(run, f"exec_start: {' '.join(run.process.args)}")
 
     def _tell(self, run: Exec, action: str, **attributes: str) -> None:
         self._lifecycle.publish(run.container, action, execID=run.id, **attributes)
@@ -225,7 +259,7 @@ class Streams:
     async def end_probe(self, key: str) -> None:
         """Kill it and what it has started."""
         with contextlib.suppress(CgagentError):  # it has ended by itself
-            await self._supervisor.request("signal", key=key, signal=signal.SIGKILL, group=True)
+            await self._supervisor.request(Signal(key=key, signal=signal.SIGKILL, group=True))
 
     def _require_thawed(self, container: Container) -> None:
         require_running(container)
@@ -255,37 +289,36 @@ class Streams:
             file = bundle.write_exec(key.partition("/")[2][:20], made)
         driver = self._lifecycle.runtimes.of(container)
         ids = container.record.resolved.namespaces.user_ids
-        where: dict[str, Any] = {"inside": container.id, **Placement.for_supervisor(group)}
-        where["enter_user"] = ids is not None
-        asked: dict[str, Any] = {"owner": ids[0]} if ids else {}
-        if driver:
-            where = {"namespaces": OUTSIDE}
-            asked = job(driver, container.id, bundle, group)
+        create = (
+            Create(key=key, namespaces=tuple(OUTSIDE)) if driver else _inside(container, key, group)
+        )
+        start = Start(
+            key=key,
+            job=ExecJob(
+                process_file=file,
+                seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
+                seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
+                pid=container.record.outcome.pid or 0,
+            ),
+            streams=Wanted(
+                stdin=take is not None and stdin, stdin_once=True, terminal=process.terminal
+            ),
+            launch=launch(driver, container.id, bundle, group) if driver else None,
+            owner=ids[0] if ids and not driver else None,
+            own=own,
+        )
         try:
             async with self._beside_the_end(container):
-                await self._supervisor.request("create", key=key, **where)
+                await self._supervisor.request(create)
                 if take is not None:
                     await self._attach(key, await take())
-                reply = await self._supervisor.request(
-                    "start",
-                    **asked,
-                    pid=container.record.outcome.pid,
-                    key=key,
-                    process_file=file,
-                    seccomp=self._lifecycle.filters.path(config["linux"].get("seccomp")),
-                    seccomp_flags=seccomp.flags_of(config["linux"].get("seccomp")),
-                    stdin=take is not None and stdin,
-                    stdin_once=True,
-                    terminal=process.terminal,
-                    own=own,
-                )
+                started = await self._supervisor.request(start)
         except BaseException as e:  # a client that is gone, a cancelled job
             await self._abandon(key, e if isinstance(e, CgagentError) else None)
             raise
         finally:  # the command has read it, or never will; the container may be gone
             Path(file).unlink(missing_ok=True)
-        pid: int = reply["pid"]
-        return pid
+        return started.pid
 
     @contextlib.asynccontextmanager
     async def _beside_the_end(self, container: Container) -> AsyncIterator[None]:
@@ -330,20 +363,21 @@ class Streams:
         Raises:
             ConflictError: it has ended, or has no terminal.
         """
-        if not run.tty or not run.running:
+        if not run.process.terminal or not run.running:
             raise ConflictError(f"exec {run.id[:12]} has no terminal, or has ended")
-        await self._resize(f"{run.container_id}/{run.id}", rows, columns)
+        await self._resize(f"{run.container.id}/{run.id}", rows, columns)
 
     async def _resize(self, key: str, rows: int, columns: int) -> None:
         check_size(rows, columns)
-        await self._supervisor.request("resize", key=key, rows=rows, columns=columns)
+        await self._supervisor.request(Resize(key=key, rows=rows, columns=columns))
 
     async def _abandon(self, key: str, error: CgagentError | None) -> None:
-        told = {"error": error_to_wire(error)} if error else {}
+        told = Status.of_failure(error) if error else None
         with contextlib.suppress(CgagentError):  # gone already: the usual case
-            await self._supervisor.request("forget", key=key, status=told)
+            await self._supervisor.request(Forget(key=key, status=told))
 
     def _keep(self, run: Exec) -> None:
+        """Of those that do not run the latest are remembered, also of those never started."""
         self._execs[run.id] = run
         finished = [e for e in self._execs.values() if not e.running and e is not run]
         for old in finished[: max(0, len(self._execs) - _KEPT_EXECS)]:
@@ -352,18 +386,28 @@ class Streams:
     def find(self, exec_id: str) -> Exec:
         run = self._execs.get(exec_id)
         if run is None:
-            raise NotFoundError(f"exec {exec_id!r} is not known")
+            raise NotFoundError(f"exec {exec_id!r} is not known; create it first")
         return run
 
-    async def exited(self, key: str, status: dict[str, Any]) -> None:
+    async def exited(self, key: str, exit_: Exit) -> None:
         """A command run inside a container has ended."""
         run = self._execs.get(key.partition("/")[2])
         if run is not None:
-            run.running = False
-            run.exit_code = status.get("exit_code")
+            run.status = "exited"
+            run.exit_code = exit_.exit_code
             if run.exit_code is not None:  # else it could not be started
                 self._tell(run, "exec_die", exit_code=str(run.exit_code))
-        await self._supervisor.request("forget", key=key)
+        await self._supervisor.request(Forget(key=key))
+
+
+def _inside(container: Container, key: str, group: Group) -> CreateInside:
+    return CreateInside(
+        key=key,
+        container=container.id,
+        cgroup_dir=group.unified_dir(),
+        join_files=group.join_files(),
+        enter_user=container.record.resolved.namespaces.user_ids is not None,
+    )
 
 
 def _memory(data: bytes) -> int:

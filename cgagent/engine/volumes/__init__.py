@@ -19,6 +19,7 @@ from cgagent.engine.containers.names import check_volume_name, new_id
 from cgagent.engine.volumes import populate
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.images.unpack.trees import remove_tree
+from cgagent.metrics import disk_usage
 from cgagent.store.disk import disk_full_is_no_space
 from cgagent.store.volumes import VolumeRow
 
@@ -231,7 +232,7 @@ class Volumes:
             for volume in self.all():
                 if volume.users or not (named or volume.row.anonymous):
                     continue
-                size = await asyncio.to_thread(_size_bytes, volume.mountpoint)
+                size, _ = await asyncio.to_thread(disk_usage, volume.mountpoint, lambda: False)
                 with contextlib.suppress(CgagentError):  # in use meanwhile, or gone
                     await self._remove(volume.name)
                     names.append(volume.name)
@@ -269,12 +270,3 @@ def _has_files(entry: Path) -> bool:
 def _remove(path: Path | str) -> None:
     with contextlib.suppress(FileNotFoundError):
         remove_tree(os.fsencode(path))
-
-
-def _size_bytes(directory: str) -> int:
-    total = 0
-    for folder, _, files in os.walk(directory):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-    return total

@@ -5,7 +5,7 @@ the pool mounts them ahead of time, where only its own mount namespace sees it. 
 exactly these has them bound into its root; for any other they are left behind with the host's
 tree, and its own are mounted.
 
-    stage = make(config, directory)      in the zygote, before the job
+    stage = make(mounts)                 in the zygote, before the job
     steps.Setup(..., stage=stage)        at the job: `steps.take_stage`
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import beneath
 from cgagent.kernel import mount as km
@@ -22,7 +22,7 @@ from cgagent.runtime.container.mounts import Mount
 from cgagent.runtime.container.staged import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from cgagent.runtime.messages.agent import BindSource, KernelMounts
 
 _ROOT: Final = {"destination": "/", "type": "tmpfs", "source": "stage", "options": ["mode=700"]}
 _STEPS: Final = (
@@ -34,17 +34,17 @@ _STEPS: Final = (
 )
 
 
-def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any]] = ()) -> Stage:
+def make(mounts: KernelMounts) -> Stage:
     """In the mount namespace of the caller, which the host's sees nothing of from now on.
 
-    `directory` of the host is covered by it. ``linux.namespaces`` are those the caller is in.
-    `sources` are bind mounts as the job will have them (`mount`), and where each is `now`.
+    The directory of the host is covered by it. ``linux.namespaces`` are those the caller is in.
     """
+    config = mounts.config
     # not private: what the host unmounts must go from here, too
     km.mount(None, "/", None, km.MS_SLAVE | km.MS_REC)
     # first, while the mount table is the host's: the sources are its files
-    trees = [(Mount.from_oci(source["mount"]), _open(source)) for source in sources]
-    setup = steps.Setup(config, [_ROOT], directory)
+    trees = [(Mount.from_oci(source.mount), _open(source)) for source in mounts.sources]
+    setup = steps.Setup(config, [_ROOT], mounts.directory)
     for step in _STEPS:
         step(setup)
     tops: list[Mount] = []
@@ -58,9 +58,9 @@ def make(config: dict[str, Any], directory: str, sources: Sequence[dict[str, Any
     return Stage(config, opened, dev, kept)
 
 
-def _open(source: dict[str, Any]) -> int | None:
+def _open(source: BindSource) -> int | None:
     """Its tree, attached nowhere yet; None for what is no bind mount."""
-    now = replace(Mount.from_oci(source["mount"]), source=source["now"])
+    now = replace(Mount.from_oci(source.mount), source=source.now)
     return now.open_source(km.MS_PRIVATE)
 
 

@@ -1,42 +1,32 @@
-"""The child side: a process in its namespaces and cgroup that waits for its job.
+"""The supervisor's child: a process in its namespaces and cgroup that waits for its job.
 
-A fork of the supervisor, so nothing is imported here that the supervisor has not loaded. It ends
-in exec or in `os._exit`. Over the socket it says `ROOTED` when it was asked to go to its root
-before its job is known, and `READY` when only exec is left; a failure names its step. The socket is
-close-on-exec: `READY` and then its end mean that the command is running; its end alone, that this
-process died on the way.
+Over the socket it says `Prepared` when it has done what can be done before its start, and `Ready`
+when only exec is left; a failure names its step. The socket is close-on-exec: `Ready` and then its
+end mean that the command is running; its end alone, that this process died on the way.
 """
 
 from __future__ import annotations
 
-import errno
-import gc
 import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from cgagent.errors import EXIT_CODE, CgagentError, InternalError, NoSpaceError
+from cgagent.errors import CgagentError, InternalError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
 from cgagent.runtime import wire
-from cgagent.runtime.container import console, process, stage, steps
-from cgagent.runtime.protocol import (
-    CONFIG_FILE,
-    CONSOLE,
-    READY,
-    ROOT,
-    ROOTED,
-    SET_UP,
-    error_to_wire,
-)
+from cgagent.runtime.container import birth, console, process, stage, steps
+from cgagent.runtime.messages.agent import Prepare, Start
+from cgagent.runtime.messages.jobs import ContainerJob, ExecJob
+from cgagent.runtime.messages.zygote import Console, Prepared, Ready
+from cgagent.runtime.protocol import CONFIG_FILE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from cgagent.runtime.container.staged import Stage
+    from cgagent.runtime.messages.agent import KernelMounts
 
-FAILED: Final = 125
 _ALL_OF_A_CONTAINER: Final = (
     namespaces.CLONE_NEWNS
     | namespaces.CLONE_NEWUTS
@@ -44,7 +34,7 @@ _ALL_OF_A_CONTAINER: Final = (
     | namespaces.CLONE_NEWNET
     | namespaces.CLONE_NEWCGROUP
 )
-"""Told with the master of the terminal that the command will have."""
+_JOBS: Final[tuple[type[Prepare | Start], ...]] = (Prepare, Start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,126 +42,44 @@ class Surroundings:
     """Where the process shall be before it knows its job."""
 
     join_files: tuple[str, ...]
-    """``tasks`` files of v1 hierarchies; writing "0" moves the writer."""
+    """As for `birth.join_cgroup`."""
     own: frozenset[str] = frozenset()
     """Kinds of namespaces that are new, as in `isolation`."""
     join: tuple[tuple[int, int], ...] = ()
-    """(flag, descriptor) of namespaces to join, the pid namespace not among them: one is born
-    into that."""
+    """As for `birth.own_namespaces`."""
     host_mounts: int | None = None
     """The host's mount namespace as it will be at the job: ours is a copy from before."""
-    stage: dict[str, Any] | None = None
-    """What to mount and open ahead of the job: the arguments of `stage.make`."""
+    mounts: KernelMounts | None = None
+    """What to mount and open ahead of the job."""
     enter_pidfd: int | None = None
     """Of a container's first process: join all its namespaces instead of having own ones."""
     enter_user: bool = False
     """Its user namespace, too."""
 
 
-class _Progress:
-    """Remembers what is being done, for the message when it fails."""
-
-    def __init__(self) -> None:
-        self.doing = "start"
-
-    def __call__(self, step: str) -> None:
-        self.doing = step
-
-
 def run(sock: socket.socket, where: Surroundings) -> NoReturn:
     """Never returns: becomes the command or exits."""
-    progress = _Progress()
-    gc.disable()  # this is over before garbage would matter; a collection copies every page it sees
-    try:
-        _live(sock, where, progress)
-    except CgagentError as e:
-        _report(sock, e)
-    except OSError as e:
-        _report(sock, from_os_error(progress.doing, e))
-    except BaseException as e:  # noqa: BLE001 - a fork must not unwind into the supervisor's loop
-        _report(sock, InternalError(f"{progress.doing}: {type(e).__name__}: {e}"))
-    os._exit(FAILED)
+    birth.live(sock, lambda reporter: _live(reporter, where))
 
 
-def from_os_error(doing: str, error: OSError) -> CgagentError:
-    """A failure of a named step."""
-    kind = NoSpaceError if error.errno == errno.ENOSPC else InternalError
-    cause = error.strerror or str(error)
-    where = f" {error.filename}" if error.filename else ""
-    return kind(f"{doing}{where}: {cause[:1].lower()}{cause[1:]}")
-
-
-def _report(sock: socket.socket, error: CgagentError) -> None:
-    try:
-        wire.send(sock, error_to_wire(error))
-    except OSError:  # nobody listens, or a filter forbids it: the exit code has to say it
-        os._exit(EXIT_CODE[error.kind])
-
-
-def _live(sock: socket.socket, where: Surroundings, progress: _Progress) -> NoReturn:
+def _live(progress: birth.Reporter, where: Surroundings) -> NoReturn:
     signals.reset_all()
     os.setsid()
     # A copy of another container's stdin pipe held here would keep that pipe from ending.
-    keep = {0, 1, 2, sock.fileno(), *(fd for _, fd in where.join)}
+    keep = {0, 1, 2, progress.sock.fileno(), *(fd for _, fd in where.join)}
     keep |= {fd for fd in (where.enter_pidfd, where.host_mounts) if fd is not None}
     descriptors.close_all_but(keep)
     progress("join the cgroup")
-    join_cgroup(where)
+    birth.join_cgroup(where.join_files)
     if where.enter_pidfd is None:
         progress("make namespaces")
-        own_namespaces(where)
-    staged = _make_stage(where)
-    root = None
-    job, fds = _receive(sock, progress)
-    while job["op"] == ROOT:  # asked again, it may be, by the successor of who asked first
-        root = root or _make_ahead(job, where, staged, progress)
-        wire.send(sock, ROOTED)
-        job, fds = _receive(sock, progress)
-    settled = None
-    if job["op"] == SET_UP:
-        _take_streams(fds)
-        root = root or _enter(job, where, staged, [], progress)
-        settled = _settle(job, root, progress)
-        _load_usual_filter(job, root, progress)
-        job, fds = _receive(sock, progress)
-    given = len(job.get("trees", ())) + 1 if "trees" in job else 0
-    trees = fds[len(fds) - given :]
-    _take_streams(fds[: len(fds) - given])
-    if "driver" in job:
-        # not loaded with the supervisor: this process stays outside of containers
-        from cgagent.runtime.external.launch import launch
-
-        launch(sock, job, progress)
-    root = root or _enter(job, where, staged, trees, progress)
-    settled = settled or _settle(job, root, progress)
-    if root.console is not None:
-        progress("take the terminal")
-        wire.send(sock, CONSOLE, [root.console.master])
-        console.enter(root.console)
-    process.run(
-        root.process,
-        settled,
-        progress,
-        ready=lambda: wire.send(sock, READY),
-        outside=root.outside,
-        seccomp_filter=root.seccomp_filter,
-        seccomp_flags=root.seccomp_flags,
-    )
-
-
-def _take_streams(fds: list[int]) -> None:
-    """The standard ones; none where there is a terminal, or where they were taken before."""
-    for target, fd in enumerate(fds):
-        os.dup2(fd, target, inheritable=True)
-        os.close(fd)
-
-
-def _receive(sock: socket.socket, progress: _Progress) -> tuple[dict[str, Any], list[int]]:
-    progress("wait for the job")
-    received = wire.receive(sock)
-    if received is None:  # not wanted any more
-        os._exit(0)
-    return received
+        birth.own_namespaces(where.own, where.join)
+    zygote = _Zygote(progress, where)
+    job, fds = zygote.receive()
+    while isinstance(job, Prepare):  # for each part, and again for a successor of who asked first
+        zygote.prepare(job, fds)
+        job, fds = zygote.receive()
+    zygote.start(job, fds)
 
 
 @dataclass(slots=True)
@@ -185,10 +93,6 @@ class _Root:
     """That is still to be loaded."""
     seccomp_flags: int
     console: console.Console | None
-    is_new: bool
-    """The container's own first process; else one more in a container that runs."""
-    is_ahead: bool = False
-    """It was made before its container was known, whose ``process`` comes with the job."""
 
     @property
     def process(self) -> dict[str, Any]:
@@ -196,96 +100,127 @@ class _Root:
         return found
 
 
-def _enter(
-    job: dict[str, Any],
-    where: Surroundings,
-    staged: Stage | None,
-    trees: list[int],
-    progress: _Progress,
-) -> _Root:
-    """Make the container's root and go there."""
-    progress("read the seccomp filter")
-    program = _read_bytes(job["seccomp"]) if job.get("seccomp") else None
-    progress("read the configuration")
-    config = _read(job)
-    outside = process.Outside.prepare(config["process"])
-    if where.enter_pidfd is None:
-        rootfs = [] if trees else job["rootfs"]
+class _Zygote:
+    """The process in its namespaces; what it has of its job is kept, so no part is done twice."""
+
+    def __init__(self, progress: birth.Reporter, where: Surroundings) -> None:
+        self._progress = progress
+        self._where = where
+        self._stage = _make_stage(where)
+        self._root: _Root | None = None
+        self._settled: process.Settled | None = None
+
+    def receive(self) -> tuple[Prepare | Start, list[int]]:
+        self._progress("wait for the job")
+        received = wire.receive(self._progress.sock, *_JOBS)
+        if received is None:  # not wanted any more
+            os._exit(0)
+        return received
+
+    def prepare(self, asked: Prepare, fds: list[int]) -> None:
+        """The root of a container to come; where its streams are known, all before its start."""
+        _take_streams(fds)
+        root = self._root = self._root or self._make_root(asked.job)
+        if asked.streams is not None:
+            self._settled = self._settled or self._settle(asked.job, root)
+        if root.seccomp_filter is not None and asked.job.filter_is_usual:  # it lets us go on
+            self._progress("load the seccomp filter")
+            seccomp.load(root.seccomp_filter, root.seccomp_flags)
+            root.seccomp_filter = None
+        wire.send(self._progress.sock, Prepared())
+
+    def start(self, asked: Start, fds: list[int]) -> NoReturn:
+        """All that is left to do; the descriptors are the streams', then those of `trees`."""
+        given = 0 if asked.trees is None else len(asked.trees) + 1
+        trees = fds[len(fds) - given :]
+        _take_streams(fds[: len(fds) - given])
+        if asked.launch is not None:
+            # not loaded with the supervisor: this process stays outside of containers
+            from cgagent.runtime.external.launch import launch
+
+            launch(self._progress.sock, asked, asked.launch, self._progress)
+        if isinstance(asked.job, ExecJob):
+            root = self._join(asked.job)
+        else:
+            root = self._root or self._make_root(asked.job, trees, asked.trees or ())
+        settled = self._settled or self._settle(asked.job, root)
+        if root.console is not None:
+            self._progress("take the terminal")
+            wire.send(self._progress.sock, Console(), [root.console.master])
+            console.enter(root.console)
+        process.run(
+            root.process,
+            settled,
+            self._progress,
+            ready=lambda: wire.send(self._progress.sock, Ready()),
+            outside=root.outside,
+            seccomp_filter=root.seccomp_filter,
+            seccomp_flags=root.seccomp_flags,
+        )
+
+    def _make_root(
+        self, job: ContainerJob, trees: list[int] | None = None, places: tuple[int, ...] = ()
+    ) -> _Root:
+        """Make the container's root and go there."""
+        program = self._filter(job)
+        self._progress("read the configuration")
+        config = _read_json(os.path.join(job.bundle, CONFIG_FILE))
+        outside = process.Outside.prepare(config["process"])
         setup = steps.Setup(
-            config, rootfs, job["root"], host_mounts=where.host_mounts, stage=staged
+            config,
+            [] if trees else list(job.rootfs),
+            job.root,
+            host_mounts=self._where.host_mounts,
+            stage=self._stage,
         )
         if trees:
             setup.root_tree, *others = trees
-            setup.trees = dict(zip(job["trees"], others, strict=True))
-        set_up_container(setup, progress)
-        terminal = setup.console
-    else:
-        progress("join the container's namespaces")
-        own_user = namespaces.CLONE_NEWUSER if where.enter_user else 0
-        namespaces.setns(where.enter_pidfd, _ALL_OF_A_CONTAINER | own_user)
-        if where.enter_user:
+            setup.trees = dict(zip(places, others, strict=True))
+        birth.set_up_container(setup, self._progress)
+        flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
+        return _Root(config, outside, program, flags, setup.console)
+
+    def _join(self, job: ExecJob) -> _Root:
+        """Go to the root of a container that runs."""
+        if self._where.enter_pidfd is None:
+            raise InternalError("a command was asked for, and there is no container to run it in")
+        program = self._filter(job)
+        self._progress("read the configuration")
+        config = {"process": _read_json(job.process_file)}
+        outside = process.Outside.prepare(config["process"])
+        self._progress("join the container's namespaces")
+        own_user = namespaces.CLONE_NEWUSER if self._where.enter_user else 0
+        namespaces.setns(self._where.enter_pidfd, _ALL_OF_A_CONTAINER | own_user)
+        if self._where.enter_user:
             userns.become_root()
-        progress("make a terminal")
+        self._progress("make a terminal")
         terminal = console.make_in_own_root(config["process"])
-    flags = seccomp.flags_of((config.get("linux") or {}).get("seccomp"))
-    return _Root(
-        config,
-        outside,
-        program,
-        job.get("seccomp_flags", flags),
-        terminal,
-        is_new=where.enter_pidfd is None,
-    )
+        return _Root(config, outside, program, job.seccomp_flags, terminal)
+
+    def _filter(self, job: ContainerJob | ExecJob) -> bytes | None:
+        self._progress("read the seccomp filter")
+        return _read_bytes(job.seccomp) if job.seccomp else None
+
+    def _settle(self, job: ContainerJob | ExecJob, root: _Root) -> process.Settled:
+        """What its process needs in the root, and does without the streams."""
+        is_new = isinstance(job, ContainerJob)
+        if isinstance(job, ContainerJob) and job.process is not None:
+            root.config["process"] = job.process
+        return process.settle(root.process, self._progress, makes_directory=is_new)
 
 
-def _make_ahead(
-    job: dict[str, Any], where: Surroundings, staged: Stage | None, progress: _Progress
-) -> _Root:
-    """The root of a container to come, all of whose configuration is known but its process."""
-    root = _enter(job, where, staged, [], progress)
-    root.is_ahead = True
-    _load_usual_filter(job, root, progress)
-    return root
-
-
-def _settle(job: dict[str, Any], root: _Root, progress: _Progress) -> process.Settled:
-    """What its process needs in the root, and does without the streams."""
-    if root.is_ahead:
-        root.config["process"] = job["process"]
-    return process.settle(root.process, progress, makes_directory=root.is_new)
-
-
-def _load_usual_filter(job: dict[str, Any], root: _Root, progress: _Progress) -> None:
-    """One that is known to let us go on."""
-    if root.seccomp_filter is not None and job["filter_is_usual"]:
-        progress("load the seccomp filter")
-        seccomp.load(root.seccomp_filter, root.seccomp_flags)
-        root.seccomp_filter = None
-
-
-def join_cgroup(where: Surroundings) -> None:
-    for path in where.join_files:
-        with open(path, "w", encoding="ascii") as f:
-            f.write("0")
-
-
-def own_namespaces(where: Surroundings) -> None:
-    """Those that clone does not make, and those of others."""
-    for flag, fd in where.join:
-        namespaces.setns(fd, flag)
+def _take_streams(fds: list[int]) -> None:
+    """The standard ones; none where there is a terminal, or where they were taken before."""
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target, inheritable=True)
         os.close(fd)
-    # After joining the cgroup: the namespace's root is where the process is at that moment.
-    if "cgroup" in where.own:
-        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
-    if "network" in where.own:
-        steps.loopback_up()
 
 
 def _make_stage(where: Surroundings) -> Stage | None:
-    if where.stage is None:
+    if where.mounts is None:
         return None
     try:
-        return stage.make(**where.stage)
+        return stage.make(where.mounts)
     except (CgagentError, OSError):  # the job meets the same cause and tells it to somebody
         return None
 
@@ -295,18 +230,8 @@ def _read_bytes(path: str) -> bytes:
         return f.read()
 
 
-def _read(job: dict[str, Any]) -> dict[str, Any]:
-    """The whole configuration, or for a command run inside only its process."""
-    inside = "process_file" in job
-    path = job["process_file"] if inside else os.path.join(job["bundle"], CONFIG_FILE)
+def _read_json(path: str) -> dict[str, Any]:
     value = json.loads(_read_bytes(path))
     if not isinstance(value, dict):
         raise InternalError(f"{path} is not a JSON object")
-    return {"process": value} if inside else value
-
-
-def set_up_container(setup: steps.Setup, progress: Callable[[str], None]) -> None:
-    """Every step of the plan; afterwards ``/`` is the container's."""
-    for name, step in steps.PLAN:
-        progress(name)
-        step(setup)
+    return value

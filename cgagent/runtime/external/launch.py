@@ -1,8 +1,8 @@
 """The launcher: a zygote that has another runtime make the container's process, and ends.
 
 In the host's namespaces, but for mounts: the container's root is mounted where only the launcher
-and the runtime see it, and is gone with them from the host. Told over the socket, before `READY`:
-``{"became": pid}`` with a pidfd, and the terminal's master.
+and the runtime see it, and is gone with them from the host. Told over the socket, before `Ready`:
+`Became` with a pidfd, and the terminal's master.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError
 from cgagent.kernel import mount as km
@@ -21,10 +21,15 @@ from cgagent.runtime import wire
 from cgagent.runtime.container import mounts
 from cgagent.runtime.external import translate
 from cgagent.runtime.external.program import Program, remove_log
-from cgagent.runtime.protocol import CONFIG_FILE, CONSOLE, READY
+from cgagent.runtime.messages.jobs import ContainerJob, ExecJob
+from cgagent.runtime.messages.zygote import Became, Console, Ready
+from cgagent.runtime.protocol import CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cgagent.runtime.messages.agent import Start
+    from cgagent.runtime.messages.jobs import Launch
 
 FOLDER: Final = "driver"
 """Below the container's directory: the configuration as the runtime gets it."""
@@ -37,7 +42,8 @@ _PAUSE_S: Final = 0.005
 @dataclass(frozen=True, slots=True)
 class _Launch:
     sock: socket.socket
-    job: dict[str, Any]
+    start: Start
+    how: Launch
     program: Program
     folder: str
     progress: Callable[[str], None]
@@ -46,31 +52,35 @@ class _Launch:
 
     @property
     def container_id(self) -> str:
-        found: str = self.job["container"]
-        return found
+        return self.how.container
 
     def path(self, name: str) -> str:
-        return os.path.join(self.folder, f"{self.job['key'].replace('/', '.')}.{name}")
+        return os.path.join(self.folder, f"{self.start.key.replace('/', '.')}.{name}")
 
 
-def launch(sock: socket.socket, job: dict[str, Any], progress: Callable[[str], None]) -> NoReturn:
+def launch(
+    sock: socket.socket, start: Start, how: Launch, progress: Callable[[str], None]
+) -> NoReturn:
     """Never returns but by raising: then nothing of it is left."""
-    program = Program.from_wire(job["driver"])
-    folder = os.path.join(job["directory"], FOLDER)
+    program = Program.of(how.driver)
+    folder = os.path.join(how.directory, FOLDER)
     os.makedirs(program.root, 0o700, exist_ok=True)
     os.makedirs(folder, 0o700, exist_ok=True)
-    this = _Launch(sock, job, program, folder, progress)
+    this = _Launch(sock, start, how, program, folder, progress)
     namespaces.set_child_subreaper(take=True)  # what the runtime leaves is ours first: see _reap
     if not program.joins_cgroups:  # then the container's process is born where we are
         _join(this, 0)
-    _see_own_mounts(job["hidden"])
+    _see_own_mounts(how.hidden)
     try:
-        _execute(this) if "process_file" in job else _create(this)
+        if isinstance(start.job, ExecJob):
+            _execute(this, start.job)
+        else:
+            _create(this, start.job)
     finally:
         for name in ("log", "pid", "console", "process"):
             remove_log(this.path(name))
         _reap(this.made)
-    wire.send(sock, READY)
+    wire.send(sock, Ready())
     os._exit(0)
 
 
@@ -94,13 +104,13 @@ def _children() -> set[int]:
         return set(map(int, f.read().split()))
 
 
-def _create(this: _Launch) -> None:
+def _create(this: _Launch, job: ContainerJob) -> None:
     this.progress("mount the root file system")
-    root = _mount_root(this.job)
+    root = _mount_root(job)
     this.progress("write the runtime's configuration")
-    with open(os.path.join(this.job["bundle"], CONFIG_FILE), encoding="utf-8") as f:
+    with open(os.path.join(job.bundle, CONFIG_FILE), encoding="utf-8") as f:
         config = json.load(f)
-    translated = translate.container(config, root, this.job["root"])
+    translated = translate.container(config, root, job.root)
     with open(os.path.join(this.folder, CONFIG_FILE), "w", encoding="utf-8") as f:
         json.dump(translated, f)
     os.close(root)
@@ -120,9 +130,9 @@ def _undo(this: _Launch) -> None:
         return
 
 
-def _execute(this: _Launch) -> None:
-    root = os.open(f"/proc/{this.job['pid']}/root", os.O_PATH | os.O_CLOEXEC)
-    with open(this.job["process_file"], encoding="utf-8") as f:
+def _execute(this: _Launch, job: ExecJob) -> None:
+    root = os.open(f"/proc/{job.pid}/root", os.O_PATH | os.O_CLOEXEC)
+    with open(job.process_file, encoding="utf-8") as f:
         process = translate.process(json.load(f), root)
     os.close(root)
     with open(this.path("process"), "w", encoding="utf-8") as f:
@@ -130,7 +140,7 @@ def _execute(this: _Launch) -> None:
     _call(this, "exec", "--detach", "--process", this.path("process"))
 
 
-def _see_own_mounts(hidden: list[str]) -> None:
+def _see_own_mounts(hidden: tuple[str, ...]) -> None:
     """The host's mounts of now without some hierarchies; no mount of ours is seen by the host."""
     namespaces.unshare(namespaces.CLONE_NEWNS)
     km.mount(None, "/", None, km.MS_SLAVE | km.MS_REC)
@@ -138,14 +148,14 @@ def _see_own_mounts(hidden: list[str]) -> None:
         km.detach(hierarchy)
 
 
-def _mount_root(job: dict[str, Any]) -> int:
-    mounts.make_root(job["rootfs"], job["root"])
-    return os.open(job["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _mount_root(job: ContainerJob) -> int:
+    mounts.make_root(list(job.rootfs), job.root)
+    return os.open(job.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _call(this: _Launch, *words: str) -> None:
     """A command that makes a process; the supervisor is told of it, and of its terminal."""
-    listener = _listen(this) if this.job.get("terminal") else None
+    listener = _listen(this) if this.start.streams.terminal else None
     flags = ["--pid-file", this.path("pid")]
     if listener is not None:
         flags += ["--console-socket", _short(this, "console")]
@@ -158,14 +168,14 @@ def _call(this: _Launch, *words: str) -> None:
     pidfd = os.pidfd_open(pid)
     if this.program.joins_cgroups:
         _join(this, pid)
-    wire.send(this.sock, {"became": pid}, [pidfd])
+    wire.send(this.sock, Became(pid=pid), [pidfd])
     if listener is not None:
         _pass_console(this, listener)
 
 
 def _join(this: _Launch, pid: int) -> None:
     """Be in the group in every hierarchy it is in: a runtime may leave out some."""
-    for path in this.job.get("join", ()):
+    for path in this.how.join:
         with open(path, "w", encoding="ascii") as f:
             f.write(str(pid))
 
@@ -193,4 +203,4 @@ def _pass_console(this: _Launch, listener: socket.socket) -> None:
         _, fds, _, _ = socket.recv_fds(connection, _CONSOLE_MESSAGE, 1)
     if not fds:
         raise InternalError(f"runtime {this.program.name} sent no terminal")
-    wire.send(this.sock, CONSOLE, fds)
+    wire.send(this.sock, Console(), fds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
 
 from cgagent.errors import (
     CgagentError,
@@ -15,6 +15,7 @@ from cgagent.errors import (
     NotExecutableError,
 )
 from cgagent.kernel import mount as km
+from cgagent.runtime.messages.jobs import Driver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +50,13 @@ class Program:
         return CGROUPS_DISABLED not in self.arguments
 
     @classmethod
-    def from_wire(cls, value: dict[str, Any]) -> Self:
-        return cls(**{**value, "arguments": tuple(value["arguments"])})
+    def of(cls, driver: Driver) -> Self:
+        return cls(driver.name, driver.path, driver.arguments, driver.root)
 
-    def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def driver(self) -> Driver:
+        """As it is told to the supervisor."""
+        return Driver(name=self.name, path=self.path, arguments=self.arguments, root=self.root)
 
     def call(self, log: str, *words: str, stdio: Sequence[int] = ()) -> None:
         """Run one command; `stdio` are three descriptors, none: nothing to read or write to.

@@ -8,11 +8,10 @@ mapping. Needs kernel 5.19.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
-from typing import Any, Final
+from typing import Final
 
 from cgagent.errors import CgagentError, UnsupportedError
 from cgagent.kernel import capabilities as caps
@@ -20,47 +19,46 @@ from cgagent.kernel import mount as km
 from cgagent.kernel import namespaces, userns
 from cgagent.runtime import wire
 from cgagent.runtime.container import steps
-from cgagent.runtime.container.zygote import from_os_error
-from cgagent.runtime.protocol import error_to_wire
+from cgagent.runtime.container.birth import from_os_error
+from cgagent.runtime.messages.create import MapFiles, MappedTrees
+from cgagent.runtime.messages.outcomes import Failed
+from cgagent.runtime.messages.record import decode
 
 _RW: Final = "rw"
 _MERGED: Final = "merged"
 
 
 def main() -> None:
-    """The child: a socket's descriptor is its argument, and the job is on its standard input.
-
-    The job is a JSON object: config, lowers, upper, work, staging, first, count.
-    """
-    job = json.load(sys.stdin.buffer)
+    """The child: a socket's descriptor is its argument, and `MapFiles` on its standard input."""
+    job = decode(sys.stdin.buffer.read(), MapFiles)
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             root, trees = _open(job)
         except CgagentError as e:
-            wire.send(sock, {"error": error_to_wire(e)})
+            wire.send(sock, Failed.of(e))
         except OSError as e:
             error = from_os_error("open the files of a user namespace", e)
-            wire.send(sock, {"error": error_to_wire(error)})
+            wire.send(sock, Failed.of(error))
         else:
-            wire.send(sock, {"trees": list(trees)}, [root, *trees.values()])
+            wire.send(sock, MappedTrees(places=tuple(trees)), [root, *trees.values()])
 
 
-def _open(job: dict[str, Any]) -> tuple[int, dict[int, int]]:
-    mapped = userns.carrier(userns.Mappings.of_block(job["first"], job["count"]))
+def _open(job: MapFiles) -> tuple[int, dict[int, int]]:
+    mapped = userns.carrier(userns.Mappings.of_block(job.first, job.count))
     # before our own mount namespace: bind mounts may follow the host's
-    trees = dict(steps.open_trees(steps.Setup(job["config"], [], "/"), mapped))
+    trees = dict(steps.open_trees(steps.Setup(job.config, [], "/"), mapped))
     namespaces.unshare(namespaces.CLONE_NEWNS)
     km.mount(None, "/", None, km.MS_PRIVATE | km.MS_REC)
-    km.mount("tmpfs", job["staging"], "tmpfs", 0, "mode=755")
-    os.chdir(job["staging"])  # so that names are short: mount(2) takes 4096 bytes of options
-    names = [str(number) for number, _ in enumerate(job["lowers"])]
-    for name, lower in zip(names, job["lowers"], strict=True):
+    km.mount("tmpfs", job.staging, "tmpfs", 0, "mode=755")
+    os.chdir(job.staging)  # so that names are short: mount(2) takes 4096 bytes of options
+    names = [str(number) for number, _ in enumerate(job.lowers)]
+    for name, lower in zip(names, job.lowers, strict=True):
         _attach_mapped(lower, name, mapped)
-    changes = os.path.dirname(job["upper"])
+    changes = os.path.dirname(job.upper)
     _attach_mapped(changes, _RW, mapped)
-    upper, work = (f"{_RW}/{os.path.relpath(job[k], changes)}" for k in ("upper", "work"))
+    upper, work = (f"{_RW}/{os.path.relpath(path, changes)}" for path in (job.upper, job.work))
     os.mkdir(_MERGED)
-    _become_mapped_root(job["first"])
+    _become_mapped_root(job.first)
     options = f"lowerdir={':'.join(names)},upperdir={upper},workdir={work}"
     km.mount("overlay", _MERGED, "overlay", 0, options)
     return km.clone_tree(_MERGED, recursive=False), trees

@@ -1,19 +1,18 @@
 """Where a container's output is kept, by the name of Docker's log driver; loaded as it is needed.
 
 The agent checks what is asked for (`cgagent.engine.options.logging`) and tells the supervisor with
-each start, as one object:
-
-    {"driver": "json-file", "path": ..., "max_bytes": ..., "max_files": ..., "attributes": {}}
-    {"driver": "journald", "fields": {"CONTAINER_NAME": ..., ...}}
-    null: the output goes to attached clients only
+each start.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from cgagent.runtime.messages.jobs import JournaldLog
 
 if TYPE_CHECKING:
     from cgagent.runtime.logs.json_file import Mark
+    from cgagent.runtime.messages.jobs import JsonFileLog
 
 
 class Log(Protocol):
@@ -49,15 +48,20 @@ class Log(Protocol):
         """Log the last lines, complete or not."""
 
 
-def open_log(how: dict[str, Any] | None, *, again: bool = False) -> Log | None:
+def open_log(log: JsonFileLog | JournaldLog | None, *, again: bool = False) -> Log | None:
     """By a successor `again`. Raises UnavailableError: the journal is not there, at first."""
-    if how is None:
+    if log is None:
         return None
-    options = dict(how)
-    if options.pop("driver") == "journald":
+    if isinstance(log, JournaldLog):
         from cgagent.runtime.logs.journald import JournalLog
 
-        return JournalLog(**options, again=again)
+        return JournalLog(log.fields, again=again)
     from cgagent.runtime.logs.json_file import LogFile
 
-    return LogFile(**options)
+    return LogFile(
+        log.path,
+        max_bytes=log.max_bytes,
+        max_files=log.max_files,
+        attributes=log.attributes,
+        compress=log.compress,
+    )

@@ -36,10 +36,10 @@ class JournalLog:
     is_full: Final = False
 
     def __init__(
-        self, fields: Mapping[str, str], path: str = JOURNAL_SOCKET, *, again: bool = False
+        self, fields: Mapping[str, str], path: str | None = None, *, again: bool = False
     ) -> None:
-        self._path = path
-        self._sock = _connect(path, again=again)
+        self._path = path or JOURNAL_SOCKET
+        self._sock = _connect(self._path, again=again)
         self._fields = b"".join(field(name, value.encode()) for name, value in fields.items())
         self._held: dict[int, bytes] = {}
         self.dropped_bytes = 0

@@ -12,16 +12,18 @@ does not notice when the supervisor is killed: no byte is lost or comes twice, i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import descriptors, pipes
+from cgagent.runtime.messages.outcomes import Status
+from cgagent.runtime.messages.record import encode
 from cgagent.runtime.protocol import STATUS
 from cgagent.runtime.supervisor.detach import Watcher
 
 if TYPE_CHECKING:
+    from cgagent.runtime.messages.held import HeldClient
     from cgagent.runtime.supervisor.holdings import Holding
 
 HIGH_WATER: Final = 1024 * 1024
@@ -37,31 +39,14 @@ def frame(stream: int, payload: bytes) -> bytes:
     return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
 
 
-def hold(
-    held: Holding,
-    sock: int,
-    *,
-    key: str,
-    streams: list[int],
-    raw: bool,
-    status: bool,
-    tail: int | None = None,
-    detach_keys: str = "",
-    stay: bool = False,
-) -> None:
-    """Make the entry of a client of the task `key`.
-
-    `streams` has the numbers wanted (STDIN: its input is taken); `status`: at the end a STATUS
-    frame is sent; `tail`: a file with input that the API had already read from the socket;
-    `detach_keys`: input that ends the session; `stay`: it is not closed after the status, but when
-    the task is forgotten, so that it knows when all that follows an exit is done.
-    """
+def hold(held: Holding[HeldClient], sock: int, client: HeldClient, tail: int | None = None) -> None:
+    """Make the entry of a client; `tail`: a file with input that was read from the socket."""
     os.set_blocking(sock, False)
     fds = {"sock": sock, "out": os.memfd_create("client", os.MFD_CLOEXEC)}
     if tail is not None:
         os.lseek(tail, 0, os.SEEK_SET)
         fds["tail"] = tail
-    held.put(fds, key=key, streams=streams, raw=raw, status=status, keys=detach_keys, stay=stay)
+    held.put(client, fds)
 
 
 def read_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
@@ -89,19 +74,19 @@ class Client:
         "streams",
     )
 
-    def __init__(self, held: Holding) -> None:
+    def __init__(self, held: Holding[HeldClient]) -> None:
         self._held = held
-        self.streams = frozenset(held.value["streams"])
-        self.raw: bool = held.value["raw"]
-        self.stays = bool(held.value.get("stay"))
-        keys = held.value["keys"].encode("ascii")
+        self.streams = frozenset(held.value.streams)
+        self.raw = held.value.raw
+        self.stays = held.value.stay
+        keys = held.value.detach_keys.encode("ascii")
         self._detach = Watcher(keys) if keys else None
         self._queued, self._sent = self._counts()
         self.reads_done = False
         self.gone = False
-        self.closing = bool(held.value.get("closing"))
-        if "last" in held.value:
-            self.finish(held.value["last"])
+        self.closing = held.value.closing
+        if held.value.last is not None:
+            self.finish(held.value.last)
 
     @property
     def name(self) -> str:
@@ -150,17 +135,17 @@ class Client:
             self._queued += count
             view = view[count:]
 
-    def finish(self, status: dict[str, Any]) -> None:
+    def finish(self, status: Status) -> None:
         """Nothing more will come: after what is queued, close, or wait where it `stays`."""
         if self.closing:
             return
-        if self._held.value["status"] and not self.raw and not self.gone:
-            if "last" not in self._held.value:
-                self._held.put(last=status, before=self._queued)
-            last = frame(STATUS, json.dumps(status).encode())
-            self._queue(last[self._queued - self._held.value["before"] :])
+        if self._held.value.status and not self.raw and not self.gone:
+            if self._held.value.last is None:
+                self._held.update(last=status, before=self._queued)
+            last = frame(STATUS, encode(status))
+            self._queue(last[self._queued - self._held.value.before :])
         self.closing = True
-        self._held.put(closing=True, last=None)
+        self._held.update(closing=True, last=None)
         self.flush()
 
     def flush(self) -> None:
@@ -225,7 +210,7 @@ class Client:
         if watcher.found:
             self.reads_done = True
             self.stays = False
-            self.finish({"detached": True})
+            self.finish(Status(detached=True))
         return len(data)
 
     def _look(self, source: int) -> bytes:

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import namespaces
 from cgagent.runtime import wire
+from cgagent.runtime.messages.held import CHANGES, Ended, Reap
+from cgagent.runtime.messages.record import MessageError
 from cgagent.runtime.supervisor import holdings
 
 if TYPE_CHECKING:
@@ -105,17 +107,20 @@ class Keeper:
         """Do what the supervisor has told; False at the end of it."""
         while True:
             try:
-                received = wire.receive(channel)
+                received = wire.receive(channel, *CHANGES)
             except BlockingIOError:
                 return True
             except ConnectionResetError:  # it left our last words unread; its own come next
                 continue
+            except MessageError as e:  # of a defect: what is held stays
+                sys.stderr.write(f"keeper: {e.message}\n")
+                continue
             if received is None:
                 return False
             change, fds = received
-            if holdings.REAP in change:
+            if isinstance(change, Reap):
                 with contextlib.suppress(ChildProcessError):  # it was told of it twice
-                    os.waitid(os.P_PID, change[holdings.REAP], os.WEXITED)
+                    os.waitid(os.P_PID, change.pid, os.WEXITED)
                 continue
             for fd in holdings.apply(self.entries, change, fds):
                 os.close(fd)
@@ -128,10 +133,9 @@ class Keeper:
         found = os.waitid(os.P_ALL, 0, _LOOK)
         if found is None or found.si_pid in {supervisor, self._told}:
             return True
-        ended = {"pid": found.si_pid, "killed": found.si_code != os.CLD_EXITED}
-        ended["status"] = found.si_status
+        killed = found.si_code != os.CLD_EXITED
         try:
-            wire.send(channel, ended)
+            wire.send(channel, Ended(pid=found.si_pid, killed=killed, status=found.si_status))
         except BlockingIOError:
             return False
         except OSError:  # dying: its successor will be told

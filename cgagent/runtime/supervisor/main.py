@@ -18,8 +18,9 @@ import socket
 import struct
 import sys
 import time
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import (
     EXIT_CODE,
@@ -28,15 +29,38 @@ from cgagent.errors import (
     InternalError,
     NotFoundError,
     UnavailableError,
-    UnsupportedError,
 )
 from cgagent.kernel import descriptors, namespaces, userns
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime import wire
 from cgagent.runtime.container import zygote
+from cgagent.runtime.container.birth import Born, spawn
 from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.external.parent import Launchers
-from cgagent.runtime.protocol import COMPRESS, ROOT, SET_UP, State, error_to_wire
+from cgagent.runtime.messages.agent import (
+    Answer,
+    Ask,
+    Attach,
+    ClientCutOff,
+    Create,
+    CreateInside,
+    Done,
+    Forget,
+    List,
+    Moved,
+    Pid,
+    Prepare,
+    Resize,
+    Signal,
+    Start,
+    TaskExited,
+    TaskStarted,
+    Who,
+)
+from cgagent.runtime.messages.held import Ended, HeldClient, HeldSelf, HeldTask
+from cgagent.runtime.messages.outcomes import Exit, Failed, Status
+from cgagent.runtime.messages.record import Message, MessageError
+from cgagent.runtime.protocol import State
 from cgagent.runtime.supervisor import attached as client
 from cgagent.runtime.supervisor.attached import Client
 from cgagent.runtime.supervisor.holdings import Entries, Holding, Holdings
@@ -47,16 +71,11 @@ from cgagent.runtime.supervisor.strays import Strays
 from cgagent.runtime.supervisor.task import Shared, Task, given_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from cgagent.runtime.supervisor.task import Done
+    from cgagent.runtime.supervisor.task import Done as Told
 
 _FIRST_AGENT_S: Final = 30.0
 _NO_AGENT: Final = "the agent ended before it had started this; ask again"
 _ALWAYS_WATCHED: Final = 2  # the listener and the keeper
-Reply = dict[str, Any] | None
-
-
 _TASK: Final = "task/"
 _CLIENT: Final = "client/"
 _OWN: Final = "supervisor"
@@ -75,24 +94,13 @@ class Supervisor:
         self._waiting: dict[str, list[Client]] = {}
         """By key: clients of a zygote that was given up for another one, until that is there."""
         self._agent: socket.socket | None = None
-        self._unsent: list[dict[str, Any]] = []
+        self._unsent: list[Message] = []
         self._agent_due: float | None = time.monotonic() + _FIRST_AGENT_S
         self._keeper: Keeper | None = None
-        self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._own_mount_namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._own = Holding(holdings, _OWN)
+        self._own = Holding(holdings, _OWN, HeldSelf)
         if not self._own.exists:
-            self._own.put(life=os.urandom(8).hex())
-        self._ops: dict[str, Callable[[dict[str, Any], list[int]], Reply]] = {
-            "create": self._create,
-            "attach": self._attach,
-            SET_UP: self._set_up,
-            "signal": self._signal,
-            "resize": self._resize,
-            "forget": self._forget,
-            "list": self._list,
-        }
-        self._slow_ops = {ROOT: self._root, "start": self._start}
+            self._own.put(HeldSelf(life=os.urandom(8).hex()))
 
     def run(self) -> Keeper | None:
         """Until there is nothing to do: None; or until this process has to be the keeper."""
@@ -122,12 +130,13 @@ class Supervisor:
     # -- what a predecessor left ------------------------------------------------------------
 
     def _resume(self) -> None:
-        for held in self._holdings.named(_TASK):
-            task = self._new_task(held, is_ours=False)
+        for name in self._holdings.named(_TASK):
+            task = self._new_task(Holding(self._holdings, name, HeldTask), is_ours=False)
             self._tasks[task.key] = task
-        for held in self._holdings.named(_CLIENT):
+        for name in self._holdings.named(_CLIENT):
+            held = Holding(self._holdings, name, HeldClient)
             left = Client(held)
-            key = held.value["key"]
+            key = held.value.key
             if key in self._tasks:
                 self._tasks[key].take_over(left)
             elif left.closing:
@@ -138,7 +147,7 @@ class Supervisor:
         for task in list(self._tasks.values()):
             task.resume()
 
-    def _new_task(self, held: Holding, *, is_ours: bool) -> Task:
+    def _new_task(self, held: Holding[HeldTask], *, is_ours: bool) -> Task:
         return Task(held, self._shared, self, is_ours=is_ours)
 
     # -- the keeper -------------------------------------------------------------------------
@@ -146,7 +155,7 @@ class Supervisor:
     def _hear_keeper(self) -> None:
         """A process that a predecessor was the parent of has ended; or the keeper itself."""
         try:
-            received = wire.receive(self._holdings.channel)
+            received = wire.receive(self._holdings.channel, Ended)
         except ConnectionResetError:
             return  # what it had sent before comes next
         if received is None:
@@ -155,9 +164,9 @@ class Supervisor:
         ended, _ = received
         for task in list(self._tasks.values()):
             task.hear_launcher()
-            if task.pid == ended["pid"] and not task.is_ours:
+            if task.pid == ended.pid and not task.is_ours:
                 task.told_of_end(ended)
-        self._holdings.reap(ended["pid"])
+        self._holdings.reap(ended.pid)
 
     def _replace_keeper(self) -> None:
         """A parent cannot be found for our children but us: we become it, and fork."""
@@ -178,7 +187,7 @@ class Supervisor:
         for task in list(self._tasks.values()):
             task.lose_parent()
         self._follow_strays()
-        self._tell({"event": "moved", **self._who()})
+        self._tell(Moved(who=self._who()))
 
     def _follow_strays(self) -> None:
         """What the keeper is the parent of, now or in a moment: it may be killed."""
@@ -200,13 +209,8 @@ class Supervisor:
         std = {0, 1, 2}
         descriptors.close_all_but(std | held | {self._listener.fileno(), channel.fileno()})
 
-    def _who(self) -> dict[str, Any]:
-        return {
-            "pid": os.getpid(),
-            "keeper": os.getppid(),
-            "life": self._own.value["life"],
-            "hints": [SET_UP, ROOT, COMPRESS],
-        }
+    def _who(self) -> Who:
+        return Who(pid=os.getpid(), keeper=os.getppid(), life=self._own.value.life)
 
     # -- the agent's connection -------------------------------------------------------------
 
@@ -234,7 +238,7 @@ class Supervisor:
 
     def _give_up_zygotes(self) -> None:
         """Nobody is left who would start them, or who wants what was the agent's own."""
-        told = {"error": error_to_wire(UnavailableError(_NO_AGENT))}
+        told = Status.of_failure(UnavailableError(_NO_AGENT))
         for key in list(self._waiting):
             self._see_off_waiting(key, told)
         for task in list(self._tasks.values()):
@@ -247,37 +251,39 @@ class Supervisor:
         if self._agent is None:
             return
         try:
-            received = wire.receive(self._agent)
+            received = wire.receive(self._agent, Ask)
         except BlockingIOError:
             self._flush()
+            return
+        except MessageError as e:
+            self._refuse(e)
             return
         except OSError:
             received = None
         if received is None:
             self._lose_agent()
             return
-        message, fds = received
-        seq = message.get("seq")
+        asked, fds = received
         try:
-            if message["op"] in self._slow_ops:
-                self._slow_ops[message["op"]](message, fds)
-                return
-            reply = self._ops.get(message["op"], _refuse)(message, fds)
+            result = self._do(asked, fds)
         except CgagentError as e:
-            for fd in fds:
-                os.close(fd)
-            self._answer(seq, {"error": error_to_wire(e)})
+            result = Failed.of(e)
         except (OSError, ValueError) as e:
-            error = InternalError(f"{message.get('op')} {message.get('key')}: {_cause(e)}")
-            self._answer(seq, {"error": error_to_wire(error)})
+            what = type(asked.request).__name__.lower()
+            key = getattr(asked.request, "key", "")
+            result = Failed.of(InternalError(f"{what} {key}: {_cause(e)}"))
+        if result is not None:
+            self._tell(Answer(seq=asked.seq, result=result))
+
+    def _refuse(self, error: MessageError) -> None:
+        """What the agent has said is no request: it is answered if there is a number."""
+        seq = error.value.get("seq") if isinstance(error.value, dict) else None
+        if isinstance(seq, int):
+            self._tell(Answer(seq=seq, result=Failed.of(error)))
         else:
-            self._answer(seq, reply or {})
+            sys.stderr.write(f"the agent is not understood: {error.message}\n")
 
-    def _answer(self, seq: int | None, reply: dict[str, Any]) -> None:
-        if seq is not None:  # else it was a hint
-            self._tell({"seq": seq, **reply})
-
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _tell(self, message: Message) -> None:
         if self._agent is not None:
             self._unsent.append(message)
             self._flush()
@@ -299,206 +305,167 @@ class Supervisor:
 
     # -- what it is told --------------------------------------------------------------------
 
-    def _task(self, message: dict[str, Any]) -> Task:
-        task = self._tasks.get(message["key"])
+    def _do(self, asked: Ask, fds: list[int]) -> Done | Pid | Who | Failed | None:
+        """What is asked. None: it is answered later. The descriptors are closed or kept."""
+        request = asked.request
+        if isinstance(request, Attach):
+            return self._attach(request, asked.seq, fds)
+        try:
+            match request:
+                case Create() | CreateInside():
+                    return self._create(request, again=asked.again)
+                case Prepare():
+                    self._task(request.key).prepare(request, self._answerer(asked.seq))
+                    return None
+                case Start():
+                    self._start(request, fds, self._answerer(asked.seq), again=asked.again)
+                    return None
+                case Signal():
+                    self._task(request.key).signal(request.signal, group=request.group)
+                case Resize():
+                    self._task(request.key).resize(request.rows, request.columns)
+                case Forget():
+                    self._forget(request)
+                case List():
+                    return self._list(request)
+            return Done()
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _answerer(self, seq: int) -> Told:
+        """Answers a request when it is done."""
+        asker = self._agent
+
+        def told(pid: int, failure: CgagentError | None) -> bool:
+            if self._agent is not asker:  # another one's numbers mean other requests
+                return False
+            result = Pid(pid=pid) if failure is None else Failed.of(failure)
+            self._tell(Answer(seq=seq, result=result))
+            return True
+
+        return told
+
+    def _task(self, key: str) -> Task:
+        task = self._tasks.get(key)
         if task is None:
-            raise NotFoundError(f"task {message['key']} is not known to the supervisor")
+            raise NotFoundError(f"task {key} is not known to the supervisor")
         return task
 
-    def _create(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        key = message["key"]
+    def _create(self, asked: Create | CreateInside, *, again: bool) -> Pid:
+        key = asked.key
         if key in self._tasks:
-            if message.get("again") and self._tasks[key].exchange.state is State.CREATED:
-                return {"pid": self._tasks[key].pid}
+            if again and self._tasks[key].exchange.state is State.CREATED:
+                return Pid(pid=self._tasks[key].pid)
             raise ConflictError(f"task {key} exists already")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        cgroup_fd = None
-        try:
-            if message.get("cgroup_dir"):
-                cgroup_fd = os.open(message["cgroup_dir"], os.O_RDONLY | os.O_CLOEXEC)
-            process = self._fork(message, theirs, cgroup_fd)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            if cgroup_fd is not None:
-                os.close(cgroup_fd)
-        own = "inside" not in message
-        cgroups = [message.get("cgroup_dir"), *map(os.path.dirname, message.get("join_files", ()))]
-        held = Holding(self._holdings, _TASK + key)
-        pid, pidfd = process
-        held.put(
-            {"pidfd": pidfd, "zygote": ours.detach()},
-            key=key,
-            state=State.CREATED.value,
-            pid=pid,
-            cgroup_dirs=[d for d in cgroups if d and own],
-        )
+        born = self._fork_inside(asked) if isinstance(asked, CreateInside) else self._fork(asked)
+        held = Holding(self._holdings, _TASK + key, HeldTask)
+        dirs = [asked.cgroup_dir, *map(os.path.dirname, asked.join_files)]
+        own = tuple(d for d in dirs if d) if isinstance(asked, Create) else ()
+        task = HeldTask(key=key, state=State.CREATED, pid=born.pid, cgroup_dirs=own)
+        held.put(task, {"pidfd": born.pidfd, "zygote": born.sock.detach()})
         self._tasks[key] = self._new_task(held, is_ours=True)
         for waiting in self._waiting.pop(key, ()):
             self._tasks[key].attach(waiting)
-        return {"pid": pid}
+        return Pid(pid=born.pid)
 
-    def _fork(
-        self, message: dict[str, Any], sock: socket.socket, cgroup_fd: int | None
-    ) -> tuple[int, int]:
-        join_files = tuple(message.get("join_files", ()))
-        if "inside" in message:
-            return self._fork_inside(message, join_files, sock, cgroup_fd)
-        isolation = Isolation.from_oci(message["namespaces"])
+    def _fork(self, asked: Create) -> Born:
+        isolation = Isolation.from_oci(asked.namespaces)
         with ExitStack() as stack:
             join = isolation.open(stack)
-            with self._children_in(dict(join).get(namespaces.CLONE_NEWPID)):
-                pid, pidfd = namespaces.clone(isolation.clone_flags, cgroup_fd)
-                if pid == 0:
-                    others = tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID)
-                    where = zygote.Surroundings(
-                        join_files,
-                        isolation.own,
-                        others,
-                        self._own_mount_namespace,
-                        message.get("stage"),
-                    )
-                    zygote.run(sock, where)
-        if "user" in isolation.own:
-            _map_ids(pid, pidfd, message["user_ids"])
-        return pid, pidfd
+            where = zygote.Surroundings(
+                asked.join_files,
+                isolation.own,
+                tuple(j for j in join if j[0] != namespaces.CLONE_NEWPID),
+                self._own_mount_namespace,
+                asked.mounts,
+            )
+            born = spawn(
+                partial(namespaces.clone, isolation.clone_flags),
+                lambda sock: zygote.run(sock, where),
+                cgroup_dir=asked.cgroup_dir,
+                pid_namespace=dict(join).get(namespaces.CLONE_NEWPID),
+            )
+        if "user" in isolation.own and asked.user_ids is not None:
+            _map_ids(born, asked.user_ids)
+        return born
 
-    @contextmanager
-    def _children_in(self, pid_namespace: int | None) -> Iterator[None]:
-        """Children are born in the pid namespace of this descriptor: ours to reap all the same."""
-        if pid_namespace is None:
-            yield
-            return
-        namespaces.setns(pid_namespace, namespaces.CLONE_NEWPID)
-        try:
-            yield
-        finally:
-            namespaces.setns(self._own_pid_namespace, namespaces.CLONE_NEWPID)
-
-    def _fork_inside(
-        self,
-        message: dict[str, Any],
-        join_files: tuple[str, ...],
-        sock: socket.socket,
-        cgroup_fd: int | None,
-    ) -> tuple[int, int]:
-        container = message["inside"]
-        target = self._task({"key": container})
+    def _fork_inside(self, asked: CreateInside) -> Born:
+        target = self._task(asked.container)
         if target.exchange.state is not State.RUNNING:
-            raise ConflictError(f"container {container} is not running")
-        with self._children_in(target.pidfd):
-            pid, pidfd = namespaces.clone(0, cgroup_fd)
-            if pid == 0:
-                where = zygote.Surroundings(
-                    join_files,
-                    enter_pidfd=target.pidfd,
-                    enter_user=bool(message.get("enter_user")),
-                )
-                zygote.run(sock, where)
-        return pid, pidfd
-
-    def _attach(self, message: dict[str, Any], fds: list[int]) -> Reply:
-        task = self._task(message)
-        held = Holding(self._holdings, _CLIENT + message["client"])
-        if held.exists:  # asked again
-            for fd in fds:
-                os.close(fd)
-            return None
-        task.exchange.check("attach")
-        client.hold(
-            held,
-            fds[0],
-            key=task.key,
-            streams=message["streams"],
-            raw=bool(message.get("raw")),
-            status=bool(message.get("status")),
-            tail=fds[1] if len(fds) > 1 else None,
-            detach_keys=message.get("detach_keys", ""),
-            stay=bool(message.get("stay")),
+            raise ConflictError(f"container {asked.container} is not running")
+        where = zygote.Surroundings(
+            asked.join_files, enter_pidfd=target.pidfd, enter_user=asked.enter_user
         )
-        task.attach(Client(held))
-        return None
+        return spawn(
+            partial(namespaces.clone, 0),
+            lambda sock: zygote.run(sock, where),
+            cgroup_dir=asked.cgroup_dir,
+            pid_namespace=target.pidfd,
+        )
 
-    def _set_up(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        self._task(message).set_up(message)
-        return None
-
-    def _start(self, message: dict[str, Any], fds: list[int]) -> None:
-        with self._asked(message, fds) as done:
-            task = self._task(message)
-            if message.get("again") and task.exchange.state is not State.CREATED:
-                task.join_start(done)
-            else:
-                task.start(message, fds, done)
-
-    def _root(self, message: dict[str, Any], fds: list[int]) -> None:
-        with self._asked(message, fds) as done:
-            self._task(message).make_root(message, done)
-
-    @contextmanager
-    def _asked(self, message: dict[str, Any], fds: list[int]) -> Iterator[Done]:
-        """What is answered later, unless it fails at once; the zygote has copies of the `fds`."""
-        seq, asker = message.get("seq"), self._agent
-
-        def done(pid: int, failure: CgagentError | None) -> bool:
-            if self._agent is not asker:  # another one's numbers mean other requests
-                return False
-            answer = {"pid": pid} if failure is None else {"error": error_to_wire(failure)}
-            self._tell({"seq": seq, **answer})
-            return True
-
+    def _attach(self, asked: Attach, seq: int, fds: list[int]) -> Done:
+        """The client is known by the agent and its request: it is the same if asked again."""
+        name = f"{_CLIENT}{self._own.value.agent}.{seq}"
+        held = Holding(self._holdings, name, HeldClient)
         try:
-            yield done
-        except CgagentError as e:
-            self._tell({"seq": seq, "error": error_to_wire(e)})
-        except (OSError, ValueError) as e:
-            error = InternalError(f"{message['op']} {message.get('key')}: {_cause(e)}")
-            self._tell({"seq": seq, "error": error_to_wire(error)})
-        finally:
-            for fd in fds:
-                os.close(fd)
+            task = self._task(asked.key)
+            if not held.exists:
+                task.exchange.check("attach")
+        except CgagentError:
+            _close_all(fds)
+            raise
+        if held.exists:
+            _close_all(fds)
+            return Done()
+        wanted = HeldClient(
+            key=asked.key,
+            streams=asked.streams,
+            raw=asked.raw,
+            status=asked.status,
+            detach_keys=asked.detach_keys,
+            stay=asked.stay,
+        )
+        client.hold(held, fds[0], wanted, fds[1] if len(fds) > 1 else None)
+        task.attach(Client(held))
+        return Done()
 
-    def _signal(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        self._task(message).signal(message["signal"], group=bool(message.get("group")))
-        return None
+    def _start(self, asked: Start, fds: list[int], told: Told, *, again: bool) -> None:
+        task = self._task(asked.key)
+        if again and task.exchange.state is not State.CREATED:
+            task.join_start(told)
+        else:
+            task.start(asked, fds, told)
 
-    def _resize(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        self._task(message).resize(message["rows"], message["columns"])
-        return None
-
-    def _forget(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        key, status = message["key"], message.get("status")
-        task, keep = self._tasks.get(key), message.get("keep_clients")
-        if not keep:
-            self._see_off_waiting(key, status)
+    def _forget(self, asked: Forget) -> None:
+        task = self._tasks.get(asked.key)
+        if not asked.keep_clients:
+            self._see_off_waiting(asked.key, asked.status)
         if task is None:
-            return None
+            return
         task.exchange.check("forget")
         if task.exchange.state is State.EXITED:
             task.forget()
         else:
-            if keep:
-                self._waiting.setdefault(key, []).extend(task.stdio.release())
-            task.abandon(status)
+            if asked.keep_clients:
+                self._waiting.setdefault(asked.key, []).extend(task.stdio.release())
+            task.abandon(asked.status)
         self._lose(task)
-        return None
 
-    def _see_off_waiting(self, key: str, status: dict[str, Any] | None) -> None:
+    def _see_off_waiting(self, key: str, status: Status | None) -> None:
         for waiting in self._waiting.pop(key, ()):
             waiting.stays = False
-            waiting.finish(status or given_up(key))
+            waiting.finish(status or Status.of_failure(given_up(key)))
             see_off(waiting, self._loop)
 
-    def _list(self, message: dict[str, Any], _fds: list[int]) -> Reply:
-        if message["agent"] != self._own.value.get("agent"):
+    def _list(self, asked: List) -> Who:
+        if asked.agent != self._own.value.agent:
             self._give_up_zygotes()  # another one's
-            self._own.put(agent=message["agent"])
+            self._own.update(agent=asked.agent)
         for task in self._tasks.values():
-            self._tell({"event": "task", **task.describe()})
+            self._tell(task.describe())
             if task.exit is not None:
-                self._tell(_exit_event(task))
+                self._tell(TaskExited(key=task.key, exit=task.exit))
         return self._who()
 
     def _lose(self, task: Task) -> None:
@@ -510,48 +477,44 @@ class Supervisor:
     def task_started(self, task: Task, *, told: bool) -> None:
         self._strays_changed(task)
         if not told:  # the agent of now knows the pid of whatever process it was until now
-            self._tell({"event": "started", "key": task.key, "pid": task.pid})
+            self._tell(TaskStarted(key=task.key, pid=task.pid))
 
     def task_spoiled(self, task: Task) -> None:
-        self._tell({"event": "exited", "key": task.key, "pid": task.pid})
+        self._tell(TaskExited(key=task.key, exit=Exit(pid=task.pid)))
 
     def task_failed(self, task: Task, error: CgagentError, *, told: bool) -> None:
         self._lose(task)
         if not told:  # the agent of now has been told of one that starts, and takes it to run
-            how = {"exit_code": EXIT_CODE[error.kind], "error": error.message}
-            self._tell({"event": "exited", "key": task.key, **how})
+            how = Exit(exit_code=EXIT_CODE[error.kind], error=error.message)
+            self._tell(TaskExited(key=task.key, exit=how))
 
     def client_cut_off(self, task: Task) -> None:
-        self._tell({"event": "client-cut-off", "key": task.key})
+        self._tell(ClientCutOff(key=task.key))
 
     def task_exited(self, task: Task) -> bool:
         self._strays_changed(task)
-        self._tell(_exit_event(task))
+        self._tell(TaskExited(key=task.key, exit=task.exit or Exit()))
         return self._agent is not None
 
 
-def _refuse(message: dict[str, Any], _fds: list[int]) -> Reply:
-    """What only a later version's agent asks for."""
-    raise UnsupportedError(f"the supervisor is of an earlier version: no {message['op']}")
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _cause(error: OSError | ValueError) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _map_ids(pid: int, pidfd: int, block: list[int]) -> None:
+def _map_ids(born: Born, block: tuple[int, ...]) -> None:
     """Of a process that is alone in a new user namespace."""
     try:
-        userns.Mappings.of_block(*block).write(pid)
+        userns.Mappings.of_block(*block).write(born.pid)
     except BaseException:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-        os.close(pidfd)
+        born.kill()
+        os.close(born.pidfd)
+        born.sock.close()
         raise
-
-
-def _exit_event(task: Task) -> dict[str, Any]:
-    return {"event": "exited", "key": task.key, **(task.exit or {})}
 
 
 def main() -> None:

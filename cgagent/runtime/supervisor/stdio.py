@@ -14,7 +14,7 @@ import os
 import selectors
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import ConflictError
 from cgagent.kernel import pipes, pty
@@ -27,9 +27,12 @@ from cgagent.runtime.supervisor.journal import CLOSING, DONE, PIECE, Journal, No
 from cgagent.runtime.supervisor.loop import HANGUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from cgagent.runtime.logs.driver import Log
+    from cgagent.runtime.messages.held import HeldTask
+    from cgagent.runtime.messages.jobs import Streams
+    from cgagent.runtime.messages.outcomes import Status
     from cgagent.runtime.supervisor.holdings import Holding
     from cgagent.runtime.supervisor.loop import Loop
 
@@ -44,7 +47,11 @@ _KEYS, _KEYS_IN, _STDIN, _SLAVE = "keys", "keys_in", "stdin", "slave"
 
 class Stdio:
     def __init__(
-        self, held: Holding, loop: Loop, mirror: pipes.Mirror, on_cut_off: Callable[[], None]
+        self,
+        held: Holding[HeldTask],
+        loop: Loop,
+        mirror: pipes.Mirror,
+        on_cut_off: Callable[[], None],
     ) -> None:
         self._held = held
         self._on_cut_off = on_cut_off
@@ -66,10 +73,15 @@ class Stdio:
         return self._log.dropped_bytes if self._log else 0
 
     @property
-    def _how(self) -> Mapping[str, Any]:
-        """As given to `open`."""
-        how: Mapping[str, Any] = self._held.value["stdio"]
-        return how
+    def _has_terminal(self) -> bool:
+        streams = self._held.value.streams
+        return streams is not None and streams.terminal
+
+    @property
+    def _ends_with_client(self) -> bool:
+        """The input; that of a terminal ends with a key."""
+        streams = self._held.value.streams
+        return streams is not None and streams.stdin_once and not streams.terminal
 
     @property
     def _outputs(self) -> dict[int, int]:
@@ -84,31 +96,21 @@ class Stdio:
 
     # -- pipes ------------------------------------------------------------------------------
 
-    def open(
-        self,
-        *,
-        log: dict[str, Any] | None,
-        stdin: bool,
-        stdin_once: bool,
-        terminal: bool = False,
-        **value: Any,
-    ) -> None:
-        """Make the pipes and the log, and hold them together with `value`.
+    def open(self, streams: Streams, value: HeldTask) -> None:
+        """Make the pipes and the log; they are held together with `value`, which has the rest.
 
-        With `terminal` there are no pipes: the child makes a terminal; see `take_terminal`.
+        With a terminal there are no pipes: the child makes it; see `take_terminal`.
 
         Raises:
             UnavailableError: the log cannot be opened; see `logdriver`.
         """
-        log_before, self._log = self._log, open_log(log)
-        if log_before:  # of a set-up that was of something else
+        log_before, self._log = self._log, open_log(streams.log)
+        if log_before:  # of a preparation that was of something else
             log_before.close()
         fds = journal.make()
         unused = []
-        if terminal:  # whose input ends with a key, not with a client
-            stdin_once = False
-        else:
-            if stdin:
+        if not streams.terminal:
+            if streams.stdin:
                 read, fds[_STDIN] = os.pipe2(os.O_CLOEXEC)
                 os.set_blocking(fds[_STDIN], False)
                 unused.append(read)
@@ -116,15 +118,14 @@ class Stdio:
                 fds[label], write = os.pipe2(os.O_CLOEXEC)
                 os.set_blocking(fds[label], False)
                 unused.append(write)
-        how = {"log": log, "stdin": stdin, "stdin_once": stdin_once, "terminal": terminal}
-        self._held.put(fds, stdio=how, **value)
+        self._held.put(value.replace(streams=streams), fds)
         self._journal = Journal(self._held.fds, self._mirror)
         for fd in unused:
             os.close(fd)
 
     def child_ends(self) -> list[int]:
         """The three that the child gets, which the caller closes; none where it has a terminal."""
-        if self._how["terminal"]:
+        if self._has_terminal:
             return []
         if self._stdin is None:
             ends = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)]
@@ -139,15 +140,16 @@ class Stdio:
         fds = {_LABELS[STDOUT]: master}
         # kept open: an init that closes and opens its terminal again does not end it
         fds[_SLAVE] = pty.open_slave(master)
-        if self._how["stdin"]:
+        streams = self._held.value.streams
+        if streams is not None and streams.stdin:
             fds[_STDIN] = os.dup(master)  # to be watched apart from the output
             fds[_KEYS], fds[_KEYS_IN] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._held.put(fds)
+        self._held.update(fds)
 
     def resize(self, rows: int, columns: int) -> None:
         """Raises ConflictError where there is no terminal."""
         outputs = self._outputs
-        if not self._held.value.get("stdio", {}).get("terminal") or STDOUT not in outputs:
+        if not self._has_terminal or STDOUT not in outputs:
             raise ConflictError("it has no terminal; give it one with --tty")
         pty.set_size(outputs[STDOUT], rows, columns)
 
@@ -343,7 +345,7 @@ class Stdio:
         except BrokenPipeError:  # the container closed its end
             self._end_input()
             return
-        if moved == 0 and self._how["stdin_once"]:
+        if moved == 0 and self._ends_with_client:
             self._end_input()
         elif moved:
             self._type()
@@ -386,17 +388,18 @@ class Stdio:
         self._clients.remove(client)
         self._loop.forget(client.fileno())
         client.close()
-        if STDIN in client.streams and self._how["stdin_once"]:
+        if STDIN in client.streams and self._ends_with_client:
             self._end_input()
 
     # -- a predecessor's --------------------------------------------------------------------
 
     def resume(self) -> None:
         """Go on where a predecessor was killed; its clients are attached already."""
-        if "stdio" not in self._held.value:
+        streams = self._held.value.streams
+        if streams is None:
             return
         try:
-            self._log = open_log(self._how["log"], again=True)
+            self._log = open_log(streams.log, again=True)
         except OSError as e:  # removed by somebody: no reason to end all containers' supervisor
             sys.stderr.write(f"{self._held.name}: its log cannot be opened again: {e.strerror}\n")
         self._journal = Journal(self._held.fds, self._mirror)
@@ -440,7 +443,7 @@ class Stdio:
             self._log = None
             self._note(DONE)
 
-    def see_off(self, status: dict[str, Any], *, stay: bool = False) -> list[Client]:
+    def see_off(self, status: Status, *, stay: bool = False) -> list[Client]:
         """Clients get `status` after the rest of their output.
 
         Returns:

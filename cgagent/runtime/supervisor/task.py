@@ -9,7 +9,6 @@ the event loop they are registered with.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import selectors
@@ -18,32 +17,30 @@ import stat
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import (
-    CONSOLE,
-    EXIT_FILE,
-    ROOT,
-    ROOTED,
-    SET_UP,
-    Exchange,
-    State,
-    error_from_wire,
-    error_to_wire,
-)
+from cgagent.runtime.messages.agent import Prepare, Start, TaskListed
+from cgagent.runtime.messages.jobs import ContainerJob
+from cgagent.runtime.messages.outcomes import Exit, Failed, Status
+from cgagent.runtime.messages.record import MessageError, encode
+from cgagent.runtime.messages.zygote import REPORTS, Became, Console, Prepared, Ready
+from cgagent.runtime.protocol import EXIT_FILE, Exchange, State
 from cgagent.runtime.supervisor.dying import kill, kill_and_reap
 from cgagent.runtime.supervisor.stdio import Stdio, let_go
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from cgagent.kernel.pipes import Mirror
     from cgagent.runtime.external.parent import Launchers
+    from cgagent.runtime.messages.held import Ended, HeldTask
+    from cgagent.runtime.messages.jobs import Streams
+    from cgagent.runtime.messages.record import Message
     from cgagent.runtime.supervisor.attached import Client
     from cgagent.runtime.supervisor.holdings import Holding
     from cgagent.runtime.supervisor.loop import Loop
@@ -98,7 +95,7 @@ class Task:
 
     def __init__(
         self,
-        held: Holding,
+        held: Holding[HeldTask],
         shared: Shared,
         owner: Owner,
         *,
@@ -111,13 +108,13 @@ class Task:
         self._owner = owner
         self.is_ours = is_ours
         self._started: list[Done] = []
-        self._rooted: list[Done] = []
+        self._preparing: list[Done] = []
         self._is_launching = False
         """With another runtime: the zygote makes the process, and does not become it."""
-        self._given: dict[str, Any] | None = None
+        self._given: Streams | None = None
         """The streams that the zygote has; what a predecessor may have given is given again."""
         self._staying: list[Client] = []
-        self.exchange = Exchange(held.value["key"], State(held.value["state"]))
+        self.exchange = Exchange(held.value.key, held.value.state)
         self.stdio = Stdio(held, shared.loop, shared.mirror, lambda: owner.client_cut_off(self))
 
     @property
@@ -126,19 +123,18 @@ class Task:
 
     @property
     def pid(self) -> int:
-        pid: int = self._held.value["pid"]
-        return pid
+        return self._held.value.pid
 
     @property
     def pidfd(self) -> int:
         return self._held.fds["pidfd"]
 
     @property
-    def exit(self) -> dict[str, Any] | None:
-        return self._held.value.get("exit")
+    def exit(self) -> Exit | None:
+        return self._held.value.exit
 
-    def describe(self) -> dict[str, Any]:
-        return {"key": self.key, "state": self.exchange.state.value, "pid": self.pid}
+    def describe(self) -> TaskListed:
+        return TaskListed(key=self.key, state=self.exchange.state, pid=self.pid)
 
     def attach(self, client: Client) -> None:
         self.stdio.attach(client)
@@ -146,7 +142,7 @@ class Task:
     def take_over(self, client: Client) -> None:
         """From a predecessor. One that was attached until the end gets what it has not got yet."""
         if client.closing or self.exchange.state is State.EXITED:
-            client.finish(_for_clients(self.exit or {}))
+            client.finish(Status.of_exit(self.exit or Exit()))
             let_go(client, self._loop)
         else:
             self.attach(client)
@@ -170,7 +166,7 @@ class Task:
 
     def _kill_agents_own(self) -> None:
         """With what it has left behind, if it is a command of the agent's own."""
-        if not self._held.value.get("own"):
+        if not self._held.value.own:
             return
         kill(self.pidfd)
         with contextlib.suppress(ProcessLookupError):
@@ -185,74 +181,78 @@ class Task:
         self.exchange.check("resize")
         self.stdio.resize(rows, columns)
 
-    def _advance(self, what: str, close: Iterable[str] = (), **value: Any) -> None:
+    def _advance(self, what: str, value: HeldTask, close: Iterable[str] = ()) -> None:
         self.exchange.advance(what)
-        self._held.put(state=self.exchange.state.value, close=close, **value)
+        self._held.put(value.replace(state=self.exchange.state), close=close)
 
     # -- the start --------------------------------------------------------------------------
 
-    def set_up(self, job: dict[str, Any]) -> None:
-        """Let the zygote do what comes before the start. If it fails at that, it ends."""
-        self.exchange.check(SET_UP)
-        streams = _streams(job)
-        self.stdio.open(**streams)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._send(job, self.stdio.child_ends())
-        self._given = streams
-        self._watch_zygote()
+    def prepare(self, asked: Prepare, done: Done) -> None:
+        """Let the zygote do what can be done before the start. If it fails at that, it ends.
 
-    def make_root(self, job: dict[str, Any], done: Done) -> None:
-        """Let the zygote go to the root of a container that is not known yet, and say so."""
-        self.exchange.check(ROOT)
-        self._rooted.append(done)
-        self._held.put(ahead=True)
+        A start that was asked for before does all of it.
+        """
+        if self.exchange.state in {State.STARTING, State.RUNNING}:
+            done(self.pid, None)
+            return
+        self.exchange.check("prepare")
+        self._preparing.append(done)
+        child_ends: list[int] = []
+        if asked.streams is None:
+            self._held.update(is_preparing=True)
+        else:
+            if self._held.value.streams != asked.streams:  # else they are a predecessor's
+                self.stdio.open(asked.streams, self._held.value.replace(is_preparing=True))
+            child_ends = self.stdio.child_ends()
+            self._given = asked.streams
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._send(job, [])
+            self._send(asked, child_ends)
         self._watch_zygote()
 
     def _watch_zygote(self) -> None:
-        """That does something before its start."""
+        """That prepares."""
         self._loop.watch(self._held.fds["zygote"], selectors.EVENT_READ, self._hear_ahead)
 
     def _hear_ahead(self) -> None:
-        """It is in its root, or has failed: why it has stays to be read, for a start."""
+        """It has prepared, or has failed: why it has stays to be read, for a start."""
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = _peek(sock)
-            if received is not None and received[0] == ROOTED:
-                wire.receive(sock)
-                self._tell_rooted(None)
+            said, _ = _peek(sock)
+            if isinstance(said, Prepared):
+                wire.receive(sock, *REPORTS)
+                self._tell_prepared(None)
                 return
         self._loop.forget(zygote)
-        why = error_from_wire(received[0]) if received else InternalError(_DIED)
-        if not self._tell_rooted(why):
+        why = said.why.error() if isinstance(said, Failed) else InternalError(_DIED)
+        if not self._tell_prepared(why):
             self._owner.task_spoiled(self)
 
-    def _tell_rooted(self, failure: CgagentError | None) -> bool:
+    def _tell_prepared(self, failure: CgagentError | None) -> bool:
         """Whether there was anybody left to be told."""
-        rooted, self._rooted = self._rooted, []
-        told = [done(self.pid, failure) for done in rooted]
+        preparing, self._preparing = self._preparing, []
+        told = [done(self.pid, failure) for done in preparing]
         return any(told)
 
-    def start(self, job: dict[str, Any], trees: list[int], done: Done) -> None:
+    def start(self, job: Start, trees: list[int], done: Done) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed.
 
         `trees` are mounts that somebody with more power than the zygote has made for it.
         """
         self.exchange.check("start")
         if trees:
-            self._held.put({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
-        value: dict[str, Any] = {"job": job, "directory": job.get("bundle"), "own": job.get("own")}
-        value["state"] = State.STARTING.value
-        streams = _streams(job)
-        if self._given == streams:
-            self._held.put(**value)
+            self._held.update({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
+        directory = job.job.bundle if isinstance(job.job, ContainerJob) else None
+        value = self._held.value.replace(
+            state=State.STARTING, job=job, directory=directory, own=job.own
+        )
+        if self._given == job.streams:
+            self._held.put(value)
         else:
             self._given = None
-            self.stdio.open(**streams, **value)
+            self.stdio.open(job.streams, value)
         self.exchange.advance("start")
         self._started.append(done)
-        self._send_job()
+        self._send_job(job)
 
     def join_start(self, done: Done) -> None:
         """Ask again for a start that a predecessor had been asked for."""
@@ -261,23 +261,23 @@ class Task:
         else:
             done(self.pid, None)
 
-    def _send_job(self) -> None:
+    def _send_job(self, job: Start) -> None:
         """After it a zygote reads no other: one that is sent twice does not matter."""
-        job, zygote = self._held.value["job"], self._held.fds["zygote"]
-        self._loop.forget(zygote)  # watched for another reason, if it was set up ahead
-        if "driver" in job:
+        zygote = self._held.fds["zygote"]
+        self._loop.forget(zygote)  # watched for another reason, if it was prepared
+        if job.launch is not None:
             self._is_launching = True
             self._launchers.begin()
         child_ends = self.stdio.child_ends() if self._given is None else []
-        for fd in child_ends if "owner" in job else ():  # who cannot take it: see own_stdio
-            if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.fchown(fd, job["owner"], job["owner"])
+        for fd in child_ends if job.owner is not None else ():  # who cannot take it: see own_stdio
+            if job.owner is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, job.owner, job.owner)
         # BrokenPipeError: it has failed already; its message is waiting to be read
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(job, child_ends, self._trees().values())
         self._loop.watch(zygote, selectors.EVENT_READ, self._hear_zygote)
 
-    def _send(self, job: dict[str, Any], streams: list[int], trees: Iterable[int] = ()) -> None:
+    def _send(self, job: Prepare | Start, streams: list[int], trees: Iterable[int] = ()) -> None:
         """To the zygote; `streams` are closed here."""
         try:
             with descriptors.as_socket(self._held.fds["zygote"]) as sock:
@@ -295,16 +295,14 @@ class Task:
     def _hear_zygote(self) -> None:
         zygote = self._held.fds["zygote"]
         with descriptors.as_socket(zygote) as sock:
-            received = _peek(sock)
-            if received is not None:
-                self._note(*received)
-                _, copies = wire.receive(sock) or ({}, [])  # kept now: take it away
-                for fd in copies:
-                    os.close(fd)
+            said, fds = _peek(sock)
+            if said is not None:
+                self._note(said, fds)
+                _take_away(sock)  # it is noted now
                 return
         self._loop.forget(zygote)
         self._end_launch()
-        if self._held.value.get("ready"):
+        if self._held.value.is_ready:
             self._run()
         else:
             self._fail()
@@ -314,24 +312,25 @@ class Task:
         while self._is_launching and _is_readable(self._held.fds["zygote"]):
             self._hear_zygote()
 
-    def _note(self, message: dict[str, Any], fds: list[int]) -> None:
-        if message.get("ready"):
-            self._held.put(ready=True)
-        elif message == ROOTED:  # a predecessor did not hear it
-            return
-        elif message == CONSOLE:
-            self.stdio.take_terminal(fds[0])
-        elif "became" in message:
-            if message["became"] == self.pid:  # heard again after a takeover
+    def _note(self, said: Message, fds: list[int]) -> None:
+        match said:
+            case Ready():
+                self._held.update(is_ready=True)
+            case Prepared():
+                self._tell_prepared(None)
+            case Console():
+                self.stdio.take_terminal(fds[0])
+            case Became() if said.pid == self.pid:  # heard again after a takeover
                 os.close(fds[0])
-                return
-            made = {"launcher": os.dup(self.pidfd), "pidfd": fds[0]}
-            self._held.put(made, pid=message["became"])
-        else:
-            self._held.put(failure=message, ready=None)
+            case Became():
+                made = {"launcher": os.dup(self.pidfd), "pidfd": fds[0]}
+                self._held.update(made, pid=said.pid)
+            case Failed():
+                self._held.update(failure=said.why, is_ready=False)
 
     def _run(self) -> None:
-        self._advance("running", close=["zygote", *self._trees()], job=None, ready=None)
+        value = self._held.value.replace(job=None, is_ready=False)
+        self._advance("running", value, close=["zygote", *self._trees()])
         self._watch_process()
         self.stdio.run()
         self._owner.task_started(self, told=self._tell_started(None))
@@ -343,7 +342,7 @@ class Task:
             return
         kill(self.pidfd)  # a launcher may have left it
         info = self._await_end(self.pidfd)
-        failure = self._held.value.get("failure")
+        failure = self._held.value.failure
         if failure is None:
             how = f"signal {info.si_status}" if info and info.si_status else "no message"
             error: CgagentError = InternalError(
@@ -351,8 +350,9 @@ class Task:
                 "a memory or pids limit may be too small for that"
             )
         else:
-            error = error_from_wire(failure)
-        self._close({"error": error_to_wire(error)})
+            error = failure.error()
+        self._close(Status.of_failure(error))
+        self._tell_prepared(error)
         self._owner.task_failed(self, error, told=self._tell_started(error))
         self._held.drop()
 
@@ -362,11 +362,12 @@ class Task:
         It would have said why it failed. It may have been killed before it was sent its job.
         """
         value = self._held.value
-        if "failure" in value or not value["job"].get("renewable"):
+        if value.failure is not None or value.job is None or not value.job.renewable:
             return False
         if not self._tell_started(None, pid=0):
             return False
-        self._advance("retracted", job=None)
+        self._tell_prepared(InternalError(_DIED))
+        self._advance("retracted", value.replace(job=None))
         return True
 
     def _tell_started(self, failure: CgagentError | None, pid: int | None = None) -> bool:
@@ -399,7 +400,7 @@ class Task:
     def _watch_process(self) -> None:
         if self.is_ours:
             self._loop.watch(self.pidfd, selectors.EVENT_READ, self._reap)
-        elif self._held.value.get("stray"):
+        elif self._held.value.is_stray:
             self._loop.watch(self.pidfd, selectors.EVENT_READ, self._trace)
 
     def _reap(self) -> None:
@@ -422,56 +423,56 @@ class Task:
         else:
             self.ended(killed=False, status=os.WEXITSTATUS(found))
 
-    def told_of_end(self, ended: dict[str, Any]) -> None:
+    def told_of_end(self, ended: Ended) -> None:
         """By the keeper, whose child and zombie it is; perhaps before we know that it runs."""
         if self.exchange.state is not State.EXITED:
             self._kill_agents_own()
-            self._held.put(ended=ended)
+            self._held.update(ended=ended)
             self._end_if_told()
 
     def _end_if_told(self) -> None:
-        ended = self._held.value.get("ended")
-        if ended is None or ended["pid"] != self.pid:  # that was the launcher
+        ended = self._held.value.ended
+        if ended is None or ended.pid != self.pid:  # that was the launcher
             return
         if self.exchange.state is State.RUNNING:
-            self.ended(killed=ended["killed"], status=ended["status"])
+            self.ended(killed=ended.killed, status=ended.status)
 
     def ended(self, *, killed: bool, status: int, error: str | None = None) -> None:
         """Its process has. Once noted, a successor goes on with the rest."""
         if self.exchange.state is not State.RUNNING or self.exit is not None:
             return
         self.stdio.drain()
-        exit_ = {
-            "pid": self.pid,
-            "exit_code": 128 + status if killed else status,
-            "signal": status if killed else None,
-            "finished_ns": time.time_ns(),
-            "log_dropped_bytes": self.stdio.dropped_bytes,
-            **({"error": error} if error else {}),
-        }
-        self._held.put(exit=exit_)
+        exit_ = Exit(
+            pid=self.pid,
+            exit_code=128 + status if killed else status,
+            signal=status if killed else None,
+            finished_ns=time.time_ns(),
+            log_dropped_bytes=self.stdio.dropped_bytes,
+            error=error,
+        )
+        self._held.update(exit=exit_)
         self._finish(exit_)
 
-    def _finish(self, exit_: dict[str, Any]) -> None:
+    def _finish(self, exit_: Exit) -> None:
         self._unwatch()
         self.stdio.close()  # before anybody is told: the log is complete
         self._write_exit_file(exit_)
-        self._advance("exited", close=list(self._held.fds))
+        self._advance("exited", self._held.value, close=list(self._held.fds))
         is_told = self._owner.task_exited(self)  # first, as it has most to do
-        self._staying = self.stdio.see_off(_for_clients(exit_), stay=is_told)
+        self._staying = self.stdio.see_off(Status.of_exit(exit_), stay=is_told)
 
-    def _write_exit_file(self, exit_: dict[str, Any]) -> None:
+    def _write_exit_file(self, exit_: Exit) -> None:
         """For an agent yet to come, if we are not there any more when it comes."""
-        directory = self._held.value.get("directory")
+        directory = self._held.value.directory
         if directory is None:
             return
         path = os.path.join(directory, EXIT_FILE)
         with contextlib.suppress(OSError):  # a full disk: the event and `list` still tell it
             with open(path + _SUFFIX, "wb", buffering=0) as f:
-                f.write(json.dumps(exit_).encode())
+                f.write(encode(exit_))
             os.rename(path + _SUFFIX, path)
 
-    def abandon(self, status: dict[str, Any] | None = None, *, with_groups: bool = False) -> None:
+    def abandon(self, status: Status | None = None, *, with_groups: bool = False) -> None:
         """End a zygote whose command does not run; clients that wait for it are told `status`.
 
         `with_groups`: its cgroups go as well; nobody else knows them until an agent comes.
@@ -479,12 +480,12 @@ class Task:
         if self._is_launching:
             self._kill_launch()
         else:
-            dirs = self._held.value.get("cgroup_dirs", ()) if with_groups else ()
+            dirs = self._held.value.cgroup_dirs if with_groups else ()
             then = partial(_remove_groups, dirs)
             kill_and_reap(self._loop, self.pidfd, is_ours=self.is_ours, then=then)
-        self._close(status or given_up(self.key))
-        why = error_from_wire(given_up(self.key)["error"])
-        self._tell_rooted(why)
+        why = given_up(self.key)
+        self._close(status or Status.of_failure(why))
+        self._tell_prepared(why)
         self._tell_started(why)
         self.forget()
 
@@ -519,11 +520,12 @@ class Task:
     def resume(self) -> None:
         """A predecessor was killed: go on."""
         value = self._held.value
-        if self.exchange.state is State.CREATED and ("stdio" in value or value.get("ahead")):
-            self._watch_zygote()
-        elif self.exchange.state is State.STARTING:
+        if self.exchange.state is State.CREATED and (value.is_preparing or value.streams):
             self.stdio.resume()
-            self._send_job()
+            self._watch_zygote()
+        elif value.job is not None:
+            self.stdio.resume()
+            self._send_job(value.job)
         elif self.exchange.state is State.RUNNING:
             self.stdio.resume()
             if self.exit is not None:
@@ -541,7 +543,7 @@ class Task:
             self.is_ours = False
             self._loop.forget(self.pidfd)
         else:
-            self._held.put(stray=True)
+            self._held.update(is_stray=True)
             if self.exchange.state is State.RUNNING:
                 self._watch_process()
 
@@ -550,36 +552,34 @@ class Task:
             if label in self._held.fds:
                 self._loop.forget(self._held.fds[label])
 
-    def _close(self, status: Mapping[str, Any]) -> None:
+    def _close(self, status: Status) -> None:
         self._unwatch()
         self.stdio.close()
-        self.stdio.see_off(dict(status))
+        self.stdio.see_off(status)
 
 
-def _peek(zygote: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def _peek(zygote: socket.socket) -> tuple[Message | None, list[int]]:
     """What it says next, None at its end."""
     try:
-        return wire.receive(zygote, peek=True)
-    except ConnectionResetError:  # told once, as it left something unread
-        return wire.receive(zygote, peek=True)
+        try:
+            received = wire.receive(zygote, *REPORTS, peek=True)
+        except ConnectionResetError:  # told once, as it left something unread
+            received = wire.receive(zygote, *REPORTS, peek=True)
+    except MessageError as e:
+        return Failed.of(e), []
+    return received or (None, [])
 
 
-def given_up(key: str) -> dict[str, Any]:
-    """The status of a start that somebody has ended without a word why."""
-    return {"error": error_to_wire(ConflictError(f"task {key}: its start was given up"))}
+def _take_away(zygote: socket.socket) -> None:
+    with contextlib.suppress(MessageError):
+        _, copies = wire.receive(zygote, *REPORTS) or (None, [])
+        for fd in copies:
+            os.close(fd)
 
 
-def _for_clients(exit_: Mapping[str, Any]) -> dict[str, Any]:
-    """What an ``error`` is to them is a start that failed."""
-    return {name: value for name, value in exit_.items() if name != "error"}
-
-
-def _streams(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Stdio.open` is asked for."""
-    return {
-        "log": job.get("log"),
-        **{name: bool(job.get(name)) for name in ("stdin", "stdin_once", "terminal")},
-    }
+def given_up(key: str) -> ConflictError:
+    """Why a start failed that somebody has ended without a word why."""
+    return ConflictError(f"task {key}: its start was given up")
 
 
 def _remove_groups(directories: Iterable[str]) -> None:

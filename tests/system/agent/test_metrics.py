@@ -72,6 +72,7 @@ def above(agent, path):
     return [x for x in lines if f'{{id="{path}"' in x and x.startswith("container_memory_rss")]
 
 
+@pytest.mark.native
 def test_what_has_no_file_of_the_kernels(agent, container):
     """The log's size, volumes' sizes, caps of IO, and when limits were changed."""
     disk = next(iter(Path("/sys/block").glob("[sv]d*")), None)

@@ -53,6 +53,7 @@ def test_it_holds_over_a_restart_of_the_container_and_of_the_agent(own_agent):
     assert held(agent, one)["pids_max"] == "max"
 
 
+@pytest.mark.native
 def test_events_and_inspect_name_owner_and_reason(agent, container):
     one = container("sleep", "1000")
     put(agent, one, "quiet", {"pids_max": 20}, "too many forks")
@@ -65,6 +66,7 @@ def test_events_and_inspect_name_owner_and_reason(agent, container):
     ]
 
 
+@pytest.mark.native
 def test_what_cannot_be(agent, container):
     one = container("sleep", "1000", limits={"pids_max": 50})
     for owner, limits in (("a", {}), ("a", {"memory_swappiness": 5}), ("a%20b", {"pids_max": 5})):

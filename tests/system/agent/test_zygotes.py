@@ -151,15 +151,16 @@ def test_one_that_dies_before_the_start_is_replaced(agent, made, is_noticed):
 
 @pytest.mark.native
 def test_what_cannot_be_set_up_yet_can_be_started_later(own_agent):
-    """While it is made the layer of its image is a file, of which no root can be."""
+    """While it is made the short name of its image's layer is that of something else."""
     eventually(own_agent.pool_is_full)
-    (layer,) = (own_agent.data_root / "overlay2").glob("*/diff")
-    away = layer.rename(layer.with_name("away"))
-    layer.touch()
+    (link,) = (own_agent.data_root / "l").iterdir()
+    target = os.readlink(link)
+    link.unlink()
+    link.symlink_to("/proc/sys/kernel")  # overlayfs takes no such directory
     box = own_agent.create("true")
     eventually(lambda: waiting_in(own_agent, box) is None, "its group was not given up")
-    layer.unlink()
-    away.rename(layer)
+    link.unlink()
+    link.symlink_to(target)
     own_agent.post(box, "start")
     assert own_agent.wait(box) == 0
 

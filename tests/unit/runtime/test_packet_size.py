@@ -9,7 +9,9 @@ import pytest
 
 from cgagent.errors import InternalError, NotExecutableError
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import MAX_PACKET, error_from_wire, error_to_wire
+from cgagent.runtime.messages.agent import Ask, Forget, List
+from cgagent.runtime.messages.outcomes import Status
+from cgagent.runtime.protocol import MAX_PACKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +29,9 @@ def test_a_message_too_large_is_an_error_of_the_message_alone(
 ) -> None:
     ours, theirs = pair
     with pytest.raises(InternalError, match="does not fit"):
-        wire.send(ours, {"op": "x" * MAX_PACKET})
-    wire.send(ours, {"op": "list"})
-    assert wire.receive(theirs) == ({"op": "list"}, [])
+        wire.send(ours, Ask(seq=1, request=List(agent="x" * MAX_PACKET)))
+    wire.send(ours, Ask(seq=2, request=List(agent="x")))
+    assert wire.receive(theirs, Ask) == (Ask(seq=2, request=List(agent="x")), [])
 
 
 @pytest.mark.parametrize("character", ["a", "\n", "é", "\U0001f600", "\udcff"])
@@ -38,9 +40,10 @@ def test_an_error_with_any_command_in_it_fits_a_packet(
 ) -> None:
     ours, theirs = pair
     error = NotExecutableError(f"command {character * 131_000}: file name too long")
-    wire.send(ours, {"seq": 1, "op": "forget", "status": {"error": error_to_wire(error)}})
-    received = wire.receive(theirs)
+    forget = Forget(key="x", status=Status.of_failure(error))
+    wire.send(ours, Ask(seq=1, request=forget))
+    received = wire.receive(theirs, Ask)
     assert received is not None
-    told = error_from_wire(received[0]["status"]["error"])
+    told = received[0].request.status.error.error()
     assert isinstance(told, NotExecutableError)
     assert told.message.startswith(f"command {character}")

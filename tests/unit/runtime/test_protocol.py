@@ -2,12 +2,12 @@ import itertools
 
 import pytest
 
-from cgagent.errors import ConflictError, NotExecutableError
-from cgagent.runtime.protocol import Exchange, State, error_from_wire, error_to_wire
+from cgagent.errors import ConflictError
+from cgagent.runtime.protocol import Exchange, State
 
 LIFE = (("start", State.STARTING), ("running", State.RUNNING), ("exited", State.EXITED))
 ALLOWED = {
-    State.CREATED: {"attach", "start", "forget"},
+    State.CREATED: {"attach", "prepare", "start", "forget"},
     State.STARTING: {"forget"},
     State.RUNNING: {"attach", "signal"},
     State.EXITED: {"forget"},
@@ -23,7 +23,7 @@ def exchange_in(state):
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("op", ["attach", "start", "signal", "forget"])
+@pytest.mark.parametrize("op", ["attach", "prepare", "start", "signal", "forget"])
 def test_what_may_be_asked_when(state, op):
     exchange = exchange_in(state)
     if op in ALLOWED[state]:
@@ -45,9 +45,3 @@ def test_things_happen_in_one_order_only(state, what):
         with pytest.raises(ConflictError, match=f"task key is {state.value}, not {what}"):
             exchange.advance(what)
         assert exchange.state is state
-
-
-def test_errors_keep_kind_and_message_over_the_wire():
-    back = error_from_wire(error_to_wire(NotExecutableError("command 'x': permission denied")))
-    assert type(back) is NotExecutableError
-    assert back.message == "command 'x': permission denied"

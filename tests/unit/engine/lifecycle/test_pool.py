@@ -9,10 +9,13 @@ import pytest
 
 from cgagent.engine.lifecycle.parents import Parents
 from cgagent.engine.lifecycle.placement import Placement
-from cgagent.engine.lifecycle.pool import Pool, PrewarmRequest, Rooted
-from cgagent.errors import NotFoundError
+from cgagent.engine.lifecycle.pool import Pool, PrewarmRequest, Rooted, SetUp, State
+from cgagent.errors import InternalError, NotFoundError
+from cgagent.runtime.messages.agent import Pid
+from cgagent.runtime.messages.jobs import ContainerJob, Streams
 
 NAMESPACES = [{"type": "pid"}]
+JOB = ContainerJob(bundle="/b", root="/r", rootfs=(), seccomp=None, filter_is_usual=True)
 
 
 class Group:
@@ -54,11 +57,15 @@ class World:
     def group(self, path):
         return Group(path, self.events)
 
-    async def request(self, op, *, key, **_):
-        self.events.append((op, key))
+    def request(self, request, **_):
+        op = type(request).__name__.lower()
+        self.events.append((op, request.key))
+        return self._answer(op)
+
+    async def _answer(self, op):
         if op in self.answers:
             await self.answers[op]()
-        return {}
+        return Pid(pid=1)
 
     def hold_up(self, op):
         """Two events: somebody has asked for it; it may go on."""
@@ -70,9 +77,6 @@ class World:
 
         self.answers[op] = answer
         return asked, may_go
-
-    def knows(self, _op):
-        return True
 
     def prepare(self, _group): ...
     def forget(self, _group): ...
@@ -139,7 +143,7 @@ def test_what_failed_is_what_is_told(world, pool):
 
 def prewarmed(reuse_key):
     record = SimpleNamespace(rootfs="files", limits=None)
-    rooted = Rooted(record=record, config={"process": {}}, job={})
+    rooted = Rooted(record=record, config={"process": {}}, job=JOB)
     return PrewarmRequest(reuse_key=reuse_key, make=lambda _: rooted)
 
 
@@ -151,7 +155,7 @@ async def make_roots(world, pool, *likenesses):
         if not left:
             all_made.set()
 
-    world.answers["root"] = root
+    world.answers["prepare"] = root
     for reuse_key in likenesses:
         pool.refill(prewarmed(reuse_key))
     await all_made.wait()
@@ -190,3 +194,30 @@ def test_a_cancelled_end_goes_on_to_its_end(world, pool):
 
     asyncio.run(scenario())
     assert world.events[-1] == ("group removed", "one")
+
+
+async def set_up(world, pool, *, attached):
+    """A container whose zygote fails while it is set up."""
+
+    async def prepare():
+        raise InternalError("it cannot be mounted")
+
+    world.answers["prepare"] = prepare
+    await pool.prepare("one", NAMESPACES)
+    if not attached:
+        pool._slots["one"].state = State.RESERVED
+    pool.set_up("one", SetUp(resolved=None, config={}, job=JOB), Streams())
+    assert world.events[-1] == ("prepare", "one"), "it is asked before anybody waits"
+    await asyncio.sleep(0.05)
+
+
+def test_one_that_cannot_be_set_up_is_discarded(world, pool):
+    asyncio.run(set_up(world, pool, attached=False))
+    assert world.events[-1] == ("group removed", "one")
+    assert not pool.is_ready("one")
+
+
+def test_one_that_is_being_started_meanwhile_is_left_to_its_start(world, pool):
+    asyncio.run(set_up(world, pool, attached=True))
+    assert world.events[-1] == ("prepare", "one")
+    assert pool.is_ready("one")

@@ -3,7 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
-from cgagent.engine.observe.sizes import Size, Sizes
+from cgagent.engine.observe.sizes import ContainerSizes, Size
 from cgagent.errors import NoSuchImageError
 
 MIB = 1 << 20
@@ -22,7 +22,7 @@ class Images:
 
 
 def sizes(*containers, time_s=10.0):
-    return asyncio.run(Sizes(Images(), time_s).of(containers))
+    return asyncio.run(ContainerSizes(Images(), time_s).of(containers))
 
 
 def test_what_is_written_and_the_image(tmp_path):

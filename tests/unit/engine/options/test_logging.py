@@ -9,6 +9,7 @@ from cgagent.engine.containers.container import Record
 from cgagent.engine.lifecycle.log_target import description
 from cgagent.engine.options.logging import LogConfig, checked
 from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.runtime.messages.jobs import JsonFileLog
 
 RESOLVED = ResolvedConfig(args=("x",), labels={"a-b": "1", "c": "2"}, env=("E=v",))
 RECORD = Record(
@@ -35,17 +36,12 @@ def told(driver, **options):
     [("10m", 10_000_000), ("1.5k", 1500), ("7", 7), ("2G", 2 * 10**9), ("3kb", 3000)],
 )
 def test_sizes_are_dockers_powers_of_1000(size, found):
-    assert told("json-file", max_size=size, max_file="3") == {
-        "driver": "json-file",
-        "path": "/log",
-        "max_bytes": found,
-        "max_files": 3,
-        "attributes": {},
-    }
+    log = JsonFileLog(path="/log", max_bytes=found, max_files=3)
+    assert told("json-file", max_size=size, max_file="3") == log
 
 
 def test_one_file_without_end_unless_something_else_is_said():
-    assert (told("json-file")["max_bytes"], told("json-file")["max_files"]) == (None, 1)
+    assert told("json-file") == JsonFileLog(path="/log", max_bytes=None, max_files=1)
 
 
 @pytest.mark.parametrize("size", ["", "0", "m", "1x", "1e9", "ten"])
@@ -67,7 +63,7 @@ def test_the_settings_options_go_with_their_driver_only():
 def test_fields_of_the_journal():
     fields = told("journald", labels="a-b,absent", env="E", tag="{{ .ImageName }}-{{.Name}}")
     assert (
-        fields["fields"].items()
+        fields.fields.items()
         >= {
             "A_B": "1",
             "E": "v",
@@ -103,11 +99,11 @@ def test_a_table_of_the_configuration_file(tmp_path):
 
 
 def test_what_docker_accepts_of_options():
-    assert told("json-file", max_size="-1")["max_bytes"] is None
+    assert told("json-file", max_size="-1").max_bytes is None
     assert told("json-file", mode="non-blocking", max_buffer_size="4m", compress="false")
     assert told("journald", mode="blocking")
     compressed = told("json-file", compress="true", max_size="1m", max_file="2")
-    assert compressed["compress"] is True
+    assert compressed.compress is True
     for limits in ({}, {"max_size": "1m"}, {"max_file": "2"}, {"max_size": "-1", "max_file": "2"}):
         with pytest.raises(InvalidInputError, match="nothing to compress without"):
             told("json-file", compress="true", **limits)
@@ -118,7 +114,7 @@ def test_what_docker_accepts_of_options():
 
 def test_attributes_by_pattern():
     found = told("json-file", labels_regex="^[ab]", env_regex="E", labels="c")
-    assert found["attributes"] == {"c": "2", "a-b": "1", "E": "v"}
-    assert told("journald", labels_regex="-")["fields"]["A_B"] == "1"
+    assert found.attributes == {"c": "2", "a-b": "1", "E": "v"}
+    assert told("journald", labels_regex="-").fields["A_B"] == "1"
     with pytest.raises(InvalidInputError, match="log opt env-regex '\\(' is no regular expression"):
         told("json-file", env_regex="(")

@@ -10,9 +10,12 @@ import pytest
 
 from cgagent.errors import UnavailableError
 from cgagent.kernel.pipes import Mirror
+from cgagent.runtime.logs import journald
 from cgagent.runtime.logs.journald import JournalLog
 from cgagent.runtime.logs.json_file import MAX_LINE
-from cgagent.runtime.protocol import STDERR, STDOUT
+from cgagent.runtime.messages.held import HeldTask
+from cgagent.runtime.messages.jobs import JournaldLog, Streams
+from cgagent.runtime.protocol import STDERR, STDOUT, State
 from cgagent.runtime.supervisor.loop import Loop
 from cgagent.runtime.supervisor.stdio import Stdio
 
@@ -115,17 +118,18 @@ def test_no_journal_is_an_error_of_the_start(tmp_path):
         JournalLog({}, str(tmp_path / "socket"))
 
 
-def test_a_successor_goes_on_while_the_journal_is_away(kept, tmp_path):
+def test_a_successor_goes_on_while_the_journal_is_away(kept, tmp_path, monkeypatch):
     path = tmp_path / "socket"
-    how = {"driver": "journald", "fields": {}, "path": str(path)}
+    monkeypatch.setattr(journald, "JOURNAL_SOCKET", str(path))
     with listen(path):
-        dead = Stdio(kept.holding("task/one"), Loop(), Mirror(), lambda: None)
-        dead.open(log=how, stdin=False, stdin_once=False)
+        dead = Stdio(kept.task(), Loop(), Mirror(), lambda: None)
+        task = HeldTask(key="one", state=State.CREATED, pid=1)
+        dead.open(Streams(log=JournaldLog(fields={})), task)
         dead._log._sock.close()
     path.unlink()
     kept.succeed()
     loop = Loop()
-    stdio = Stdio(kept.holding("task/one"), loop, Mirror(), lambda: None)
+    stdio = Stdio(kept.task(), loop, Mirror(), lambda: None)
     stdio.resume()
     stdio.run()
     _, out, err = stdio.child_ends()

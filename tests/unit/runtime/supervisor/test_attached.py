@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.kernel import pipes
+from cgagent.runtime.messages.held import HeldClient
+from cgagent.runtime.messages.outcomes import Status
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT
 from cgagent.runtime.supervisor.attached import HIGH_WATER, Client, frame, hold
 from tests.world.keeper import Kept
@@ -24,21 +26,19 @@ def pair(kept):
         near, far = socket.socketpair()
         far.settimeout(5)
         made.append(far)
-        held = kept.holding(f"client/{len(made)}")
+        held = kept.client(str(len(made)))
         memory = None
         if tail is not None:
             memory = os.memfd_create("tail")
             os.write(memory, tail)
-        hold(
-            held,
-            near.detach(),
+        wanted = HeldClient(
             key="one",
-            streams=sorted(streams),
+            streams=tuple(sorted(streams)),
             raw=raw,
             status=status,
-            tail=memory,
             detach_keys=detach_keys,
         )
+        hold(held, near.detach(), wanted, memory)
         return Client(held), far
 
     yield connect
@@ -72,7 +72,7 @@ def test_output_is_framed_and_the_status_comes_last(pair):
     client, far = pair()
     client.output(STDOUT, b"out")
     client.output(STDERR, b"err")
-    client.finish({"exit_code": 3})
+    client.finish(Status(exit_code=3))
     client.close()
     received = b"".join(iter(lambda: far.recv(100), b""))
     *output, (stream, status) = frames(received)
@@ -106,7 +106,7 @@ def test_what_the_socket_does_not_take_waits(pair):
     while client.pending:
         received += far.recv(1 << 20)
         client.flush()
-    client.finish({})
+    client.finish(Status())
     assert client.gone
     client.close()
     assert received + b"".join(iter(lambda: far.recv(1 << 20), b"")) == data
@@ -149,7 +149,7 @@ def test_keys_that_detach_are_no_input(pair, pipe):
     while not client.reads_done:
         client.give(write)
     assert os.read(read, 100) == b"a\x10b"
-    assert list(frames(far.recv(100))) == [(STATUS, b'{"detached": true}')]
+    assert list(frames(far.recv(100))) == [(STATUS, b'{"detached":true}')]
 
 
 def test_a_hang_up_is_noticed(pair):
@@ -167,8 +167,8 @@ def test_a_successor_completes_what_was_queued(pieces, cut):
     """However much of the last piece was queued, and however much of all was sent already."""
     kept = Kept()
     near, far = socket.socketpair()
-    held = kept.holding("client/1")
-    hold(held, near.detach(), key="one", streams=[STDOUT], raw=False, status=True)
+    held = kept.client()
+    hold(held, near.detach(), HeldClient(key="one", streams=(STDOUT,)))
     client = Client(held)
     for piece in pieces[:-1]:
         client.output(STDOUT, piece)
@@ -178,11 +178,11 @@ def test_a_successor_completes_what_was_queued(pieces, cut):
     last = frame(STDOUT, pieces[-1])
     os.pwrite(held.fds["out"], last[: cut % (len(last) + 1)], before)
     kept.succeed()
-    client = Client(kept.holding("client/1"))
+    client = Client(kept.client())
     client.output(STDOUT, pieces[-1], before)
-    client.finish({"exit_code": 0})
+    client.finish(Status(exit_code=0))
     client.close()
     received = b"".join(iter(lambda: far.recv(10_000), b""))
     far.close()
     kept.close()
-    assert [data for _, data in frames(received)] == [*pieces, b'{"exit_code": 0}']
+    assert [data for _, data in frames(received)] == [*pieces, b'{"exit_code":0}']

@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgagent.runtime.messages.agent import Start
+from cgagent.runtime.messages.held import HeldClient, HeldTask
+from cgagent.runtime.messages.jobs import ExecJob, Streams
+from cgagent.runtime.protocol import State
+from cgagent.runtime.supervisor.holdings import Holding
 from tests.world.keeper import Kept
 
-NAMES = st.sampled_from(["task/a", "task/b", "client/1"])
+TASK = HeldTask(key="a", state=State.CREATED, pid=1)
+NAMES = st.sampled_from(["a", "b"])
 LABELS = st.sampled_from(["out", "err", "stdin"])
 CHANGES = st.one_of(
     st.tuples(
-        st.just("put"), NAMES, st.dictionaries(LABELS, st.none()), st.integers(0, 3) | st.none()
+        st.just("put"), NAMES, st.dictionaries(LABELS, st.none()), st.text(max_size=3) | st.none()
     ),
     st.tuples(st.just("close"), NAMES, LABELS),
     st.tuples(st.just("drop"), NAMES),
@@ -32,13 +38,13 @@ def what(entries):
 
 
 def change(kept, kind, name, *arguments):
-    held = kept.holding(name)
+    held = kept.task(name)
     if kind == "put":
-        labels, state = arguments
-        held.put({label: made() for label in labels}, state=state)
-    elif kind == "close":
+        labels, directory = arguments
+        held.put(TASK.replace(directory=directory), {label: made() for label in labels})
+    elif kind == "close" and held.exists:
         held.close(*arguments)
-    else:
+    elif kind == "drop":
         held.drop()
 
 
@@ -57,19 +63,34 @@ def test_keeper_successor_and_supervisor_agree(changes, death):
 
 
 def test_what_was_told_before_the_death_is_done_after_it(kept):
-    kept.holding("task/a").put({"out": made()}, state="running")
-    kept.holding("task/a").put(state="exited", close=["out"])
+    kept.task().put(TASK, {"out": made()})
+    kept.task().update(state=State.EXITED, close=["out"])
     kept.succeed()
-    held = kept.holding("task/a")
-    assert held.value == {"state": "exited"}
+    held = kept.task()
+    assert held.value == TASK.replace(state=State.EXITED)
     assert not held.fds
 
 
-def test_a_member_set_to_none_is_gone(kept):
-    held = kept.holding("task/a")
-    held.put(job={"big": 1}, state="starting")
-    held.put(job=None, state="running")
-    assert held.value == {"state": "running"}
-    assert not kept.holding("task/b").exists
+def test_only_what_changes_is_told(kept):
+    job = ExecJob(process_file="f", seccomp=None, seccomp_flags=0, pid=1)
+    held = kept.task()
+    held.put(TASK.replace(job=Start(key="a", job=job, streams=Streams()), own=True))
+    kept.listen()
+    assert kept.entries["task/one"].value["job"]["job"]["process_file"] == "f"
+    held.update(state=State.RUNNING, job=None)
+    kept.listen()
+    assert kept.entries["task/one"].value == {
+        "key": "a",
+        "state": "running",
+        "pid": 1,
+        "own": True,
+    }
+    assert kept.task().value == held.value
+
+
+def test_one_that_is_not_there_has_nothing(kept):
+    held = Holding(kept.holdings, "client/1", HeldClient)
+    assert not held.exists
+    assert not held.fds
     with pytest.raises(KeyError):
-        held.fds["out"]
+        held.value.key  # noqa: B018 - the access is what fails

@@ -5,6 +5,7 @@ import signal
 import socket
 
 from cgagent.runtime import wire
+from cgagent.runtime.messages.held import Ended
 from cgagent.runtime.supervisor.keeper import Keeper
 
 _PATIENCE_S = 20
@@ -37,7 +38,7 @@ def test_who_ended_before_its_supervisor_was_there_is_told_of_at_once():
             os._exit(1)
     ours.settimeout(_PATIENCE_S)
     try:
-        received = wire.receive(ours)
+        received = wire.receive(ours, Ended)
     finally:
         os.kill(keeper, signal.SIGKILL)
         os.waitpid(keeper, 0)
@@ -47,4 +48,4 @@ def test_who_ended_before_its_supervisor_was_there_is_told_of_at_once():
         theirs.close()
     assert received is not None
     told, _ = received
-    assert (told["killed"], told["status"]) == (False, 7)
+    assert (told.killed, told.status) == (False, 7)

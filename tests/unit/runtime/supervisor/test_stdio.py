@@ -14,7 +14,10 @@ import pytest
 
 from cgagent.errors import ConflictError
 from cgagent.kernel.pipes import Mirror
-from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
+from cgagent.runtime.messages.held import HeldClient, HeldTask
+from cgagent.runtime.messages.jobs import JsonFileLog, Streams
+from cgagent.runtime.messages.outcomes import Status
+from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, State
 from cgagent.runtime.supervisor import stdio as stdio_module
 from cgagent.runtime.supervisor.attached import HIGH_WATER, Client, hold, read_frame
 from cgagent.runtime.supervisor.loop import Loop
@@ -22,17 +25,18 @@ from cgagent.runtime.supervisor.stdio import Stdio
 
 
 def open_stdio(kept, loop, on_cut_off=lambda: None, **how):
-    stdio = Stdio(kept.holding("task/one"), loop, Mirror(), on_cut_off)
-    stdio.open(**{"log": None, "stdin": True, "stdin_once": True, **how})
+    stdio = Stdio(kept.task(), loop, Mirror(), on_cut_off)
+    task = HeldTask(key="one", state=State.CREATED, pid=1)
+    stdio.open(Streams(**{"stdin": True, "stdin_once": True, **how}), task)
     return stdio
 
 
-def connect(kept, streams, name="client/1", **how):
+def connect(kept, streams, name="1", **how):
     """A client, and its far end."""
     near, far = socket.socketpair()
     far.settimeout(5)
-    held = kept.holding(name)
-    hold(held, near.detach(), key="one", streams=streams, raw=False, status=True, **how)
+    held = kept.client(name)
+    hold(held, near.detach(), HeldClient(key="one", streams=tuple(streams), **how))
     return Client(held), far
 
 
@@ -54,7 +58,7 @@ def test_a_client_that_hangs_up_is_dropped_while_the_task_is_silent(
     for _ in range(3):
         loop.run_once(0)
     assert loop.watched == 0
-    assert not kept.holding("client/1").exists
+    assert not kept.client().exists
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def terminal(kept):
     stdio.run()
     yield loop, stdio, far, slave
     stdio.close()
-    stdio.see_off({})
+    stdio.see_off(Status())
     os.close(slave)
     far.close()
 
@@ -157,21 +161,21 @@ def flooded(loop, stdio, far, *, until):
 def test_a_client_that_does_not_read_is_cut_off_and_holds_no_other(kept, monkeypatch, tmp_path):
     monkeypatch.setattr(stdio_module, "_PATIENCE_S", 0.05)
     loop = Loop()
-    log = {"driver": "json-file", "path": str(tmp_path / "log")}
+    log = JsonFileLog(path=str(tmp_path / "log"))
     cut_off = []
     stdio = open_stdio(kept, loop, lambda: cut_off.append(1), log=log, stdin=False)
-    slow, unread = connect(kept, [STDOUT], "client/slow", stay=True)
-    quick, far = connect(kept, [STDOUT], "client/quick")
+    slow, unread = connect(kept, [STDOUT], "slow", stay=True)
+    quick, far = connect(kept, [STDOUT], "quick")
     for client in (slow, quick):
         stdio.attach(client)
     stdio.run()
     written = flooded(loop, stdio, far, until=lambda _, got: got > 4 * HIGH_WATER)
     assert written > 4 * HIGH_WATER
-    assert not kept.holding("client/slow").exists
+    assert not kept.client("slow").exists
     assert cut_off == [1]
-    assert kept.holding("client/quick").exists
+    assert kept.client("quick").exists
     stdio.close()
-    stdio.see_off({})
+    stdio.see_off(Status())
     unread.close()
     far.close()
 
@@ -179,16 +183,16 @@ def test_a_client_that_does_not_read_is_cut_off_and_holds_no_other(kept, monkeyp
 def test_the_only_client_of_a_foreground_run_may_hold_its_command(kept, monkeypatch, tmp_path):
     monkeypatch.setattr(stdio_module, "_PATIENCE_S", 0.05)
     loop = Loop()
-    log = {"driver": "json-file", "path": str(tmp_path / "log")}
+    log = JsonFileLog(path=str(tmp_path / "log"))
     stdio = open_stdio(kept, loop, log=log, stdin=False)
-    slow, unread = connect(kept, [STDOUT], "client/slow", stay=True)
+    slow, unread = connect(kept, [STDOUT], "slow", stay=True)
     stdio.attach(slow)
     stdio.run()
     near, idle = socket.socketpair()
     began = time.monotonic()
     flooded(loop, stdio, idle, until=lambda *_: time.monotonic() > began + 0.5)
-    assert kept.holding("client/slow").exists
+    assert kept.client("slow").exists
     stdio.close()
-    stdio.see_off({})
+    stdio.see_off(Status())
     for one in (unread, near, idle):
         one.close()

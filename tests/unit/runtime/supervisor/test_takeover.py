@@ -21,7 +21,10 @@ import pytest
 
 from cgagent.kernel import descriptors
 from cgagent.runtime import wire
-from cgagent.runtime.container.zygote import CONSOLE, READY
+from cgagent.runtime.messages.agent import Prepare, Start
+from cgagent.runtime.messages.held import HeldClient, HeldTask
+from cgagent.runtime.messages.jobs import ContainerJob, JsonFileLog, Streams
+from cgagent.runtime.messages.zygote import Console, Ready
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, State
 from cgagent.runtime.supervisor.attached import Client, hold
 from cgagent.runtime.supervisor.loop import Loop
@@ -40,25 +43,26 @@ _EXIT = 3
 
 def run_container(zygote: socket.socket) -> None:
     """Be a container's first process: lines in pieces, long ones, then its input, then the end."""
-    job, given = wire.receive(zygote) or ({}, [])
+    start, given = wire.receive(zygote, Prepare, Start)
+    has_terminal = start.streams.terminal
     *ends, tree = given
     assert os.readlink(f"/proc/self/fd/{tree}").startswith("/memfd:report")
-    if job["terminal"]:
+    if has_terminal:
         master, slave = os.openpty()
         tty.setraw(slave)
-        wire.send(zygote, CONSOLE, [master])
+        wire.send(zygote, Console(), [master])
         ends = [slave] * 3
     for target, fd in enumerate(ends):
         os.dup2(fd, target)
     descriptors.close_all_but({0, 1, 2, zygote.fileno()})
-    wire.send(zygote, READY)
+    wire.send(zygote, Ready())
     zygote.close()
     for number in range(4):
         os.write(1, b"%d: " % number)
         os.write(1, _LINE)
         os.write(2, _ERROR)
     os.write(1, b"x" * 40_000 + b"\n")
-    left = len(_INPUT) if job["terminal"] else sys.maxsize
+    left = len(_INPUT) if has_terminal else sys.maxsize
     while left and (data := os.read(0, min(left, 100))):
         os.write(1, data)
         left -= len(data)
@@ -88,14 +92,14 @@ class Death:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def supervise(kept: Kept, job: dict[str, object], report: int, moment: int) -> None:
+def supervise(kept: Kept, job: Start, report: int, moment: int) -> None:
     """Be the supervisor of the one task, from wherever it is to its end."""
     death = Death(moment)
     signal.alarm(60)  # a hang is a failure of this process
     sys.setprofile(death.tick)
     loop = Loop()
-    task = new_task(kept.holding("task/one"), loop, is_ours=False)
-    held = kept.holding("client/1")
+    task = new_task(kept.task(), loop, is_ours=False)
+    held = kept.client()
     if held.exists:
         task.take_over(Client(held))
     task.resume()
@@ -112,8 +116,12 @@ class Life:
 
     def __init__(self, folder: Path, *, terminal: bool = False) -> None:
         self.log = folder / "log"
-        how = {"driver": "json-file", "path": str(self.log), "max_bytes": 20_000, "max_files": 9}
-        self.job = {"log": how, "stdin": True, "stdin_once": True, "terminal": terminal}
+        log = JsonFileLog(path=str(self.log), max_bytes=20_000, max_files=9)
+        self.streams = Streams(log=log, stdin=True, stdin_once=True, terminal=terminal)
+        job = ContainerJob(
+            bundle=str(folder), root="/", rootfs=(), seccomp=None, filter_is_usual=True
+        )
+        self.job = Start(key="one", job=job, streams=self.streams, trees=())
         self.kept = Kept()
         self.report = os.memfd_create("report")
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -122,18 +130,12 @@ class Life:
             self._be(lambda: run_container(far))
         far.close()
         fds = {"pidfd": os.pidfd_open(self.container), "zygote": near.detach()}
-        task = self.kept.holding("task/one")
-        task.put(fds, key="one", state="created", pid=self.container, stray=True)
+        task = HeldTask(key="one", state=State.CREATED, pid=self.container, is_stray=True)
+        self.kept.task().put(task, fds)
         ours, self.client = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # it is read at the end
-        hold(
-            self.kept.holding("client/1"),
-            ours.detach(),
-            key="one",
-            streams=[STDIN, STDOUT, STDERR],
-            raw=False,
-            status=True,
-        )
+        wanted = HeldClient(key="one", streams=(STDIN, STDOUT, STDERR))
+        hold(self.kept.client(), ours.detach(), wanted)
         self.client.sendall(_INPUT)
         self.client.shutdown(socket.SHUT_WR)
         self.client.settimeout(10)
@@ -190,15 +192,15 @@ class Life:
 
     def check(self) -> None:
         output, statuses = self.received()
-        wanted = expected(terminal=bool(self.job["terminal"]))
+        wanted = expected(terminal=self.streams.terminal)
         assert output == wanted
         assert [s["exit_code"] for s in statuses] == [_EXIT]
         assert self.logged() == wanted
-        task = self.kept.holding("task/one")
-        assert task.value["state"] == "exited"
-        assert task.value["exit"]["exit_code"] == _EXIT
+        task = self.kept.task()
+        assert task.value.state is State.EXITED
+        assert task.value.exit.exit_code == _EXIT
         assert not task.fds, "an exited task holds no descriptor"
-        assert not self.kept.holding("client/1").exists
+        assert not self.kept.client().exists
 
     def close(self) -> None:
         os.kill(self.container, signal.SIGKILL)

@@ -10,10 +10,19 @@ import time
 from cgagent.errors import CommandNotFoundError
 from cgagent.kernel import namespaces
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import error_to_wire
+from cgagent.runtime.messages.agent import Prepare, Start
+from cgagent.runtime.messages.held import HeldTask
+from cgagent.runtime.messages.jobs import ContainerJob, Driver, Launch, Streams
+from cgagent.runtime.messages.outcomes import Failed
+from cgagent.runtime.messages.zygote import Became
+from cgagent.runtime.protocol import State
 from cgagent.runtime.supervisor import journal
 from cgagent.runtime.supervisor.loop import Loop
 from tests.world.keeper import new_task
+
+JOB = ContainerJob(bundle="/b", root="/r", rootfs=(), seccomp=None, filter_is_usual=True)
+START = Start(key="one", job=JOB, streams=Streams())
+JOBS = (Prepare, Start)
 
 
 class Owner:
@@ -36,16 +45,15 @@ def test_a_start_that_fails_when_nobody_is_left_who_asked_is_told_to_the_owner(k
     zygote = os.fork()
     if not zygote:
         near.close()
-        wire.receive(far)
-        wire.send(far, error_to_wire(CommandNotFoundError("command 'x': not there")))
+        wire.receive(far, *JOBS)
+        wire.send(far, Failed.of(CommandNotFoundError("command 'x': not there")))
         os._exit(125)
     far.close()
     fds = {"pidfd": os.pidfd_open(zygote), "zygote": near.detach()}
-    held = kept.holding("task/one")
-    held.put(fds, key="one", state="starting", pid=zygote, job={})
-    stdio = {"log": None, "stdin": False, "stdin_once": False, "terminal": False}
+    held = kept.task()
+    held.put(HeldTask(key="one", state=State.STARTING, pid=zygote, job=START), fds)
     made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-    held.put({"out": made[0], "err": write[0], **journal.make()}, stdio=stdio)
+    held.update({"out": made[0], "err": write[0], **journal.make()}, streams=Streams())
     loop, owner = Loop(), Owner()
     task = new_task(held, loop, is_ours=True, owner=owner)
     task.resume()
@@ -62,11 +70,10 @@ def test_an_end_that_nobody_saw_is_no_failed_start_to_clients(kept, monkeypatch)
     process = os.fork()
     if not process:
         time.sleep(60)
-    held = kept.holding("task/one")
-    stdio = {"log": None, "stdin": False, "stdin_once": False, "terminal": False}
+    held = kept.task()
     made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     fds = {"pidfd": os.pidfd_open(process), "out": made[0], "err": write[0], **journal.make()}
-    held.put(fds, key="one", state="running", pid=process, stdio=stdio)
+    held.put(HeldTask(key="one", state=State.RUNNING, pid=process, streams=Streams()), fds)
     loop, told = Loop(), []
     task = new_task(held, loop, is_ours=False, owner=Owner())
     monkeypatch.setattr(task.stdio, "see_off", lambda status, **_: told.append(status) or [])
@@ -75,18 +82,18 @@ def test_an_end_that_nobody_saw_is_no_failed_start_to_clients(kept, monkeypatch)
     os.waitpid(process, 0)
     for fd in (made[1], write[1]):
         os.close(fd)
-    assert task.exit["error"] == "it is not known"
-    assert [status["exit_code"] for status in told] == [137]
-    assert "error" not in told[0]
+    assert task.exit.error == "it is not known"
+    assert [status.exit_code for status in told] == [137]
+    assert told[0].error is None
 
 
 def launch(sock: socket.socket) -> None:
     """Be a launcher: make the process, tell of it, and stay."""
     namespaces.set_child_subreaper(take=True)
-    wire.receive(sock)
+    wire.receive(sock, *JOBS)
     made = os.fork()
     if made:
-        wire.send(sock, {"became": made}, [os.pidfd_open(made)])
+        wire.send(sock, Became(pid=made), [os.pidfd_open(made)])
     time.sleep(60)
 
 
@@ -99,18 +106,21 @@ def test_a_start_given_up_ends_the_launcher_and_what_it_has_made(kept):
         finally:
             os._exit(1)
     far.close()
-    held = kept.holding("task/one")
+    held = kept.task()
     fds = {"pidfd": os.pidfd_open(launcher), "zygote": near.detach()}
-    held.put(fds, key="one", state="created", pid=launcher)
+    held.put(HeldTask(key="one", state=State.CREATED, pid=launcher), fds)
     loop = Loop()
     task = new_task(held, loop, is_ours=True)
     failures = []
     try:
-        task.start({"driver": {}}, [], lambda _, failure: bool(failures.append(failure)) or True)
+        driver = Driver(name="x", path="/x", arguments=(), root="/x")
+        how = Launch(driver=driver, container="one", directory="/d", join=(), hidden=())
+        start = START.replace(launch=how)
+        task.start(start, [], lambda _, failure: bool(failures.append(failure)) or True)
         while task.pid == launcher:
             loop.run_once(5)
         made = task.pid
-        task.abandon({})
+        task.abandon()
         while loop.watched:
             loop.run_once(5)
     except BaseException:

@@ -1,0 +1,48 @@
+"""What children say that are made for one purpose: see `cgagent.oci.init` and `helpers.mapped`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cgagent.runtime.messages.outcomes import Failed
+from cgagent.runtime.messages.record import Message, Record
+
+
+class Made(Message):
+    """The process has joined its cgroup and made its namespaces."""
+
+
+class Waiting(Message):
+    """Only exec is left; a container's first process waits for the start."""
+
+
+class Go(Message):
+    """Go on. To a container's process that has `Made` its namespaces it comes with the filter."""
+
+
+REPORTS: Final[tuple[type[Made | Waiting | Failed], ...]] = (Made, Waiting, Failed)
+"""What the child of `create` says."""
+
+
+class MapFiles(Record):
+    """Open the files of a container whose ids are mapped; the arguments of an overlay."""
+
+    config: dict[str, Any]
+    """The OCI configuration."""
+    lowers: tuple[str, ...]
+    upper: str
+    work: str
+    staging: str
+    """A directory to mount over."""
+    first: int
+    """Of the ids on the host."""
+    count: int
+
+
+class MappedTrees(Message):
+    """With descriptors: of the root, then of the mounts at these places of the configuration."""
+
+    places: tuple[int, ...]
+
+
+MAPPED: Final[tuple[type[MappedTrees | Failed], ...]] = (MappedTrees, Failed)
