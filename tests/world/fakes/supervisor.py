@@ -19,6 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.runtime.messages.agent import (
+    Attach,
+    Create,
+    CreateInside,
+    Forget,
+    List,
+    Prepare,
+    Resize,
+    Signal,
+    Start,
+    Who,
+)
+from cgagent.runtime.messages.jobs import ContainerJob
+from cgagent.runtime.messages.outcomes import Exit, Status
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State
 from tests.world.fakes import wire
 from tests.world.fakes.cgroups import FIRST_PID
@@ -49,10 +63,10 @@ class Client:
 class FakeTask:
     exchange: Exchange
     pid: int
-    started: dict[str, Any] = field(default_factory=dict)
+    started: Start | None = None
     """What its start was told."""
     clients: list[Client] = field(default_factory=list)
-    exit: dict[str, Any] | None = None
+    exit: Exit | None = None
 
     @property
     def key(self) -> str:
@@ -93,7 +107,7 @@ class FakeSupervisor:
         self._waiting: dict[str, list[Client]] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.who = wire.Identity(pid=os.getpid(), keeper=os.getpid(), life="one")
+        self.who = Who(pid=os.getpid(), keeper=os.getpid(), life="one")
         self.tasks: dict[str, FakeTask] = {}
         self.asked: list[wire.Asked] = []
         """Everything, in its order."""
@@ -140,7 +154,7 @@ class FakeSupervisor:
         """Another one takes over from it: the same tasks, another process."""
         self.close()
         who = self.who
-        self.who = wire.Identity(pid=next(self._pids), keeper=who.keeper, life=who.life)
+        self.who = Who(pid=next(self._pids), keeper=who.keeper, life=who.life)
         self.listen()
 
     def replace(self) -> None:
@@ -149,7 +163,7 @@ class FakeSupervisor:
         self._tree.leave(*(task.pid for task in self.tasks.values()))
         self.tasks.clear()
         pid, keeper = next(self._pids), next(self._pids)
-        self.who = wire.Identity(pid=pid, keeper=keeper, life=f"{self.who.life}+")
+        self.who = Who(pid=pid, keeper=keeper, life=f"{self.who.life}+")
         self.listen()
 
     def _accept(self) -> None:
@@ -187,24 +201,18 @@ class FakeSupervisor:
         task = self.tasks[key]
         task.exchange.advance("exited")
         self._tree.leave(task.pid)
-        task.exit = {
-            "pid": task.pid,
-            "exit_code": exit_code,
-            "signal": number,
-            "finished_ns": time.time_ns(),
-            "log_dropped_bytes": 0,
-        }
-        if "bundle" in task.started:
-            file = Path(task.started["bundle"]) / EXIT_FILE
-            file.write_text(wire.exit_text(task.exit))
-        how = task.exit
-        self._see_off(task, wire.output(output) + wire.exit_status(how))
+        how = task.exit = Exit(
+            pid=task.pid, exit_code=exit_code, signal=number, finished_ns=time.time_ns()
+        )
+        if task.started is not None and isinstance(task.started.job, ContainerJob):
+            (Path(task.started.job.bundle) / EXIT_FILE).write_bytes(wire.exit_file(how))
+        self._see_off(task, wire.output(output) + wire.status(Status.of_exit(how)))
         self._tell(lambda agent: wire.tell_exit(agent, key, how))
 
     def spoil(self, key: str) -> None:
         """Let a zygote die before its start."""
         self._tree.leave(self.tasks[key].pid)
-        self._tell(lambda agent: wire.tell_exit(agent, key, {"pid": self.tasks[key].pid}))
+        self._tell(lambda agent: wire.tell_exit(agent, key, Exit(pid=self.tasks[key].pid)))
 
     def cut_off(self, key: str) -> None:
         self._tell(lambda agent: wire.tell_cut_off(agent, key))
@@ -214,11 +222,11 @@ class FakeSupervisor:
 
     def tell_exit(self, key: str, **how: Any) -> None:
         """Whether there is such a task or not."""
-        self._tell(lambda agent: wire.tell_exit(agent, key, how))
+        self._tell(lambda agent: wire.tell_exit(agent, key, Exit(**how)))
 
     def move(self) -> None:
         """It becomes the keeper; its child has the same connection."""
-        self.who = wire.Identity(pid=next(self._pids), keeper=self.who.pid, life=self.who.life)
+        self.who = Who(pid=next(self._pids), keeper=self.who.pid, life=self.who.life)
         self._tell(lambda agent: wire.tell_moved(agent, self.who))
 
     def _tell(self, send: Callable[[socket.socket], None]) -> None:
@@ -269,26 +277,24 @@ class FakeSupervisor:
         try:
             if self._failures[asked.op]:
                 raise self._failures[asked.op].pop(0)
-            if asked.op == "list":
-                self._list(agent, asked)
+            if isinstance(asked.request, List):
+                self._list(agent, asked, asked.request)
                 return
-            pid = _OPS[asked.op](self, asked)
+            pid = self._do(asked)
         except CgagentError as e:
             if asked.op == "start":
-                self._lose(asked.key, wire.failure_status(e))
+                self._lose(asked.key, wire.status(Status.of_failure(e)))
             for fd in asked.fds:
-                socket.socket(fileno=fd).close()
-            if asked.seq is not None:
-                wire.refuse(agent, asked, e)
+                os.close(fd)
+            wire.refuse(agent, asked, e)
             return
-        if asked.seq is not None:
-            wire.answer(agent, asked, pid)
+        wire.answer(agent, asked, pid)
         if asked.op == "start" and pid:
             self.on_start(self.tasks[asked.key])
 
-    def _list(self, agent: socket.socket, asked: wire.Asked) -> None:
-        if asked.arguments["agent"] != self._agent_name:
-            self._agent_name = asked.arguments["agent"]
+    def _list(self, agent: socket.socket, asked: wire.Asked, request: List) -> None:
+        if request.agent != self._agent_name:
+            self._agent_name = request.agent
             for key in [k for k, task in self.tasks.items() if task.state is State.CREATED]:
                 self._lose(key)
         for task in self.tasks.values():
@@ -297,61 +303,69 @@ class FakeSupervisor:
                 wire.tell_exit(agent, task.key, task.exit)
         wire.introduce(agent, asked, self.who)
 
+    def _do(self, asked: wire.Asked) -> int | None:
+        """The pid of the task, where that is the answer."""
+        match asked.request:
+            case Create() | CreateInside() as request:
+                return self._create(request, is_again=asked.is_again)
+            case Start() as request:
+                return self._start(request, is_again=asked.is_again)
+            case Prepare():
+                return self._task(asked).pid
+            case Attach() as request:
+                self._attach(self._task(asked), request, asked.fds)
+            case Signal() as request:
+                self._signal(self._task(asked), request.signal)
+            case Forget() as request:
+                self._forget(request)
+            case Resize():
+                self._task(asked)
+        return None
+
     def _task(self, asked: wire.Asked) -> FakeTask:
         task = self.tasks.get(asked.key)
         if task is None:
             raise NotFoundError(f"task {asked.key} is not known to the supervisor")
+        task.exchange.check(asked.op)
         return task
 
-    def _create(self, asked: wire.Asked) -> int:
-        if asked.key in self.tasks:
-            if asked.is_again:
-                return self.tasks[asked.key].pid
-            raise ConflictError(f"task {asked.key} exists already")
-        task = FakeTask(Exchange(asked.key), next(self._pids))
-        directory = asked.arguments.get("cgroup_dir")
-        if directory:
-            self._tree.join(Path(directory), task.pid)
-        task.clients = self._waiting.pop(asked.key, [])
-        self.tasks[asked.key] = task
+    def _create(self, request: Create | CreateInside, *, is_again: bool) -> int:
+        key = request.key
+        if key in self.tasks:
+            if is_again:
+                return self.tasks[key].pid
+            raise ConflictError(f"task {key} exists already")
+        task = self.tasks[key] = FakeTask(Exchange(key), next(self._pids))
+        if request.cgroup_dir:
+            self._tree.join(Path(request.cgroup_dir), task.pid)
+        task.clients = self._waiting.pop(key, [])
         return task.pid
 
-    def _prepare(self, asked: wire.Asked) -> int:
-        task = self._task(asked)
-        task.exchange.check(asked.op)
-        return task.pid
+    @staticmethod
+    def _attach(task: FakeTask, request: Attach, fds: list[int]) -> None:
+        sock, *tails = fds
+        for fd in tails:
+            os.close(fd)
+        task.clients.append(Client(socket.socket(fileno=sock), request.raw, request.stay))
 
-    def _attach(self, asked: wire.Asked) -> None:
-        task = self._task(asked)
-        task.exchange.check("attach")
-        sock, *others = [socket.socket(fileno=fd) for fd in asked.fds[:1]]
-        assert not others
-        for fd in asked.fds[1:]:
-            with open(fd, "rb"):
-                pass
-        arguments = asked.arguments
-        task.clients.append(Client(sock, arguments["raw"], arguments["stay"]))
-
-    def _start(self, asked: wire.Asked) -> int:
-        task = self._task(asked)
-        if asked.is_again and task.state is not State.CREATED:
+    def _start(self, request: Start, *, is_again: bool) -> int:
+        task = self.tasks.get(request.key)
+        if task is None:
+            raise NotFoundError(f"task {request.key} is not known to the supervisor")
+        if is_again and task.state is not State.CREATED:
             return task.pid
         task.exchange.check("start")
-        if asked.arguments.get("renewable") and self.killed_zygotes:
+        if request.renewable and self.killed_zygotes:
             self.killed_zygotes -= 1
-            self._waiting[asked.key] = task.clients
-            task.clients = []
-            self._lose(asked.key)
+            self._waiting[request.key], task.clients = task.clients, []
+            self._lose(request.key)
             return 0
         task.exchange.advance("start")
         task.exchange.advance("running")
-        task.started = asked.arguments
+        task.started = request
         return task.pid
 
-    def _signal(self, asked: wire.Asked) -> None:
-        task = self._task(asked)
-        task.exchange.check("signal")
-        number = asked.arguments["signal"]
+    def _signal(self, task: FakeTask, number: int) -> None:
         if number not in self.ignored:
             asyncio.get_running_loop().call_soon(self._die, task, number)
 
@@ -359,18 +373,14 @@ class FakeSupervisor:
         if task.state is State.RUNNING:
             self.end(task.key, 128 + number, number=number)
 
-    def _resize(self, asked: wire.Asked) -> None:
-        self._task(asked).exchange.check("resize")
-
-    def _forget(self, asked: wire.Asked) -> None:
-        task = self.tasks.get(asked.key)
+    def _forget(self, request: Forget) -> None:
+        task = self.tasks.get(request.key)
         if task is None:
             return
         task.exchange.check("forget")
-        if asked.arguments.get("keep_clients"):
-            self._waiting[asked.key] = task.clients
-            task.clients = []
-        self._lose(asked.key, wire.given_status(asked))
+        if request.keep_clients:
+            self._waiting[request.key], task.clients = task.clients, []
+        self._lose(request.key, wire.status(request.status) if request.status else None)
 
     def _lose(self, key: str, last: bytes | None = None) -> None:
         task = self.tasks.pop(key, None)
@@ -385,15 +395,3 @@ class FakeSupervisor:
         if self._loop is not None:
             for task in [t for t in self.tasks.values() if t.pid in pids]:
                 self._loop.call_soon_threadsafe(self._die, task, signal.SIGKILL)
-
-
-_OPS: Final[dict[str, Callable[[FakeSupervisor, wire.Asked], int | None]]] = {
-    "create": FakeSupervisor._create,
-    "root": FakeSupervisor._prepare,
-    "set-up": FakeSupervisor._prepare,
-    "attach": FakeSupervisor._attach,
-    "start": FakeSupervisor._start,
-    "signal": FakeSupervisor._signal,
-    "resize": FakeSupervisor._resize,
-    "forget": FakeSupervisor._forget,
-}

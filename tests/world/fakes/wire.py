@@ -1,13 +1,28 @@
-"""The supervisor's end of the wire: all that the fake one knows of the form of messages."""
+"""The supervisor's end of the wire, for the fake one: requests come in, answers and events go out."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cgagent.runtime import wire
-from cgagent.runtime.protocol import COMPRESS, ROOT, SET_UP, STATUS, STDOUT, error_to_wire
+from cgagent.runtime.messages.agent import (
+    Answer,
+    AnyRequest,
+    Ask,
+    ClientCutOff,
+    CreateInside,
+    Done,
+    Moved,
+    Pid,
+    TaskExited,
+    TaskListed,
+    TaskStarted,
+    Who,
+)
+from cgagent.runtime.messages.outcomes import Exit, Failed, Status
+from cgagent.runtime.messages.record import encode
+from cgagent.runtime.protocol import STATUS, STDOUT
 from cgagent.runtime.supervisor.attached import frame
 
 if TYPE_CHECKING:
@@ -22,80 +37,71 @@ class Asked:
     """A request of the agent's."""
 
     op: str
+    """``create``, also of a command inside a container, ``attach`` and so on."""
     key: str
-    arguments: dict[str, Any]
+    request: AnyRequest
     fds: list[int]
-    seq: int | None
-    """None: it is not answered."""
+    seq: int
     is_again: bool
     """Another supervisor may have been asked before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a supervisor is; `life` is its successors', too."""
-
-    pid: int
-    keeper: int
-    life: str
-
-
 def receive(sock: socket.socket) -> Asked | None:
     """The next request; None: the agent is gone. Raises BlockingIOError: there is none so far."""
-    received = wire.receive(sock)
+    received = wire.receive(sock, Ask)
     if received is None:
         return None
-    message, fds = received
+    ask, fds = received
+    request = ask.request
+    is_create = isinstance(request, CreateInside)
     return Asked(
-        op=message.pop("op"),
-        key=message.pop("key", ""),
-        seq=message.pop("seq", None),
-        is_again=message.pop("again", False),
-        arguments=message,
+        op="create" if is_create else type(request).__name__.lower(),
+        key=getattr(request, "key", ""),
+        request=request,
         fds=fds,
+        seq=ask.seq,
+        is_again=ask.again,
     )
 
 
 def answer(sock: socket.socket, asked: Asked, pid: int | None) -> None:
     """That it is done; with the task's process, where that is what was asked for."""
-    result = {} if pid is None else {"pid": pid}
-    wire.send(sock, {"seq": asked.seq, **result})
+    result = Done() if pid is None else Pid(pid=pid)
+    wire.send(sock, Answer(seq=asked.seq, result=result))
 
 
-def introduce(sock: socket.socket, asked: Asked, who: Identity) -> None:
+def introduce(sock: socket.socket, asked: Asked, who: Who) -> None:
     """The answer to ``list``."""
-    known = {"hints": [SET_UP, ROOT, COMPRESS]}
-    message = {"pid": who.pid, "keeper": who.keeper, "life": who.life, **known}
-    wire.send(sock, {"seq": asked.seq, **message})
+    wire.send(sock, Answer(seq=asked.seq, result=who))
 
 
 def refuse(sock: socket.socket, asked: Asked, error: CgagentError) -> None:
-    wire.send(sock, {"seq": asked.seq, "error": error_to_wire(error)})
+    wire.send(sock, Answer(seq=asked.seq, result=Failed.of(error)))
 
 
 def tell_task(sock: socket.socket, task: Exchange, pid: int) -> None:
-    wire.send(sock, {"event": "task", "key": task.key, "state": task.state.value, "pid": pid})
+    wire.send(sock, TaskListed(key=task.key, state=task.state, pid=pid))
 
 
-def tell_exit(sock: socket.socket, key: str, how: dict[str, Any]) -> None:
-    wire.send(sock, {"event": "exited", "key": key, **how})
+def tell_exit(sock: socket.socket, key: str, how: Exit) -> None:
+    wire.send(sock, TaskExited(key=key, exit=how))
 
 
 def tell_started(sock: socket.socket, key: str, pid: int) -> None:
-    wire.send(sock, {"event": "started", "key": key, "pid": pid})
+    wire.send(sock, TaskStarted(key=key, pid=pid))
 
 
 def tell_cut_off(sock: socket.socket, key: str) -> None:
-    wire.send(sock, {"event": "client-cut-off", "key": key})
+    wire.send(sock, ClientCutOff(key=key))
 
 
-def tell_moved(sock: socket.socket, who: Identity) -> None:
-    wire.send(sock, {"event": "moved", "pid": who.pid, "keeper": who.keeper})
+def tell_moved(sock: socket.socket, who: Who) -> None:
+    wire.send(sock, Moved(who=who))
 
 
-def exit_text(how: dict[str, Any]) -> str:
+def exit_file(how: Exit) -> bytes:
     """What is in an exit file."""
-    return json.dumps(how)
+    return encode(how)
 
 
 def output(text: bytes) -> bytes:
@@ -103,16 +109,6 @@ def output(text: bytes) -> bytes:
     return frame(STDOUT, text)
 
 
-def exit_status(how: dict[str, Any]) -> bytes:
+def status(told: Status) -> bytes:
     """The last that an attached client is told."""
-    return frame(STATUS, json.dumps(how).encode())
-
-
-def failure_status(error: CgagentError) -> bytes:
-    return frame(STATUS, json.dumps({"error": error_to_wire(error)}).encode())
-
-
-def given_status(asked: Asked) -> bytes | None:
-    """What ``forget`` tells clients that wait, if it does."""
-    status = asked.arguments.get("status")
-    return frame(STATUS, json.dumps(status).encode()) if status else None
+    return frame(STATUS, encode(told))

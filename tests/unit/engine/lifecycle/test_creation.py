@@ -151,7 +151,7 @@ async def test_one_that_was_made_ready_is_taken_and_the_next_one_is_prewarmed(re
     second = await ready_engine.lifecycle.create(request("second"))
     await ready_engine.lifecycle.start(second)
     assert second.running
-    assert world.supervisor.ops(second.id) == ["create", "root", "set-up", "start"]
+    assert world.supervisor.ops(second.id) == ["create", "prepare", "prepare", "start"]
 
 
 async def test_a_prewarmed_root_does_not_keep_an_image(ready_engine, world):

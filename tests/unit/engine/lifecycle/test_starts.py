@@ -173,9 +173,9 @@ async def test_a_container_of_another_runtime(world, tmp_path):
     program.chmod(0o755)
     async with world.agent(runtimes={"other": (str(program), "--debug")}) as engine:
         container = await started(engine, runtime="other")
-        told = world.supervisor.tasks[container.id].started
-        assert told["driver"]["path"] == str(program)
-        assert told["container"] == container.id
+        launch = world.supervisor.tasks[container.id].started.launch
+        assert launch.driver.path == str(program)
+        assert launch.container == container.id
         world.supervisor.end(container.id)
         await until(lambda: "forget" in world.supervisor.ops(container.id))
         with pytest.raises(InvalidInputError, match="'unknown' is not known"):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 def sent(world):
-    return [asked.arguments["signal"] for asked in world.supervisor.asked if asked.op == "signal"]
+    return [asked.request.signal for asked in world.supervisor.asked if asked.op == "signal"]
 
 
 async def test_it_is_asked_with_its_stop_signal(engine, world):

@@ -10,6 +10,7 @@ from cgagent.engine.events import EventQuery
 from cgagent.engine.observe import watch
 from cgagent.engine.observe.watch import SeenOom, oom_attributes, parse_trigger
 from cgagent.errors import InvalidInputError
+from cgagent.runtime.messages.outcomes import Exit
 from tests.world.fakes.agent import over, started, until
 
 pytestmark = pytest.mark.anyio
@@ -119,6 +120,6 @@ def test_whether_it_was_the_containers_end(first, exit_code, number, later_s, ex
     event = Oom(group="/g", limiting_group="/g", victims=1, **figures)
     seen = SeenOom.of(event, is_of_first=first)
     finished_ns = time.time_ns() + int(later_s * NS)
-    status = {"exit_code": exit_code, "signal": number, "finished_ns": finished_ns}
-    assert seen.ended(status) is expected
+    exit_ = Exit(exit_code=exit_code, signal=number, finished_ns=finished_ns)
+    assert seen.ended(exit_) is expected
     assert oom_attributes(event) == {"limiting_group": "/g", "victims": "1"}

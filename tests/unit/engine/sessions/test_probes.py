@@ -47,7 +47,7 @@ async def test_one_success_makes_it_healthy_and_failures_unhealthy(engine, world
     assert health(container).log[-1].output == "what it said"
     told = [e.action for e in engine.events.past(EventQuery()) if e.action.startswith("health")]
     assert told == ["health_status: healthy", "health_status: unhealthy"]
-    assert commands.seen[0].started["own"] is True
+    assert commands.seen[0].started.own
 
 
 async def test_output_beyond_what_is_kept_is_cut(engine, world):
@@ -63,7 +63,7 @@ async def test_one_that_takes_too_long_is_killed_with_its_group(engine, world):
     await until(lambda: health(container).status == "unhealthy")
     assert "exceeded timeout (0.02s)" in health(container).log[0].output
     (kill, *_) = [a for a in world.supervisor.asked if a.op == "signal"]
-    assert kill.arguments == {"signal": signal.SIGKILL, "group": True}
+    assert (kill.request.signal, kill.request.group) == (signal.SIGKILL, True)
     assert kill.key == commands.seen[0].key
 
 

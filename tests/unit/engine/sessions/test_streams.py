@@ -171,12 +171,18 @@ async def test_a_client_that_did_not_read_is_told_of(engine, world):
 # -- commands -------------------------------------------------------------------------------
 
 
+async def ran(engine, container, process, take, **how):
+    run = engine.streams.create_exec(container, process, **how)
+    await engine.streams.start_exec(run, take)
+    return run
+
+
 async def test_a_command_has_a_task_of_its_own(engine, world, client):
     container = await started(engine)
-    run = await engine.streams.exec(container, command("ls", "-l"), client.take)
+    run = await ran(engine, container, command("ls", "-l"), client.take)
     key = f"{container.id}/{run.id}"
     assert world.supervisor.ops(key) == ["create", "attach", "start"]
-    assert world.supervisor.tasks[key].started["pid"] == container.record.outcome.pid
+    assert world.supervisor.tasks[key].started.job.pid == container.record.outcome.pid
     assert run.running
     assert run.pid == world.supervisor.tasks[key].pid
     assert not list(engine.lifecycle.bundle(container.id).path.glob("exec-*"))
@@ -192,18 +198,27 @@ async def test_a_command_has_a_task_of_its_own(engine, world, client):
         engine.streams.find("0")
 
 
+async def test_a_command_runs_once(engine):
+    container = await started(engine)
+    run = engine.streams.create_exec(container, command("ls"))
+    assert run.status == "created"
+    await engine.streams.start_exec(run, None)
+    with pytest.raises(ConflictError, match="was started before; create another one"):
+        await engine.streams.start_exec(run, None)
+
+
 async def test_a_command_needs_a_container_that_runs(engine, world):
     container = await engine.lifecycle.create(request("one"))
     with pytest.raises(ConflictError, match="one is not running"):
-        await engine.streams.exec(container, command("ls"), None)
+        await ran(engine, container, command("ls"), None)
     await engine.lifecycle.start(container)
     await engine.control.freeze(container)
     with pytest.raises(ConflictError, match="one is frozen; thaw it first"):
-        await engine.streams.exec(container, command("ls"), None)
+        await ran(engine, container, command("ls"), None)
     await engine.control.thaw(container)
     with pytest.raises(InvalidInputError):
-        await engine.streams.exec(container, command("ls", cwd="relative"), None)
-    run = await engine.streams.exec(container, command("ls"), None, privileged=True)
+        await ran(engine, container, command("ls", cwd="relative"), None)
+    run = await ran(engine, container, command("ls"), None, privileged=True)
     assert world.supervisor.ops(f"{container.id}/{run.id}") == ["create", "start"]
 
 
@@ -212,7 +227,7 @@ async def test_a_step_that_fails_leaves_no_task(engine, world, client, op):
     container = await started(engine)
     world.supervisor.fail(op, CommandNotFoundError("command /x: not found"))
     with pytest.raises(CommandNotFoundError):
-        await engine.streams.exec(container, command("x"), client.take)
+        await ran(engine, container, command("x"), client.take)
     assert list(world.supervisor.tasks) == [container.id]
     assert not list(engine.lifecycle.bundle(container.id).path.glob("exec-*"))
 
@@ -220,7 +235,7 @@ async def test_a_step_that_fails_leaves_no_task(engine, world, client, op):
 async def test_a_command_beside_the_end_of_its_container(engine, world, client):
     container = await started(engine, "one")
     hold = world.supervisor.hold("start")
-    running = asyncio.create_task(engine.streams.exec(container, command("x"), client.take))
+    running = asyncio.create_task(ran(engine, container, command("x"), client.take))
     await hold.asked.wait()
     world.supervisor.fail("start", InternalError("setns: it failed"))
     hold.release()
@@ -235,7 +250,7 @@ async def test_commands_that_have_ended_are_not_kept_for_ever(engine, world, mon
     container = await started(engine)
     runs = []
     for _ in range(4):
-        runs.append(await engine.streams.exec(container, command("ls"), None))
+        runs.append(await ran(engine, container, command("ls"), None))
         world.supervisor.end(f"{container.id}/{runs[-1].id}", 0)
         await until(lambda: not runs[-1].running)
     with pytest.raises(NotFoundError):
@@ -249,10 +264,11 @@ async def test_terminals_are_resized(engine, world):
         await engine.streams.resize(plain, 24, 80)
     container = await started(engine, tty=True)
     await engine.streams.resize(container, 24, 80)
-    run = await engine.streams.exec(container, command("sh", terminal=True), None)
+    run = await ran(engine, container, command("sh", terminal=True), None)
     await engine.streams.resize_exec(run, 25, 81)
-    asked = [a.arguments for a in world.supervisor.asked if a.op == "resize"]
-    assert [(a["rows"], a["columns"]) for a in asked] == [(24, 80), (25, 81)]
-    run.running = False
+    asked = [a.request for a in world.supervisor.asked if a.op == "resize"]
+    assert [(a.rows, a.columns) for a in asked] == [(24, 80), (25, 81)]
+    world.supervisor.end(f"{container.id}/{run.id}")
+    await until(lambda: not run.running)
     with pytest.raises(ConflictError, match="has no terminal, or has ended"):
         await engine.streams.resize_exec(run, 25, 81)
