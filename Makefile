@@ -33,7 +33,7 @@ bench:
 	@.venv/bin/python -m benchmarks $(BENCH)
 
 clean:
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .ruff_cache dist
+	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/stamp: FORCE

@@ -1,4 +1,4 @@
-"""The supervisor's end of the wire, for the fake one: requests come in, answers and events go out."""
+"""The supervisor's end of the wire: all that the fake one knows of the form of messages."""
 
 from __future__ import annotations
 
