@@ -189,7 +189,9 @@ class Adoption:
                     await self._give_back(container, _memberships(adopted))
 
     def watch(self, container: Container) -> None:
-        self._watches[container.id] = asyncio.create_task(self._until_ended(container))
+        task = asyncio.create_task(self._until_ended(container))
+        self._watches[container.id] = task
+        task.add_done_callback(_log_failure)
 
     def _unwatch(self, container_id: str) -> None:
         task = self._watches.pop(container_id, None)
@@ -211,6 +213,11 @@ class Adoption:
                 await asyncio.sleep(_POLL_S)
         self._watches.pop(container.id, None)
         await self._lifecycle.exited(container, Exit())
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("an adopted container's end could not be noted", exc_info=task.exception())
 
 
 async def _process_ended(adopted: Adopted) -> None:

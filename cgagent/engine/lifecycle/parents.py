@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Membership
 from cgagent.engine.containers.names import ID_LENGTH
-from cgagent.errors import DeniedError, InvalidInputError
+from cgagent.errors import DeniedError, InvalidInputError, NotFoundError
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
@@ -81,7 +81,10 @@ class Parents:
         roots = {*([unified.mount] if unified else []), *self._host.v1_mounts}
         wanted = [f"{root}{group.path}/" for root in roots]
         for pid in agents:
-            taken = set(Membership.of(self._host, pid).directories) - roots
+            try:
+                taken = set(Membership.of(self._host, pid).directories) - roots
+            except NotFoundError:  # a supervisor that has just died, and is replaced
+                continue
             if any(w.startswith(f"{t}/") for w in wanted for t in taken):
                 raise DeniedError(
                     f"cgroup parent {asked!r} is the group of the agent's process {pid} or in it: "

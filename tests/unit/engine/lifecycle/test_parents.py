@@ -70,6 +70,10 @@ def test_no_container_in_the_agents_group(parents, host, monkeypatch):
     assert parents.checked("batch", [7]) == "/own/batch"
 
 
+def test_an_agents_process_that_has_just_died_is_in_no_group(parents):
+    assert parents.checked("/services", [2**22 + 1]) == "/services"
+
+
 def test_what_was_made_goes_when_it_is_empty_and_nothing_else(parents, host, tmp_path):
     one, other = (host.group(f"/there/new/deep/{name * 32}") for name in ("ab", "cd"))
     parents.make(one)
