@@ -29,7 +29,9 @@ def test_flat_files(values):
 
 @given(
     st.dictionaries(
-        st.from_regex(r"\d{1,3}:\d{1,3}", fullmatch=True), st.dictionaries(KEYS, COUNTS)
+        st.from_regex(r"\d{1,3}:\d{1,3}", fullmatch=True),
+        st.dictionaries(KEYS, COUNTS, max_size=4),
+        max_size=4,
     )
 )
 def test_nested_files(values):

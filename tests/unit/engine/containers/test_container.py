@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgagent.cgroups import UNLIMITED, Limits
@@ -116,6 +116,7 @@ RECORDS = st.builds(
 )
 
 
+@settings(max_examples=25)  # each is large
 @given(RECORDS)
 def test_a_record_survives_the_database(made):
     back = Record.from_document(
