@@ -1,1 +1,1 @@
-"""The HTTP API: native under ``/v1``, OpenAPI at ``/docs``. Pydantic lives only here."""
+"""The HTTP API: native under ``/v1``, OpenAPI at ``/docs``. FastAPI only here."""

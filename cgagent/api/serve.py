@@ -19,8 +19,8 @@ from cgagent.api.calm import OnceAWhile
 from cgagent.api.hijack import HijackProtocol
 from cgagent.api.listeners import give_to_group, tcp_listener, unix_listener
 from cgagent.api.servers import Apart, Server
+from cgagent.engine import memory
 from cgagent.engine.engine import Engine
-from cgagent.engine.observe import memory
 from cgagent.errors import DeniedError
 from cgagent.loopwatch import WATCH
 

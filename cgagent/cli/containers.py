@@ -1,4 +1,7 @@
-"""Commands on containers that need no streams of their own: list, stop, remove, logs."""
+"""Commands on containers that need no streams of their own.
+
+``start``, ``stop``, ``restart``, ``kill``, ``rm``, ``rename``, ``wait``, ``logs``.
+"""
 
 from __future__ import annotations
 

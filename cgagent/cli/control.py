@@ -1,4 +1,4 @@
-"""``freeze``, ``thaw`` and ``update``: control of running containers."""
+"""``freeze``, ``thaw``, ``update``, ``adopt``, ``release``: control of what runs."""
 
 from __future__ import annotations
 

@@ -166,7 +166,8 @@ def _stay(
 ) -> int:
     """Make, start and be connected, all in one request; the exit code.
 
-    Until all is done that follows the end: the next command finds what this one has done.
+    It returns only when everything that follows the end is done, so that the next command finds
+    it done.
     """
     path = "/v1/containers/run" + query(stdin=stdin, detach_keys=args.detach_keys)
     path += "".join(

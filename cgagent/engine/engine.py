@@ -16,6 +16,7 @@ from cgagent.cgroups import Host
 from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
+from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
 from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared, reconcile, recovery
@@ -26,7 +27,6 @@ from cgagent.engine.lifecycle.placement import Placement
 from cgagent.engine.lifecycle.pool import Pool
 from cgagent.engine.observe import tracing
 from cgagent.engine.observe.freezes import ForeignFreezes
-from cgagent.engine.observe.hostgroups import HostGroups
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
 from cgagent.engine.observe.policies import Policies
@@ -276,7 +276,7 @@ class Engine:
 
     async def _let_go_of_images(self) -> None:
         """What has an image's layers from now on is a container."""
-        await self.pool.discard_prepared_roots()
+        await self.pool.discard_prewarmed()
         await self._leftovers.gone()
 
     # -- what the supervisor tells ----------------------------------------------------------

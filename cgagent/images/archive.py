@@ -15,10 +15,10 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.concurrency import StoppedError, in_thread
 from cgagent.errors import CgagentError, InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.images import compression, manifest, reference
 from cgagent.images.compression import decompressed
-from cgagent.images.concurrency import StoppedError, in_thread
 from cgagent.images.install import Candidate
 from cgagent.images.layers import MAX_LAYERS
 from cgagent.images.unpack import tarstream

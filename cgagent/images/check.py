@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cgagent.concurrency import in_thread
 from cgagent.errors import CgagentError
 from cgagent.images import manifest, reference
-from cgagent.images.concurrency import in_thread
 from cgagent.images.content import digest_of
 from cgagent.images.image import parse_config
 from cgagent.images.install import Progress

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cgagent.concurrency import StoppedError
 from cgagent.errors import InternalError, InvalidInputError, NotFoundError
-from cgagent.images.concurrency import StoppedError
 from cgagent.store.content import Blob
 from cgagent.store.disk import disk_full_is_no_space, sync_directory
 

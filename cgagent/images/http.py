@@ -26,6 +26,7 @@ import httpx
 import tenacity
 
 from cgagent import __version__
+from cgagent.concurrency import in_thread
 from cgagent.errors import (
     CgagentError,
     DeadlineError,
@@ -34,7 +35,6 @@ from cgagent.errors import (
     RemoteError,
     UnavailableError,
 )
-from cgagent.images.concurrency import in_thread
 
 if TYPE_CHECKING:
     import threading

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cgagent.concurrency import KeyedLock, in_thread
 from cgagent.errors import InvalidInputError
-from cgagent.images.concurrency import KeyedLock, in_thread
 from cgagent.images.garbage import collect
 from cgagent.images.image import parse_config
 from cgagent.images.layers import chain_ids, verify

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from cgagent import bare
+from cgagent.concurrency import StoppedError
 from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images.compression import decompressed
-from cgagent.images.concurrency import StoppedError
 from cgagent.images.unpack.trees import remove_tree
 from cgagent.kernel.syncing import sync_file_system
 from cgagent.store import recordfiles
@@ -276,7 +276,10 @@ class _Reader:
 def _unpack(
     source: Any, diff: str, lowers: Sequence[str], *, diff_id: str, what: str, lock: int
 ) -> int:
-    """Fills `diff`; the bytes of its files. The child holds `lock` as long as it lives."""
+    """Unpack `source` into `diff` in a child, which holds `lock` as long as it lives.
+
+    Returns the bytes of its files.
+    """
     plain = hashlib.sha256()
     child = subprocess.Popen(
         bare.command("cgagent.images.unpack.child", diff, *lowers),

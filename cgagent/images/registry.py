@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cgagent.concurrency import in_thread
 from cgagent.errors import (
     DeadlineError,
     DeniedError,
@@ -18,7 +19,6 @@ from cgagent.errors import (
     UnavailableError,
 )
 from cgagent.images import manifest
-from cgagent.images.concurrency import in_thread
 from cgagent.images.content import digest_of
 from cgagent.images.http import Endpoint, Repository
 from cgagent.images.install import Candidate, Installer, Progress

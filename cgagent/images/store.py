@@ -14,11 +14,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from cgagent.concurrency import in_thread
 from cgagent.errors import ConflictError, InternalError, InvalidInputError, NoSuchImageError
 from cgagent.images import archive as archives
 from cgagent.images import reference as references
 from cgagent.images.check import Check, Report
-from cgagent.images.concurrency import in_thread
 from cgagent.images.content import ContentStore
 from cgagent.images.drivers.overlay2 import Overlay2
 from cgagent.images.garbage import collect

@@ -1,7 +1,7 @@
 """Samples of every container, and their exposition to Prometheus.
 
 Samples flow from the kernel through the sampler to whoever asks, and never back: nothing here
-changes a container. It knows containers only as `Target`s.
+changes a container. It knows containers and groups only as `Target`s.
 """
 
 from cgagent.metrics.disks import Disk

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One container to sample. `started_at_s` tells a restarted one from the one before."""
+    """One group to sample: a container's, a watched one, or one above others.
+
+    `started_at_s` tells a restarted one from the one before.
+    """
 
     id: str
     name: str
@@ -38,7 +41,7 @@ class Target:
 
 
 class Moment(NamedTuple):
-    """CPU time at one time."""
+    """CPU time at one moment."""
 
     at_s: float
     monotonic_ns: int

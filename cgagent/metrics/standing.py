@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cgagent.metrics.families import Kind, Values
     from cgagent.metrics.samples import Standing
 
-STATES: Final = ("created", "running", "frozen", "restarting", "exited", "dead")
+STATES: Final = ("created", "running", "frozen", "restarting", "exited")
 HEALTH: Final = ("starting", "healthy", "unhealthy")
 _LAYER: Final = "overlay"
 """What cAdvisor's `device` label has where the writable layer is not a disk of its own."""

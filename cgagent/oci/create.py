@@ -24,7 +24,7 @@ from cgagent.runtime import OCI_VERSION, wire
 from cgagent.runtime.container import birth, hooks, process, steps
 from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.container.isolation import mappings as of_container
-from cgagent.runtime.messages.create import REPORTS, Go, Made, Waiting
+from cgagent.runtime.messages.children import REPORTS, Go, Made, Waiting
 from cgagent.runtime.messages.outcomes import Failed
 from cgagent.runtime.spec import resources
 

@@ -12,7 +12,7 @@ from cgagent.oci import config as oci_config
 from cgagent.oci import create, init, lifecycle, store
 from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.container.process import set_affinity
-from cgagent.runtime.messages.create import Waiting
+from cgagent.runtime.messages.children import Waiting
 
 
 def execute(entry: store.Entry, process: dict[str, Any], flags: create.CreateFlags) -> create.Child:

@@ -27,7 +27,7 @@ from cgagent.kernel import descriptors, namespaces, signals, userns
 from cgagent.runtime import wire
 from cgagent.runtime.container import birth, command, console, hooks, process, steps
 from cgagent.runtime.container.isolation import FLAGS, Isolation
-from cgagent.runtime.messages.create import Go, Made, Waiting
+from cgagent.runtime.messages.children import Go, Made, Waiting
 
 _PTMX: Final = b"/dev/ptmx"
 

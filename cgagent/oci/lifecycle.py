@@ -12,7 +12,7 @@ from cgagent.errors import CgagentError, ConflictError, NotFoundError, Unsupport
 from cgagent.oci import store
 from cgagent.runtime import wire
 from cgagent.runtime.container import hooks
-from cgagent.runtime.messages.create import Go
+from cgagent.runtime.messages.children import Go
 from cgagent.runtime.messages.outcomes import Failed
 
 if TYPE_CHECKING:

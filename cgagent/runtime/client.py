@@ -110,7 +110,7 @@ class Listener(Protocol):
 
 
 class Supervisor:
-    """See the module.
+    """The agent's connection to the supervisor, whichever process that is.
 
     Args:
         run_dir: where its socket is; it must exist.

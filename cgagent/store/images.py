@@ -159,13 +159,6 @@ class ImageRecords:
                 "UPDATE layers SET boot_id = NULL WHERE number = ?", [(x.number,) for x in layers]
             )
 
-    def having_layer(self, chain_id: str) -> list[str]:
-        """Ids of the images that stand on a layer."""
-        rows = self._database.query(
-            "SELECT image_id FROM image_layers WHERE chain_id = ?", (chain_id,)
-        )
-        return [row["image_id"] for row in rows]
-
     def rootfs_users(self, image_id: str) -> list[str]:
         """Identifiers of the containers whose root file system stands on the image."""
         rows = self._database.query(

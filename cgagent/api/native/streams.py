@@ -1,4 +1,4 @@
-"""Streams of ``/v1/containers/ID``: attach, exec, the terminal's size, logs."""
+"""Streams of ``/v1/containers``: run, attach, exec, the terminal's size, logs."""
 
 from __future__ import annotations
 

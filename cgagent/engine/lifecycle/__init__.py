@@ -9,6 +9,9 @@ exit that comes while a start is being finished is dealt with after it.
 
 One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal` with `leftovers`;
 `setups` is what the first two share, `signals` and `shared` are what all have in common.
+`resources` lists what a container has, and the others walk it. `pool` makes processes ready,
+`control` freezes and limits, `adopt` takes processes of the host, `reconcile` and `recovery` work
+at the agent's start.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from cgagent.engine.lifecycle.resources import (
     Directory,
     Figures,
     MountedVolumes,
-    PreparedSlot,
+    PoolSlot,
     Resources,
     Root,
     RuntimeState,
@@ -44,7 +47,7 @@ __all__ = ["Leftovers", "Lifecycle", "Shared", "require_running", "require_there
 
 
 class Lifecycle:
-    """All of it under one name; made by the engine."""
+    """Composes the modules of this package: each attribute is the method of one of them."""
 
     def __init__(self, shared: Shared, *, stop_timeout_s: float, log_default: LogConfig) -> None:
         signals = Signals(shared)
@@ -53,7 +56,7 @@ class Lifecycle:
             (
                 Directory(shared.bundle),
                 Root(shared.images, shared.pool),
-                PreparedSlot(shared.pool),
+                PoolSlot(shared.pool),
                 MountedVolumes(shared.volumes, shared.bundle),
                 Cgroup(shared.placement, shared.parents, setups),
                 Watched(shared.watch, shared.group),

@@ -1,4 +1,4 @@
-"""Control of a running container: freeze, thaw, live limits; and what the kernel says of it."""
+"""Freeze, thaw and limits of a container, the limits also of one that does not run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cgagent.concurrency import in_thread
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options import overrides
 from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
-from cgagent.images.concurrency import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Limits
     from cgagent.engine.containers.config import ContainerConfig, CreateRequest
     from cgagent.engine.containers.container import Container
-    from cgagent.engine.lifecycle.pool import Rooted
+    from cgagent.engine.lifecycle.pool import PrewarmedRoot
     from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
@@ -69,7 +69,7 @@ class Creation:
             held = limits.resolve(request.limits, request.conveniences)
             wanted = self._wanted(request.config, held)
             if await self._shared.images.complete(wanted.image):
-                await self._shared.pool.discard_prepared_roots()  # they stand on what was lost
+                await self._shared.pool.discard_prewarmed()  # they stand on what was lost
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
             container_id = (
                 new_id()  # what is ready is below our own parent
@@ -94,7 +94,7 @@ class Creation:
             return container
 
     def _wanted(self, config: ContainerConfig, held: Limits) -> _Wanted:
-        """With what the agent decides about it."""
+        """The request, completed by what the agent decides: runtime, cgroup parent, ids, log."""
         runtime = self._shared.runtimes.checked(config.runtime, image=config.image)
         user_mode = config.userns or self._shared.userns
         return _Wanted(
@@ -110,8 +110,8 @@ class Creation:
             limits=held,
         )
 
-    def _prewarmed(self, wanted: _Wanted, container_id: str) -> Rooted:
-        """What the next container will be, if that is asked for as this one was."""
+    def _prewarmed(self, wanted: _Wanted, container_id: str) -> PrewarmedRoot:
+        """Make root and configuration of a container that will probably be asked for like this."""
         record = self._record(container_id, wanted, name="")
         rootfs = self._shared.images.prepare(wanted.image, container_id)
         try:

@@ -59,18 +59,21 @@ class Exits:
             ended = self._restarts.decide(container.record, outcome)
             die = ("die", {"exit_code": str(outcome.exit_code)})
             try:
-                if not await self._vanished(container, group, ended, die):
-                    await self._stayed(container, group, ended, die)
+                if not await self._remove_at_once(container, group, ended, die):
+                    await self._note_and_clean_up(container, group, ended, die)
             finally:
                 try:  # last: clients that stay see by it that all is done
                     await self._shared.supervisor.request(Forget(key=container.id))
                 finally:
                     self._restarts.arm(container)
 
-    async def _vanished(
+    async def _remove_at_once(
         self, container: Container, group: Group, ended: Record, die: tuple[str, dict[str, str]]
     ) -> bool:
-        """All of one that removes itself, if its cgroup is empty: the usual case, and 0.2 ms."""
+        """Remove a container that removes itself, if its cgroup is empty; whether that was done.
+
+        The usual case, and 0.2 ms.
+        """
         if not container.removes_itself or container.record.resolved.runtime:
             return False
         try:
@@ -86,9 +89,10 @@ class Exits:
             raise
         return True
 
-    async def _stayed(
+    async def _note_and_clean_up(
         self, container: Container, group: Group, ended: Record, die: tuple[str, dict[str, str]]
     ) -> None:
+        """Note the end, remove the cgroup, and the container if it removes itself."""
         # Told at once: the cgroup's removal may take its time, and a start waits for the lock.
         self._shared.containers.note(container, ended, die[0], **die[1])
         await asyncio.sleep(0)  # who waits for this is answered before the thread below begins

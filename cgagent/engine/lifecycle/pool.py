@@ -3,7 +3,7 @@
 A few are kept ready ahead of time under ids that no container has yet; a new container takes one
 of these ids, and its start finds the work done. On cgroup v1 that saves the 6 to 18 ms which the
 kernel takes to move a task into a cgroup after an idle moment. Once its container is known, a
-zygote can go on to set it up (`set_up`), and waits in the container's root for the start. One is
+zygote can go on to set it up (`prepare`), and waits in the container's root for the start. One is
 already in the root of the container that is expected next, which most often is like the last.
 """
 
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
+from cgagent.concurrency import to_its_end
 from cgagent.engine.containers.bundle import Bundle
 from cgagent.engine.containers.names import new_id
 from cgagent.engine.options.plan import etc_files
 from cgagent.errors import CgagentError, NotFoundError
-from cgagent.images.concurrency import to_its_end
 from cgagent.runtime import spec
 from cgagent.runtime.messages.agent import BindSource, Create, Forget, KernelMounts, Pid, Prepare
 from cgagent.runtime.messages.outcomes import Status
@@ -62,8 +62,8 @@ _REMOVE_S: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class SetUp:
-    """What a container is, from where its start goes on."""
+class Configured:
+    """What a container's zygote was set up with: its start goes on from there."""
 
     resolved: ResolvedConfig
     config: dict[str, Any]
@@ -75,8 +75,8 @@ class SetUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rooted:
-    """What a container to come is made of, as far as it is."""
+class PrewarmedRoot:
+    """Record, configuration and job that a prewarmed root was made of."""
 
     record: Record
     """What it will probably be. Its limits hold already, its files are there."""
@@ -92,7 +92,7 @@ class PrewarmRequest:
 
     reuse_key: object
     """Whatever container has the same can have the root."""
-    make: Callable[[str], Rooted]
+    make: Callable[[str], PrewarmedRoot]
     """Of its id. Raises CgagentError."""
 
 
@@ -112,16 +112,16 @@ class State(enum.Enum):
 
     ::
 
-        SPAWNED ──┐ reserve            prepare            launched
+        SPAWNED ──┐ reserve           make_ready          launched
                   ├────────> RESERVED ────────> ATTACHED ──────────> (the container's own)
-        ROOTED ───┘             │                  │
+        PREWARMED ┘             │                  │
            │                    │ discard          │ discard
            └────────────────────┴──────────────────┴──> ENDING ──> (gone)
     """
 
     SPAWNED = "spawned"
     """It is kept ready, under an id that no container has."""
-    ROOTED = "rooted"
+    PREWARMED = "prewarmed"
     """It is prewarmed: its root is made, too, and no container has its id."""
     RESERVED = "reserved"
     """A container has its id."""
@@ -138,9 +138,9 @@ class Slot:
     id: str
     namespaces: Namespaces
     state: State = State.RESERVED
-    set_up: SetUp | None = None
+    configured: Configured | None = None
     reuse_key: object = None
-    rooted: Rooted | None = None
+    rooted: PrewarmedRoot | None = None
     """What its root was made of, before there was a container."""
     rootfs: RootFs | None = None
     """The files of that root, until a container takes them."""
@@ -209,7 +209,7 @@ class Pool:
         rootfs, slot.rootfs = slot.rootfs, None
         return rootfs
 
-    def rooted(self, container_id: str) -> Rooted | None:
+    def rooted(self, container_id: str) -> PrewarmedRoot | None:
         """What its zygote's root was made of, if that was made ahead."""
         slot = self._slot(container_id)
         return slot.rooted if slot else None
@@ -222,7 +222,7 @@ class Pool:
         is_small = len(json.dumps(config["process"])) < _PROCESS_MAX
         return is_small and same_root(made.config, config)
 
-    async def prepare(
+    async def make_ready(
         self, container_id: str, wanted: Namespaces, user_ids: tuple[int, int] | None = None
     ) -> None:
         """Make cgroup and zygote, unless they are there, to be used. On failure nothing is left.
@@ -309,13 +309,13 @@ class Pool:
         slot = self._slot(container_id)
         return slot is not None and (wanted is None or slot.namespaces == wanted)
 
-    def set_up(self, container_id: str, what: SetUp, streams: Streams) -> None:
+    def prepare(self, container_id: str, what: Configured, streams: Streams) -> None:
         """Let the zygote of a container that is not to be started yet go on as far as it can.
 
         It is asked now, and nobody waits for the answer: the start may be asked meanwhile.
         """
         slot = self._slots[container_id]
-        slot.set_up = what
+        slot.configured = what
         asked = Prepare(key=container_id, job=what.job, streams=streams)
         answer = self._supervisor.request(asked, limit_s=None)
         task = asyncio.create_task(self._heed(slot, answer))
@@ -331,9 +331,9 @@ class Pool:
                 with contextlib.suppress(CgagentError):  # told when it is started
                     await self.discard(slot.id)
 
-    def set_up_of(self, container_id: str) -> SetUp | None:
+    def configured(self, container_id: str) -> Configured | None:
         slot = self._slot(container_id)
-        return slot.set_up if slot else None
+        return slot.configured if slot else None
 
     async def give_up(self, container_id: str) -> bool:
         """Its zygote, unless a client is attached or it is being started; whether it has none."""
@@ -349,15 +349,16 @@ class Pool:
         self._slots.pop(container_id, None)
 
     async def replace(self, container_id: str) -> None:
-        """Undo `prepare`, which is to follow again. Clients that are attached stay, and wait."""
+        """Undo `make_ready`, which is to follow again. Clients that are attached stay, and wait."""
         await self.discard(container_id, keep_clients=True)
 
     async def discard(
         self, container_id: str, error: CgagentError | None = None, *, keep_clients: bool = False
     ) -> None:
-        """Undo `prepare`, or end what was made ahead. Clients attached already are told the error.
+        """Undo `make_ready`, or end what was made ahead.
 
-        It may be of an id of which nothing is known here: its group goes.
+        Clients that are attached already are told the error. It may be of an id of which nothing is
+        known here: its group goes.
         """
         slot = self._slots.setdefault(container_id, Slot(container_id, OUTSIDE))
         if slot.state is State.ENDING:
@@ -431,19 +432,19 @@ class Pool:
         if slot is not None:
             self._slots[slot.id] = self._slots.pop(slot.id)  # the last to be given up
             return
-        while len(there := self._in(State.ROOTED)) >= _PREWARMED_KINDS:
+        while len(there := self._in(State.PREWARMED)) >= _PREWARMED_KINDS:
             await self.discard(there[0].id)
         slot = await self._make(new_id(), _OWN, staged=True, prewarm=request)
-        slot.state = State.ROOTED
+        slot.state = State.PREWARMED
 
     def _prewarmed(self, reuse_key: object) -> Slot | None:
-        return next((s for s in self._in(State.ROOTED) if s.reuse_key == reuse_key), None)
+        return next((s for s in self._in(State.PREWARMED) if s.reuse_key == reuse_key), None)
 
-    async def discard_prepared_roots(self) -> None:
+    async def discard_prewarmed(self) -> None:
         """Nobody but containers has the layers of one mounted, until the next one is made."""
         await self._stop_refilling()
         self._requested.clear()
-        await self._discard_all({State.ROOTED})
+        await self._discard_all({State.PREWARMED})
         self.refill()
 
     async def _discard_all(self, states: Collection[State]) -> None:

@@ -59,9 +59,9 @@ async def reconcile(
     ended = [c for c in containers if c.running and not c.record.adopted and c.id not in running]
     for container in containers:
         if not container.running and container.id in running:
-            _adopt(containers, container, running[container.id].pid)
+            _note_running(containers, container, running[container.id].pid)
         elif not container.running and _has_run_unnoted(container, lifecycle):
-            _adopt(containers, container, None)
+            _note_running(containers, container, None)
             ended.append(container)
     for container in ended:
         exit_ = lifecycle.bundle(container.id).take_exit()
@@ -87,7 +87,7 @@ def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
     return exit_ is not None and exit_.finished_ns != container.record.outcome.finished_ns
 
 
-def _adopt(containers: Containers, container: Container, pid: int | None) -> None:
+def _note_running(containers: Containers, container: Container, pid: int | None) -> None:
     """It was started, and the agent died before it could note that down."""
     health = Health() if container.record.resolved.health else None
     outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)

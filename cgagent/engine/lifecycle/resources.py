@@ -206,7 +206,7 @@ class Root(Resource):
         await asyncio.to_thread(self._images.sweep, known)
 
 
-class PreparedSlot(Resource):
+class PoolSlot(Resource):
     """What the pool has made of it: it may have the root mounted, and goes before that."""
 
     def __init__(self, pool: Pool) -> None:
@@ -250,7 +250,7 @@ class Cgroup(Resource):
 
     async def acquire(self, making: Making) -> None:
         record = making.record
-        if not self._setups.ahead(record):  # else it goes on while the record is written
+        if not self._setups.configure_ahead(record):  # else its zygote prepares meanwhile
             await self._setups.try_limits(record.resolved.cgroup_parent, record.limits)
 
     def release(self, record: Record) -> None:

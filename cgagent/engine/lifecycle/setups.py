@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from cgagent.concurrency import in_thread, to_its_end
 from cgagent.engine import jobs
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.containers.names import new_id
 from cgagent.engine.lifecycle import log_target
-from cgagent.engine.lifecycle.pool import OUTSIDE, Rooted, SetUp
+from cgagent.engine.lifecycle.pool import OUTSIDE, Configured, PrewarmedRoot
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.options import namespaces
 from cgagent.engine.options.confinement import seccomp_choice
@@ -27,7 +28,6 @@ from cgagent.errors import (
     InvalidInputError,
     UnsupportedError,
 )
-from cgagent.images.concurrency import in_thread, to_its_end
 from cgagent.runtime import spec
 from cgagent.runtime.messages.jobs import ContainerJob, Streams
 from cgagent.runtime.seccomp import default as seccomp
@@ -49,15 +49,17 @@ class Setups:
         record = container.record
         shared = record.resolved.namespaces
         pool = self._shared.pool
-        await pool.prepare(container.id, self._namespaces(record), shared.user_ids)
+        await pool.make_ready(container.id, self._namespaces(record), shared.user_ids)
         try:
             self._require_same(shared)
         except CgagentError as e:
             await pool.discard(container.id, e)
             raise
 
-    def ahead(self, record: Record) -> bool:
-        """When a container is made: go as far as can be gone; whether its limits are held now.
+    def configure_ahead(self, record: Record) -> bool:
+        """Configure a usual container when it is made, and let its zygote prepare.
+
+        Returns whether its limits are held now.
 
         What fails here fails at the start again, and is told then; but for limits, of which the
         kernel is the judge.
@@ -100,7 +102,7 @@ class Setups:
             await to_its_end(asyncio.to_thread(group.remove, made=own))
             parents.prune()
 
-    def _configured_ahead(self, record: Record) -> SetUp | None:
+    def _configured_ahead(self, record: Record) -> Configured | None:
         if not self._is_usual(record):
             return None
         pool = self._shared.pool
@@ -110,9 +112,9 @@ class Setups:
             return None
         if pool.rooted(record.id) is None:
             self._write(record, made)
-            pool.set_up(record.id, made, self.streams(record))
+            pool.prepare(record.id, made, self.streams(record))
         else:  # it has read what it needs
-            pool.set_up(record.id, made, self.streams(record))
+            pool.prepare(record.id, made, self.streams(record))
             self._write(record, made)
         return made
 
@@ -129,10 +131,10 @@ class Setups:
         caps_io = record.limits.io_max or record.limits.conf
         return is_usual and not record.config.tty and not caps_io
 
-    def rooted(self, record: Record) -> Rooted:
+    def rooted(self, record: Record) -> PrewarmedRoot:
         """What is made of it before it is there."""
         config = self._config(record)
-        return Rooted(record=record, config=config, job=self._job(record, config))
+        return PrewarmedRoot(record=record, config=config, job=self._job(record, config))
 
     def streams(self, record: Record) -> Streams:
         """What the supervisor is told of them. A log's entries may have the container's name."""
@@ -150,17 +152,17 @@ class Setups:
             ConflictError: a client that is attached would lose the process it waits for.
         """
         pool = self._shared.pool
-        in_root = pool.set_up_of(container.id) or pool.rooted(container.id)
+        in_root = pool.configured(container.id) or pool.rooted(container.id)
         if in_root and not await pool.give_up(container.id):
             raise ConflictError(
                 f"a client is attached to container {container.name} and waits for its start; "
                 f"start it first (cgagent start {container.name})"
             )
 
-    async def finished(self, container: Container) -> SetUp:
+    async def finished(self, container: Container) -> Configured:
         """The rest, of one that is `ready`: all of it, or what has changed since it was made."""
         record = container.record
-        made = self._shared.pool.set_up_of(container.id)
+        made = self._shared.pool.configured(container.id)
         if made is None or made.resolved is not record.resolved:
             made = await self._anew(container, made)
         if made.limits is not record.limits_in_force:
@@ -168,13 +170,13 @@ class Setups:
             self._limit(record, made)
         return made
 
-    async def renewed(self, container: Container) -> SetUp:
+    async def renewed(self, container: Container) -> Configured:
         """All of it once more, with a new zygote; clients that are attached stay."""
         await self._shared.pool.replace(container.id)
         await self.ready(container)
         return await self.finished(container)
 
-    async def _anew(self, container: Container, before: SetUp | None) -> SetUp:
+    async def _anew(self, container: Container, before: Configured | None) -> Configured:
         jobs.step("configure")
         made = self._configured(container.record)
         self._write(container.record, made)
@@ -220,23 +222,24 @@ class Setups:
             if container.record.outcome.pid not in self._shared.group(container).pids():
                 raise ConflictError(f"container {container.name} has just ended; start it first")
 
-    def _configured(self, record: Record) -> SetUp:
+    def _configured(self, record: Record) -> Configured:
         """For the zygote that it has now."""
         rooted = self._shared.pool.rooted(record.id)
         if rooted is None:
             config = self._config(record)
-            return SetUp(resolved=record.resolved, config=config, job=self._job(record, config))
+            job = self._job(record, config)
+            return Configured(resolved=record.resolved, config=config, job=job)
         before = rooted.record
         is_same = (before.config, before.resolved) == (record.config, record.resolved)
         config = rooted.config if is_same else self._config(record)
-        return SetUp(
+        return Configured(
             resolved=record.resolved,
             config=config,
             job=rooted.job.replace(process=config["process"]),
             limits=before.limits,
         )
 
-    def _write(self, record: Record, made: SetUp) -> None:
+    def _write(self, record: Record, made: Configured) -> None:
         self._shared.bundle(record.id).write_config(made.config)
 
     def _config(self, record: Record) -> dict[str, Any]:
@@ -263,7 +266,7 @@ class Setups:
             filter_is_usual=seccomp_choice(record.config) == seccomp.DEFAULT,
         )
 
-    def _limit(self, record: Record, made: SetUp) -> None:
+    def _limit(self, record: Record, made: Configured) -> None:
         wanted = record.limits_in_force
         if made.limits != wanted:
             group = self._shared.placement.group(record.cgroup_path)

@@ -18,7 +18,7 @@ from cgagent.runtime.messages.agent import Start
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
-    from cgagent.engine.lifecycle.pool import SetUp
+    from cgagent.engine.lifecycle.pool import Configured
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.setups import Setups
@@ -107,7 +107,7 @@ class Starts:
         self._shared.pool.launched(container.id)
         return pid
 
-    async def _run(self, container: Container, made: SetUp, *, renewable: bool = True) -> int:
+    async def _run(self, container: Container, made: Configured, *, renewable: bool = True) -> int:
         """The pid; if it is `renewable`, 0 when the zygote was killed before its command ran."""
         record = container.record
         bundle = self._shared.bundle(container.id)

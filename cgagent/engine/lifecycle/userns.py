@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cgagent import bare
 from cgagent.errors import InternalError
 from cgagent.runtime import wire
-from cgagent.runtime.messages.create import MAPPED, MapFiles
+from cgagent.runtime.messages.children import MAPPED, MapFiles
 from cgagent.runtime.messages.outcomes import Failed
 from cgagent.runtime.messages.record import encode
 

@@ -11,8 +11,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from cgagent.concurrency import in_thread
 from cgagent.engine.options.logging import compresses
-from cgagent.images.concurrency import in_thread
 from cgagent.runtime.logs import files as logfiles
 
 if TYPE_CHECKING:

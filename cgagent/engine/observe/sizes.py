@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cgagent.concurrency import in_thread
 from cgagent.errors import CgagentError
-from cgagent.images.concurrency import in_thread
 from cgagent.metrics import disk_usage
 
 if TYPE_CHECKING:

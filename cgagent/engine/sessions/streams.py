@@ -57,12 +57,12 @@ if TYPE_CHECKING:
 
 _KEPT_EXECS = 256
 _END_S = 1.0
-"""So much later a container's end is told than its namespaces are gone, at most."""
+"""At most so long after its namespaces are gone a container's end becomes known."""
 
-Take: TypeAlias = "Callable[[], Awaitable[Attachment]]"
+Connect: TypeAlias = "Callable[[], Awaitable[Attachment]]"
 """Gives the client's socket, when everything is ready for it."""
 
-TakeFor: TypeAlias = "Callable[[Exec], Awaitable[Attachment]]"
+ConnectFor: TypeAlias = "Callable[[Exec], Awaitable[Attachment]]"
 """The same, told which command it is for."""
 
 
@@ -125,7 +125,7 @@ class Streams:
         self._jobs = jobs
         self._execs: dict[str, Exec] = {}
 
-    async def attach(self, container: Container, take: Take) -> None:
+    async def attach(self, container: Container, take: Connect) -> None:
         """Connect a client, to a container that runs or to the next start of one that does not.
 
         Raises:
@@ -209,7 +209,7 @@ class Streams:
         self._tell(run, f"exec_create: {' '.join(process.args)}")
         return run
 
-    async def start_exec(self, run: Exec, take: TakeFor | None) -> None:
+    async def start_exec(self, run: Exec, take: ConnectFor | None) -> None:
         """Run it, with a client attached or none.
 
         Raises:
@@ -274,7 +274,7 @@ class Streams:
         container: Container,
         key: str,
         process: Process,
-        take: Take | None,
+        take: Connect | None,
         *,
         stdin: bool,
         privileged: bool = False,

@@ -1,6 +1,6 @@
 """The process that copies files out of a container's root or into it.
 
-Started by the agent as ``python -I -S`` for one request, which is its argument, a JSON object:
+Called by `cgagent.engine.sessions.copier`, a bare interpreter for one request, a JSON object:
 
     {"op": "stat", "path", "follow"}                 what is there
     {"op": "read", "path", "follow", "name"}         the same, then a tar stream on stdout

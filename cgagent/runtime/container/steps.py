@@ -369,18 +369,6 @@ PLAN: Final[tuple[tuple[str, Callable[[Setup], None]], ...]] = (
 )
 
 
-def describe(config: dict[str, Any], rootfs: list[dict[str, Any]]) -> list[str]:
-    """The plan in words, for ``--debug``."""
-    lines = []
-    for name, step in PLAN:
-        lines.append(name)
-        if step is mount_root:
-            lines += ["  " + Mount.from_oci(m).describe() for m in rootfs]
-        if step is mount_all:
-            lines += ["  " + Mount.from_oci(m).describe() for m in config.get("mounts", ())]
-    return lines
-
-
 def loopback_up() -> None:
     """Bring ``lo`` up in a new network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:

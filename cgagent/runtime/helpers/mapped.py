@@ -20,7 +20,7 @@ from cgagent.kernel import namespaces, userns
 from cgagent.runtime import wire
 from cgagent.runtime.container import steps
 from cgagent.runtime.container.birth import from_os_error
-from cgagent.runtime.messages.create import MapFiles, MappedTrees
+from cgagent.runtime.messages.children import MapFiles, MappedTrees
 from cgagent.runtime.messages.outcomes import Failed
 from cgagent.runtime.messages.record import decode
 

@@ -41,7 +41,7 @@ class Request(Message, Generic[A]):
 
 
 class List(Request[Who]):
-    """Tell of every task, with the events `TaskListed` and `Exited`, before the answer."""
+    """Tell of every task, with the events `TaskListed` and `TaskExited`, before the answer."""
 
     agent: str
     """Another one each time an agent starts: zygotes of the last one are ended."""

@@ -88,7 +88,7 @@ class Owner(Protocol):
 
 
 class Task:
-    """See the module.
+    """One task; a view of its holding.
 
     `is_ours`: whether the process is our child; else the keeper's, which tells how it ended.
     """

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from cgagent.images.concurrency import in_thread
+from cgagent.concurrency import in_thread
 
 
 def test_a_cancellation_waits_for_the_thread():

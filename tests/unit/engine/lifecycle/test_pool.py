@@ -9,7 +9,7 @@ import pytest
 
 from cgagent.engine.lifecycle.parents import Parents
 from cgagent.engine.lifecycle.placement import Placement
-from cgagent.engine.lifecycle.pool import Pool, PrewarmRequest, Rooted, SetUp, State
+from cgagent.engine.lifecycle.pool import Configured, Pool, PrewarmedRoot, PrewarmRequest, State
 from cgagent.errors import InternalError, NotFoundError
 from cgagent.runtime.messages.agent import Pid
 from cgagent.runtime.messages.jobs import ContainerJob, Streams
@@ -99,11 +99,11 @@ def test_a_start_waits_until_what_there_was_has_gone(world, pool):
     """Else it would be killed together with that, being of the same id."""
 
     async def scenario():
-        await pool.prepare("one", NAMESPACES)
+        await pool.make_ready("one", NAMESPACES)
         forgetting, may_go = world.hold_up("forget")
         discarding = asyncio.create_task(pool.discard("one"))
         await forgetting.wait()
-        starting = asyncio.create_task(pool.prepare("one", NAMESPACES))
+        starting = asyncio.create_task(pool.make_ready("one", NAMESPACES))
         await asyncio.sleep(0.05)
         may_go.set()
         await discarding
@@ -117,7 +117,7 @@ def test_a_start_waits_until_what_there_was_has_gone(world, pool):
 def test_one_that_is_cancelled_while_it_is_made_is_forgotten(world, pool):
     async def scenario():
         heard, _ = world.hold_up("create")
-        making = asyncio.create_task(pool.prepare("one", NAMESPACES))
+        making = asyncio.create_task(pool.make_ready("one", NAMESPACES))
         await heard.wait()
         making.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -138,12 +138,12 @@ def test_what_failed_is_what_is_told(world, pool):
 
     world.answers = {"create": create, "forget": forget}
     with pytest.raises(NotFoundError, match="no such thing"):
-        asyncio.run(pool.prepare("one", NAMESPACES))
+        asyncio.run(pool.make_ready("one", NAMESPACES))
 
 
 def prewarmed(reuse_key):
     record = SimpleNamespace(rootfs="files", limits=None)
-    rooted = Rooted(record=record, config={"process": {}}, job=JOB)
+    rooted = PrewarmedRoot(record=record, config={"process": {}}, job=JOB)
     return PrewarmRequest(reuse_key=reuse_key, make=lambda _: rooted)
 
 
@@ -166,7 +166,7 @@ def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, pool)
     async def scenario():
         await make_roots(world, pool, "a", "b")
         forgetting, may_go = world.hold_up("forget")
-        letting_go = asyncio.create_task(pool.discard_prepared_roots())
+        letting_go = asyncio.create_task(pool.discard_prewarmed())
         await forgetting.wait()
         taken = await pool.reserve("b")
         may_go.set()
@@ -182,7 +182,7 @@ def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, pool)
 
 def test_a_cancelled_end_goes_on_to_its_end(world, pool):
     async def scenario():
-        await pool.prepare("one", NAMESPACES)
+        await pool.make_ready("one", NAMESPACES)
         forgetting, may_go = world.hold_up("forget")
         discarding = asyncio.create_task(pool.discard("one"))
         await forgetting.wait()
@@ -203,10 +203,10 @@ async def set_up(world, pool, *, attached):
         raise InternalError("it cannot be mounted")
 
     world.answers["prepare"] = prepare
-    await pool.prepare("one", NAMESPACES)
+    await pool.make_ready("one", NAMESPACES)
     if not attached:
         pool._slots["one"].state = State.RESERVED
-    pool.set_up("one", SetUp(resolved=None, config={}, job=JOB), Streams())
+    pool.prepare("one", Configured(resolved=None, config={}, job=JOB), Streams())
     assert world.events[-1] == ("prepare", "one"), "it is asked before anybody waits"
     await asyncio.sleep(0.05)
 

@@ -1,4 +1,7 @@
-"""What children say that are made for one purpose: see `cgagent.oci.init` and `helpers.mapped`."""
+"""What a parent and a child made for one purpose say to each other.
+
+`cgagent oci create` with its container's process, the agent with `runtime.helpers.mapped`.
+"""
 
 from __future__ import annotations
 

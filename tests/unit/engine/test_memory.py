@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cgagent.engine.observe import memory
+from cgagent.engine import memory
 from tests.world.fakes.agent import until
 
 pytestmark = pytest.mark.anyio
