@@ -15,7 +15,7 @@ from pyroute2 import IPRoute
 from tests.world.audit import Snapshot, difference
 from tests.world.naming import RUN
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]
 
 SLEEP = "import time; print(flush=True); time.sleep(1000)"
 

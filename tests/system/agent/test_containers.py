@@ -141,6 +141,7 @@ def test_kill_sends_any_signal(agent, container):
         agent.post(one, "kill?signal=NO")
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("auto_remove", [False, True])
 def test_restart_is_a_new_process_of_the_same_container(agent, container, auto_remove):
     counted = "echo $RANDOM >>/runs; wc -l </runs; exec sleep 1000"
@@ -219,6 +220,7 @@ def test_two_clients_see_the_same(agent, container):
             client.communicate()
 
 
+@pytest.mark.native
 def test_exec_on_the_command_line(agent, container):
     one = container(*FOREVER, env=["FROM=container", "SHARED=old"])
     script = "cat; echo $FROM $SHARED $NEW $(id -u) $(pwd); echo err >&2; exit 7"
@@ -292,6 +294,7 @@ def test_no_file_of_an_exec_stays(agent, container):
     eventually(lambda: {p.name for p in folder.iterdir()} == before)
 
 
+@pytest.mark.native
 def test_inspect_has_dockers_shape(agent, container):
     one = container(*FOREVER, name="shown", env=["A=1"], labels={"k": "v"})
     (found,) = json.loads(agent.cli("inspect", "shown").stdout)

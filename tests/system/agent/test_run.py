@@ -254,6 +254,7 @@ def test_read_only_root(agent):
     assert result.stdout.startswith("writable\noverlay on / type overlay (ro,")
 
 
+@pytest.mark.native
 def test_network_none_has_only_loopback_and_it_is_up(agent):
     result = agent.run("sh", "-c", "ls /sys/class/net; ip -o addr show lo; ping -c1 127.0.0.1")
     assert result.stdout.splitlines()[0] == "lo"
@@ -261,6 +262,7 @@ def test_network_none_has_only_loopback_and_it_is_up(agent):
     assert "1 packets received" in result.stdout
 
 
+@pytest.mark.native
 def test_network_host_is_the_hosts(agent):
     result = agent.run("readlink", "/proc/self/ns/net", network="host")
     assert result.stdout.strip() == os.readlink("/proc/self/ns/net")
@@ -353,6 +355,7 @@ def test_the_limit_is_in_the_kernels_file_while_it_runs(agent, container):
         assert int(swap.read_text()) == (128 if has_v1("memory") else 64) << 20
 
 
+@pytest.mark.native
 def test_the_built_in_image_host(agent):
     result = agent.run("sh", "-c", "cat /etc/os-release; touch /etc/x", image="host")
     assert "Debian" in result.stdout

@@ -51,6 +51,7 @@ def test_the_hosts_name(agent):
     assert result.stdout.split() == [os.uname().nodename] * 2
 
 
+@pytest.mark.native
 def test_the_pids_of_another(agent, container):
     first = container("sleep", "1234")
     second = container("sleep", "1000", pid=f"container:{first[:12]}")

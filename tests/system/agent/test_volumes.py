@@ -245,6 +245,7 @@ def test_cgroups_of_the_hosts_sys_are_as_it_was_asked_for(agent, mode):
     assert agent.run("sh", "-c", shown, binds=[f"/sys:/sys:{mode}"]).stdout == f"{mode}\n"
 
 
+@pytest.mark.native
 def test_only_a_proc_is_mounted_over_proc(agent, container, tmp_path):
     one = container("true", start=False, binds=[f"{tmp_path}:/proc"])
     with pytest.raises(InvalidInputError, match="only a proc file system"):
