@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 State = Literal["thawed", "freezing", "frozen"]
 FrozenBy = Literal["self", "ancestor"]
-Held = Literal["frozen", "withdrawn", "late"]
+FreezeOutcome = Literal["frozen", "withdrawn", "late"]
 """How a wish for a freeze ended: all tasks stand, somebody took it back, or time ran out."""
 
 _FIRST_PAUSE_S: Final = 0.0002
@@ -31,7 +31,7 @@ _LOOK_S: Final = 0.02
 class Freezer(Protocol):
     def state(self) -> State: ...
     def frozen_by(self) -> FrozenBy | None: ...
-    def hold(self, timeout_s: float) -> Held:
+    def hold(self, timeout_s: float) -> FreezeOutcome:
         """Ask for the freeze and wait for it. The wish stays if time runs out."""
 
     def freeze(self, timeout_s: float) -> None: ...
@@ -55,7 +55,7 @@ class FreezerV1:
         above = (files.read(f"{directory}/freezer.parent_freezing") or "0").strip()
         return "ancestor" if above == "1" else None
 
-    def hold(self, timeout_s: float) -> Held:
+    def hold(self, timeout_s: float) -> FreezeOutcome:
         self._write("FROZEN")
         return "late" if not _poll(self._is_settled, timeout_s) else self._outcome()
 
@@ -70,7 +70,7 @@ class FreezerV1:
         self._write("FROZEN")
         return False
 
-    def _outcome(self) -> Held:
+    def _outcome(self) -> FreezeOutcome:
         return "frozen" if self.state() == "frozen" else "withdrawn"
 
     def thaw(self, timeout_s: float) -> None:
@@ -105,7 +105,7 @@ class FreezerV2:
         # Above what our cgroup namespace shows nothing can be asked, only be seen.
         return "ancestor" if is_event_set(files.read(self._events), "frozen") else None
 
-    def hold(self, timeout_s: float) -> Held:
+    def hold(self, timeout_s: float) -> FreezeOutcome:
         _write(self._wish, "1")
         deadline = time.monotonic() + timeout_s
         while not wait_for_event(self._events, "frozen", _LOOK_S, value=True):
@@ -179,7 +179,7 @@ def _write(path: str, value: str) -> None:
         raise files.failure(f"{path}: cannot write {value}", error) from error
 
 
-def _require_frozen(path: str, held: Held, thaw: Callable[[], None]) -> None:
+def _require_frozen(path: str, held: FreezeOutcome, thaw: Callable[[], None]) -> None:
     if held == "withdrawn":
         raise ConflictError(
             f"cgroup {os.path.dirname(path)}: it was thawed, or its tasks ended, while it was "

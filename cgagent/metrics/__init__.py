@@ -8,7 +8,6 @@ from cgagent.metrics.disks import Disk
 from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
-from cgagent.metrics.holdings import Held, Holdings, Walker, disk_usage
 from cgagent.metrics.labels import ChosenLabels
 from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
@@ -16,15 +15,15 @@ from cgagent.metrics.sampler import Sampler
 from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
 from cgagent.metrics.sizes import Sizes
 from cgagent.metrics.standing import STATES
+from cgagent.metrics.walker import Counted, ToCount, Walker, disk_usage
 
 __all__ = [
     "COLUMNS",
     "STATES",
     "Asked",
     "ChosenLabels",
+    "Counted",
     "Disk",
-    "Held",
-    "Holdings",
     "HostSample",
     "Interface",
     "Metrics",
@@ -36,6 +35,7 @@ __all__ = [
     "Sizes",
     "Standing",
     "Target",
+    "ToCount",
     "Walker",
     "between",
     "disk_usage",

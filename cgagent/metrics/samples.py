@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Cpu, Limits, Usage
     from cgagent.metrics.disks import Disk
-    from cgagent.metrics.holdings import Holdings
     from cgagent.metrics.network import Interface
+    from cgagent.metrics.walker import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Standing:
     """Of its log's files; None: not counted so far."""
     limits_changed_at_s: float | None = None
     """When its limits were last changed; None: they are those it was created with."""
-    holdings: Holdings | None = None
+    counted: Counted | None = None
     disk: Disk | None = None
     """That its writable layer is on."""
     created_at_s: float | None = None

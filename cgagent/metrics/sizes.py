@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.errors import CgagentError
 from cgagent.metrics.background import Background
-from cgagent.metrics.holdings import disk_usage
+from cgagent.metrics.walker import disk_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

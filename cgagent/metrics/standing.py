@@ -34,7 +34,7 @@ def _oom(standing: Standing) -> Values:
 
 
 def _tasks(standing: Standing) -> Values:
-    for state, count in (standing.holdings.tasks if standing.holdings else {}).items():
+    for state, count in (standing.counted.tasks if standing.counted else {}).items():
         yield (state,), count
 
 
@@ -46,7 +46,7 @@ def _one(
 
 def _on_disk(name: str, text: str, source: str, field: str) -> Family[Standing]:
     def read(standing: Standing) -> Values:
-        return (((_LAYER,), getattr(standing.holdings, field, None)),)
+        return (((_LAYER,), getattr(standing.counted, field, None)),)
 
     return Family("gauge", name, text, source, read, ("device",))
 
@@ -144,21 +144,21 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "container_file_descriptors",
         "Open file descriptors of all its processes; counted once a minute",
         "/proc/PID/fd",
-        lambda s: getattr(s.holdings, "file_descriptors", None),
+        lambda s: getattr(s.counted, "file_descriptors", None),
     ),
     _one(
         "gauge",
         "container_sockets",
         "Open sockets of all its processes; counted once a minute",
         "/proc/PID/fd",
-        lambda s: getattr(s.holdings, "sockets", None),
+        lambda s: getattr(s.counted, "sockets", None),
     ),
     Family(
         "gauge",
         "container_ulimits_soft",
         "Soft limit of its first process; -1 is unlimited",
         "prlimit",
-        lambda s: ((("max_open_files",), getattr(s.holdings, "soft_open_files", None)),),
+        lambda s: ((("max_open_files",), getattr(s.counted, "soft_open_files", None)),),
         ("ulimit",),
     ),
     Family(

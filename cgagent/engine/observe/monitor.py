@@ -15,13 +15,13 @@ from cgagent.errors import ConflictError, NotFoundError
 from cgagent.metrics import (
     COLUMNS,
     ChosenLabels,
-    Held,
     Metrics,
     Sample,
     Sampler,
     Sizes,
     Standing,
     Target,
+    ToCount,
     Walker,
     docker_stats,
     host,
@@ -73,7 +73,7 @@ class Monitor:
             tick_ended=self._tell_policies,
         )
         self._policies = policies
-        self._walker = Walker(self._held)
+        self._walker = Walker(self._all_to_count)
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
         self.clients_cut_off = 0
@@ -149,7 +149,7 @@ class Monitor:
             log_dropped_bytes=outcome.log_dropped_bytes,
             log_bytes=self._sizes.log_bytes(container.id),
             limits_changed_at_s=_seconds(container.record.limits_changed_ns),
-            holdings=self._walker.get(container.id),
+            counted=self._walker.get(container.id),
             disk=self._walker.disk(container.id),
             created_at_s=_seconds(container.record.created_ns),
             started_at_s=_seconds(outcome.started_ns),
@@ -158,13 +158,13 @@ class Monitor:
             health=outcome.health.status if outcome.health else None,
         )
 
-    def _held(self) -> Iterable[Held]:
+    def _all_to_count(self) -> Iterable[ToCount]:
         """Called in the walker's thread."""
-        return [self._one_held(c.record) for c in self._containers if c.running]
+        return [self._to_count(c.record) for c in self._containers if c.running]
 
-    def _one_held(self, record: Record) -> Held:
+    def _to_count(self, record: Record) -> ToCount:
         group, sample = self._host.group(record.cgroup_path), self._sampler.latest(record.id)
-        return Held(
+        return ToCount(
             record.id,
             record.rootfs.upper if record.rootfs else None,
             group.pids,

@@ -31,8 +31,8 @@ from cgagent.cgroups import (
 )
 from cgagent.metrics import (
     Asked,
+    Counted,
     Disk,
-    Holdings,
     Metrics,
     Sample,
     SamplerState,
@@ -143,14 +143,14 @@ class Samples:
 def metrics():
     web = Sample(WEB, 1234.5, 0, 0, USAGE, LIMITS, load_1000=1500)
     old = Sample(OLD, 950.0, 0, 0, USAGE, LIMITS)
-    holdings = Holdings(8, {"sleeping": 2, "running": 1}, 4096, 3, 1 << 30, 99, 100, "8:0", 6, 1024)
+    counted = Counted(8, {"sleeping": 2, "running": 1}, 4096, 3, 1 << 30, 99, 100, "8:0", 6, 1024)
     standings = [
         Standing(
             target=WEB,
             state="frozen",
             restarts=3,
             health="healthy",
-            holdings=holdings,
+            counted=counted,
             disk=Disk("/dev/sda", 1, 2000, 3, 4000, 5, 6000, 7000),
             created_at_s=999.5,
             log_bytes=28,

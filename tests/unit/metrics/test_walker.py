@@ -9,12 +9,13 @@ from dataclasses import replace
 import psutil
 
 from cgagent.images.unpack.trees import remove_tree
-from cgagent.metrics import Disk, disks, holdings
-from cgagent.metrics.holdings import Held, Walker, look
+from cgagent.metrics import Disk, disks
+from cgagent.metrics import walker as walking
+from cgagent.metrics.walker import ToCount, Walker, look
 
 
 def held(path, *pids):
-    return Held("0123", str(path), lambda: pids)
+    return ToCount("0123", str(path), lambda: pids)
 
 
 def test_files_directories_and_descriptors(tmp_path):
@@ -73,7 +74,7 @@ def test_a_container_that_is_gone_is_forgotten(tmp_path):
 
 def test_what_has_not_run_is_not_walked_again_for_a_while(tmp_path, monkeypatch):
     """Its own processes cannot have changed anything; the room around it others can."""
-    monkeypatch.setattr(holdings, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(walking, "INTERVAL_S", 0.0)
     running = replace(held(tmp_path), cpu_ns=5)
     walker = Walker(lambda: [running])
     walker.walk()
@@ -84,7 +85,7 @@ def test_what_has_not_run_is_not_walked_again_for_a_while(tmp_path, monkeypatch)
     running = replace(running, cpu_ns=6)
     walker.walk()
     assert walker.get("0123").used_inodes == 1
-    monkeypatch.setattr(holdings, "_IDLE_S", 0.0)
+    monkeypatch.setattr(walking, "_IDLE_S", 0.0)
     (tmp_path / "more").touch()
     walker.walk()
     assert walker.get("0123").used_inodes == 2

@@ -57,7 +57,7 @@ _STATES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ToCount:
     """Something to look at: a container's writable directory and its processes."""
 
     id: str
@@ -71,7 +71,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class Counted:
     file_descriptors: int
     tasks: Mapping[str, int]
     """By state, as in `STATES`."""
@@ -91,9 +91,9 @@ class Holdings:
 
 
 class Walker:
-    def __init__(self, held: Callable[[], Iterable[Held]]) -> None:
+    def __init__(self, held: Callable[[], Iterable[ToCount]]) -> None:
         self._held = held
-        self._found: dict[str, Holdings] = {}
+        self._found: dict[str, Counted] = {}
         self._due_s: dict[str, float] = {}
         self._walked: dict[str, tuple[float, int | None]] = {}
         """When each was last walked, and its CPU time before that."""
@@ -102,7 +102,7 @@ class Walker:
         self.start = self._background.start
         self.stop = self._background.stop
 
-    def get(self, target_id: str) -> Holdings | None:
+    def get(self, target_id: str) -> Counted | None:
         return self._found.get(target_id)
 
     def disk(self, target_id: str) -> Disk | None:
@@ -132,7 +132,7 @@ class Walker:
             if self._background.wait((time.thread_time() - began_s) * (1 / _BUSY - 1)):
                 return
 
-    def _look(self, one: Held) -> Holdings:
+    def _look(self, one: ToCount) -> Counted:
         found, now_s = self._found.get(one.id), time.monotonic()
         walked_s, cpu_ns = self._walked.get(one.id, (-_IDLE_S, None))
         if found and one.cpu_ns is not None and one.cpu_ns == cpu_ns and now_s - walked_s < _IDLE_S:
@@ -150,7 +150,7 @@ class Walker:
             self.walk()
 
 
-def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
+def look(held: ToCount, cancelled: Callable[[], bool] = lambda: False) -> Counted:
     """Count what one container holds now; of what vanishes meanwhile nothing is counted."""
     pids = list(held.pids())
     used_bytes = used_inodes = device = None
@@ -158,7 +158,7 @@ def look(held: Held, cancelled: Callable[[], bool] = lambda: False) -> Holdings:
         used_bytes, used_inodes = disk_usage(held.writable, cancelled)
         device = disks.below(held.writable)
     descriptors = list(map(_descriptors, pids))
-    return Holdings(
+    return Counted(
         file_descriptors=sum(all_of for all_of, _ in descriptors),
         sockets=sum(sockets for _, sockets in descriptors),
         soft_open_files=None if held.first is None else _soft_open_files(held.first),
