@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.cli import statuses
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.formats import print_all
@@ -41,7 +42,7 @@ def show_time(nanoseconds: int | None) -> str:
 def shape(detail: dict[str, Any]) -> dict[str, Any]:
     """The agent's answer under Docker's names, and two objects of our own."""
     state, config, resolved = (detail[k] for k in ("state", "config", "resolved"))
-    status = {"frozen": "paused"}.get(state["status"], state["status"])
+    status = statuses.to_docker(state["status"])
     return {
         "Id": detail["id"],
         "Created": show_time(detail["created_ns"]),
@@ -49,7 +50,7 @@ def shape(detail: dict[str, Any]) -> dict[str, Any]:
         "Args": resolved["args"][1:],
         "State": {
             "Status": status,
-            "Running": status in {"running", "paused", "restarting"},
+            "Running": state["status"] in statuses.UP,
             "Paused": status == "paused",
             "Restarting": status == "restarting",
             "OOMKilled": state["oom_killed"],

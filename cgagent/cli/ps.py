@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.cli import statuses
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query
 from cgagent.cli.filters import add_filter, add_table_format, has_label
@@ -85,7 +86,7 @@ def _shape(item: Item, *, trim: bool) -> Item:
         "CreatedAt": show_time(item["created_ns"]),
         "RunningFor": f"{show_age(time.time() - item['created_ns'] / 1e9)} ago",
         "Status": status(item["state"]),
-        "State": {"frozen": "paused"}.get(state, state),
+        "State": statuses.to_docker(state),
         "Names": item["name"],
         "Labels": ",".join(f"{key}={value}" for key, value in item["labels"].items()),
         "Label": item["labels"],
@@ -112,7 +113,7 @@ def _chosen(found: list[Item], filters: list[tuple[str, str]], *, every: bool) -
     for number, (name, value) in enumerate(filters):
         key = f"label {number}" if name == "label" else name
         wanted.setdefault(key, []).append(_filter(name, value, found))
-    up = {"running", "frozen", "restarting"}
+    up = statuses.UP
     return [
         item
         for item in found
@@ -133,7 +134,7 @@ def _filter(name: str, value: str, found: list[Item]) -> Holds:
     if name == "status":
         if value not in _STATUSES:
             raise InvalidInputError(f"--filter status={value}: {', '.join(sorted(_STATUSES))}")
-        meant = {"paused": "frozen"}.get(value, value)
+        meant = statuses.from_docker(value)
         return lambda c: c["state"]["status"] == meant
     if name in {"before", "since"}:
         made = _named(value, found)["created_ns"]
@@ -144,7 +145,7 @@ def _filter(name: str, value: str, found: list[Item]) -> Holds:
 
 
 def _is_up(item: Item) -> bool:
-    return item["state"]["status"] in {"running", "frozen"}
+    return item["state"]["status"] in statuses.RUNNING
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -173,7 +174,7 @@ def _named(reference: str, found: list[Item]) -> Item:
 def status(state: dict[str, Any]) -> str:
     """As docker ps has it, and ``(Frozen)``."""
     now = time.time()
-    if state["status"] in {"running", "frozen"}:
+    if state["status"] in statuses.RUNNING:
         frozen = " (Frozen)" if state["status"] == "frozen" else ""
         age = show_age(now - state["started_ns"] / 1e9)
         return f"Up {age}{frozen}{_health(state.get('health'))}"

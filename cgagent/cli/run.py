@@ -280,7 +280,9 @@ def attach(context: Context) -> int:
     client = connect(context)
     detail = client.request("GET", f"/v1/containers/{quote(args.container)}")
     stdin = detail["config"]["stdin"] and not args.no_stdin
-    if detail["state"]["status"] not in {"running", "frozen"}:
+    from cgagent.cli import statuses
+
+    if detail["state"]["status"] not in statuses.RUNNING:
         raise InvalidInputError(
             f"container {args.container} is not running; start it first "
             f"(cgagent start {args.container})"
@@ -309,7 +311,9 @@ def start_attached(client: Client, args: Namespace) -> int:
         ConflictError: it runs already.
     """
     detail = client.request("GET", f"/v1/containers/{quote(args.containers[0])}")
-    if detail["state"]["status"] in {"running", "frozen", "restarting"}:
+    from cgagent.cli import statuses
+
+    if detail["state"]["status"] in statuses.UP:
         raise ConflictError(f"container {args.containers[0]} runs already; see cgagent attach")
     path, options = f"/v1/containers/{detail['id']}", detail["config"]
     stdin = args.interactive and options["stdin"]

@@ -116,13 +116,13 @@ class Sampler:
     ) -> None:
         self._host = host
         self._interval_s = interval_s
-        self._rounds = max(round(full_interval_s / interval_s), 1)
+        self._ticks_per_full = max(round(full_interval_s / interval_s), 1)
         self._targets = targets
         self._descriptors = descriptors
         self._lock = threading.Lock()
         self._sources: dict[str, _Source] = {}
         self._tracks: dict[str, _Track] = {}
-        self._turns = 0
+        self._tracks_made = 0
         self._devices: dict[str, str] = {}
         self._machine: HostSample | None = None
         self._state = SamplerState()
@@ -213,7 +213,7 @@ class Sampler:
     def tick(self) -> None:
         """Sample all targets and the machine once; the thread's work at each interval."""
         targets = {target.id: target for target in self._targets()}
-        turn = self._state.ticks % self._rounds
+        turn = self._state.ticks % self._ticks_per_full
         with self._lock:
             for gone in self._sources.keys() - targets.keys():
                 self._drop(gone)
@@ -281,7 +281,7 @@ class Sampler:
             if track.turn == turn and source.is_due:
                 self._sample(target, full=True)
             return
-        idle = self._rounds > 1 and track.rests and source.is_idle
+        idle = self._ticks_per_full > 1 and track.rests and source.is_idle
         its_turn = track.turn == turn
         full = its_turn and not idle
         if not its_turn and track.rests and source.target is target and source.rests():
@@ -306,8 +306,8 @@ class Sampler:
         if track:
             track.add(sample)
         else:
-            self._tracks[target.id] = _Track(self._turns % self._rounds, sample)
-            self._turns += 1
+            self._tracks[target.id] = _Track(self._tracks_made % self._ticks_per_full, sample)
+            self._tracks_made += 1
         (self._frozen.add if sample.usage.frozen else self._frozen.discard)(target.id)
         for device in _devices(sample):
             if device not in self._devices:

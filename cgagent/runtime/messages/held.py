@@ -54,7 +54,7 @@ class HeldTask(Record):
     """The zygote was asked to prepare."""
     streams: Streams | None = None
     """Those that are open."""
-    job: Start | None = None
+    start: Start | None = None
     """From the start until its command runs."""
     directory: str | None = None
     """Where its exit file is written."""

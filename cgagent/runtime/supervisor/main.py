@@ -68,7 +68,7 @@ from cgagent.runtime.supervisor.zygotes import Zygotes, make_inside
 
 if TYPE_CHECKING:
     from cgagent.runtime.container.birth import Born
-    from cgagent.runtime.supervisor.task import Done as Told
+    from cgagent.runtime.supervisor.task import Told
 
 _FIRST_AGENT_S: Final = 30.0
 _NO_AGENT: Final = "the agent ended before it had started this; ask again"

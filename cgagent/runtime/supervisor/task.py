@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from cgagent.runtime.supervisor.loop import Loop
     from cgagent.runtime.supervisor.strays import Strays
 
-    Done = Callable[[int, CgagentError | None], bool]
+    Told = Callable[[int, CgagentError | None], bool]
     """Told the pid when it is done, 0 if another zygote is needed for that, or why it is not.
 
     Whether anybody was left to be told.
@@ -107,8 +107,8 @@ class Task:
         self._strays = shared.strays
         self._owner = owner
         self.is_ours = is_ours
-        self._started: list[Done] = []
-        self._preparing: list[Done] = []
+        self._started: list[Told] = []
+        self._preparing: list[Told] = []
         self._is_launching = False
         """With another runtime: the zygote makes the process, and does not become it."""
         self._given: Streams | None = None
@@ -187,7 +187,7 @@ class Task:
 
     # -- the start --------------------------------------------------------------------------
 
-    def prepare(self, asked: Prepare, done: Done) -> None:
+    def prepare(self, asked: Prepare, done: Told) -> None:
         """Let the zygote do what can be done before the start. If it fails at that, it ends.
 
         A start that was asked for before does all of it.
@@ -233,7 +233,7 @@ class Task:
         told = [done(self.pid, failure) for done in preparing]
         return any(told)
 
-    def start(self, job: Start, trees: list[int], done: Done) -> None:
+    def start(self, asked: Start, trees: list[int], done: Told) -> None:
         """Hand the zygote its job; `done` is called when its command runs or has failed.
 
         `trees` are mounts that somebody with more power than the zygote has made for it.
@@ -241,20 +241,20 @@ class Task:
         self.exchange.check("start")
         if trees:
             self._held.update({f"{_TREE}{n}": os.dup(fd) for n, fd in enumerate(trees)})
-        directory = job.job.bundle if isinstance(job.job, ContainerJob) else None
+        directory = asked.job.bundle if isinstance(asked.job, ContainerJob) else None
         value = self._held.value.replace(
-            state=State.STARTING, job=job, directory=directory, own=job.own
+            state=State.STARTING, start=asked, directory=directory, own=asked.own
         )
-        if self._given == job.streams:
+        if self._given == asked.streams:
             self._held.put(value)
         else:
             self._given = None
-            self.stdio.open(job.streams, value)
+            self.stdio.open(asked.streams, value)
         self.exchange.advance("start")
         self._started.append(done)
-        self._send_job(job)
+        self._send_job(asked)
 
-    def join_start(self, done: Done) -> None:
+    def join_start(self, done: Told) -> None:
         """Ask again for a start that a predecessor had been asked for."""
         if self.exchange.state is State.STARTING:
             self._started.append(done)
@@ -328,7 +328,7 @@ class Task:
                 self._held.update(failure=said.why, is_ready=False)
 
     def _run(self) -> None:
-        value = self._held.value.replace(job=None, is_ready=False)
+        value = self._held.value.replace(start=None, is_ready=False)
         self._advance("running", value, close=["zygote", *self._trees()])
         self._watch_process()
         self.stdio.run()
@@ -361,12 +361,12 @@ class Task:
         It would have said why it failed. It may have been killed before it was sent its job.
         """
         value = self._held.value
-        if value.failure is not None or value.job is None or not value.job.renewable:
+        if value.failure is not None or value.start is None or not value.start.renewable:
             return False
         if not self._tell_started(None, pid=0):
             return False
         self._tell_prepared(InternalError(_DIED))
-        self._advance("retracted", value.replace(job=None))
+        self._advance("retracted", value.replace(start=None))
         return True
 
     def _tell_started(self, failure: CgagentError | None, pid: int | None = None) -> bool:
@@ -522,9 +522,9 @@ class Task:
         if self.exchange.state is State.CREATED and (value.is_preparing or value.streams):
             self.stdio.resume()
             self._watch_zygote()
-        elif value.job is not None:
+        elif value.start is not None:
             self.stdio.resume()
-            self._send_job(value.job)
+            self._send_job(value.start)
         elif self.exchange.state is State.RUNNING:
             self.stdio.resume()
             if self.exit is not None:

@@ -74,10 +74,10 @@ def test_what_was_told_before_the_death_is_done_after_it(kept):
 def test_only_what_changes_is_told(kept):
     job = ExecJob(process_file="f", seccomp=None, seccomp_flags=0, pid=1)
     held = kept.task()
-    held.put(TASK.replace(job=Start(key="a", job=job, streams=Streams()), own=True))
+    held.put(TASK.replace(start=Start(key="a", job=job, streams=Streams()), own=True))
     kept.listen()
-    assert kept.entries["task/one"].value["job"]["job"]["process_file"] == "f"
-    held.update(state=State.RUNNING, job=None)
+    assert kept.entries["task/one"].value["start"]["job"]["process_file"] == "f"
+    held.update(state=State.RUNNING, start=None)
     kept.listen()
     assert kept.entries["task/one"].value == {
         "key": "a",

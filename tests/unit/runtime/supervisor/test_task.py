@@ -55,7 +55,7 @@ def test_a_start_that_fails_when_nobody_is_left_who_asked_is_told_to_the_owner(k
     far.close()
     fds = {"pidfd": os.pidfd_open(zygote), "zygote": near.detach()}
     held = kept.task()
-    held.put(HeldTask(key="one", state=State.STARTING, pid=zygote, job=START), fds)
+    held.put(HeldTask(key="one", state=State.STARTING, pid=zygote, start=START), fds)
     made, write = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     held.update({"out": made[0], "err": write[0], **journal.make()}, streams=Streams())
     loop, owner = Loop(), Owner()
