@@ -13,8 +13,10 @@ Nothing is deleted here. A directory with a record that cannot be understood goe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import sqlite3
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -44,6 +46,7 @@ def open_database(data_root: Path, *, adopt_lost: bool) -> Database:
         DamagedDatabaseError: it is damaged, and `adopt_lost` was not given.
     """
     path = data_root / "cgagent.db"
+    _set_apart_unreleased(data_root, path)
     if not adopt_lost and Database.is_blank(path) and (found := _count(data_root)):
         raise ConflictError(
             f"database {path} is empty, but {data_root} has records of {found}: 'cgagent system "
@@ -58,6 +61,28 @@ def open_database(data_root: Path, *, adopt_lost: bool) -> Database:
     aside = _set_aside(path)
     log.warning("database %s is damaged: it is kept as %s and made anew", path, aside)
     return Database(data_root)
+
+
+def _set_apart_unreleased(data_root: Path, path: Path) -> None:
+    """Move what a version before the first release has left, as no version reads its form.
+
+    Volumes stay: their files are anybody's.
+    """
+    if not path.exists():
+        return
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as connection:
+        try:
+            found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        except sqlite3.Error:  # damaged: dealt with where it is opened
+            return
+    if "images" not in found or "blobs" in found:
+        return
+    apart = data_root / f"unreleased-{time.time_ns()}"
+    apart.mkdir(mode=0o700)
+    for entry in list(data_root.iterdir()):
+        if entry.name not in {"agent.lock", "volumes", apart.name}:
+            os.rename(entry, apart / entry.name)
+    log.warning("%s was that of an unreleased version: its contents are in %s", data_root, apart)
 
 
 def _count(data_root: Path) -> str:

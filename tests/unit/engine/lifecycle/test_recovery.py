@@ -1,5 +1,8 @@
 """A database that lost its rows: they come back from their second copies."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from cgagent.engine.events import EventQuery
@@ -87,3 +90,17 @@ async def test_names_are_given_once(world):
         record.write_bytes(text)
     async with world.agent() as engine:
         assert engine.containers.get(lost.id).name == "one"
+
+
+def test_what_an_unreleased_version_left_is_set_apart_but_for_volumes(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "cgagent.db")) as old:
+        old.execute("CREATE TABLE images (id TEXT)")
+    for name in ("containers", "volumes"):
+        (tmp_path / name).mkdir()
+    database = recovery.open_database(tmp_path, adopt_lost=False)
+    database.close()
+    (apart,) = tmp_path.glob("unreleased-*")
+    assert {p.name for p in apart.iterdir()} == {"cgagent.db", "containers"}
+    assert (tmp_path / "volumes").is_dir()
+    recovery.open_database(tmp_path, adopt_lost=False).close()
+    assert len(list(tmp_path.glob("unreleased-*"))) == 1
