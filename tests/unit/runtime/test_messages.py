@@ -36,7 +36,7 @@ OURS = [r for r in dict.fromkeys(subclasses(Record)) if r.__module__.startswith(
 RECORDS = [r for r in OURS if r not in {Message, Request}]
 MESSAGES = [r for r in RECORDS if issubclass(r, Message)]
 HEARD = [(Ask,), agent.TOLD, held.CHANGES, (held.Ended,), zygote.REPORTS]
-HEARD += [(agent.Prepare, agent.Start), create.REPORTS, create.MAPPED, (create.Go,)]
+HEARD += [(agent.Prepare, agent.Start), children.REPORTS, children.MAPPED, (children.Go,)]
 HEARD += [(r,) for r in RECORDS if r not in MESSAGES]
 TEXT = st.text(max_size=8)
 DOCUMENTS = st.recursive(
