@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cgagent.errors import NotExecutableError
 from cgagent.runtime import messages
-from cgagent.runtime.messages import agent, held, zygote
+from cgagent.runtime.messages import agent, children, held, zygote
 from cgagent.runtime.messages.agent import Answer, Ask, Pid, Request, Signal
 from cgagent.runtime.messages.outcomes import Exit, Failure
 from cgagent.runtime.messages.record import Message, MessageError, Record, decode, encode
