@@ -18,7 +18,7 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from cgagent.cgroups import Group, Limits
     from cgagent.engine.containers.container import Container, Record
@@ -166,10 +166,14 @@ class Control:
             require_there(container)
             policy = None if restart is None else restarts.checked(container, restart)
             changes = limit_rules.resolve(asked, extra, container.record.limits)
-            changed = replace(container.record, limits=container.record.limits.merged(changes))
+            changed = container.record
+            if dict(changes):
+                limits = changed.limits.merged(changes)
+                changed = replace(changed, limits=limits, limits_changed_ns=time.time_ns())
             if policy is not None:
                 changed = restarts.with_policy(changed, policy)
-            await self._change(container, changed, dict(changes), force=force)
+            write = overrides.seen_through(changes, changed.overrides)
+            await self._change(container, changed, write, force=force)
             if policy is not None:
                 restarts.arm(container)
         self._refresh(container)
@@ -222,27 +226,26 @@ class Control:
     ) -> None:
         own = [o.limits for o in (*container.record.overrides, *held) if o.owner == owner]
         names = {name for limits in own for name, _ in limits}
-        changed = replace(container.record, overrides=held)
-        await self._change(container, changed, names, force=force, owner=owner, reason=reason)
+        changed = replace(container.record, overrides=held, limits_changed_ns=time.time_ns())
+        before, after = container.record.limits_in_force, changed.limits_in_force
+        write = overrides.to_write(names, before, after)
+        await self._change(container, changed, write, force=force, owner=owner, reason=reason)
 
     async def _change(
         self,
         container: Container,
         changed: Record,
-        names: Collection[str],
+        write: Limits,
         *,
         force: bool,
         **told: str,
     ) -> None:
-        """To a record with other limits, in the fields of these `names`; `told` in the event."""
-        before, after = container.record.limits_in_force, changed.limits_in_force
-        if names:
-            changed = replace(changed, limits_changed_ns=time.time_ns())
+        """Replace the record, and `write` to its group if it runs; `told` is in the event."""
         if not container.running:
-            await self._lifecycle.try_limits(changed.resolved.cgroup_parent, after)
+            parent = changed.resolved.cgroup_parent
+            await self._lifecycle.try_limits(parent, changed.limits_in_force)
             self._containers.save(container, changed, "update", **told)
             return
-        write = overrides.to_write(names, before, after)
         if not dict(write):
             self._containers.save(container, changed, "update", **told)
             return

@@ -8,7 +8,7 @@ user's limit is in force again, or that of a new group where the user asked for 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import UNLIMITED, IoLatency, IoMax, IoWeight, Limits
@@ -38,6 +38,7 @@ _OTHER_UNIT: Final = {
     "cpu_shares": "cpu_weight",
     "io_weight": "blkio_weight",
 }
+_CAPS: Final = ("rbps", "wbps", "riops", "wiops")
 _PER_DEVICE: Final = ("io_max", "io_latency", "io_weight_device")
 
 
@@ -90,7 +91,7 @@ def without(overrides: Iterable[LimitOverride], owner: str) -> tuple[LimitOverri
 
 
 def in_force(asked: Limits, overrides: Iterable[LimitOverride]) -> Limits:
-    """What the kernel is to hold."""
+    """The limits that the kernel is to hold."""
     found = asked
     for override in overrides:
         merged = found.merged(override.limits)
@@ -105,9 +106,14 @@ def _caps(below: Iterable[IoMax], above: Iterable[IoMax]) -> tuple[IoMax, ...]:
     found = {caps.device: caps for caps in below}
     for caps in above:
         old = found.get(caps.device, caps)
-        said = {name: value for name, value in _values(caps) if value is not None}
-        found[caps.device] = replace(old, **said)
+        found[caps.device] = replace(old, **_caps_set(caps))
     return tuple(found.values())
+
+
+def seen_through(changes: Limits, overrides: Iterable[LimitOverride]) -> Limits:
+    """What an update of the user's limits writes: its own fields, as overrides leave them."""
+    names = dict(changes).keys()
+    return Limits(**{n: value for n, value in in_force(changes, overrides) if n in names})
 
 
 def to_write(names: Collection[str], before: Limits, after: Limits) -> Limits:
@@ -143,8 +149,8 @@ def _devices(before: Iterable[Any], after: Iterable[Any]) -> tuple[Any, ...]:
 def _free(entry: IoMax | IoLatency | IoWeight) -> Any:
     """The same device without a limit."""
     if isinstance(entry, IoMax):
-        said: Any = {name: UNLIMITED for name, v in _values(entry) if v is not None}
-        return replace(entry, **said)
+        unlimited: Any = dict.fromkeys(_caps_set(entry), UNLIMITED)
+        return replace(entry, **unlimited)
     if isinstance(entry, IoLatency):
         return replace(entry, target_us=UNLIMITED)
     return replace(entry, weight=None)
@@ -153,8 +159,10 @@ def _free(entry: IoMax | IoLatency | IoWeight) -> Any:
 def _over(free: Any, wanted: Any) -> Any:
     if not isinstance(wanted, IoMax):
         return wanted
-    return replace(free, **{name: v for name, v in _values(wanted) if v is not None})
+    return replace(free, **_caps_set(wanted))
 
 
-def _values(caps: IoMax) -> list[tuple[str, Any]]:
-    return [(f.name, getattr(caps, f.name)) for f in fields(caps) if f.name[1:] in {"bps", "iops"}]
+def _caps_set(caps: IoMax) -> dict[str, Any]:
+    """The caps of a device that are not None, by their names."""
+    found = {name: getattr(caps, name) for name in _CAPS}
+    return {name: value for name, value in found.items() if value is not None}

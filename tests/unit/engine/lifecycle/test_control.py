@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cgagent.cgroups import UNLIMITED, Limits
+from cgagent.cgroups import UNLIMITED, IoMax, Limits
 from cgagent.engine.events import EventQuery
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
@@ -163,6 +163,16 @@ async def test_more_memory_in_use_than_asked_for(engine, world):
     assert world.tree.held(container.record.cgroup_path, "memory.max") == "max"
     await engine.control.update(container, Limits(memory_max_bytes=8 << 20), NOTHING, force=True)
     assert world.tree.held(container.record.cgroup_path, "memory.max") == str(8 << 20)
+
+
+async def test_an_update_leaves_the_caps_it_does_not_name(engine, world):
+    container = await started(engine)
+    for caps in ({"wbps": 1 << 20}, {"rbps": 1 << 21}):
+        limits = Limits(io_max=(IoMax(major=8, minor=0, **caps),))
+        await engine.control.update(container, limits, NOTHING)
+    written = world.tree.held(container.record.cgroup_path, "io.max")
+    assert "rbps=2097152" in written
+    assert "wbps=max" not in written
 
 
 async def test_overrides_are_over_each_other(engine, world):

@@ -105,6 +105,15 @@ def test_shares_are_back_when_a_weight_over_them_is_lifted():
     assert overrides.to_write({"cpu_weight"}, held, asked) == asked
 
 
+def test_an_update_writes_its_own_fields_as_far_as_no_override_is_over_them():
+    """Of a device, too, only the caps that it names: the others stay as the kernel has them."""
+    one = IoMax(major=8, minor=0, rbps=5)
+    changes = Limits(pids_max=5, cpu_weight=7, io_max=(one,))
+    assert overrides.seen_through(changes, ()) == changes
+    held = [override(pids_max=9, cpu_shares=2, memory_high_bytes=1 << 30)]
+    assert overrides.seen_through(changes, held) == Limits(pids_max=9, io_max=(one,))
+
+
 @pytest.mark.parametrize(
     ("owner", "reason", "limits", "complaint"),
     [
