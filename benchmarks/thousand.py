@@ -1,4 +1,4 @@
-"""What many containers cost the agent: ``python -m benchmarks.thousand [N]``.
+"""Measure what many containers cost the agent: ``python -m benchmarks.thousand [N]``.
 
 N containers are made and started, four at a time, and removed again. Printed are the median of
 creation and start for each hundred, a list of all, and the agent's resident memory before, with

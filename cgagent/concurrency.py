@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class StoppedError(Exception):
-    """Work in a thread saw that nobody waits for it any more. Never leaves this package."""
+    """Work in a thread saw that nobody waits for it any more. It never leaves `in_thread`."""
 
 
 class KeyedLock:

@@ -32,7 +32,7 @@ _IN_JSON: Final = {
     "dataclass_type": "input should be an object",
     "missing_argument": "field required",
 }
-"""What pydantic says of its types for Python, in words for who sends JSON."""
+"""These texts replace pydantic's, which speak of Python, for clients that send JSON."""
 _MORE: Final = {413: "the body is larger than 4 MiB"}
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}

@@ -6,7 +6,6 @@ name that the archive chose. https://github.com/opencontainers/image-spec/blob/m
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -19,6 +18,7 @@ from cgagent.concurrency import StoppedError, in_thread
 from cgagent.errors import CgagentError, InvalidInputError, NotFoundError, UnsupportedError
 from cgagent.images import compression, manifest, reference
 from cgagent.images.compression import decompressed
+from cgagent.images.content import digest_of
 from cgagent.images.install import Candidate
 from cgagent.images.layers import MAX_LAYERS
 from cgagent.images.unpack import tarstream
@@ -217,7 +217,7 @@ class _Archive:
 
     def blob(self, wanted: manifest.Descriptor) -> bytes:
         raw = self.small(_blob_name(wanted.digest))
-        actual = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        actual = digest_of(raw)
         if actual != wanted.digest:
             raise InvalidInputError(f"{self.what}: blob {wanted.digest} has the digest {actual}")
         return raw

@@ -214,20 +214,21 @@ class ContentStore:
         for digest in digests:
             with self._placing:
                 if self.records.get(digest) is None:
-                    self._bury(digest)
-        self._empty_graves()
+                    self._set_aside(digest)
+        self._delete_set_aside()
 
     def drop(self, digest: str) -> None:
         """Remove the file of a damaged blob. Its row stays."""
         with self._placing:
-            self._bury(digest)
-        self._empty_graves()
+            self._set_aside(digest)
+        self._delete_set_aside()
 
-    def _bury(self, digest: str) -> None:
+    def _set_aside(self, digest: str) -> None:
+        """Rename a blob's file, so that it can be deleted without the lock."""
         with contextlib.suppress(FileNotFoundError):
             self.path(digest).rename(self.ingest / f"gone-{digest.removeprefix('sha256:')}")
 
-    def _empty_graves(self) -> None:
+    def _delete_set_aside(self) -> None:
         """Deleting a large file takes its time: nobody waits for the lock meanwhile."""
         for path in self.ingest.glob("gone-*"):
             path.unlink(missing_ok=True)

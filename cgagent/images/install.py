@@ -8,7 +8,6 @@ layers that no other image has go again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cgagent.concurrency import KeyedLock, in_thread
 from cgagent.errors import InvalidInputError
+from cgagent.images.content import digest_of
 from cgagent.images.garbage import collect
 from cgagent.images.image import parse_config
 from cgagent.images.layers import chain_ids, verify
@@ -219,7 +219,7 @@ def _plan(candidate: Candidate) -> _Plan:
             f"{candidate.what}: its config names {len(diff_ids)} layers, its manifest "
             f"{len(candidate.layers)}"
         )
-    image_id = f"sha256:{hashlib.sha256(candidate.config).hexdigest()}"
+    image_id = digest_of(candidate.config)
     return _Plan(candidate, image_id, diff_ids, chain_ids(diff_ids))
 
 

@@ -30,6 +30,7 @@ from cgagent import bare
 from cgagent.concurrency import StoppedError
 from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images.compression import decompressed
+from cgagent.images.content import digest_of
 from cgagent.images.unpack.trees import remove_tree
 from cgagent.kernel.syncing import sync_file_system
 from cgagent.store import recordfiles
@@ -57,7 +58,7 @@ def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
     for diff_id in diff_ids:
         if chain:
             both = f"{chain[-1]} {diff_id}".encode()
-            chain.append(f"sha256:{hashlib.sha256(both).hexdigest()}")
+            chain.append(digest_of(both))
         else:
             chain.append(diff_id)
     return tuple(chain)
@@ -132,7 +133,7 @@ class LayerStore:
         recordfiles.write(made / _RECORD_FILE, record)
         target = self._directory(chain_id)
         with self._placing:
-            grave = self._bury(target)  # a part of one, or of an agent that died right here
+            aside = self._set_aside(target)  # a part of one, or of an agent that died right here
             made.rename(target)
             try:
                 with self._records.transaction():
@@ -143,7 +144,7 @@ class LayerStore:
             except BaseException:
                 _remove_if_there(target)
                 raise
-        _remove_if_there(grave)
+        _remove_if_there(aside)
 
     def recover(self) -> None:
         """At the agent's start: the layers whose rows the database has lost have rows again."""
@@ -193,21 +194,21 @@ class LayerStore:
 
     def discard(self, layers: Iterable[LayerRecord]) -> None:
         """Remove the files of rows that were deleted, unless they have come again meanwhile."""
-        graves = []
+        aside = []
         for layer in layers:
             with self._placing:
                 self._link(layer.number).unlink(missing_ok=True)
                 if self._records.layer(layer.chain_id) is None:
-                    graves.append(self._bury(self._directory(layer.chain_id)))
-        for grave in graves:
-            _remove_if_there(grave)
+                    aside.append(self._set_aside(self._directory(layer.chain_id)))
+        for directory in aside:
+            _remove_if_there(directory)
 
-    def _bury(self, directory: Path) -> Path:
-        """Out of the way, to be deleted without the lock."""
-        grave = self._layers / f"tmp-gone-{time.monotonic_ns()}"
+    def _set_aside(self, directory: Path) -> Path:
+        """Rename a directory, so that it can be deleted without the lock."""
+        aside = self._layers / f"tmp-gone-{time.monotonic_ns()}"
         with contextlib.suppress(FileNotFoundError):
-            directory.rename(grave)
-        return grave
+            directory.rename(aside)
+        return aside
 
     def sweep(self) -> None:
         """Removes what earlier agents left half-made. Call before the first pull.

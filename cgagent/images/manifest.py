@@ -6,13 +6,13 @@ https://distribution.github.io/distribution/spec/manifest-v2-2/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform as host_platform
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.images.content import digest_of
 from cgagent.images.layers import MAX_LAYERS
 from cgagent.images.reference import is_digest
 
@@ -163,7 +163,7 @@ def read(raw: bytes, what: str) -> Document:
     media_type = document(raw, what).get("mediaType")
     if media_type not in ACCEPTED:
         media_type = OCI_MANIFEST if isinstance(found, Manifest) else OCI_INDEX
-    return Document(raw, f"sha256:{hashlib.sha256(raw).hexdigest()}", media_type, found)
+    return Document(raw, digest_of(raw), media_type, found)
 
 
 def descriptor(found: Any, what: str) -> Descriptor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from cgagent.bounds import BOUNDED
 from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.members import members
 
 Mode = Literal["none", "host"]
 
@@ -32,7 +33,7 @@ class NameLookup:
 
 def alone(lookup: NameLookup) -> NameLookup:
     """It, of something that is more than that."""
-    return NameLookup(**{f.name: getattr(lookup, f.name) for f in fields(NameLookup)})
+    return NameLookup(**members(NameLookup, lookup))
 
 
 def checked_hosts(lookup: NameLookup) -> tuple[str, ...]:

@@ -5,13 +5,14 @@ It checks shapes; whether a value can be had is for the engine to say.
 
 from __future__ import annotations
 
-from dataclasses import field, fields
+from dataclasses import field
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cgagent.api.native.schemas import LimitsBody
 from cgagent.engine.containers.config import ContainerConfig, CreateRequest
+from cgagent.members import members
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -20,9 +21,8 @@ class CreateBody(ContainerConfig):
     limits: LimitsBody = field(default_factory=LimitsBody)
 
     def request(self) -> CreateRequest:
-        config = {f.name: getattr(self, f.name) for f in fields(ContainerConfig)}
         return CreateRequest(
-            config=ContainerConfig(**config),
+            config=ContainerConfig(**members(ContainerConfig, self)),
             limits=self.limits.limits(),
             conveniences=self.limits.conveniences(),
             name=self.name,

@@ -26,7 +26,7 @@ from cgagent.network.files import Mode, NameLookup
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerConfig(Storage, Confinement, NamespaceModes, NameLookup):
-    """What a user asks of a container. What is None, or empty and no value then, the image decides.
+    """A container as its user asks for it; the image decides what is None, or empty and no value.
 
     An instance in a container's record has names in canonical spelling, and its restart policy is
     the one that an update gave it last.
@@ -55,7 +55,7 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, NameLookup):
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
     health: HealthCheck | None = None
-    """What it leaves out the image's check says, or Docker's default."""
+    """The image's check, or Docker's default, fills in what this one leaves out."""
     restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - frozen
     log: LogConfig | None = None
     """None: the agent's setting."""
@@ -80,7 +80,7 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedConfig:
-    """What a `ContainerConfig` leaves to others, every value filled in."""
+    """The values that a `ContainerConfig` leaves to others, each filled in."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()

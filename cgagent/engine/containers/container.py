@@ -34,9 +34,9 @@ Status = Literal["created", "running", "restarting", "exited"]
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 VERSION: Final = 1
-"""Of the form of a record's document."""
+"""The version of the form that a record's document has."""
 _MIGRATIONS: Final[Mapping[int, Migration]] = {}
-"""From the form of that number to the next."""
+"""A step brings a document from the form of its number to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +116,12 @@ class Record:
     rootfs: RootFs | None
     adopted: Adopted | None = None
     config: ContainerConfig
-    """As asked."""
+    """The container as it was asked for."""
     resolved: ResolvedConfig
     limits: Limits
-    """As the user asked for them, at the creation or in an update."""
+    """The limits that the user asked for, at the creation or in an update."""
     overrides: tuple[LimitOverride, ...] = ()
-    """The latest last."""
+    """Limits that policies hold it to, the latest last."""
     limits_changed_ns: int | None = None
     """When an update or an override last changed them; None: they are as at the creation."""
     undo: tuple[tuple[str, str], ...] = ()
@@ -131,7 +131,7 @@ class Record:
 
     @property
     def limits_in_force(self) -> Limits:
-        """What the kernel is to hold."""
+        """The limits that the kernel is to hold."""
         return in_force(self.limits, self.overrides) if self.overrides else self.limits
 
     def to_document(self, configs: str) -> str:
@@ -185,7 +185,7 @@ class Record:
         )
 
     def configs_document(self) -> str:
-        """What was asked for and what it came to, as JSON."""
+        """The configuration as asked and as resolved, as JSON."""
         return json.dumps({"asked": to_plain(self.config), "resolved": to_plain(self.resolved)})
 
 
@@ -193,7 +193,7 @@ def migrated(
     value: dict[str, Any], what: str, steps: Mapping[int, Migration] = _MIGRATIONS
 ) -> dict[str, Any]:
     """A document in this version's form. Raises UnsupportedError: it is of a later one."""
-    version = value.get("version", VERSION)
+    version = value["version"]
     if version > VERSION:
         raise UnsupportedError(
             f"{what}: a later version of cgagent has written its record (form {version}, this "
@@ -270,7 +270,7 @@ class Container:
 
     @property
     def frozen(self) -> bool:
-        """By us, or seen to be by another program."""
+        """Whether its tasks are frozen, by us or, as was seen, by another program."""
         return self.running and self.record.outcome.frozen_since_ns is not None
 
     @property

@@ -34,7 +34,7 @@ _MANY: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What a container is made of, and the next one like it."""
+    """A request with all that a container is made of, and the next one like it."""
 
     config: ContainerConfig
     choices: Choices
@@ -68,13 +68,14 @@ class Creation:
             name = self.choose_name(request.name)
             held = limits.resolve(request.limits, request.conveniences)
             wanted = self._wanted(request.config, held)
+            key = wanted.reuse_key()
             if await self._shared.images.complete(wanted.image):
                 await self._shared.pool.discard_prewarmed()  # they stand on what was lost
             await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
             container_id = (
                 new_id()  # what is ready is below our own parent
                 if wanted.choices.cgroup_parent
-                else await self._shared.pool.reserve(wanted.reuse_key())
+                else await self._shared.pool.reserve(key)
             )
             prewarm = None
             try:
@@ -84,7 +85,7 @@ class Creation:
                     container = await self._make(Making(record, wanted.image))
                 if self._setups.can_prewarm(container.record):
                     make = partial(self._prewarmed, wanted)
-                    prewarm = PrewarmRequest(reuse_key=wanted.reuse_key(), make=make)
+                    prewarm = PrewarmRequest(reuse_key=key, make=make)
             except BaseException:
                 if self._shared.pool.is_ready(container_id):
                     await self._shared.pool.discard(container_id)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from annotated_types import Ge
 
 from cgagent.bounds import BOUNDED
 from cgagent.engine.containers.names import check_volume_name, new_id
 from cgagent.errors import InvalidInputError, NotFoundError
+from cgagent.members import members
 from cgagent.runtime.spec import MountPoint
 
 if TYPE_CHECKING:
@@ -86,13 +87,9 @@ class Storage:
         """All mounts, however they were asked for. Raises InvalidInputError."""
         return (
             *map(parse_bind, self.binds),
-            *(MountSpec(**_values(mount)) for mount in self.mounts),
+            *(MountSpec(**members(Mount, mount)) for mount in self.mounts),
             *(parse_tmpfs(where, how) for where, how in self.tmpfs.items()),
         )
-
-
-def _values(mount: Mount) -> dict[str, Any]:
-    return {f.name: getattr(mount, f.name) for f in fields(Mount)}
 
 
 def parse_bind(text: str) -> MountSpec:
