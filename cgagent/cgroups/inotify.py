@@ -53,11 +53,11 @@ class Inotify:
 
     def add(self, path: str, mask: int) -> int:
         """A watch's number; the same again for the same file, which is then watched for both."""
-        while True:
-            name = os.fsencode(path)
-            number = self._libc.inotify_add_watch(self.fd, name, ctypes.c_uint32(mask | _MASK_ADD))
-            self._checked(number, path)
-            with self._changed:
+        name, wanted = os.fsencode(path), ctypes.c_uint32(mask | _MASK_ADD)
+        with self._changed:  # a watch may not go between the call and the look at those that go
+            while True:
+                number = self._libc.inotify_add_watch(self.fd, name, wanted)
+                self._checked(number, path)
                 if number not in self._going:
                     return int(number)
                 while number in self._going:
