@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both prepare what they need by themselves.
 MODE ?= v2
-SOAK ?= --deaths 1000 --rounds 10000
+SOAK ?= --deaths 1000 --image-kills 100 --image-fuzz 10000 --power-cuts 100 --rounds 10000
 
 .PHONY: run demo-monitoring test test-guest test-pythons soak lint bench clean
 

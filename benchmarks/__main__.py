@@ -93,8 +93,7 @@ def main() -> int:
     folder = apart.folder()
     if folder is not None:
         return _inside(options, folder)
-    packages = [package for name in options.peers for package in PEERS[name].packages]
-    return apart.again("benchmarks", packages)
+    return apart.again("benchmarks")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A run apart from the machine: in mount and PID namespaces of its own.
+"""A run apart from the machine: Debian 13 is its root; its mounts, PIDs and network are its own.
 
-It has scratch copies of /run, /dev/shm and /etc. Whatever engines leave ends with it; only cgroups
-outlive it, below one parent, and are removed here. Nothing that already runs on the machine is
-touched.
+Whatever engines leave ends with it; only cgroups outlive it, below one parent, and are removed
+here. Nothing that already runs on the machine is touched.
 """
 
 from __future__ import annotations
@@ -15,18 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from benchmarks import trixie
 from benchmarks.peers import CGROUP_PARENT
 from tests.world import debian, images
 from tests.world.audit import Snapshot, difference
 from tests.world.guest import STATE_FOLDER
 
 _INSIDE: Final = "CGAGENT_BENCH_FOLDER"
-# The shell stays as PID 1 of the namespace, where it reaps what the engines leave.
-_ENTER: Final = """
-mount -t tmpfs run /run && mount -t tmpfs shm /dev/shm && mkdir "$0/etc" "$0/etc-work" &&
-mount -t overlay -o "lowerdir=/etc,upperdir=$0/etc,workdir=$0/etc-work" etc /etc && "$@"
-exit $?
-"""
 
 
 def folder() -> Path | None:
@@ -35,9 +29,11 @@ def folder() -> Path | None:
     return Path(inside) if inside else None
 
 
-def again(module: str, packages: list[str]) -> int:
-    """The program's exit status, after a run of it apart; 1 if something was left behind."""
-    debian.install("crun", "runc", "skopeo")
+def again(module: str, packages: tuple[str, ...] = ()) -> int:
+    """The program's exit status, after a run of it apart; 1 if something was left behind.
+
+    `packages` are of this machine's Debian, for what Debian 13 has not; they are unpacked.
+    """
     for package in packages:
         debian.unpack(package)
     images.busybox_docker_archive()
@@ -46,12 +42,14 @@ def again(module: str, packages: list[str]) -> int:
     # A short name: podman takes 50 characters at most for its run folder.
     made = Path(tempfile.mkdtemp(prefix="bench-", dir=STATE_FOLDER))
     try:
+        program = trixie.inside(made, [".venv/bin/python", "-m", module, *sys.argv[1:]])
         namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        program = [sys.executable, "-m", module, *sys.argv[1:]]
+        empty = made / "run"
+        empty.mkdir()
         status = subprocess.run(
-            ["unshare", *namespaces, "sh", "-c", _ENTER, str(made), *program],
+            ["unshare", *namespaces, *program],
             check=False,
-            env={**os.environ, _INSIDE: str(made)},
+            env={**os.environ, _INSIDE: str(empty)},
         ).returncode
     finally:
         shutil.rmtree(made)

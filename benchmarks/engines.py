@@ -10,27 +10,26 @@ from typing import ClassVar
 from benchmarks.api import UnixConnection
 from benchmarks.peers import CGROUP_PARENT, CPUS, IMAGE, MEMORY_BYTES, PIDS, SLEEP
 from benchmarks.process import Daemon, Failure, command, command_line, descendants, named
-from tests.world import debian, images
+from tests.world import images
 
 _LIMITS = ("--memory", "256m", "--cpus", str(CPUS), "--pids-limit", str(PIDS))
-_FLAGS = ("--network", "none", *_LIMITS)
-
 _CROWD = "i=0; while [ $i -lt $1 ]; do sleep 100000 & i=$((i+1)); done; echo ready; wait"
 _CROWD_S = 120
 
 
-class _Client:
+class Client:
     """The verbs through a command line in docker's manner."""
 
     name: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
     freeze_verb = "pause"
     thaw_verb = "unpause"
-    run_flags: tuple[str, ...] = _FLAGS
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
+    def __init__(self, folder: Path, network: str = "none") -> None:
+        """`network` is what its containers have: `none`, or `bridge`, each engine's own."""
+        folder.mkdir(exist_ok=True)
         self.folder = folder
+        self.network = network
+        self.run_flags: tuple[str, ...] = ("--network", network, *_LIMITS)
         self.program: tuple[str, ...] = ()
         self.environment: dict[str, str] = {}
 
@@ -90,15 +89,15 @@ class _Client:
         self.cli("load", "-i", str(images.busybox_docker_archive()))
 
 
-class Cgagent(_Client):
+class Cgagent(Client):
     """This project, as it is installed in the venv."""
 
     name = "cgagent"
     freeze_verb = "freeze"
     thaw_verb = "thaw"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, network: str = "none") -> None:
+        super().__init__(folder, network)
         self._socket = folder / "run" / "cgagent.sock"
         self.program = (str(Path(sys.executable).with_name("cgagent")),)
         self.environment = {"CGAGENT_SOCKET": str(self._socket)}
@@ -124,6 +123,10 @@ class Cgagent(_Client):
         if self._daemon is not None:
             self._daemon.end()
 
+    def another(self) -> Cgagent:
+        """The same agent by a connection of its own, for another thread."""
+        return Cgagent(self.folder, self.network)
+
     def engine_pids(self) -> set[int]:
         info = self._api.call("GET", "/v1/info")
         own = descendants(info["pid"], info["keeper_pid"])
@@ -131,7 +134,8 @@ class Cgagent(_Client):
 
     def create_by_api(self) -> str:
         limits = {"memory_max_bytes": MEMORY_BYTES, "cpus": CPUS, "pids_max": PIDS}
-        body = {"image": IMAGE, "command": ["true"], "network": "none", "limits": limits}
+        asked = {"networks": [{"network": self.network}], "limits": limits}
+        body = {"image": IMAGE, "command": ["true"], **asked}
         return str(self._api.call("POST", "/v1/containers", body)["id"])
 
     def start_by_api(self, container: str) -> None:
@@ -153,31 +157,27 @@ class Cgagent(_Client):
         self._api.call("POST", f"/v1/containers/{container}/thaw")
 
 
-class Docker(_Client):
+class Docker(Client):
     """Debian's docker.io with a daemon of its own."""
 
     name = "docker"
-    packages: ClassVar[tuple[str, ...]] = ("docker.io", "containerd")
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        roots = [debian.unpack(package) for package in self.packages]
-        path = [str(root / "usr" / sub) for root in roots for sub in ("bin", "sbin")]
+    def __init__(self, folder: Path, network: str = "none") -> None:
+        super().__init__(folder, network)
         self.socket = folder / "docker.sock"
-        self.program = (f"{roots[0]}/usr/bin/docker", "--host", f"unix://{self.socket}")
-        self.environment = {"PATH": ":".join([*path, "/usr/sbin:/usr/bin:/sbin:/bin"])}
+        self.program = ("docker", "--host", f"unix://{self.socket}")
         self._daemon: Daemon | None = None
         self._api = UnixConnection(self.socket)
 
     def open(self) -> None:
-        dockerd = debian.unpack("docker.io") / "usr" / "sbin" / "dockerd"
         words = [
-            *(str(dockerd), "--host", f"unix://{self.socket}"),
+            *("dockerd", "--host", f"unix://{self.socket}"),
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "pid"), "--cgroup-parent", CGROUP_PARENT),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2"),
-            *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
         ]
+        if self.network == "none":
+            words += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
         self._daemon = Daemon(words, self.folder / "log", self.environment)
         self._daemon.wait_for(lambda: self._api.call("GET", "/info"))
         self.load_image()
@@ -192,7 +192,8 @@ class Docker(_Client):
 
     def create_by_api(self) -> str:
         limits = {"Memory": MEMORY_BYTES, "NanoCpus": int(CPUS * 1e9), "PidsLimit": PIDS}
-        body = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", **limits}}
+        host = {"NetworkMode": self.network, **limits}
+        body = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": host}
         return str(self._api.call("POST", "/containers/create", body)["Id"])
 
     def start_by_api(self, container: str) -> None:
@@ -216,27 +217,23 @@ class Docker(_Client):
         self._api.call("POST", f"/containers/{container}/unpause")
 
 
-class Podman(_Client):
+class Podman(Client):
     """Debian's podman, without a daemon; one conmon for each container."""
 
     name = "podman"
-    packages: ClassVar[tuple[str, ...]] = ("podman", "conmon")
-    run_flags = (*_FLAGS, "--cgroup-parent", CGROUP_PARENT)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        podman, self._conmon = (
-            debian.unpack(package) / "usr" / "bin" / package for package in self.packages
-        )
+    def __init__(self, folder: Path, network: str = "none") -> None:
+        super().__init__(folder, network)
+        self.run_flags += ("--cgroup-parent", CGROUP_PARENT)
         places = ("--root", str(folder / "data"), "--runroot", str(folder / "run"))
-        self.program = (str(podman), *places, "--storage-driver", "overlay")
+        self.program = ("podman", *places, "--storage-driver", "overlay")
         # A file and not flags: conmon calls podman back, and gets no flags to pass on.
         self.environment = {"CONTAINERS_CONF": str(folder / "containers.conf")}
 
     def open(self) -> None:
+        # Not crun: its version 1.21 refuses a hybrid tree of cgroups.
         (self.folder / "containers.conf").write_text(
-            f'[engine]\nconmon_path = ["{self._conmon}"]\nruntime = "runc"\n'
-            'cgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
         )
         self.load_image()
 

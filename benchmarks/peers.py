@@ -6,9 +6,12 @@ everything with it when closed. Verbs raise `Failure` with the engine's words.
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar, Protocol, runtime_checkable
 
-CGROUP_PARENT = "/cgagent-test-bench"
+# A name for each run, which the processes of one run have from its first.
+_RUN = os.environ.setdefault("CGAGENT_BENCH_RUN", os.urandom(4).hex())
+CGROUP_PARENT = f"/cgagent-test-bench-{_RUN}"
 IMAGE = "busybox:latest"
 MEMORY_BYTES = 256 << 20
 CPUS = 0.5
@@ -20,8 +23,6 @@ class Peer(Protocol):
     """What every peer can do."""
 
     name: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]
-    """Debian packages unpacked for it."""
 
     def open(self) -> None: ...
     def close(self) -> None: ...

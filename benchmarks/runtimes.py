@@ -19,7 +19,6 @@ class _Bundle:
     """An OCI runtime alone on a bundle: no image, no log, no state but the runtime's own."""
 
     name: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()

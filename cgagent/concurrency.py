@@ -1,19 +1,26 @@
 """How blocking work meets the event loop: one holder per key, threads told to stop.
 
-Owns no thread: asyncio's default executor does.
+Asyncio's few threads are for work of this machine. What waits for other machines has threads of its
+own, since a registry that does not answer would take all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
+
+_WAITING: Final = ThreadPoolExecutor(64, "waiting")
 
 
 class StoppedError(Exception):
@@ -41,14 +48,26 @@ class KeyedLock:
                 self._locks[key] = lock, users - 1
 
 
-async def in_thread(work: Callable[[threading.Event], T]) -> T:
-    """Runs `work` in a thread.
+async def in_thread(work: Callable[[threading.Event], T], threads: Executor | None = None) -> T:
+    """Runs `work` in a thread, one of the loop's own if not of `threads`.
 
     When cancelled, it sets the event and waits until `work` has cleaned up and returned, so that
     cancellation never leaves it running.
     """
     stop = threading.Event()
-    return await to_its_end(asyncio.to_thread(work, stop), stop.set)
+    return await to_its_end(_called(work, stop, threads), stop.set)
+
+
+async def _called(
+    work: Callable[[threading.Event], T], stop: threading.Event, threads: Executor | None
+) -> T:
+    call = partial(contextvars.copy_context().run, work, stop)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+async def in_waiting_thread(work: Callable[[threading.Event], T]) -> T:
+    """Runs `work` as `in_thread` does, in threads for what waits for other machines."""
+    return await in_thread(work, _WAITING)
 
 
 async def to_its_end(work: Coroutine[Any, Any, T], stop: Callable[[], object] | None = None) -> T:

@@ -14,20 +14,41 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.defaults import DEFAULT_SOCKET, path_of
 from cgagent.errors import InvalidInputError
+from cgagent.registryrules import RegistryRule, words
+from cgagent.registryrules import parse as parse_registries
 from cgagent.watchlist import Watch, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_CONFIG: Final = "/etc/cgagent/config.toml"
+DEFAULT_DATA_ROOT: Final = Path("/var/lib/cgagent")
+_REGISTRY_VARIABLES: Final = {
+    "ADD_REGISTRY": "add_registries",
+    "BLOCK_REGISTRY": "block_registries",
+    "INSECURE_REGISTRY": "insecure_registries",
+}
+"""Environment variables of settings, spelled as in the unit files of Docker packages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What one agent was told. Paths are absolute; intervals are in seconds."""
 
-    data_root: Path = Path("/var/lib/cgagent")
+    data_root: Path = DEFAULT_DATA_ROOT
     socket: Path = Path(DEFAULT_SOCKET)
+    hosts: tuple[str, ...] = ()
+    """What is listened on beside `socket`: ``tcp://HOST:PORT``, ``unix://PATH``, ``fd://``."""
+    tls: bool = False
+    """TLS on TCP. A client may have a certificate of `tlscacert`; with `tlsverify` it has to."""
+    tlsverify: bool = False
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that requests over TCP may be for, beside this machine's own and addresses."""
+    access_policy: Path = Path("/etc/cgagent/access.toml")
+    """Which caller may do what; the usual file need not be there."""
     cgroup_parent: str = "/cgagent"
     metrics_listen: str = "127.0.0.1:9753"
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
@@ -48,8 +69,20 @@ class Settings:
     """``KEY=VALUE`` each, for containers with this driver. In the file: a table, ``[log]``."""
     pressure_triggers: tuple[str, ...] = ()
     """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""
+    storage_driver: str = ""
+    """What containers' roots are made with: overlay2, btrfs or vfs; empty: the first that works."""
     registry_mirrors: tuple[str, ...] = ()
     """Base URLs tried in order before docker.io, as Docker's ``registry-mirrors``."""
+    add_registries: tuple[str, ...] = ()
+    """Registries asked before docker.io for names without one."""
+    block_registries: tuple[str, ...] = ()
+    """Registries never asked: a host, ``public`` for docker.io, ``all`` but those added."""
+    registries: dict[str, RegistryRule] = field(default_factory=dict)
+    """By prefix of an image's name: where it really is, its mirrors, and whether it is blocked."""
+    registry_certs: tuple[str, ...] = ("/etc/cgagent/certs.d", "/etc/docker/certs.d")
+    """Directories with ``HOST[:PORT]/*.crt``, ``*.cert`` and ``*.key``; the first that has one."""
+    address_pools: tuple[str, ...] = ("172.28.0.0/14:20", "10.201.0.0/16:24", "fd63:6761::/48:64")
+    """Subnets of networks for which none was asked: ``BASE/PREFIX:PREFIX`` each."""
     userns: str = "host"
     """What ``--userns`` is when it is not given: ``host`` or ``auto``."""
     default_runtime: str = "native"
@@ -101,14 +134,26 @@ def _count(name: str, value: Any, origin: str) -> int:
     return int(value)
 
 
+def _truth(name: str, value: Any, origin: str) -> bool:
+    """In the environment 1 and 0 too."""
+    known = {"1": True, "true": True, "0": False, "false": False, "": False}
+    found = value if isinstance(value, bool) else known.get(str(value).lower())
+    if found is None:
+        raise InvalidInputError(f"{origin}: {name} must be true or false, not {value!r}")
+    return found
+
+
 def _typed(name: str, value: Any, origin: str) -> Any:
     default = getattr(Settings(), name)
+    if name == "registries":
+        return parse_registries(value, origin)
     if isinstance(default, dict):
         return _runtimes(name, value, origin)
     if isinstance(default, tuple):
         return _listed(name, value, origin)
     if isinstance(default, int):
-        return _count(name, value, origin)
+        parsed = _truth if isinstance(default, bool) else _count
+        return parsed(name, value, origin)
     try:
         if isinstance(default, float):
             number = float(value)
@@ -171,6 +216,9 @@ def load(
     """
     chosen = config_file or environ.get("CGAGENT_CONFIG")
     values = _from_file(chosen or DEFAULT_CONFIG, required=chosen is not None)
+    for variable, name in _REGISTRY_VARIABLES.items():
+        if found := words(environ.get(variable, "")):
+            values[name] = (*values.get(name, getattr(Settings(), name)), *found)
     for name in _NAMES.values():
         variable = f"CGAGENT_{name.upper()}"
         if variable in environ:

@@ -5,6 +5,7 @@
     │   ├── NotExecutableError    not_executable       400    126
     │   └── CommandNotFoundError  command_not_found    400    127
     ├── DeniedError               denied               403    125
+    │   └── UnauthenticatedError  unauthenticated      401    125
     ├── NotFoundError             not_found            404    125
     │   └── NoSuchImageError      no_such_image        404    125
     ├── ConflictError             conflict             409    125
@@ -59,6 +60,12 @@ class DeniedError(CgagentError):
     """The caller, the kernel or a registry refuses permission."""
 
     kind = "denied"
+
+
+class UnauthenticatedError(DeniedError):
+    """The caller shows no certificate or token, or none that is taken."""
+
+    kind = "unauthenticated"
 
 
 class NotFoundError(CgagentError):
@@ -120,6 +127,7 @@ HTTP_STATUS: dict[str, int] = {
     "not_executable": 400,
     "command_not_found": 400,
     "denied": 403,
+    "unauthenticated": 401,
     "not_found": 404,
     "no_such_image": 404,
     "conflict": 409,

@@ -426,7 +426,7 @@ CONTAINER: Final = Board(
             ],
         ),
         Row(
-            "Disks and network",
+            "Disks",
             [
                 Graph(
                     "Bytes",
@@ -455,25 +455,72 @@ CONTAINER: Final = Board(
                     ],
                 ),
                 Graph(
-                    "Network",
-                    "Bytes a second, by interface of its own network namespace.",
-                    "Bps",
-                    [
-                        Query(
-                            _rate("container_network_receive_bytes_total", NAME),
-                            "in {{interface}} {{name}}",
-                        ),
-                        Query(
-                            _rate("container_network_transmit_bytes_total", NAME),
-                            "out {{interface}} {{name}}",
-                        ),
-                    ],
-                ),
-                Graph(
                     "Writable layer",
                     "Disk space of the files that it has written; counted once a minute.",
                     "bytes",
                     [Query(f"container_fs_usage_bytes{{{NAME}}}", _NAMED)],
+                ),
+            ],
+        ),
+        Row(
+            "Network",
+            [
+                Graph(
+                    "Traffic",
+                    "Bits a second, by interface of its own network namespace, and the rates that "
+                    "each interface is held to.",
+                    "bps",
+                    [
+                        Query(
+                            "8 * " + _rate("container_network_receive_bytes_total", NAME),
+                            "in {{interface}} {{network}} {{name}}",
+                        ),
+                        Query(
+                            "8 * " + _rate("container_network_transmit_bytes_total", NAME),
+                            "out {{interface}} {{network}} {{name}}",
+                        ),
+                        Query(
+                            f"8 * cgagent_container_network_rate_limit_bytes{{{NAME}}}",
+                            "limit {{direction}} {{name}}",
+                        ),
+                    ],
+                ),
+                Graph(
+                    "Drops and errors",
+                    "Packets a second that an interface has dropped, and errors.",
+                    "pps",
+                    [
+                        Query(
+                            _rate(f"container_network_{way}_{what}_total", NAME),
+                            f"{way} {what} {{{{interface}}}} {{{{name}}}}",
+                        )
+                        for way in ("receive", "transmit")
+                        for what in ("packets_dropped", "errors")
+                    ],
+                ),
+                Graph(
+                    "TCP sockets",
+                    "By state, IPv4 and IPv6 together; counted once a minute.",
+                    "short",
+                    [
+                        Query(
+                            "sum by (instance, name, tcp_state) ("
+                            f"container_network_tcp_usage_total{{{NAME}}} "
+                            f"+ container_network_tcp6_usage_total{{{NAME}}}) > 0",
+                            "{{tcp_state}} {{name}}",
+                        )
+                    ],
+                ),
+                Graph(
+                    "Published ports",
+                    "Connections a second that a port of the host has led to it.",
+                    "cps",
+                    [
+                        Query(
+                            _rate("cgagent_container_port_connections_total", NAME),
+                            "{{host}}:{{port}}/{{protocol}} {{name}}",
+                        )
+                    ],
                 ),
             ],
         ),
@@ -600,6 +647,17 @@ PRESSURE: Final = Board(
                         )
                     ],
                     warn_at=1,
+                ),
+                Graph(
+                    "Dropped between networks",
+                    "Packets a second that the rules of containers' networks have dropped.",
+                    "pps",
+                    [
+                        Query(
+                            _rate("cgagent_network_dropped_packets_total", INSTANCE),
+                            "{{rule}} on {{instance}}",
+                        )
+                    ],
                 ),
                 Graph(
                     "Limits adrift",

@@ -3,7 +3,9 @@
 Runs and removes containers on an agent of its own and prints, before and after: cgroups, mounts,
 network namespaces, processes, files, and the descriptors and memory of agent and supervisor. Exit
 status 1 when there is more of something. With ``--deaths N`` our processes are killed
-first, amid N random operations. Not part of the test suite: it takes minutes.
+first, amid N random operations, and with ``--image-kills N`` the agent is amid N pulls, loads and
+removals of images. ``--image-fuzz N`` loads N archives that hypothesis makes, ``--power-cuts N``
+cuts the power amid pulls. Not part of the test suite: it takes minutes.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
-from tests.world import guest, images, naming
+from tests.world import disks, guest, hosts, imagekills, images, naming, powercuts
 from tests.world.agent import Agent, eventually
 from tests.world.audit import Snapshot
 from tests.world.chaos import Chaos
+from tests.world.imagefuzz import Fuzz
+from tests.world.registry import Registry
 
 _WARM_UP = 20
 _WARM_PART = 4
@@ -101,11 +106,44 @@ def _kill_amid(agent: Agent, operations: int) -> None:
     print(f"{operations} operations, killed: {chaos.deaths}")
 
 
+def _kill_amid_images(agent: Agent, count: int) -> None:
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    with tempfile.TemporaryDirectory(prefix=naming.FOLDER_PREFIX) as folder:
+        print(f"killed amid {imagekills.kill(agent, Path(folder), count, seed)}")
+
+
+def _fuzz_images(rounds: int) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix=naming.FOLDER_PREFIX) as folder,
+        disks.tmpfs(Path(folder) / "fuzz") as place,
+        closing(Fuzz(place)) as fuzz,
+    ):
+        fuzz.layers(rounds // 2)
+        fuzz.documents(rounds // 2)
+        print(f"archives: {fuzz.outcomes}")
+
+
+def _cut_the_power(count: int) -> None:
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    with tempfile.TemporaryDirectory(prefix=naming.FOLDER_PREFIX) as folder, Registry() as registry:
+        print(f"power cuts: {powercuts.cut(Path(folder), registry, count, seed)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--deaths", type=int, default=0, metavar="OPERATIONS")
+    parser.add_argument("--image-kills", type=int, default=0, metavar="N")
+    parser.add_argument("--image-fuzz", type=int, default=0, metavar="N")
+    parser.add_argument("--power-cuts", type=int, default=0, metavar="N")
     args = parser.parse_args()
+    hosts.leave_the_machines_network()
+    if args.image_fuzz:
+        _fuzz_images(args.image_fuzz)
+    if args.power_cuts:
+        _cut_the_power(args.power_cuts)
     os.makedirs(guest.STATE_FOLDER, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=naming.FOLDER_PREFIX, dir=guest.STATE_FOLDER) as folder,
@@ -114,6 +152,8 @@ def main() -> None:
         agent.load(images.alpine_docker_archive())
         if args.deaths:
             _kill_amid(agent, args.deaths)
+        if args.image_kills:
+            _kill_amid_images(agent, args.image_kills)
         clean = soak(agent, args.rounds)
     sys.exit(0 if clean else 1)
 

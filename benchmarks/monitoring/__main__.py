@@ -149,7 +149,7 @@ def main() -> int:
     one_in = 1 if options.awake else 10
     folder = apart.folder()
     if options.peers and folder is None:
-        return apart.again("benchmarks.monitoring", [*Docker.packages, "netdata-core"])
+        return apart.again("benchmarks.monitoring", ("netdata-core",))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     columns = rounds.COLUMNS if options.rounds else _COLUMNS

@@ -10,11 +10,24 @@ from cgagent import __version__
 from cgagent.api import errors
 from cgagent.api.answers import Json
 from cgagent.api.exposition import Exposition
-from cgagent.api.native import cgroups, containers, execs, images, stats, system, volumes
+from cgagent.api.native import (
+    cgroups,
+    containers,
+    execs,
+    images,
+    networks,
+    registries,
+    stats,
+    system,
+    tokens,
+    volumes,
+)
+from cgagent.errors import DeniedError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from cgagent.api.access.origins import Origins
     from cgagent.engine.engine import Engine
 
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # twice what execve takes
@@ -30,14 +43,22 @@ def control_app(engine: Engine) -> FastAPI:
         default_response_class=Json,
         responses=errors.DOCUMENTED,
     )
-    errors.install(app)
-    app.include_router(containers.routes(engine))
-    app.include_router(execs.routes(engine))
-    app.include_router(images.routes(engine))
-    app.include_router(volumes.routes(engine))
-    app.include_router(cgroups.routes(engine))
-    app.include_router(stats.routes(engine))
-    app.include_router(system.routes(engine))
+    rooms = (
+        containers,
+        execs,
+        images,
+        registries,
+        volumes,
+        networks,
+        cgroups,
+        stats,
+        system,
+        tokens,
+    )
+    routers = [room.routes(engine) for room in rooms]
+    for router in routers:
+        app.include_router(router)
+    errors.install(app, [route for router in routers for route in router.routes])
 
     exposition = Exposition(engine)
 
@@ -48,15 +69,29 @@ def control_app(engine: Engine) -> FastAPI:
     return app
 
 
-def metrics_app(engine: Engine) -> ASGIApp:
-    """Read-only, for the TCP listener: ``/metrics`` and ``/-/healthy``."""
+def _refusal(origins: Origins | None, request: Request) -> Response | None:
+    try:
+        if origins is not None:
+            origins.check(request.headers, by_name=True)
+    except DeniedError as e:
+        return Response(f"{e.message}\n", 403)
+    return None
+
+
+def metrics_app(engine: Engine, origins: Origins | None = None) -> ASGIApp:
+    """Read-only, for the TCP listener: ``/metrics`` and ``/-/healthy``.
+
+    `origins`: names that requests may be for; None: any.
+    """
     exposition = Exposition(engine)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope)
-        if request.method not in {"GET", "HEAD"}:
+        if (refusal := _refusal(origins, request)) is not None:
+            response = refusal
+        elif request.method not in {"GET", "HEAD"}:
             response = Response("only GET is possible here\n", 405, {"Allow": "GET, HEAD"})
         elif request.url.path == "/metrics":
             response = await exposition(request)

@@ -8,14 +8,21 @@ second it is asked to `sweep`, and closes those that had their time.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cgagent.api.access import peers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.api.access.peers import Peer
+
+    Refused = Callable[[Peer, str], None]
 
 _HEAD_END: Final = b"\r\n\r\n"
 _HEAD_BYTES: Final = 64 * 1024
@@ -28,7 +35,6 @@ _STALLED_S: Final = 0.05
 _TURN_S: Final = 1.0
 """So long the requests that were sent ahead wait for the answer to one of them."""
 _ROOT: Final = 0
-_UCRED: Final = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,10 @@ class Door:
     connections one is answered at a time: whoever asks one thing at a time comes between them.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, refused: Refused | None = None) -> None:
+        """`refused` is told of everyone who does not keep within the bounds, and why."""
         self.bounds = bounds
+        self.refused = refused or (lambda _peer, _why: None)
         self._ahead: dict[Bounded, None] = {}  # those that have sent ahead, in their order
         self._turn: tuple[Bounded, asyncio.TimerHandle] | None = None
         self._inside: dict[Bounded, None] = {}  # in the order of their arrival
@@ -129,6 +137,8 @@ class Door:
     def sweep(self) -> None:
         now = time.monotonic()
         for one in [one for one in self._inside if one.is_overdue(now, self.bounds)]:
+            if one.is_half_open and one.peer is not None:
+                self.refused(one.peer, "its request did not come in time")
             one.abort()
 
 
@@ -137,6 +147,8 @@ class Bounded(HttpToolsProtocol):
 
     door: Door
     """Given by a subclass that is made for the listener."""
+    peer: Peer | None = None
+    """The peer at the other end; None: the kernel is asked."""
     who: object = None
     """Whose it is: a user's id, or an address."""
     since = 0.0
@@ -145,6 +157,8 @@ class Bounded(HttpToolsProtocol):
     """A request is being answered."""
     _head_bytes = 0
     _in_head = True
+    _is_fresh = True
+    """No request has come so far."""
     _refused = False
     _superfluous = False
     _held = b""
@@ -152,7 +166,11 @@ class Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.since = time.monotonic()
-        self.who = _peer(transport.get_extra_info("socket"))
+        if self.peer is None:
+            self.peer = peers.of(transport.get_extra_info("socket"))
+        if self.peer.over_tls:
+            self.scheme = "https"
+        self.who = self.peer.who
         self._superfluous = not self.door.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -163,6 +181,11 @@ class Bounded(HttpToolsProtocol):
     def abort(self) -> None:
         self.door.leave(self)
         self.transport.abort()
+
+    @property
+    def is_half_open(self) -> bool:
+        """Nothing has come so far, or the beginning of a head."""
+        return not self.busy and (self._is_fresh or self._head_bytes > 0)
 
     def is_overdue(self, now: float, bounds: Bounds) -> bool:
         if self.transport.is_closing():
@@ -246,7 +269,7 @@ class Bounded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._refused:
             return
-        self._in_head = False
+        self._in_head = self._is_fresh = False
         self._head_bytes = 0
         self.busy = True
         self.since = time.monotonic()
@@ -286,6 +309,8 @@ class Bounded(HttpToolsProtocol):
         """Answer and close, whatever more comes."""
         self._refused = True
         self.since = time.monotonic()
+        if self.peer is not None:
+            self.door.refused(self.peer, why)
         reason = {400: "Bad Request", 431: "Request Header Fields Too Large"}
         body = f"{why}\n".encode()
         self.transport.write(
@@ -295,14 +320,6 @@ class Bounded(HttpToolsProtocol):
             + body
         )
         self.transport.close()
-
-
-def _peer(sock: socket.socket) -> object:
-    if sock.family != socket.AF_UNIX:
-        return sock.getpeername()[0]
-    sent = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    uid: int = _UCRED.unpack(sent)[1]
-    return uid
 
 
 def protocol(door: Door, base: type[Bounded] = Bounded) -> type[Bounded]:

@@ -11,10 +11,19 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from cgagent.api.answers import Json
-from cgagent.errors import HTTP_STATUS, CgagentError, InternalError, InvalidInputError
+from cgagent.errors import (
+    HTTP_STATUS,
+    CgagentError,
+    InternalError,
+    InvalidInputError,
+    NotFoundError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI, Request
+    from starlette.routing import BaseRoute
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +87,30 @@ def _explain(error: Any) -> str:
 
 async def _http(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    named = _named_with_slash(request) if error.status_code in {404, 405} else None
+    if named is not None:
+        return _answer(NotFoundError(named))
     kind = "not_found" if error.status_code == 404 else "invalid_input"  # noqa: PLR2004
     message = f"{request.method} {request.url.path}: {_detail(error)}; see /docs"
     return Json({"kind": kind, "message": message}, error.status_code, error.headers)
+
+
+def _named_with_slash(request: Request) -> str | None:
+    """No thing has a slash in its name; whoever asks for one is told that, not about routes."""
+    path = request.url.path
+    found = []
+    for route in request.app.state.described:
+        template = str(getattr(route, "path", ""))
+        methods = getattr(route, "methods", None) or set()
+        if template.count("{") != 1 or ":path}" in template or request.method not in methods:
+            continue
+        before, _, rest = template.partition("{")
+        after = rest.partition("}")[2]
+        name = path.removeprefix(before).removesuffix(after)
+        if "/" in name and path == f"{before}{name}{after}":
+            found.append((name, before.strip("/").rpartition("/")[2].removesuffix("s")))
+    name, what = min(found, key=lambda one: len(one[0]), default=("", ""))
+    return f"{what} {name!r} does not exist" if name else None
 
 
 async def _defect(request: Request, error: Exception) -> Json:
@@ -88,7 +118,9 @@ async def _defect(request: Request, error: Exception) -> Json:
     return _answer(InternalError(f"{type(error).__name__}: {error}; the agent's log has more"))
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, described: Sequence[BaseRoute] = ()) -> None:
+    """`described`: the routes of things that have names."""
+    app.state.described = described
     app.add_exception_handler(CgagentError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -7,13 +7,18 @@ been sent. The way Docker's clients attach.
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
+import sys
+import termios
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 from starlette.responses import Response
 
+from cgagent.api.access import peers
 from cgagent.api.answers import Json
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
 from cgagent.api.errors import body_of
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 EXTENSION: Final = "cgagent.hijack"
 _FRAMED: Final = "application/vnd.docker.multiplexed-stream"
 _AHEAD_BYTES: Final = 64 * 1024
+_READ_TRIES: Final = 100
+_READ_PAUSE_S: Final = 0.0002
 _RAW: Final = "application/vnd.docker.raw-stream"
 
 
@@ -51,7 +58,10 @@ class HijackProtocol(Bounded):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {EXTENSION: {"take": self.take}}
+        self.scope["extensions"] = {
+            EXTENSION: {"take": self.take},
+            peers.EXTENSION: self.peer,  # type: ignore[dict-item]
+        }
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -62,6 +72,13 @@ class HijackProtocol(Bounded):
             self._after_upgrade(data)
         else:
             super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a connection that is to be taken over: its client may have ended its input alone.
+
+        One that has gone altogether is noticed when it is written to.
+        """
+        return self._upgrading
 
     def parse(self, data: bytes) -> None:
         try:
@@ -89,19 +106,22 @@ class HijackProtocol(Bounded):
         if len(self._tail) > MOST_AHEAD_BYTES:  # an answer that waits for its client's end reads on
             self.abort()
 
-    async def take(self, *, raw: bool = False, location: str | None = None) -> TakenOver:
-        """Answer 101 and give the connection away.
+    async def take(
+        self, *, raw: bool = False, location: str | None = None, apart: bool = False
+    ) -> TakenOver:
+        """Answer 101, or 200 to who asked for no upgrade, and give the connection away.
 
         Raises:
             UnavailableError: the client has hung up.
 
         `raw`: what is sent will have no frames; `location`: the path of what it is connected to.
+        `apart`: the client has read the answer's head when this returns, if it does so soon:
+        docker's client for Python loses what comes together with it.
         """
+        switching = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: tcp")
         lines = [
-            "HTTP/1.1 101 Switching Protocols",
+            *(switching if self._upgrading else ("HTTP/1.1 200 OK",)),
             f"Content-Type: {_RAW if raw else _FRAMED}",
-            "Connection: Upgrade",
-            "Upgrade: tcp",
             *([f"Location: {location}"] if location else []),
         ]
         self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n")
@@ -109,10 +129,26 @@ class HijackProtocol(Bounded):
         if self.transport.is_closing():  # nobody reads: what was asked for is not to begin
             raise UnavailableError("the client has hung up")
         fd = os.dup(self.transport.get_extra_info("socket").fileno())
+        try:
+            if apart:
+                await _has_been_read(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        self.scope["extensions"][EXTENSION]["taken"] = True
         self.cycle.response_started = True
         self.cycle.response_complete = True
+        tail = self._tail + self._held
         self.transport.abort()
-        return TakenOver(fd, self._tail)
+        return TakenOver(fd, tail)
+
+
+async def _has_been_read(fd: int) -> None:
+    """Until the other end of a unix socket has taken everything, for a short time at most."""
+    for _ in range(_READ_TRIES):
+        if not int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+            return
+        await asyncio.sleep(_READ_PAUSE_S)
 
 
 class Hijack(Response):
@@ -122,9 +158,15 @@ class Hijack(Response):
     is answered as any other; one after that has gone to the client in band.
     """
 
-    def __init__(self, handler: Callable[[Take], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        handler: Callable[[Take], Awaitable[None]],
+        explain: Callable[[CgagentError], Response] | None = None,
+    ) -> None:
+        """`explain` makes the answer to an error; None: as the native API has it."""
         super().__init__()
         self._handler = handler
+        self._explain = explain or _explained
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         take: Take = scope["extensions"][EXTENSION]["take"]
@@ -139,8 +181,11 @@ class Hijack(Response):
             await self._handler(take_once)
         except CgagentError as e:
             if not taken:
-                answer = Json(body_of(e), HTTP_STATUS[e.kind])
-                await answer(scope, receive, send)
+                await self._explain(e)(scope, receive, send)
+
+
+def _explained(error: CgagentError) -> Response:
+    return Json(body_of(error), HTTP_STATUS[error.kind])
 
 
 def require_upgrade(headers: Any) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import grp
+import ipaddress
 import os
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_TCP_BACKLOG: Final = 1024
+"""Whoever comes while it is full waits a second, a flood or not."""
 
 
 @contextmanager
@@ -53,10 +57,15 @@ def _refuse_if_served(path: Path) -> None:
 
 
 @contextmanager
-def tcp_listener(address: str) -> Iterator[socket.socket]:
+def tcp_listener(address: str, flag: str) -> Iterator[socket.socket]:
+    """``HOST:PORT``; `flag` is the one that has said so.
+
+    Raises:
+        InvalidInputError: it is none. ConflictError: it cannot be bound.
+    """
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdecimal():
-        raise InvalidInputError(f"metrics address {address!r} must be HOST:PORT")
+        raise InvalidInputError(f"{flag} {address!r} must be HOST:PORT")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,8 +75,12 @@ def tcp_listener(address: str) -> Iterator[socket.socket]:
             in_use = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
             cause = "it is in use" if in_use else str(e)
             raise ConflictError(
-                f"metrics address {address} cannot be bound: {cause}; "
-                "choose another with --metrics-listen"
+                f"address {address} cannot be bound: {cause}; choose another with {flag}"
             ) from None
-        sock.listen(64)
+        sock.listen(_TCP_BACKLOG)
         yield sock
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Can this host alone reach it?"""
+    return ipaddress.ip_address(sock.getsockname()[0]).is_loopback

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from cgagent.api.access.peers import Peer
+    from cgagent.api.bounds import Refused
+
 _GRACE_S: Final = 2
 _BACKLOG: Final = 128
 
@@ -25,8 +29,14 @@ _BACKLOG: Final = 128
 class Server(uvicorn.Server):
     """Serves `app` within `bounds`; `base` is the protocol."""
 
-    def __init__(self, app: ASGIApp, bounds: Bounds, base: type[Bounded] = Bounded) -> None:
-        self.door = Door(bounds)
+    def __init__(
+        self,
+        app: ASGIApp,
+        bounds: Bounds,
+        base: type[Bounded] = Bounded,
+        refused: Refused | None = None,
+    ) -> None:
+        self.door = Door(bounds, refused)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -59,6 +69,27 @@ class Server(uvicorn.Server):
     def end(self) -> None:
         self.should_exit = True
         self._ending.set()
+
+    def admit(self, sock: socket.socket, peer: Peer) -> None:
+        """Serve a connection that somebody else has accepted; in the server's own loop."""
+        if self.should_exit:
+            sock.close()
+            return
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._connect(sock, peer))
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self.server_state.tasks.discard)
+
+    async def _connect(self, sock: socket.socket, peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(partial(self._protocol, peer), sock)
+
+    def _protocol(self, peer: Peer) -> asyncio.Protocol:
+        made: Bounded = self.config.http_protocol_class(  # type: ignore[call-arg,assignment]
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        made.peer = peer
+        return made
 
 
 class Apart:

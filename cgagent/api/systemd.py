@@ -14,19 +14,21 @@ from typing import Final
 _FIRST_FD: Final = 3
 
 
-def inherited() -> socket.socket | None:
-    """The control socket, where a socket unit has it; it is systemd's and stays when we go."""
+def inherited() -> list[socket.socket]:
+    """What a socket unit has bound, in its order; it is systemd's and stays when we go."""
     if os.environ.pop("LISTEN_PID", None) != str(os.getpid()):
-        return None
+        return []
     count = int(os.environ.pop("LISTEN_FDS", "0"))
     os.environ.pop("LISTEN_FDNAMES", None)
+    found = []
     for fd in range(_FIRST_FD, _FIRST_FD + count):
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
-        if sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM:
-            return sock
-        sock.close()
-    return None
+        if sock.type == socket.SOCK_STREAM:
+            found.append(sock)
+        else:
+            sock.close()
+    return found
 
 
 def notify(state: str, *, wait: bool = True) -> None:

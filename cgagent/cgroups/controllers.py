@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cgagent.cgroups import cpu, cpuset, files, hugetlb, io, memory, pids, pressure
+from cgagent.cgroups import cpu, cpuset, files, hugetlb, io, memory, net_prio, pids, pressure
 from cgagent.cgroups.core import CoreMeter
-from cgagent.cgroups.limits import Limits
+from cgagent.cgroups.limits import RATES, Limits
 from cgagent.cgroups.pressure import PressureMeter
 from cgagent.cgroups.resources import AmountsMeter, RdmaMeter
 from cgagent.cgroups.usage import Cpu, Memory, Pids, Usage
@@ -28,6 +28,7 @@ _FIELDS: Final = {
     "io": io.FIELDS,
     "pids": pids.FIELDS,
     "hugetlb": hugetlb.FIELDS,
+    "net_prio": net_prio.FIELDS,
 }
 
 _OTHERS: Final = frozenset({"rdma", "misc", "dmem"})
@@ -49,6 +50,7 @@ class Controllers:
     io: io.IoV1 | io.IoV2 | None
     pids: pids.PidsController | None
     hugetlb: hugetlb.HugetlbV1 | hugetlb.HugetlbV2 | None
+    net_prio: net_prio.NetPrioV1 | None
     unified: str | None
     """The group's cgroup2 directory."""
     freezer: str | None
@@ -84,6 +86,7 @@ class Controllers:
             io=side("io", io.IoV1, io.IoV2),
             pids=side("pids", pids_of, pids_of),
             hugetlb=side("hugetlb", hugetlb.HugetlbV1, hugetlb.HugetlbV2),
+            net_prio=net_prio.NetPrioV1(v1["net_prio"]) if "net_prio" in v1 else None,
             unified=unified,
             freezer=v1.get("freezer"),
             others={n: p.mount + inside for n, p in host.placements.items() if n in _OTHERS},
@@ -97,6 +100,7 @@ class Controllers:
             "io": self.io,
             "pids": self.pids,
             "hugetlb": self.hugetlb,
+            "net_prio": self.net_prio,
             "cpuset": self.cpuset,
         }
 
@@ -104,9 +108,13 @@ class Controllers:
         """All writes for these limits.
 
         Raises:
-            UnsupportedError: the host has no controller for one of them.
+            UnsupportedError: the host has no controller for one of them, or none can have it.
         """
         asked = dict(limits)
+        for name in RATES & asked.keys():
+            raise UnsupportedError(
+                f"limit {name}: no cgroup has it; it is one of containers in networks of the agent"
+            )
         writes: list[Write] = []
         for name, limiter in self._limiters().items():
             limit = next((limit for limit in asked if limit in _FIELDS[name]), None)

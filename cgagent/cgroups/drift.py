@@ -94,6 +94,11 @@ def _bytes(name: str, asked: _Limits, held: _Limits) -> bool:
     return _is_same_size(getattr(asked, name), getattr(held, name), _PAGE)
 
 
+def _bits(name: str, asked: _Limits, held: _Limits) -> bool:
+    """The kernel keeps whole bytes a second."""
+    return _is_same_size(getattr(asked, name), getattr(held, name), 8)
+
+
 def _low(name: str, asked: _Limits, held: _Limits) -> bool:
     """v1's soft limit (a host without memory.min) is the same for no and for full protection."""
     extremes = {0, UNLIMITED}
@@ -147,6 +152,8 @@ _BY_FIELD: Final[dict[str, Callable[[str, _Limits, _Limits], bool]]] = {
     "blkio_weight": _io_weight,
     "cpuset_cpus": _cpuset,
     "cpuset_mems": _cpuset,
+    "net_rate_in_bits": _bits,
+    "net_rate_out_bits": _bits,
 }
 
 

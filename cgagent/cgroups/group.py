@@ -7,9 +7,10 @@ method that needs the kernel's group raises NotFoundError where there is none.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import devices, files, processes, tree
 from cgagent.cgroups.devices import CONTAINER_DEVICES
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from cgagent.cgroups.limits import Limits
     from cgagent.cgroups.oom import OomCounters
     from cgagent.cgroups.usage import Usage
+
+_REMOVAL_S: Final = (0.0, 0.001, 0.002, 0.004)
+"""Pauses, in all of which a group that is being removed is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +278,10 @@ class Group:
         """The processes of the group and below, in our own pid namespace, in order."""
         return processes.pids(self._existing())
 
+    def has_pids(self) -> bool:
+        """Whether there are any `pids`."""
+        return processes.has_any(self._existing())
+
     def why_alive(self) -> str:
         """Say why processes that were killed have not ended, or what to look at."""
         return processes.why_alive(self._existing(), self.pids())
@@ -323,13 +331,15 @@ class Group:
         unified = self.unified_dir()
         place = self.host.placements.get("freezer")
         v1 = place.mount + self.path.rstrip("/") if place and place.version == 1 else None
-        in_unified = unified and _is_populated(unified)
-        if v1 and not in_unified and os.path.exists(f"{v1}/freezer.state"):
-            return FreezerV1(v1)
-        if unified and os.path.exists(f"{unified}/cgroup.freeze"):
-            return FreezerV2(unified)
-        if unified and not os.path.isdir(unified):  # it is being removed
-            raise NotFoundError(f"cgroup {self.path}: it does not exist")
+        for pause_s in _REMOVAL_S:  # the files of a group that is being removed go first
+            time.sleep(pause_s)
+            in_unified = unified and _is_populated(unified)
+            if v1 and not in_unified and os.path.exists(f"{v1}/freezer.state"):
+                return FreezerV1(v1)
+            if unified and os.path.exists(f"{unified}/cgroup.freeze"):
+                return FreezerV2(unified)
+            if not any(map(os.path.isdir, filter(None, (unified, v1)))):
+                raise NotFoundError(f"cgroup {self.path}: it does not exist")
         raise UnsupportedError(
             f"cgroup {self.path}: there is neither cgroup.freeze nor freezer.state for it"
         )

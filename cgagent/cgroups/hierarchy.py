@@ -36,6 +36,7 @@ USED: Final = (
     "rdma",
     "misc",
     "devices",
+    "net_prio",
     "freezer",
 )
 

@@ -67,7 +67,13 @@ _RANGES: Final = {
     "io_weight": (1, 10_000),
     "blkio_weight": (1, 1_000),
     "memory_swappiness": (0, 200),
+    "net_priority": (0, 2**32 - 1),
+    "net_rate_in_bits": (8_000, 10**12),
+    "net_rate_out_bits": (8_000, 10**12),
 }
+
+RATES: Final = frozenset({"net_rate_in_bits", "net_rate_out_bits"})
+"""Limits that no cgroup has: `Group` refuses them, the engine holds a container's links to them."""
 
 _WEIGHTS: Final = {
     "io_weight_device": _RANGES["io_weight"],
@@ -139,6 +145,12 @@ class Limits:
     io_latency: tuple[IoLatency, ...] | None = None
     hugetlb_max_bytes: tuple[tuple[str, int | Unlimited], ...] | None = None
     """Pairs of a page size as the kernel spells it ("2MB", "1GB") and a limit."""
+    net_rate_in_bits: int | Unlimited | None = None
+    """Wire bits a second that reach each network interface of a container; no cgroup's."""
+    net_rate_out_bits: int | Unlimited | None = None
+    """Wire bits a second that leave each network interface of a container; no cgroup's."""
+    net_priority: int | None = None
+    """Of what is sent, for the queues of the machine's interfaces (SO_PRIORITY); v1's net_prio."""
     conf: tuple[tuple[str, str], ...] | None = None
     """Pairs of a file of one of the group's controllers and what to write into it, for all that
     has no field here: ("rdma.max", "mlx4_0 hca_handle=2"), ("misc.max", "sev 5").

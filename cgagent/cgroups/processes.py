@@ -39,6 +39,15 @@ def pids(directories: Iterable[str]) -> list[int]:
     return sorted(found - {0})
 
 
+def has_any(directories: Iterable[str]) -> bool:
+    """Whether `pids` would find one; it reads no more than it takes to know."""
+    for directory in directories:
+        for group in (directory, *subgroups(directory)):
+            if set(_procs(group).split()) - {"0"}:
+                return True
+    return False
+
+
 def _procs(group: str) -> str:
     try:
         return files.read(f"{group}/cgroup.procs") or ""

@@ -7,8 +7,9 @@ import sys
 import time
 
 from cgagent.cli.client import Client
-from cgagent.defaults import DEFAULT_SOCKET, path_of, socket_path
-from cgagent.errors import InvalidInputError, UnavailableError
+from cgagent.cli.places import place_of
+from cgagent.defaults import DEFAULT_SOCKET
+from cgagent.errors import UnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,26 +28,28 @@ def connect(context: Context, *flags: str) -> Client:
     Raises:
         UnavailableError: nobody listens, and it is not for us to start one there.
     """
-    path = path_to(context)
-    client = Client(path)
-    if context.start and path == DEFAULT_SOCKET and os.geteuid() == 0 and not _listens(client):
+    client = client_of(context)
+    is_ours = client.path == DEFAULT_SOCKET and os.geteuid() == 0
+    if context.start and is_ours and not _listens(client):
         _start(client, flags)
     return client
 
 
-def path_to(context: Context) -> str:
-    """The agent's socket.
+def client_of(context: Context) -> Client:
+    """The same, never started.
 
     Raises:
-        InvalidInputError: the address is none of a socket.
+        InvalidInputError: the address is none.
     """
-    if context.host is None:
-        name, path = "CGAGENT_SOCKET", socket_path()
-    else:
-        name, path = "--host", path_of(context.host)
-    if not path or "://" in path or (context.host is not None and not path.startswith("/")):
-        raise InvalidInputError(f"{name} {context.host or path!r} must be unix:///PATH, or a path")
-    return path
+    place = place_of(context)
+    if place.path:
+        return Client(place.path)
+    from cgagent.cli.remote import dialler
+
+    is_tcp = place.address.startswith("tcp://")
+    host = place.address.removeprefix("tcp://").rstrip("/") if is_tcp else "cgagent"
+    token = [f"Authorization: Bearer {place.token}"] if place.token and is_tcp else []
+    return Client("", dialler(place), (f"Host: {host}", *token))
 
 
 def _start(client: Client, flags: tuple[str, ...]) -> None:

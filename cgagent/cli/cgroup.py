@@ -9,8 +9,8 @@ from cgagent.cli import limits
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.output import table
-from cgagent.cli.units import parse_duration, show_size
 from cgagent.cli.verbs import choose
+from cgagent.units import parse_duration, show_size
 
 if TYPE_CHECKING:
     from cgagent.cli.flags import Namespace

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Final, Self
 
+    Dialled = tuple["Socket", Callable[[], str]]
+    """A connection, and what tells why it has ended, if anything is known."""
+
 
 _OK: Final = range(200, 300)
+_DOCKERS_KINDS: Final = {400: "invalid_input", 403: "denied", 404: "not_found", 409: "conflict"}
 _AT_ONCE: Final = 50  # as docker has it
 _HUNG_UP: Final = "the agent closed the connection; see its log"
 _UNRESERVED: Final = frozenset(
@@ -71,8 +75,16 @@ class Socket(_socket.socket):
 class Connection:
     """One connection; requests one after the other."""
 
-    def __init__(self, sock: Socket) -> None:
+    def __init__(
+        self,
+        sock: Socket,
+        common: tuple[str, ...] = ("Host: cgagent",),
+        explain: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`common` are headers of every request."""
         self.socket = sock
+        self._common = common
+        self._explain = explain
         self.location = ""
         """Of one that was upgraded: the path of what it is connected to, if the agent told it."""
         self._buffer = b""
@@ -99,7 +111,7 @@ class Connection:
         data = b"" if body is None else compact_json.dumps(body).encode()
         lines = [
             f"{method} {path} HTTP/1.1",
-            "Host: cgagent",
+            *self._common,
             *headers,
             *(["Content-Type: application/json"] if data else []),
             f"Content-Length: {len(data)}",
@@ -111,7 +123,7 @@ class Connection:
         self._start(
             [
                 f"{method} {path} HTTP/1.1",
-                "Host: cgagent",
+                *self._common,
                 "Content-Type: application/x-tar",
                 "Transfer-Encoding: chunked",
             ]
@@ -146,15 +158,19 @@ class Connection:
         try:
             self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
         except ConnectionError:
-            raise UnavailableError(_HUNG_UP) from None
+            raise self.hung_up() from None
+
+    def hung_up(self) -> UnavailableError:
+        """The error for a connection that has ended too early, with the cause if it is known."""
+        return UnavailableError(self._explain() or _HUNG_UP)
 
     def _more(self) -> None:
         try:
-            data = self.socket.recv(64 * 1024)
+            data = self.socket.recv(256 * 1024)
         except ConnectionError:
             data = b""
         if not data:
-            raise UnavailableError(_HUNG_UP)
+            raise self.hung_up()
         self._buffer += data
 
     def _line(self) -> bytes:
@@ -176,7 +192,12 @@ class Connection:
         """The body, as it comes."""
         if headers.get("transfer-encoding") == "chunked":
             while size := int(self._line().split(b";")[0], 16):
-                yield self._take(size)
+                while size:
+                    if not self._buffer:
+                        self._more()
+                    data, self._buffer = self._buffer[:size], self._buffer[size:]
+                    size -= len(data)
+                    yield data
                 self._line()
             self._line()
         else:
@@ -197,9 +218,21 @@ class Connection:
 class Client:
     """The agent, seen from here. Every method raises the error that the agent answers."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        dial: Callable[[], Dialled] | None = None,
+        common: tuple[str, ...] = ("Host: cgagent",),
+    ) -> None:
+        """`path` of the agent's socket, or `dial` what connects to one that is elsewhere."""
         self.path = path
+        self._dial = dial
+        self._common = common
         self._connection: Connection | None = None
+
+    def another(self) -> Client:
+        """One of the same agent, with connections of its own."""
+        return Client(self.path, self._dial, self._common)
 
     def connect(self) -> Connection:
         """A connection of its own.
@@ -208,6 +241,9 @@ class Client:
             UnavailableError: nobody listens.
             DeniedError: not for this user.
         """
+        if self._dial is not None:
+            sock, explain = self._dial()
+            return Connection(sock, self._common, explain)
         sock = Socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             sock.connect(self.path)
@@ -219,25 +255,27 @@ class Client:
         except PermissionError:
             sock.close()
             raise DeniedError(
-                f"the agent's socket {self.path} is closed to this user; "
-                "be root or join the group cgagent"
+                f"the agent's socket {self.path} is closed to this user: permission denied; root "
+                "can let them in with usermod -aG cgagent USER, from their next login on"
             ) from None
-        return Connection(sock)
+        return Connection(sock, self._common)
 
-    def request(self, method: str, path: str, body: Any = None) -> Any:
+    def request(
+        self, method: str, path: str, body: Any = None, *, headers: tuple[str, ...] = ()
+    ) -> Any:
         """The answer's JSON; None where it has no body."""
         was_kept = self._connection is not None
         connection = self.keep()
         try:
-            connection.send(method, path, body)
-            status, headers = connection.head()
+            connection.send(method, path, body, headers)
+            status, answered = connection.head()
         except UnavailableError:
             self.close()
             if method != "GET" or not was_kept:  # else it was closed just then, for idleness
                 raise
-            return self.request(method, path, body)
-        data = b"" if status in {204, 304} else b"".join(connection.pieces(headers))
-        if headers.get("connection", "").lower() == "close":
+            return self.request(method, path, body, headers=headers)
+        data = b"" if status in {204, 304} else b"".join(connection.pieces(answered))
+        if answered.get("connection", "").lower() == "close":
             self.close()
         if status not in _OK:
             raise _error(status, data)
@@ -297,24 +335,29 @@ class Client:
             self._connection.socket.close()
             self._connection = None
 
-    def lines(self, method: str, path: str, body: Any = None) -> Iterator[Any]:
+    def lines(
+        self, method: str, path: str, body: Any = None, headers: tuple[str, ...] = ()
+    ) -> Iterator[Any]:
         """A stream of JSON lines, as they come."""
-        for batch in self.batches(method, path, body):
+        for batch in self.batches(method, path, body, headers):
             yield from batch
 
-    def batches(self, method: str, path: str, body: Any = None) -> Iterator[list[Any]]:
+    def batches(
+        self, method: str, path: str, body: Any = None, headers: tuple[str, ...] = ()
+    ) -> Iterator[list[Any]]:
         """The same, those together that come together."""
         connection = self.connect()
         with connection.socket:
-            connection.send(method, path, body)
-            status, headers = connection.head()
-            if status not in _OK:
-                raise _error(status, b"".join(connection.pieces(headers)))
-            rest = b""
-            for piece in connection.pieces(headers):
-                *whole, rest = (rest + piece).split(b"\n")
-                if whole:
-                    yield compact_json.loads(b"[%b]" % b",".join(whole))
+            connection.send(method, path, body, headers)
+            yield from _batches(connection)
+
+    def sent(self, path: str, pieces: Iterator[bytes]) -> Iterator[Any]:
+        """A POST whose body is a tar; the answer's JSON lines as they come."""
+        connection = self.connect()
+        with connection.socket:
+            connection.send_stream("POST", path, pieces)
+            for batch in _batches(connection):
+                yield from batch
 
     def head(self, path: str) -> dict[str, str]:
         """The headers alone: an error has no message of the agent's."""
@@ -363,10 +406,23 @@ class Client:
         return connection
 
 
+def _batches(connection: Connection) -> Iterator[list[Any]]:
+    """JSON lines as they come."""
+    status, headers = connection.head()
+    if status not in _OK:
+        raise _error(status, b"".join(connection.pieces(headers)))
+    rest = b""
+    for piece in connection.pieces(headers):
+        *whole, rest = (rest + piece).split(b"\n")
+        if whole:
+            yield compact_json.loads(b"[%b]" % b",".join(whole))
+
+
 def _error(status: int, data: bytes) -> CgagentError:
     try:
         value = compact_json.loads(data)
-        return from_kind(value["kind"], value["message"])
+        kind = value.get("kind") or _DOCKERS_KINDS.get(status, "")  # docker's routes have none
+        return from_kind(kind, value["message"])
     except (ValueError, KeyError, TypeError):
         return InternalError(
             f"the agent answered {status}: {data[:200].decode('utf-8', 'replace')}"

@@ -7,19 +7,46 @@ from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
-from cgagent.cli.moments import moment
-from cgagent.cli.units import parse_duration
+from cgagent.cli.verbs import dispatch
 from cgagent.errors import CgagentError
+from cgagent.moments import moment
+from cgagent.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgagent.cli.main import Context
+
+
+_VERBS: Final = {
+    **{name: ("containers", name) for name in ("start", "stop", "restart", "kill", "rename")},
+    **{name: ("containers", name) for name in ("rm", "wait", "logs")},
+    **{name: ("control", name) for name in ("update", "freeze", "thaw")},
+    **{name: ("run", name) for name in ("run", "create", "attach")},
+    **{name: ("inside", name) for name in ("diff", "top")},
+    **{name: ("archives", name) for name in ("commit", "export")},
+    "cp": ("copy", "cp"),
+    "exec": ("run", "exec_"),
+    "inspect": ("inspect", "inspect_containers"),
+    "list": ("ps", "ps"),
+    "ls": ("ps", "ps"),
+    "pause": ("control", "freeze"),
+    "ps": ("ps", "ps"),
+    "prune": ("disk", "prune_containers"),
+    "remove": ("containers", "rm"),
+    "stats": ("stats", "stats"),
+    "unpause": ("control", "thaw"),
+}
+
+
+def container(context: Context) -> int:
+    """The management form of the commands about containers."""
+    return dispatch(context, _VERBS, "Containers.")
 
 
 def each(names: list[str], action: Callable[[str], str | None]) -> int:
@@ -115,11 +142,16 @@ def kill(context: Context) -> int:
 
 def rm(context: Context) -> int:
     parser = context.parser("[-fv] CONTAINER [CONTAINER...]", "Remove containers and their files.")
+    parser.add_argument("--link", action="store_true", help="only a link, CONTAINER/ALIAS")
     parser.add_argument("-f", "--force", action="store_true", help="running ones too (SIGKILL)")
     parser.add_argument("-v", "--volumes", action="store_true", help="their nameless volumes, too")
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     client = connect(context)
+    if args.link:
+        return at_once(
+            client, "DELETE", args.containers, lambda c: f"/containers/{quote(c)}?link=1"
+        )
     options = query(force=args.force or None, volumes=args.volumes or None)
     return at_once(client, "DELETE", args.containers, lambda c: _path(c) + options)
 

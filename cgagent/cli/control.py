@@ -9,7 +9,7 @@ from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.containers import at_once, each
 from cgagent.cli.create_flags import restart_policy
-from cgagent.cli.units import parse_duration
+from cgagent.units import parse_duration
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context

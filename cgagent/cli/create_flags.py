@@ -7,8 +7,8 @@ this module is on the path of every ``run``.
 from __future__ import annotations
 
 from cgagent.cli import limits
-from cgagent.cli.flags import REMAINDER, SUPPRESS
-from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.cli.flags import REMAINDER
+from cgagent.errors import InvalidInputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ _LISTS: Final = (
     ("--group-add", "GROUP", "a further group of the user's", "group_add"),
     ("--add-host", "NAME:ADDRESS", "a line of /etc/hosts", "extra_hosts"),
     ("--dns", "ADDRESS", "a name server", "dns"),
+    ("--expose", "PORT[/PROTOCOL]", "a port that --publish-all publishes", "expose"),
+    ("--link", "CONTAINER[:ALIAS]", "a name for another container", "link"),
+    ("--volumes-from", "CONTAINER[:ro|:rw]", "what another has mounted", "volumes_from"),
+    ("--network-alias", "NAME", "a further name in its network", "network_alias"),
     ("--dns-search", "DOMAIN", "a search domain; . for none", "dns_search"),
 )
 _PARSED: Final = (  # by the function of that name in create_values
@@ -51,7 +55,12 @@ _PARSED: Final = (  # by the function of that name in create_values
     ("--device", "HOST[:CONTAINER[:rwm]]", "a device of the host", "devices"),
     ("--ulimit", "NAME=SOFT[:HARD]", "a resource limit, such as nofile=1024", "ulimits"),
     ("--sysctl", "NAME=VALUE", "a kernel parameter of its namespaces", "sysctls"),
+    ("--storage-opt", "size=SIZE", "the most that it may write to its root", "root_limit_bytes"),
     ("--security-opt", "OPTION", "no-new-privileges, seccomp=FILE, ...", "security_opt"),
+)
+_NETWORKING: Final = (  # by network_flags
+    *("network", "publish", "publish_all", "expose", "network_alias", "link"),
+    *("ip", "ip6", "link_local_ip", "mac_address"),
 )
 
 
@@ -75,15 +84,25 @@ def add_flags(parser: Flags) -> None:
     add("-h", "--hostname", help="host name inside")
     add("--entrypoint", metavar="COMMAND", help="instead of the image's entrypoint")
     add(
-        "--network",
-        "--net",
-        choices=["none", "host"],
-        default="none",
-        help="none (the default until bridge networking is there): only a loopback interface; "
-        "host: the host's network",
+        *("--network", "--net"),
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="bridge, another network, host, none, container:NAME; name=NAME,alias=,ip=,...",
     )
-    add("-p", "--publish", action="append", default=[], help=SUPPRESS)
-    add("-P", "--publish-all", action="store_true", help=SUPPRESS)
+    add(
+        *("-p", "--publish"),
+        action="append",
+        default=[],
+        metavar="[[ADDRESS:]HOST:]PORT[/PROTOCOL]",
+        help="a port of the host's that it answers",
+    )
+    add("-P", "--publish-all", action="store_true", help="each exposed port, on a free one")
+    add("--ip", metavar="ADDRESS", help="its IPv4 address")
+    add("--ip6", metavar="ADDRESS", help="its IPv6 address")
+    local = "one more address, of 169.254.0.0/16 or fe80::/10"
+    add("--link-local-ip", action="append", default=[], metavar="ADDRESS", help=local)
+    add("--mac-address", metavar="ADDRESS", help="of its interface")
     add("--read-only", action="store_true", help="a read-only root file system")
     add("--privileged", action="store_true", help="every capability and device, no filter")
     add("--rm", action="store_true", help="remove the container when it ends")
@@ -92,14 +111,8 @@ def add_flags(parser: Flags) -> None:
     add("--init", action="store_true", help="a small init as the first process, to reap others")
     add("--pull", choices=["always", "missing", "never"], default="missing", help="the image")
     add("-q", "--quiet", action="store_true", help="no progress of a pull")
-    add("--platform", metavar="OS/ARCH", help="this machine's is what there is")
-    add(
-        "--volumes-from",
-        action="append",
-        default=[],
-        metavar="CONTAINER[:ro|:rw]",
-        help="what another container has mounted",
-    )
+    add("--disable-content-trust", action="store_true", default=True, help="without effect")
+    add("--platform", metavar="OS/ARCH", help="of the image; it is pulled if the one here is not")
     add("--cidfile", metavar="FILE", help="write the container's id there")
     add("--shm-size", metavar="SIZE", help="of /dev/shm; default 64m")
     add("--oom-score-adj", type=int, metavar="N", help="-1000 to 1000: more is killed sooner")
@@ -129,11 +142,10 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
 
     Raises:
         InvalidInputError: a value of a form that is none.
-        UnsupportedError: a flag that is not there yet.
     """
-    _refuse_missing(args)
     values = {
         "image": args.image,
+        "platform": args.platform,
         "command": args.command,
         "entrypoint": None
         if args.entrypoint is None
@@ -144,7 +156,6 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
         "working_dir": args.workdir,
         "user": args.user,
         "hostname": args.hostname,
-        "network": args.network,
         "binds": [_bind(item) for item in args.volume],
         "labels": dict(_pair(i) for i in (*lines(args.label_file, "label"), *args.label)),
         "annotations": dict(map(_pair, args.annotation)) or None,
@@ -164,8 +175,9 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
         **{f: getattr(args, f) for *_, f in _TEXTS if not f.startswith("health_")},
         "health": _health(args),
         "restart": None if args.restart is None else restart_policy(args.restart),
-        **{field: getattr(args, field) or None for *_, field in _LISTS},
+        **{f: getattr(args, f) or None for *_, f in _LISTS if f not in _NETWORKING},
         **_parsed(args),
+        **_networking(args),
     }
     if args.tty:
         values["console_size"] = console_size(interactive=foreground and args.interactive)
@@ -209,15 +221,12 @@ def _log(args: Namespace) -> dict[str, Any] | None:
     return {"driver": args.log_driver or "", "options": options}
 
 
-def _refuse_missing(args: Namespace) -> None:
-    if args.platform is not None:
-        from cgagent.cli.images import check_platform
+def _networking(args: Namespace) -> dict[str, Any]:
+    if not any(getattr(args, name) for name in _NETWORKING):
+        return {}
+    from cgagent.cli import network_flags
 
-        check_platform(args.platform)
-    if args.publish or args.publish_all:
-        raise UnsupportedError(
-            "published ports need a bridge network, which is not there yet; use --network host"
-        )
+    return network_flags.request(args)
 
 
 def _parsed(args: Namespace) -> dict[str, Any]:
@@ -238,7 +247,7 @@ def lines(files: list[str], what: str) -> list[str]:
 
 
 def _size(text: str, flag: str) -> int:
-    from cgagent.cli.units import parse_size
+    from cgagent.units import parse_size
 
     return parse_size(text, flag)
 

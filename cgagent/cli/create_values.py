@@ -8,15 +8,13 @@ from __future__ import annotations
 import csv
 import os
 
-from cgagent.cli.client import quote
-from cgagent.cli.units import parse_duration, parse_size
 from cgagent.errors import InvalidInputError
+from cgagent.units import parse_duration, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from cgagent.cli.client import Client
 
 _YES: Final = {"": True, "true": True, "1": True, "false": False, "0": False}
 _MOUNT_KEYS: Final = {
@@ -190,6 +188,17 @@ def sysctls(items: list[str]) -> dict[str, str]:
     return found
 
 
+def root_limit_bytes(items: list[str]) -> int:
+    """Docker's ``--storage-opt``, of which the size is known."""
+    sizes = []
+    for item in items:
+        name, _, value = item.partition("=")
+        if name != "size":
+            raise InvalidInputError(f"--storage-opt {item!r}: only size=SIZE is known")
+        sizes.append(parse_size(value, "--storage-opt size"))
+    return sizes[-1]
+
+
 def security_opt(items: list[str]) -> list[str]:
     """With the text of a seccomp profile in place of its file's name."""
     return [_security(item) for item in items]
@@ -233,34 +242,3 @@ def _text(path: str, flag: str) -> str:
         raise InvalidInputError(f"{flag} {path}: {str(e.strerror).lower()}") from None
     except UnicodeDecodeError:
         raise InvalidInputError(f"{flag} {path}: it is not UTF-8 text") from None
-
-
-def add_volumes_of(client: Client, others: list[str], body: dict[str, Any]) -> None:
-    """``--volumes-from``: what others have mounted, but where the new container has its own.
-
-    Raises:
-        InvalidInputError: a mode that is none.
-        NotFoundError: there is no such container.
-    """
-    own = {m["destination"] for m in body.get("mounts", ())} | set(body.get("tmpfs", ()))
-    own |= {_destination(bind) for bind in body.get("binds", ())}
-    found: dict[str, dict[str, Any]] = {}
-    for item in others:
-        name, _, mode = item.partition(":")
-        if mode not in {"", "ro", "rw"}:
-            raise InvalidInputError(f"--volumes-from {item!r}: the mode is ro or rw")
-        for mount in client.request("GET", f"/v1/containers/{quote(name)}")["mounts"]:
-            if mount["type"] != "tmpfs" and mount["destination"] not in own:
-                found[mount["destination"]] = _shared(mount, read_only=mode == "ro")
-    body["mounts"] = [*body.get("mounts", ()), *found.values()]
-
-
-def _destination(bind: str) -> str:
-    parts = bind.split(":")
-    return parts[1] if len(parts) > 1 else parts[0]
-
-
-def _shared(mount: dict[str, Any], *, read_only: bool) -> dict[str, Any]:
-    fields = ("type", "source", "destination", "propagation", "recursive")
-    shared = {name: mount[name] for name in fields}
-    return {**shared, "read_only": read_only or mount["read_only"]}

@@ -11,7 +11,7 @@ from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.filters import add_filter
 from cgagent.cli.formats import WHOLE, fill
-from cgagent.cli.moments import moment
+from cgagent.moments import moment
 from cgagent.standard import printable
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def print_listed(
         format_ = format_.replace(written, meant)
     if format_ != "table" and not format_.startswith("table "):
         for item in items:
-            print(json.dumps(_plain(item)) if format_ in WHOLE else fill(item, format_))
+            print(_json(_plain(item)) if format_ in WHOLE else fill(item, format_))
         return
     columns = format_.removeprefix("table").strip(" ").split("\t")
     if columns == [""]:
@@ -43,6 +43,10 @@ def print_listed(
         _FIELD.sub(lambda m: m[3] or headings.get(m[2][1:], m[2][1:].upper()), c) for c in columns
     ]
     print(table(titles, [[fill(item, c) for c in columns] for item in items]))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
     """
     if format_ in WHOLE:
         for item in found:
-            print(json.dumps(item))
+            print(_json(item))
     elif format_:
         for item in found:
             print(fill(item, format_))
@@ -87,7 +91,7 @@ def _field(item: dict[str, Any], match: re.Match[str]) -> str:
             raise InvalidInputError(f"--format: {match[2]} takes no name")
         return str(value.get(match[3], ""))
     if match[1] or isinstance(value, dict | list):
-        return json.dumps(value)
+        return _json(value)
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)

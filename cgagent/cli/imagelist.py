@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.filters import add_filter, add_table_format, has_label
+from cgagent.cli.client import quote
+from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import print_listed
-from cgagent.cli.output import short_id
-from cgagent.cli.units import show_age, show_size
-from cgagent.errors import InvalidInputError
+from cgagent.cli.output import short_id, table
+from cgagent.units import show_age, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cgagent.cli.flags import Namespace
     from cgagent.cli.main import Context
 
@@ -33,7 +30,7 @@ _HEADINGS: Final = {
     "CreatedSince": "CREATED",
     "Size": "SIZE",
 }
-_FILTERS: Final = ("dangling", "label", "before", "since", "reference")
+_FILTERS: Final = ("dangling", "label", "before", "since", "until", "reference")
 
 
 def images(context: Context) -> int:
@@ -45,17 +42,40 @@ def images(context: Context) -> int:
     add("-q", "--quiet", action="store_true", help="only ids")
     add("--no-trunc", action="store_true", help="whole ids")
     add("--digests", action="store_true", help="what a registry calls them, too")
+    add("--tree", action="store_true", help="with their layers, and how many images have each")
     add_filter(parser, _FILTERS)
     add_table_format(parser, "Repository")
     add("reference", nargs="?", metavar="REPOSITORY[:TAG]", help="only what has such a name")
     args = parser.parse_args(context.args)
-    filters = [item.partition("=")[::2] for item in args.filter]
-    if args.reference:
-        filters.append(("reference", args.reference))
+    filters = [*args.filter, *([f"reference={args.reference}"] if args.reference else [])]
+    asked = "&".join(f"filter={quote(item)}" for item in filters)
+    client = connect(context)
+    found = client.request("GET", f"/v1/images?{asked}")
+    if args.tree:
+        _print_tree(found, client.request("GET", "/v1/images") if filters else found)
+        return 0
     with_digest = args.digests or ".Digest" in args.format
-    found = connect(context).request("GET", "/v1/images")
-    _print(_chosen(found, filters, with_digest=with_digest), args)
+    _print([(i, *name) for i in found for name in names(i, with_digest=with_digest)], args)
     return 0
+
+
+def _print_tree(images: list[Image], everything: list[Image]) -> None:
+    """Each image with its layers, bottom first; a shared one says with how many others."""
+    holders: dict[str, int] = {}
+    for image in everything:
+        for chain_id in image["layers"]:
+            holders[chain_id] = holders.get(chain_id, 0) + 1
+    rows = []
+    for image in images:
+        labels = [f"{repository}:{tag}" for repository, tag, _ in names(image, with_digest=False)]
+        rows.append((", ".join(labels), short_id(image["id"]), show_size(image["size_bytes"]), ""))
+        layers = list(zip(image["layers"], image["layer_sizes_bytes"], strict=True))
+        for n, (chain_id, size) in enumerate(layers, 1):
+            others = holders[chain_id] - 1
+            branch = "└─" if n == len(layers) else "├─"
+            shared = f"shared with {others} other image{'s' * (others > 1)}" if others else ""
+            rows.append((f"{branch} layer {n}", short_id(chain_id), show_size(size), shared))
+    print(table(("IMAGE", "ID", "SIZE", "SHARED"), rows))
 
 
 def _print(rows: list[Row], args: Namespace) -> None:
@@ -106,60 +126,3 @@ def split(name: str) -> tuple[str, str, str]:
     if not separator or "/" in tag:
         repository, tag = short, NONE
     return repository or NONE, tag, digest or NONE
-
-
-# -- filters --------------------------------------------------------------------------------------
-
-
-def _chosen(
-    found: list[Image], filters: list[tuple[str, str]], *, with_digest: bool = False
-) -> list[Row]:
-    """Each filter holds; of several references any is enough, as docker has it."""
-    patterns = [value for name, value in filters if name == "reference"]
-    holds = [_filter(name, value, found) for name, value in filters if name != "reference"]
-    return [
-        (image, *name)
-        for image in found
-        if all(one(image) for one in holds)
-        for name in names(image, with_digest=with_digest)
-        if not patterns or any(_is_like(pattern, name) for pattern in patterns)
-    ]
-
-
-def _filter(name: str, value: str, found: list[Image]) -> Callable[[Image], bool]:
-    if name == "label":
-        return lambda image: has_label(image["config"]["labels"], value)
-    if name == "dangling":
-        if value.lower() not in {"true", "false", "1", "0"}:
-            raise InvalidInputError(f"--filter dangling={value}: it is true or false")
-        wanted = value.lower() in {"true", "1"}
-        return lambda image: (not image["names"]) is wanted
-    if name in {"before", "since"}:
-        made = _created(_named(value, found))
-        return lambda i: _created(i) < made if name == "before" else _created(i) > made
-    raise InvalidInputError(f"--filter {name}={value}: there are {', '.join(_FILTERS)}")
-
-
-def _created(image: Image) -> float:
-    return datetime.fromisoformat(image["created"]).timestamp() if image["created"] else 0.0
-
-
-def _named(reference: str, found: list[Image]) -> Image:
-    digits = reference.removeprefix("sha256:")
-    for image in found:
-        forms = {f"{repository}:{tag}" for repository, tag, _ in names(image, with_digest=False)}
-        is_named = reference in forms or f"{reference}:latest" in forms
-        if is_named or (len(digits) > 3 and image["id"].startswith(f"sha256:{digits}")):  # noqa: PLR2004 - no short word is an id
-            return image
-    raise InvalidInputError(f"--filter: there is no image {reference!r}")
-
-
-def _is_like(pattern: str, name: tuple[str, str, str]) -> bool:
-    """A pattern of a shell's for repository, or repository and tag; ``*`` ends before a slash."""
-    repository, tag, digest = name
-    forms = (repository, f"{repository}:{tag}", f"{repository}@{digest}")
-    wanted = pattern.split("/")
-    return any(
-        len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
-        for parts in (form.split("/") for form in forms)
-    )

@@ -1,94 +1,64 @@
-"""``pull``, ``load``, ``rmi``."""
+"""``pull``, ``rmi``, ``tag``, and ``image``, whose verbs are these and others."""
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
-import tempfile
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
-from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError, from_kind
+from cgagent.cli.verbs import dispatch
+from cgagent.errors import CgagentError, from_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.cli.flags import Flags
     from cgagent.cli.main import Context
 
 
+_VERBS: Final = {
+    "ls": ("imagelist", "images"),
+    "list": ("imagelist", "images"),
+    "pull": ("images", "pull"),
+    "push": ("registries", "push"),
+    "rm": ("images", "rmi"),
+    "remove": ("images", "rmi"),
+    "inspect": ("inspect", "inspect_images"),
+    "history": ("history", "history"),
+    "tag": ("images", "tag"),
+    "save": ("archives", "save"),
+    "load": ("archives", "load"),
+    "import": ("archives", "import_"),
+    "prune": ("disk", "prune_images"),
+}
+
+
 def pull(context: Context) -> int:
-    parser = context.parser("[-q] NAME", "Fetch an image from its registry.")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="this machine's is what there is")
-    parser.add_argument("name", metavar="NAME")
+    parser = context.parser("[-a] [-q] NAME", "Fetch an image from its registry.")
+    add = parser.add_argument
+    add("-a", "--all-tags", action="store_true", help="every tag of the repository")
+    add("-q", "--quiet", action="store_true", help="no progress")
+    add("--platform", metavar="OS/ARCH", help="another one than this machine's")
+    add("--disable-content-trust", action="store_true", default=True, help="without effect")
+    add("name", metavar="NAME")
     args = parser.parse_args(context.args)
-    check_platform(args.platform)
-    image = pull_with_progress(connect(context), args.name, quiet=args.quiet)
-    print(image["id"])
-    return 0
-
-
-def load(context: Context) -> int:
-    parser = context.parser("[-q] [-i FILE]", "Take the images out of an archive.")
-    parser.add_argument(
-        "-i",
-        "--input",
-        metavar="FILE",
-        help="the archive, plain, gzip, bzip2, xz or zstd; else stdin",
+    reference = pull_with_progress(
+        connect(context),
+        args.name,
+        quiet=args.quiet,
+        platform=args.platform or "",
+        all_tags=args.all_tags,
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    parser.add_argument("file", nargs="?", metavar="FILE")
-    args = parser.parse_args(context.args)
-    path = args.input or args.file
-    if not path or path == "-" or stat.S_ISFIFO(_mode(path)):
-        with _saved(path if path != "-" else None, parser) as saved:
-            return _load(context, saved, quiet=args.quiet)
-    if not os.access(path, os.R_OK):
-        cause = "cannot be read" if os.path.exists(path) else "does not exist"
-        raise InvalidInputError(f"archive {path} {cause}")
-    if not os.path.isfile(path):  # the agent reads it more than once
-        raise InvalidInputError(f"archive {path} is no regular file: save it to one first")
-    return _load(context, os.path.realpath(path), quiet=args.quiet)
-
-
-def _mode(path: str) -> int:
-    return os.stat(path).st_mode if os.path.exists(path) else 0
-
-
-@contextmanager
-def _saved(path: str | None, parser: Flags) -> Iterator[str]:
-    """A file with what comes through a pipe: the agent reads it more than once."""
-    if path is None and os.isatty(0):
-        parser.error("an archive is needed: cgagent load -i FILE, or on standard input")
-    fd = 0 if path is None else os.open(path, os.O_RDONLY)
-    with tempfile.NamedTemporaryFile(prefix="cgagent-load-") as file:
-        while data := standard.read(fd, 1 << 18):
-            file.write(data)
-        file.flush()
-        yield file.name
-
-
-def _load(context: Context, path: str, *, quiet: bool) -> int:
-    result = follow(connect(context), "/v1/images/load", {"path": path}, quiet=quiet)
-    from cgagent.cli.imagelist import split
-
-    for image in result["images"]:
-        for name in image["names"]:
-            repository, tag, _ = split(name)
-            print(f"Loaded image: {repository}:{tag}")
-        if not image["names"]:
-            print(f"Loaded image ID: {image['id']}")
+    print(reference)
     return 0
 
 
 def rmi(context: Context) -> int:
     parser = context.parser("[-f] IMAGE [IMAGE...]", "Remove images.")
-    parser.add_argument("-f", "--force", action="store_true", help="with all its names")
+    add = parser.add_argument
+    add("-f", "--force", action="store_true", help="several names, or used by a stopped container")
+    add("--no-prune", action="store_true", help="accepted; there are no parents without a name")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     args = parser.parse_args(context.args)
     client = connect(context)
@@ -104,40 +74,67 @@ def rmi(context: Context) -> int:
     return code
 
 
-def check_platform(text: str | None) -> None:
-    """Raises UnsupportedError: it is another one than this machine's."""
-    machine = os.uname().machine
-    own = {"x86_64": ("amd64", "x86_64"), "aarch64": ("arm64", "aarch64")}.get(machine, (machine,))
-    if text is not None and text not in {"linux", *own, *(f"linux/{a}" for a in own)}:
-        raise UnsupportedError(f"--platform {text}: only linux/{own[0]} runs on this machine")
+def tag(context: Context) -> int:
+    parser = context.parser("SOURCE[:TAG] TARGET[:TAG]", "Give an image one more name.")
+    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("target", metavar="TARGET")
+    args = parser.parse_args(context.args)
+    body = {"source": args.source, "name": args.target}
+    connect(context).request("POST", "/v1/images/tag", body)
+    return 0
 
 
-def pull_with_progress(client: Client, name: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Pull, showing on standard error what happens."""
+def image(context: Context) -> int:
+    """The management form of the commands about images."""
+    return dispatch(context, _VERBS, "Images.")
+
+
+def pull_with_progress(
+    client: Client, name: str, *, quiet: bool = False, platform: str = "", all_tags: bool = False
+) -> str:
+    """Pull, showing on standard error what happens; the whole name of what was pulled."""
+    from cgagent.cli import dockerconfig
+
     if not quiet:
         print(f"pulling {standard.printable(name)}", file=sys.stderr)
-    body = {"name": name}
-    image: dict[str, Any] = follow(client, "/v1/images/pull", body, quiet=quiet)["image"]
-    return image
+    body = {"name": name, "platform": platform, "all_tags": all_tags}
+    headers = dockerconfig.header(name)
+    last = follow(client, "/v1/images/pull", body, quiet=quiet, headers=headers)
+    reference: str = last["reference"]
+    return reference
 
 
 def follow(
-    client: Client, path: str, body: dict[str, Any], *, quiet: bool = False
+    client: Client,
+    path: str,
+    body: dict[str, Any],
+    *,
+    quiet: bool = False,
+    headers: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The last message of long work.
 
     Raises:
         CgagentError: how it failed.
     """
+    return followed(client.lines("POST", path, body, headers), quiet=quiet)
+
+
+def followed(messages: Iterator[Any], *, quiet: bool = False) -> dict[str, Any]:
+    """The last message of long work whose answer has begun; raises as `follow` does."""
     from cgagent.cli.progress import show
 
-    with show() as shown:
-        for message in client.lines("POST", path, body):
-            if "error" in message:
-                raise from_kind(message["error"]["kind"], message["error"]["message"])
-            if "progress" not in message:
-                last: dict[str, Any] = message
-                return last
-            if not quiet:
-                shown(message["progress"])
+    try:
+        with show() as shown:
+            for message in messages:
+                if "error" in message:
+                    raise from_kind(message["error"]["kind"], message["error"]["message"])
+                if "progress" not in message:
+                    last: dict[str, Any] = message
+                    return last
+                if not quiet:
+                    shown(message["progress"])
+    except KeyboardInterrupt:  # the agent ends the work with the connection
+        standard.tell("cancelled")
+        raise
     raise from_kind("unavailable", "the agent ended the answer early; see its log")

@@ -1,201 +1,128 @@
-"""``inspect``: everything about containers, in the shape that docker inspect gives it."""
+"""``inspect``: everything about containers, images, volumes or networks, as docker's API has it."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cli import statuses
+from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.formats import print_all
+from cgagent.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
+    from cgagent.cli.client import Client
     from cgagent.cli.main import Context
 
-_SHM_SIZE_BYTES: Final = 64 * 1024 * 1024  # when nothing was asked for
+_TYPES: Final = ("container", "image", "volume")
 
 
 def inspect(context: Context) -> int:
-    parser = context.parser("[-f FORMAT] CONTAINER [CONTAINER...]", "Show all about containers.")
-    parser.add_argument(
-        "-f", "--format", metavar="FORMAT", help="text with fields, such as {{.State.OOMKilled}}"
-    )
-    parser.add_argument("-s", "--size", action="store_true", help="with SizeRw and SizeRootFs")
-    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    return _inspect(context, "CONTAINER|IMAGE|VOLUME", "Show all about containers or others.")
+
+
+def inspect_containers(context: Context) -> int:
+    """``container inspect``."""
+    return _inspect(context, "CONTAINER", "Show all about containers.", type_="container")
+
+
+def inspect_images(context: Context) -> int:
+    """``image inspect``."""
+    return _inspect(context, "IMAGE", "Show all about images.", type_="image")
+
+
+def _inspect(context: Context, what: str, description: str, type_: str | None = None) -> int:
+    parser = context.parser(f"[-f FORMAT] {what} [{what}...]", description)
+    add = parser.add_argument
+    add("-f", "--format", metavar="FORMAT", help="text with fields, such as {{.State.OOMKilled}}")
+    if type_ != "image":
+        add("-s", "--size", action="store_true", help="with SizeRw and SizeRootFs")
+    if type_ is None:
+        add("--type", choices=list(_TYPES), help="what the names are of")
+    add("--native", action="store_true", help="as the agent says it, not in docker's shape")
+    add("names", nargs="+", metavar=what)
     args = parser.parse_args(context.args)
+    types = [type_ or args.type] if type_ or args.type else list(_TYPES)
     client = connect(context)
-    asked = query(size=args.size or None)
-    paths = [f"/v1/containers/{quote(c)}{asked}" for c in args.containers]
-    found = [shape(client.request("GET", path)) for path in paths]
+    asked = query(size=(type_ != "image" and args.size) or None)
+    found, code = [], 0
+    for name in args.names:
+        try:
+            found.append(_look_up(client, types, name, asked, native=args.native))
+        except NotFoundError as e:
+            standard.tell(e.message)
+            code = 1
     print_all(found, args.format)
-    return 0
+    return code
 
 
-def show_time(nanoseconds: int | None) -> str:
-    seconds, rest = divmod(nanoseconds or 0, 1_000_000_000)
-    if not nanoseconds:
-        return "0001-01-01T00:00:00Z"  # Docker's for never
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+def _look_up(
+    client: Client, types: list[str], name: str, asked: str, *, native: bool
+) -> dict[str, Any]:
+    """The first thing of that name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    missing = None
+    for type_ in types:
+        with_size = asked if type_ == "container" else ""
+        path = f"/v1/{type_}s/{quote(name)}{with_size}"
+        try:
+            found: dict[str, Any] = client.request("GET", path)
+        except NotFoundError as e:
+            missing = missing or e
+            continue
+        except InvalidInputError:
+            if type_ != "image" or len(types) == 1:
+                raise
+            continue  # no image can have such a name
+        return found if native else shaped(client, type_, found, with_size)
+    raise missing or NotFoundError(f"{name} does not exist")
 
 
-def shape(detail: dict[str, Any]) -> dict[str, Any]:
-    """The agent's answer under Docker's names, and two objects of our own."""
-    state, config, resolved = (detail[k] for k in ("state", "config", "resolved"))
-    status = statuses.to_docker(state["status"])
+def shaped(client: Client, type_: str, native: dict[str, Any], asked: str = "") -> dict[str, Any]:
+    """As docker's API has it, and a few things of our own."""
+    path = _DOCKERS[type_].format(quote(native["name" if type_ == "volume" else "id"]))
+    found: dict[str, Any] = client.request("GET", path + asked)
+    return {**found, **_OWN[type_](native, found)}
+
+
+def _of_container(native: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    for place in native["networks"]:
+        shown = found["NetworkSettings"]["Networks"].get(place["network"], {})
+        shown["HostInterface"] = place["host_interface"] or ""
     return {
-        "Id": detail["id"],
-        "Created": show_time(detail["created_ns"]),
-        "Path": resolved["args"][0],
-        "Args": resolved["args"][1:],
-        "State": {
-            "Status": status,
-            "Running": state["status"] in statuses.UP,
-            "Paused": status == "paused",
-            "Restarting": status == "restarting",
-            "OOMKilled": state["oom_killed"],
-            "OOM": state["oom"],
-            "Pid": state["pid"] or 0,
-            "ExitCode": state["exit_code"] or 0,
-            "Error": state["error"] or "",
-            "StartedAt": show_time(state["started_ns"]),
-            "FinishedAt": show_time(state["finished_ns"]),
-            **_health(state["health"]),
-        },
-        "Image": detail["image_id"],
-        "Name": detail["name"],
-        "RestartCount": detail["restart_count"],
-        "LogPath": detail["log_path"] if resolved["log"]["driver"] == "json-file" else "",
-        "Config": {
-            "Hostname": resolved["hostname"],
-            "Domainname": config["domainname"],
-            "User": resolved["user"],
-            "Env": resolved["env"],
-            "Cmd": resolved["args"],
-            "Image": config["image"],
-            "WorkingDir": resolved["working_dir"],
-            "OpenStdin": config["stdin"],
-            "StdinOnce": config["stdin_once"],
-            "Tty": config["tty"],
-            "Labels": resolved["labels"],
-            "StopSignal": resolved["stop_signal"],
-            "StopTimeout": config["stop_timeout_s"],
-            **_health_check(resolved["health"]),
-        },
-        "HostConfig": _host_config(config, resolved),
-        "Mounts": [_mount(m) for m in detail["mounts"]],
-        **_size(detail),
-        "CgroupPath": detail["cgroup_path"],
-        "Limits": detail["limits"],
-        "LimitsOverrides": detail["overrides"],
-        "LimitsHeld": detail["limits_held"],
-        "LimitsDrift": detail["drift"],
+        "State": {**found["State"], "OOM": native["state"]["oom"]},
+        "CgroupPath": native["cgroup_path"],
+        "Limits": native["limits"],
+        "LimitsOverrides": native["overrides"],
+        "LimitsHeld": native["limits_held"],
+        "LimitsDrift": native["drift"],
     }
 
 
-def _size(detail: dict[str, Any]) -> dict[str, Any]:
-    if "size_rw_bytes" not in detail:
-        return {}
-    return {"SizeRw": detail["size_rw_bytes"], "SizeRootFs": detail["size_root_fs_bytes"]}
+def _of_image(native: dict[str, Any], _found: dict[str, Any]) -> dict[str, Any]:
+    return {"Manifest": native["manifest"]}
 
 
-def _health(health: dict[str, Any] | None) -> dict[str, Any]:
-    if health is None:
-        return {}
-    results = [
-        {
-            "Start": show_time(result["started_ns"]),
-            "End": show_time(result["ended_ns"]),
-            "ExitCode": result["exit_code"],
-            "Output": result["output"],
-        }
-        for result in health["log"]
-    ]
-    streak = health["failing_streak"]
-    return {"Health": {"Status": health["status"], "FailingStreak": streak, "Log": results}}
+def _of_volume(native: dict[str, Any], _found: dict[str, Any]) -> dict[str, Any]:
+    return {"Anonymous": native["anonymous"], "Containers": native["containers"]}
 
 
-def _health_check(check: dict[str, Any] | None) -> dict[str, Any]:
-    if check is None:
-        return {}
-    return {
-        "Healthcheck": {
-            "Test": check["test"],
-            "Interval": check["interval_ns"],
-            "Timeout": check["timeout_ns"],
-            "StartPeriod": check["start_period_ns"],
-            "StartInterval": check["start_interval_ns"],
-            "Retries": check["retries"],
-        }
-    }
+def _of_network(native: dict[str, Any], _found: dict[str, Any]) -> dict[str, Any]:
+    return {"Interface": native["interface"]}
 
 
-def _host_config(config: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
-    shared, mounts = resolved["namespaces"], resolved["mounts"]
-    tmpfs = [m for m in mounts if m["type"] == "tmpfs"]
-    return {
-        "RestartPolicy": {
-            "Name": config["restart"]["name"],
-            "MaximumRetryCount": config["restart"]["max_retries"],
-        },
-        "LogConfig": {"Type": resolved["log"]["driver"], "Config": resolved["log"]["options"]},
-        "NetworkMode": config["network"],
-        "Annotations": config["annotations"],
-        "AutoRemove": config["auto_remove"],
-        "ReadonlyRootfs": config["read_only"],
-        "Init": config["init"],
-        "Runtime": resolved["runtime"] or "native",
-        "Binds": [_bind(m) for m in mounts if m["type"] != "tmpfs"],
-        "Tmpfs": {m["destination"]: ",".join(m["tmpfs_options"]) for m in tmpfs},
-        "ShmSize": config["shm_size_bytes"] or _SHM_SIZE_BYTES,
-        "UsernsMode": shared["user"],
-        "Privileged": config["privileged"],
-        "CapAdd": config["cap_add"],
-        "CapDrop": config["cap_drop"],
-        "SecurityOpt": config["security_opt"],
-        "Devices": [
-            {
-                "PathOnHost": d["path_on_host"],
-                "PathInContainer": d["path_in_container"],
-                "CgroupPermissions": d["access"],
-            }
-            for d in config["devices"]
-        ],
-        "DeviceCgroupRules": config["device_cgroup_rules"],
-        "Ulimits": [
-            {"Name": u["name"], "Soft": u["soft"], "Hard": u["hard"]} for u in config["ulimits"]
-        ],
-        "Sysctls": config["sysctls"],
-        "GroupAdd": config["group_add"],
-        "OomScoreAdj": config["oom_score_adj"] or 0,
-        "PidMode": shared["pid"],
-        "IpcMode": shared["ipc"],
-        "UTSMode": shared["uts"],
-        "CgroupParent": resolved["cgroup_parent"],
-        "CgroupnsMode": shared["cgroup"],
-        "ExtraHosts": config["extra_hosts"],
-        "Dns": config["dns"],
-        "DnsSearch": config["dns_search"],
-        "DnsOptions": config["dns_options"],
-    }
-
-
-def _bind(m: dict[str, Any]) -> str:
-    options = [
-        *(["ro"] if m["read_only"] else []),
-        *([m["propagation"]] if m["propagation"] else []),
-        *(["nocopy"] if m["no_copy"] else []),
-    ]
-    return ":".join((m["source"], m["destination"], *([",".join(options)] if options else [])))
-
-
-def _mount(m: dict[str, Any]) -> dict[str, Any]:
-    named = {"Name": m["source"], "Driver": "local"} if m["type"] == "volume" else {}
-    return {
-        "Type": m["type"],
-        **named,
-        "Source": m["mountpoint"],
-        "Destination": m["destination"],
-        "RW": not m["read_only"],
-        "Propagation": m["propagation"] or ("rprivate" if m["type"] == "bind" else ""),
-    }
+_DOCKERS: Final = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "volume": "/volumes/{}",
+    "network": "/networks/{}",
+}
+_OWN: Final = {
+    "container": _of_container,
+    "image": _of_image,
+    "volume": _of_volume,
+    "network": _of_network,
+}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cgagent.cli.units import parse_size
 from cgagent.errors import InvalidInputError
+from cgagent.units import parse_rate, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def add_flags(parser: Flags) -> None:
     add("--blkio-weight", type=int, metavar="N", help="relative IO weight, 10 to 1000")
     add("--io-weight", type=int, metavar="N", help="relative IO weight, 1 to 10000")
     add("--hugetlb", action="append", default=[], metavar="SIZE:LIMIT", help="such as 2MB:64m")
+    rate = "bits a second, such as 50m or 1gbit; 0: no limit"
+    add("--net-rate-in", metavar="RATE", help=f"to each network interface: {rate}")
+    add("--net-rate-out", metavar="RATE", help=f"from each network interface: {rate}")
+    add("--net-priority", type=int, metavar="N", help="of what it sends, in the host's queues")
     add(
         "--cgroup-conf",
         action="append",
@@ -105,9 +109,15 @@ def request(args: Namespace) -> dict[str, Any]:
         or None,
         "io_latency": [_latency(item) for item in args.io_latency] or None,
         "hugetlb_max_bytes": [_hugetlb(item) for item in args.hugetlb] or None,
+        "net_rate_in_bits": _rate(args.net_rate_in, "--net-rate-in"),
+        "net_rate_out_bits": _rate(args.net_rate_out, "--net-rate-out"),
+        "net_priority": args.net_priority,
         "conf": [_conf(item) for item in args.cgroup_conf] or None,
     }
-    kept = ("memory_swap_max_bytes", "memory_zswap_max_bytes", "memory_swappiness")
+    kept = (
+        *("memory_swap_max_bytes", "memory_zswap_max_bytes", "memory_swappiness"),
+        "net_priority",
+    )
     unset = {n for n, v in values.items() if v == 0 and v is not False and n not in kept}
     if values["memory_swappiness"] == -1:
         unset.add("memory_swappiness")
@@ -118,6 +128,14 @@ def _size(text: str | None, flag: str) -> int | str | None:
     if text is None or text == "max":
         return text
     return parse_size(text, flag)
+
+
+def _rate(text: str | None, flag: str) -> int | str | None:
+    if text is None:
+        return None
+    if text in {"unlimited", "max", "-1"}:
+        return "max"
+    return parse_rate(text, flag) or "max"
 
 
 def _count(text: str | None, flag: str) -> int | str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 import sys
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 from cgagent import __version__, standard
 from cgagent.cli.flags import REMAINDER, SUPPRESS, Flags
@@ -13,7 +13,7 @@ from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Final, NoReturn
+    from typing import Any, Final, NoReturn
 
 
 class Command:
@@ -44,7 +44,7 @@ COMMANDS: Final = (
     Command("top", "inside", "show containers live, or the processes of one"),
     Command("attach", "run", "connect to a running container's input and output"),
     Command("ps", "ps", "list containers"),
-    Command("inspect", "inspect", "show everything about containers, as JSON"),
+    Command("inspect", "inspect", "show everything about containers or images, as JSON"),
     Command("logs", "containers", "show a container's output"),
     Command("stats", "stats", "show live resource usage"),
     Command("update", "control", "change the limits of containers"),
@@ -57,12 +57,29 @@ COMMANDS: Final = (
     Command("cgroup", "cgroup", "look at and control any cgroup of the host"),
     Command("images", "imagelist", "list images"),
     Command("pull", "images", "fetch an image from its registry"),
-    Command("load", "images", "take images out of an archive"),
+    Command("push", "registries", "send an image to its registry"),
+    Command("load", "archives", "take images out of an archive"),
+    Command("save", "archives", "write an archive of images"),
+    Command("import", "archives", "make an image of a tree in a tar", "import_"),
+    Command("export", "archives", "write a container's files as a tar"),
+    Command("commit", "archives", "make an image of what a container has changed"),
+    Command("tag", "images", "give an image one more name"),
+    Command("history", "history", "show how an image was made"),
     Command("rmi", "images", "remove images"),
+    Command("image", "images", "the commands about images, and image prune"),
+    Command("container", "containers", "the commands about containers, and container prune"),
+    Command("search", "registries", "search a registry for images"),
+    Command("login", "registries", "log in to a registry"),
+    Command("logout", "registries", "forget a registry's login"),
+    Command("registries", "registries", "show which registries are asked"),
     Command("volume", "volumes", "make, list, show and remove volumes"),
+    Command("network", "networks", "make, list, show and remove networks"),
+    Command("port", "networks", "show the ports of the host that a container answers"),
     Command("events", "events", "show what happens"),
     Command("jobs", "system", "show what the agent is doing and did last"),
-    Command("system", "system", "check images, bring back what a database has lost"),
+    Command("system", "system", "disk usage, pruning, checking and recovering"),
+    Command("context", "contexts", "choose between agents, here and elsewhere"),
+    Command("token", "tokens", "let clients over TCP in"),
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),
     Command("serve", "system", "run the agent"),
@@ -76,13 +93,14 @@ _NAMES = frozenset(c.name for c in COMMANDS)
 class Context:
     """What every command gets: its own arguments and the global flags."""
 
-    __slots__ = ("args", "command", "host", "start")
+    __slots__ = ("args", "command", "flags", "start")
 
-    def __init__(self, command: str, args: Sequence[str], host: str | None, *, start: bool) -> None:
+    def __init__(self, command: str, args: Sequence[str], flags: Any) -> None:
         self.command = command
         self.args = args
-        self.host = host
-        self.start = start
+        self.flags = flags
+        """Where the agent is; `cgagent.cli.places` reads them."""
+        self.start: bool = not flags.no_start
 
     def parser(self, usage: str, description: str, *, add_help: bool = True) -> Flags:
         prog = f"cgagent {self.command}"
@@ -112,13 +130,24 @@ def _flags() -> Flags:
     flags = Flags(
         _refuse("cgagent"),
         prog="cgagent",
-        usage="cgagent [--host unix://PATH] [--no-start] [--debug] COMMAND [ARG...]",
+        usage="cgagent [--host ADDRESS | --context NAME] [flags] COMMAND [ARG...]",
         description="Run containers under precise resource control, and see what they use.",
         epilog=f"commands:\n{table}\n\nSee cgagent COMMAND --help for one of them, and "
         "docs/docker.md for what docker takes and cgagent does not.",
         keep_lines=True,
     )
-    flags.add_argument("--host", "-H", metavar="ADDRESS", help="the agent's socket, unix://PATH")
+    flags.add_argument(
+        "--host", "-H", metavar="ADDRESS", help="unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST"
+    )
+    flags.add_argument("--context", "-c", metavar="NAME", help="an agent of cgagent context ls")
+    flags.add_argument("--tls", action="store_true", help="TLS on TCP, whoever answers")
+    flags.add_argument(
+        "--tlsverify", action="store_true", help="TLS with who can prove to be the agent"
+    )
+    flags.add_argument("--tlscacert", metavar="FILE", help="who signs the agent's certificate")
+    flags.add_argument("--tlscert", metavar="FILE", help="the client's certificate")
+    flags.add_argument("--tlskey", metavar="FILE", help="its key")
+    flags.add_argument("--token-file", metavar="FILE", help="a token; also CGAGENT_TOKEN")
     flags.add_argument(
         "--no-start", action="store_true", help="do not start an agent when none listens"
     )
@@ -140,14 +169,17 @@ def _run(argv: Sequence[str]) -> int:
         flags.error(f"command {name!r} is not known")
     # importlib's function does the same, and takes a millisecond to be loaded
     module = __import__(f"cgagent.cli.{command.module}", fromlist=[command.function])
-    context = Context(name, rest, parsed.host, start=not parsed.no_start)
+    context = Context(name, rest, parsed)
     code: int = getattr(module, command.function)(context)
     return code
 
 
 def _exit_code(code: int, argv: Sequence[str], *, is_usage: bool = False) -> int:
     """125 to 127 where an exit code could be the container's, and for wrong usage; else 1."""
-    command = next((argument for argument in argv if argument in _NAMES), "")
+    words = dropwhile(lambda argument: argument not in _NAMES, argv)
+    command = next(words, "")
+    if command == "container":  # run and exec are verbs of it
+        command = next(words, "")
     return code if is_usage or command in {"run", "exec"} else 1
 
 

@@ -8,6 +8,7 @@ from cgagent.standard import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -18,6 +19,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (header, *rows)
     )
+
+
+def host_port(published: dict[str, Any]) -> str:
+    """``ADDRESS:PORT`` of the host, for a published port; an IPv6 address is in brackets."""
+    address = published["host_address"]
+    return f"{f'[{address}]' if ':' in address else address}:{published['host_port']}"
 
 
 def short_id(identifier: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 18
+_STRIDE = 32
+_MOST_KEPT = 256
 
 
 class _Chunks:
@@ -68,8 +70,17 @@ class _Placer:
         self._top = top
         self._keep_owner = keep_owner
         self._made: list[tuple[list[str], tarfile.TarInfo]] = []
+        self._kept: list[tuple[list[str], int]] = []
+        """Directories on the way to the last one, so that a deep one is not far from there."""
 
     def run(self, tar: tarfile.TarFile) -> None:
+        try:
+            self._run(tar)
+        finally:
+            for _, fd in self._kept:
+                os.close(fd)
+
+    def _run(self, tar: tarfile.TarFile) -> None:
         for info in tar:
             parts = _parts(info.name)
             if parts:
@@ -87,8 +98,11 @@ class _Placer:
 
     def _open(self, parts: list[str]) -> int:
         """A directory below the top; no link is followed."""
-        fd = os.dup(self._top)
-        for part in parts:
+        while self._kept and parts[: len(self._kept[-1][0])] != self._kept[-1][0]:
+            os.close(self._kept.pop()[1])
+        way, start = self._kept[-1] if self._kept else ([], self._top)
+        fd = os.dup(start)
+        for n, part in enumerate(parts[len(way) :], len(way) + 1):
             try:
                 inner = os.open(part, _DIRECTORY, dir_fd=fd)
             except OSError as e:
@@ -98,6 +112,8 @@ class _Placer:
             finally:
                 os.close(fd)
             fd = inner
+            if n % _STRIDE == 0 and len(self._kept) < _MOST_KEPT:
+                self._kept.append((parts[:n], os.dup(fd)))
         return fd
 
     def _place(

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import statuses
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query
-from cgagent.cli.filters import add_filter, add_table_format, has_label
+from cgagent.cli.client import query, quote
+from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import print_listed
-from cgagent.cli.inspect import show_time
-from cgagent.cli.output import short_id
-from cgagent.cli.units import show_age, show_size
-from cgagent.errors import InvalidInputError
+from cgagent.cli.output import host_port, short_id
 from cgagent.standard import printable
+from cgagent.units import show_age, show_command, show_size, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cgagent.cli.flags import Namespace
     from cgagent.cli.main import Context
 
     Item = dict[str, Any]
-    Holds = Callable[[Item], bool]
 
 _HEADINGS: Final = {
     "ID": "CONTAINER ID",
@@ -32,11 +26,12 @@ _HEADINGS: Final = {
     "Command": "COMMAND",
     "RunningFor": "CREATED",
     "Status": "STATUS",
+    "Ports": "PORTS",
     "Names": "NAMES",
 }
-_STATUSES: Final = frozenset({"created", "restarting", "running", "paused", "exited", "frozen"})
 _FILTERS: Final = (
     *("id", "name", "label", "status", "exited", "ancestor", "before", "since", "health"),
+    *("network", "volume", "publish", "expose", "annotation"),
 )
 
 
@@ -53,13 +48,10 @@ def ps(context: Context) -> int:
     add_table_format(parser, "Names")
     args = parser.parse_args(context.args)
     last = 1 if args.latest else args.last
-    chosen = [item.partition("=")[::2] for item in args.filter]
-    every = args.all or last > 0 or any(name in {"status", "exited"} for name, _ in chosen)
     size = not args.quiet and (args.size or ".Size" in args.format)
-    asked = query(all=every or bool(chosen), size=size or None)
-    found = connect(context).request("GET", f"/v1/containers{asked}")
-    shown = _chosen(found, chosen, every=every)
-    _print(shown[:last] if last > 0 else shown, args)
+    asked = query(all=args.all, last=last if last > 0 else None, size=size or None)
+    asked += "".join(f"&filter={quote(item)}" for item in args.filter)
+    _print(connect(context).request("GET", f"/v1/containers{asked}"), args)
     return 0
 
 
@@ -75,7 +67,7 @@ def _print(items: list[Item], args: Namespace) -> None:
 
 def _shape(item: Item, *, trim: bool) -> Item:
     """Docker's names. `Label` takes a label's name."""
-    command = " ".join(item["args"])
+    command = show_command(item["args"])
     if trim and len(command) > 20:  # noqa: PLR2004 - as docker ps
         command = command[:19] + "…"
     state = item["state"]["status"]
@@ -90,9 +82,13 @@ def _shape(item: Item, *, trim: bool) -> Item:
         "Names": item["name"],
         "Labels": ",".join(f"{key}={value}" for key, value in item["labels"].items()),
         "Label": item["labels"],
-        "Ports": "",
+        "Ports": ", ".join(map(_port, item["published_ports"])),
         **_size(item),
     }
+
+
+def _port(p: Item) -> str:
+    return f"{host_port(p)}->{p['container_port']}/{p['protocol']}"
 
 
 def _size(item: Item) -> dict[str, str]:
@@ -102,70 +98,6 @@ def _size(item: Item) -> dict[str, str]:
     if written is None:  # adopted, or too much to be walked in the time there is
         return {"Size": "--"}
     return {"Size": f"{show_size(written)} (virtual {show_size(whole)})"}
-
-
-# -- filters --------------------------------------------------------------------------------------
-
-
-def _chosen(found: list[Item], filters: list[tuple[str, str]], *, every: bool) -> list[Item]:
-    """Docker's rule: of one name any value is enough, but each label; of several each holds."""
-    wanted: dict[str, list[Holds]] = {}
-    for number, (name, value) in enumerate(filters):
-        key = f"label {number}" if name == "label" else name
-        wanted.setdefault(key, []).append(_filter(name, value, found))
-    up = statuses.UP
-    return [
-        item
-        for item in found
-        if (every or item["state"]["status"] in up)
-        and all(any(holds(item) for holds in one) for one in wanted.values())
-    ]
-
-
-def _filter(name: str, value: str, found: list[Item]) -> Holds:
-    simple: dict[str, Callable[[Item], bool]] = {
-        "id": lambda c: c["id"].startswith(value),
-        "name": lambda c: _matches(value, c["name"]),
-        "label": lambda c: has_label(c["labels"], value),
-        "exited": lambda c: str(c["state"]["exit_code"]) == value and not _is_up(c),
-        "ancestor": lambda c: _is_of(c, value),
-        "health": lambda c: (c["state"].get("health") or {"status": "none"})["status"] == value,
-    }
-    if name == "status":
-        if value not in _STATUSES:
-            raise InvalidInputError(f"--filter status={value}: {', '.join(sorted(_STATUSES))}")
-        meant = statuses.from_docker(value)
-        return lambda c: c["state"]["status"] == meant
-    if name in {"before", "since"}:
-        made = _named(value, found)["created_ns"]
-        return lambda c: c["created_ns"] < made if name == "before" else c["created_ns"] > made
-    if name not in simple:
-        raise InvalidInputError(f"--filter {name}={value}: there are {', '.join(_FILTERS)}")
-    return simple[name]
-
-
-def _is_up(item: Item) -> bool:
-    return item["state"]["status"] in statuses.RUNNING
-
-
-def _matches(pattern: str, name: str) -> bool:
-    try:
-        return re.search(pattern.removeprefix("/").replace("^/", "^"), name) is not None
-    except re.error:
-        return pattern in name
-
-
-def _is_of(item: Item, image: str) -> bool:
-    names = {item["image"], item["image"].partition(":")[0]}
-    digest = item["image_id"].removeprefix("sha256:")
-    return image in names or (len(image) > 3 and digest.startswith(image.removeprefix("sha256:")))  # noqa: PLR2004 - no short word is an id
-
-
-def _named(reference: str, found: list[Item]) -> Item:
-    for item in found:
-        if item["name"] == reference or item["id"].startswith(reference):
-            return item
-    raise InvalidInputError(f"--filter: there is no container {reference!r}")
 
 
 # -- the column STATUS ----------------------------------------------------------------------------
@@ -179,11 +111,12 @@ def status(state: dict[str, Any]) -> str:
         age = show_age(now - state["started_ns"] / 1e9)
         return f"Up {age}{frozen}{_health(state.get('health'))}"
     if state["status"] in {"exited", "restarting"}:
-        ended = show_age(now - (state["finished_ns"] or 0) / 1e9)
+        finished = state["finished_ns"]  # None: its last start has failed
+        ended = f" {show_age(now - finished / 1e9)} ago" if finished else ""
         oom = ", OOM killed" if state["oom_killed"] else ""
         code = "?" if state["exit_code"] is None else state["exit_code"]
         word = "Exited" if state["status"] == "exited" else "Restarting"
-        return f"{word} ({code}{oom}) {ended} ago"
+        return f"{word} ({code}{oom}){ended}"
     return "Created"
 
 

@@ -8,7 +8,12 @@ from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
 from cgagent.cli.client import Client, query, quote
 from cgagent.cli.flags import REMAINDER
-from cgagent.errors import CgagentError, ConflictError, InvalidInputError, NoSuchImageError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    InvalidInputError,
+    NoSuchImageError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +104,7 @@ def _pulling(client: Client, args: Namespace, make: Callable[[], Any]) -> Any:
 def _pull(client: Client, args: Namespace) -> None:
     from cgagent.cli.images import pull_with_progress
 
-    pull_with_progress(client, args.image, quiet=args.quiet)
+    pull_with_progress(client, args.image, quiet=args.quiet, platform=args.platform or "")
 
 
 def _create(client: Client, args: Namespace, body: dict[str, Any], made: _Made) -> None:
@@ -107,13 +112,6 @@ def _create(client: Client, args: Namespace, body: dict[str, Any], made: _Made) 
         return client.request("POST", "/v1/containers", body)
 
     made.note(f"/v1/containers/{_pulling(client, args, make)['id']}")
-
-
-def _add_volumes(client: Client, args: Namespace, body: dict[str, Any]) -> None:
-    if args.volumes_from:
-        from cgagent.cli import create_values
-
-        create_values.add_volumes_of(client, args.volumes_from, body)
 
 
 def run(context: Context) -> int:
@@ -144,7 +142,6 @@ def run(context: Context) -> int:
     interactive = args.interactive and (not args.attach or "stdin" in args.attach)
     body = create_flags.request(args, foreground=not args.detach)
     client = connect(context)
-    _add_volumes(client, args, body)
     made = _Made(args.cidfile)
     try:
         if args.detach:
@@ -202,7 +199,6 @@ def create(context: Context) -> int:
     args = parser.parse_args(context.args)
     body = create_flags.request(args, foreground=False)
     client = connect(context)
-    _add_volumes(client, args, body)
     body["stdin_once"] = args.interactive  # for start -ai, as docker has it
     made = _Made(args.cidfile)
     try:

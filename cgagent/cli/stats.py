@@ -12,9 +12,9 @@ from cgagent.cli.client import Client, quote
 from cgagent.cli.filters import add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import short_id
-from cgagent.cli.units import show_size
 from cgagent.errors import ConflictError
 from cgagent.standard import printable
+from cgagent.units import show_size
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context

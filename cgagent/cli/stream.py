@@ -51,19 +51,29 @@ class _Pump:
         self._outgoing = b""
         self._stdin_open = stdin
         self._poll = select.poll()
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll.register(self._woken, select.POLLIN)
 
     def run(self) -> dict[str, Any]:
         """Until the status frame comes; its object.
 
+        A signal that comes just before `poll` would wait for the next byte to be handled: so
+        each signal writes a byte to a pipe that is waited for, too.
+
         Raises:
             UnavailableError: the connection ended without one.
         """
+        before = _signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         try:
             self._frames()
             while True:
                 self._step()
         except _Status as end:
             return end.value
+        finally:
+            _signal.set_wakeup_fd(before)
+            os.close(self._woken)
+            os.close(self._waker)
 
     def _step(self) -> None:
         sock, stdin = self._sock.fileno(), sys.stdin.fileno() if self._stdin_open else -1
@@ -71,6 +81,8 @@ class _Pump:
         if self._stdin_open and not self._outgoing:
             self._poll.register(stdin, select.POLLIN)
         ready = dict(self._poll.poll())
+        if self._woken in ready:
+            os.read(self._woken, _CHUNK)
         if self._stdin_open and not self._outgoing:
             self._poll.unregister(stdin)
         if ready.get(sock, 0) & select.POLLOUT:
@@ -159,8 +171,7 @@ class Signals:
         if self._client is None:
             return
         try:
-            client = type(self._client)(self._client.path)
-            client.request("POST", f"{path}/kill?signal={int(number)}")
+            self._client.another().request("POST", f"{path}/kill?signal={int(number)}")
         except CgagentError:
             return  # it has ended meanwhile; the stream will tell
 

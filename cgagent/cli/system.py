@@ -7,13 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__, standard
-from cgagent.cli.agent import connect, path_to
-from cgagent.cli.client import Client
+from cgagent.cli.agent import client_of, connect
 from cgagent.cli.formats import print_all
 from cgagent.cli.output import table
-from cgagent.cli.units import show_size
-from cgagent.cli.verbs import choose
+from cgagent.cli.verbs import dispatch
 from cgagent.errors import CgagentError
+from cgagent.units import show_size
 
 if TYPE_CHECKING:
     from cgagent.cli.main import Context
@@ -27,7 +26,7 @@ def version(context: Context) -> int:
     parser = context.parser("[-f FORMAT]", "Show the versions of client and agent.")
     parser.add_argument("-f", "--format", metavar="FORMAT", help=_FORMAT_HELP % "Server.Version")
     form = parser.parse_args(context.args).format
-    client = Client(path_to(context))
+    client = client_of(context)
     try:
         found = client.request("GET", "/v1/version")
     except CgagentError as e:
@@ -88,7 +87,7 @@ def _dockers_info(found: dict[str, Any]) -> dict[str, Any]:
         "ContainersRunning": running,
         "ContainersStopped": sum(counts.values()) - running,
         "Images": found["images"],
-        "Driver": "overlay2",
+        "Driver": found["storage_driver"],
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if found["cgroup_layout"] == "v2" else "1",
         "KernelVersion": found["kernel"],
@@ -117,13 +116,19 @@ def _job_row(job: dict[str, Any]) -> tuple[str, ...]:
 
 
 def system(context: Context) -> int:
-    verbs = {"check": _check, "recover": _recover, "prune": _prune}
-    known, usage = "check, recover and prune", "check|recover|prune"
-    verb = choose(context, verbs, known, usage=usage, description="The agent's own state.")
-    return verbs[verb](context)
+    verbs = {
+        "check": ("system", "check"),
+        "recover": ("system", "recover"),
+        "prune": ("disk", "prune_system"),
+        "df": ("disk", "df"),
+        "events": ("events", "events"),
+        "info": ("system", "info"),
+        "dial-stdio": ("dialstdio", "dial_stdio"),
+    }
+    return dispatch(context, verbs, "The agent's own state.")
 
 
-def _recover(context: Context) -> int:
+def recover(context: Context) -> int:
     context.parser(
         "",
         "Rebuild what the database has lost, from the records beside containers and images. Starts "
@@ -136,16 +141,7 @@ def _recover(context: Context) -> int:
     return 0
 
 
-def _prune(context: Context) -> int:
-    context.parser(
-        "", "Delete what is in lost+found: files whose record could not be read."
-    ).parse_args(context.args)
-    for name in connect(context).request("POST", "/v1/system/prune")["removed"]:
-        print(f"deleted: {name}")
-    return 0
-
-
-def _check(context: Context) -> int:
+def check(context: Context) -> int:
     parser = context.parser(
         "[--repair] [-q]",
         "Read all that images consist of and tell what is damaged or missing, which makes the exit "
@@ -176,6 +172,22 @@ def serve(context: Context) -> int:
     add("--config", metavar="FILE", help="settings (default /etc/cgagent/config.toml)")
     add("--data-root", metavar="DIR", help="images and containers (default /var/lib/cgagent)")
     add("--socket", metavar="PATH", help="(default /run/cgagent/cgagent.sock)")
+    add(
+        "--host",
+        "-H",
+        metavar="ADDRESS",
+        action="append",
+        dest="hosts",
+        help="listen there too: tcp://HOST:PORT, unix://PATH, or fd:// for systemd's (repeatable)",
+    )
+    # None where it is not given: the settings decide then
+    add("--tls", action="store_true", default=None, help="TLS on TCP; clients may have tokens")
+    add("--tlsverify", action="store_true", default=None, help="TLS; all have certificates")
+    add("--tlscacert", metavar="FILE", help="who signs clients' certificates")
+    add("--tlscert", metavar="FILE", help="the agent's certificate")
+    add("--tlskey", metavar="FILE", help="its key")
+    add("--allowed-host", metavar="NAME", action="append", dest="allowed_hosts")
+    add("--access-policy", metavar="FILE", help="who may do what (/etc/cgagent/access.toml)")
     add("--cgroup-parent", metavar="PATH", help="where containers' cgroups go (default /cgagent)")
     add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
     add(
@@ -206,8 +218,11 @@ def serve(context: Context) -> int:
     add("--stop-timeout", metavar="SECONDS", dest="stop_timeout_s")
     add("--log-driver", metavar="NAME", help="of containers without one (default json-file)")
     add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")
+    add("--storage-driver", metavar="NAME", help="overlay2, btrfs or vfs (default: what works)")
     add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
     add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")
+    add("--add-registry", metavar="HOST", action="append", dest="add_registries")
+    add("--block-registry", metavar="HOST", action="append", dest="block_registries")
     add(
         "--adopt-lost",
         action="store_true",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cgagent import standard
 from cgagent.cli.agent import connect
 from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
+from cgagent.cli.disk import prune_volumes
 from cgagent.cli.formats import print_all
-from cgagent.cli.inspect import show_time
+from cgagent.cli.inspect import shaped
 from cgagent.cli.output import table
-from cgagent.cli.units import show_size
 from cgagent.cli.verbs import choose
 from cgagent.errors import InvalidInputError
 
@@ -29,7 +28,7 @@ def volume(context: Context) -> int:
         "inspect": inspect,
         "rm": remove,
         "remove": remove,
-        "prune": prune,
+        "prune": prune_volumes,
     }
     known = "create, ls, inspect, rm and prune"
     usage = "create|ls|inspect|rm|prune ..."
@@ -94,23 +93,8 @@ def inspect(context: Context) -> int:
     args = parser.parse_args(context.args)
     client = connect(context)
     found = [client.request("GET", f"/v1/volumes/{quote(v)}") for v in args.volumes]
-    print_all([_shape(v) for v in found], args.format)
+    print_all([shaped(client, "volume", v) for v in found], args.format)
     return 0
-
-
-def _shape(v: dict[str, Any]) -> dict[str, Any]:
-    """Under Docker's names, and who has it."""
-    return {
-        "CreatedAt": show_time(v["created_ns"]),
-        "Driver": v["driver"],
-        "Labels": v["labels"],
-        "Mountpoint": v["mountpoint"],
-        "Name": v["name"],
-        "Options": {},
-        "Scope": "local",
-        "Anonymous": v["anonymous"],
-        "Containers": v["containers"],
-    }
 
 
 def remove(context: Context) -> int:
@@ -123,27 +107,3 @@ def remove(context: Context) -> int:
     return each(
         args.volumes, lambda v: client.request("DELETE", f"/v1/volumes/{quote(v)}" + options)
     )
-
-
-def prune(context: Context) -> int:
-    parser = context.parser("[-a] [-f]", "Remove the nameless volumes that no container has.")
-    parser.add_argument("-a", "--all", action="store_true", help="those with a name, too")
-    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
-    args = parser.parse_args(context.args)
-    if not args.force and not _agrees(named=args.all):
-        return 0
-    done = connect(context).request("POST", "/v1/volumes/prune" + query(all=args.all or None))
-    if done["removed"]:
-        print("Deleted Volumes:", *done["removed"], "", sep="\n")
-    print(f"Total reclaimed space: {show_size(done['freed_bytes'])}")
-    return 0
-
-
-def _agrees(*, named: bool) -> bool:
-    what = "all" if named else "anonymous"
-    print(f"WARNING! This will remove {what} local volumes not used by at least one container.")
-    print("Are you sure you want to continue? [y/N] ", end="", flush=True)
-    answer = b""
-    while not answer.endswith(b"\n") and (more := standard.read(0, 1)):
-        answer += more
-    return answer.strip().lower() in {b"y", b"yes"}

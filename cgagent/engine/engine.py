@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__
 from cgagent.cgroups import Host
+from cgagent.engine.access import Access
+from cgagent.engine.access.judge import Judge
+from cgagent.engine.commits import Commits
 from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
@@ -25,15 +28,24 @@ from cgagent.engine.lifecycle.control import Control
 from cgagent.engine.lifecycle.parents import Parents
 from cgagent.engine.lifecycle.placement import Placement
 from cgagent.engine.lifecycle.pool import Pool
+from cgagent.engine.networks import Networks
+from cgagent.engine.networks.limits import NetworkLimits
+from cgagent.engine.networks.membership import Membership
+from cgagent.engine.networks.naming import Naming
+from cgagent.engine.networks.resource import Networked
+from cgagent.engine.networks.traffic import Traffic
 from cgagent.engine.observe import tracing
 from cgagent.engine.observe.freezes import ForeignFreezes
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
+from cgagent.engine.observe.network import NetworkFigures
 from cgagent.engine.observe.policies import Policies
 from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
+from cgagent.engine.pruning import Pruning
+from cgagent.engine.registries import RegistryJobs
 from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
@@ -41,10 +53,12 @@ from cgagent.engine.sessions.streams import Streams
 from cgagent.engine.volumes import Volumes
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images.store import Images
+from cgagent.network import ipam
 from cgagent.runtime.client import Supervisor
 from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
+from cgagent.store.networks import NetworkRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -52,6 +66,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.config import Settings
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.selection import Selection
     from cgagent.engine.lifecycle.pool import Slot
     from cgagent.runtime.client import Tasks
     from cgagent.runtime.messages.outcomes import Exit
@@ -72,6 +88,7 @@ class Engine:
         `host` is whose cgroups are used; None: this machine's.
         """
         self.settings = settings
+        self.started_ns = time.time_ns()
         self._lock_fds = _lock(settings)
         try:
             self.database = recovery.open_database(settings.data_root, adopt_lost=adopt_lost)
@@ -82,6 +99,7 @@ class Engine:
 
     def _compose(self, host: Host) -> None:
         self.host = host
+        self.access = Access(self.settings, self.database)
         images = Images(self.settings, self.database)
         self._store_images = images
         self._compose_lower(images)
@@ -95,6 +113,20 @@ class Engine:
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
         self.policies = Policies()
+        self.tracer = tracing.tracer()
+        self.jobs = Jobs(
+            lambda job: self.monitor.observe_job(job),  # noqa: PLW0108 - it is not there yet
+            *([self.tracer.observe] if self.tracer else []),
+            judge=Judge(self.containers.find, settings.cgroup_parent),
+        )
+        self.networks = Networks(
+            NetworkRows(self.database),
+            tuple(map(ipam.Pool.parse, settings.address_pools)),
+            settings.data_root,
+            self.jobs,
+            self.events,
+        )
+        self._network_limits = NetworkLimits(self.networks)
         self.monitor = Monitor(
             self.host,
             settings,
@@ -103,9 +135,11 @@ class Engine:
             self.policies,
             log_path=partial(bundle.log_path, containers_dir),
             volumes=lambda: self.volumes.paths(),  # noqa: PLW0108 - there are none yet
+            network=NetworkFigures(
+                *(self.networks, self._network_limits, self.containers),
+                settings.sample_full_interval_s,
+            ),
         )
-        self.tracer = tracing.tracer()
-        self.jobs = Jobs(self.monitor.observe_job, *([self.tracer.observe] if self.tracer else []))
         self.volumes = Volumes(
             settings.data_root / "volumes",
             VolumeRows(self.database),
@@ -126,7 +160,9 @@ class Engine:
             containers_dir=containers_dir,
             stage_dir=settings.run_dir / "stage",
             release_root=images.release,
+            places=self.networks.endpoints,
         )
+        self.networks.leave_ahead = self.pool.leave
 
     def _compose_lifecycle(self, images: Images) -> None:
         settings = self.settings
@@ -135,6 +171,7 @@ class Engine:
             containers=self.containers,
             images=images,
             volumes=self.volumes,
+            networks=self.networks,
             supervisor=self.supervisor,
             placement=self._placement,
             pool=self.pool,
@@ -158,7 +195,10 @@ class Engine:
     def _compose_upper(self, images: Images) -> None:
         """What works with containers that are there."""
         settings = self.settings
-        self.control = Control(self.containers, self.lifecycle, self.jobs, self.monitor.refresh)
+        self.control = Control(
+            *(self.containers, self.lifecycle, self.jobs, self.monitor.refresh),
+            self._network_limits,
+        )
         self.policies.add(ForeignFreezes(self.containers, self.control))
         self.adoption = Adoption(
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
@@ -168,6 +208,20 @@ class Engine:
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)
         self.lifecycle.resources.add(Probed(self.probes))
+        self.naming = Naming(
+            settings.run_dir, self.networks.endpoints, self.networks.get, self.containers
+        )
+        self.networks.relayed = self.naming.relayed
+        self.traffic = Traffic(self.networks)
+        networked = Networked(
+            *(self.networks, self.naming, self.containers, self.lifecycle.bundle),
+            traffic=self.traffic,
+            limits=self._network_limits,
+        )
+        self.lifecycle.resources.add(networked)
+        self.membership = Membership(
+            self.networks, self.naming, networked, self.containers, self.jobs
+        )
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
@@ -175,7 +229,17 @@ class Engine:
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
         )
+        self.commits = Commits(images, self.lifecycle, self.control, self.jobs, self.events)
+        self.registries = RegistryJobs(images, self.images, self.jobs, self.events)
         self.sizes = ContainerSizes(self.images)
+        self.pruning = Pruning(
+            containers=self.containers,
+            lifecycle=self.lifecycle,
+            images=self.images,
+            volumes=self.volumes,
+            sizes=self.sizes,
+            jobs=self.jobs,
+        )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
 
@@ -207,11 +271,13 @@ class Engine:
         for container in self.containers:
             if container.running:
                 self.lifecycle.resources.resumed(container)
+        await self.naming.resume()
         await self.control.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
         self.monitor.start()
         self._log_compression.start()
+        self.pool.expect(self.networks.usual())
         self.pool.refill()
         self.images.resume()
 
@@ -226,6 +292,9 @@ class Engine:
         await self._log_compression.close()
         await self.pool.close()
         await self._leftovers.gone()
+        await self.traffic.close()
+        await self.naming.close()
+        await self.networks.close(in_use=any(c.running for c in self.containers))
         await self.images.close()
         self.policies.stop()
         self.monitor.stop()
@@ -246,6 +315,16 @@ class Engine:
             with contextlib.suppress(CgagentError):  # not empty: another agent's, leave it
                 self.host.group(self.settings.cgroup_parent).remove(0)
 
+    def selected(self, selection: Selection) -> list[Container]:
+        """The containers that a listing shows. Raises InvalidInputError: a filter that is none."""
+        return selection.of(self.containers, self._networks_of)
+
+    def _networks_of(self, container: Container) -> list[str]:
+        """Names and ids of the networks that it is in, and the names it was made with."""
+        ids = [endpoint.network_id for endpoint in self.networks.endpoints.of(container.id)]
+        names = [network.name for id_ in ids if (network := self.networks.get(id_)) is not None]
+        return [*ids, *names, *(n.network for n in container.record.config.networks)]
+
     def info(self) -> dict[str, Any]:
         """Who and where this agent is. Paths as strings, times in Unix seconds."""
         counts = {"created": 0, "running": 0, "restarting": 0, "exited": 0}
@@ -256,8 +335,12 @@ class Engine:
             "pid": os.getpid(),
             "supervisor_pid": self.supervisor.pid,
             "keeper_pid": self.supervisor.keeper_pid,
+            "names_pid": self.naming.pid,
             "data_root": str(self.settings.data_root),
             "data_root_free_bytes": self.database.free_bytes(),
+            "storage_driver": self._store_images.storage.driver.name,
+            "storage_driver_reason": self._store_images.storage.reason,
+            "storage_limits": self._store_images.storage.driver.limits,
             "socket": str(self.settings.socket),
             "metrics_listen": self.settings.metrics_listen,
             "cgroup_layout": self.host.layout,

@@ -29,9 +29,17 @@ KEPT: Final = 10_000
 _PRUNE_EVERY: Final = 500
 _SUBSCRIBER_QUEUE: Final = 4096
 _FAR_NS: Final = 2**62
+_PAGE: Final = 64
 
-_NAMED: Final = {"type": "type", "container": "id", "volume": "id", "event": "action"}
-_FILTERS: Final = (*_NAMED, "image", "label")
+_NAMED: Final = {
+    "type": "type",
+    "container": "id",
+    "volume": "id",
+    "network": "id",
+    **dict.fromkeys(("daemon", "plugin", "config", "node", "secret", "service"), "id"),
+    "event": "action",
+}
+_FILTERS: Final = (*_NAMED, "image", "label", "scope")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,8 @@ def _matches(event: Event, name: str, value: str) -> bool:
     if name == "image":
         image = event.id if event.type == "image" else event.attributes.get("image", "")
         return value in {image, image.partition(":")[0], event.attributes.get("name")}
+    if name == "scope":
+        return value == "local"
     if name == "type":
         return event.type == value
     return event.type == name and _names(event, value)
@@ -89,6 +99,11 @@ class Events:
         self._until_pruned = 0
         self.dropped = 0
         """Events that a subscriber did not take in time."""
+
+    @property
+    def listeners(self) -> int:
+        """How many follow."""
+        return len(self._subscribers)
 
     def publish(
         self, type_: str, action: str, id_: str, attributes: dict[str, str] | None = None
@@ -127,14 +142,24 @@ class Events:
             log.error("event %s of %s is not kept: %s", event.action, event.id, e.message)  # noqa: TRY400
 
     def past(self, query: EventQuery) -> list[Event]:
+        """What is kept."""
+        return [event for page in self._pages(query, self._rows.last()) for event in page]
+
+    def _pages(self, query: EventQuery, last: int) -> Iterator[list[Event]]:
+        """Up to the `last` number, a few at a time: a client may take its time."""
         until_ns = _FAR_NS if query.until_ns is None else query.until_ns
-        return [e for e in self._rows.between(query.since_ns, until_ns) if query.accepts(e)]
+        numbers = range(last + 1)
+        while page := self._rows.between(query.since_ns, until_ns, numbers, _PAGE):
+            yield [event for _, event in page if query.accepts(event)]
+            numbers = range(page[-1][0] + 1, numbers.stop)
 
     async def stream(self, query: EventQuery, *, follow: bool) -> AsyncGenerator[Event]:
         """The past, then with `follow` what comes, until the query's end if it has one."""
         with self.subscribe() as queue:  # first: what comes while the past is told is not missed
-            for event in self.past(query):
-                yield event
+            for page in self._pages(query, self._rows.last()):
+                for event in page:
+                    yield event
+                await asyncio.sleep(0)  # others are heard, however many there are
             while follow:
                 try:
                     async with asyncio.timeout(_seconds_until(query.until_ns)):

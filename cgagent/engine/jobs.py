@@ -15,10 +15,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from cgagent.engine.access.asking import current as current_request
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from cgagent.engine.access.judge import Judge
+    from cgagent.engine.containers.container import Record
 
 KEPT: Final = 256
 
@@ -45,6 +49,8 @@ class Job:
     status: Status = "running"
     progress: str = ""
     error: str | None = None
+    caller: str | None = None
+    """Who has asked for it; None: the agent itself."""
     duration_s: float | None = None
     steps: list[Step] = field(default_factory=list)
     task: asyncio.Task[object] | None = field(default=None, repr=False)
@@ -82,10 +88,11 @@ def step(name: str) -> None:
 
 
 class Jobs:
-    """Args: observers: each is told of every job that ends."""
+    """`observers` are told of every job that ends; `judge` may refuse one, by who asks for it."""
 
-    def __init__(self, *observers: Callable[[Job], None]) -> None:
+    def __init__(self, *observers: Callable[[Job], None], judge: Judge | None = None) -> None:
         self._observers = observers
+        self._judge = judge
         self._running: dict[int, Job] = {}
         self._finished: deque[Job] = deque(maxlen=KEPT)
         self._ids = itertools.count(1)
@@ -105,23 +112,45 @@ class Jobs:
 
         Raises:
             ConflictError: it has ended.
+            DeniedError: it is another's, and the caller may cancel their own alone.
         """
         job = self.get(job_id)
+        if self._judge is not None:
+            self._judge.cancel(job)
         if job.status != "running" or job.task is None:
             raise ConflictError(f"job {job_id} ({job.name}) is {job.status}: nothing to cancel")
         job.status = "cancelled"
         job.task.cancel()
 
+    def require_permitted(self, name: str, **arguments: str) -> None:
+        """Raises DeniedError: whoever asks may do no such job, nor what is like it."""
+        if self._judge is not None:
+            self._judge.job(name, arguments)
+
+    def require_permitted_container(self, record: Record) -> None:
+        """Raises DeniedError: whoever asks may not have a container like this one."""
+        if self._judge is not None:
+            self._judge.record(record)
+
     @asynccontextmanager
     async def run(self, name: str, **arguments: str) -> AsyncIterator[Job]:
-        """The body is the job: it ends with it, as it ends."""
+        """The body is the job: it ends with it, as it ends.
+
+        Raises:
+            DeniedError: whoever asks may not do that; nothing was begun.
+        """
+        self.require_permitted(name, **arguments)
+        request = current_request()
         job = Job(
             id=next(self._ids),
             name=name,
             arguments=arguments,
             started_at=time.time(),
             task=asyncio.current_task(),
+            caller=str(request.caller) if request else None,
         )
+        if request:
+            request.jobs.append(job)
         self._running[job.id] = job
         outer = _current.set(job)
         try:

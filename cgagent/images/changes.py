@@ -1,8 +1,9 @@
 """What a container has changed in its root: its overlay's upper directory against the lower ones.
 
 Reads both without following a link. In the upper one a character device 0:0 (or an empty file with
-trusted.overlay.whiteout) stands for what was deleted, and a directory with
-trusted.overlay.opaque hides those of its name below.
+trusted.overlay.whiteout) stands for what was deleted, and a directory with trusted.overlay.opaque
+hides those of its name below. A root that is a tree of its own, without an overlay, is compared
+file by file: by attributes, size and time of change.
 
 https://docs.kernel.org/filesystems/overlayfs.html
 """
@@ -12,20 +13,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from cgagent.kernel import beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cgagent.images.drivers import RootFs
 
 _OPAQUE: Final = "trusted.overlay.opaque"
 _WHITEOUT: Final = "trusted.overlay.whiteout"
-_NO_WAY_OUT: Final = beneath.RESOLVE_BENEATH | beneath.RESOLVE_NO_SYMLINKS
+_BLOCK_BYTES: Final = 512
 
 Kind: TypeAlias = Literal["A", "C", "D"]
 """Added, changed, deleted."""
@@ -42,9 +43,23 @@ def changes(rootfs: RootFs, mount_points: Iterable[str] = ()) -> list[Change]:
 
     Empty files and directories at `mount_points` are not counted: they were made for mounts.
     """
+    with _comparison(rootfs, mount_points) as comparison:
+        return comparison.run()
+
+
+def changed_bytes(rootfs: RootFs) -> int:
+    """What its added and changed files have on disk."""
+    with _comparison(rootfs) as comparison:
+        comparison.run()
+        return comparison.changed_bytes
+
+
+@contextmanager
+def _comparison(rootfs: RootFs, mount_points: Iterable[str] = ()) -> Iterator[_Comparison]:
     with ExitStack() as stack:
         roots = [_open_root(stack, path) for path in (rootfs.upper, *rootfs.lowers)]
-        return _Comparison(roots[0], roots[1:], frozenset(mount_points)).run()
+        is_whole = rootfs.work is None
+        yield _Comparison(roots[0], roots[1:], frozenset(mount_points), is_whole=is_whole)
 
 
 def _open_root(stack: ExitStack, path: str) -> int:
@@ -65,14 +80,19 @@ class _Directory:
 
 
 class _Comparison:
-    def __init__(self, upper: int, lowers: list[int], mount_points: frozenset[str]) -> None:
+    def __init__(
+        self, upper: int, lowers: list[int], mount_points: frozenset[str], *, is_whole: bool
+    ) -> None:
+        """`is_whole`: the upper one has all files, not only what differs."""
         self._upper = upper
+        self._is_whole = is_whole
         self._lowers = tuple(lowers)
         self._mount_points = mount_points
         self._found: dict[str, Kind] = {}
+        self.changed_bytes = 0
 
     def run(self) -> list[Change]:
-        pending = [_Directory("", self._lowers)]
+        pending = [_Directory("", self._lowers, hides=self._is_whole)]
         while pending:
             directory = pending.pop()
             with suppress(FileNotFoundError):  # the container is running, and has removed it
@@ -100,16 +120,28 @@ class _Comparison:
         self, path: str, new: _Entry, lower: _Lower, directory: _Directory
     ) -> _Directory | None:
         old, roots = lower.look_up(new.name)
-        if new.is_whiteout:
+        if new.is_whiteout and not self._is_whole:
             self._note("D", path)
             return None
         made_for_mount = old is None and path in self._mount_points and new.is_empty()
-        changed = not new.is_directory or old is None or _differ(old, new.status)
+        changed = old is None or _differ(old, new.status) or self._has_new_content(old, new)
         if changed and not made_for_mount:
             self._note("A" if old is None else "C", path)
         if not new.is_directory:
+            self.changed_bytes += new.status.st_blocks * _BLOCK_BYTES if changed else 0
             return None
         return _Directory(path, roots, hides=directory.hides or new.is_opaque)
+
+    def _has_new_content(self, old: os.stat_result, new: _Entry) -> bool:
+        if new.is_directory:
+            return False
+        now = new.status
+        is_same = (old.st_size, old.st_mtime_ns, old.st_rdev) == (
+            now.st_size,
+            now.st_mtime_ns,
+            now.st_rdev,
+        )
+        return not (self._is_whole and is_same)
 
     def _note(self, kind: Kind, path: str) -> None:
         self._found[path] = kind
@@ -205,9 +237,8 @@ def _differ(old: os.stat_result, new: os.stat_result) -> bool:
 
 def _open_directory(stack: ExitStack, root: int, path: str) -> int:
     """Raises FileNotFoundError where there is no directory any more."""
-    flags = os.O_RDONLY | os.O_DIRECTORY
     try:
-        fd = beneath.openat2(root, path.lstrip("/") or ".", flags, resolve=_NO_WAY_OUT)
+        fd = beneath.open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as e:
         if e.errno in {errno.ENOTDIR, errno.ELOOP}:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from cgagent.concurrency import in_thread
 from cgagent.errors import CgagentError
 from cgagent.images import manifest, reference
+from cgagent.images.candidate import Progress
 from cgagent.images.content import digest_of
 from cgagent.images.image import parse_config
-from cgagent.images.install import Progress
 from cgagent.images.layers import chain_ids
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Check:
         self._pull = pull
 
     async def run(self, progress: Tell, *, repair: bool) -> Report:
-        found = await self._find([record.id for record in self._records.all()], progress)
+        every = [record.id for record in self._records.all(removed=True)]
+        found = await self._find(every, progress)
         if not (repair and found):
             return Report(found)
         failures: list[str] = []
@@ -113,7 +114,7 @@ class Check:
             self._content.drop(digest)
         if digest_of(record.config) == record.id:
             with self._content.leased(f"repair of {record.id}") as lease:
-                lease.put(record.config, manifest.DOCKER_CONFIG)
+                self._content.sync([lease.put(record.config, manifest.DOCKER_CONFIG)])
 
 
 class _Finder:

@@ -6,11 +6,15 @@ import bz2
 import lzma
 import re
 import sys
-import zlib
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from cgagent.errors import InvalidInputError
+
+try:
+    from isal import isal_zlib as inflate
+except ImportError:  # made for x86-64 and arm64 only
+    import zlib as inflate  # type: ignore[no-redef]
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,15 +23,22 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
 _CHUNK: Final = 1 << 18
+_MAGIC_BYTES: Final = 6
+_GzipError: Final = cast("type[Exception]", inflate.error)
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _XZ_MEMORY_BYTES: Final = 128 << 20  # what xz -9 asks for, twice
 _ZSTD_WINDOW_LOG: Final = 27  # 128 MiB: what zstd reads without being told to, and writes as --long
 EXPANSION_FREE_BYTES: Final = 1 << 30
 EXPANSION_RATIO: Final = 200
 """Beyond its first GiB, content may expand 200-fold; deflate's worst is 1032-fold."""
+
+
+class Source(Protocol):
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; empty at the end."""
+        ...
 
 
 class _Decompressor(Protocol):
@@ -60,13 +71,15 @@ def is_compressed(head: bytes) -> bool:
     return head.startswith(_GZIP_MAGIC) or any(magic.match(head) for magic in _OTHERS)
 
 
-def decompressed(source: BinaryIO, what: str) -> Iterator[bytes]:
+def decompressed(source: Source, what: str) -> Iterator[bytes]:
     """The plain bytes of `source`, which is plain or compressed.
 
     Raises:
         InvalidInputError: damaged, cut off, or expanding beyond all bounds.
     """
     head = source.read(_CHUNK)
+    while 0 < len(head) < _MAGIC_BYTES and (more := source.read(_CHUNK)):
+        head += more  # of a connection the first bytes may come alone
     for magic, make in _OTHERS.items():
         if magic.match(head):
             yield from _expanded(head, source, what, make)
@@ -80,7 +93,7 @@ def decompressed(source: BinaryIO, what: str) -> Iterator[bytes]:
 
 
 def _expanded(
-    data: bytes, source: BinaryIO, what: str, make: Callable[[], _Decompressor]
+    data: bytes, source: Source, what: str, make: Callable[[], _Decompressor]
 ) -> Iterator[bytes]:
     """Of bzip2, xz and zstd: streams one after the other."""
     read, produced = len(data), 0
@@ -112,17 +125,17 @@ def _check_expansion(read: int, produced: int, what: str) -> None:
         )
 
 
-def _gunzip(data: bytes, source: BinaryIO, what: str) -> Iterator[bytes]:
+def _gunzip(data: bytes, source: Source, what: str) -> Iterator[bytes]:
     read, produced = len(data), 0
     member = None
     while data:
         if member is None:
             data = data.lstrip(b"\0")  # some writers pad to a block
-            member = zlib.decompressobj(wbits=31) if data else None
+            member = inflate.decompressobj(wbits=31) if data else None
         if member is not None:
             try:
                 plain = member.decompress(data, _CHUNK)
-            except zlib.error as e:
+            except _GzipError as e:
                 raise InvalidInputError(f"{what}: damaged gzip data: {e}") from None
             produced += len(plain)
             _check_expansion(read, produced, what)

@@ -13,26 +13,35 @@ import hashlib
 import os
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cgagent.concurrency import StoppedError
+from cgagent.concurrency import StoppedError, in_thread
 from cgagent.errors import InternalError, InvalidInputError, NotFoundError
 from cgagent.store.content import Blob
 from cgagent.store.disk import disk_full_is_no_space, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from cgagent.store.content import ContentRecords
 
 _CHUNK: Final = 1 << 20
+_STOP_S: Final = 0.2
+"""How soon a follower notices that it shall stop."""
+
+
+class RestartedError(Exception):
+    """What was read of a growing blob is void: it comes again from its first byte."""
 
 
 class BlobWriter:
-    """Receives one blob. Only `commit` makes it visible, and only when size and digest fit."""
+    """Receives one blob. Only `commit` makes it visible, and only when size and digest fit.
+
+    Others may `follow` what is written, from threads of their own.
+    """
 
     def __init__(self, lease: Lease, directory: Path, size: int, digest: str | None) -> None:
         self.size = size
@@ -41,31 +50,73 @@ class BlobWriter:
         self._lease = lease
         self._what = f"blob {digest}" if digest else "blob"
         self._hash = hashlib.sha256()
-        with disk_full_is_no_space(self._what):
+        self._changed = threading.Condition()
+        self._restarts = 0
+        self._is_closed = False
+        self._kept: Path | None = None
+        with disk_full_is_no_space(self._what, directory):
             self._fd, path = tempfile.mkstemp(prefix="tmp-", dir=directory)
         self._path = Path(path)
 
     def write(self, chunk: bytes) -> None:
-        self.written += len(chunk)
-        if self.written > self.size:
+        if self.written + len(chunk) > self.size:
             raise InvalidInputError(
                 f"{self._what} is longer than the {self.size} bytes that its manifest says"
             )
         self._hash.update(chunk)
         view = memoryview(chunk)
-        with disk_full_is_no_space(self._what):
+        with disk_full_is_no_space(self._what, self._path):
             while view:
                 view = view[os.write(self._fd, view) :]
+        with self._changed:
+            self.written += len(chunk)
+            self._changed.notify_all()
 
     def restart(self) -> None:
         """Forgets what was written: the other end cannot resume."""
+        with self._changed:
+            self._restarts += 1
+            self.written = 0
+            self._changed.notify_all()
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
-        self.written = 0
         self._hash = hashlib.sha256()
 
+    @contextmanager
+    def follow(self, stop: threading.Event) -> Iterator[Follower]:
+        """Reads the bytes while they come; ends with the last one, which is not verified then.
+
+        Raises:
+            StoppedError: no more will come, or `stop` is set.
+            RestartedError: begin again.
+        """
+        with self._changed:
+            if not self._is_closed:
+                fd = os.dup(self._fd)
+            elif self._kept is not None:
+                fd = os.open(self._kept, os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                raise StoppedError
+            restarts = self._restarts
+        try:
+            yield Follower(self, fd, restarts, stop)
+        finally:
+            os.close(fd)
+
+    def wait_for(self, offset: int, restarts: int, stop: threading.Event) -> int:
+        """For a follower: how many bytes after `offset` are here; none only at the end."""
+        with self._changed:
+            while True:
+                if restarts != self._restarts:
+                    raise RestartedError
+                if self.written > offset or self.written == self.size:
+                    return self.written - offset
+                if self._is_closed or stop.is_set():
+                    raise StoppedError
+                self._changed.wait(_STOP_S)
+
     def commit(self, media_type: str) -> str:
-        """The blob is in the store, on disk, and the lease has it; its digest.
+        """The blob is in the store, and the lease has it; its digest. `sync` writes it to disk.
 
         Raises:
             InvalidInputError: it is not what was expected.
@@ -80,15 +131,36 @@ class BlobWriter:
             raise InvalidInputError(
                 f"{self._what} has the digest {actual}: its content was changed or damaged"
             )
-        with disk_full_is_no_space(self._what):
-            os.fsync(self._fd)
-            self._lease.place(self._path, Blob(actual, media_type, self.size))
+        with disk_full_is_no_space(self._what, self._path):
+            self._kept = self._lease.place(self._path, Blob(actual, media_type, self.size))
         return actual
 
     def close(self) -> None:
-        os.close(self._fd)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            os.close(self._fd)
         with contextlib.suppress(FileNotFoundError):  # gone after a commit
             self._path.unlink()
+
+
+class Follower:
+    """A file of a blob that is being written. See `BlobWriter.follow`."""
+
+    def __init__(self, writer: BlobWriter, fd: int, restarts: int, stop: threading.Event) -> None:
+        self._writer = writer
+        self._fd = fd
+        self._restarts = restarts
+        self._stop = stop
+        self._offset = 0
+
+    def read(self, size: int, /) -> bytes:
+        there = self._writer.wait_for(self._offset, self._restarts, self._stop)
+        chunk = os.pread(self._fd, min(size, there), self._offset)
+        # after a restart it may be what was cut off meanwhile
+        self._writer.wait_for(self._offset, self._restarts, self._stop)
+        self._offset += len(chunk)
+        return chunk
 
 
 class Lease:
@@ -121,9 +193,9 @@ class Lease:
                 writer.commit(media_type)
         return digest
 
-    def place(self, made: Path, blob: Blob) -> None:
+    def place(self, made: Path, blob: Blob) -> Path:
         """Give a file its name and its row."""
-        self._store.place(made, blob, self._number)
+        return self._store.place(made, blob, self._number)
 
 
 class ContentStore:
@@ -132,7 +204,9 @@ class ContentStore:
         self.ingest = data_root / "images" / "ingest"
         self._blobs = data_root / "images" / "blobs" / "sha256"
         self._placing = threading.Lock()  # a file and its row come and go together
-        with disk_full_is_no_space(f"content store {self._blobs}"):
+        self._unsynced: dict[str, object] = {}
+        """By digest, a mark of the file that a power cut may still take."""
+        with disk_full_is_no_space(f"content store {self._blobs}", self._blobs):
             self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.ingest.mkdir(mode=0o700, exist_ok=True)
         records.end_leases()
@@ -145,6 +219,24 @@ class ContentStore:
             yield lease
         finally:
             self.end(lease)
+
+    @asynccontextmanager
+    async def leasing(self, owner: str, digests: Iterable[str] = ()) -> AsyncIterator[Lease]:
+        """As `leased`, in threads: the database waits for a disk that may be busy.
+
+        The lease has the `digests` from its beginning.
+        """
+        with_lease = ExitStack()
+
+        def begin(_stop: threading.Event) -> Lease:
+            lease = with_lease.enter_context(self.leased(owner))
+            lease.hold(digests)
+            return lease
+
+        try:
+            yield await in_thread(begin)
+        finally:  # cancelled while it was opened, it is there as well
+            await in_thread(lambda _: with_lease.close())
 
     def lease(self, owner: str) -> Lease:
         """One that lasts until `end`, or until the agent ends."""
@@ -202,12 +294,41 @@ class ContentStore:
                 progress(count)
         return f"sha256:{found.hexdigest()}" == digest
 
-    def place(self, made: Path, blob: Blob, lease: int) -> None:
-        """Called by the lease's writer: `made` is verified and on disk."""
+    def place(self, made: Path, blob: Blob, lease: int) -> Path:
+        """Called by the lease's writer: `made` is verified."""
+        target = self.path(blob.digest)
         with self._placing:
-            made.rename(self.path(blob.digest))
-            sync_directory(self._blobs)
+            self._unsynced[blob.digest] = object()
+            made.rename(target)
             self.records.add(blob, lease)
+        return target
+
+    def sync(self, digests: Iterable[str]) -> None:
+        """Writes these blobs to disk, if they are not there: before an image's rows name them.
+
+        Raises:
+            NoSpaceError
+        """
+        with self._placing:
+            marks = {d: self._unsynced[d] for d in digests if d in self._unsynced}
+        if not marks:
+            return
+        with disk_full_is_no_space(f"content store {self._blobs}", self._blobs):
+            for digest in marks:
+                self._sync_one(digest)
+            sync_directory(self._blobs)
+        with self._placing:
+            for digest, mark in marks.items():
+                if self._unsynced.get(digest) is mark:  # else it has come again meanwhile
+                    del self._unsynced[digest]
+
+    def _sync_one(self, digest: str) -> None:
+        with contextlib.suppress(NotFoundError), self.open(digest) as file:
+            try:
+                os.fsync(file.fileno())
+            except OSError:  # it tells once: another fsync of these pages would succeed
+                self.drop(digest)
+                raise
 
     def discard(self, digests: Iterable[str]) -> None:
         """Remove the files of rows that were deleted, unless they have come again meanwhile."""
@@ -236,7 +357,7 @@ class ContentStore:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A temporary file of the caller's, removed afterwards, by `sweep` if need be."""
-        with disk_full_is_no_space(f"content store {self._blobs}"):
+        with disk_full_is_no_space(f"content store {self._blobs}", self._blobs):
             fd, path = tempfile.mkstemp(prefix="tmp-", dir=self.ingest)
         os.close(fd)
         try:

@@ -69,6 +69,10 @@ class Image:
     created: datetime | None
     architecture: str = ""
     diff_ids: tuple[str, ...] = ()
+    layer_sizes: tuple[int, ...] = ()
+    """In bytes, of the files in each layer."""
+    manifest: str | None = None
+    """The digest of the one that it came with."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -213,4 +217,6 @@ def image_of(record: ImageRecord) -> Image:
         created=parsed.created,
         architecture=parsed.architecture,
         diff_ids=parsed.diff_ids,
+        layer_sizes=tuple(layer.size_bytes for layer in record.layers),
+        manifest=record.manifest,
     )

@@ -1,50 +1,45 @@
 """Unpacked layers: `<data_root>/overlay2/<chain id>/diff`, and a short link to each in `l`.
 
-A layer is unpacked by a confined child (`cgagent.images.unpack.child`) into a temporary
+A layer is unpacked by a confined child (`cgagent.images.unpacking`) into a temporary
 directory and gets its name when its diff id is verified, so a directory with a name is whole, with
 one exception: its files are written to disk later, by `settle`, and a power cut before that may
 lose some. So a layer that was not settled in an earlier boot counts as missing. A missing layer is
 unpacked again from its blob, under its old number.
 
-The mount(2) option string has room for one page: 26 bytes for each of 125 layers fit thanks to the
-links. `Images` owns the one `LayerStore`; it sees to it that one layer is added once at a time.
+The option string of mount(2) has room for one page: 26 bytes for each of 127 layers fit thanks to
+the links; Linux 6.7 mounts more in another way. `Images` owns the one `LayerStore`; it sees to it
+that one layer is added once at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
-import subprocess
 import tempfile
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from cgagent import bare
-from cgagent.concurrency import StoppedError
-from cgagent.errors import InternalError, InvalidInputError
-from cgagent.images.compression import decompressed
 from cgagent.images.content import digest_of
 from cgagent.images.unpack.trees import remove_tree
+from cgagent.images.unpacking import PlainLayer, UnpackingProcess
 from cgagent.kernel.syncing import sync_file_system
 from cgagent.store import recordfiles
-from cgagent.store.disk import FULL, disk_full_is_no_space, no_space
+from cgagent.store.disk import disk_full_is_no_space
 from cgagent.store.images import LayerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import BinaryIO
 
+    from cgagent.images.unpacking import Reader
     from cgagent.store.images import ImageRecords
 
-MAX_LAYERS: Final = 125
-_PIPE_BYTES: Final = 1 << 20
+MAX_LAYERS: Final = 500
+"""As many lower directories an overlay of Linux may have."""
 _RECORD_FILE: Final = "layer.json"
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -71,7 +66,7 @@ class LayerStore:
         self._records = records
         self._placing = threading.Lock()  # a directory and its row come and go together
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        with disk_full_is_no_space(f"layer store {self._layers}"):
+        with disk_full_is_no_space(f"layer store {self._layers}", self._layers):
             self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._links.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -93,37 +88,53 @@ class LayerStore:
 
     def add(
         self,
-        source: BinaryIO,
+        source: Reader,
         chain: Sequence[str],
         diff_id: str,
-        *,
-        stop: threading.Event,
-        progress: Callable[[int], None],
+        process: UnpackingProcess,
+        below: Callable[[], object] = lambda: None,
     ) -> None:
-        """Unpacks the layer that `chain` ends with; those below it are there.
-
-        `progress` is told how many bytes of `source` were read.
+        """Unpacks the layer that `chain` ends with; `below` returns when those below are there.
 
         Raises:
             InvalidInputError: a bad archive, or content that is not what its diff id says.
-            UnsupportedError, NoSpaceError, StoppedError.
+            NoSpaceError, InternalError, and whatever `source` and `below` raise.
         """
         what = f"layer {diff_id[:19]}"
-        with disk_full_is_no_space(f"{what}: unpacking"):
+        with disk_full_is_no_space(f"{what}: unpacking", self._layers):
             directory = tempfile.mkdtemp(prefix="tmp-", dir=self._layers)
             try:
                 diff = os.path.join(directory, "diff")
                 os.mkdir(diff, 0o755)
-                reader = _Reader(source, stop, progress)
-                with self._locked(fcntl.LOCK_SH) as lock:
-                    lowers = self._diffs(chain[:-1])
-                    size_bytes = _unpack(
-                        reader, diff, lowers, diff_id=diff_id, what=what, lock=lock
-                    )
+                plain = PlainLayer(source, diff_id, what)
+
+                def lowers() -> list[str]:
+                    below()
+                    return self._diffs(chain[:-1])
+
+                size_bytes = process.unpack(iter(plain), diff, lowers, what)
+                plain.check()
+                below()
                 self._commit(Path(directory), chain[-1], diff_id, size_bytes)
             except BaseException:
                 _remove_if_there(Path(directory))
                 raise
+
+    def unpacking_process(self) -> UnpackingProcess:
+        """One for several layers, which its caller closes."""
+        return UnpackingProcess(self._layers)
+
+    def verify(self, source: Reader, diff_id: str) -> None:
+        """Reads a layer that is not to be unpacked.
+
+        Raises:
+            InvalidInputError: its content is not what its diff id says.
+            StoppedError.
+        """
+        plain = PlainLayer(source, diff_id, f"layer {diff_id[:19]}")
+        for _ in plain:
+            pass
+        plain.check()
 
     def _diffs(self, chain: Sequence[str]) -> list[str]:
         return [str(self._directory(chain_id) / "diff") for chain_id in reversed(chain)]
@@ -131,20 +142,27 @@ class LayerStore:
     def _commit(self, made: Path, chain_id: str, diff_id: str, size_bytes: int) -> None:
         record = {"diff_id": diff_id, "size": size_bytes, "boot_id": self._boot_id}
         recordfiles.write(made / _RECORD_FILE, record)
-        target = self._directory(chain_id)
         with self._placing:
-            aside = self._set_aside(target)  # a part of one, or of an agent that died right here
-            made.rename(target)
-            try:
-                with self._records.transaction():
-                    layer = self._records.add_layer(chain_id, diff_id, size_bytes, self._boot_id)
-                    link = self._link(layer.number)
-                    link.unlink(missing_ok=True)
-                    link.symlink_to(f"../{self._layers.name}/{target.name}/diff")
-            except BaseException:
-                _remove_if_there(target)
-                raise
+            if self.has(chain_id):  # it came from somewhere else meanwhile
+                aside = made
+            else:  # there is a part of one, perhaps, or one of an agent that died right here
+                aside = self._set_aside(self._directory(chain_id))
+                self._place(made, chain_id, diff_id, size_bytes)
         _remove_if_there(aside)
+
+    def _place(self, made: Path, chain_id: str, diff_id: str, size_bytes: int) -> None:
+        """Give a whole layer its name, its row and its link."""
+        target = self._directory(chain_id)
+        made.rename(target)
+        try:
+            with self._records.transaction():
+                layer = self._records.add_layer(chain_id, diff_id, size_bytes, self._boot_id)
+                link = self._link(layer.number)
+                link.unlink(missing_ok=True)
+                link.symlink_to(f"../{self._layers.name}/{target.name}/diff")
+        except BaseException:
+            _remove_if_there(target)
+            raise
 
     def recover(self) -> None:
         """At the agent's start: the layers whose rows the database has lost have rows again."""
@@ -171,14 +189,28 @@ class LayerStore:
 
     def settle(self) -> None:
         """Writes to disk what was unpacked in this boot, which takes as long as the disk takes."""
-        fresh = [layer for layer in self._records.layers() if layer.boot_id == self._boot_id]
-        if not fresh:
+        layers = [layer for layer in self._records.layers() if layer.boot_id == self._boot_id]
+        before = {layer: found for layer in layers if (found := self._identity(layer))}
+        if not before:
             return
         sync_file_system(self._layers)
-        self._records.settle_layers(fresh)
-        for layer in fresh:
-            if self.is_there(layer.chain_id):
+        with self._placing:  # a layer may have gone meanwhile, or have been unpacked once more
+            settled = [
+                layer
+                for layer, found in before.items()
+                if self._identity(layer) == found and self._records.layer(layer.chain_id) == layer
+            ]
+            self._records.settle_layers(settled)
+            for layer in settled:
                 self._keep_record(replace(layer, boot_id=None))
+
+    def _identity(self, layer: LayerRecord) -> tuple[int, int] | None:
+        """Of its directory, which is another one when it was unpacked again; None: it is lost."""
+        try:
+            found = os.stat(self._directory(layer.chain_id) / "diff")
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_ctime_ns
 
     def _keep_record(self, layer: LayerRecord) -> None:
         record = {"diff_id": layer.diff_id, "size": layer.size_bytes, "boot_id": layer.boot_id}
@@ -252,96 +284,3 @@ class LayerStore:
 def _remove_if_there(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         remove_tree(os.fsencode(path))
-
-
-class _Reader:
-    """Passes a blob on: counts it, and notices that nobody waits any more."""
-
-    def __init__(
-        self, source: BinaryIO, stop: threading.Event, progress: Callable[[int], None]
-    ) -> None:
-        self._source = source
-        self._stop = stop
-        self._progress = progress
-        self._count = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._stop.is_set():
-            raise StoppedError
-        chunk = self._source.read(size)
-        self._count += len(chunk)
-        self._progress(self._count)
-        return chunk
-
-
-def _unpack(
-    source: Any, diff: str, lowers: Sequence[str], *, diff_id: str, what: str, lock: int
-) -> int:
-    """Unpack `source` into `diff` in a child, which holds `lock` as long as it lives.
-
-    Returns the bytes of its files.
-    """
-    plain = hashlib.sha256()
-    child = subprocess.Popen(
-        bare.command("cgagent.images.unpack.child", diff, *lowers),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pipesize=_PIPE_BYTES,
-        pass_fds=(lock,),
-        cwd="/",
-        env={},
-    )
-    assert child.stdin is not None  # noqa: S101 -- asked for above
-    assert child.stdout is not None  # noqa: S101
-    with child.stdout:
-        try:
-            with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
-                for chunk in decompressed(source, what):
-                    plain.update(chunk)
-                    pipe.write(chunk)
-            answer = child.stdout.read()
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            child.wait()
-    size_bytes = _size_bytes(answer, child.returncode, what)
-    _check_diff_id(plain.hexdigest(), diff_id, what)
-    return size_bytes
-
-
-def verify(
-    source: BinaryIO, diff_id: str, *, stop: threading.Event, progress: Callable[[int], None]
-) -> None:
-    """Reads a layer that is not to be unpacked.
-
-    Raises:
-        InvalidInputError: its content is not what its diff id says.
-        StoppedError.
-    """
-    what = f"layer {diff_id[:19]}"
-    plain = hashlib.sha256()
-    for chunk in decompressed(cast("BinaryIO", _Reader(source, stop, progress)), what):
-        plain.update(chunk)
-    _check_diff_id(plain.hexdigest(), diff_id, what)
-
-
-def _check_diff_id(found: str, diff_id: str, what: str) -> None:
-    if f"sha256:{found}" != diff_id:
-        raise InvalidInputError(
-            f"{what}: its content has the digest sha256:{found}, the image's config says {diff_id}"
-        )
-
-
-def _size_bytes(answer: bytes, status: int, what: str) -> int:
-    if not answer:
-        raise InternalError(f"{what}: the unpacking process died with status {status}")
-    told = json.loads(answer)
-    kind, message = told.get("kind"), told.get("message")
-    if kind is None:
-        return int(told["size_bytes"])
-    if kind == "bad":
-        raise InvalidInputError(f"{what}: {message}")
-    if kind == "os" and told["errno"] in FULL:
-        raise no_space(f"{what}: unpacking")
-    raise InternalError(f"{what}: cannot be unpacked: {message}")

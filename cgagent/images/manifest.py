@@ -23,6 +23,8 @@ OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 ACCEPTED: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
@@ -37,6 +39,11 @@ _ARCHITECTURES: Final = {
     "riscv64": ("riscv64", ()),
     "i686": ("386", ()),
 }
+_SYSTEMS: Final = frozenset({"linux", "windows", "freebsd", "darwin"})
+_SPELLINGS: Final = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm"}
+_USUAL: Final = frozenset({("arm64", "v8"), ("amd64", "v1")})
+"""The variant that an image means which says none."""
+_VARIANTS: Final = {"arm64": ("v8",), "arm": ("v7", "v6", "v5"), "amd64": ("v1",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,31 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """``OS/ARCH[/VARIANT]``, or one of the first two alone.
+
+        Raises:
+            InvalidInputError
+        """
+        parts = text.lower().split("/")
+        if not all(parts) or len(parts) > 3:  # noqa: PLR2004 - as many as there are
+            raise InvalidInputError(f"platform {text!r} is not OS/ARCH[/VARIANT]")
+        own, _ = this_architecture()
+        if len(parts) == 1:
+            parts = [parts[0], own] if parts[0] in _SYSTEMS else ["linux", parts[0]]
+        architecture = _SPELLINGS.get(parts[1], parts[1])
+        return cls(parts[0], architecture, *parts[2:])
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Which of them will do, best first."""
+        own, variants = this_architecture()
+        if self.variant:
+            return (self.variant, *(("",) if (self.architecture, self.variant) in _USUAL else ()))
+        of_this = variants if self.architecture == own else ()
+        return (*of_this, "", *_VARIANTS.get(self.architecture, ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -78,24 +110,25 @@ class Index:
     def links(self) -> tuple[str, ...]:
         return tuple(target.digest for _, target in self.entries)
 
-    def choose(self, what: str) -> Descriptor:
-        """The entry for this machine.
+    def choose(self, what: str, wanted: Platform | None = None) -> Descriptor:
+        """The entry for a platform; None: for this machine.
 
         Raises:
             UnsupportedError: there is none; the message lists what there is.
         """
-        architecture, variants = this_architecture()
-        for variant in (*variants, ""):
-            for platform, descriptor in self.entries:
-                if platform == Platform("linux", architecture, variant):
+        own = Platform("linux", this_architecture()[0])
+        platform = wanted or own
+        for variant in platform.variants:
+            for found, descriptor in self.entries:
+                if found == Platform(platform.os, platform.architecture, variant):
                     return descriptor
         unnamed = [descriptor for platform, descriptor in self.entries if platform is None]
-        if len(unnamed) == len(self.entries) == 1:
+        if wanted in (None, own) and len(unnamed) == len(self.entries) == 1:
             return unnamed[0]
         # BuildKit lists attestations under unknown/unknown.
         there = sorted({str(p) for p, _ in self.entries if p and p.os != "unknown"})
         raise UnsupportedError(
-            f"{what} is not made for linux/{architecture}, only for "
+            f"{what} is not made for {platform}, only for "
             f"{', '.join(there) or 'no platform at all'}"
         )
 

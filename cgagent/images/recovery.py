@@ -16,6 +16,7 @@ from cgagent.images import manifest
 from cgagent.images.image import parse_config
 from cgagent.images.layers import chain_ids
 from cgagent.images.reference import is_digest
+from cgagent.images.unpacking import Reader
 from cgagent.store import recordfiles
 from cgagent.store.content import Blob
 from cgagent.store.disk import disk_full_is_no_space
@@ -41,7 +42,7 @@ class ImageFile:
 class ImageFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        with disk_full_is_no_space(f"image directory {directory}"):
+        with disk_full_is_no_space(f"image directory {directory}", directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def keep(self, record: ImageRecord, layers: Sequence[str]) -> None:
@@ -95,8 +96,13 @@ def unpack_again(
         return
     for blob in content.records.of_diff(diff_id):
         if content.has(blob.digest):
-            with contextlib.suppress(InvalidInputError), content.open(blob.digest) as stream:
-                layers.add(stream, chain, diff_id, stop=stop, progress=lambda _: None)
+            with (
+                contextlib.suppress(InvalidInputError),
+                content.open(blob.digest) as stream,
+                contextlib.closing(layers.unpacking_process()) as process,
+            ):
+                reader = Reader(stream, stop, lambda _: None)
+                layers.add(reader, chain, diff_id, process)
                 return
     raise InternalError(
         f"layer {chain[-1][:19]} is lost and cannot be unpacked again, as its blob is missing or "
@@ -120,7 +126,7 @@ class Recovery:
         self._layers.recover()
         lost = [file for file in self._files.all() if self._records.get(file.id) is None]
         told = [self._restore(file) for file in lost]
-        for record in self._records.all():
+        for record in self._records.all(removed=True):
             told += self._complete(record)
         for record in self._records.all():
             if not self._files.has(record.id):

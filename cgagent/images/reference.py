@@ -107,6 +107,28 @@ def parse(text: str) -> Reference:
     return Reference(domain, path, tag, digest or None)
 
 
+def taggable(text: str) -> Reference:
+    """A name for an image that is here, with a tag.
+
+    Raises:
+        InvalidInputError: it is malformed, or has a digest, which nobody can choose.
+    """
+    found = parse(text)
+    if found.digest:
+        raise InvalidInputError(f"image name {text!r} has a digest: give it a tag instead")
+    return found
+
+
+def bare_repository(text: str) -> str | None:
+    """The canonical name of a repository, where `text` has neither tag nor digest; else None."""
+    if "@" in text or ":" in text.rpartition("/")[2]:
+        return None
+    try:
+        return parse(text).name
+    except InvalidInputError:
+        return None
+
+
 def _split(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     domain, path = (first, rest) if slash and _is_domain(first) else (DOCKER_DOMAIN, name)

@@ -20,6 +20,7 @@ RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
+_PATH_MAX: Final = 4096
 
 
 class _OpenHow(ctypes.Structure):
@@ -33,12 +34,32 @@ def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
     return openat2(root_fd, path, flags, mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
-def openat2(directory: int, path: str, flags: int, mode: int = 0, *, resolve: int) -> int:
+def openat2(directory: int, path: str | bytes, flags: int, mode: int = 0, *, resolve: int) -> int:
     """The system call itself. Close-on-exec."""
     how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=mode, resolve=resolve)
     return libc.syscall(
         libc.SYS_openat2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
     )
+
+
+def open_beneath(
+    directory: int, path: str, flags: int, *, resolve: int = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+) -> int:
+    """Opens `path`, which may have any length, below the directory. Close-on-exec.
+
+    A container can nest directories without end, and openat2 takes 4,095 bytes.
+    """
+    rest = os.fsencode(path.strip("/")) or b"."
+    reached = os.dup(directory)
+    try:
+        while len(rest) >= _PATH_MAX:
+            cut = rest.rindex(b"/", 0, _PATH_MAX)
+            inner = openat2(reached, rest[:cut], os.O_PATH | os.O_DIRECTORY, resolve=resolve)
+            os.close(reached)
+            reached, rest = inner, rest[cut + 1 :]
+        return openat2(reached, rest, flags, resolve=resolve)
+    finally:
+        os.close(reached)
 
 
 def ensure_directory(root_fd: int, path: str, mode: int = 0o755) -> int:

@@ -12,7 +12,14 @@ from cgagent.metrics.labels import ChosenLabels
 from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
-from cgagent.metrics.samples import HostSample, Sample, SamplerState, Standing, Target
+from cgagent.metrics.samples import (
+    HostSample,
+    PortUse,
+    Sample,
+    SamplerState,
+    Standing,
+    Target,
+)
 from cgagent.metrics.sizes import Sizes
 from cgagent.metrics.standing import STATES
 from cgagent.metrics.walker import Counted, ToCount, Walker, disk_usage
@@ -27,6 +34,7 @@ __all__ = [
     "HostSample",
     "Interface",
     "Metrics",
+    "PortUse",
     "Rates",
     "Rendering",
     "Sample",

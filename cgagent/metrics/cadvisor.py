@@ -116,7 +116,7 @@ def _huge_pages(field: str) -> Callable[[Sample], Values]:
 
 
 def _network(field: str) -> Callable[[Sample], Values]:
-    return lambda s: (((i.name,), getattr(i, field)) for i in s.network or ())
+    return lambda s: (((i.name, i.network), getattr(i, field)) for i in s.network or ())
 
 
 CPU: Final = (
@@ -401,7 +401,10 @@ PIDS: Final = (
 )
 
 NETWORK: Final = tuple(
-    counters(f"container_network_{field}", text, "/proc/PID/net/dev", _network(field), "interface")
+    counters(
+        *(f"container_network_{field}", text, "/proc/PID/net/dev", _network(field)),
+        *("interface", "network"),
+    )
     for way, done in (("receive", "received"), ("transmit", "transmitted"))
     for field, text in (
         (f"{way}_bytes", f"{done.capitalize()}, in bytes"),

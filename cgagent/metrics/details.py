@@ -65,6 +65,14 @@ def _cap(key: str) -> Callable[[Sample], Values]:
     return values
 
 
+def _rates(sample: Sample) -> Values:
+    for way, rate in (
+        ("in", sample.limits.net_rate_in_bits),
+        ("out", sample.limits.net_rate_out_bits),
+    ):
+        yield (way,), rate // 8 if isinstance(rate, int) else None
+
+
 DETAILS: Final = (
     gauges(
         "cgagent_container_limit_drift",
@@ -72,6 +80,13 @@ DETAILS: Final = (
         "the limits' files, beside cgagent's record",
         _drift,
         "limit",
+    ),
+    gauges(
+        "cgagent_container_network_rate_limit_bytes",
+        "Wire bytes a second that each of its network interfaces is held to",
+        "tbf on the host's end of its links",
+        _rates,
+        "direction",
     ),
     gauge(
         "cgagent_container_frozen",

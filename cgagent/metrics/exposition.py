@@ -65,16 +65,19 @@ class Metrics:
 
     `containers` returns the standing of every container there is, stopped ones too,
     `events_dropped` how many events a slow reader did not get, `clients_cut_off` how many attached
-    clients were cut off because they did not read, `volume_bytes` sizes by name.
+    clients were cut off because they did not read, `volume_bytes` sizes by name,
+    `network_drops` packets and bytes by rule.
     """
 
     def __init__(
         self,
         sampler: Sampler,
         containers: Callable[[], Iterable[Standing]],
+        *,
         events_dropped: Callable[[], int] = lambda: 0,
         clients_cut_off: Callable[[], int] = lambda: 0,
         volume_bytes: Callable[[], Mapping[str, int]] = dict,
+        network_drops: Callable[[], Mapping[str, tuple[int, int]]] = dict,
     ) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -105,7 +108,8 @@ class Metrics:
         self._seen = Sheet((SEEN,), lambda sample: (sample.target, sample.at_s), names)
         self._states = Sheet(STANDING, lambda s: replace(s, disk=None), names)
         self._disks = Sheet(DISK, lambda s: (s.target, s.disk), names)
-        self._registry.register(Own(sampler, events_dropped, clients_cut_off, volume_bytes))
+        own = Own(sampler, events_dropped, clients_cut_off, volume_bytes, network_drops)
+        self._registry.register(own)
 
     def observe_job(
         self, kind: str, outcome: str, seconds: float, steps: Mapping[str, float]

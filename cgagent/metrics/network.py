@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _HEADER_LINES = 2
 _LOOPBACK = "lo"
-OF_CONTAINERS = ("veth", "docker", "br-", "cni")
+OF_CONTAINERS = ("veth", "docker", "br-", "cni", "cg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Interface:
     transmit_packets: int
     transmit_errors: int
     transmit_packets_dropped: int
+    network: str = ""
+    """The name of the network that a container's interface is in, where that is one of ours."""
 
 
 def read(pid: int) -> tuple[Interface, ...] | None:
@@ -54,5 +56,5 @@ def parse(text: str, left_out: tuple[str, ...] = ()) -> tuple[Interface, ...]:
         if name.strip() == _LOOPBACK or (left_out and name.strip().startswith(left_out)):
             continue
         counts = list(map(int, numbers.split()))
-        interfaces.append(Interface(name.strip(), *counts[:4], *counts[8:12]))
+        interfaces.append(Interface(name.strip(), *counts[:4], *counts[8:12]))  # type: ignore[arg-type] # the last field has its default
     return tuple(interfaces)

@@ -27,8 +27,10 @@ class Own(Collector):
         events_dropped: Callable[[], int],
         clients_cut_off: Callable[[], int],
         volume_bytes: Callable[[], Mapping[str, int]],
+        network_drops: Callable[[], Mapping[str, tuple[int, int]]],
     ) -> None:
         self._sampler = sampler
+        self._network_drops = network_drops
         self._volume_bytes = volume_bytes
         self._events_dropped = events_dropped
         self._clients_cut_off = clients_cut_off
@@ -53,6 +55,7 @@ class Own(Collector):
             value=self._clients_cut_off(),
         )
         yield from _volumes(self._volume_bytes())
+        yield from _drops(self._network_drops())
         machine = self._sampler.machine()
         if machine:
             yield from _machine(machine)
@@ -78,6 +81,19 @@ def _volumes(volume_bytes: Mapping[str, int]) -> Iterator[Metric]:
         for name, used in volume_bytes.items():
             sizes.add_metric((name,), used)
         yield sizes
+
+
+def _drops(by_rule: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
+    """`by_rule`: packets and bytes."""
+    for place, unit in enumerate(("packets", "bytes") if by_rule else ()):
+        dropped = CounterMetricFamily(
+            f"cgagent_network_dropped_{unit}",
+            f"{unit.capitalize()} that the rules of containers' networks have dropped (nf_tables)",
+            labels=("rule",),
+        )
+        for rule, counts in by_rule.items():
+            dropped.add_metric((rule,), counts[place])
+        yield dropped
 
 
 def _sampler(state: SamplerState) -> Iterator[Metric]:

@@ -99,7 +99,8 @@ def _labels(target: Target) -> str:
 
 @lru_cache(maxsize=4096)
 def _more(names: tuple[str, ...], values: tuple[str, ...]) -> str:
-    return "," + _pairs(zip(names, values, strict=True))
+    text = _pairs(pair for pair in zip(names, values, strict=True) if pair[1])
+    return f",{text}" if text else ""
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.cgroups import Reader
 from cgagent.errors import NotFoundError
@@ -26,7 +26,7 @@ from cgagent.metrics.rising import Rising
 from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from cgagent.cgroups import Descriptors, Host, Limits, Usage
 
@@ -38,6 +38,16 @@ _BUSY_ABOVE: Final = 0.02
 """Of the time, at most, for each group above others: the kernel sums up all groups below it."""
 _RESTED: Final = 15
 """Rounds at rest that are put off at most."""
+
+
+class NetworkView(Protocol):
+    """What is known of containers' networks, by their ids."""
+
+    def names(self, target_id: str) -> Mapping[str, str]:
+        """The network that each of its interfaces is in."""
+
+    def held(self, target_id: str) -> Mapping[str, Any]:
+        """What the kernel holds of the limits, fields of `Limits`, that are no group's."""
 
 
 class _Track:
@@ -101,7 +111,7 @@ class Sampler:
     `targets` is called in the sampler's thread at each tick. The last samples of a target that
     is no longer returned, or whose group has gone, stay until `forget`. `descriptors` bounds
     what is kept open; by default all readers of this process share one bound. `tick_ended` is
-    called in the thread, after each tick.
+    called in the thread, after each tick, `view` asked with each full reading.
     """
 
     def __init__(
@@ -113,6 +123,7 @@ class Sampler:
         *,
         full_interval_s: float = 0.0,
         tick_ended: Callable[[], None] = lambda: None,
+        view: NetworkView | None = None,
     ) -> None:
         self._host = host
         self._interval_s = interval_s
@@ -128,6 +139,7 @@ class Sampler:
         self._state = SamplerState()
         self._frozen: set[str] = set()
         self._tick_ended = tick_ended
+        self._view = view
         self._background = Background("sampler", self._run)
         self.start = self._background.start
 
@@ -300,7 +312,7 @@ class Sampler:
         if sample is None:
             # New, restarted, or the group that the descriptors knew has gone.
             self._drop(target.id)
-            source = _Source(self._host, target, self._descriptors)
+            source = _Source(self._host, target, self._descriptors, self._view)
             sample = source.sample(full=True)
             self._sources[target.id] = source
         if track:
@@ -324,8 +336,15 @@ class Sampler:
 class _Source:
     """The descriptors and the limits kept of one target."""
 
-    def __init__(self, host: Host, target: Target, descriptors: Descriptors | None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        target: Target,
+        descriptors: Descriptors | None,
+        view: NetworkView | None,
+    ) -> None:
         self.target = target
+        self._view = view
         self.limits_read_ns: int | None = None
         self._group = host.group(target.cgroup_path)
         self._reader = Reader(self._group, descriptors, deep=not target.is_above)
@@ -355,7 +374,7 @@ class _Source:
                 self._network = self._interfaces()
             age_ns = 0 if self.target.asked else _LIMITS_AGE_NS
             if self.limits_read_ns is None or (full and now_ns - self.limits_read_ns >= age_ns):
-                self._limits = self._group.held()
+                self._limits = self._held()
                 self.limits_read_ns = now_ns
         except BaseException:
             self.close()
@@ -371,10 +390,18 @@ class _Source:
             self.target, time.time(), now_ns, self._full_ns, usage, self._limits, self._network
         )
 
+    def _held(self) -> Limits:
+        held = self._group.held()
+        return replace(held, **self._view.held(self.target.id)) if self._view else held
+
     def _interfaces(self) -> tuple[network.Interface, ...] | None:
         if self.target.cgroup_path == "/":
             return network.of_machine()
-        return network.read(self.target.pid) if self.target.pid else None
+        found = network.read(self.target.pid) if self.target.pid else None
+        names = self._view.names(self.target.id) if self._view and found else {}
+        if not found or not names:
+            return found
+        return tuple(replace(one, network=names.get(one.name, "")) for one in found)
 
     @property
     def is_due(self) -> bool:

@@ -71,6 +71,18 @@ class Sample:
         return Moment(self.at_s, self.monotonic_ns, self.usage.cpu)
 
 
+@dataclass(frozen=True, slots=True)
+class PortUse:
+    """A published port, and the connections that were led to the container by it."""
+
+    host: str
+    """The address of the host's; of each of a family 0.0.0.0 or ::."""
+    host_port: int
+    protocol: str
+    container_port: int
+    connections: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What the engine knows of a container, running or not."""
@@ -97,6 +109,7 @@ class Standing:
     """When its last run ended; None: it runs, or never did."""
     restarts: int | None = None
     """By its policy, since a user started it; None: it has none."""
+    ports: tuple[PortUse, ...] = ()
     health: str | None = None
     """One of `standing.HEALTH`; None: it has no check."""
 

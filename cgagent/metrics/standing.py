@@ -38,6 +38,20 @@ def _tasks(standing: Standing) -> Values:
         yield (state,), count
 
 
+def _connections(family: str) -> Callable[[Standing], Values]:
+    def read(standing: Standing) -> Values:
+        counted = standing.counted.connections if standing.counted else None
+        for state, count in (counted or {}).get(family, {}).items():
+            yield (state,), count
+
+    return read
+
+
+def _ports(standing: Standing) -> Values:
+    for port in standing.ports:
+        yield (port.host, str(port.host_port), port.protocol), port.connections
+
+
 def _one(
     kind: Kind, name: str, text: str, source: str, read: Callable[[Standing], float | None]
 ) -> Family[Standing]:
@@ -168,6 +182,25 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "/proc/PID/task/TID/stat",
         _tasks,
         ("state",),
+    ),
+    *(
+        Family(
+            "gauge",
+            f"container_network_{family}_usage_total",
+            f"Sockets of its network namespace by state, {version}; counted once a minute",
+            f"/proc/PID/net/{family}",
+            _connections(family),
+            ("tcp_state",),
+        )
+        for family, version in (("tcp", "IPv4"), ("tcp6", "IPv6"))
+    ),
+    Family(
+        "counter",
+        "cgagent_container_port_connections",
+        "Connections to a published port that were led to it, since the port was published",
+        "nf_tables",
+        _ports,
+        ("host", "port", "protocol"),
     ),
     _on_disk(
         "container_fs_usage_bytes",

@@ -1,4 +1,4 @@
-"""What no cgroup file counts: files in a container's writable layer, descriptors, tasks by state.
+"""What no cgroup file counts: files in the writable layer, descriptors, tasks and TCP by state.
 
 They are counted by walking, so it is done slowly, in a thread of its own and one container after
 the other; a scrape shows what was found last. The owner calls `start` and `stop`.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.kernel import beneath
-from cgagent.metrics import disks
+from cgagent.metrics import connections, disks
 from cgagent.metrics.background import Background
 
 if TYPE_CHECKING:
@@ -37,10 +37,8 @@ _BUSY: Final = 0.02
 """Of one CPU, at most, whatever there is to walk."""
 _BLOCK_BYTES: Final = 512
 _RESOLVE: Final = beneath.RESOLVE_BENEATH | beneath.RESOLVE_NO_SYMLINKS | beneath.RESOLVE_NO_XDEV
-_SKIPPED: Final = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG}
-)
-"""Gone, replaced by something else, or too deep."""
+_SKIPPED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+"""Gone, or replaced by something else."""
 
 STATES: Final = ("sleeping", "running", "stopped", "uninterruptible", "zombie")
 """What a task may be; the first four have cAdvisor's names."""
@@ -88,6 +86,8 @@ class Counted:
     """Of the descriptors."""
     soft_open_files: int | None = None
     """The first process's soft limit on them; -1 is unlimited, as by getrlimit."""
+    connections: Mapping[str, Mapping[str, int]] | None = None
+    """TCP sockets by state, by family; None without a network namespace of its own."""
 
 
 class Walker:
@@ -163,6 +163,7 @@ def look(held: ToCount, cancelled: Callable[[], bool] = lambda: False) -> Counte
         sockets=sum(sockets for _, sockets in descriptors),
         soft_open_files=None if held.first is None else _soft_open_files(held.first),
         tasks=_tasks(pids),
+        connections=None if held.first is None else connections.by_state(held.first),
         used_bytes=used_bytes,
         used_inodes=used_inodes,
         device=device,
@@ -229,7 +230,6 @@ def disk_usage(root: str, cancelled: Callable[[], bool]) -> tuple[int, int]:
     """Bytes and inodes of a directory and all below it.
 
     The container changes it meanwhile: no link is followed, nor a way to another file system.
-    What lies too deep for a path is not counted.
     """
     used, inodes = 0, 0
     linked: set[int] = set()
@@ -259,7 +259,7 @@ def disk_usage(root: str, cancelled: Callable[[], bool]) -> tuple[int, int]:
 
 
 def _entries(top: int, path: str) -> list[tuple[str, os.stat_result]]:
-    fd = beneath.openat2(top, path or ".", os.O_RDONLY | os.O_DIRECTORY, resolve=_RESOLVE)
+    fd = beneath.open_beneath(top, path, os.O_RDONLY | os.O_DIRECTORY, resolve=_RESOLVE)
     try:
         found = []
         with os.scandir(fd) as entries:

@@ -5,15 +5,29 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cgagent.bounds import BOUNDED
-from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.errors import InvalidInputError
 from cgagent.members import members
+from cgagent.network.names import redirection
 
-Mode = Literal["none", "host"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-_GATEWAY: Final = "host-gateway"
+    from cgagent.network.values import Address
+
+Mode = Literal["none", "host", "bridge", "names"]
+"""Whose network a container has: one with nobody else in it, the host's, one of the agent's.
+
+In the last kind of those, names of containers are answered as well.
+"""
+
+GATEWAY: Final = "host-gateway"
+"""Instead of an address in ``--add-host``: the host's own, as the container reaches it."""
+_LOOPBACK: Final = ipaddress.IPv4Address("127.0.0.1")
+_STUB: Final = "/run/systemd/resolve/resolv.conf"
+"""systemd-resolved's servers: /etc/resolv.conf may name its own address of the loopback only."""
 
 
 _Texts = Annotated[tuple[str, ...], BOUNDED]
@@ -41,7 +55,6 @@ def checked_hosts(lookup: NameLookup) -> tuple[str, ...]:
 
     Raises:
         InvalidInputError: an address that is none, a text that would be more than one line.
-        UnsupportedError: an address that only a bridge network has.
     """
     for server in lookup.dns:
         _address(server, "DNS server")
@@ -57,8 +70,8 @@ def _host(text: str) -> str:
     name, address = text[:separator], text[separator + 1 :]
     if separator < 1 or not address or any(c.isspace() or c == "\0" for c in name):
         raise InvalidInputError(f"bad format for add-host: {text!r}; write NAME:ADDRESS")
-    if address == _GATEWAY:
-        raise UnsupportedError(f"add-host {text!r}: there is no bridge network yet to have one")
+    if address == GATEWAY:
+        return f"{name}:{address}"
     return f"{name}:{_address(address.removeprefix('[').removesuffix(']'), 'add-host')}"
 
 
@@ -69,39 +82,95 @@ def _address(text: str, what: str) -> str:
         raise InvalidInputError(f"invalid IP address in {what}: {text!r}") from None
 
 
-def hosts(mode: Mode, hostname: str, domainname: str, lookup: NameLookup) -> str:
-    """The host's own file where the network is the host's; then the user's lines."""
+def hosts(
+    mode: Mode,
+    hostname: str,
+    domainname: str,
+    lookup: NameLookup,
+    addresses: Sequence[Address] = (),
+    *,
+    linked: Sequence[tuple[Address, str]] = (),
+    gateway: Address | None = None,
+) -> str:
+    """The host's own file where the network is the host's; then `linked`, and the user's lines.
+
+    `addresses` are the container's, and `gateway` is the host's as it sees it: neither is known
+    before the container is in its networks, and lines that need it are left out.
+    """
     if mode == "host":
         base = _read("/etc/hosts")
         base += "" if not base or base.endswith("\n") else "\n"
     else:
         names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-        base = (
-            f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{names}\n"
-        )
-    pairs = (entry.partition(":")[::2] for entry in lookup.extra_hosts)
-    return base + "".join(f"{address}\t{name}\n" for name, address in pairs)
+        own = ("127.0.1.1",) if mode == "none" else addresses
+        base = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        base += "".join(f"{address}\t{names}\n" for address in own)
+    if mode == "host":
+        gateway = _LOOPBACK
+    base += "".join(f"{address}\t{name}\n" for address, name in linked)
+    pairs = [entry.partition(":")[::2] for entry in lookup.extra_hosts]
+    lines = [(gateway if address == GATEWAY else address, name) for name, address in pairs]
+    return base + "".join(f"{address}\t{name}\n" for address, name in lines if address)
 
 
 def resolv_conf(mode: Mode, lookup: NameLookup) -> str:
-    """The host's where the network is the host's, else empty: there is nobody to ask.
+    """The host's, in another network than the host's without servers that only the host reaches.
 
-    What the user gave replaces the lines of its kind.
+    It is empty where there is nobody to ask. What the user gave replaces the lines of its kind.
     """
-    base = _read("/etc/resolv.conf") if mode == "host" else ""
+    if mode == "names":
+        return _answered_here(lookup)
+    base = {"none": lambda: "", "host": lambda: _read("/etc/resolv.conf"), "bridge": _reachable}
     search = () if lookup.dns_search == (".",) else lookup.dns_search
     asked = {
         "nameserver": [f"nameserver {server}" for server in lookup.dns],
         "search": [f"search {' '.join(search)}"] if search else [],
         "options": [f"options {' '.join(lookup.dns_options)}"] if lookup.dns_options else [],
     }
+    text = base[mode]()
     replaced = {kind for kind, lines in asked.items() if lines}
     if lookup.dns_search:
         replaced |= {"search", "domain"}
     if not replaced:
-        return base
-    kept = [line for line in base.split("\n") if line.strip() and line.split()[0] not in replaced]
+        return text
+    kept = [line for line in text.split("\n") if line.strip() and line.split()[0] not in replaced]
     return "\n".join([*kept, *(line for lines in asked.values() for line in lines)]) + "\n"
+
+
+def _answered_here(lookup: NameLookup) -> str:
+    """Of a container in whose network namespace names are answered; `dns` is asked from there."""
+    found = [line for line in _reachable().split("\n") if line.startswith(("search", "domain"))]
+    if lookup.dns_search:
+        search = () if lookup.dns_search == (".",) else lookup.dns_search
+        found = [f"search {' '.join(search)}"] if search else []
+    options = lookup.dns_options
+    if not any(option.startswith("ndots:") for option in options):
+        options = (*options, "ndots:0")  # a container's name comes before a domain of the host's
+    return (
+        "\n".join([f"nameserver {redirection.ADDRESS}", *found, f"options {' '.join(options)}"])
+        + "\n"
+    )
+
+
+def _reachable() -> str:
+    """The host's, without servers on its loopback; systemd-resolved's file if none is left."""
+    lines: list[str] = []
+    for path in ("/etc/resolv.conf", _STUB):
+        found = _read(path).rstrip("\n").split("\n")
+        lines = [line for line in found if line and not _is_on_loopback(line)]
+        if any(line.startswith("nameserver") for line in lines):
+            break
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_on_loopback(line: str) -> bool:
+    words = line.split()
+    if len(words) < 2 or words[0] != "nameserver":  # noqa: PLR2004 - the word and an address
+        return False
+    try:
+        return ipaddress.ip_address(words[1].partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(path: str) -> str:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from cgagent.cgroups import Host
 from cgagent.errors import ConflictError, InternalError, InvalidInputError
 from cgagent.kernel import namespaces, seccomp, userns
+from cgagent.messages import wire
 from cgagent.oci import config as oci_config
 from cgagent.oci import init, store
-from cgagent.runtime import OCI_VERSION, wire
+from cgagent.runtime import OCI_VERSION
 from cgagent.runtime.container import birth, hooks, process, steps
 from cgagent.runtime.container.isolation import Isolation
 from cgagent.runtime.container.isolation import mappings as of_container
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cgagent.cgroups import Group
-    from cgagent.runtime.messages.record import Message
+    from cgagent.messages.record import Message
 
 _KILL_S = 10.0
 
@@ -65,7 +66,7 @@ def create(entry: store.Entry, bundle: str, flags: CreateFlags) -> tuple[store.S
     entry.make()
     with _undone_on_failure(entry.remove), entry.locked():
         group = host.group(path)
-        if group.exists() and group.pids():
+        if group.exists() and group.has_pids():
             raise ConflictError(f"cgroup {path} has processes in it; choose another cgroupsPath")
         entry.begin(path, ())
         made = _made(entry, group.create())

@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 
 from cgagent.errors import InternalError
 from cgagent.kernel import descriptors, namespaces, signals, userns
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.container import birth, command, console, hooks, process, steps
 from cgagent.runtime.container.isolation import FLAGS, Isolation
 from cgagent.runtime.messages.children import Go, Made, Waiting

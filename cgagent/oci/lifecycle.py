@@ -9,8 +9,8 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
+from cgagent.messages import wire
 from cgagent.oci import store
-from cgagent.runtime import wire
 from cgagent.runtime.container import hooks
 from cgagent.runtime.messages.children import Go
 from cgagent.runtime.messages.outcomes import Failed
@@ -182,10 +182,17 @@ def pass_signals_on(child: Child) -> None:
 
 
 def wait(child: Child) -> int:
-    """Until it ends; its exit code, 128+N by signal N."""
-    info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-    if info is None:
-        return 1
+    """Until it ends; its exit code, 128+N by signal N. Signals are passed on meanwhile.
+
+    They are waited for together with the child's end: one that came just before a plain wait
+    would be handled only after it.
+    """
+    waited_for = {*_FORWARDED, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
+    while (info := os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)) is None:
+        number = signal.sigwait(waited_for)
+        if number != signal.SIGCHLD:
+            _pass_on(child, number)
     ended_itself = info.si_code == os.CLD_EXITED
     return info.si_status if ended_itself else 128 + info.si_status
 

@@ -19,8 +19,8 @@ import signal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
+from cgagent.messages.record import Record
 from cgagent.runtime import OCI_VERSION
-from cgagent.runtime.messages.record import Record
 from cgagent.runtime.protocol import CONFIG_FILE
 
 if TYPE_CHECKING:

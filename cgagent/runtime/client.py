@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from cgagent import bare
 from cgagent.errors import DeadlineError, UnavailableError
 from cgagent.kernel import mount
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import MessageError
 from cgagent.runtime.messages.agent import (
     TOLD,
     Answer,
@@ -38,16 +39,15 @@ from cgagent.runtime.messages.agent import (
     Who,
 )
 from cgagent.runtime.messages.outcomes import Failed
-from cgagent.runtime.messages.record import MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from cgagent.errors import CgagentError
+    from cgagent.messages.record import Message
     from cgagent.runtime.messages.agent import A, AnyRequest, Request
     from cgagent.runtime.messages.outcomes import Exit
-    from cgagent.runtime.messages.record import Message
 
 _SOCKET: Final = "supervisor.sock"
 

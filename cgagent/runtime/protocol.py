@@ -64,9 +64,6 @@ from typing import Final
 
 from cgagent.errors import ConflictError
 
-MAX_PACKET: Final = 128 * 1024
-"""Below the kernel's default socket buffer. What may be larger (an OCI configuration) is a file."""
-
 EXIT_FILE: Final = "exit.json"
 CONFIG_FILE: Final = "config.json"
 

@@ -56,7 +56,7 @@ class ContainerRows:
             ConflictError: the name is taken.
         """
         directory = self._file(row.id).parent  # an adopted one has none yet
-        with disk_full_is_no_space(f"container directory {directory}"):
+        with disk_full_is_no_space(f"container directory {directory}", directory):
             self._directory.mkdir(mode=0o700, exist_ok=True)
             directory.mkdir(mode=0o700, exist_ok=True)
         with self._unique_name(row.name), self._change(event) as connection:

@@ -62,7 +62,7 @@ class Database:
         self._lock = threading.RLock()
         self._reserve = Reserve(data_root / "reserve")
         self._reserve.release()
-        with disk_full_is_no_space(f"database {self.path}"):
+        with disk_full_is_no_space(f"database {self.path}", self.path):
             data_root.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._open()
@@ -203,7 +203,7 @@ class Database:
             raise  # the records module knows what a broken constraint means
         except sqlite3.Error as e:
             if getattr(e, "sqlite_errorcode", None) in _FULL:
-                raise no_space(f"database {self.path}") from e
+                raise no_space(f"database {self.path}", self.path) from e
             message = f"database {self.path}: cannot {operation}: {e}"
             code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # none: by quick_check
             if code in _DAMAGED and operation == "open":

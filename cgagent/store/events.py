@@ -29,6 +29,16 @@ def insert(connection: sqlite3.Connection, row: EventRow) -> None:
     )
 
 
+def _event(row: sqlite3.Row) -> EventRow:
+    return EventRow(
+        time_ns=row["time_ns"],
+        type=row["type"],
+        action=row["action"],
+        id=row["id"],
+        attributes=json.loads(row["attributes"]),
+    )
+
+
 class EventRows:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,14 +47,21 @@ class EventRows:
         with self._database.transaction() as connection:
             insert(connection, row)
 
-    def between(self, since_ns: int, until_ns: int) -> list[EventRow]:
-        """Both ends are part of it."""
+    def last(self) -> int:
+        """The number of the latest; 0 where there is none."""
+        (row,) = self._database.query("SELECT coalesce(max(number), 0) AS last FROM events")
+        return int(row["last"])
+
+    def between(
+        self, since_ns: int, until_ns: int, numbers: range, count: int
+    ) -> list[tuple[int, EventRow]]:
+        """The first so many of these `numbers`, each with its own; both times are part of it."""
         rows = self._database.query(
-            "SELECT time_ns, type, action, id, attributes FROM events "
-            "WHERE time_ns BETWEEN ? AND ? ORDER BY number",
-            (since_ns, until_ns),
+            "SELECT number, time_ns, type, action, id, attributes FROM events "
+            "WHERE number BETWEEN ? AND ? AND time_ns BETWEEN ? AND ? ORDER BY number LIMIT ?",
+            (numbers.start, numbers.stop - 1, since_ns, until_ns, count),
         )
-        return [EventRow(**{**dict(r), "attributes": json.loads(r["attributes"])}) for r in rows]
+        return [(row["number"], _event(row)) for row in rows]
 
     def prune(self, kept: int) -> None:
         """All but the last so many."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cgagent.store.database import Database
+
+_DELETE_REMOVED: Final = """
+    DELETE FROM images WHERE removed
+    AND NOT EXISTS (SELECT 1 FROM rootfs WHERE rootfs.image_id = images.id)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,11 @@ class ImageRecords:
         rows = self._database.query("SELECT * FROM images WHERE id = ?", (image_id,))
         return self._record(rows[0]) if rows else None
 
-    def all(self) -> list[ImageRecord]:
-        """Latest added first."""
-        rows = self._database.query("SELECT * FROM images ORDER BY added_ns DESC, id")
+    def all(self, *, removed: bool = False) -> list[ImageRecord]:
+        """Latest added first; with those that were `removed` while containers stand on them?"""
+        rows = self._database.query(
+            "SELECT * FROM images WHERE removed <= ? ORDER BY added_ns DESC, id", (removed,)
+        )
         return [self._record(row) for row in rows]
 
     def id_of(self, reference: str) -> str | None:
@@ -68,7 +75,8 @@ class ImageRecords:
     def ids_with_prefix(self, prefix: str) -> list[str]:
         """`prefix` begins with ``sha256:`` and is otherwise lower-case hexadecimal."""
         rows = self._database.query(
-            "SELECT id FROM images WHERE id >= ? AND id < ?", (prefix, prefix + "g")
+            "SELECT id FROM images WHERE id >= ? AND id < ? AND NOT removed",
+            (prefix, prefix + "g"),
         )
         return [row["id"] for row in rows]
 
@@ -79,7 +87,7 @@ class ImageRecords:
         with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO images(id, config, manifest, added_ns) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET config = excluded.config, "
+                "ON CONFLICT (id) DO UPDATE SET config = excluded.config, removed = 0, "
                 "manifest = coalesce(excluded.manifest, manifest)",
                 (image_id, config, manifest, time.time_ns()),
             )
@@ -92,6 +100,12 @@ class ImageRecords:
     def delete(self, image_id: str) -> None:
         with self._database.transaction() as db:
             db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+
+    def remove(self, image_id: str) -> None:
+        """Deletes it, or hides it until no container's root stands on it."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE images SET removed = 1 WHERE id = ?", (image_id,))
+            db.execute(f"{_DELETE_REMOVED} AND id = ?", (image_id,))
 
     def set_name(self, reference: str, image_id: str, target: str) -> None:
         """Takes the name from the image that had it."""
@@ -177,9 +191,17 @@ class ImageRecords:
                 (container_id, image_id),
             )
 
-    def delete_rootfs(self, container_id: str) -> None:
+    def delete_rootfs(self, container_id: str) -> bool:
+        """Whether the image, which was removed by force, went with it."""
         with self._database.transaction(essential=True) as db:
-            db.execute("DELETE FROM rootfs WHERE container_id = ?", (container_id,))
+            found = db.execute(
+                "DELETE FROM rootfs WHERE container_id = ? RETURNING image_id", (container_id,)
+            ).fetchall()
+            gone = [
+                db.execute(f"{_DELETE_REMOVED} AND id = ?", (row["image_id"],)).rowcount
+                for row in found
+            ]
+        return any(gone)
 
     def _record(self, row: sqlite3.Row) -> ImageRecord:
         image_id = row["id"]

@@ -106,4 +106,63 @@ MIGRATIONS: Final = (
         attributes TEXT NOT NULL       -- JSON: an object of strings
     ) STRICT;
     """,
+    """
+    -- Repositories that have a blob, for a push to another one of the same registry.
+    CREATE TABLE blob_origins (
+        digest     TEXT NOT NULL REFERENCES blobs(digest) ON DELETE CASCADE,
+        registry   TEXT NOT NULL,      -- HOST[:PORT]
+        repository TEXT NOT NULL,
+        PRIMARY KEY (digest, registry, repository)
+    ) STRICT, WITHOUT ROWID;
+    """,
+    """
+    -- 1: removed by force while containers stand on it; nobody sees it, and it goes with the last.
+    ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
+    """,
+    """
+    CREATE TABLE networks (
+        id         TEXT PRIMARY KEY,
+        name       TEXT NOT NULL UNIQUE,
+        created_ns INTEGER NOT NULL,
+        document   TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- A container's place in a network, from its creation on. An address is a lease: it is there
+    -- while the container runs, or all the time where it was asked for by its number.
+    CREATE TABLE endpoints (
+        container_id TEXT NOT NULL,
+        network_id   TEXT NOT NULL REFERENCES networks(id),
+        position     INTEGER NOT NULL,  -- 0 is eth0
+        document     TEXT NOT NULL,     -- what was asked of the network
+        host_name    TEXT,              -- of the link's end on the host, while there is one
+        address      TEXT,
+        address6     TEXT,
+        PRIMARY KEY (container_id, network_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX endpoints_by_address ON endpoints(network_id, address);
+    CREATE UNIQUE INDEX endpoints_by_address6 ON endpoints(network_id, address6);
+
+    -- Ports of the host's that running containers answer.
+    CREATE TABLE published_ports (
+        protocol       TEXT NOT NULL,
+        host           TEXT NOT NULL,   -- an address, or 0.0.0.0 or :: for each of its family
+        host_port      INTEGER NOT NULL,
+        container_id   TEXT NOT NULL,
+        network_id     TEXT NOT NULL,
+        container      TEXT NOT NULL,   -- its address
+        container_port INTEGER NOT NULL,
+        PRIMARY KEY (protocol, host, host_port)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX published_ports_by_container ON published_ports(container_id);
+    """,
+    """
+    -- Bearer tokens of callers who come over TCP.
+    CREATE TABLE tokens (
+        name       TEXT PRIMARY KEY,
+        hash       BLOB NOT NULL UNIQUE,  -- SHA-256 of the token
+        scope      TEXT NOT NULL,         -- metrics, read or control
+        created_ns INTEGER NOT NULL,
+        expires_ns INTEGER                -- null: never
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.world import forks
+from tests.world import forks, hosts
 from tests.world.audit import Snapshot, difference
 from tests.world.oci import Oci
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SETTLE_S = 3.0
+
+
+def pytest_sessionstart() -> None:
+    if "CGAGENT_TEST_MODE" not in os.environ:  # a guest is a machine of the tests' own
+        hosts.leave_the_machines_network()
 
 
 @pytest.fixture(scope="session", autouse=True)

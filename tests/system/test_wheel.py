@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.world import hosts
+
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
 PROJECT = Path(__file__).parents[2]
@@ -24,7 +26,8 @@ def installed(tmp_path_factory):
     """The programs of an environment that has the wheel and none of its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, PROJECT)
+    with hosts.in_the_machines_network():
+        run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, PROJECT)
     (wheel,) = folder.glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "environment")
     programs = folder / "environment" / "bin"

@@ -195,10 +195,13 @@ class Agent:
         *args: str,
         input: str = "",  # noqa: A002 - as subprocess has it
         timeout: float = 60,
+        environ: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
+        """`environ` is beside what there is."""
         return subprocess.run(
             self.cli_command(*args),
             check=False,
+            env={**os.environ, **(environ or {})},
             input=input,
             capture_output=True,
             text=True,

@@ -8,10 +8,12 @@ else makes on the machine meanwhile does not matter.
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.world import hosts
 from tests.world.naming import RUN
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Snapshot:
     processes: frozenset[str]
     """``PID COMMAND``; neither our ancestors nor us."""
     links: frozenset[str]
-    """Network interfaces with the run in their name or alias."""
+    """Network interfaces: all of a network of our own, else those with the run in their name."""
     files: frozenset[str]
     """Entries of the folders given."""
 
@@ -54,7 +56,7 @@ class Snapshot:
             mounts=frozenset(m.point for m in mounts if marks.are_in(m.line)),
             network_namespaces=frozenset(_network_namespaces(mounts, marks, processes)),
             processes=frozenset(f"{pid} {command}" for pid, command in processes.items()),
-            links=frozenset(name for name in os.listdir(_LINKS) if _is_our_link(name, marks)),
+            links=frozenset(_links(marks)),
             files=frozenset(str(p) for folder in contents for p in folder.glob("*")),
         )
 
@@ -100,6 +102,12 @@ def _cgroups(mounts: list[_Mount], marks: _Marks) -> Iterator[str]:
             for top in Path(mount.point).glob("*/"):
                 if marks.are_in(top.name):
                     yield from (folder for folder, _, _ in os.walk(top))
+
+
+def _links(marks: _Marks) -> Iterator[str]:
+    for _, name in socket.if_nameindex():
+        if hosts.has_left_the_machines_network() or _is_our_link(name, marks):
+            yield name
 
 
 def _is_our_link(name: str, marks: _Marks) -> bool:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.world import hosts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -28,8 +30,8 @@ def root() -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the machine-wide lock `name`, waiting for whoever has it."""
-    with (root() / f".lock-{name}").open("w") as lock:
+    """Hold the machine-wide lock `name`, waiting for whoever has it; things can be fetched."""
+    with (root() / f".lock-{name}").open("w") as lock, hosts.in_the_machines_network():
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
+import subprocess
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.client import Client
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
-from tests.world.agent import SLOWNESS, Agent, alive, eventually
+from tests.world.agent import KEPT_MOST, SLOWNESS, Agent, alive, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,20 @@ _SCRIPT: Final = (
     "if [ {code} = 0 ]; then while :; do sleep {pause}; done; fi; exit {code}"
 )
 _TERMINATED, _KILLED = 7, 137
+_PORTS: Final = [{"container_port": 80}, {"container_port": 53, "protocol": "udp"}]
+_MADE: Final = {"chaos-one": (), "chaos-two": ("--ipv6",)}
+"""Networks beside the default one, and flags."""
+_ASKED: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"ports": _PORTS},
+    {"networks": [{"network": "none"}]},
+    {"networks": [{"network": "chaos-one", "aliases": ["chaotic"]}], "ports": _PORTS},
+    {"networks": [{"network": "chaos-one"}, {"network": "chaos-two"}], "ports": _PORTS},
+    {"networks": [{"network": "chaos-two"}]},
+)
+"""What containers ask of networks."""
+_STANDING: Final = 1
+"""Ports of a bridge that are no container's."""
 
 
 class Chaos:
@@ -40,6 +57,11 @@ class Chaos:
 
     def __init__(self, agent: Agent, seed: int, containers: int = 30, deadly: float = 0.3) -> None:
         self.agent = agent
+        for name, flags in _MADE.items():
+            done = agent.cli("network", "create", *flags, name)
+            assert done.returncode == 0, done.stderr
+        agent.run("true")  # the default bridge is made for the first container
+        self._rules = _rules()
         self.deaths = {"agent": 0, "supervisor": 0, "keeper": 0}
         self._random = random.Random(seed)  # noqa: S311 - to be repeated, not secret
         self._most = containers
@@ -111,7 +133,8 @@ class Chaos:
         if SLOWNESS > 1:
             lines //= 10
         script = _SCRIPT.format(lines=lines, code=code, pause=0.05 * SLOWNESS)
-        self.agent.launch("sh", "-c", script, labels={_LABEL: f"{lines} {code}"})
+        labels = {_LABEL: f"{lines} {code}"}
+        self.agent.launch("sh", "-c", script, labels=labels, **self._random.choice(_ASKED))
 
     def _signal(self) -> None:
         if one := self._pick(running=True):
@@ -168,6 +191,43 @@ class Chaos:
             assert logged == lines, (one, lines, logged, state)
         assert state["exit_code"] in allowed | ({code} if code else set()), (one, state)
 
+    def _check_addresses(self) -> None:
+        """No two containers have one, and none that does not run has any."""
+        running = {c["id"] for c in self.agent.containers() if c["state"]["status"] != "exited"}
+        for network in ("bridge", *_MADE):
+            members = self._network(network)["containers"]
+            found = [a["address"] for member in members for a in member["addresses"]]
+            assert len(found) == len(set(found)), members
+            assert {m["container_id"] for m in members if m["addresses"]} <= running
+
+    def _network(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.agent.client.request("GET", f"/v1/networks/{name}")
+        return found
+
+    def _links(self) -> list[str]:
+        """On the bridges."""
+        bridges = [self._network(name)["interface"] for name in ("bridge", *_MADE)]
+        return [
+            line
+            for bridge in bridges
+            for line in _said("ip", "-o", "link", "show", "master", bridge).split("\n")
+            if line
+        ]
+
+    def _new_rules(self) -> list[str]:
+        return sorted((Counter(_rules()) - Counter(self._rules)).elements())
+
+    def _finish_networks(self) -> None:
+        """What was before is what is left."""
+        standing = (1 + len(_MADE)) * _STANDING
+        eventually(lambda: len(self._links()) <= standing + KEPT_MOST, "links are left")
+        for name in _MADE:
+            assert self.agent.cli("network", "rm", name).returncode == 0
+        try:
+            eventually(lambda: not self._new_rules(), "rules are left")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._new_rules()}") from None
+
     def finish(self) -> None:
         """End all containers and look at what is left."""
         for container in self.agent.containers():
@@ -180,7 +240,9 @@ class Chaos:
                     self.agent.post(one, "kill?signal=TERM")
                 self.agent.wait(one)
         self.check()
+        self._check_addresses()
         self.agent.remove_all()
+        self._finish_networks()
         eventually(self.agent.cgroups_settled, "cgroups are left")
         for parent in (self.agent.keeper_pid, self.agent.supervisor_pid):
             children = Path(f"/proc/{parent}/task/{parent}/children")
@@ -188,3 +250,18 @@ class Chaos:
                 lambda path=children: all(alive(int(pid)) for pid in path.read_text().split()),
                 "a zombie is left",
             )
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+
+
+def _rules() -> list[str]:
+    """What stands in all tables, sets and maps of this network.
+
+    Without counters, and the comment by which an agent knows its own table again.
+    """
+    return [
+        re.sub(r'counter packets \d+ bytes \d+| comment "[^"]*"', "", line).strip()
+        for line in _said("nft", "list", "ruleset").split("\n")
+    ]

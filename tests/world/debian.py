@@ -91,3 +91,22 @@ def seeing(package: Path, directory: str, *command: str) -> list[str]:
     options = f"lowerdir={package}{directory}:{directory}"
     inside = f'mount -t overlay overlay -o "$0" {directory} && exec "$@"'
     return ["unshare", "--mount", "sh", "-c", inside, options, *command]
+
+
+def bootstrap(folder: Path, release: str, *packages: str) -> None:
+    """Make a root of a Debian release in `folder`, of the mirror that this machine's apt has."""
+    install("debootstrap")
+    listed = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    mirrors = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+    more = [f"--include={','.join(packages)}"] if packages else []
+    made = subprocess.run(
+        ["debootstrap", "--variant=minbase", *more, release, folder, mirrors[0]],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if made.returncode:
+        raise RuntimeError(f"debootstrap failed:\n{made.stdout[-2000:]}")
+    for archive in (folder / "var/cache/apt/archives").glob("*.deb"):
+        archive.unlink()

@@ -1,4 +1,4 @@
-"""Image archives for the tests: alpine and busybox, as docker-archive and as OCI archive.
+"""Image archives for the tests: alpine, busybox and Debian, as docker-archive and as OCI archive.
 
 The OCI form is written here from a root file system; the docker form is skopeo's conversion of
 it, so that each is also read by a tool nobody here wrote.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -47,6 +48,21 @@ def busybox_docker_archive() -> Path:
         "busybox.docker.tar",
         lambda draft: _docker_archive(busybox_oci_archive(), ("busybox:latest",), draft),
     )
+
+
+def debian_oci_archive() -> Path:
+    """``debian:latest``: this machine's release as debootstrap makes it, with nginx and curl."""
+    return cache.build("debian-nginx.oci.tar", _debian_oci_archive)
+
+
+def _debian_oci_archive(draft: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="cgagent-debootstrap-") as scratch:
+        root = Path(scratch) / "root"
+        release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+        debian.bootstrap(root, release, "nginx", "curl")
+        for weight in ("var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+            shutil.rmtree(root / weight)
+        _oci_archive(root, "bash", "latest", draft)
 
 
 def busybox_rootfs(folder: Path) -> None:

@@ -13,7 +13,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from cgagent.kernel.pipes import Mirror
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.external.parent import Launchers
 from cgagent.runtime.messages.held import Change, HeldClient, HeldTask
 from cgagent.runtime.supervisor import holdings
@@ -23,8 +23,8 @@ from cgagent.runtime.supervisor.task import Shared, Task
 
 if TYPE_CHECKING:
     from cgagent.errors import CgagentError
+    from cgagent.kernel.loop import Loop
     from cgagent.runtime.supervisor.holdings import Entries
-    from cgagent.runtime.supervisor.loop import Loop
     from cgagent.runtime.supervisor.task import Owner
 
 

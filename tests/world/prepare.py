@@ -7,18 +7,39 @@ from __future__ import annotations
 
 import sys
 
-from tests.world import cache, debian, guest, images, registry, typescript
+from tests.world import (
+    cache,
+    crane,
+    debian,
+    dockers,
+    guest,
+    images,
+    registry,
+    swagger,
+    typescript,
+)
 
 
 def native() -> None:
     """Images, a registry that holds them, the tools the tests call."""
-    debian.install("skopeo", "umoci", "tmux", "crun", "runc", "kmod")
+    debian.install("skopeo", "umoci", "buildah", "tmux", "crun", "runc", "kmod", "tini")
+    debian.install("libnftables1", "nftables", "iptables", "iproute2", "procps", "bind9-dnsutils")
+    debian.install("btrfs-progs")
     images.alpine_docker_archive()
     images.busybox_docker_archive()
+    images.debian_oci_archive()
+    crane.program()
     registry.alpine_storage()
     debian.unpack("prometheus")
     debian.unpack("prometheus-alertmanager")
     typescript.unpack()
+    swagger.path()
+    dockers.debians_cli()
+    dockers.python_library()
+    dockers.compose_2()
+    dockers.compose_5()
+    for name in ("dockercalls", "testcontainers", "reaper"):
+        dockers.go_program(name)
 
 
 def main() -> None:

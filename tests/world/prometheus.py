@@ -26,7 +26,10 @@ SCRAPE_S = 2
 """As long, too, as a scrape may take: Prometheus allows no more than its interval."""
 
 
-_BARE = ("container_memory_failcnt ", "container_hugetlb_failcnt ", "container_fs_inodes_total ")
+_BARE = (
+    *("container_memory_failcnt ", "container_hugetlb_failcnt ", "container_fs_inodes_total "),
+    *("container_network_tcp_usage_total ", "container_network_tcp6_usage_total "),
+)
 """cAdvisor's names, and types, that promtool would have otherwise."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.world import alpine, cache, debian, images
 
@@ -26,10 +25,12 @@ TAGS = ("latest", alpine.VERSION)
 class Registry:
     """A registry with storage of its own; entering starts it, leaving ends it.
 
-    `seed` is a storage folder to begin with, such as `alpine_storage()`; it is copied.
+    `seed` is a storage folder to begin with, such as `alpine_storage()`; it is copied. `more` is
+    put into its configuration.
     """
 
-    def __init__(self, seed: Path | None = None) -> None:
+    def __init__(self, seed: Path | None = None, **more: dict[str, Any]) -> None:
+        self._more = more
         self._program = debian.unpack("docker-registry") / "usr" / "bin" / "docker-registry"
         self._seed = seed
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -65,14 +66,15 @@ class Registry:
     def _start(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        config = {
+        config: dict[str, Any] = {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": True}},
             "storage": {
                 "filesystem": {"rootdirectory": str(self.storage)},
                 "delete": {"enabled": True},
             },
-            "http": {"addr": self.address},
+            **self._more,
+            "http": {"addr": self.address, **self._more.get("http", {})},
         }
         (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         with (folder / "log").open("wb") as log:
@@ -85,14 +87,12 @@ class Registry:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(self.address, timeout=5 * _SLOWNESS)
+        host, _, port = self.address.rpartition(":")
         try:
-            connection.request("GET", "/v2/")
-            return connection.getresponse().status == http.HTTPStatus.OK
+            with socket.create_connection((host, int(port)), 5 * _SLOWNESS):
+                return True
         except OSError:
             return False
-        finally:
-            connection.close()
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from cgagent.api.attendance import while_there
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
+from cgagent.api.native.images import Filters
+from cgagent.api.native.networks import add_traffic, container_networks, published_ports
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds, StopSeconds
 from cgagent.api.native.schemas import (
     AdoptBody,
@@ -19,6 +21,8 @@ from cgagent.api.native.schemas import (
     container_detail,
     container_summary,
 )
+from cgagent.engine.containers.selection import Selection
+from cgagent.engine.filters import PruneFilters
 from cgagent.engine.sessions import processes
 
 if TYPE_CHECKING:
@@ -34,9 +38,11 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/containers", tags=["containers"])
     streams.add(router, engine)  # first: routes are tried one after the other, and these are urgent
     _add_lifecycle(router, engine)
+    _add_prune(router, engine)
     _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
     _add_control(router, engine)
+    add_traffic(router, engine)
     files.add(router, engine)
     return router
 
@@ -44,7 +50,8 @@ def routes(engine: Engine) -> APIRouter:
 def _detail(engine: Engine, reference: str) -> dict[str, Any]:
     container = engine.containers.find(reference)
     log_path = str(engine.lifecycle.bundle(container.id).log)
-    return container_detail(container, engine.control, log_path, engine.volumes.path)
+    shown = container_detail(container, engine.control, log_path, engine.volumes.path)
+    return {**shown, **container_networks(engine, container.id)}
 
 
 def _size(found: Size | None) -> dict[str, int | None]:
@@ -58,18 +65,27 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     async def list_containers(
         *,
         all: bool = False,  # noqa: A002
+        last: Annotated[int, Query(ge=0)] = 0,
         size: bool = False,
+        filters: Filters = None,
     ) -> list[dict[str, Any]]:
         """List the containers that run or are about to; with `all`, every one. The newest is first.
 
+        `last`: so many of the newest, in any state. `filter` is ``NAME=VALUE`` with docker's names.
         With `size` also what each has on disk, ``null`` where that cannot be found out in time.
         """
-        shown = [c for c in engine.containers if all or c.up]
-        shown.sort(key=lambda c: -c.record.created_ns)
+        shown = engine.selected(Selection.parse(filters or (), every=all, last=last))
         sizes = await engine.sizes.of(shown) if size else {}
 
         def summaries() -> list[dict[str, Any]]:
-            return [{**container_summary(c), **_size(sizes.get(c.id))} for c in shown]
+            return [
+                {
+                    **container_summary(c),
+                    "published_ports": published_ports(engine, c.id),
+                    **_size(sizes.get(c.id)),
+                }
+                for c in shown
+            ]
 
         return await asyncio.to_thread(summaries) if len(shown) > _FEW else summaries()
 
@@ -121,6 +137,14 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     async def kill_container(reference: str, signal: str = "SIGKILL") -> Response:
         await engine.lifecycle.kill(engine.containers.find(reference), signal)
         return Response(status_code=204)
+
+
+def _add_prune(router: APIRouter, engine: Engine) -> None:
+    @router.post("/prune")
+    async def prune_containers(filters: Filters = None) -> dict[str, Any]:
+        """Remove those that do not run."""
+        removed, freed = await engine.pruning.containers(PruneFilters.parse(filters or ()))
+        return {"removed": removed, "freed_bytes": freed}
 
 
 def _add_rename_and_wait(router: APIRouter, engine: Engine) -> None:

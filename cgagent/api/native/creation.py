@@ -18,6 +18,7 @@ from cgagent.members import members
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class CreateBody(ContainerConfig):
     name: str | None = None
+    platform: str = ""
     limits: LimitsBody = field(default_factory=LimitsBody)
 
     def request(self) -> CreateRequest:
@@ -26,4 +27,5 @@ class CreateBody(ContainerConfig):
             limits=self.limits.limits(),
             conveniences=self.limits.conveniences(),
             name=self.name,
+            platform=self.platform,
         )

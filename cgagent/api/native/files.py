@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from cgagent.api.native.images import streamed
+from cgagent.api.native.schemas import Strict, image_view
+from cgagent.api.transfers import NO_LIMIT, Archive, downloaded
+from cgagent.engine.values import Authorship
+
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from collections.abc import Callable
 
     from cgagent.engine.engine import Engine
-    from cgagent.engine.sessions.copying import PathStat, Reading
+    from cgagent.engine.sessions.copying import PathStat
+    from cgagent.engine.values import Progress
 
 STAT_HEADER: Final = "Cgagent-Path-Stat"
-_TAR: Final = "application/x-tar"
-_NO_LIMIT: Final = 1 << 62
 Path = Annotated[str, Query(min_length=1)]
 
 
-class _Archive(StreamingResponse):
-    """Closes what it reads from, however it ends."""
+class CommitBody(Strict):
+    name: str | None = None
+    message: str = ""
+    author: str = ""
+    changes: list[str] = []
+    pause: bool = True
 
-    def __init__(self, reading: Reading) -> None:
-        super().__init__(reading.chunks(), headers=_headers(reading.stat), media_type=_TAR)
-        self._reading = reading
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._reading.close()
+    def about(self) -> Authorship:
+        return Authorship(
+            name=self.name or None,
+            message=self.message,
+            author=self.author,
+            changes=tuple(self.changes),
+        )
 
 
 def _headers(stat: PathStat) -> dict[str, str]:
@@ -42,6 +49,7 @@ def _headers(stat: PathStat) -> dict[str, str]:
 def add(router: APIRouter, engine: Engine) -> None:
     _add_archive(router, engine)
     _add_changes(router, engine)
+    _add_export(router, engine)
 
 
 def _add_archive(router: APIRouter, engine: Engine) -> None:
@@ -58,9 +66,10 @@ def _add_archive(router: APIRouter, engine: Engine) -> None:
     ) -> Response:
         """A tar stream; its top entry is called as the file is, or `name`."""
         container = engine.containers.find(reference)
-        return _Archive(await engine.copying.read(container, path, name=name, follow=follow))
+        reading = await engine.copying.read(container, path, name=name, follow=follow)
+        return Archive(reading.chunks(), reading.close, _headers(reading.stat))
 
-    @router.put("/{reference}/archive", status_code=204, max_body_size=_NO_LIMIT)
+    @router.put("/{reference}/archive", status_code=204, max_body_size=NO_LIMIT)
     async def write_path(
         reference: str,
         path: Path,
@@ -75,6 +84,25 @@ def _add_archive(router: APIRouter, engine: Engine) -> None:
             container, path, request.stream(), keep_owner=keep_owner, replace=replace
         )
         return Response(status_code=204)
+
+
+def _add_export(router: APIRouter, engine: Engine) -> None:
+    @router.get("/{reference}/export", response_class=Response)
+    async def export_container(reference: str) -> Response:
+        """Its root file system as a tar, without what is mounted in it."""
+        container = engine.containers.find(reference)
+        return await downloaded(partial(engine.copying.export, container))
+
+    @router.post("/{reference}/commit", response_model=None)
+    async def commit_container(reference: str, body: CommitBody) -> StreamingResponse:
+        """Make an image of what it has changed; lines as those of a pull."""
+        container = engine.containers.find(reference)
+
+        async def work(progress: Callable[[Progress], None]) -> dict[str, Any]:
+            image = await engine.commits.commit(container, body.about(), progress, pause=body.pause)
+            return {"image": image_view(image)}
+
+        return streamed(work)
 
 
 def _add_changes(router: APIRouter, engine: Engine) -> None:

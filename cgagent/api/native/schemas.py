@@ -106,20 +106,26 @@ class LimitsBody(Strict):
     io_max: list[IoMaxBody] | None = None
     io_latency: list[IoLatencyBody] | None = None
     hugetlb_max_bytes: list[tuple[str, Bytes | Max]] | None = None
+    net_rate_in_bits: Count | Max | None = None
+    """Wire bits a second to each interface; 0 is no limit."""
+    net_rate_out_bits: Count | Max | None = None
+    net_priority: Annotated[int, Field(ge=0)] | None = None
     conf: list[tuple[str, str]] | None = None
     """Any other file of a controller, and what to write into it."""
     cpus: Annotated[float, Field(ge=0)] | None = None
     memory_swap_bytes: Count | None = None
     """Memory and swap together; -1 is unlimited swap."""
 
-    @field_validator("cpu_quota_us", "cpu_rt_runtime_us", "pids_max")
+    @field_validator(
+        *("cpu_quota_us", "cpu_rt_runtime_us", "pids_max", "net_rate_in_bits", "net_rate_out_bits")
+    )
     @classmethod
     def _minus_one_is_no_limit(cls, value: int | str | None) -> int | str | None:
         return "max" if value == -1 else value
 
-    @field_validator("pids_max")
+    @field_validator("pids_max", "net_rate_in_bits", "net_rate_out_bits")
     @classmethod
-    def _no_pids_is_no_limit(cls, value: int | str | None) -> int | str | None:
+    def _zero_is_no_limit(cls, value: int | str | None) -> int | str | None:
         return "max" if value == 0 else value
 
     @field_validator("memory_swappiness")
@@ -164,6 +170,7 @@ class ChangeBody(LimitsBody):
         "cpu_burst_us",
         "cpuset_cpus",
         "cpuset_mems",
+        "net_priority",
     }
 
 
@@ -313,6 +320,10 @@ def image_view(image: Image) -> dict[str, Any]:
         "created": None if image.created is None else image.created.isoformat(),
         "config": asdict(image.config),
         "layers": list(image.layers),
+        "layer_sizes_bytes": list(image.layer_sizes),
+        "diff_ids": list(image.diff_ids),
+        "architecture": image.architecture,
+        "manifest": image.manifest,
     }
 
 
@@ -348,6 +359,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "status": job.status,
         "progress": job.progress,
         "error": job.error,
+        "caller": job.caller,
         "started_at": job.started_at,
         "duration_s": job.duration_s,
         "steps": [asdict(step) for step in job.steps],

@@ -11,10 +11,11 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.bodies import CheckedRoute
-from cgagent.api.native.images import streamed
+from cgagent.api.native.images import Filters, streamed
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
 from cgagent.engine.events import EventQuery
+from cgagent.engine.filters import PruneFilters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,11 +57,6 @@ def routes(engine: Engine) -> APIRouter:
             "lost_and_found": str(found.lost_and_found),
         }
 
-    @router.post("/v1/system/prune")
-    async def prune() -> dict[str, Any]:
-        """Delete what is in lost+found."""
-        return {"removed": await engine.recovery.prune()}
-
     @router.post("/v1/system/check", response_model=None)
     async def check(body: CheckBody) -> StreamingResponse:
         """Read every blob of every image; lines as those of a pull, with ``problems`` at the end.
@@ -73,9 +69,41 @@ def routes(engine: Engine) -> APIRouter:
 
         return streamed(work)
 
+    _add_disk(router, engine)
     _add_events(router, engine)
     _add_jobs(router, engine)
     return router
+
+
+def _add_disk(router: APIRouter, engine: Engine) -> None:
+    @router.get("/v1/system/df")
+    async def disk_usage() -> dict[str, Any]:
+        """Tell how many bytes images, containers and volumes take on disk."""
+        return await engine.pruning.disk_usage()
+
+    @router.post("/v1/system/prune")
+    async def prune(
+        *,
+        all: bool = False,  # noqa: A002
+        volumes: bool = False,
+        filters: Filters = None,
+    ) -> dict[str, Any]:
+        """Delete what nothing uses: containers, networks, images, lost+found; volumes if asked."""
+        parsed = PruneFilters.parse(filters or ())
+        containers, freed = await engine.pruning.containers(parsed)
+        gone, volumes_bytes = (
+            await engine.volumes.prune(parsed, named=False) if volumes else ([], 0)
+        )
+        networks = await engine.networks.prune(parsed)
+        images = await engine.images.prune(every=all, filters=parsed)
+        return {
+            "containers": containers,
+            "networks": networks,
+            "volumes": gone,
+            "images": images.lines,
+            "lost_and_found": await engine.recovery.prune(),
+            "freed_bytes": freed + volumes_bytes + images.freed_bytes,
+        }
 
 
 def _add_events(router: APIRouter, engine: Engine) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Response
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.images import Filters
 from cgagent.api.native.schemas import Strict, volume_view
+from cgagent.engine.filters import PruneFilters
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
@@ -31,9 +33,10 @@ def routes(engine: Engine) -> APIRouter:
         return volume_view(await engine.volumes.create(body.name, body.labels))
 
     @router.post("/prune")
-    async def prune_volumes(*, all: bool = False) -> dict[str, Any]:  # noqa: A002
+    async def prune_volumes(*, all: bool = False, filters: Filters = None) -> dict[str, Any]:  # noqa: A002
         """Remove what no container has; with `all`, also volumes that have a name."""
-        names, freed = await engine.volumes.prune(named=all)
+        parsed = PruneFilters.parse(filters or ())
+        names, freed = await engine.volumes.prune(parsed, named=all)
         return {"removed": names, "freed_bytes": freed}
 
     @router.get("/{name}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from cgagent.cli.units import show_size
 from cgagent.standard import printable
+from cgagent.units import show_size
 
 if TYPE_CHECKING:
     from cgagent.cli.top.model import Model, Row

@@ -20,19 +20,22 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.engine.options import networking
+from cgagent.messages.record import MessageError, decode
 from cgagent.network import files as network
 from cgagent.runtime.messages.outcomes import Exit
-from cgagent.runtime.messages.record import MessageError, decode
 from cgagent.runtime.protocol import CONFIG_FILE, EXIT_FILE
 from cgagent.store.containers import RECORD_FILE
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cgagent.engine.containers.config import ContainerConfig
     from cgagent.images.drivers import RootFs
     from cgagent.network.files import Mode
+    from cgagent.network.values import Address
 
     _Etc = tuple[Mode, str, str, network.NameLookup]
     """What the files of ETC_FILES are made of: the arguments of `_etc`."""
@@ -54,13 +57,17 @@ class Bundle:
         self.ahead = ahead_dir(containers_dir) / container_id
         self.ahead_root = self.ahead / _ROOT
         usual_name = usual_hostname(container_id)
-        self._usual: _Etc = ("none", usual_name, "", network.NameLookup())
+        self._usual: _Etc = ("bridge", usual_name, "", network.NameLookup())
+
+    def etc_file(self, name: str) -> Path:
+        """One of `ETC_FILES`, which is mounted in the container's /etc."""
+        return self.path / name
 
     def make(self, config: ContainerConfig, hostname: str) -> None:
         """Create the directory. On failure nothing is left."""
-        asked = (config.network, hostname, config.domainname, network.alone(config))
+        asked: _Etc = (_mode(config), hostname, config.domainname, network.alone(config))
         try:
-            with disk_full_is_no_space(f"container directory {self.path}"):
+            with disk_full_is_no_space(f"container directory {self.path}", self.path):
                 is_ahead = self._take_ahead()
                 if is_ahead and asked == self._usual:
                     return
@@ -74,9 +81,38 @@ class Bundle:
             self.remove()
             raise
 
+    def write_network_files(
+        self,
+        config: ContainerConfig,
+        hostname: str,
+        addresses: Sequence[Address],
+        gateway: Address | None,
+        linked: Sequence[tuple[Address, str]] = (),
+        *,
+        named: bool,
+    ) -> None:
+        """/etc/hosts and /etc/resolv.conf, now that the container is in its networks.
+
+        They may be open and mounted, and are written in place. `named`: containers' names are
+        answered in one of the networks; `linked` are those of others, where none are.
+        """
+        lookup = network.alone(config)
+        mode: Mode = "names" if named else _mode(config)
+        domain = config.domainname
+        texts = {
+            "hosts": network.hosts(
+                mode, hostname, domain, lookup, addresses, linked=linked, gateway=gateway
+            ),
+            "resolv.conf": network.resolv_conf(mode, lookup),
+        }
+        with disk_full_is_no_space(f"container directory {self.path}", self.path):
+            for name, text in texts.items():
+                if (self.path / name).read_text() != text:
+                    (self.path / name).write_text(text)
+
     def make_ahead(self) -> None:
         """For a container to come: what it will have unless something else is asked for."""
-        with disk_full_is_no_space(f"container directory {self.ahead}"):
+        with disk_full_is_no_space(f"container directory {self.ahead}", self.ahead):
             self.path.parent.mkdir(mode=0o700, exist_ok=True)  # to be renamed into
             _make_directory(self.ahead)
             (self.ahead / RECORD_FILE).touch(mode=0o600)  # overwriting it is ten times as quick
@@ -120,7 +156,7 @@ class Bundle:
 
     @staticmethod
     def _write(path: Path, value: dict[str, Any]) -> None:
-        with disk_full_is_no_space(f"container directory {path.parent}"):
+        with disk_full_is_no_space(f"container directory {path.parent}", path):
             path.write_text(json.dumps(value))
 
     def mount_points(self) -> list[str]:
@@ -156,6 +192,12 @@ def _make_directory(path: Path) -> None:
     (path / _ROOT).mkdir(mode=0o700)
 
 
+def _mode(config: ContainerConfig) -> Mode:
+    if networking.mode(config) == networking.HOST:
+        return "host"
+    return "bridge" if networking.places(config) else "none"
+
+
 def _etc(mode: Mode, hostname: str, domainname: str, lookup: network.NameLookup) -> dict[str, str]:
     """The texts of ETC_FILES."""
     hosts = network.hosts(mode, hostname, domainname, lookup)
@@ -164,11 +206,13 @@ def _etc(mode: Mode, hostname: str, domainname: str, lookup: network.NameLookup)
 
 
 def root_mount(rootfs: RootFs, *, thrown_away: bool = False) -> dict[str, Any]:
-    """The overlay that is the container's root, as an OCI mount.
+    """The overlay that is the container's root, or its tree, as an OCI mount.
 
-    Of one to be `thrown_away` at its end nothing is synced: neither when something in it asks for
-    that, nor the host's file system when it is unmounted.
+    Of an overlay to be `thrown_away` at its end nothing is synced: neither when something in it
+    asks for that, nor the host's file system when it is unmounted.
     """
+    if rootfs.work is None:
+        return {"destination": "/", "type": "bind", "source": rootfs.upper, "options": ["bind"]}
     return {
         "destination": "/",
         "type": "overlay",

@@ -19,13 +19,14 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.mounts import MountSpec, Storage
 from cgagent.engine.options.namespaces import NamespaceModes, Namespaces
+from cgagent.engine.options.networking import Networking, PortSpec
 from cgagent.engine.options.restart import RestartPolicy
 from cgagent.images.image import HealthCheck  # noqa: TC001 - pydantic reads it
-from cgagent.network.files import Mode, NameLookup
+from cgagent.network.files import NameLookup
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContainerConfig(Storage, Confinement, NamespaceModes, NameLookup):
+class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLookup):
     """A container as its user asks for it; the image decides what is None, or empty and no value.
 
     An instance in a container's record has names in canonical spelling, and its restart policy is
@@ -41,7 +42,6 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, NameLookup):
     user: str | None = None
     hostname: str | None = None
     domainname: str = ""
-    network: Mode = "none"
     labels: dict[str, str] = field(default_factory=dict)
     auto_remove: bool = False
     stdin: bool = False
@@ -61,6 +61,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, NameLookup):
     """None: the agent's setting."""
     runtime: str = ""
     """An OCI runtime: ``native``, a name of the configuration's, or a path; empty: the default."""
+    isolation: str = ""
+    """Docker's word for how a container is kept apart: on Linux ``default``, or empty."""
     annotations: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
     """Annotations are passed on in the container's OCI configuration, for runtimes and hooks."""
     cgroup_parent: str = ""
@@ -76,6 +78,8 @@ class CreateRequest:
     conveniences: Conveniences = Conveniences()  # noqa: RUF009 - frozen
     name: str | None = None
     """None: one that is free."""
+    platform: str = ""
+    """``OS/ARCH[/VARIANT]`` that the image has to be for; empty: whatever it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,8 @@ class ResolvedConfig:
     log: LogConfig = LogConfig()  # noqa: RUF009 - frozen
     mounts: tuple[MountSpec, ...] = ()
     """Each volume has its name, and those that the image declares are among them."""
+    ports: tuple[PortSpec, ...] = ()
+    """Published on the host: those asked for, and with `publish_all` those exposed."""
     namespaces: Namespaces = Namespaces()  # noqa: RUF009 - frozen
     """Other containers by their ids."""
     runtime: str = ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from cgagent.engine.containers.codec import from_plain, to_plain
 from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
 from cgagent.engine.options import limits as limit_json
+from cgagent.engine.options import networking
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.overrides import LimitOverride, in_force
 from cgagent.engine.options.restart import RestartState
@@ -133,6 +134,20 @@ class Record:
     def limits_in_force(self) -> Limits:
         """The limits that the kernel is to hold."""
         return in_force(self.limits, self.overrides) if self.overrides else self.limits
+
+    @property
+    def group_limits(self) -> Limits:
+        """Those of them that are its cgroup's."""
+        return limit_json.of_group(self.limits_in_force, priority=self._sends_by_the_host)
+
+    @property
+    def network_limits(self) -> Limits:
+        """Those of them that are its network interfaces'."""
+        return limit_json.of_network(self.limits_in_force, priority=not self._sends_by_the_host)
+
+    @property
+    def _sends_by_the_host(self) -> bool:
+        return networking.mode(self.config) == networking.HOST
 
     def to_document(self, configs: str) -> str:
         """JSON for the database: everything but the columns of their own.
@@ -287,6 +302,11 @@ class Container:
     def removes_itself(self) -> bool:
         """When it ends now."""
         return self.record.config.auto_remove and not self._kept
+
+    @property
+    def is_kept(self) -> bool:
+        """It is being restarted: its end is not the end of it."""
+        return self._kept > 0
 
     @contextmanager
     def kept(self) -> Iterator[None]:

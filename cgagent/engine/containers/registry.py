@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cgagent.engine.containers.container import Container, Record
 from cgagent.engine.events import about
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.images.removal import User
 from cgagent.store.containers import ContainerRow
 
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ class Containers:
         for event in filter(None, events):
             self._events.spread(event)
 
-    def using_image(self, image_id: str) -> list[str]:
-        """Names of the containers made from an image."""
-        return [c.name for c in self._by_id.values() if c.record.image_id == image_id]
+    def using_image(self, image_id: str) -> list[User]:
+        """The containers made from an image."""
+        users = (c for c in self._by_id.values() if c.record.image_id == image_id)
+        return [User(c.name, running=c.up) for c in users]
 
 
 def _row(container: Container, record: Record) -> ContainerRow:

@@ -28,6 +28,7 @@ from cgagent.engine.containers.container import (
 )
 from cgagent.engine.containers.names import new_id
 from cgagent.engine.options import limits as limit_rules
+from cgagent.engine.options.networking import EndpointSpec
 from cgagent.errors import (
     ConflictError,
     DeniedError,
@@ -209,7 +210,7 @@ class Adoption:
         await _process_ended(adopted)
         group = self._lifecycle.group(container)
         with contextlib.suppress(NotFoundError):
-            while group.pids():  # noqa: ASYNC110 - descendants live on; v1 does not tell when they end
+            while group.has_pids():  # noqa: ASYNC110 - descendants live on; v1 does not tell when they end
                 await asyncio.sleep(_POLL_S)
         self._watches.pop(container.id, None)
         await self._lifecycle.exited(container, Exit())
@@ -300,7 +301,7 @@ def _record(
         cgroup_path=path,
         rootfs=None,
         adopted=Adopted(pid=root.pid, start_ticks=ticks, origins=_places(origins)),
-        config=ContainerConfig(image="", network="host"),
+        config=ContainerConfig(image="", networks=(EndpointSpec(network="host"),)),
         resolved=ResolvedConfig(args=_arguments(root)),
         limits=held,
         outcome=Outcome(pid=root.pid),

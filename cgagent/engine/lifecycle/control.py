@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.networks.limits import NetworkLimits
     from cgagent.engine.options.overrides import LimitOverride
     from cgagent.engine.options.restart import RestartPolicy
 
@@ -38,11 +39,13 @@ class Control:
         lifecycle: Lifecycle,
         jobs: Jobs,
         refresh: Callable[[Container], None],
+        network: NetworkLimits,
     ) -> None:
         self._containers = containers
         self._lifecycle = lifecycle
         self._jobs = jobs
         self._refresh = refresh
+        self._network = network
         self._leases: set[asyncio.Task[None]] = set()
         self._freezing: set[str] = set()
 
@@ -172,6 +175,7 @@ class Control:
                 changed = replace(changed, limits=limits, limits_changed_ns=time.time_ns())
             if policy is not None:
                 changed = restarts.with_policy(changed, policy)
+            self._jobs.require_permitted_container(changed)
             write = overrides.seen_through(changes, changed.overrides)
             await self._change(container, changed, write, force=force)
             if policy is not None:
@@ -240,24 +244,36 @@ class Control:
         force: bool,
         **told: str,
     ) -> None:
-        """Replace the record, and `write` to its group if it runs; `told` is in the event."""
+        """Replace the record, and `write` to the kernel if it runs; `told` is in the event."""
+        self._network.check(changed)
         if not container.running:
-            parent = changed.resolved.cgroup_parent
-            await self._lifecycle.try_limits(parent, changed.limits_in_force)
+            await self._lifecycle.try_limits(changed)
             self._containers.save(container, changed, "update", **told)
             return
         if not dict(write):
             self._containers.save(container, changed, "update", **told)
             return
         group = self._lifecycle.group(container)
-        undo = await asyncio.to_thread(group.earlier, write)
+        written = replace(changed, limits=write, overrides=())
+        undo = await asyncio.to_thread(group.earlier, written.group_limits)
         self._containers.save(container, replace(container.record, undo=undo))
         try:
-            await in_thread(lambda _: group.apply(write, force=force))
+            await in_thread(lambda _: group.apply(written.group_limits, force=force))
+            await self._network.hold(container.id, written.network_limits)
             self._containers.save(container, replace(changed, undo=()), "update", **told)
         except BaseException:
             await self.undo_update(container)
+            await self._undo_network(container, written.network_limits)
             raise
+
+    async def _undo_network(self, container: Container, written: Limits) -> None:
+        """Put back what its links were held to before an update that has failed."""
+        names = dict(written).keys()
+        earlier = overrides.to_write(names, written, container.record.network_limits)
+        try:
+            await self._network.hold(container.id, earlier)
+        except CgagentError as e:
+            log.error("container %s: after a failed update: %s", container.name, e.message)  # noqa: TRY400
 
     async def undo_update(self, container: Container) -> None:
         """Of an update that was not finished, put the earlier limits back."""
@@ -283,7 +299,8 @@ class Control:
             return None
         try:
             names = [name for name, _ in container.record.limits.conf or ()]
-            return self._lifecycle.group(container).held(names)
+            held = self._lifecycle.group(container).held(names)
+            return replace(held, **self._network.held(container.record))
         except NotFoundError:
             return None
 
@@ -300,4 +317,4 @@ class Control:
 def _freeze(group: Group, timeout_s: float) -> bool:
     """Whether there was anything to freeze."""
     group.freeze(timeout_s)
-    return bool(group.pids())
+    return group.has_pids()

@@ -15,6 +15,7 @@ from cgagent.engine.lifecycle.pool import PrewarmRequest
 from cgagent.engine.lifecycle.resources import Making
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits, namespaces, systemd
+from cgagent.engine.options.platforms import require_platform, require_runnable
 from cgagent.engine.options.resolve import Choices, canonical, resolve, reuse_key
 from cgagent.errors import ConflictError, UnsupportedError
 
@@ -62,12 +63,13 @@ class Creation:
 
         Raises:
             InvalidInputError, NoSuchImageError, ConflictError (name taken), NoSpaceError.
+            DeniedError: the access policy does not let the caller have it.
         """
         async with self._shared.jobs.run("create", image=request.config.image):
             jobs.step("resolve")
             name = self.choose_name(request.name)
             held = limits.resolve(request.limits, request.conveniences)
-            wanted = self._wanted(request.config, held)
+            wanted = self._wanted(request.config, request.platform, held)
             key = wanted.reuse_key()
             if await self._shared.images.complete(wanted.image):
                 await self._shared.pool.discard_prewarmed()  # they stand on what was lost
@@ -75,17 +77,20 @@ class Creation:
             container_id = (
                 new_id()  # what is ready is below our own parent
                 if wanted.choices.cgroup_parent
-                else await self._shared.pool.reserve(key)
+                else await self._shared.pool.reserve(key, wanted.choices.network)
             )
             prewarm = None
             try:
                 record = self._record(container_id, wanted, name=name)
                 record = replace(record, outcome=Outcome(of_run=of_run))
+                self._shared.jobs.require_permitted_container(record)
                 async with self._shared.volumes.held(record.resolved.mounts):
                     container = await self._make(Making(record, wanted.image))
                 if self._setups.can_prewarm(container.record):
                     make = partial(self._prewarmed, wanted)
-                    prewarm = PrewarmRequest(reuse_key=key, make=make)
+                    prewarm = PrewarmRequest(
+                        reuse_key=key, network=wanted.choices.network, make=make
+                    )
             except BaseException:
                 if self._shared.pool.is_ready(container_id):
                     await self._shared.pool.discard(container_id)
@@ -94,27 +99,34 @@ class Creation:
                 self._shared.pool.refill(prewarm)  # it may have been one of those kept ready
             return container
 
-    def _wanted(self, config: ContainerConfig, held: Limits) -> _Wanted:
+    def _wanted(self, config: ContainerConfig, platform: str, held: Limits) -> _Wanted:
         """The request, completed by what the agent decides: runtime, cgroup parent, ids, log."""
         runtime = self._shared.runtimes.checked(config.runtime, image=config.image)
         user_mode = config.userns or self._shared.userns
+        image = self._shared.images.resolve(config.image)
+        if platform:
+            require_platform(image, config.image, platform)
+        require_runnable(image)
+        asked = canonical(config)
         return _Wanted(
-            config=canonical(config),
+            config=asked,
             choices=Choices(
                 runtime=runtime,
                 cgroup_parent=self._parent(config.cgroup_parent),
                 user_mode=user_mode,
                 user_first_id=self._free_ids(runtime) if user_mode == namespaces.AUTO else 0,
+                network=self._shared.networks.endpoints.kind(asked),
                 log_default=self._log_default,
             ),
-            image=self._shared.images.resolve(config.image),
+            image=image,
             limits=held,
         )
 
     def _prewarmed(self, wanted: _Wanted, container_id: str) -> PrewarmedRoot:
         """Make root and configuration of a container that will probably be asked for like this."""
         record = self._record(container_id, wanted, name="")
-        rootfs = self._shared.images.prepare(wanted.image, container_id)
+        limit = wanted.config.root_limit_bytes
+        rootfs = self._shared.images.prepare(wanted.image, container_id, limit)
         try:
             return self._setups.rooted(replace(record, rootfs=rootfs))
         except BaseException:
@@ -191,3 +203,4 @@ class Creation:
         async with self._shared.jobs.run("rename", container=container.id, to=name), container.lock:
             require_there(container)
             self._shared.containers.rename(container, self.choose_name(check_name(name)))
+            await self._resources.renamed(container)

@@ -57,7 +57,7 @@ class Exits:
                 health=_after_the_end(container.record.outcome.health),
             )
             ended = self._restarts.decide(container.record, outcome)
-            die = ("die", {"exit_code": str(outcome.exit_code)})
+            die = ("die", _told(container, ended))
             try:
                 if not await self._remove_at_once(container, group, ended, die):
                     await self._note_and_clean_up(container, group, ended, die)
@@ -125,6 +125,14 @@ class Exits:
             self._shared.containers.note(container, replace(container.record, outcome=outcome))
             return False
         return True
+
+
+def _told(container: Container, ended: Record) -> dict[str, str]:
+    """What the event of an end says."""
+    told = {"exit_code": str(ended.outcome.exit_code)}
+    if ended.outcome.status == "restarting" or container.is_kept:
+        told["restarting"] = "true"
+    return told
 
 
 def _after_the_end(health: Health | None) -> Health | None:

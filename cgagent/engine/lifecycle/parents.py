@@ -119,7 +119,7 @@ class Parents:
     def _note(self, made: set[str]) -> None:
         if made == self._made:
             return
-        with disk_full_is_no_space(f"file {self._file}"):
+        with disk_full_is_no_space(f"file {self._file}", self._file):
             new = self._file.with_suffix(".new")
             new.write_text(json.dumps({"boot": _boot(), "made": sorted(made)}))
             os.replace(new, self._file)

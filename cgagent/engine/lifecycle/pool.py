@@ -16,7 +16,7 @@ import json
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.concurrency import to_its_end
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 Namespaces = list[dict[str, Any]]
 
-_OWN: Final[Namespaces] = spec.namespaces(spec.OWN_NAMESPACES)
+OWN: Final[Namespaces] = spec.namespaces(spec.OWN_NAMESPACES)
 OUTSIDE: Final[Namespaces] = []
 """Of a zygote that becomes no container: it will call another runtime."""
 
@@ -92,6 +92,8 @@ class PrewarmRequest:
 
     reuse_key: object
     """Whatever container has the same can have the root."""
+    network: str
+    """The id of the network that it has a place in; empty: none."""
     make: Callable[[str], PrewarmedRoot]
     """Of its id. Raises CgagentError."""
 
@@ -105,6 +107,15 @@ def _of_the_root(config: dict[str, Any]) -> dict[str, Any]:
     late = _READ_LATE - {"cwd"} if config["root"]["readonly"] else _READ_LATE
     process = {k: v for k, v in config["process"].items() if k not in late}
     return {**config, "process": process}
+
+
+class Places(Protocol):
+    """Containers' places in networks, by their ids; see `cgagent.engine.networks.endpoints`."""
+
+    def reserve_ahead(self, container_id: str, network_id: str) -> None: ...
+    async def attach(self, container_id: str, pid: int) -> None: ...
+    def detach(self, container_id: str) -> None: ...
+    def forget(self, container_id: str) -> None: ...
 
 
 class State(enum.Enum):
@@ -138,6 +149,10 @@ class Slot:
     id: str
     namespaces: Namespaces
     state: State = State.RESERVED
+    pid: int = 0
+    """The zygote's process id."""
+    network: str = ""
+    """The id of the network that it has a place in ahead of its container."""
     configured: Configured | None = None
     reuse_key: object = None
     rooted: PrewarmedRoot | None = None
@@ -162,6 +177,7 @@ class Pool:
         containers_dir: Path,
         stage_dir: Path,
         release_root: Callable[[str], None],
+        places: Places,
     ) -> None:
         self._placement = placement
         self._supervisor = supervisor
@@ -169,6 +185,8 @@ class Pool:
         self._containers_dir = containers_dir
         self._stage_dir = stage_dir
         self._release_root = release_root
+        self._places = places
+        self._network = ""
         self._slots: dict[str, Slot] = {}  # by id; what is prewarmed in the order of its requests
         self._requested: list[PrewarmRequest] = []  # what is to be made yet
         self._refilling: asyncio.Task[None] | None = None
@@ -183,16 +201,23 @@ class Pool:
         slot = self._slots.get(container_id)
         return None if slot is None or slot.state is State.ENDING else slot
 
-    async def reserve(self, reuse_key: object) -> str:
+    def expect(self, network: str) -> None:
+        """Zygotes that are made from now on have a place in this network; empty: in none."""
+        self._network = network
+
+    async def reserve(self, reuse_key: object, network: str = "") -> str:
         """An id for a new container, with everything made ready if there is some.
 
-        A prewarmed one is taken where its request had the same reuse key.
+        A prewarmed one is taken where its request had the same reuse key, and one that is only
+        spawned where it has a place in this network, or none if that is empty.
         """
+        self.expect(network)
         idle = [slot for slot in self._in(State.RESERVED) if slot.rootfs is None]
         if len(idle) >= _UNSTARTED_MAX:  # containers created and never started keep no process
             with contextlib.suppress(CgagentError):  # told when that one starts
                 await self.discard(idle[0].id)
-        slot = self._prewarmed(reuse_key) or next(iter(self._in(State.SPAWNED)), None)
+        spawned = (s for s in self._in(State.SPAWNED) if s.network == network)
+        slot = self._prewarmed(reuse_key) or next(spawned, None)
         if slot is None:
             return new_id()
         slot.state = State.RESERVED
@@ -241,6 +266,7 @@ class Pool:
         *,
         staged: bool = False,
         prewarm: PrewarmRequest | None = None,
+        network: str = "",
     ) -> Slot:
         while (there := self._slots.get(container_id)) and there.state is State.ENDING:
             await there.ended.wait()
@@ -254,7 +280,7 @@ class Pool:
         try:
             group.restrict_devices(CONTAINER_DEVICES)
             is_outside = wanted == OUTSIDE
-            await self._supervisor.request(
+            made = await self._supervisor.request(
                 Create(
                     key=container_id,
                     namespaces=tuple(wanted),
@@ -264,15 +290,37 @@ class Pool:
                     mounts=self._kernel_mounts(container_id, group.path) if staged else None,
                 )
             )
+            slot.pid = made.pid
+            if network:
+                await self._attach(slot, network)
             if prewarm:
                 await self._make_root(slot, group, prewarm)
         except BaseException as e:  # a cancelled one may have been heard
+            if network:
+                self._places.forget(slot.id)
             with contextlib.suppress(CgagentError):
                 await self._end(slot, group, e if isinstance(e, CgagentError) else None)
             raise
         self._watch.prepare(group)
         self._slots[container_id] = slot
         return slot
+
+    async def _attach(self, slot: Slot, network: str) -> None:
+        """Give it a place in the network; its container says whether that suits."""
+        self._places.reserve_ahead(slot.id, network)
+        await self._places.attach(slot.id, slot.pid)
+        slot.network = network
+
+    def _leave(self, slot: Slot) -> None:
+        """Its links go with its namespace, and with a container's id its places as well."""
+        if slot.state in {State.SPAWNED, State.PREWARMED}:
+            self._places.forget(slot.id)
+        else:
+            self._places.detach(slot.id)
+
+    def pid(self, container_id: str) -> int:
+        """Return the process id of a container's zygote."""
+        return self._slots[container_id].pid
 
     async def _make_root(self, slot: Slot, group: Group, prewarm: PrewarmRequest) -> None:
         made = prewarm.make(slot.id)
@@ -281,7 +329,7 @@ class Pool:
         bundle.write_config_ahead(made.config)
         here = made.job.replace(bundle=str(bundle.ahead), root=str(bundle.ahead_root))
         await self._supervisor.request(Prepare(key=slot.id, job=here))
-        group.apply(made.record.limits, new=True)
+        group.apply(made.record.group_limits, new=True)
         slot.rooted, slot.reuse_key = made, prewarm.reuse_key
 
     def _kernel_mounts(self, container_id: str, path: str) -> KernelMounts:
@@ -364,6 +412,7 @@ class Pool:
         if slot.state is State.ENDING:
             await slot.ended.wait()
             return
+        self._leave(slot)
         slot.state = State.ENDING
         group = self._placement.of(container_id)
         self._watch.forget(group)
@@ -419,8 +468,12 @@ class Pool:
         await asyncio.sleep(_REFILL_DELAY_S)
         with contextlib.suppress(CgagentError):  # a start will meet the cause and tell somebody
             while not self._closed:
-                if len(self._in(State.SPAWNED)) < POOL_SIZE:
-                    slot = await self._make(new_id(), _OWN, staged=True)
+                spawned = self._in(State.SPAWNED)
+                others = [slot for slot in spawned if slot.network != self._network]
+                if others:
+                    await self.discard(others[0].id)
+                elif len(spawned) < POOL_SIZE:
+                    slot = await self._make(new_id(), OWN, staged=True, network=self._network)
                     slot.state = State.SPAWNED
                 elif self._requested:
                     await self._prewarm(self._requested.pop(0))
@@ -434,11 +487,24 @@ class Pool:
             return
         while len(there := self._in(State.PREWARMED)) >= _PREWARMED_KINDS:
             await self.discard(there[0].id)
-        slot = await self._make(new_id(), _OWN, staged=True, prewarm=request)
+        slot = await self._make(
+            new_id(), OWN, staged=True, prewarm=request, network=request.network
+        )
         slot.state = State.PREWARMED
 
     def _prewarmed(self, reuse_key: object) -> Slot | None:
         return next((s for s in self._in(State.PREWARMED) if s.reuse_key == reuse_key), None)
+
+    async def leave(self, network: str) -> None:
+        """Discard the zygotes of containers to come that have a place in this network."""
+        await self._stop_refilling()
+        if self._network == network:
+            self.expect("")
+        self._requested = [r for r in self._requested if r.network != network]
+        for slot in list(self._slots.values()):
+            if slot.network == network and slot.state in {State.SPAWNED, State.PREWARMED}:
+                await self.discard(slot.id)
+        self.refill()
 
     async def discard_prewarmed(self) -> None:
         """Nobody but containers has the layers of one mounted, until the next one is made."""
@@ -464,11 +530,16 @@ class Pool:
         """The supervisor is gone, and its zygotes with it; what there was, for `clean_up`."""
         lost = [slot for slot in self._slots.values() if slot.state is not State.ENDING]
         for slot in lost:
+            self._leave(slot)
             del self._slots[slot.id]
         return lost
 
     async def clean_up(self, lost: list[Slot]) -> None:
-        """After zygotes that are gone, unless they have been made ready again."""
+        """After zygotes that are gone, unless they have been made ready again.
+
+        What is just made ahead may be lost, too, with nobody to say so: it ends here.
+        """
+        await self._stop_refilling()
         for slot in lost:
             if slot.id not in self._slots:
                 with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it

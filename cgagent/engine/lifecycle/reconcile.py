@@ -158,7 +158,7 @@ def _has_processes(group: Group) -> bool:
     deadline = time.monotonic() + _SETTLE_S
     while True:
         try:
-            if not group.pids():
+            if not group.has_pids():
                 return False
         except CgagentError:  # it is gone
             return False

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from cgagent.concurrency import in_thread
 from cgagent.engine import jobs
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.errors import CgagentError
@@ -68,6 +70,12 @@ class Resource:
     def begin(self, container: Container) -> None:
         """Before the first process of a run is made."""
 
+    async def waiting(self, container: Container, pid: int) -> None:
+        """Its first process, `pid`, is in its namespaces and waits to be told to run the command.
+
+        Where it raises, the run is over: `ended` and `left` follow.
+        """
+
     def started(self, container: Container) -> None:
         """The command runs."""
 
@@ -85,6 +93,9 @@ class Resource:
 
     async def removed(self, container: Container, *, volumes: bool) -> None:
         """Just before the record goes; with `volumes` those of its own that have no name, too."""
+
+    async def renamed(self, container: Container) -> None:
+        """It is called something else now."""
 
     def forgotten(self, container_id: str) -> None:
         """The record is gone."""
@@ -127,6 +138,10 @@ class Resources:
         for resource in self._all:
             resource.begin(container)
 
+    async def waiting(self, container: Container, pid: int) -> None:
+        for resource in self._all:
+            await resource.waiting(container, pid)
+
     def started(self, container: Container) -> None:
         for resource in self._all:
             resource.started(container)
@@ -152,6 +167,10 @@ class Resources:
     async def removed(self, container: Container, *, volumes: bool) -> None:
         for resource in reversed(self._all):
             await resource.removed(container, volumes=volumes)
+
+    async def renamed(self, container: Container) -> None:
+        for resource in self._all:
+            await resource.renamed(container)
 
     def forgotten(self, container_id: str) -> None:
         for resource in reversed(self._all):
@@ -193,7 +212,10 @@ class Root(Resource):
     async def acquire(self, making: Making) -> None:
         made = self._pool.take_root(making.record.id)
         if made is None:
-            made = self._images.prepare(making.image, making.record.id)
+            limit = making.record.config.root_limit_bytes
+            prepare = partial(self._images.prepare, making.image, making.record.id, limit)
+            quick = self._images.storage.driver.is_quick
+            made = prepare() if quick else await in_thread(lambda _: prepare())
         making.record = replace(making.record, rootfs=made)
 
     async def undo(self, record: Record) -> None:
@@ -251,7 +273,7 @@ class Cgroup(Resource):
     async def acquire(self, making: Making) -> None:
         record = making.record
         if not self._setups.configure_ahead(record):  # else its zygote prepares meanwhile
-            await self._setups.try_limits(record.resolved.cgroup_parent, record.limits)
+            await self._setups.try_limits(record)
 
     def release(self, record: Record) -> None:
         self._placement.group(record.cgroup_path).remove()

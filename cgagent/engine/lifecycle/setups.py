@@ -17,7 +17,7 @@ from cgagent.engine import jobs
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.containers.names import new_id
 from cgagent.engine.lifecycle import log_target
-from cgagent.engine.lifecycle.pool import OUTSIDE, Configured, PrewarmedRoot
+from cgagent.engine.lifecycle.pool import OUTSIDE, OWN, Configured, PrewarmedRoot
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.engine.options import namespaces
 from cgagent.engine.options.confinement import seccomp_choice
@@ -33,7 +33,6 @@ from cgagent.runtime.messages.jobs import ContainerJob, Streams
 from cgagent.runtime.seccomp import default as seccomp
 
 if TYPE_CHECKING:
-    from cgagent.cgroups import Limits
     from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.lifecycle.pool import Namespaces
     from cgagent.engine.lifecycle.shared import Shared
@@ -81,8 +80,8 @@ class Setups:
             return False
         return True
 
-    async def try_limits(self, parent: str, limits: Limits) -> None:
-        """Write them to a group that is made for it, below `parent`, and removed, 3 ms.
+    async def try_limits(self, record: Record) -> None:
+        """Write its limits to a group that is made for it, below its parent, and removed, 3 ms.
 
         One below another parent than our own is made even if there are no limits.
 
@@ -90,6 +89,7 @@ class Setups:
             InvalidInputError, UnsupportedError: the kernel refuses one.
             CgagentError: no group can be made below that parent.
         """
+        limits, parent = record.group_limits, record.resolved.cgroup_parent
         if not dict(limits) and not parent:
             return
         parents = self._shared.parents
@@ -103,9 +103,9 @@ class Setups:
             parents.prune()
 
     def _configured_ahead(self, record: Record) -> Configured | None:
-        if not self._is_usual(record):
-            return None
         pool = self._shared.pool
+        if not (self._is_usual(record) and pool.is_ready(record.id, self._namespaces(record))):
+            return None
         jobs.step("configure")
         made = self._configured(record)
         if not pool.root_fits(record.id, made.config):
@@ -121,15 +121,16 @@ class Setups:
     def can_prewarm(self, record: Record) -> bool:
         """Can one like it be made, as far as its command, before it is there?
 
-        A terminal is its own; and with capped IO the end of one that nobody wants takes long, as
-        it unmounts its root.
+        A terminal is its own; with capped IO the end of one that nobody wants takes long, as it
+        unmounts its root; and a root that is a copy of the image is not made in vain.
         """
         try:
-            is_usual = self._is_usual(record)
+            is_usual = self._is_usual(record) and self._namespaces(record) == OWN
         except CgagentError:  # it shares with another container, which does not run
             return False
         caps_io = record.limits.io_max or record.limits.conf
-        return is_usual and not record.config.tty and not caps_io
+        is_quick = self._shared.images.storage.driver.is_quick
+        return is_quick and is_usual and not record.config.tty and not caps_io
 
     def rooted(self, record: Record) -> PrewarmedRoot:
         """What is made of it before it is there."""
@@ -200,13 +201,13 @@ class Setups:
             or config.devices
             or config.device_cgroup_rules
             or config.privileged
-        ) and self._shared.pool.is_ready(record.id, self._namespaces(record))
+        )
 
     def _namespaces(self, record: Record) -> Namespaces:
         resolved = record.resolved
         if resolved.runtime:
             return OUTSIDE
-        shared = namespaces.listed(resolved.namespaces, record.config.network, self._pid_of)
+        shared = namespaces.listed(resolved.namespaces, self._pid_of)
         return spec.namespaces(shared)
 
     def _pid_of(self, container_id: str) -> int:
@@ -217,7 +218,7 @@ class Setups:
 
     def _require_same(self, joined: Joined) -> None:
         """A pid can be another process's by now: then what was joined is not what was meant."""
-        for other in filter(None, (joined.joined("pid"), joined.joined("ipc"))):
+        for other in filter(None, map(joined.joined, namespaces.JOINABLE)):
             container = self._shared.containers.find(other)
             if container.record.outcome.pid not in self._shared.group(container).pids():
                 raise ConflictError(f"container {container.name} has just ended; start it first")
@@ -243,6 +244,7 @@ class Setups:
         self._shared.bundle(record.id).write_config(made.config)
 
     def _config(self, record: Record) -> dict[str, Any]:
+        endpoints = self._shared.networks.endpoints
         return spec.build(
             plan(
                 record,
@@ -250,6 +252,7 @@ class Setups:
                 cgroups=self._shared.placement.mounts(record.cgroup_path),
                 pid_of=self._pid_of,
                 volume_path=self._shared.volumes.path,
+                network=endpoints.made(record.id) if record.resolved.runtime else None,
             )
         )
 
@@ -270,5 +273,5 @@ class Setups:
         wanted = record.limits_in_force
         if made.limits != wanted:
             group = self._shared.placement.group(record.cgroup_path)
-            group.apply(wanted, new=made.limits is None)
+            group.apply(record.group_limits, new=made.limits is None)
         made.limits = wanted

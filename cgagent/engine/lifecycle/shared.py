@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cgagent.engine.lifecycle.parents import Parents
     from cgagent.engine.lifecycle.placement import Placement
     from cgagent.engine.lifecycle.pool import Pool
+    from cgagent.engine.networks import Networks
     from cgagent.engine.observe.monitor import Monitor
     from cgagent.engine.observe.watch import GroupWatch
     from cgagent.engine.options.runtimes import Runtimes
@@ -41,6 +42,7 @@ class Shared:
     containers: Containers
     images: Images
     volumes: Volumes
+    networks: Networks
     supervisor: Supervisor
     placement: Placement
     pool: Pool

@@ -93,9 +93,12 @@ class Starts:
         await self._setups.ready(container)
         try:
             made = await self._setups.finished(container)
+            await self._enter(container)
             pid = await self._run(container, made)
             if not pid:  # the kernel may have been out of memory since the zygote was made
+                await self._resources.left(container)
                 made = await self._setups.renewed(container)
+                await self._enter(container)
                 pid = await self._run(container, made, renewable=False)
         except BaseException as e:  # a cancelled start, too, leaves nothing
             self._resources.ended(container)
@@ -106,6 +109,10 @@ class Starts:
             raise
         self._shared.pool.launched(container.id)
         return pid
+
+    async def _enter(self, container: Container) -> None:
+        jobs.step("network")
+        await self._resources.waiting(container, self._shared.pool.pid(container.id))
 
     async def _run(self, container: Container, made: Configured, *, renewable: bool = True) -> int:
         """The pid; if it is `renewable`, 0 when the zygote was killed before its command ran."""

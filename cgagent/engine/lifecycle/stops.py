@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import TYPE_CHECKING
 
 from cgagent.engine import jobs
+from cgagent.engine.lifecycle.signals import KILL_TIMEOUT_S
 from cgagent.errors import ConflictError
 from cgagent.kernel import signals
 
@@ -26,8 +28,10 @@ class Stops:
         self._starts = starts
         self._stop_timeout_s = stop_timeout_s
 
-    async def kill(self, container: Container, signal_name: str) -> None:
+    async def kill(self, container: Container, signal_name: str, *, wait: bool = False) -> None:
         """Send a signal to the first process. Its stop signal, or SIGKILL, also ends restarts.
+
+        With `wait` it has ended after SIGKILL, unless that takes more than ten seconds.
 
         Raises:
             ConflictError: it is not running.
@@ -40,6 +44,10 @@ class Stops:
                 await self._signals.hold(container)
             if container.running or not was_up:
                 await self._signals.send(container, number)
+        if wait and number == signal.SIGKILL:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_TIMEOUT_S):
+                    await self._signals.wait(container, "not-running")
 
     async def stop(
         self, container: Container, timeout_s: float | None = None, signal_name: str | None = None

@@ -5,18 +5,18 @@ Done by a child, `cgagent.runtime.helpers.mapped`: this is the agent's side of i
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
+import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cgagent import bare
+from cgagent.engine import children
 from cgagent.errors import InternalError
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import encode
 from cgagent.runtime.messages.children import MAPPED, MapFiles
 from cgagent.runtime.messages.outcomes import Failed
-from cgagent.runtime.messages.record import encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ async def opened(record: Record, config: dict[str, Any], bundle: Bundle) -> Asyn
         config=config,
         lowers=tuple(rootfs.lowers),
         upper=str(rootfs.upper),
-        work=str(rootfs.work),
+        work=rootfs.work,
         staging=str(bundle.root),
         first=first,
         count=count,
@@ -69,18 +69,16 @@ async def _ask(job: bytes) -> tuple[tuple[int, ...], list[int]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            child = await asyncio.create_subprocess_exec(
-                *bare.command("cgagent.runtime.helpers.mapped", str(theirs.fileno())),
-                stdin=asyncio.subprocess.PIPE,
+            child = await children.spawn(
+                *("cgagent.runtime.helpers.mapped", str(theirs.fileno())),
+                stdin=subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                cwd="/",
                 env={"LANG": "C.UTF-8"},
             )
         try:
             await child.communicate(job)
         except BaseException:
-            child.kill()
-            await child.wait()
+            await children.end(child)
             raise
         received = wire.receive(ours, *MAPPED)  # the child has ended: it is there, or its end is
     if received is None:

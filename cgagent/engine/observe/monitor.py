@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Job
+    from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
     from cgagent.metrics import Asked, Rendering
 
@@ -53,6 +54,7 @@ class Monitor:
         *,
         log_path: Callable[[str], str],
         volumes: Callable[[], Mapping[str, str]],
+        network: NetworkFigures,
     ) -> None:
         self._containers = containers
         self.interval_s = settings.sample_interval_s
@@ -63,6 +65,7 @@ class Monitor:
             settings.sample_full_interval_s,
             lambda: [c.record.cgroup_path for c in containers],
         )
+        self._network = network
         self._above = GroupsAbove(settings.cgroup_parent)
         self._sampler = Sampler(
             host,
@@ -70,7 +73,8 @@ class Monitor:
             self._sampled,
             full_interval_s=settings.sample_full_interval_s,
             descriptors=Descriptors.bounded(settings.sample_descriptors),
-            tick_ended=self._tell_policies,
+            tick_ended=self._ended,
+            view=network,
         )
         self._policies = policies
         self._walker = Walker(self._all_to_count)
@@ -84,11 +88,13 @@ class Monitor:
             events_dropped=lambda: events.dropped,
             clients_cut_off=lambda: self.clients_cut_off,
             volume_bytes=self._sizes.volume_bytes,
+            network_drops=network.drops,
         )
         self._targets: dict[str, tuple[Record, Target]] = {}
 
-    def _tell_policies(self) -> None:
-        """Called in the sampler's thread."""
+    def _ended(self) -> None:
+        """After a round of the sampler, in its thread."""
+        self._network.refresh()
         sampler = self._sampler
         self._policies.tick_ended(Tick(sampler.latest, sampler.rates, sampler.frozen()))
 
@@ -156,6 +162,7 @@ class Monitor:
             ended_at_s=None if container.running else _seconds(outcome.finished_ns),
             restarts=_restarts(container),
             health=outcome.health.status if outcome.health else None,
+            ports=self._network.ports(container.id),
         )
 
     def _all_to_count(self) -> Iterable[ToCount]:
@@ -243,7 +250,7 @@ class Monitor:
 
     def _view(self, sample: Sample) -> dict[str, Any]:
         target, limit = sample.target, sample.limits.memory_max_bytes
-        rates = self._sampler.rates(target.id)
+        rates, counted = self._sampler.rates(target.id), self._walker.get(target.id)
         return {
             "id": target.id,
             "name": target.name,
@@ -252,6 +259,8 @@ class Monitor:
             "at_s": sample.at_s,
             "usage": asdict(sample.usage),
             "network": sample.network and [asdict(one) for one in sample.network],
+            "ports": [asdict(one) for one in self._network.ports(target.id)],
+            "connections": counted and counted.connections,
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
         }

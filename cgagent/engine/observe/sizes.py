@@ -1,7 +1,7 @@
 """How much disk containers take: what they have written, and their images below that.
 
-It takes a walk through all files of a container, so it is done only for who asks for it, in a
-thread, one request after another, and in bounded time.
+Where no quota tells it, it takes a walk through all files of a container, so it is done only for
+who asks for it, in a thread, one request after another, and in bounded time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.concurrency import in_thread
 from cgagent.errors import CgagentError
+from cgagent.images.changes import changed_bytes
 from cgagent.metrics import disk_usage
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from cgagent.engine.containers.container import Container
     from cgagent.engine.images import ImageJobs
+    from cgagent.images.drivers import RootFs
 
 _TIME_S: Final = 10.0
 """For all containers of a request; of those that are left then the sizes are not known."""
@@ -44,11 +46,11 @@ class ContainerSizes:
 
     async def of(self, containers: Collection[Container]) -> dict[str, Size]:
         """By id."""
-        uppers = {c.id: c.record.rootfs.upper for c in containers if c.record.rootfs}
+        roots = {c.id: c.record.rootfs for c in containers if c.record.rootfs}
         async with self._turn:
             deadline = time.monotonic() + self._time_s
             written = await in_thread(
-                lambda stop: _walk(uppers, lambda: stop.is_set() or time.monotonic() > deadline)
+                lambda stop: self._walk(roots, lambda: stop.is_set() or time.monotonic() > deadline)
             )
         return {c.id: self._size(c, written.get(c.id)) for c in containers}
 
@@ -60,13 +62,21 @@ class ContainerSizes:
             image_bytes = self._images.resolve(container.record.image_id).size_bytes
         return Size(written=written, whole=image_bytes + written)
 
+    def _walk(self, roots: dict[str, RootFs], is_over: Callable[[], bool]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for container_id, root in roots.items():
+            with contextlib.suppress(FileNotFoundError):  # it has been removed
+                known = self._images.written_bytes(container_id)
+                size = _written(root, is_over) if known is None else known
+                if is_over():
+                    break
+                found[container_id] = size
+        return found
 
-def _walk(uppers: dict[str, str], is_over: Callable[[], bool]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for container_id, upper in uppers.items():
-        with contextlib.suppress(FileNotFoundError):  # it has been removed
-            size, _ = disk_usage(upper, is_over) if os.path.isdir(upper) else (0, 0)
-            if is_over():
-                break
-            found[container_id] = size
-    return found
+
+def _written(root: RootFs, is_over: Callable[[], bool]) -> int:
+    if not os.path.isdir(root.upper):
+        return 0
+    if root.work is None:
+        return changed_bytes(root)
+    return disk_usage(root.upper, is_over)[0]

@@ -31,6 +31,7 @@ _LIMITS: Final = (
     *("rss", "rtprio", "rttime", "sigpending", "stack"),
 )
 _OOM_SCORES: Final = range(-1000, 1001)
+_UMASKS: Final = range(0o1000)
 _MAX_ID: Final = 2**32 - 2
 
 
@@ -56,6 +57,8 @@ class Confinement:
     sysctls: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
     group_add: Annotated[tuple[str, ...], BOUNDED] = ()
     oom_score_adj: int | None = None
+    umask: int | None = None
+    """Of its processes; None: the runtime's usual one, 0o022."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,8 @@ def check(c: Confinement, private: frozenset[str]) -> None:
         _check_group(group)
     if c.oom_score_adj is not None and c.oom_score_adj not in _OOM_SCORES:
         raise InvalidInputError(f"oom score adjustment {c.oom_score_adj} is not in [-1000, 1000]")
+    if c.umask is not None and c.umask not in _UMASKS:
+        raise InvalidInputError(f"umask {c.umask} is not in [0, 511], which is 0777 in octal")
     devices.rules(c.devices, c.device_cgroup_rules, privileged=c.privileged)
 
 
@@ -191,6 +196,7 @@ def privileges(c: Confinement) -> Privileges:
         ),
         oom_score_adj=_oom_score(c),
         groups=c.group_add,
+        umask=c.umask,
     )
 
 

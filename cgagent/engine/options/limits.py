@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import UNLIMITED, Drift, IoLatency, IoMax, IoWeight, Limits, Unlimited, convert
+from cgagent.cgroups.limits import RATES
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ MIN_MEMORY_BYTES: Final = 6 * 1024 * 1024
 """Below it nothing starts; the figure is Docker's."""
 
 _MIN_CPUS: Final = 0.01  # the kernel refuses quotas below 1 ms
+
+_PRIORITY: Final = "net_priority"
+_NONE: Final = Limits()
 
 _ENTRIES: Final[dict[str, Callable[..., Any]]] = {
     "io_max": IoMax,
@@ -35,6 +40,18 @@ class Conveniences:
     cpus: float | None = None
     memory_swap_bytes: int | None = None
     """Memory and swap together; -1: unlimited swap. Docker's ``--memory-swap``."""
+
+
+def block_device(path: str) -> tuple[int, int]:
+    """Major and minor number. Raises InvalidInputError: it is not there, or is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or "not a path"
+        raise InvalidInputError(f"device {path!r}: {reason.lower()}") from None
+    if not stat.S_ISBLK(status.st_mode):
+        raise InvalidInputError(f"device {path!r} is not a block device")
+    return os.major(status.st_rdev), os.minor(status.st_rdev)
 
 
 def host_memory_bytes() -> int:
@@ -78,6 +95,17 @@ def _check_cpus(cpus: float) -> None:
         )
 
 
+def nano_cpus(limits: Limits) -> int:
+    """How many billionths of a CPU docker's ``--cpus`` asked for; 0: it was not given.
+
+    It sets quota and period, which is what is kept of it.
+    """
+    quota, period = limits.cpu_quota_us, limits.cpu_period_us
+    if not isinstance(quota, int) or period != convert.DEFAULT_PERIOD_US:
+        return 0
+    return quota * 10**9 // period
+
+
 def _check_memory(limits: Limits) -> None:
     maximum = limits.memory_max_bytes
     if not isinstance(maximum, int):
@@ -93,6 +121,21 @@ def _check_memory(limits: Limits) -> None:
             f"memory limit {maximum} bytes is larger than the host's {host}: it would limit "
             "nothing; give less, or leave the limit out"
         )
+
+
+def of_network(limits: Limits, *, priority: bool) -> Limits:
+    """Those of a container's network interfaces; `priority`: that one is among them."""
+    names = RATES | {_PRIORITY} if priority else RATES
+    found = {name: value for name, value in limits if name in names}
+    return Limits(**found) if found else _NONE
+
+
+def of_group(limits: Limits, *, priority: bool) -> Limits:
+    """Those of a container's cgroup, which are all others."""
+    others = dict(of_network(limits, priority=not priority))
+    if not others:
+        return limits
+    return Limits(**{name: value for name, value in limits if name not in others})
 
 
 def to_json(limits: Limits) -> dict[str, Any]:

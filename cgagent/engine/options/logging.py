@@ -21,6 +21,7 @@ _OPTIONS: Final = {
     JOURNALD: _ANY,
     NONE: frozenset[str](),
 }
+DRIVERS: Final = tuple(_OPTIONS)
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)b?", re.IGNORECASE)

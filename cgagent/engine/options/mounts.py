@@ -26,6 +26,8 @@ Kind = Literal["bind", "volume", "tmpfs"]
 
 _PROPAGATIONS: Final = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
+_DRIVERS: Final = ("", "local", "default")
+
 _MODES: Final = (
     {"ro", "rw"},
     set(_PROPAGATIONS),
@@ -78,10 +80,16 @@ class Storage:
     mounts: Annotated[tuple[Mount, ...], BOUNDED] = ()
     tmpfs: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
     """Options by destination."""
+    volumes_from: Annotated[tuple[str, ...], BOUNDED] = ()
+    """``CONTAINER[:ro|:rw]``: what others have mounted, but where this one has its own."""
+    volume_driver: str = ""
+    """Of the volumes among them; another one than ``local`` can be named where there is none."""
     shm_size_bytes: Annotated[int, Ge(0)] | None = None
     """None, or 0: the default."""
     read_only: bool = False
     """The root file system cannot be written."""
+    root_limit_bytes: Annotated[int, Ge(1)] | None = None
+    """What may be written to it, on disk; None: as much as there is room."""
 
     def specs(self) -> tuple[MountSpec, ...]:
         """All mounts, however they were asked for. Raises InvalidInputError."""
@@ -139,11 +147,33 @@ def parse_tmpfs(destination: str, options: str) -> MountSpec:
     return MountSpec(type="tmpfs", destination=destination, tmpfs_options=given)
 
 
-def combined(asked: Iterable[MountSpec], image_volumes: Iterable[str]) -> tuple[MountSpec, ...]:
+def taken_over(
+    text: str, mounts_of: Callable[[str], Iterable[MountSpec]], own: Iterable[MountSpec]
+) -> tuple[MountSpec, ...]:
+    """What ``CONTAINER[:ro|:rw]`` has mounted, where none of our `own` is.
+
+    Raises:
+        InvalidInputError: a mode that is none. NotFoundError: there is no such container.
+    """
+    name, _, mode = text.partition(":")
+    if mode not in {"", "ro", "rw", "z", "Z"}:
+        raise InvalidInputError(f"volumes-from {text!r}: the mode is ro or rw")
+    taken = {checked(spec).destination for spec in own}
+    return tuple(
+        replace(spec, read_only=spec.read_only or mode == "ro", anonymous=False, labels={})
+        for spec in mounts_of(name)
+        if spec.type != "tmpfs" and spec.destination not in taken
+    )
+
+
+def combined(
+    asked: Iterable[MountSpec], image_volumes: Iterable[str], driver: str = ""
+) -> tuple[MountSpec, ...]:
     """All that a container has, checked, and every volume with a name.
 
     Raises:
         InvalidInputError: one that is none, or two at the same place.
+        NotFoundError: the driver that its volumes are to have.
     """
     found: dict[str, MountSpec] = {}
     for spec in asked:
@@ -154,12 +184,22 @@ def combined(asked: Iterable[MountSpec], image_volumes: Iterable[str]) -> tuple[
     for path in image_volumes:
         spec = checked(MountSpec(type="volume", destination=path))
         found.setdefault(spec.destination, spec)
+    if any(spec.type == "volume" for spec in found.values()):
+        require_driver(driver)
     return tuple(
         replace(spec, source=new_id(), anonymous=True)
         if spec.type == "volume" and not spec.source
         else spec
         for spec in found.values()
     )
+
+
+def require_driver(name: str) -> None:
+    """Raises NotFoundError: there is no such driver of volumes."""
+    if name not in _DRIVERS:
+        raise NotFoundError(
+            f'error looking up volume plugin {name}: plugin "{name}" not found; there is only local'
+        )
 
 
 def checked(spec: MountSpec) -> MountSpec:

@@ -14,8 +14,6 @@ from cgagent.runtime.spec import Namespace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cgagent.network.files import Mode
-
 HOST: Final = "host"
 AUTO: Final = "auto"
 ID_COUNT: Final = 65536
@@ -27,8 +25,11 @@ _CHOICES: Final = {
     "ipc": ("private", "shareable", "none", HOST),
     "uts": ("", HOST),
     "cgroup": ("private", HOST),
+    "network": ("", HOST),
 }
-_JOINABLE: Final = ("pid", "ipc")
+JOINABLE: Final = ("pid", "ipc", "network")
+_FILES: Final = {"network": "net"}
+"""Names of files in /proc/PID/ns that are not the kind's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class Namespaces:
     ipc: str = "private"
     uts: str = ""
     cgroup: str = "private"
+    network: str = ""
     user: str = ""
     user_first_id: int = 0
     """Where its ids begin on the host, if it has a user namespace of its own."""
@@ -78,19 +80,22 @@ class Sharer(Protocol):
         """Raises ConflictError if it was adopted."""
 
 
-def asked(modes: NamespaceModes, user: str, user_first_id: int = 0) -> Namespaces:
+def asked(
+    modes: NamespaceModes, user: str, user_first_id: int = 0, *, network: str = ""
+) -> Namespaces:
     """What is asked for, not checked. `user` is its mode, asked for or the agent's setting."""
     return Namespaces(
         pid=modes.pid,
         ipc=modes.ipc or "private",
         uts=modes.uts,
         cgroup=modes.cgroupns or "private",
+        network=network,
         user=user,
         user_first_id=user_first_id,
     )
 
 
-def checked(n: Namespaces, find: Callable[[str], Sharer], network: Mode = "none") -> Namespaces:
+def checked(n: Namespaces, find: Callable[[str], Sharer]) -> Namespaces:
     """With other containers by their ids.
 
     Raises:
@@ -102,7 +107,6 @@ def checked(n: Namespaces, find: Callable[[str], Sharer], network: Mode = "none"
     if n.user not in {"", HOST, AUTO}:
         raise UnsupportedError(f"user mode {n.user!r} is not known here; use {HOST} or {AUTO}")
     shared = [kind for kind in _CHOICES if getattr(n, kind).startswith((HOST, _JOIN))]
-    shared += ["network"] if network == HOST else []
     if n.user == AUTO and shared:
         raise InvalidInputError(
             f"--userns {AUTO}: its {shared[0]} namespace must be its own, too; or use --userns host"
@@ -116,9 +120,9 @@ def _checked(n: Namespaces, kind: str, find: Callable[[str], Sharer]) -> str:
     if mode in _CHOICES[kind]:
         return mode
     other = n.joined(kind)
-    if kind not in _JOINABLE or not other:
+    if kind not in JOINABLE or not other:
         known = ", ".join(c for c in _CHOICES[kind] if c)
-        known += f", {_JOIN}NAME" if kind in _JOINABLE else ""
+        known += f", {_JOIN}NAME" if kind in JOINABLE else ""
         raise InvalidInputError(f"invalid {kind} mode: {mode!r}; known are {known}")
     container = find(other)
     container.require_started_here(f"sharing its {kind} namespace")
@@ -149,19 +153,26 @@ def _require_shareable(container: Sharer) -> None:
         )
 
 
-def private(n: Namespaces, network: Mode) -> frozenset[str]:
+def private(n: Namespaces) -> frozenset[str]:
     """The kinds that are not the host's."""
-    return frozenset(e.type for e in listed(n, network, lambda _: 0))
+    return frozenset(e.type for e in listed(n, lambda _: 0))
 
 
-def listed(n: Namespaces, network: Mode, pid_of: Callable[[str], int]) -> tuple[Namespace, ...]:
-    """``linux.namespaces``. `pid_of` has the first process of a container to be joined."""
+def listed(
+    n: Namespaces, pid_of: Callable[[str], int], network: str | None = None
+) -> tuple[Namespace, ...]:
+    """``linux.namespaces``. `pid_of` has the first process of a container to be joined.
+
+    `network` is the file of a network namespace of its own that is there already.
+    """
 
     def one(kind: str, *, shared: bool) -> list[Namespace]:
         if shared:
             return []
-        other = n.joined(kind) if kind in _JOINABLE else None
-        return [Namespace(kind, f"/proc/{pid_of(other)}/ns/{kind}" if other else None)]
+        other = n.joined(kind) if kind in JOINABLE else None
+        file = _FILES.get(kind, kind)
+        made = network if kind == "network" else None
+        return [Namespace(kind, f"/proc/{pid_of(other)}/ns/{file}" if other else made)]
 
     return (
         *one("pid", shared=n.pid == HOST),
@@ -169,6 +180,6 @@ def listed(n: Namespaces, network: Mode, pid_of: Callable[[str], int]) -> tuple[
         *one("uts", shared=n.uts == HOST),
         *one("ipc", shared=n.ipc == HOST),
         *one("cgroup", shared=n.cgroup == HOST),
-        *one("network", shared=network == HOST),
+        *one("network", shared=n.network == HOST),
         *([Namespace("user")] if n.user == AUTO else []),
     )

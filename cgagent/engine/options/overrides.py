@@ -23,6 +23,8 @@ _MOST: Final = 16
 _USUAL: Final[dict[str, Any]] = {
     **dict.fromkeys(("memory_max_bytes", "memory_high_bytes", "memory_swap_max_bytes"), UNLIMITED),
     **dict.fromkeys(("memory_zswap_max_bytes", "cpu_quota_us", "pids_max"), UNLIMITED),
+    **dict.fromkeys(("net_rate_in_bits", "net_rate_out_bits"), UNLIMITED),
+    "net_priority": 0,
     **dict.fromkeys(("memory_low_bytes", "memory_min_bytes", "cpu_burst_us"), 0),
     **dict.fromkeys(("oom_group", "oom_kill_disable", "cpu_idle"), False),
     **dict.fromkeys(("cpuset_cpus", "cpuset_mems"), ""),
@@ -31,8 +33,8 @@ _USUAL: Final[dict[str, Any]] = {
     "cpu_period_us": 100_000,
     "io_weight": 100,
 }
-"""What a new group has (cgroup-v2.rst). Devices are looked at one by one; what is not here differs
-from host to host, and cannot be overridden."""
+"""What a new group (cgroup-v2.rst), or a new link, has. Devices are looked at one by one; what is
+not here differs from host to host, and cannot be overridden."""
 _OTHER_UNIT: Final = {
     "cpu_weight": "cpu_shares",
     "cpu_shares": "cpu_weight",

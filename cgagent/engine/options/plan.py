@@ -28,8 +28,11 @@ def plan(
     cgroups: tuple[CgroupMount, ...],
     pid_of: Callable[[str], int],
     volume_path: Callable[[str], str],
+    network: str | None = None,
 ) -> Plan:
     """`pid_of` has the first process of another container, `volume_path` a volume's directory.
+
+    `network` is the file of its network namespace, if that is there already.
 
     Raises:
         CgagentError: a device, a path or another container is not there any more.
@@ -50,7 +53,7 @@ def plan(
         cgroup_path=record.cgroup_path,
         kernel_files=_kernel_files(record, cgroups, pid_of),
         mounts=mount_points(record, bundle, volume_path),
-        namespaces=namespaces.listed(resolved.namespaces, config.network, pid_of),
+        namespaces=namespaces.listed(resolved.namespaces, pid_of, network),
         read_only_root=config.read_only,
         seccomp=confinement.seccomp_choice(config),
         hides_kernel_files=confinement.hides_kernel_files(config),
@@ -68,8 +71,12 @@ def mount_points(
     record: Record, bundle: Path, volume_path: Callable[[str], str]
 ) -> tuple[MountPoint, ...]:
     """What is mounted beside the kernel's own file systems."""
+    joined = record.resolved.namespaces.joined("network")  # whose names it has, too
     return (
-        *etc_files(bundle, {m.destination for m in record.resolved.mounts}),
+        *etc_files(
+            bundle.with_name(joined) if joined else bundle,
+            {m.destination for m in record.resolved.mounts},
+        ),
         *([init.mount_point()] if record.config.init else []),
         *mounts.points(record.resolved.mounts, volume_path),
     )
@@ -96,7 +103,7 @@ def _kernel_files(
     other = shared.joined("ipc")
     shm = f"/proc/{pid_of(other)}/root{SHM}" if other else None
     return KernelFiles(
-        own_network=config.network != namespaces.HOST,
+        own_network=not shared.network,
         cgroups=cgroups,
         writable=config.privileged,
         shm_size_bytes=config.shm_size_bytes or SHM_SIZE_BYTES,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.engine.containers.bundle import usual_hostname
 from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
-from cgagent.engine.options import confinement, health, init, mounts, namespaces
+from cgagent.engine.options import confinement, health, init, mounts, namespaces, networking
 from cgagent.engine.options import logging as logopts
 from cgagent.engine.options import restart as restart_policy
 from cgagent.engine.options.logging import LogConfig
@@ -34,6 +34,7 @@ READ_LATE: Final = frozenset(
     {
         *("image", "command", "entrypoint", "env", "working_dir", "user", "labels"),
         *("stdin", "stdin_once", "stop_signal", "stop_timeout_s", "health", "restart", "log"),
+        *("networks", "ports", "publish_all", "exposed_ports"),
     }
 )
 """Fields of a `ContainerConfig` that its root is made without: the image counts by its id."""
@@ -49,6 +50,8 @@ class Choices:
     user_mode: str = ""
     """Of the user namespace."""
     user_first_id: int = 0
+    network: str = ""
+    """The id of the network in which its zygote may have a place ahead of it."""
     log_default: LogConfig = LogConfig()  # noqa: RUF009 - frozen
 
 
@@ -58,7 +61,8 @@ def reuse_key(config: ContainerConfig, choices: Choices, image_id: str, limits: 
     That is their roots and their limits, which are `limits` in full.
     """
     names = (f.name for f in fields(ContainerConfig) if f.name not in READ_LATE)
-    return (image_id, limits, choices, *(getattr(config, name) for name in names))
+    network = networking.mode(config)
+    return (image_id, limits, choices, network, *(getattr(config, name) for name in names))
 
 
 def canonical(config: ContainerConfig) -> ContainerConfig:
@@ -69,18 +73,30 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
         UnsupportedError: what there is not yet.
     """
     _check_domainname(config.domainname)
+    if config.isolation not in {"", "default"}:
+        raise InvalidInputError(f"invalid isolation {config.isolation!r}: there is only 'default'")
     _check_shm_size(config)
     _check_stop_timeout(config.stop_timeout_s)
     if "" in config.annotations:
         raise InvalidInputError("annotation: it has no name; write NAME=VALUE")
     if config.console_size is not None:
         console.check_size(*config.console_size)
+    asked = networking.checked(networking.alone(config))
+    hosts = files.checked_hosts(config)
+    alone = not networking.places(asked) and not networking.mode(asked)
+    if alone and any(entry.endswith(f":{files.GATEWAY}") for entry in hosts):
+        raise InvalidInputError(
+            f"add-host: {files.GATEWAY} is the host as a network's members reach it, and "
+            "--network none has none"
+        )
     return replace(
         config,
         restart=restart_policy.checked(config.restart, auto_remove=config.auto_remove),
         cap_add=confinement.capability_names(config.cap_add),
         cap_drop=confinement.capability_names(config.cap_drop),
-        extra_hosts=files.checked_hosts(config),
+        extra_hosts=hosts,
+        networks=asked.networks,
+        ports=asked.ports,
     )
 
 
@@ -100,9 +116,11 @@ def resolve(
     """
     user = config.user if config.user is not None else image.user or ""
     _refuse_nul("user", user)
-    asked = namespaces.asked(config, choices.user_mode, choices.user_first_id)
-    shared = namespaces.checked(asked, find, config.network)
-    confinement.check(config, namespaces.private(shared, config.network))
+    asked = namespaces.asked(
+        config, choices.user_mode, choices.user_first_id, network=networking.mode(config)
+    )
+    shared = namespaces.checked(asked, find)
+    confinement.check(config, namespaces.private(shared))
     stop_signal = config.stop_signal or image.stop_signal or "SIGTERM"
     signals.parse(stop_signal)
     log = logopts.checked(config.log, choices.log_default)
@@ -120,11 +138,24 @@ def resolve(
         stop_signal=stop_signal,
         health=health.combined(config.health, image.health, image.shell),
         log=log,
-        mounts=mounts.combined(config.specs(), image.volumes),
+        mounts=mounts.combined(_mounts(config, find), image.volumes, config.volume_driver),
+        ports=networking.published(config, image.exposed_ports) if not shared.network else (),
         namespaces=shared,
         runtime=choices.runtime,
         cgroup_parent=choices.cgroup_parent,
     )
+
+
+def _mounts(
+    config: ContainerConfig, find: Callable[[str], Container]
+) -> tuple[mounts.MountSpec, ...]:
+    """Its own, and those of others; of two others that have one place the last one counts."""
+    own = config.specs()
+    others: dict[str, mounts.MountSpec] = {}
+    for text in config.volumes_from:
+        shared = mounts.taken_over(text, lambda name: find(name).record.resolved.mounts, own)
+        others.update((spec.destination, spec) for spec in shared)
+    return (*own, *others.values())
 
 
 def _arguments(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:
@@ -186,7 +217,7 @@ def _hostname(config: ContainerConfig, container_id: str) -> str:
     shares_uts = config.uts == namespaces.HOST
     if shares_uts and (config.hostname or config.domainname):
         raise InvalidInputError("conflicting options: hostname and the host's UTS namespace")
-    shares = shares_uts or config.network == "host"
+    shares = shares_uts or networking.mode(config) == networking.HOST
     name = config.hostname or (os.uname().nodename if shares else "")
     if len(name.encode()) > _HOST_NAME_MAX or any(c.isspace() or c == "\0" for c in name):
         raise InvalidInputError(f"hostname {name!r} is not valid: at most 64 bytes, no blanks")

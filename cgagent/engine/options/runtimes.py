@@ -2,6 +2,7 @@
 
 By name: ``native``, one of the configuration's ``runtimes``, or one of those known here where it is
 installed; or by the program's path. Looked up at each use: a program may have been installed since.
+``runc``, which is docker's word for its default, is our own where the host has none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NATIVE: Final = "native"
 _KNOWN: Final = ("crun", "runc", "runsc")
+_DOCKERS: Final = ("runc", "io.containerd.runc.v2")
 _HOST_IMAGE: Final = "host"
 
 
@@ -45,7 +47,7 @@ class Runtimes:
             UnsupportedError: an image that only ours can run.
         """
         chosen = name or self._default
-        if chosen == NATIVE:
+        if chosen == NATIVE or (chosen in _DOCKERS and not self._has(chosen)):
             return ""
         self._find(chosen)
         if image == _HOST_IMAGE:
@@ -56,6 +58,9 @@ class Runtimes:
         """The program that its processes are made by; None: our own."""
         name = container.record.resolved.runtime
         return self._find(name) if name else None
+
+    def _has(self, name: str) -> bool:
+        return name in self._configured or shutil.which(name) is not None
 
     def _find(self, name: str) -> Program:
         path, *arguments = self._words(name)

@@ -13,18 +13,24 @@ import json
 import os
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent import bare
+from cgagent.engine import children
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.lifecycle import require_there
-from cgagent.errors import ConflictError, InternalError, InvalidInputError, from_kind
+from cgagent.errors import (
+    ConflictError,
+    InternalError,
+    InvalidInputError,
+    UnsupportedError,
+    from_kind,
+)
 from cgagent.images.changes import changes
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cgagent.engine.containers.container import Container
     from cgagent.engine.jobs import Jobs
@@ -75,6 +81,7 @@ class Copying:
 
     async def stat(self, container: Container, path: str, *, follow: bool) -> PathStat:
         """Raises NotFoundError for what is not there."""
+        self._jobs.require_permitted("copy", container=container.id)
         request = {"op": "stat", "path": _absolute(path), "follow": follow}
         async with self._child(container, request) as child:
             return PathStat(**await _answer(child))
@@ -87,6 +94,7 @@ class Copying:
         Raises:
             NotFoundError: it is not there.
         """
+        self._jobs.require_permitted("copy", container=container.id)
         path = _absolute(path)
         name = name or os.path.basename(path.rstrip("/")) or "."
         request = {"op": "read", "path": path, "follow": follow, "name": name}
@@ -94,6 +102,36 @@ class Copying:
             child = await stack.enter_async_context(self._child(container, request))
             stat = PathStat(**await _answer(child))
             return Reading(stat, child, stack.pop_all())
+
+    async def export(self, container: Container, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send its root file system as a tar, without what is mounted in it.
+
+        Raises:
+            UnsupportedError: it has no root of its own.
+        """
+        container.require_started_here("exporting it")
+        rootfs = container.record.rootfs
+        if rootfs is None:
+            raise UnsupportedError(f"container {container.name} has no root file system of its own")
+        looked_at = replace(rootfs, lowers=(rootfs.upper, *rootfs.lowers))
+        mounted = root_mount(looked_at)
+        options = [o for o in mounted["options"] if o.startswith("lowerdir=")]
+        place = {
+            "mounts": [],
+            "rootfs": [{**mounted, "options": options}],
+            "staging": str(self._lifecycle.bundle(container.id).root),
+            "read_only": True,
+        }
+        async with self._jobs.run("export", container=container.id):
+            child = await _spawn({"op": "export", "enter": "stopped", "place": place})
+            try:
+                await _answer(child)
+                while data := await _output(child).read(_CHUNK):
+                    await send(data)
+                if await child.wait():
+                    raise InternalError("exporting a container was cut off")
+            finally:
+                await children.end(child)
 
     async def write(
         self,
@@ -148,7 +186,7 @@ class Copying:
                     await held.aclose()
                 yield child
             finally:
-                await _end(child)
+                await children.end(child)
 
     async def _start(self, container: Container, request: dict[str, Any]) -> Process:
         if not container.running:
@@ -198,24 +236,14 @@ def _absolute(path: str) -> str:
 
 
 async def _spawn(request: dict[str, Any], *fds: int) -> Process:
-    return await asyncio.create_subprocess_exec(
-        *bare.command("cgagent.engine.sessions.copier", json.dumps(request)),
+    return await children.spawn(
+        *("cgagent.engine.sessions.copier", json.dumps(request)),
         stdin=subprocess.PIPE if request["op"] == "write" else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         pass_fds=fds,
-        cwd="/",
         env={},
         limit=_LINE,
     )
-
-
-async def _end(child: Process) -> None:
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-    while await _output(child).read(_CHUNK):  # its pipe has to be empty before it counts as ended
-        pass
-    await child.wait()
 
 
 def _output(child: Process) -> asyncio.StreamReader:

@@ -18,8 +18,8 @@ from cgagent.engine.lifecycle.resources import Resource
 from cgagent.engine.options import health
 from cgagent.engine.options.health import Health, Result
 from cgagent.errors import CgagentError
+from cgagent.messages.record import decode
 from cgagent.runtime.messages.outcomes import Status
-from cgagent.runtime.messages.record import decode
 from cgagent.runtime.protocol import STATUS
 from cgagent.runtime.spec import Process
 from cgagent.runtime.supervisor.attached import read_frame

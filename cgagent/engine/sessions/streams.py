@@ -11,10 +11,10 @@ import contextlib
 import os
 import secrets
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.pool import OUTSIDE
@@ -22,6 +22,7 @@ from cgagent.engine.options import resolve
 from cgagent.engine.options.runtimes import launch
 from cgagent.errors import CgagentError, ConflictError, InternalError, NotFoundError
 from cgagent.kernel import seccomp
+from cgagent.messages.record import encode
 from cgagent.runtime.container.console import check_size
 from cgagent.runtime.messages.agent import (
     Attach,
@@ -35,7 +36,6 @@ from cgagent.runtime.messages.agent import (
 from cgagent.runtime.messages.jobs import ExecJob
 from cgagent.runtime.messages.jobs import Streams as Wanted
 from cgagent.runtime.messages.outcomes import Status
-from cgagent.runtime.messages.record import encode
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT
 from cgagent.runtime.spec import exec_process
 from cgagent.runtime.supervisor.attached import frame
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.sessions.logs import Past
     from cgagent.runtime.client import Supervisor
     from cgagent.runtime.messages.outcomes import Exit
     from cgagent.runtime.spec import Process
@@ -77,6 +78,10 @@ class Attachment:
     stderr: bool = True
     raw: bool = False
     """Output as it is, without frames, and no status at the end."""
+    status: bool = True
+    """A frame at the end says how it was."""
+    failures: bool = False
+    """A start that fails is told as text; for who gets no status."""
     detach_keys: bytes = b""
     stay: bool = False
     """It is closed only when all that follows the end is done: the removal, with auto_remove."""
@@ -88,7 +93,8 @@ class Attachment:
             key=key,
             streams=tuple(number for number, want in wanted if want),
             raw=self.raw,
-            status=not self.raw,
+            status=self.status and not self.raw,
+            failures=self.failures,
             detach_keys=self.detach_keys.decode("ascii"),
             stay=self.stay,
         )
@@ -103,12 +109,20 @@ class Exec:
     process: Process
     stdin: bool = True
     """A client may give input."""
+    stdout: bool = True
+    """A client gets it."""
+    stderr: bool = True
+    detach_keys: str = ""
     privileged: bool = False
     """With every capability, not with those of the container's own process."""
     status: Literal["created", "running", "exited"] = "created"
     pid: int | None = None
     exit_code: int | None = None
     """None of one that has exited: it could not be started."""
+    failure: str | None = None
+    """The kind of error that its start met."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """Set when it is known whether its start has worked."""
 
     @property
     def running(self) -> bool:
@@ -125,17 +139,25 @@ class Streams:
         self._jobs = jobs
         self._execs: dict[str, Exec] = {}
 
-    async def attach(self, container: Container, take: Connect) -> None:
+    async def attach(self, container: Container, take: Connect, past: Past | None = None) -> None:
         """Connect a client, to a container that runs or to the next start of one that does not.
 
+        With `past`, to just what follows that.
+
         Raises:
+            ConflictError: there is more of the past by now.
             CgagentError: nothing was connected; the socket is still the caller's to answer on.
         """
+        self._jobs.require_permitted("attach", container=container.id)
         container.require_started_here("attaching")
         async with container.lock:
             if not container.running:
+                if past is not None and not past.is_complete():
+                    raise ConflictError(f"container {container.name} has written more meanwhile")
                 await self._lifecycle.make_ready(container)
-            await self._attach(container.id, await take())
+                past = None
+            client = await take()
+            await self._attach(container.id, client, past.place if past else ())
 
     async def run(
         self, request: CreateRequest, take: Callable[[Container], Awaitable[Attachment]]
@@ -165,14 +187,14 @@ class Streams:
                 await self._lifecycle.remove(container, force=True, volumes=True)
                 raise
 
-    async def _attach(self, key: str, client: Attachment) -> None:
+    async def _attach(self, key: str, client: Attachment, log_end: tuple[int, ...] = ()) -> None:
         fds = [client.fd]
         try:
             if client.tail:
                 fds.append(_memory(client.tail))
-            await self._supervisor.request(client.to(key), fds)
+            await self._supervisor.request(client.to(key).replace(log_end=log_end), fds)
         except CgagentError as e:
-            if not client.raw:  # it is taken over: nobody else tells it any more
+            if client.status and not client.raw:  # it is taken over: nobody else tells it any more
                 status = encode(Status.of_failure(e))
                 with contextlib.suppress(OSError):
                     os.write(client.fd, frame(STATUS, status))
@@ -186,15 +208,16 @@ class Streams:
         container: Container,
         process: Process,
         *,
-        stdin: bool = True,
         privileged: bool = False,
+        **client: Any,
     ) -> Exec:
-        """A command that is to run inside, by `start_exec`.
+        """A command that is to run inside, by `start_exec`; `client`: fields of an `Exec` about it.
 
         Raises:
             ConflictError: the container is not running, or frozen.
             InvalidInputError: the command.
         """
+        self._jobs.require_permitted("exec", **_about(container, privileged=privileged))
         container.require_started_here("exec")
         resolve.check_process(process)
         self._require_thawed(container)
@@ -202,8 +225,8 @@ class Streams:
             id=secrets.token_hex(32),
             container=container,
             process=process,
-            stdin=stdin,
             privileged=privileged,
+            **client,
         )
         self._keep(run)
         self._tell(run, f"exec_create: {' '.join(process.args)}")
@@ -218,7 +241,8 @@ class Streams:
         """
         if run.status != "created":
             raise ConflictError(f"exec {run.id[:12]} was started before; create another one")
-        async with self._jobs.run("exec", container=run.container.id):
+        about = _about(run.container, privileged=run.privileged)
+        async with self._jobs.run("exec", **about):
             self._require_thawed(run.container)
             takes = None if take is None else partial(take, run)
             run.status = "running"
@@ -231,9 +255,12 @@ class Streams:
                     stdin=run.stdin,
                     privileged=run.privileged,
                 )
-            except BaseException:
+            except BaseException as e:
                 run.status = "exited"
+                run.failure = e.kind if isinstance(e, CgagentError) else CgagentError.kind
                 raise
+            finally:
+                run.begun.set()
             self._tell(run, f"exec_start: {' '.join(run.process.args)}")
 
     def _tell(self, run: Exec, action: str, **attributes: str) -> None:
@@ -389,6 +416,10 @@ class Streams:
             raise NotFoundError(f"exec {exec_id!r} is not known; create it first")
         return run
 
+    def running_in(self, container: Container) -> list[Exec]:
+        """The commands that run inside now."""
+        return [run for run in self._execs.values() if run.running and run.container is container]
+
     async def exited(self, key: str, exit_: Exit) -> None:
         """A command run inside a container has ended."""
         run = self._execs.get(key.partition("/")[2])
@@ -398,6 +429,11 @@ class Streams:
             if run.exit_code is not None:  # else it could not be started
                 self._tell(run, "exec_die", exit_code=str(run.exit_code))
         await self._supervisor.request(Forget(key=key))
+
+
+def _about(container: Container, *, privileged: bool) -> dict[str, str]:
+    """A command as a job's arguments."""
+    return {"container": container.id, **({"privileged": "true"} if privileged else {})}
 
 
 def _inside(container: Container, key: str, group: Group) -> CreateInside:

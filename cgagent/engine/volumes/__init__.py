@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
+    from cgagent.engine.filters import PruneFilters
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.options.mounts import MountSpec
     from cgagent.store.volumes import VolumeRows
@@ -115,7 +116,7 @@ class Volumes:
         is_new = row.name not in self._by_name
         directory = self._directory / row.name
         try:
-            with disk_full_is_no_space(f"volume {row.name}"):
+            with disk_full_is_no_space(f"volume {row.name}", directory):
                 (directory / DATA).mkdir(mode=0o755, parents=True, exist_ok=True)
                 self._directory.chmod(0o700)  # what is in a volume is nobody else's business
             if is_new:
@@ -221,7 +222,7 @@ class Volumes:
                 with contextlib.suppress(ConflictError, NotFoundError):
                     await self._remove(mount.source, container.name)
 
-    async def prune(self, *, named: bool) -> tuple[list[str], int]:
+    async def prune(self, filters: PruneFilters, *, named: bool) -> tuple[list[str], int]:
         """Remove those that no container has, only anonymous ones unless `named`.
 
         Returns:
@@ -230,7 +231,10 @@ class Volumes:
         names, freed = [], 0
         async with self._jobs.run("volume prune"):
             for volume in self.all():
-                if volume.users or not (named or volume.row.anonymous):
+                row = volume.row
+                if volume.users or not (named or row.anonymous):
+                    continue
+                if not filters.hold(row.created_ns, row.labels):
                     continue
                 size, _ = await asyncio.to_thread(disk_usage, volume.mountpoint, lambda: False)
                 with contextlib.suppress(CgagentError):  # in use meanwhile, or gone

@@ -7,11 +7,11 @@ nowhere else. The child is `cgagent.runtime.helpers.populate`; this is the agent
 
 from __future__ import annotations
 
-import asyncio
 import json
+import subprocess
 from typing import Any
 
-from cgagent import bare
+from cgagent.engine import children
 from cgagent.errors import InternalError
 from cgagent.store.disk import FULL, no_space
 
@@ -31,24 +31,22 @@ async def run(root: dict[str, Any], staging: str, copies: dict[str, str]) -> lis
         InternalError, NoSpaceError: the cause; some may be half made.
     """
     job = json.dumps({"root": root, "staging": staging, "copies": copies}).encode()
-    child = await asyncio.create_subprocess_exec(
-        *bare.command("cgagent.runtime.helpers.populate"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd="/",
+    child = await children.spawn(
+        "cgagent.runtime.helpers.populate",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         env={"LANG": "C.UTF-8"},
     )
     try:
         told, _ = await child.communicate(job)
     except BaseException:
-        child.kill()
-        await child.wait()
+        await children.end(child)
         raise
     if not told:
         raise InternalError(f"filling a volume: its process died with status {child.returncode}")
     answer = json.loads(told)
     if answer.get("errno") in FULL:
-        raise no_space("filling a volume")
+        raise no_space("filling a volume", next(iter(copies.values())))
     if "error" in answer:
         raise InternalError(f"filling a volume from the image: {answer['error']}")
     filled: list[str] = answer["filled"]

@@ -16,17 +16,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RootFs:
-    """An overlayfs mount to be made. Absolute paths."""
+    """What a container's root is mounted of. Absolute paths."""
 
     lowers: tuple[str, ...]
-    """Top first, as in the ``lowerdir=`` option."""
+    """The image's layers, top first, as in the ``lowerdir=`` option."""
     upper: str
-    work: str
+    work: str | None
+    """Of the overlay; None: there is none, and `upper` is a tree of its own, with all files."""
 
 
 class Driver(Protocol):
-    def prepare(self, container_id: str, lowers: Sequence[str]) -> RootFs:
-        """A fresh writable root over `lowers`, top first. Nothing is left behind on failure."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def limits(self) -> str:
+        """A sentence for people on whether what a container writes can be limited."""
+        ...
+
+    @property
+    def is_quick(self) -> bool:
+        """`prepare` is a few system calls; else it belongs into a thread."""
+        ...
+
+    def prepare(
+        self, container_id: str, lowers: Sequence[str], limit_bytes: int | None = None
+    ) -> RootFs:
+        """A fresh writable root over `lowers`, top first. Nothing is left behind on failure.
+
+        Raises:
+            NoSpaceError
+            UnsupportedError: what the container writes cannot be limited to `limit_bytes` here.
+        """
+        ...
+
+    def written_bytes(self, container_id: str) -> int | None:
+        """What the container's files have on disk; None: only a walk can tell."""
         ...
 
     def remove(self, container_id: str) -> None:

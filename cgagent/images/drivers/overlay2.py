@@ -5,14 +5,15 @@ https://docs.kernel.org/filesystems/overlayfs.html
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from cgagent.errors import UnsupportedError
 from cgagent.images.drivers import RootFs
-from cgagent.images.unpack.trees import remove_tree
+from cgagent.images.drivers.directories import Directories
+from cgagent.images.drivers.quota import Projects
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
@@ -20,18 +21,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Overlay2:
-    def __init__(self, data_root: Path) -> None:
-        self._root = data_root / "containers-rw"
-        with disk_full_is_no_space(f"container directory {self._root}"):
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+class Overlay2(Directories):
+    name: Final = "overlay2"
+    is_quick: Final = True
 
-    def prepare(self, container_id: str, lowers: Sequence[str]) -> RootFs:
-        directory = self._root / container_id
+    def __init__(self, data_root: Path) -> None:
+        super().__init__(data_root)
+        self._projects = Projects.where_possible(self.root)
+
+    @property
+    def limits(self) -> str:
+        if self._projects is not None:
+            return "by project quotas"
+        return (
+            f"no project quotas at {self.root.parent}: it needs ext4 or xfs mounted with prjquota"
+        )
+
+    def prepare(
+        self, container_id: str, lowers: Sequence[str], limit_bytes: int | None = None
+    ) -> RootFs:
+        if limit_bytes is not None and self._projects is None:
+            raise UnsupportedError(f"--storage-opt size cannot be had: {self.limits}")
+        directory = self.root / container_id
         upper, work = directory / "upper", directory / "work"
-        with disk_full_is_no_space(f"container {container_id[:12]}: root file system"):
+        with disk_full_is_no_space(f"container {container_id[:12]}: root file system", self.root):
             directory.mkdir(mode=0o700)
             try:
+                if self._projects is not None:  # what is made below it belongs to it, too
+                    self._projects.begin(directory, limit_bytes)
                 upper.mkdir()
                 work.mkdir(mode=0o700)
                 # The merged root has the attributes of the uppermost one.
@@ -43,14 +60,5 @@ class Overlay2:
                 raise
         return RootFs(tuple(lowers), str(upper), str(work))
 
-    def remove(self, container_id: str) -> None:
-        # A container nests as deep as it likes, and overlayfs leaves work/work with mode 000.
-        with contextlib.suppress(FileNotFoundError):
-            remove_tree(os.fsencode(self._root / container_id))
-
-    def move(self, container_id: str, where: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            (self._root / container_id).rename(where)
-
-    def containers(self) -> set[str]:
-        return {path.name for path in self._root.iterdir()}
+    def written_bytes(self, container_id: str) -> int | None:
+        return self._projects.used_bytes(self.root / container_id) if self._projects else None

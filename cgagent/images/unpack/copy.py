@@ -5,6 +5,7 @@ Called by `cgagent.engine.sessions.copier`, a bare interpreter for one request, 
     {"op": "stat", "path", "follow"}                 what is there
     {"op": "read", "path", "follow", "name"}         the same, then a tar stream on stdout
     {"op": "write", "path", "keep_owner", "replace"} a tar stream on stdin goes into a directory
+    {"op": "export"}                                 a tar stream of the whole root on stdout
 
 It loads all it needs, lets `enter` change its root, and only then looks at a path: whatever the
 container has put there, nothing leads out (CVE-2018-15664, CVE-2019-14271). Its answer is
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .place import Placer
 from .tarstream import BadTarError, TarStream
-from .tarwriter import TarWriter
+from .tarwriter import TarWriter, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +66,17 @@ def stat_of(path: str, *, follow: bool) -> dict[str, Any]:
 def _read(request: dict[str, Any], proc_fd: int) -> None:
     found = stat_of(request["path"], follow=request["follow"])
     _answer(found)
-    writer = TarWriter(_write_all, proc_fd)
+    writer = TarWriter(write_all, proc_fd)
     writer.add_tree(found["path"], request["name"])
+    writer.finish()
+
+
+def _export(proc_fd: int) -> None:
+    _answer({})
+    writer = TarWriter(write_all, proc_fd)
+    writer.add_entry("/", ".")
+    for name in sorted(os.listdir("/")):
+        writer.add_tree(f"/{name}", name)
     writer.finish()
 
 
@@ -76,7 +86,7 @@ def _place(request: dict[str, Any], proc_fd: int) -> None:
     placer = Placer(
         directory, proc_fd, keep_owner=request["keep_owner"], replace=request["replace"]
     )
-    placer.run(TarStream(_Stdin()))
+    placer.run(TarStream(_Stdin(), sparse=True))
     while os.read(0, 1 << 16):
         pass  # padding after the end of the archive
     _answer({"entries": placer.entries})
@@ -87,14 +97,8 @@ class _Stdin:
         return os.read(0, size)
 
 
-def _write_all(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
-
-
 def _answer(value: dict[str, Any]) -> None:
-    _write_all(json.dumps(value).encode() + b"\n")
+    write_all(json.dumps(value).encode() + b"\n")
 
 
 def _carry_out(request: dict[str, Any], proc_fd: int) -> None:
@@ -102,12 +106,14 @@ def _carry_out(request: dict[str, Any], proc_fd: int) -> None:
         _answer(stat_of(request["path"], follow=request["follow"]))
     elif request["op"] == "read":
         _read(request, proc_fd)
+    elif request["op"] == "export":
+        _export(proc_fd)
     else:
         _place(request, proc_fd)
 
 
 def main(request: dict[str, Any], enter: Callable[[], None]) -> None:
-    """Never returns. A failure after the first line of a `read` shows in the exit status only."""
+    """Never returns. Of a failure after the answer's first line the exit status tells alone."""
     status = 1
     try:
         proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

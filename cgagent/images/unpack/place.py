@@ -15,7 +15,7 @@ from typing import Final
 
 from . import tarstream
 from .tarstream import BadTarError, Entry, TarStream
-from .trees import remove_tree
+from .trees import PATH_MAX, remove_tree
 
 _KEPT_XATTRS: Final = (b"user.", b"security.capability")
 
@@ -39,16 +39,24 @@ class Placer:
             self.entries += 1
             parts = _parts(entry, entry.name)
             if parts:
-                self._place(entry, self._path(parts), stream)
+                self._place(entry, self._path(entry, parts), stream)
         for path, mtime_ns in self._times.items():
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
-    def _path(self, parts: list[bytes]) -> bytes:
+    def _path(self, entry: Entry, parts: list[bytes]) -> bytes:
         """Where it goes; its parents are made where they are missing."""
-        parent = os.path.join(self._directory, *parts[:-1])
-        os.makedirs(parent, 0o755, exist_ok=True)
-        return os.path.join(parent, parts[-1])
+        path = os.path.join(self._directory, *parts)
+        if len(path) >= PATH_MAX:
+            raise BadTarError(f"entry {entry.shown}: its path is longer than {PATH_MAX - 1} bytes")
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            made = self._directory
+            for part in parts[:-1]:
+                made = os.path.join(made, part)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(made, 0o755)
+        return path
 
     def _place(self, entry: Entry, path: bytes, stream: TarStream) -> None:
         there = _mode(path)
@@ -65,7 +73,7 @@ class Placer:
             if entry.type == tarstream.HARD_LINK:
                 self._hard_link(path, entry)
                 return
-            _make_special(path, entry)
+            tarstream.make_special(path, entry)
         self._attributes(path, entry)
 
     def _make_room(
@@ -92,7 +100,7 @@ class Placer:
             self._write_into(path, entry, stream)  # something is mounted there: /etc/hosts, say
             return False
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        _fill(os.open(path, flags, 0o600), stream)
+        _fill(os.open(path, flags, 0o600), entry, stream)
         return True
 
     def _write_into(self, path: bytes, entry: Entry, stream: TarStream) -> None:
@@ -101,7 +109,7 @@ class Placer:
             if not stat.S_ISREG(os.fstat(looked_at).st_mode):
                 raise BadTarError(f"entry {entry.shown}: something is mounted there")
             flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
-            _fill(os.open(str(looked_at), flags, dir_fd=self._proc_fd), stream)
+            _fill(os.open(str(looked_at), flags, dir_fd=self._proc_fd), entry, stream)
         finally:
             os.close(looked_at)
 
@@ -126,22 +134,12 @@ class Placer:
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
-def _make_special(path: bytes, entry: Entry) -> None:
-    if entry.type == tarstream.SYMBOLIC_LINK:
-        os.symlink(entry.link, path)
-    elif entry.type == tarstream.FIFO:
-        os.mkfifo(path)
-    else:
-        kind = stat.S_IFCHR if entry.type == tarstream.CHARACTER_DEVICE else stat.S_IFBLK
-        os.mknod(path, kind, os.makedev(entry.major, entry.minor))
-
-
-def _fill(fd: int, stream: TarStream) -> None:
+def _fill(fd: int, entry: Entry, stream: TarStream) -> None:
     try:
-        for chunk in stream.data():
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(fd, view) :]
+        if entry.sparse is None:
+            tarstream.write(fd, stream.data())
+        else:
+            tarstream.write_sparse(fd, entry.sparse, stream.data())
     finally:
         os.close(fd)
 

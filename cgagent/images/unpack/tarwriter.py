@@ -9,11 +9,33 @@ import stat
 import tarfile
 from typing import TYPE_CHECKING, Final
 
+from cgagent.kernel.procfs import filesystem_magic
+
+from .trees import within_reach
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHUNK: Final = 1 << 18
-_KEPT_XATTRS: Final = ("user.", "security.capability")
+_KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
+_KERNELS_OWN: Final = frozenset(
+    {
+        0x9FA0,  # proc
+        0x62656572,  # sysfs
+        0x27E0EB,  # cgroup
+        0x63677270,  # cgroup2
+        0x1CD1,  # devpts
+        0x19800202,  # mqueue
+        0x73636673,  # securityfs
+        0x64626720,  # debugfs
+        0x74726163,  # tracefs
+        0x62656570,  # configfs
+        0x6165676C,  # pstore
+        0xDE5E81E4,  # efivarfs
+        0xCAFE4A11,  # bpf
+    }
+)
+"""File systems whose files are questions to the kernel (linux/magic.h): they are left out."""
 _KINDS: Final = {
     stat.S_IFREG: tarfile.REGTYPE,
     stat.S_IFDIR: tarfile.DIRTYPE,
@@ -27,6 +49,7 @@ _KINDS: Final = {
 class TarWriter:
     """`write` takes bytes; `proc_fd` is the host's /proc/self/fd, for opening what was looked at.
 
+    Paths are absolute and may be of any length; for a long one the process changes its directory.
     A file that shrinks while it is read is filled with zeros, one that grows is cut off.
     """
 
@@ -41,28 +64,36 @@ class TarWriter:
         Raises:
             OSError: it cannot be read.
         """
-        pending = self._add(path, name)
+        pending = self.add_entry(path, name)
         while pending:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                pending += self._add(*pending.pop())
+                pending += self.add_entry(*pending.pop())
 
     def finish(self) -> None:
         self._write(bytes(2 * tarfile.BLOCKSIZE))
 
-    def _add(self, path: str, name: str) -> list[tuple[str, str]]:
-        """What is in it, in reverse. Opens regular files and directories only."""
-        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def add_empty(self, name: str) -> None:
+        """A file that stands for something by its name."""
+        self._header(tarfile.TarInfo(name))
+
+    def add_entry(self, path: str, name: str) -> list[tuple[str, str]]:
+        """It alone; what is in it, in reverse. Opens regular files and directories only.
+
+        Of a directory of the kernel's own, /proc say, nothing is in it.
+        """
+        near = within_reach(path)
+        fd = os.open(near, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(fd)
             kind = _KINDS.get(stat.S_IFMT(status.st_mode))
             if kind is None:  # a socket: tar has no such entry
                 return []
             self._entry(fd, status, kind, name)
+            if kind != tarfile.DIRTYPE or filesystem_magic(fd) in _KERNELS_OWN:
+                return []
         finally:
             os.close(fd)
-        if kind != tarfile.DIRTYPE:
-            return []
-        below = sorted(os.listdir(path), reverse=True)
+        below = sorted(os.listdir(near), reverse=True)
         return [(os.path.join(path, n), os.path.join(name, n)) for n in below]
 
     def _entry(self, fd: int, status: os.stat_result, kind: bytes, name: str) -> None:
@@ -85,6 +116,8 @@ class TarWriter:
         else:
             if kind == tarfile.SYMTYPE:
                 info.linkname = os.readlink("", dir_fd=fd)
+            elif kind == tarfile.DIRTYPE:
+                records.update(self._directory_xattrs(fd))
             info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
             self._header(info)
 
@@ -115,6 +148,14 @@ class TarWriter:
         finally:
             os.close(fd)
 
+    def _directory_xattrs(self, looked_at: int) -> dict[str, str]:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        fd = os.open(str(looked_at), flags, dir_fd=self._proc_fd)
+        try:
+            return _xattrs(fd)
+        finally:
+            os.close(fd)
+
     def _header(self, info: tarfile.TarInfo) -> None:
         self._write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
 
@@ -122,7 +163,7 @@ class TarWriter:
 def _xattrs(fd: int) -> dict[str, str]:
     """Those kept, as PAX records."""
     try:
-        names = [name for name in os.listxattr(fd) if name.startswith(_KEPT_XATTRS)]
+        names = [name for name in os.listxattr(fd) if _is_kept(name)]
     except OSError as e:
         if e.errno != errno.ENOTSUP:
             raise
@@ -131,3 +172,16 @@ def _xattrs(fd: int) -> dict[str, str]:
         f"SCHILY.xattr.{name}": os.getxattr(fd, name).decode("utf-8", "surrogateescape")
         for name in names
     }
+
+
+def _is_kept(name: str) -> bool:
+    """Whoever may write a file gives it any; a PAX record's name is UTF-8 and ends at its ``=``."""
+    fits = "=" not in name and not any("\ud800" <= c <= "\udfff" for c in name)
+    return fits and name.startswith(_KEPT_XATTRS)
+
+
+def write_all(data: bytes) -> None:
+    """To standard output."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]

@@ -1,9 +1,13 @@
-"""Removing directory trees that an image or a container made. Standard library only."""
+"""Directory trees that an image or a container made, of any depth. Standard library only."""
 
 from __future__ import annotations
 
 import errno
 import os
+from typing import Final
+
+PATH_MAX: Final = 4096
+"""Bytes that a path in a system call may have, with the one that ends it."""
 
 
 def remove_tree(root: bytes) -> None:
@@ -21,11 +25,31 @@ def remove_tree(root: bytes) -> None:
             return
         for directory in pending:
             inner_path = os.path.join(root, directory)
-            for inner in _unlink_files(inner_path):
-                while os.path.lexists(moved := os.path.join(root, b"%d" % count)):
-                    count += 1
-                os.rename(os.path.join(inner_path, inner), moved)
-            os.rmdir(inner_path)
+            try:
+                for inner in _unlink_files(inner_path):
+                    while os.path.lexists(moved := os.path.join(root, b"%d" % count)):
+                        count += 1
+                    os.rename(os.path.join(inner_path, inner), moved)
+                os.rmdir(inner_path)
+            except OSError as e:
+                if e.errno != errno.EXDEV:
+                    raise
+                remove_tree(inner_path)  # a subvolume of btrfs, which nothing is moved out of
+
+
+def within_reach(path: str) -> str:
+    """A name for an absolute path of any length, for system calls, which take 4,095 bytes.
+
+    Where it is longer the process goes to a directory on the way: not for one with threads.
+    """
+    rest = os.fsencode(path)
+    if len(rest) < PATH_MAX:
+        return path
+    while len(rest) >= PATH_MAX:
+        cut = rest.rindex(b"/", 0, PATH_MAX)
+        os.chdir(rest[:cut])
+        rest = rest[cut + 1 :]
+    return os.fsdecode(rest)
 
 
 def _unlink_files(directory: bytes) -> list[bytes]:

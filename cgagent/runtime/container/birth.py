@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from cgagent.errors import EXIT_CODE, CgagentError, InternalError, NoSpaceError
 from cgagent.kernel import namespaces
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.container import steps
 from cgagent.runtime.messages.outcomes import Failed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import InvalidInputError
@@ -129,11 +129,17 @@ def _number(text: str) -> int | None:
 def look_up(spec: str, users: str = "/etc/passwd", groups: str = "/etc/group") -> Identity:
     """What `spec` means in the root this process sees. Empty means root, as Docker has it.
 
-    The first line that has it as its name or its id counts.
+    The first line that has it as its name or its id counts. Its own group is among the others, too:
+    a program with setgid would leave it behind, and with it what that group is denied.
 
     Raises:
         InvalidInputError: a name that the files do not have.
     """
+    found = _named(spec, users, groups)
+    return replace(found, groups=tuple(dict.fromkeys((found.gid, *found.groups))))
+
+
+def _named(spec: str, users: str, groups: str) -> Identity:
     user, _, group_name = spec.partition(":")
     uid = _number(user) if user else 0
     found = next((u for u in _users(users) if u.uid == uid or (user and u.name == user)), None)

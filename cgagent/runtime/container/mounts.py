@@ -7,6 +7,7 @@ mount is cloned, with its attributes, before anything of the container is mounte
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -57,7 +58,23 @@ def make_root(entries: Iterable[dict[str, Any]], directory: str) -> None:
         for option in entry.get("options") or ():
             if option.startswith(_WORK):
                 _forget_not_synced(option.removeprefix(_WORK))
-        km.mount(m.source, directory, m.type, m.options.flags, m.options.data)
+        if m.type == "overlay" and len(os.fsencode(m.options.data)) >= km.DATA_BYTES:
+            _mount_many_layers(directory, m.options.data.split(","))
+        else:
+            km.mount(m.source, directory, m.type, m.options.flags, m.options.data)
+
+
+def _mount_many_layers(directory: str, options: list[str]) -> None:
+    try:
+        km.mount_overlay(directory, options)
+    except OSError as e:
+        if e.errno != errno.EINVAL:
+            raise
+        count = sum(option.count(":") + 1 for option in options if option.startswith("lowerdir="))
+        raise UnsupportedError(
+            f"an image of {count} layers: their names do not fit into the {km.DATA_BYTES} bytes "
+            "of options that this kernel takes for an overlay; Linux 6.7 takes 500 layers"
+        ) from None
 
 
 def _forget_not_synced(work: str) -> None:

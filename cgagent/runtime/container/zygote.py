@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.container import birth, console, process, stage, steps
 from cgagent.runtime.messages.agent import Prepare, Start
 from cgagent.runtime.messages.jobs import ContainerJob, ExecJob

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from cgagent.errors import CgagentError, InternalError
 from cgagent.kernel import mount as km
 from cgagent.kernel import namespaces
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.container import mounts
 from cgagent.runtime.external import translate
 from cgagent.runtime.external.program import Program, remove_log

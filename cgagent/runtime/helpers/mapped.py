@@ -17,12 +17,12 @@ from cgagent.errors import CgagentError, UnsupportedError
 from cgagent.kernel import capabilities as caps
 from cgagent.kernel import mount as km
 from cgagent.kernel import namespaces, userns
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import decode
 from cgagent.runtime.container import steps
 from cgagent.runtime.container.birth import from_os_error
 from cgagent.runtime.messages.children import MapFiles, MappedTrees
 from cgagent.runtime.messages.outcomes import Failed
-from cgagent.runtime.messages.record import decode
 
 _RW: Final = "rw"
 _MERGED: Final = "merged"
@@ -47,6 +47,8 @@ def _open(job: MapFiles) -> tuple[int, dict[int, int]]:
     mapped = userns.carrier(userns.Mappings.of_block(job.first, job.count))
     # before our own mount namespace: bind mounts may follow the host's
     trees = dict(steps.open_trees(steps.Setup(job.config, [], "/"), mapped))
+    if job.work is None:
+        return _clone_mapped(job.upper, mapped), trees
     namespaces.unshare(namespaces.CLONE_NEWNS)
     km.mount(None, "/", None, km.MS_PRIVATE | km.MS_REC)
     km.mount("tmpfs", job.staging, "tmpfs", 0, "mode=755")
@@ -66,16 +68,21 @@ def _open(job: MapFiles) -> tuple[int, dict[int, int]]:
 
 def _attach_mapped(source: str, name: str, mapped: int) -> None:
     os.mkdir(name)
+    tree = _clone_mapped(source, mapped)
+    target = os.open(name, os.O_PATH)
+    km.attach(tree, target)
+    for fd in (tree, target):
+        os.close(fd)
+
+
+def _clone_mapped(source: str, mapped: int) -> int:
     tree = km.clone_tree(source, recursive=False)
     try:
         km.map_ids(tree, mapped, recursive=False)
     except OSError as e:
         reason = os.strerror(e.errno or 0).lower()
         raise UnsupportedError(f"{source}: its file system cannot be id-mapped: {reason}") from None
-    target = os.open(name, os.O_PATH)
-    km.attach(tree, target)
-    for fd in (tree, target):
-        os.close(fd)
+    return tree
 
 
 def _become_mapped_root(first: int) -> None:

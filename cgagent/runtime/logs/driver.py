@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from cgagent.runtime.messages.jobs import JournaldLog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cgagent.runtime.logs.json_file import Mark
     from cgagent.runtime.messages.jobs import JsonFileLog
 
@@ -41,6 +43,9 @@ class Log(Protocol):
 
     def write(self, stream: int, data: bytes) -> None:
         """Log all of it now, and wait only a little for that."""
+
+    def since(self, inode: int, offset: int, limit: int) -> Iterable[tuple[int, bytes]]:
+        """Output by stream, after a place in a file that can be read. Raises ConflictError."""
 
     def fileno(self) -> int: ...
 

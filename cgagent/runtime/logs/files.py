@@ -115,6 +115,9 @@ class OpenFile:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._plain.seek(offset, whence)
 
+    def tell(self) -> int:
+        return self._plain.tell()
+
     def was_emptied(self) -> bool:
         """By somebody else, while it is written to."""
         return not self.is_compressed and os.fstat(self.raw.fileno()).st_size < self.raw.tell()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Final
 
+from cgagent.errors import ConflictError
 from cgagent.runtime.protocol import STDERR, STDOUT
 
 if TYPE_CHECKING:
@@ -140,6 +141,25 @@ class LogFile:
             os.ftruncate(self._fd, mark.offset)
             self._size = mark.offset
         self._held[stream] = mark.held
+
+    def since(self, inode: int, offset: int, limit: int) -> Iterator[tuple[int, bytes]]:
+        """The entries after a place in the file, and what is held back of each stream.
+
+        Raises:
+            ConflictError: the place is in another file, or more than `limit` bytes before its end.
+        """
+        status = os.fstat(self._fd)
+        if status.st_ino != inode or not 0 <= status.st_size - offset <= limit:
+            raise ConflictError(f"log {self._path} has moved on; read it again")
+        with open(f"/proc/self/fd/{self._fd}", "rb") as file:  # ours is for writing
+            file.seek(offset)
+            lines = file.read(limit).split(b"\n")
+        numbers = {name: number for number, name in STREAM_NAMES.items()}
+        for line in lines:
+            with contextlib.suppress(ValueError, LookupError):  # cut short by a full disk
+                entry = json.loads(line)
+                yield numbers[entry["stream"]], entry["log"].encode("utf-8", "replace")
+        yield from ((stream, held) for stream, held in self._held.items() if held)
 
     def write(self, stream: int, data: bytes) -> None:
         """Log a piece of output, in as many files as it takes."""

@@ -134,7 +134,7 @@ def _opened(path: str, inode: int) -> OpenFile | None:
     return None
 
 
-class _Reader:
+class Reader:
     """Complete lines from a position on; an incomplete last one waits for its rest."""
 
     def __init__(self, path: str, file: OpenFile, query: LogQuery) -> None:
@@ -148,6 +148,11 @@ class _Reader:
         self._file.close()
         if self._next:
             self._next.close()
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """How far it has come: a file's inode, and how many bytes of it, in whole lines."""
+        return self._file.identity()[0], self._file.tell() - len(self._rest)
 
     def batch(self) -> list[bytes] | None:
         """Lines of the next piece of the log; None at its present end."""
@@ -239,6 +244,17 @@ async def _open_at_tail(path: str, query: LogQuery, count: int) -> OpenFile | No
     return None
 
 
+async def opened(path: str, query: LogQuery) -> Reader | None:
+    """One at the first entry that is asked for; None: nothing was ever logged."""
+    if not os.path.exists(path):  # nothing has run yet
+        return None
+    if query.tail is None:
+        file = _open_beside(path, None, 1)
+    else:
+        file = await _open_at_tail(path, query, query.tail)
+    return None if file is None else Reader(path, file, query)
+
+
 async def follow(
     path: str, query: LogQuery, running: Callable[[], bool]
 ) -> AsyncIterator[list[bytes]]:
@@ -246,15 +262,9 @@ async def follow(
 
     With `query.follow` until the container has ended and all is read.
     """
-    if not os.path.exists(path):  # nothing has run yet
+    reader = await opened(path, query)
+    if reader is None:
         return
-    if query.tail is None:
-        file = _open_beside(path, None, 1)
-    else:
-        file = await _open_at_tail(path, query, query.tail)
-    if file is None:
-        return
-    reader = _Reader(path, file, query)
     try:
         async for lines in reader.batches():
             yield lines

@@ -1,6 +1,5 @@
-"""Every message that one of our processes sends to another, as a frozen record with one codec.
+"""Every message between agent, supervisor, keeper and zygotes, as a frozen record.
 
-    record      what a record is, and the codec: JSON objects
     outcomes    why something failed, and how a process ended
     jobs        what a zygote is to become
     agent       agent <-> supervisor: `Ask`, `Answer`, and events
@@ -8,7 +7,8 @@
     held        supervisor <-> keeper: what outlives the supervisor
     create      `cgagent oci create` <-> its child, and the child that opens files under mapped ids
 
-In which order they are said is drawn in `cgagent.runtime.protocol`. A `dict[str, Any]` in a record
-is a JSON document of another's specification: an OCI configuration, or a part of one. Only what a
-process needs is imported: it may be a bare interpreter that has a few milliseconds to start.
+What a record is, and how it is sent: `cgagent.messages`. In which order they are said is drawn in
+`cgagent.runtime.protocol`. A `dict[str, Any]` in a record is a JSON document of another's
+specification: an OCI configuration, or a part of one. Only what a process needs is imported: it may
+be a bare interpreter that has a few milliseconds to start.
 """

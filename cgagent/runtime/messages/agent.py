@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from cgagent.messages.record import Message, Record
 from cgagent.runtime.messages.jobs import ContainerJob, ExecJob, Launch, Streams
 from cgagent.runtime.messages.outcomes import Exit, Failed, Status
-from cgagent.runtime.messages.record import Message, Record
 from cgagent.runtime.protocol import State
 
 
@@ -97,9 +97,17 @@ class Attach(Request[Done]):
     raw: bool = False
     """Output comes without frames, and no status."""
     status: bool = True
+    failures: bool = False
+    """A start that fails is told as text on standard error; for who gets no status."""
     detach_keys: str = ""
     stay: bool = False
     """It is closed when the task is forgotten, and not after the status."""
+    log_end: tuple[int, ...] = ()
+    """How far the client has the log: the file's inode, and how many bytes of it.
+
+    It gets what is there beyond that first; refused with `ConflictError` where that is in another
+    file or too much.
+    """
 
 
 class Prepare(Request[Pid]):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from cgagent.messages.record import Message, Record
 from cgagent.runtime.messages.outcomes import Failed
-from cgagent.runtime.messages.record import Message, Record
 
 
 class Made(Message):
@@ -28,13 +28,16 @@ REPORTS: Final[tuple[type[Made | Waiting | Failed], ...]] = (Made, Waiting, Fail
 
 
 class MapFiles(Record):
-    """Open the files of a container whose ids are mapped; the arguments of an overlay."""
+    """Open the files of a container whose ids are mapped.
+
+    The arguments of an overlay; without `work`, `upper` is a tree with all files.
+    """
 
     config: dict[str, Any]
     """The OCI configuration."""
     lowers: tuple[str, ...]
     upper: str
-    work: str
+    work: str | None
     staging: str
     """A directory to mount over."""
     first: int

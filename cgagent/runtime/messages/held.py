@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from cgagent.messages.record import Message, Record
 from cgagent.runtime.messages.agent import Start
 from cgagent.runtime.messages.jobs import Streams
 from cgagent.runtime.messages.outcomes import Exit, Failure, Status
-from cgagent.runtime.messages.record import Message, Record
 from cgagent.runtime.protocol import State
 
 
@@ -78,6 +78,8 @@ class HeldClient(Record):
     raw: bool = False
     status: bool = True
     """A status is sent at the end."""
+    failures: bool = False
+    """A start that failed is told as text."""
     detach_keys: str = ""
     stay: bool = False
     closing: bool = False

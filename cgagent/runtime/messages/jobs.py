@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cgagent.runtime.messages.record import Message, Record
+from cgagent.messages.record import Message, Record
 
 
 class JsonFileLog(Message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Self
 
 from cgagent.errors import CgagentError, from_kind
-from cgagent.runtime.messages.record import Message, Record
+from cgagent.messages.record import Message, Record
 
 _MAX_MESSAGE: Final = 4096  # characters: a command's name may be in it, and that may be anything
 

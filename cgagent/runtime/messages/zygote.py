@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from cgagent.messages.record import Message
 from cgagent.runtime.messages.outcomes import Failed
-from cgagent.runtime.messages.record import Message
 
 
 class Prepared(Message):

@@ -48,6 +48,7 @@ class Privileges:
     oom_score_adj: int | None = None
     groups: tuple[str, ...] = ()
     """Further groups, each a number or a name in the container's /etc/group."""
+    umask: int | None = None
 
 
 def process(p: Process, privileges: Privileges) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def process(p: Process, privileges: Privileges) -> dict[str, Any]:
     }
     return {
         **_terminal(p),
-        "user": _user(p.user, privileges.groups),
+        "user": _user(p.user, privileges),
         "args": list(p.args),
         "env": list(p.env),
         "cwd": p.cwd,
@@ -94,11 +95,13 @@ def _terminal(p: Process) -> dict[str, Any]:
     return {"terminal": p.terminal, **shown}
 
 
-def _user(name: str, groups: Iterable[str]) -> dict[str, Any]:
+def _user(name: str, privileges: Privileges) -> dict[str, Any]:
     """Names are looked up in the container's files: `username` and `additionalGroups` are ours."""
     user: dict[str, Any] = {"uid": 0, "gid": 0, "username": name}
-    numbers = [int(g) for g in groups if g.isdecimal()]
-    names = [g for g in groups if not g.isdecimal()]
+    numbers = [int(g) for g in privileges.groups if g.isdecimal()]
+    names = [g for g in privileges.groups if not g.isdecimal()]
+    if privileges.umask is not None:
+        user["umask"] = privileges.umask
     if numbers:
         user["additionalGids"] = numbers
     if names:

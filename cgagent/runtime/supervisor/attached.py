@@ -17,12 +17,14 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import descriptors, pipes
+from cgagent.messages.record import encode
 from cgagent.runtime.messages.outcomes import Status
-from cgagent.runtime.messages.record import encode
-from cgagent.runtime.protocol import STATUS
+from cgagent.runtime.protocol import STATUS, STDERR
 from cgagent.runtime.supervisor.detach import Watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cgagent.runtime.messages.held import HeldClient
     from cgagent.runtime.supervisor.holdings import Holding
 
@@ -39,10 +41,27 @@ def frame(stream: int, payload: bytes) -> bytes:
     return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
 
 
-def hold(held: Holding[HeldClient], sock: int, client: HeldClient, tail: int | None = None) -> None:
-    """Make the entry of a client; `tail`: a file with input that was read from the socket."""
+def piece(stream: int, data: bytes, *, raw: bool) -> bytes:
+    return data if raw else frame(stream, data)
+
+
+def hold(
+    held: Holding[HeldClient],
+    sock: int,
+    client: HeldClient,
+    tail: int | None = None,
+    past: Iterable[tuple[int, bytes]] = (),
+) -> None:
+    """Make the entry of a client; `tail`: a file with input that was read from the socket.
+
+    `past`: output by stream that it is sent before any other.
+    """
     os.set_blocking(sock, False)
     fds = {"sock": sock, "out": os.memfd_create("client", os.MFD_CLOEXEC)}
+    position = 0
+    for stream, data in past:
+        if stream in client.streams:
+            position += os.pwrite(fds["out"], piece(stream, data, raw=client.raw), position)
     if tail is not None:
         os.lseek(tail, 0, os.SEEK_SET)
         fds["tail"] = tail
@@ -125,8 +144,8 @@ class Client:
         """
         if stream not in self.streams or self.gone or self.closing:
             return
-        piece = data if self.raw else frame(stream, data)
-        self._queue(piece if before is None else piece[self._queued - before :])
+        wanted = piece(stream, data, raw=self.raw)
+        self._queue(wanted if before is None else wanted[self._queued - before :])
 
     def _queue(self, data: bytes) -> None:
         view = memoryview(data)
@@ -139,14 +158,23 @@ class Client:
         """Nothing more will come: after what is queued, close, or wait where it `stays`."""
         if self.closing:
             return
-        if self._held.value.status and not self.raw and not self.gone:
+        last = self._ending(status)
+        if last and not self.gone:
             if self._held.value.last is None:
                 self._held.update(last=status, before=self._queued)
-            last = frame(STATUS, encode(status))
             self._queue(last[self._queued - self._held.value.before :])
         self.closing = True
         self._held.update(closing=True, last=None)
         self.flush()
+
+    def _ending(self, status: Status) -> bytes:
+        """The last that it is sent, or nothing."""
+        if self._held.value.status and not self.raw:
+            return frame(STATUS, encode(status))
+        if self._held.value.failures and status.error is not None:
+            text = f"{status.error.message}\r\n".encode()
+            return text if self.raw else frame(STDERR, text)
+        return b""
 
     def flush(self) -> None:
         """Send what the socket takes."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.runtime.supervisor.loop import Loop
+    from cgagent.kernel.loop import Loop
 
 
 def kill(pidfd: int) -> None:

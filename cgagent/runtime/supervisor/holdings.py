@@ -14,10 +14,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import Record
+from cgagent.messages.wire import MAX_PACKET
 from cgagent.runtime.messages.held import Change, Reap
-from cgagent.runtime.messages.record import Record
-from cgagent.runtime.protocol import MAX_PACKET
 
 if TYPE_CHECKING:
     import socket

@@ -26,9 +26,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cgagent.kernel import namespaces
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import MessageError
 from cgagent.runtime.messages.held import CHANGES, Ended, Reap
-from cgagent.runtime.messages.record import MessageError
 from cgagent.runtime.supervisor import holdings
 
 if TYPE_CHECKING:

@@ -29,8 +29,10 @@ from cgagent.errors import (
     UnavailableError,
 )
 from cgagent.kernel import descriptors, namespaces
+from cgagent.kernel.loop import Loop
 from cgagent.kernel.pipes import Mirror
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import Message, MessageError
 from cgagent.runtime.external.parent import Launchers
 from cgagent.runtime.messages.agent import (
     Answer,
@@ -54,13 +56,11 @@ from cgagent.runtime.messages.agent import (
 )
 from cgagent.runtime.messages.held import Ended, HeldClient, HeldSelf, HeldTask
 from cgagent.runtime.messages.outcomes import Exit, Failed, Status
-from cgagent.runtime.messages.record import Message, MessageError
 from cgagent.runtime.protocol import State
 from cgagent.runtime.supervisor import attached as client
 from cgagent.runtime.supervisor.attached import Client
 from cgagent.runtime.supervisor.holdings import Entries, Holding, Holdings
 from cgagent.runtime.supervisor.keeper import Keeper, rename_process
-from cgagent.runtime.supervisor.loop import Loop
 from cgagent.runtime.supervisor.stdio import let_go, see_off
 from cgagent.runtime.supervisor.strays import Strays
 from cgagent.runtime.supervisor.task import Shared, Task, given_up
@@ -380,10 +380,13 @@ class Supervisor:
         """The client is known by the agent and its request: it is the same if asked again."""
         name = f"{_CLIENT}{self._own.value.agent}.{seq}"
         held = Holding(self._holdings, name, HeldClient)
+        past: list[tuple[int, bytes]] = []
         try:
             task = self._task(asked.key)
             if not held.exists:
                 task.exchange.check("attach")
+                if asked.log_end:
+                    past = task.stdio.logged_since(*asked.log_end)
         except CgagentError:
             _close_all(fds)
             raise
@@ -397,10 +400,11 @@ class Supervisor:
             streams=asked.streams,
             raw=asked.raw,
             status=asked.status,
+            failures=asked.failures,
             detach_keys=asked.detach_keys,
             stay=asked.stay,
         )
-        client.hold(held, fds[0], wanted, fds[1] if len(fds) > 1 else None)
+        client.hold(held, fds[0], wanted, fds[1] if len(fds) > 1 else None, past)
         task.attach(Client(held))
         return Done()
 

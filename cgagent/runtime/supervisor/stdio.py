@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import ConflictError
 from cgagent.kernel import pipes, pty
+from cgagent.kernel.loop import HANGUP
 from cgagent.runtime.logs.driver import open_log
 from cgagent.runtime.logs.json_file import Mark
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT
 from cgagent.runtime.supervisor import journal
 from cgagent.runtime.supervisor.attached import HIGH_WATER, Client
 from cgagent.runtime.supervisor.journal import CLOSING, DONE, PIECE, Journal, Note
-from cgagent.runtime.supervisor.loop import HANGUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cgagent.kernel.loop import Loop
     from cgagent.runtime.logs.driver import Log
     from cgagent.runtime.messages.held import HeldTask
     from cgagent.runtime.messages.jobs import Streams
     from cgagent.runtime.messages.outcomes import Status
     from cgagent.runtime.supervisor.holdings import Holding
-    from cgagent.runtime.supervisor.loop import Loop
 
 _CHUNK: Final = 64 * 1024
 _LAST_BYTES: Final = 1024 * 1024  # what a pipe holds at most
@@ -296,6 +296,14 @@ class Stdio:
         self._clients.append(client)
         if self._running:
             self._begin(client)
+
+    def logged_since(self, inode: int, offset: int) -> list[tuple[int, bytes]]:
+        """Output that is in the log after a place in it, and what the log holds back, by stream.
+
+        Raises:
+            ConflictError: it is in another file, or more than a client's queue takes.
+        """
+        return list(self._log.since(inode, offset, HIGH_WATER)) if self._log else []
 
     def release(self) -> list[Client]:
         """The clients, which are somebody else's from now on."""

@@ -17,7 +17,7 @@ from cgagent.kernel.exits import Exits
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from cgagent.runtime.supervisor.loop import Loop
+    from cgagent.kernel.loop import Loop
 
 _LATE_MS: Final = 100
 

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cgagent.errors import CgagentError, ConflictError, InternalError
 from cgagent.kernel import descriptors
 from cgagent.kernel import pidfd as process
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import MessageError, encode
 from cgagent.runtime.messages.agent import Prepare, Start, TaskListed
 from cgagent.runtime.messages.jobs import ContainerJob
 from cgagent.runtime.messages.outcomes import Exit, Failed, Status
-from cgagent.runtime.messages.record import MessageError, encode
 from cgagent.runtime.messages.zygote import REPORTS, Became, Console, Prepared, Ready
 from cgagent.runtime.protocol import EXIT_FILE, Exchange, State
 from cgagent.runtime.supervisor.dying import kill, kill_and_reap
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
+    from cgagent.kernel.loop import Loop
     from cgagent.kernel.pipes import Mirror
+    from cgagent.messages.record import Message
     from cgagent.runtime.external.parent import Launchers
     from cgagent.runtime.messages.held import Ended, HeldTask
     from cgagent.runtime.messages.jobs import Streams
-    from cgagent.runtime.messages.record import Message
     from cgagent.runtime.supervisor.attached import Client
     from cgagent.runtime.supervisor.holdings import Holding
-    from cgagent.runtime.supervisor.loop import Loop
     from cgagent.runtime.supervisor.strays import Strays
 
     Told = Callable[[int, CgagentError | None], bool]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cgagent.errors import NotFoundError
 from tests.world.agent import SLOWNESS, Agent, eventually
 from tests.world.audit import Snapshot, difference
 from tests.world.screen import Screen
@@ -40,8 +42,9 @@ def container(agent):
     made = []
 
     def launch(*command, start=True, **options):
-        make = agent.launch if start else agent.create
-        made.append(make(*command, **options))
+        made.append(agent.create(*command, **options))
+        if start:  # one that fails to is removed as well
+            agent.post(made[-1], "start")
         return made[-1]
 
     yield launch
@@ -132,3 +135,22 @@ def cp(agent):
         return done.stdout
 
     return copy
+
+
+@pytest.fixture
+def network(agent):
+    """Make networks that are removed after the test: ``network("blue", *flags)``."""
+    made = []
+
+    def make(name, *flags):
+        done = agent.cli("network", "create", *flags, name)
+        assert done.returncode == 0, done.stderr
+        made.append(name)
+        return done.stdout.strip()
+
+    yield make
+    for name in made:
+        with contextlib.suppress(NotFoundError):
+            for member in agent.client.request("GET", f"/v1/networks/{name}")["containers"]:
+                agent.remove(member["container_id"])
+        assert agent.cli("network", "rm", "-f", name).returncode == 0

@@ -293,7 +293,7 @@ def test_a_command_run_inside_has_what_the_container_has(agent, container):
         ({"sysctls": {"kernel.panic": "1"}}, "sysctl kernel.panic belongs to the host"),
         ({"sysctls": {"../x": "1"}}, "is not a name of a kernel parameter"),
         (
-            {"sysctls": {"net.ipv4.ip_forward": "1"}, "network": "host"},
+            {"sysctls": {"net.ipv4.ip_forward": "1"}, "networks": [{"network": "host"}]},
             "needs a network namespace that is not the host's",
         ),
         ({"sysctls": {"kernel.msgmax": "1"}, "ipc": "host"}, "needs a ipc namespace"),
@@ -331,7 +331,6 @@ def test_values_that_are_none(agent, nothing_made, options, complaint):
     [
         {"security_opt": ["label=type:x"]},
         {"userns": "keep-id"},
-        {"extra_hosts": ["gate:host-gateway"]},
     ],
 )
 def test_what_is_not_there_is_refused(agent, nothing_made, options):
@@ -387,7 +386,7 @@ def test_hosts_and_resolver(agent):
         dns_options=["ndots:2"],
     )
     shown = result.stdout.splitlines()
-    assert "127.0.1.1\tbox.example.org box" in shown
+    assert any(line.endswith("\tbox.example.org box") for line in shown)
     assert shown[-5:] == [
         "10.1.2.3\tdb",
         "fe80::1\tsix",
@@ -466,15 +465,22 @@ def test_inspect_shows_what_was_asked(agent):
     )
     assert (config["ExtraHosts"], config["Dns"]) == (["db:10.1.2.3"], ["10.0.0.53"])
     assert (config["Binds"], config["Tmpfs"]) == (["/tmp:/data:ro"], {"/t": "size=1m"})
-    assert {m["Destination"]: m["RW"] for m in found["Mounts"]} == {"/data": False, "/t": True}
+    assert {m["Destination"]: m["RW"] for m in found["Mounts"]} == {"/data": False}
 
 
 @pytest.mark.native
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["-p", "80:80"], "published ports need a bridge network"),
-        (["-P"], "published ports need a bridge network"),
+        (["-p", "80:x"], "invalid containerPort: 'x'"),
+        (["-p", "80-81:1-3"], "invalid ranges specified for container and host Ports"),
+        (["--network", "moon"], "network moon not found"),
+        (["--network", "none", "--add-host", "h:host-gateway"], "--network none has none"),
+        (["--network", "host", "--network", "none"], "stands alone"),
+        (["--network", "none", "-p", "80"], "port publishing and --network none"),
+        (["--ip", "10.0.0.300"], "invalid IPv4 address: '10.0.0.300'"),
+        (["--ip", "10.99.0.9"], "address 10.99.0.9 is not in a subnet of network bridge"),
+        (["--mac-address", "x"], "invalid MAC address 'x'"),
         (["--ulimit", "nofile"], "invalid ulimit argument: 'nofile'"),
         (["--sysctl", "x"], "--sysctl 'x' must be NAME=VALUE"),
         (["--device", "a:b:c:d"], "--device 'a:b:c:d' must be HOST"),

@@ -34,7 +34,16 @@ def test_ps_lists_what_runs_and_with_all_everything(agent, container):
     running, ended = container(*FOREVER, name="runs"), container("true", name="ended")
     agent.wait(ended)
     shown = agent.cli("ps").stdout.splitlines()
-    assert shown[0].split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]
+    assert shown[0].split() == [
+        "CONTAINER",
+        "ID",
+        "IMAGE",
+        "COMMAND",
+        "CREATED",
+        "STATUS",
+        "PORTS",
+        "NAMES",
+    ]
     assert [line.split()[-1] for line in shown[1:]] == ["runs"]
     assert re.search(rf'^{running[:12]} +alpine +"sleep 1000" +.* ago +Up .* +runs$', shown[1])
     everything = agent.cli("ps", "-a").stdout
@@ -304,7 +313,7 @@ def test_inspect_has_dockers_shape(agent, container):
     assert found["Config"]["Labels"] == {"k": "v"}
     assert "A=1" in found["Config"]["Env"]
     form = agent.cli("inspect", "-f", "{{.Name}} {{json .Config.Cmd}} {{.State.Pid}}", one).stdout
-    assert form == f'shown ["sleep", "1000"] {found["State"]["Pid"]}\n'
+    assert form == f'/shown ["sleep","1000"] {found["State"]["Pid"]}\n'
     wrong = agent.cli("inspect", "-f", "{{.No.Such}}", one)
     assert wrong.returncode != 0
     assert "there is no field" in wrong.stderr

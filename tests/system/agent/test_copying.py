@@ -141,6 +141,16 @@ def test_tar_streams(box, cp, tmp_path):
     cp("-", f"{box}:/tmp/a/b", input=buffer.getvalue(), fails_with="not a directory")
 
 
+def test_the_whole_root_of_one_that_runs(running, cp):
+    """What the kernel shows in /proc and /sys is none of the container's files."""
+    with tarfile.open(fileobj=io.BytesIO(cp(f"{running}:/", "-"))) as archive:
+        names = {name.rstrip("/") for name in archive.getnames()}
+    first = min(names, key=len)
+    inside = {name.removeprefix(first).lstrip("/") for name in names}
+    assert {"etc/alpine-release", "etc/hosts", "proc", "sys", "dev/pts"} <= inside
+    assert not {name for name in inside if name.startswith(("proc/", "sys/", "dev/pts/"))}
+
+
 def test_more_than_a_request_may_have(running, agent, cp, tmp_path):
     with open(tmp_path / "big", "wb") as file:
         file.writelines(os.urandom(1 << 20) for _ in range(20))

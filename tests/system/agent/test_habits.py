@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from cgagent.images.manifest import this_architecture
 from tests.world.agent import SLOWNESS, eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
@@ -60,7 +61,11 @@ def test_which_image(cli):
     assert "--platform windows/amd64: only linux/" in cli(
         *("run", "--platform", "windows/amd64", "alpine", "true"), fails=True
     )
-    assert cli("run", "--rm", "--platform", "linux", "alpine", "echo", "yes") == "yes\n"
+    own, other = ("amd64", "aarch64") if this_architecture()[0] == "amd64" else ("arm64", "x86_64")
+    for spelled in ("linux", own, os.uname().machine, f"linux/{own}"):
+        assert cli("run", "--rm", "--platform", spelled, "alpine", "echo", "yes") == "yes\n"
+    words = ("run", "--pull", "never", "--platform", f"linux/{other}", "alpine", "true")
+    assert f"is here for linux/{own}, not for linux/" in cli(*words, fails=True)
 
 
 def test_environment_of_a_command_from_a_file(cli, tmp_path):

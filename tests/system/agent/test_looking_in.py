@@ -1,10 +1,7 @@
 """``top``, and ``--init``: who the first process of a container is."""
 
-import shutil
-
 import pytest
 
-from tests.world import debian
 from tests.world.agent import eventually
 
 pytestmark = pytest.mark.system
@@ -32,15 +29,8 @@ def test_top_of_what_does_not_run_or_is_not_known(agent, container):
     assert "ps column 'evil'" in agent.cli("top", one, "-o", "evil").stderr
 
 
-@pytest.fixture
-def tini():
-    """On this machine: the host's own, which containers get."""
-    if not (shutil.which("tini-static") or shutil.which("docker-init")):
-        debian.install("tini")
-
-
 @pytest.mark.native
-def test_init_reaps_passes_signals_on_and_has_the_exit_code(agent, container, tini):
+def test_init_reaps_passes_signals_on_and_has_the_exit_code(agent, container):
     script = "(sleep 0.1 &) ; trap 'exit 9' TERM; while :; do sleep 0.1; done"
     one = container("sh", "-c", script, init=True)
     assert agent.exec(one, "cat", "/proc/1/comm").stdout == "docker-init\n"
@@ -53,7 +43,7 @@ def test_init_reaps_passes_signals_on_and_has_the_exit_code(agent, container, ti
 
 
 @pytest.mark.native
-def test_init_from_the_command_line(agent, tini):
+def test_init_from_the_command_line(agent):
     done = agent.cli("run", "--rm", "--init", "alpine", "sh", "-c", "echo $$; exit 3")
     assert done.returncode == 3
     assert int(done.stdout) > 1

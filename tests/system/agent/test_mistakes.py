@@ -18,6 +18,7 @@ from cgagent.errors import (
     ConflictError,
     InvalidInputError,
     NoSuchImageError,
+    NotFoundError,
 )
 from tests.world.agent import SLOWNESS, Agent, eventually, free_port
 
@@ -64,7 +65,7 @@ def status_of(agent, method, path, body=None, raw=None):
         ("load -i /no/such.tar", "archive /no/such.tar does not exist"),
         ("stop -t soon x", "--time 'soon' is not a duration"),
         ("update x", "no limit is given"),
-        ("--host tcp://x ps", "--host 'tcp://x' must be unix:///PATH"),
+        ("--host ftp://x ps", "--host 'ftp://x' must be unix:///PATH or a path, tcp://HOST:PORT"),
     ],
 )
 def test_one_line_on_standard_error(agent, args, complaint):
@@ -103,7 +104,7 @@ def test_one_line_on_standard_error(agent, args, complaint):
         ({"working_dir": "relative"}, InvalidInputError, "must be an absolute path"),
         ({"working_dir": "/a\0b"}, InvalidInputError, "NUL|working dir"),
         ({"hostname": "h" * 65}, InvalidInputError, "hostname"),
-        ({"network": "bridge"}, InvalidInputError, "network"),
+        ({"networks": [{"network": "moon"}]}, NotFoundError, "network moon not found"),
         ({"stop_signal": "SIGNOT"}, InvalidInputError, "signal 'SIGNOT' is not known"),
         (
             {"mounts": [{"type": "bind", "source": "/no/such", "destination": "/x"}]},
@@ -281,7 +282,8 @@ def test_the_metrics_port_is_in_use(data_root):
         other = Agent(data_root)
         other.metrics = f"127.0.0.1:{busy.getsockname()[1]}"
         line = serve_fails(other.command())
-    assert f"metrics address {other.metrics} cannot be bound: it is in use" in line
+    assert f"address {other.metrics} cannot be bound: it is in use" in line
+    assert "--metrics-listen" in line
     assert not other.socket.exists()
 
 

@@ -3,6 +3,7 @@
 Whatever is asked for then, it is had; and nothing is left where nobody asks.
 """
 
+import contextlib
 import os
 import signal
 
@@ -18,9 +19,10 @@ def prewarmed(agent):
     found = {}
     for one in agent.cgroups() - {c["id"] for c in agent.containers()}:
         procs = group_file(f"{agent.cgroup_parent}/{one}", "pids", "cgroup.procs", "cgroup.procs")
-        pids = procs.read_text().split() if procs.exists() else []
-        if pids and not os.path.samefile(f"/proc/{pids[0]}/root", "/"):
-            found[one] = int(pids[0])
+        with contextlib.suppress(FileNotFoundError):  # one that is given up just now
+            pids = procs.read_text().split()
+            if pids and not os.path.samefile(f"/proc/{pids[0]}/root", "/"):
+                found[one] = int(pids[0])
     return found
 
 

@@ -40,7 +40,7 @@ def test_on_failure_tries_so_often_and_no_more(agent, container):
     assert ended(agent, one)["restart_count"] == 2
     assert agent.log_text(one) == "try\n" * 3
     shown = agent.cli("inspect", "-f", "{{.RestartCount}} {{json .HostConfig.RestartPolicy}}", one)
-    assert shown.stdout == '2 {"Name": "on-failure", "MaximumRetryCount": 2}\n'
+    assert shown.stdout == '2 {"Name":"on-failure","MaximumRetryCount":2}\n'
     agent.post(one, "start")  # a user's start counts anew
     assert ended(agent, one)["restart_count"] == 2
     fine = container("true", restart={"name": "on-failure"})

@@ -256,7 +256,12 @@ def test_read_only_root(agent):
 
 @pytest.mark.native
 def test_network_none_has_only_loopback_and_it_is_up(agent):
-    result = agent.run("sh", "-c", "ls /sys/class/net; ip -o addr show lo; ping -c1 127.0.0.1")
+    result = agent.run(
+        "sh",
+        "-c",
+        "ls /sys/class/net; ip -o addr show lo; ping -c1 127.0.0.1",
+        networks=[{"network": "none"}],
+    )
     assert result.stdout.splitlines()[0] == "lo"
     assert "inet 127.0.0.1/8" in result.stdout
     assert "1 packets received" in result.stdout
@@ -264,7 +269,7 @@ def test_network_none_has_only_loopback_and_it_is_up(agent):
 
 @pytest.mark.native
 def test_network_host_is_the_hosts(agent):
-    result = agent.run("readlink", "/proc/self/ns/net", network="host")
+    result = agent.run("readlink", "/proc/self/ns/net", networks=[{"network": "host"}])
     assert result.stdout.strip() == os.readlink("/proc/self/ns/net")
     result = agent.run("readlink", "/proc/self/ns/net")
     assert result.stdout.strip() != os.readlink("/proc/self/ns/net")

@@ -9,7 +9,7 @@ import pytest
 
 from cgagent.cli.client import Client
 from tests.world import debian
-from tests.world.agent import Agent, eventually
+from tests.world.agent import Agent, eventually, free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
@@ -68,6 +68,34 @@ def test_a_socket_that_systemd_has_bound(data_root):
     assert agent.socket.exists(), "it is systemd's"
     agent.socket.unlink()
     eventually(lambda: not os.path.exists(f"/proc/{info['supervisor_pid']}"))
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["fd://", "not asked for"])
+def test_a_tcp_socket_that_systemd_has_bound(data_root, taken):
+    """It is for tokens, and for nobody where the settings do not speak of it."""
+    agent = Agent(data_root, *(("-H", "fd://") if taken else ()))
+    agent.socket.parent.mkdir(parents=True)
+    where = f"127.0.0.1:{free_port()}"
+    command, environment = tool("systemd-socket-activate")
+    with (data_root / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [command, "--listen", str(agent.socket), "--listen", where, *agent.command()],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+        )
+    try:
+        eventually(agent.socket.exists, (data_root / "log").read_text())
+        supervisor = agent.client.request("GET", "/v1/info")["supervisor_pid"]
+        base = ["curl", "-s", "-m", "20", "-w", "%{http_code}", f"http://{where}/v1/info"]
+        told = subprocess.run(base, check=False, capture_output=True, text=True).stdout
+        assert told.endswith("401" if taken else "000")
+        agent.client.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+    agent.socket.unlink()
+    eventually(lambda: not os.path.exists(f"/proc/{supervisor}"))
 
 
 def test_units_are_valid(tmp_path):

@@ -87,7 +87,7 @@ def test_a_start_is_a_span_with_its_steps_below(traced, collector):
     below = [s for s in spans if s.parent_span_id == started.span_id]
     names = [s.name for s in sorted(below, key=lambda s: s.start_time_unix_nano)]
     assert names == [
-        f"start {step}" for step in ("prepare", "configure", "limit", "launch", "record")
+        f"start {step}" for step in ("prepare", "configure", "limit", "network", "launch", "record")
     ]
     for span in below:
         assert span.trace_id == started.trace_id

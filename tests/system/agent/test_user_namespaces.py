@@ -72,7 +72,11 @@ def test_what_belongs_to_the_host_cannot_be_touched(agent, container):
     [
         ({"userns": "private"}, UnsupportedError, "use host or auto"),
         ({"userns": "auto", "pid": "host"}, InvalidInputError, "its pid namespace must be its own"),
-        ({"userns": "auto", "network": "host"}, InvalidInputError, "its network namespace"),
+        (
+            {"userns": "auto", "networks": [{"network": "host"}]},
+            InvalidInputError,
+            "its network namespace",
+        ),
         ({"userns": "auto", "runtime": "runc"}, UnsupportedError, "needs --runtime native"),
     ],
 )

@@ -136,6 +136,20 @@ def test_prune(agent, volumes, container):
 
 
 @pytest.mark.native
+def test_prune_by_labels(agent, volumes):
+    for name, labels in {"old": {"tier": "cache"}, "data": {"tier": "db"}, "bare": {}}.items():
+        agent.client.request("POST", "/v1/volumes", {"name": name, "labels": labels})
+    nameless = agent.client.request("POST", "/v1/volumes", {"labels": {"keep": ""}})["name"]
+    assert agent.cli("volume", "prune", "-f", "--filter", "label!=keep").returncode == 0
+    assert sorted(volumes()) == sorted(["old", "data", "bare", nameless])
+    words = ("--filter", "all=true", "--filter", "label=tier=cache")
+    assert "Deleted Volumes:\nold\n" in agent.cli("volume", "prune", "-f", *words).stdout
+    agent.cli("volume", "prune", "-f", "--filter", "all=1", "--filter", "label!=tier")
+    assert volumes() == ["data"]
+    assert "it is true or false" in agent.cli("volume", "prune", "--filter", "all=x").stderr
+
+
+@pytest.mark.native
 def test_the_command_line(agent, volumes):
     assert agent.cli("volume", "create", "--label", "a=b", "one").stdout == "one\n"
     assert agent.cli("volume", "create", "one").stdout == "one\n"

@@ -6,6 +6,7 @@ happens before the start, the start is of the container as it is then.
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import pytest
 
 from cgagent.cli.client import Client
 from cgagent.errors import ConflictError
-from tests.world.agent import eventually, frames
+from tests.world.agent import SLOWNESS, eventually, frames
 
 pytestmark = [pytest.mark.system]
+
+ALONE = {"networks": [{"network": "none"}]}
+"""As the first zygotes of an agent are, whose containers have never been in a network."""
 
 
 @pytest.fixture
@@ -56,6 +60,8 @@ def is_set_up(agent, container):
 @pytest.fixture
 def made(agent, container):
     """A container that was made and waits in its root: ``made(*command, **options)``."""
+    agent.run("true")  # what is kept ready is in the network of the last one
+    time.sleep(0.3 * SLOWNESS)  # until it is made, in a moment
 
     def make(*command, **options):
         eventually(agent.pool_is_full)
@@ -185,7 +191,7 @@ def test_those_that_die_with_their_job_unread_take_nobody_along(own_agent):
 @pytest.mark.parametrize("killed", ["supervisor", "keeper"])
 def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
     eventually(own_agent.pool_is_full)
-    box = own_agent.create("sh", "-c", "echo here; sleep 1000")
+    box = own_agent.create("sh", "-c", "echo here; sleep 1000", **ALONE)
     eventually(lambda: is_set_up(own_agent, box))
     pid = waiting_in(own_agent, box)
     getattr(own_agent, f"kill9_{killed}")()
@@ -196,7 +202,7 @@ def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
 
 def test_one_of_an_agent_that_died_is_gone_and_its_container_starts(own_agent):
     eventually(own_agent.pool_is_full)
-    box = own_agent.create("true", limits={"memory_max_bytes": 64 << 20})
+    box = own_agent.create("true", limits={"memory_max_bytes": 64 << 20}, **ALONE)
     eventually(lambda: is_set_up(own_agent, box))
     own_agent.kill9()
     own_agent.start()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
+import io
 import json
 import os
+import shutil
+import subprocess
+import tarfile
 
 import pytest
 
-from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
+from cgagent.errors import InvalidInputError, NoSuchImageError, NotFoundError, UnsupportedError
 from cgagent.images import manifest
 from cgagent.images.compression import zstd
 
@@ -168,6 +173,10 @@ def _listing(make, listing, **members):
         ),
         (lambda make: make.docker_archive(make.layer("a"), config={"Cmd": 1}), "Cmd"),
         (_oversized, "more than 4194304"),
+        (
+            lambda make: _listing(make, [{"Config": "c"}] * 50, c=b"{}" + bytes(3 << 20)),
+            "have more than",
+        ),
         (_self_referring, "indexes lie in indexes"),
         (lambda make: _wrong_blob(make, "manifest"), "has the digest"),
         (lambda make: _wrong_blob(make, "config"), "has the digest"),
@@ -201,7 +210,7 @@ def test_a_damaged_zstd_layer_is_refused(load, store, make):
 def test_no_such_file(store, tmp_path):
     with pytest.raises(NotFoundError, match="does not exist"):
         store.load(tmp_path / "none.tar")
-    with pytest.raises(InvalidInputError, match="no regular file"):
+    with pytest.raises(InvalidInputError, match="is no image archive: neither"):
         store.load(tmp_path)
 
 
@@ -255,3 +264,107 @@ def test_a_cancelled_load_leaves_nothing(store, tmp_path, make):
     assert store.files() == set()
     assert store.images.list() == []
     assert store.load(path)
+
+
+# -- saving ---------------------------------------------------------------------------------------
+
+
+def save(store, *names, form="docker"):
+    with store.images.saving(names, form) as chunks:
+        return b"".join(chunks)
+
+
+def members(raw):
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        return {one.name: tar.extractfile(one).read() for one in tar}
+
+
+@pytest.mark.parametrize("form", ["docker", "oci-archive", "docker-archive"])
+def test_what_was_saved_is_the_same_image(store, open_store, tmp_path, make, form):
+    path = tmp_path / "a.tar"
+    path.write_bytes(make.docker_archive(make.layer("a"), make.layer("b"), tags=["x:1", "y/z:2"]))
+    (image,) = store.load(path)
+    raw = save(store, "x:1", "y/z", form=form)
+    assert raw == save(store, "x:1", "y/z", form=form)
+    path.write_bytes(raw)
+    (again,) = open_store(store.root / "other").load(path)
+    assert (again.id, again.layers, again.names) == (image.id, image.layers, image.names)
+
+
+def test_an_index_and_its_manifest_survive(store, open_store, tmp_path, make):
+    layout = make.OciLayout()
+    layer = make.layer(make.entry("a", bytes(9999)))
+    here = layout.image(gzip.compress(layer), plain_layers=[layer])
+    index = layout.index({**here, "platform": HERE}, {**here, "platform": ELSEWHERE})
+    index["annotations"] = {NAME: "docker.io/library/multi:1"}
+    path = tmp_path / "b.tar"
+    path.write_bytes(layout.archive(index))
+    (image,) = store.load(path)
+    raw = save(store, "multi:1")
+    listed = json.loads(members(raw)["index.json"])["manifests"]
+    assert [one["digest"] for one in listed] == [index["digest"]]
+    path.write_bytes(raw)
+    other = open_store(store.root / "other")
+    (again,) = other.load(path)
+    assert other.images.manifest(again) == store.images.manifest(image)
+    assert save(other, "multi:1") == raw
+
+
+def test_shared_layers_are_saved_once(load, store, make):
+    base = make.layer(make.entry("base", bytes(100_000)))
+    for name in ("p:1", "q:1"):
+        load(make.docker_archive(base, make.layer(name[0]), tags=[name]))
+    assert sum(len(one) == len(base) for one in members(save(store, "p", "q")).values()) == 1
+    assert [e["RepoTags"] for e in json.loads(members(save(store, "q", "p"))["manifest.json"])] == [
+        ["q:1"],
+        ["p:1"],
+    ]
+
+
+def test_a_repository_means_all_its_tags(load, store, make):
+    load(make.docker_archive(make.layer("a"), tags=["many:1"]))
+    load(make.docker_archive(make.layer("b"), tags=["many:2", "other:1"]))
+    listing = json.loads(members(save(store, "many"))["manifest.json"])
+    assert sorted(tag for one in listing for tag in one["RepoTags"]) == ["many:1", "many:2"]
+    with pytest.raises(NoSuchImageError):
+        save(store, "none")
+
+
+def test_saving_by_id_names_nothing(load, store, make):
+    (image,) = load(make.docker_archive(make.layer("a")))
+    (one,) = json.loads(members(save(store, image.id))["manifest.json"])
+    assert one["RepoTags"] is None
+
+
+def test_skopeo_reads_what_was_saved(store, tmp_path, alpine_docker_archive):
+    image = store.load(alpine_docker_archive)[0]
+    for form, transport in (
+        ("docker", "docker-archive"),
+        ("docker", "oci-archive"),
+        ("oci-archive", "oci-archive"),
+        ("docker-archive", "docker-archive"),
+    ):
+        path = tmp_path / f"{form}.tar"
+        path.write_bytes(save(store, "alpine:latest", form=form))
+        name = f"{transport}:{path}"
+        shown = subprocess.run(
+            ["skopeo", "inspect", "--config", "--raw", name], check=True, stdout=subprocess.PIPE
+        ).stdout
+        assert make_digest(shown) == image.id
+        copy = f"dir:{tmp_path / form}-{transport}"
+        subprocess.run(["skopeo", "copy", "-q", name, copy], check=True)
+
+
+def make_digest(raw):
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def test_a_directory_is_an_image(store, tmp_path, alpine_oci_archive):
+    layout = tmp_path / "layout"
+    shutil.unpack_archive(str(alpine_oci_archive), layout, "tar")
+    (image,) = store.load(layout)
+    assert store.images.resolve(image.id).config.cmd == ("/bin/sh",)
+    (layout / "index.json").rename(tmp_path / "index.json")
+    (layout / "index.json").symlink_to(tmp_path / "index.json")
+    with pytest.raises(InvalidInputError, match="no image archive"):
+        store.load(layout)

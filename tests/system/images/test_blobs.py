@@ -407,7 +407,7 @@ from cgagent.store import Database
 
 root = Path(sys.argv[1])
 images = Images(Settings(data_root=root), Database(root))
-from cgagent.images.registry import Registries
+from cgagent.images.distribution.registries import Registries
 print("begun", flush=True)
 asyncio.run(images.pull(sys.argv[2]))
 print("pulled", flush=True)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+import traceback
+from contextlib import closing, suppress
 
 import pytest
 
 from cgagent.errors import ConflictError, InvalidInputError, NoSuchImageError
+from cgagent.images import layers
 from cgagent.images.image import HOST
+from cgagent.images.removal import User
+from cgagent.store import Database
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
@@ -45,40 +54,41 @@ def test_a_malformed_name_is_the_callers_fault(store):
 
 
 def test_names_go_one_by_one_and_the_image_with_the_last(store, image):
-    assert store.images.remove("app:1", in_use=unused) == ["Untagged: app:1"]
-    assert store.images.remove("app:2", in_use=unused) == [
+    assert store.images.remove("app:1", in_use=unused).lines == ("Untagged: app:1",)
+    assert store.images.remove("app:2", in_use=unused).lines == (
         "Untagged: app:2",
         f"Deleted: {image.id}",
         *(f"Deleted: {chain_id}" for chain_id in reversed(image.layers)),
-    ]
+    )
     assert store.files() == set()
 
 
 def test_layers_of_another_image_stay(store, image, load, make):
     (other,) = load(make.docker_archive(make.layer("base"), make.layer("x"), tags=["other:1"]))
     assert other.layers[0] == image.layers[0]
-    lines = store.images.remove("other:1", in_use=unused)
+    lines = store.images.remove("other:1", in_use=unused).lines
     assert f"Deleted: {other.layers[1]}" in lines
     assert f"Deleted: {other.layers[0]}" not in lines
     assert (store.diff(image, 0) / "base").exists()
 
 
 def test_an_image_in_use_stays_whole(store, image):
-    with pytest.raises(ConflictError, match="container web uses it"):
-        store.images.remove(image.id, in_use=lambda image_id: ["web"] * (image_id == image.id))
+    web = User("web", running=True)
+    store.images.remove("app:1", in_use=lambda _: [web])
+    with pytest.raises(ConflictError, match="web"):
+        store.images.remove("app:2", in_use=lambda image_id: [web] * (image_id == image.id))
     store.images.prepare(image, CONTAINER)
-    with pytest.raises(ConflictError, match="container cccccccccccc uses it"):
+    with pytest.raises(ConflictError, match="cccccccccccc"):
         store.images.remove(image.id, in_use=unused, force=True)
-    assert store.images.resolve("app:1") == image
-    assert store.images.remove("app:1", in_use=lambda _: ["web"]) == ["Untagged: app:1"]
+    assert store.images.resolve("app:2").layers == image.layers
 
 
 def test_names_in_several_repositories_go_by_force(store, image, load, make):
     load(make.docker_archive(make.layer("base"), make.layer("top"), tags=["second:1"]))
-    with pytest.raises(ConflictError, match="several repositories"):
+    with pytest.raises(ConflictError, match="several names"):
         store.images.remove(image.id, in_use=unused)
-    lines = store.images.remove(image.id, in_use=unused, force=True)
-    assert lines[:3] == ["Untagged: app:1", "Untagged: app:2", "Untagged: second:1"]
+    lines = store.images.remove(image.id, in_use=unused, force=True).lines
+    assert lines[:3] == ("Untagged: app:1", "Untagged: app:2", "Untagged: second:1")
 
 
 def test_a_tag_moves_to_a_new_image(store, image, load, make):
@@ -121,13 +131,13 @@ def test_an_image_removed_meanwhile(store, image):
 
 
 def test_many_layers_fit_into_the_page_of_mount_options(store, load, make):
-    (image,) = load(make.docker_archive(*(make.layer(f"f{n}") for n in range(125))))
+    (image,) = load(make.docker_archive(*(make.layer(f"f{n}") for n in range(127))))
     root = store.images.prepare(image, CONTAINER)
     beneath = [lower.replace(str(store.root), "/var/lib/cgagent") for lower in root.lowers]
     container = f"/var/lib/cgagent/containers-rw/{CONTAINER}"
     options = f"lowerdir={':'.join(beneath)},upperdir={container}/upper,workdir={container}/work"
     assert len(options) < 4096
-    assert [os.listdir(lower) for lower in root.lowers[:2]] == [["f124"], ["f123"]]
+    assert [os.listdir(lower) for lower in root.lowers[:2]] == [["f126"], ["f125"]]
 
 
 def test_a_sweep_removes_what_a_killed_agent_left(store, image, open_store):
@@ -169,3 +179,60 @@ def test_an_agent_killed_while_unpacking(data_root, open_store, make, tmp_path):
     store = open_store(data_root)  # it sweeps
     assert store.files() == set()
     assert store.load(archive)
+
+
+def boot_ids(store):
+    with closing(sqlite3.connect(store.root / "cgagent.db")) as database:
+        return [row[0] for row in database.execute("SELECT boot_id FROM layers ORDER BY number")]
+
+
+def test_what_is_unpacked_again_while_layers_are_written_to_disk_is_not_taken_for_written(
+    store, image, monkeypatch
+):
+    def unpack_again(_path):
+        shutil.rmtree(store.diff(image).parent)
+        assert asyncio.run(store.images.complete(image))
+
+    monkeypatch.setattr(layers, "sync_file_system", unpack_again)
+    store.images.settle()
+    assert [boot_id is None for boot_id in boot_ids(store)] == [True, False]
+    record = json.loads((store.diff(image).parent / "layer.json").read_text())
+    assert record["boot_id"] is not None
+    monkeypatch.undo()
+    store.images.settle()
+    assert boot_ids(store) == [None, None]
+
+
+def test_an_image_that_is_removed_while_layers_are_written_to_disk(
+    store, image, monkeypatch, caplog
+):
+    def remove(_path):
+        store.images.remove(image.id, in_use=unused, force=True)
+
+    monkeypatch.setattr(layers, "sync_file_system", remove)
+    store.images.settle()
+    assert store.files() == set()
+    assert caplog.messages == []
+
+
+def test_no_change_of_the_database_holds_up_the_event_loop(
+    store, make, load, registry, monkeypatch
+):
+    """It may wait for the disk."""
+    transaction, seen = Database.transaction, []
+
+    def noted(*args, **how):
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            seen.append("".join(traceback.format_stack(limit=6)))
+        return transaction(*args, **how)
+
+    monkeypatch.setattr(Database, "transaction", noted)
+    (loaded,) = load(make.docker_archive(make.layer("a"), make.layer("b"), tags=["loaded:1"]))
+    store.images.tag(loaded.id, f"{registry.address}/loaded:1")
+    asyncio.run(store.images.push(f"{registry.address}/loaded:1"))
+    store.pull(f"{registry.address}/library/alpine:latest")
+    store.pull(f"{registry.address}/library/alpine:3.23")
+    shutil.rmtree(store.diff(loaded).parent)
+    assert asyncio.run(store.images.complete(loaded))
+    assert seen == []

@@ -8,12 +8,14 @@ import stat
 import struct
 import subprocess
 import tarfile
+from contextlib import ExitStack
 
 import pytest
 
 from cgagent.errors import InternalError, InvalidInputError, NoSpaceError
-from cgagent.images.unpack import child
+from cgagent.images.unpack import apply
 from cgagent.images.unpack.tarstream import BadTarError, TarStream
+from tests.world import disks
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
@@ -33,9 +35,9 @@ def unpack(load, store, make):
 def refused(load, store, make):
     """The message that a layer of these entries is refused with; nothing of it stays."""
 
-    def message(*entries):
+    def message(*entries, raw=None):
         with pytest.raises(InvalidInputError) as raised:
-            load(make.docker_archive(make.layer(*entries)))
+            load(make.docker_archive(raw or make.layer(*entries)))
         assert store.files() == set()
         assert store.images.list() == []
         return raised.value.message
@@ -57,6 +59,18 @@ def test_owner_mode_time_and_set_id_bits_are_kept(unpack, make):
     assert directory.st_mtime == 1000
     assert (program.st_mode & 0o7777, program.st_uid, program.st_gid) == (0o4755, 7, 8)
     assert program.st_mtime_ns == 1234567890_500000000
+
+
+def test_a_file_of_root_in_the_directory_of_a_group_is_roots(unpack, make):
+    """A set-group-ID directory gives its group to what is made in it."""
+    diff = unpack(
+        make.entry("d", type=tarfile.DIRTYPE, mode=0o2775, uid=5, gid=6),
+        make.entry("d/file", b"x", uid=0, gid=0),
+        make.entry("file", b"x", uid=0, gid=0),
+    )
+    assert (diff / "d").stat().st_gid == 6
+    for name in ("d/file", "file"):
+        assert ((diff / name).stat().st_uid, (diff / name).stat().st_gid) == (0, 0)
 
 
 def test_links_devices_and_fifos_are_kept(unpack, make):
@@ -273,6 +287,57 @@ def test_an_owner_that_no_file_can_have_is_refused(refused, make):
     assert "entry 'a'" in refused(make.entry("a", uid=1 << 40))
 
 
+@pytest.mark.parametrize("version", ["0.0", "0.1", "1.0"])
+def test_sparse_files_keep_their_holes(load, store, make, tmp_path, version):
+    made = tmp_path / "made"
+    made.mkdir()
+    with (made / "holes").open("wb") as file:
+        for offset in range(0, 64 << 20, 8 << 20):
+            file.seek(offset)
+            file.write(b"%d" % offset * 1000)
+        file.truncate(100 << 20)
+    with (made / "nothing").open("wb") as file:
+        file.truncate(5 << 20)
+    (made / "plain").write_bytes(b"plain")
+    tar = ["tar", "-C", made, "-S", "--format=posix", f"--sparse-version={version}", "-c", "."]
+    raw = subprocess.run(tar, check=True, stdout=subprocess.PIPE).stdout
+    assert len(raw) < 1 << 20
+    (image,) = load(make.docker_archive(raw))
+    for path in made.iterdir():
+        found = store.diff(image) / path.name
+        assert found.read_bytes() == path.read_bytes()
+        assert found.stat().st_blocks <= path.stat().st_blocks
+    with (store.diff(image) / "holes").open("rb") as file:
+        assert os.lseek(file.fileno(), 1 << 20, os.SEEK_DATA) == 8 << 20
+        assert os.lseek(file.fileno(), 0, os.SEEK_HOLE) < 1 << 20
+
+
+def test_sparse_files_of_the_old_format_are_refused_by_name(refused, make, tmp_path):
+    with (tmp_path / "holes").open("wb") as file:
+        file.truncate(5 << 20)
+    tar = ["tar", "-C", tmp_path, "-S", "--format=gnu", "-c", "holes"]
+    raw = subprocess.run(tar, check=True, stdout=subprocess.PIPE).stdout
+    assert "GNU tar's old format (type S)" in refused(raw=raw)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ({"GNU.sparse.map": "0,5,3,5", "GNU.sparse.size": "10"}, "not in order"),
+        ({"GNU.sparse.map": "0,5,8,5", "GNU.sparse.size": "10"}, "beyond its end"),
+        ({"GNU.sparse.map": "0,5", "GNU.sparse.size": "10"}, "does not fit its content"),
+        ({"GNU.sparse.map": "0,5,8", "GNU.sparse.size": "10"}, "not as many lengths"),
+        ({"GNU.sparse.map": "0,x", "GNU.sparse.size": "10"}, "is damaged"),
+        ({"GNU.sparse.map": "0,10"}, "without its size"),
+        ({"GNU.sparse.map": "0,10", "GNU.sparse.size": str(1 << 62)}, "File too large"),
+        ({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}, "is cut off"),
+        ({"GNU.sparse.major": "2", "GNU.sparse.minor": "0"}, "not known"),
+    ],
+)
+def test_maps_of_sparse_files_that_are_wrong(refused, make, records, message):
+    assert message in refused(make.entry("a", b"0123456789", pax_headers=records))
+
+
 def test_an_unknown_type_is_refused(refused, make):
     assert "entry type" in refused(kind(make, "a", b"V"))
 
@@ -296,7 +361,7 @@ def test_a_truncated_layer_is_refused(load, store, make, cut):
 
 
 def test_too_many_entries_are_refused(tmp_path, make, monkeypatch):
-    monkeypatch.setattr(child, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(apply, "MAX_ENTRIES", 3)
     archive = tmp_path / "l.tar"
     archive.write_bytes(make.layer(*"abcd"))
     (tmp_path / "root").mkdir()
@@ -307,7 +372,7 @@ def test_too_many_entries_are_refused(tmp_path, make, monkeypatch):
             try:
                 os.chroot(tmp_path / "root")
                 os.chdir("/")
-                child.Unpacker([]).run(TarStream(source))
+                apply.Unpacker().run(TarStream(source))
             except BadTarError as e:
                 status = 42 if str(e) == "more than 3 entries" else 2
             finally:
@@ -323,12 +388,31 @@ def test_a_full_disk_is_said_and_nothing_is_left(open_store, tmp_path, make):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", root], check=True)
     try:
         store = open_store(root)
-        with pytest.raises(NoSpaceError, match="the disk is full"):
+        full = f"the file system of {root}/.* has [01] of 8 MiB left"
+        with pytest.raises(NoSpaceError, match=full):
             store.load(archive)
         assert store.files() == set()
         assert store.load(_small(tmp_path, make))
     finally:
         subprocess.run(["umount", "--lazy", root], check=True)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_a_disk_without_inodes_is_told_from_one_without_bytes(open_store, tmp_path, make, kind):
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(make.docker_archive(make.layer(*(f"f{n}" for n in range(500)))))
+    with ExitStack() as stack:
+        if kind == "ext4":
+            root = stack.enter_context(disks.mounted(tmp_path, "ext4", make=("-N", "128")))
+        else:
+            root = stack.enter_context(disks.tmpfs(tmp_path / "small", "nr_inodes=120"))
+        store = open_store(root / "data")
+        before = store.files()
+        with pytest.raises(NoSpaceError, match=r"has 0 of 1[0-9][0-9] inodes left; free space"):
+            store.load(archive)
+        assert store.files() == before
+        assert store.load(_small(tmp_path, make))
+        store.database.close()
 
 
 def _small(tmp_path, make):

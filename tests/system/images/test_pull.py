@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import shutil
 import subprocess
 
 import httpx
@@ -21,7 +22,12 @@ from cgagent.errors import (
     UnsupportedError,
 )
 from cgagent.images import manifest
-from cgagent.images.http import Endpoint, Repository
+from cgagent.images.distribution import patience
+from cgagent.images.distribution.credentials import ANONYMOUS
+from cgagent.images.distribution.endpoints import Endpoint
+from cgagent.images.distribution.repository import Repository
+from cgagent.images.distribution.transport import Registry as Remote
+from cgagent.images.distribution.trust import Trust
 from tests.world import debian
 from tests.world.registry import Registry, alpine_storage
 
@@ -59,7 +65,11 @@ def test_pull_gives_a_name_a_digest_and_files(store, registry):
     (by_digest,) = image.digests
     assert store.images.resolve(by_digest) == image
     assert (store.diff(image) / "etc/alpine-release").exists()
-    assert {p.status for p in seen} >= {"Pulling fs layer", "Downloading", "Pull complete"}
+    told = list(dict.fromkeys(p.status for p in seen if p.layer))
+    assert told == [
+        *("Pulling fs layer", "Downloading", "Verifying Checksum", "Download complete"),
+        *("Extracting", "Pull complete"),
+    ]
     assert not any(name.startswith("images/ingest/") for name in store.files())
 
 
@@ -267,14 +277,15 @@ def test_passing_trouble_is_waited_out(store, odd):
     assert store.pull(f"{odd.address}/odd")
 
 
-def test_lasting_trouble_is_an_error(store, odd):
+def test_lasting_trouble_is_an_error(store, odd, monkeypatch):
+    monkeypatch.setattr(patience, "PATIENCE_S", 2.0)
     odd.quirks["manifests"] = [status(500)] * 20
     with pytest.raises(RemoteError, match="answered 500"):
         store.pull(f"{odd.address}/odd")
 
 
 def test_an_anonymous_token_is_fetched(store, odd):
-    odd.token = "secret"  # noqa: S105
+    odd.token = "secret"
     odd.quirks["/token"] = [lambda handler: handler.answer(200, b'{"token": "secret"}')]
     assert store.pull(f"{odd.address}/odd")
     assert any("scope=repository%3Aodd%3Apull" in path for path, _ in odd.requests)
@@ -309,17 +320,61 @@ def test_tls_with_any_certificate_where_that_is_allowed(store, make, odd_registr
         assert store.pull(f"{odd.address}/odd")
 
 
+@pytest.fixture
+def behind_tls(make, odd_registry, certificate, data_root, open_store):
+    """A store, and a registry that it believes; with the same in plain HTTP beside it."""
+    layout = make.OciLayout()
+    entry = layout.image(make.layer("a"))
+    plain, odd = odd_registry(layout, entry), odd_registry(layout, entry)
+    odd.encrypt(*certificate)
+    certs = certificate[0].parent / "certs.d"
+    (certs / odd.address).mkdir(parents=True)
+    shutil.copy(certificate[0], certs / odd.address / "ca.crt")
+    with odd, plain:
+        yield open_store(data_root, registry_certs=(str(certs),)), odd, plain
+
+
+def test_a_blob_may_come_without_tls(behind_tls):
+    """Its digest says what it is; storage beside a registry often is plain."""
+    store, odd, plain = behind_tls
+    to = f"http://{plain.address}/v2/odd/blobs/"
+    odd.quirks["/blobs/"] = [redirect(to), redirect(to)]
+    assert store.pull(f"{odd.address}/odd")
+    assert len(plain.requests) == 2
+
+
+def redirect(to):
+    return lambda handler: handler.answer(307, b"", Location=to + handler.path.rpartition("/")[2])
+
+
+def test_a_name_is_not_looked_up_without_tls(behind_tls):
+    """Who answers says what the name stands for."""
+    store, odd, plain = behind_tls
+    odd.quirks["/manifests/"] = [redirect(f"http://{plain.address}/v2/odd/manifests/")]
+    with pytest.raises(RemoteError, match="redirects from TLS to plain"):
+        store.pull(f"{odd.address}/odd")
+    assert not plain.requests
+
+
+def test_an_upload_does_not_go_on_without_tls(behind_tls):
+    store, odd, plain = behind_tls
+    endpoint = Endpoint(odd.address, (f"https://{odd.address}",))
+    trust = Trust(store.images._settings.registry_certs)
+    with Remote(endpoint, "image x", trust, ANONYMOUS) as remote:
+        with pytest.raises(RemoteError, match="redirects from TLS to plain"):
+            remote.absolute(f"http://{plain.address}/v2/odd/blobs/uploads/1")
+        assert remote.absolute("/v2/x") == f"https://{odd.address}/v2/x"
+
+
 def test_tls_with_a_certificate_that_is_not_trusted(make, odd_registry, certificate):
     odd = odd_registry(make.OciLayout(), None)
     odd.encrypt(*certificate)
 
-    async def ask(address):
-        endpoint = Endpoint(address, (f"https://{address}",))
-        async with Repository(endpoint, "odd", "image x") as repository:
-            await repository.manifest("latest", manifest.ACCEPTED, 100)
-
-    with odd, pytest.raises(UnavailableError, match="its certificate is not trusted: self-signed"):
-        asyncio.run(ask(odd.address))
+    endpoint = Endpoint(odd.address, (f"https://{odd.address}",))
+    with odd, Remote(endpoint, "image x", Trust(()), ANONYMOUS) as remote:
+        repository = Repository(remote, "odd")
+        with pytest.raises(UnavailableError, match="certificate is not trusted: self-signed"):
+            repository.manifest("latest", manifest.ACCEPTED, 100, print)
 
 
 def test_redirects_in_circles(store, odd):

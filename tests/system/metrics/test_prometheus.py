@@ -27,6 +27,7 @@ CORES = 0.2
 PROJECT = "com.docker.compose.project"
 
 BUSY = """
+nc -lk -p 80 &
 while :; do
     i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done
     dd if=/dev/zero of=/f bs=64k count=4 conv=fsync 2>/dev/null
@@ -45,8 +46,13 @@ def world(state_root, alpine_docker_archive):
     ):
         agent.load(alpine_docker_archive)
         limits = {"memory_max_bytes": 64 << 20, "cpus": CORES, "pids_max": 50}
-        busy = agent.launch("sh", "-c", BUSY, name="busy", limits=limits, labels={PROJECT: "shop"})
-        give_interface(agent, busy)
+        busy = agent.launch(
+            *("sh", "-c", BUSY),
+            name="busy",
+            limits={**limits, "net_rate_in_bits": 10**7},
+            labels={PROJECT: "shop"},
+            ports=[{"container_port": 80, "host_port": 8096}],
+        )
         agent.launch("sh", "-c", BUSY, name="reborn", limits=limits)
         cold = agent.launch("sleep", "1000", name="cold")
         agent.post(cold, "freeze")
@@ -64,13 +70,6 @@ def world(state_root, alpine_docker_archive):
             eventually(lambda: prometheus.query('rate(container_fs_io_current{name="busy"}[15s])'))
             print(f"\n{begun} containers came and went in {WATCH_S:.0f} s")
             yield agent, prometheus, kernel
-
-
-def give_interface(agent, container):
-    """One beside `lo`, which has no series; both its ends are in the container's namespace."""
-    inside = ["nsenter", f"--net=/proc/{agent.state(container)['pid']}/ns/net"]
-    make = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1"]
-    subprocess.run([*inside, *make], check=True)
 
 
 def come_and_go(agent, until_s):

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from cgagent.cgroups import Host
+from cgagent.kernel.loop import Loop
 from cgagent.runtime.supervisor.dying import kill_and_reap
-from cgagent.runtime.supervisor.loop import Loop
 from tests.world.agent import SLOWNESS
 from tests.world.naming import cgroup_path
 

@@ -9,6 +9,8 @@ from cgagent.engine.containers.config import ContainerConfig
 MEMBERS = {
     "mounts": {"type": "tmpfs", "destination": "/d"},
     "devices": {"path_on_host": "/dev/null", "path_in_container": "/n"},
+    "networks": {"network": "blue"},
+    "ports": {"container_port": 80},
     "ulimits": {"name": "core", "soft": 0, "hard": 0},
 }
 WORDS = {"command", "entrypoint", "env", "labels"}

@@ -124,3 +124,12 @@ def test_settings_by_file():
     partial = Limits(conf=(("rdma.max", "mlx4_0 hca_handle=2"),))
     assert partial.diff(Limits(conf=(("rdma.max", "mlx4_0 hca_handle=2 hca_object=max"),))) == ()
     assert partial.diff(Limits()) == (Drift("conf", partial.conf, None),)
+
+
+@given(st.integers(8_000, 10**12))
+def test_rates_are_held_in_whole_bytes(rate):
+    asked = Limits(net_rate_in_bits=rate)
+    assert asked.diff(Limits(net_rate_in_bits=rate // 8 * 8)) == ()
+    assert asked.diff(Limits(net_rate_in_bits=UNLIMITED)) != ()
+    (drift,) = asked.diff(Limits())
+    assert drift == Drift("net_rate_in_bits", rate, None)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -80,7 +81,7 @@ def test_every_switch_of_every_command_takes_a_value(monkeypatch):
     monkeypatch.setattr(Flags, "parse_args", lambda self, _: found.append(self) or 1 / 0)
     for command in main.COMMANDS:
         module = importlib.import_module(f"cgagent.cli.{command.module}")
-        context = main.Context(command.name, [], None, start=False)
+        context = main.Context(command.name, [], SimpleNamespace(no_start=True))
         with contextlib.suppress(ZeroDivisionError, CgagentError, SystemExit):
             getattr(module, command.function)(context)
     switches = [f for made in found for _, f in made._flags if "help" not in f.action]

@@ -1,9 +1,6 @@
-"""``images``: docker's lines and filters, of what the agent lists."""
-
-import pytest
+"""``images``: docker's lines, of what the agent lists."""
 
 from cgagent.cli import imagelist
-from cgagent.errors import InvalidInputError
 
 DIGEST = "sha256:" + "d" * 64
 
@@ -45,29 +42,3 @@ def test_a_line_for_each_tag():
     assert imagelist.names(PINNED, with_digest=True) == [("grafana/grafana", NONE, DIGEST)]
     assert imagelist.names(LOOSE, with_digest=True) == [(NONE, NONE, NONE)]
     assert imagelist.names(image(5, "host"), with_digest=False) == [("host", NONE, NONE)]
-
-
-@pytest.mark.parametrize(
-    ("filters", "shown"),
-    [
-        ("reference=alpine", "alpine:latest alpine:3.23"),
-        ("reference=alp*:3*", "alpine:3.23"),
-        ("reference=*", "alpine:latest alpine:3.23 <none>:<none>"),
-        ("reference=*/grafana", "grafana/grafana:<none>"),
-        ("reference=*:3.23 reference=*/*/web", "alpine:3.23 example.com:5000/team/web:1"),
-        ("dangling=true", "<none>:<none>"),
-        ("dangling=false label=a=b", "example.com:5000/team/web:1"),
-        ("label=a label=c", ""),
-        ("since=alpine", "example.com:5000/team/web:1 <none>:<none>"),
-        ("before=222222", "alpine:latest alpine:3.23 grafana/grafana:<none>"),
-    ],
-)
-def test_filters(filters, shown):
-    rows = imagelist._chosen(ALL, [f.partition("=")[::2] for f in filters.split()])
-    assert [f"{repository}:{tag}" for _, repository, tag, _ in rows] == shown.split()
-
-
-@pytest.mark.parametrize("wrong", [("nosuch", "x"), ("dangling", "maybe"), ("before", "nosuch")])
-def test_what_is_no_filter(wrong):
-    with pytest.raises(InvalidInputError, match="--filter"):
-        imagelist._chosen(ALL, [wrong])

@@ -16,7 +16,7 @@ def test_one_as_json_in_a_line(capsys, format_):
 
 def test_fields_in_a_text():
     assert fill(ITEM, "{{.Name}} {{ .State.Pid }} {{json .State}}") == (
-        '{{box 7 {"Running": true, "Pid": 7}'
+        '{{box 7 {"Running":true,"Pid":7}'
     )
 
 

@@ -1,6 +1,7 @@
+import re
+
 import pytest
 
-from cgagent import defaults
 from cgagent.cli import main
 from cgagent.errors import InvalidInputError, NotFoundError, from_kind
 
@@ -28,6 +29,16 @@ def test_every_command_has_a_help(monkeypatch, capsys, command):
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: cgagent {command}")
     assert "SUPPRESS" not in out
+
+
+@pytest.mark.parametrize("command", [c.name for c in main.COMMANDS])
+def test_every_verb_has_a_help(monkeypatch, capsys, command):
+    _, shown, _ = run(monkeypatch, capsys, command, "--help")
+    verbs = re.match(rf"usage: cgagent {command} ([\w|\s]+\|[\w|\s]+) \.\.\.", shown)
+    for verb in re.findall(r"\w+", verbs[1]) if verbs else ():
+        code, out, err = run(monkeypatch, capsys, command, verb, "--help")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"usage: cgagent {command} {verb}")
 
 
 @pytest.mark.parametrize(
@@ -67,27 +78,3 @@ def test_exit_codes(monkeypatch, error, argv, code):
 
     monkeypatch.setattr("sys.argv", ["cgagent", *argv])
     assert main._told(fail) == code
-
-
-@pytest.mark.parametrize(
-    ("flags", "environment", "path"),
-    [
-        (["-H", "unix:///no/a"], "/no/b", "/no/a"),
-        (["-H", "/no/a"], "/no/b", "/no/a"),
-        ([], "unix:///no/b", "/no/b"),
-        ([], "/no/b", "/no/b"),
-    ],
-)
-def test_where_the_agent_is(monkeypatch, capsys, flags, environment, path):
-    monkeypatch.setattr(defaults.posix, "environ", {b"CGAGENT_SOCKET": environment.encode()})
-    monkeypatch.setattr(defaults.socket_path, "__defaults__", (defaults.posix.environ,))
-    code, _, err = run(monkeypatch, capsys, *flags, "ps")
-    assert code == 1
-    assert f"no agent listens on {path};" in err
-
-
-@pytest.mark.parametrize("address", ["tcp://x:1", "unix://", "x", ""])
-def test_what_is_no_address(monkeypatch, capsys, address):
-    for command in ("ps", "version"):
-        _, _, err = run(monkeypatch, capsys, "-H", address, command)
-        assert f"--host {address!r} must be unix:///PATH, or a path" in err

@@ -1,4 +1,4 @@
-"""`ps`: docker's filters and forms, of what the agent lists."""
+"""`ps`: docker's forms, of what the agent lists."""
 
 import json
 
@@ -18,6 +18,7 @@ def item(number, name, status="running", labels=None, **state):
         "created_ns": number,
         "args": ["sh", "-c", "while :; do sleep 1; done"],
         "labels": labels or {},
+        "published_ports": [],
         "state": {
             "status": status,
             "started_ns": 1,
@@ -35,43 +36,6 @@ ALL = [
     item(2, "db", "exited", exit_code=3),
     item(1, "new", "created"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("filters", "names"),
-    [
-        ("name=web", "web-2 web-1"),
-        ("name=^web-1$", "web-1"),
-        ("name=^/db$", "db"),
-        ("id=22", "db"),
-        ("label=tier", "web-2 web-1"),
-        ("label=tier=web label=x", "web-2"),
-        ("label=tier=db", ""),
-        ("status=paused", "web-2"),
-        ("status=exited status=created", "db new"),
-        ("exited=3", "db"),
-        ("ancestor=alpine", "web-2 web-1 db new"),
-        ("ancestor=abab", "web-2 web-1 db new"),
-        ("ancestor=busybox", ""),
-        ("before=web-1", "db new"),
-        ("since=db", "web-2 web-1"),
-        ("health=healthy", "web-1"),
-        ("health=none name=web", "web-2"),
-    ],
-)
-def test_filters(filters, names):
-    chosen = [f.partition("=")[::2] for f in filters.split()]
-    assert [c["name"] for c in ps._chosen(ALL, chosen, every=True)] == names.split()
-
-
-def test_without_all_those_that_run():
-    assert [c["name"] for c in ps._chosen(ALL, [], every=False)] == ["web-2", "web-1"]
-
-
-@pytest.mark.parametrize("wrong", [("nosuch", "x"), ("status", "happy"), ("before", "nosuch")])
-def test_what_is_no_filter(wrong):
-    with pytest.raises(InvalidInputError, match="--filter"):
-        ps._chosen(ALL, [wrong], every=True)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +64,8 @@ def test_as_json_and_as_docker_does_without_a_form(capsys):
     assert capsys.readouterr().out.split("\n")[0].split("   ")[0] == "CONTAINER ID"
     with pytest.raises(InvalidInputError, match="there is no field"):
         print_listed(shapes, "{{.Nosuch}}", ps._HEADINGS)
+
+
+def test_one_whose_last_start_has_failed_has_ended_at_no_time():
+    failed = {"status": "exited", "exit_code": 125, "oom_killed": False, "finished_ns": None}
+    assert ps.status(failed) == "Exited (125)"

@@ -16,6 +16,9 @@ class Agent:
     def __init__(self, path):
         self.path = path
 
+    def another(self):
+        return Agent(self.path)
+
     def request(self, method, path):
         self.asked.append((method, path))
 

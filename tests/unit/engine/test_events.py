@@ -1,5 +1,6 @@
 import asyncio
 import time
+from contextlib import aclosing
 
 import pytest
 
@@ -126,3 +127,18 @@ def test_a_subscriber_that_does_not_read_loses_events_and_stops_nobody(events):
         assert (await queue.get()).id == "0"
 
     asyncio.run(scenario())
+
+
+@pytest.mark.anyio
+async def test_what_comes_while_the_past_is_told_is_told_once(events):
+    for number in range(200):
+        events.publish("container", "start", str(number))
+    told = []
+    async with aclosing(events.stream(EventQuery(), follow=True)) as stream:
+        async for event in stream:
+            told.append(event.id)
+            if len(told) == 10:
+                events.publish("container", "start", "200")
+            if event.id == "200":
+                break
+    assert told == [str(number) for number in range(201)]

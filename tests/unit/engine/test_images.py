@@ -4,7 +4,7 @@ import pytest
 
 from cgagent.engine.events import EventQuery
 from cgagent.errors import ConflictError, NotFoundError
-from cgagent.images.install import Progress
+from cgagent.images.candidate import Progress
 from tests.world.fakes.agent import request, until
 
 pytestmark = pytest.mark.anyio
@@ -20,16 +20,16 @@ async def test_one_that_no_container_uses_is_removed(engine, world):
     with pytest.raises(ConflictError, match="container one uses it"):
         await engine.images.remove("tiny", force=False)
     await engine.lifecycle.remove(container)
-    lines = await engine.images.remove("tiny", force=False)
+    lines = (await engine.images.remove("tiny", force=False)).lines
     assert lines[0] == "Untagged: tiny:latest"
-    assert told(engine) == [("delete", "tiny")]
+    assert told(engine) == [("untag", "tiny:latest"), ("delete", world.image_id)]
     assert engine.images.all() == []
 
 
 async def test_a_pull_is_a_job_with_steps(engine, world, monkeypatch):
     seen = []
 
-    async def pull(_self, _name, progress):
+    async def pull(_self, _name, progress, **_how):
         progress(Progress("", "Resolving"))
         progress(Progress("0123", "Downloading", 1, 2))
         return engine.images.resolve("tiny")
@@ -44,7 +44,7 @@ async def test_a_pull_is_a_job_with_steps(engine, world, monkeypatch):
 
 
 async def test_a_load_is_a_job(engine, world, monkeypatch):
-    async def load(_self, _archive, _progress):
+    async def load(_self, _archive, _progress, shown=None):
         return [engine.images.resolve("tiny")]
 
     with pytest.raises(NotFoundError, match="does not exist"):

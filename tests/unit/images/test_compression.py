@@ -45,7 +45,16 @@ def test_damaged_and_trailing_rubbish():
     with pytest.raises(InvalidInputError, match="damaged gzip"):
         plain(raw[:-8] + b"\1" * 8)
     with pytest.raises(InvalidInputError, match="damaged gzip"):
+        plain(raw + b"rubbish, longer than a header")
+    with pytest.raises(InvalidInputError, match="cut off"):
         plain(raw + b"rubbish")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, zstd.compress, bytes])
+def test_bytes_that_come_one_by_one(compress):
+    raw = io.BytesIO(compress(b"content" * 9))
+    drops = type("Drops", (), {"read": lambda _self, _size: raw.read(1)})
+    assert b"".join(decompressed(drops(), "x")) == b"content" * 9
 
 
 def test_plain_content_passes():

@@ -4,6 +4,8 @@ import errno
 import os
 import tempfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from cgagent.concurrency import StoppedError
 from cgagent.errors import InvalidInputError, NoSpaceError, NotFoundError
 from cgagent.images import content
-from cgagent.images.content import ContentStore, digest_of
+from cgagent.images.content import ContentStore, RestartedError, digest_of
 from cgagent.images.garbage import collect
 from cgagent.store import Database
 from cgagent.store.content import ContentRecords
@@ -84,7 +87,7 @@ def test_what_is_not_as_announced_leaves_nothing(store, raw, size, message):
     assert not store.has(DIGEST)
 
 
-@pytest.mark.parametrize("call", ["write", "fsync", "mkstemp"])
+@pytest.mark.parametrize("call", ["write", "mkstemp"])
 def test_a_full_disk_leaves_nothing(store, monkeypatch, call):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -95,6 +98,44 @@ def test_a_full_disk_leaves_nothing(store, monkeypatch, call):
             lease.put(RAW, TYPE)
     assert files(store) == []
     assert store.records.get(DIGEST) is None
+
+
+def test_a_disk_that_turns_out_full_when_it_is_written_takes_the_blob_away(store, monkeypatch):
+    """The kernel tells once, and a blob that is not on disk must not be taken for whole."""
+
+    def full(_fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with store.leased("test") as lease:
+        lease.put(RAW, TYPE)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(NoSpaceError, match="the disk is full"):
+                store.sync([DIGEST])
+        assert not store.has(DIGEST)
+        lease.put(RAW, TYPE)  # comes again
+        store.sync([DIGEST])
+        assert store.read(DIGEST) == RAW
+
+
+def test_whoever_needs_a_blob_that_another_has_just_brought_writes_it_to_disk(store, monkeypatch):
+    synced = []
+    real = os.fsync
+
+    def counting(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", counting)
+    with store.leased("one") as one, store.leased("other") as other:
+        one.put(RAW, TYPE)
+        assert synced == []
+        other.put(RAW, TYPE)  # it is here already
+        store.sync([DIGEST])
+        folder = str(store.path(DIGEST).parent)
+        assert synced == [str(store.path(DIGEST)), folder]
+        store.sync([DIGEST])
+        assert len(synced) == 2
 
 
 def test_a_blob_that_is_missing_cut_off_or_damaged_is_not_taken_for_whole(store):
@@ -238,6 +279,7 @@ class Machine(RuleBasedStateMachine):
             held.add(digest)
             held.lease.put(self.raw[digest], TYPE)
             self.here.add(digest)
+            self.store.sync([digest])
 
         self.dying(death, work)
 
@@ -313,3 +355,70 @@ TestMachine.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+# -- a blob is read while it comes ----------------------------------------------------------
+
+
+def read_to_the_end(writer, stop):
+    with writer.follow(stop) as follower:
+        found = b""
+        while chunk := follower.read(4):
+            found += chunk
+        return found
+
+
+@pytest.fixture
+def following(store):
+    """A writer of `RAW`, and a future of what a thread reads of it meanwhile."""
+    stop = threading.Event()
+    with (
+        store.leased("test") as lease,
+        ThreadPoolExecutor() as threads,
+        lease.writer(len(RAW), DIGEST) as writer,
+    ):
+        yield writer, threads.submit(read_to_the_end, writer, stop), stop
+
+
+def test_a_follower_gets_every_byte(following):
+    writer, found, _ = following
+    for n in range(len(RAW)):
+        writer.write(RAW[n : n + 1])
+    assert found.result(5) == RAW
+    writer.commit(TYPE)
+
+
+def test_a_follower_that_comes_late_reads_the_blob(store):
+    with store.leased("test") as lease:
+        with lease.writer(len(RAW), DIGEST) as writer:
+            writer.write(RAW)
+            writer.commit(TYPE)
+        assert read_to_the_end(writer, threading.Event()) == RAW
+
+
+def test_a_follower_is_told_of_a_restart(following):
+    writer, found, stop = following
+    writer.write(RAW[:5])
+    time.sleep(0.05)
+    writer.restart()
+    with pytest.raises(RestartedError):
+        found.result(5)
+    writer.write(RAW)
+    assert read_to_the_end(writer, stop) == RAW
+
+
+def test_a_follower_ends_with_the_writer(store):
+    with store.leased("test") as lease, ThreadPoolExecutor() as threads:
+        with lease.writer(len(RAW), DIGEST) as writer:
+            found = threads.submit(read_to_the_end, writer, threading.Event())
+            writer.write(RAW[:5])
+            time.sleep(0.05)
+        with pytest.raises(StoppedError):
+            found.result(5)
+
+
+def test_a_follower_can_be_stopped(following):
+    _, found, stop = following
+    stop.set()
+    with pytest.raises(StoppedError):
+        found.result(5)

@@ -75,7 +75,7 @@ def test_one_entry_without_a_platform_is_taken():
         ({"config": blob(A) | {"size": -1}, "layers": []}, InvalidInputError, "size -1"),
         ({"config": blob(A) | {"size": True}, "layers": []}, InvalidInputError, "size True"),
         ({"config": blob(A), "layers": [3]}, InvalidInputError, "not a JSON object"),
-        ({"config": blob(A), "layers": [blob(B)] * 126}, UnsupportedError, "126 layers"),
+        ({"config": blob(A), "layers": [blob(B)] * 501}, UnsupportedError, "501 layers"),
         (
             {
                 "config": blob(A),

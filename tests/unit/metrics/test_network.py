@@ -1,5 +1,7 @@
 import os
 
+import pytest
+
 from cgagent.metrics.network import OF_CONTAINERS, Interface, parse, read
 
 TEXT = """Inter-|   Receive                                                |  Transmit
@@ -14,8 +16,9 @@ def test_every_interface_but_the_loopback_in_the_kernels_order():
     assert vlan == Interface("eth0.7", 90071992547, 2, 3, 4, 9, 10, 11, 12)
 
 
-def test_of_the_machine_the_ends_of_containers_interfaces_are_not_there():
-    assert parse(TEXT.replace("eth0.7", "veth1f0c"), OF_CONTAINERS) == ()
+@pytest.mark.parametrize("name", ["veth1f0c", "cgagent0", "cg0123456789a", "cgr0123456789a"])
+def test_of_the_machine_the_ends_of_containers_interfaces_are_not_there(name):
+    assert parse(TEXT.replace("eth0.7", name), OF_CONTAINERS) == ()
     assert len(parse(TEXT, OF_CONTAINERS)) == 1
 
 

@@ -1,6 +1,8 @@
+from ipaddress import ip_address
+
 import pytest
 
-from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.errors import InvalidInputError
 from cgagent.network import files
 from cgagent.network.files import NameLookup
 
@@ -61,6 +63,28 @@ def test_what_would_be_no_line(wrong):
         files.checked_hosts(NameLookup(**wrong))
 
 
-def test_no_gateway_yet():
-    with pytest.raises(UnsupportedError, match="no bridge network yet"):
-        files.checked_hosts(NameLookup(extra_hosts=("gate:host-gateway",)))
+def test_the_host_as_the_container_reaches_it():
+    lookup = NameLookup(extra_hosts=("gate:host-gateway", "other:10.0.0.9"))
+    assert files.checked_hosts(lookup) == lookup.extra_hosts
+    before = files.hosts("bridge", "web", "", lookup)
+    assert "gate" not in before, "it is not in its network yet"
+    after = files.hosts(
+        "bridge", "web", "", lookup, [ip_address("10.0.0.2")], gateway=ip_address("10.0.0.1")
+    )
+    assert after.endswith("10.0.0.2\tweb\n10.0.0.1\tgate\n10.0.0.9\tother\n")
+
+
+@pytest.mark.parametrize(
+    ("hosts_own", "stub", "seen"),
+    [
+        ("nameserver 10.0.0.1\nsearch lan\n", "", "nameserver 10.0.0.1\nsearch lan\n"),
+        ("nameserver 127.0.0.53\nsearch lan\n", "nameserver 10.0.0.2\n", "nameserver 10.0.0.2\n"),
+        ("nameserver ::1\nnameserver 10.0.0.3\n", "", "nameserver 10.0.0.3\n"),
+        ("nameserver 127.0.0.53\n", "", ""),
+        ("nameserver fe80::1%eth0\n", "", "nameserver fe80::1%eth0\n"),
+    ],
+)
+def test_servers_on_the_hosts_loopback_are_left_out(monkeypatch, hosts_own, stub, seen):
+    there = {"/etc/resolv.conf": hosts_own}
+    monkeypatch.setattr(files, "_read", lambda path: there.get(path, stub))
+    assert files.resolv_conf("bridge", NameLookup()) == seen

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from cgagent.errors import ConflictError, DeadlineError
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.client import Supervisor
 from cgagent.runtime.messages.agent import Answer, Ask, Done, List, Resize, Signal, Who
 from cgagent.runtime.messages.outcomes import Failed

@@ -38,7 +38,7 @@ def configured(**process):
 def test_names_become_numbers(root):
     found = translate.container(configured(user="somebody"), root, "/where")
     process = found["process"]
-    assert process["user"] == {"uid": 5, "gid": 6, "additionalGids": []}
+    assert process["user"] == {"uid": 5, "gid": 6, "additionalGids": [6]}
     assert process["env"] == ["HOME=/home/some"]
     assert process["capabilities"]["effective"] == []
     assert process["capabilities"]["bounding"]

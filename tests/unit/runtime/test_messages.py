@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.errors import NotExecutableError
+from cgagent.messages.record import Message, MessageError, Record, decode, encode
 from cgagent.runtime import messages
 from cgagent.runtime.messages import agent, children, held, zygote
 from cgagent.runtime.messages.agent import Answer, Ask, Pid, Request, Signal
 from cgagent.runtime.messages.outcomes import Exit, Failure
-from cgagent.runtime.messages.record import Message, MessageError, Record, decode, encode
 
 for found in pkgutil.iter_modules(messages.__path__):
     importlib.import_module(f"{messages.__name__}.{found.name}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgagent.errors import InternalError, NotExecutableError
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.wire import MAX_PACKET
 from cgagent.runtime.messages.agent import Ask, Forget, List
 from cgagent.runtime.messages.outcomes import Status
-from cgagent.runtime.protocol import MAX_PACKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

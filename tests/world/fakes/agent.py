@@ -8,13 +8,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.config import Settings
+from cgagent.engine import networks
 from cgagent.engine.containers.config import ContainerConfig, CreateRequest
 from cgagent.engine.engine import Engine
 from cgagent.engine.lifecycle import pool
+from cgagent.engine.networks import naming
+from cgagent.engine.options.networking import EndpointSpec
 from cgagent.kernel import seccomp
+from cgagent.network import netns
 from tests.world.fakes import image
 from tests.world.fakes.cgroups import CgroupTree
+from tests.world.fakes.names import FakeNames
 from tests.world.fakes.supervisor import FakeSupervisor
+from tests.world.fakes.wiring import FakeWiring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -44,6 +50,11 @@ class FakeWorld:
         )
         self.supervisor = FakeSupervisor(run_dir, self.tree)
         self._patch = patch
+        self.wiring = FakeWiring()
+        self.names = FakeNames()
+        patch.setattr(networks, "Wiring", lambda *_: self.wiring)
+        patch.setattr(naming, "Names", lambda *_: self.names)
+        patch.setattr(netns, "opened", self.names.opened)
         patch.setattr(seccomp, "compile_filter", lambda _: b"")  # no process will have it
         self.refill_pool_after(_NEVER_S)
         self.image_id = image.add(self.settings.data_root, IMAGE, {"Cmd": ["/hello"]})
@@ -75,7 +86,8 @@ class FakeWorld:
 
 
 def request(name: str | None = None, *, image: str = IMAGE, **config: Any) -> CreateRequest:
-    """A container of the tiny image; `config` are fields of its `ContainerConfig`."""
+    """A container of the tiny image in no network; `config` are fields of its `ContainerConfig`."""
+    config.setdefault("networks", (EndpointSpec(network="none"),))
     return CreateRequest(name=name, config=ContainerConfig(image=image, **config))
 
 

@@ -116,8 +116,8 @@ class CgroupTree:
 
     def groups(self) -> list[str]:
         """The paths of all groups but the root, in order."""
-        found = (p for p in self._mount.rglob("*") if p.is_dir())
-        return sorted(f"/{p.relative_to(self._mount)}" for p in found)
+        found = (Path(folder).relative_to(self._mount) for folder, _, _ in os.walk(self._mount))
+        return sorted(f"/{path}" for path in found if path.parts)
 
     def refuse(self, name: str, number: int = errno.EINVAL) -> None:
         """Let every write to files of that name fail."""
@@ -184,7 +184,8 @@ class CgroupTree:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory))
         if _pids(directory) or any(entry.is_dir() for entry in directory.iterdir()):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(directory))
-        for entry in list(directory.iterdir()):
+        # The kernel takes all of a group out of sight at once: what is looked for first goes last.
+        for entry in sorted(directory.iterdir(), key=lambda e: e.name == "cgroup.freeze"):
             entry.unlink()
 
     def _restricted(self, directory: str, _rules: object) -> None:

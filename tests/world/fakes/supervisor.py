@@ -335,9 +335,13 @@ class FakeSupervisor:
             if is_again:
                 return self.tasks[key].pid
             raise ConflictError(f"task {key} exists already")
-        task = self.tasks[key] = FakeTask(Exchange(key), next(self._pids))
+        task = FakeTask(Exchange(key), next(self._pids))
         if request.cgroup_dir:
-            self._tree.join(Path(request.cgroup_dir), task.pid)
+            try:
+                self._tree.join(Path(request.cgroup_dir), task.pid)
+            except FileNotFoundError:  # the container has ended meanwhile
+                raise NotFoundError(f"cgroup {request.cgroup_dir} is gone") from None
+        self.tasks[key] = task
         task.clients = self._waiting.pop(key, [])
         return task.pid
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cgagent.runtime import wire
+from cgagent.messages import wire
+from cgagent.messages.record import encode
 from cgagent.runtime.messages.agent import (
     Answer,
     AnyRequest,
@@ -21,7 +22,6 @@ from cgagent.runtime.messages.agent import (
     Who,
 )
 from cgagent.runtime.messages.outcomes import Exit, Failed, Status
-from cgagent.runtime.messages.record import encode
 from cgagent.runtime.protocol import STATUS, STDOUT
 from cgagent.runtime.supervisor.attached import frame
 

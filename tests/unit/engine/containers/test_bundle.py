@@ -1,6 +1,7 @@
 """A container's directory, made when it is wanted or ahead of that."""
 
 import os
+from ipaddress import ip_address
 
 import pytest
 
@@ -37,9 +38,15 @@ def test_made_ahead_or_not_it_is_the_same(bundle):
 def test_what_was_asked_for_is_written_into_the_same_files(bundle):
     bundle.make_ahead()
     before = os.stat(bundle.ahead / "hosts").st_ino
-    bundle.make(ContainerConfig(image="alpine", domainname="lan"), "here")
+    asked = ContainerConfig(image="alpine", domainname="lan", extra_hosts=("gate:host-gateway",))
+    bundle.make(asked, "here")
     assert (bundle.path / "hostname").read_text() == "here\n"
-    assert "127.0.1.1\there.lan here\n" in (bundle.path / "hosts").read_text()
+    assert "here" not in (bundle.path / "hosts").read_text()
+    own, gateway = ip_address("172.28.0.2"), ip_address("172.28.0.1")
+    bundle.write_network_files(asked, "here", [own], gateway, named=True)
+    assert "nameserver 127.0.0.11\n" in (bundle.path / "resolv.conf").read_text()
+    assert "172.28.0.2\there.lan here\n" in (bundle.path / "hosts").read_text()
+    assert "172.28.0.1\tgate\n" in (bundle.path / "hosts").read_text()
     assert os.stat(bundle.path / "hosts").st_ino == before, "a zygote has opened it"
 
 

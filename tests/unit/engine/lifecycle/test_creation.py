@@ -202,5 +202,11 @@ async def test_those_that_are_made_and_never_started_keep_few_processes(
 
 async def test_one_that_was_started_is_in_use(engine):
     await started(engine, "one")
+    image = engine.images.resolve("tiny")
     with pytest.raises(ConflictError, match="container one uses it"):
-        await engine.images.remove("tiny", force=True)
+        await engine.images.remove("tiny", force=False)
+    with pytest.raises(ConflictError, match="running container one uses it"):
+        await engine.images.remove(image.id, force=True)
+    removed = await engine.images.remove("tiny", force=True)
+    assert removed.lines == ("Untagged: tiny:latest",)
+    assert engine.images.resolve(image.id).names == ()

@@ -9,7 +9,14 @@ import pytest
 
 from cgagent.engine.lifecycle.parents import Parents
 from cgagent.engine.lifecycle.placement import Placement
-from cgagent.engine.lifecycle.pool import Configured, Pool, PrewarmedRoot, PrewarmRequest, State
+from cgagent.engine.lifecycle.pool import (
+    POOL_SIZE,
+    Configured,
+    Pool,
+    PrewarmedRoot,
+    PrewarmRequest,
+    State,
+)
 from cgagent.errors import InternalError, NotFoundError
 from cgagent.runtime.messages.agent import Pid
 from cgagent.runtime.messages.jobs import ContainerJob, Streams
@@ -42,6 +49,22 @@ class Group:
 
     def join_files(self):
         return ()
+
+
+class Places:
+    """Networks, in which nobody has a place before it is asked for."""
+
+    def __init__(self, world):
+        self._world = world
+
+    def reserve_ahead(self, container_id, network_id):
+        self._world.events.append(("reserved", container_id, network_id))
+
+    async def attach(self, container_id, _pid):
+        self._world.events.append(("attached", container_id))
+
+    def detach(self, _container_id): ...
+    def forget(self, _container_id): ...
 
 
 class World:
@@ -92,7 +115,7 @@ def pool(world, tmp_path):
     directories = {"containers_dir": tmp_path / "containers", "stage_dir": tmp_path / "stage"}
     parents = Parents(world, {}, "/cgagent", tmp_path / "parents.json")
     placement = Placement(world, parents)
-    return Pool(placement, world, world, **directories, release_root=str)
+    return Pool(placement, world, world, **directories, release_root=str, places=Places(world))
 
 
 def test_a_start_waits_until_what_there_was_has_gone(world, pool):
@@ -142,9 +165,9 @@ def test_what_failed_is_what_is_told(world, pool):
 
 
 def prewarmed(reuse_key):
-    record = SimpleNamespace(rootfs="files", limits=None)
+    record = SimpleNamespace(rootfs="files", group_limits=None)
     rooted = PrewarmedRoot(record=record, config={"process": {}}, job=JOB)
-    return PrewarmRequest(reuse_key=reuse_key, make=lambda _: rooted)
+    return PrewarmRequest(reuse_key=reuse_key, network="", make=lambda _: rooted)
 
 
 async def make_roots(world, pool, *likenesses):
@@ -175,6 +198,22 @@ def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, pool)
         assert len(ended) == 1
         assert taken not in ended
         assert pool.take_root(taken) == "files"
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_pool_is_full_again_when_the_supervisor_was_replaced_while_it_was_filled(world, pool):
+    async def scenario():
+        asked, _ = world.hold_up("create")
+        pool.refill()
+        await asked.wait()
+        del world.answers["create"]
+        lost = pool.forget_all()
+        await pool.clean_up(lost)
+        pool.refill()
+        await asyncio.sleep(0.5)
+        assert len(pool._in(State.SPAWNED)) == POOL_SIZE
         await pool.close()
 
     asyncio.run(scenario())

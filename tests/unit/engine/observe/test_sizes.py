@@ -10,11 +10,14 @@ MIB = 1 << 20
 
 
 def container(id_, upper, image="known"):
-    rootfs = None if upper is None else SimpleNamespace(upper=str(upper))
+    rootfs = None if upper is None else SimpleNamespace(upper=str(upper), work="work")
     return SimpleNamespace(id=id_, record=SimpleNamespace(rootfs=rootfs, image_id=image))
 
 
 class Images:
+    def written_bytes(self, container_id):
+        return 3 * MIB if container_id == "counted" else None
+
     def resolve(self, name):
         if name != "known":
             raise NoSuchImageError("no such image")
@@ -33,12 +36,14 @@ def test_what_is_written_and_the_image(tmp_path):
         container("gone", tmp_path / "none"),
         container("lost", tmp_path, image="removed"),
         container("adopted", None),
+        container("counted", tmp_path),
     )
     assert MIB <= found["one"].written < MIB + 65536
     assert found["one"].whole == found["one"].written + 5 * MIB
     assert found["gone"] == Size(written=0, whole=5 * MIB)
     assert found["lost"].whole == found["lost"].written == found["one"].written
     assert found["adopted"] == Size()
+    assert found["counted"] == Size(written=3 * MIB, whole=8 * MIB)
 
 
 def test_what_takes_too_long_is_not_known(tmp_path):

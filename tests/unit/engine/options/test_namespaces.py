@@ -21,20 +21,22 @@ def find(reference):
 
 
 def test_nothing_asked_is_all_of_ones_own():
-    assert namespaces.listed(Namespaces(), "none", lambda _: 0) == OWN_NAMESPACES
+    assert namespaces.listed(Namespaces(), lambda _: 0) == OWN_NAMESPACES
 
 
 def test_shared_and_joined():
-    asked = Namespaces(pid="container:shareable", ipc="container:shareable", uts="host")
+    asked = Namespaces(
+        pid="container:shareable", ipc="container:shareable", uts="host", network="host"
+    )
     shared = namespaces.checked(asked, find)
     assert shared.pid == shared.ipc == "container:id-shareable"
-    assert namespaces.listed(shared, "host", lambda _: 7) == (
+    assert namespaces.listed(shared, lambda _: 7) == (
         Namespace("pid", "/proc/7/ns/pid"),
         Namespace("mount"),
         Namespace("ipc", "/proc/7/ns/ipc"),
         Namespace("cgroup"),
     )
-    assert namespaces.private(shared, "host") == {"pid", "mount", "ipc", "cgroup"}
+    assert namespaces.private(shared) == {"pid", "mount", "ipc", "cgroup"}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_refusals():
         with pytest.raises(InvalidInputError, match="must be its own, too"):
             namespaces.checked(Namespaces(user="auto", **shared), find)
     with pytest.raises(InvalidInputError, match="network namespace must be its own"):
-        namespaces.checked(Namespaces(user="auto"), find, "host")
+        namespaces.checked(Namespaces(user="auto", network="host"), find)
     with pytest.raises(ConflictError, match="create it with --ipc shareable"):
         namespaces.checked(Namespaces(ipc="container:private"), find)
     with pytest.raises(NotFoundError):
@@ -73,5 +75,5 @@ def test_each_has_ids_of_its_own():
     assert namespaces.free_ids([0, second]) == first
     own = Namespaces(user="auto", user_first_id=first)
     assert own.user_ids == (first, namespaces.ID_COUNT)
-    assert namespaces.listed(own, "none", lambda _: 0)[-1].type == "user"
+    assert namespaces.listed(own, lambda _: 0)[-1].type == "user"
     assert Namespaces(user_first_id=first).user_ids is None

@@ -10,6 +10,7 @@ from cgagent.engine.containers.container import Record
 from cgagent.engine.lifecycle.pool import same_root
 from cgagent.engine.options import resolve
 from cgagent.engine.options.logging import LogConfig
+from cgagent.engine.options.networking import EndpointSpec, PortSpec
 from cgagent.engine.options.plan import plan
 from cgagent.engine.options.resolve import READ_LATE, Choices
 from cgagent.engine.options.restart import RestartPolicy
@@ -171,6 +172,10 @@ LATE = {
     "health": HealthCheck(test=("CMD", "true")),
     "restart": RestartPolicy("always"),
     "log": LogConfig("none"),
+    "networks": (EndpointSpec(network="blue"),),
+    "ports": (PortSpec(container_port=80),),
+    "publish_all": True,
+    "exposed_ports": ("80",),
 }
 """Another container of the same root may have these."""
 
@@ -211,7 +216,10 @@ def test_what_is_read_late_makes_no_other_root(name):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("hostname", "other"), ("read_only", True), ("tty", True), ("shm_size_bytes", 1 << 20)],
+    [
+        *(("hostname", "other"), ("read_only", True), ("tty", True), ("shm_size_bytes", 1 << 20)),
+        ("networks", (EndpointSpec(network="host"),)),
+    ],
 )
 def test_what_is_of_the_root_makes_another(name, value):
     assert reuse_key(**{name: value}) != reuse_key()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cgagent import bare
 from cgagent.engine.options.mounts import Mount
-from cgagent.engine.sessions import copying
 from cgagent.engine.sessions.streams import Attachment
 from cgagent.errors import ConflictError, InternalError, InvalidInputError, NotFoundError
 from tests.world.fakes.agent import request, started
@@ -49,7 +49,7 @@ def helper(monkeypatch, tmp_path):
                 answer=json.dumps(answer), more=more, status=status, seen=str(seen)
             )
             monkeypatch.setattr(
-                copying.bare, "command", lambda _, request: [sys.executable, "-c", program, request]
+                bare, "command", lambda _, request: [sys.executable, "-c", program, request]
             )
 
         @staticmethod

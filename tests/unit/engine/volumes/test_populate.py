@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from cgagent import bare
 from cgagent.engine.volumes import populate
 from cgagent.errors import InternalError, NoSpaceError
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 def helper(monkeypatch):
     def says(text, status=0):
         program = f"import sys; sys.stdin.read(); print({text!r}, end=''); sys.exit({status})"
-        monkeypatch.setattr(populate.bare, "command", lambda *_: [sys.executable, "-c", program])
+        monkeypatch.setattr(bare, "command", lambda *_: [sys.executable, "-c", program])
 
     return says
 
@@ -47,7 +48,7 @@ async def test_a_failure_is_told(helper, text, status, error, message):
 
 async def test_who_does_not_wait_ends_it(monkeypatch):
     program = [sys.executable, "-c", "import time; time.sleep(60)"]
-    monkeypatch.setattr(populate.bare, "command", lambda *_: program)
+    monkeypatch.setattr(bare, "command", lambda *_: program)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await run()

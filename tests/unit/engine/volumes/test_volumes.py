@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cgagent.engine.filters import PruneFilters
 from cgagent.engine.options.mounts import Mount
 from cgagent.errors import (
     ConflictError,
@@ -95,10 +96,10 @@ async def test_those_that_no_container_has_are_pruned(engine):
     await engine.volumes.create("free", {})
     nameless = await engine.volumes.create(None, {})
     (Path(nameless.mountpoint) / "file").write_bytes(b"x" * 5000)
-    names, freed = await engine.volumes.prune(named=False)
+    names, freed = await engine.volumes.prune(PruneFilters(), named=False)
     assert names == [nameless.name]
     assert freed >= 5000
-    assert (await engine.volumes.prune(named=True))[0] == ["free"]
+    assert (await engine.volumes.prune(PruneFilters(), named=True))[0] == ["free"]
     assert len(engine.volumes.all()) == 2
 
 

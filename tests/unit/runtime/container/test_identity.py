@@ -31,16 +31,16 @@ def lookup(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("", Identity(0, 0, (), "/root")),
-        ("root", Identity(0, 0, (), "/root")),
-        ("app", Identity(1000, 1001, (2000, 2001), "/srv/app")),
-        ("1000", Identity(1000, 1001, (2000, 2001), "/srv/app")),
-        ("app:root", Identity(1000, 0, (), "/srv/app")),
-        ("app:7", Identity(1000, 7, (), "/srv/app")),
-        ("4242", Identity(4242, 0, (), "/")),
-        ("4242:extra", Identity(4242, 2000, (), "/")),
-        ("nohome", Identity(1002, 1002, (), "/")),
-        (":extra", Identity(0, 2000, (), "/root")),
+        ("", Identity(0, 0, (0,), "/root")),
+        ("root", Identity(0, 0, (0,), "/root")),
+        ("app", Identity(1000, 1001, (1001, 2000, 2001), "/srv/app")),
+        ("1000", Identity(1000, 1001, (1001, 2000, 2001), "/srv/app")),
+        ("app:root", Identity(1000, 0, (0,), "/srv/app")),
+        ("app:7", Identity(1000, 7, (7,), "/srv/app")),
+        ("4242", Identity(4242, 0, (0,), "/")),
+        ("4242:extra", Identity(4242, 2000, (2000,), "/")),
+        ("nohome", Identity(1002, 1002, (1002,), "/")),
+        (":extra", Identity(0, 2000, (2000,), "/root")),
     ],
 )
 def test_who(lookup, spec, expected):
@@ -77,22 +77,22 @@ nogid:x::short
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("1501", Identity(1501, 1601, (2001,), "/")),
-        ("short", Identity(1501, 1601, (2001,), "/")),
-        ("1502", Identity(1502, 0, (), "/")),
-        ("empty", Identity(1503, 0, (2001,), "/srv/empty")),
-        ("1503", Identity(1503, 0, (2001,), "/srv/empty")),
-        ("spaced", Identity(1504, 1604, (2002,), "/srv/spaced")),
-        ("1504", Identity(1504, 1604, (2002,), "/srv/spaced")),
-        ("crlf", Identity(1505, 1605, (), "/")),
-        ("alone", Identity(1506, 1606, (), "/")),
-        ("1507", Identity(2507, 2607, (), "/")),
-        ("same", Identity(1507, 1607, (), "/")),
-        ("wrong:two", Identity(1508, 2002, (), "/")),
-        ("1510", Identity(1510, 1610, (), "/srv/separated")),
-        ("0", Identity(0, 0, (), "/")),
-        ("0:three", Identity(0, 2003, (), "/")),
-        ("0:2001", Identity(0, 2001, (), "/")),
+        ("1501", Identity(1501, 1601, (1601, 2001), "/")),
+        ("short", Identity(1501, 1601, (1601, 2001), "/")),
+        ("1502", Identity(1502, 0, (0,), "/")),
+        ("empty", Identity(1503, 0, (0, 2001), "/srv/empty")),
+        ("1503", Identity(1503, 0, (0, 2001), "/srv/empty")),
+        ("spaced", Identity(1504, 1604, (1604, 2002), "/srv/spaced")),
+        ("1504", Identity(1504, 1604, (1604, 2002), "/srv/spaced")),
+        ("crlf", Identity(1505, 1605, (1605,), "/")),
+        ("alone", Identity(1506, 1606, (1606,), "/")),
+        ("1507", Identity(2507, 2607, (2607,), "/")),
+        ("same", Identity(1507, 1607, (1607,), "/")),
+        ("wrong:two", Identity(1508, 2002, (2002,), "/")),
+        ("1510", Identity(1510, 1610, (1610,), "/srv/separated")),
+        ("0", Identity(0, 0, (0,), "/")),
+        ("0:three", Identity(0, 2003, (2003,), "/")),
+        ("0:2001", Identity(0, 2001, (2001,), "/")),
     ],
 )
 def test_lines_as_images_have_them(tmp_path, spec, expected):
@@ -135,7 +135,7 @@ def test_nobody(lookup, spec, complaint):
 
 def test_without_files_only_numbers_are_known(tmp_path):
     missing = str(tmp_path / "none")
-    assert look_up("5:6", missing, missing) == Identity(5, 6, (), "/")
+    assert look_up("5:6", missing, missing) == Identity(5, 6, (6,), "/")
     with pytest.raises(InvalidInputError):
         look_up("root", missing, missing)
 
@@ -153,4 +153,4 @@ def test_an_image_may_hold_anything(tmp_path_factory, passwd, spec):
 
 def test_a_fifo_for_the_users_file_does_not_make_the_start_wait(tmp_path):
     os.mkfifo(tmp_path / "passwd")
-    assert look_up("0", str(tmp_path / "passwd"), str(tmp_path / "group")) == Identity(0, 0)
+    assert look_up("0", str(tmp_path / "passwd"), str(tmp_path / "group")) == Identity(0, 0, (0,))

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from cgagent.errors import UnavailableError
+from cgagent.kernel.loop import Loop
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime.logs import journald
 from cgagent.runtime.logs.journald import JournalLog
@@ -16,7 +17,6 @@ from cgagent.runtime.logs.json_file import MAX_LINE
 from cgagent.runtime.messages.held import HeldTask
 from cgagent.runtime.messages.jobs import JournaldLog, Streams
 from cgagent.runtime.protocol import STDERR, STDOUT, State
-from cgagent.runtime.supervisor.loop import Loop
 from cgagent.runtime.supervisor.stdio import Stdio
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 
-from cgagent.runtime import wire
+from cgagent.messages import wire
 from cgagent.runtime.messages.held import Ended
 from cgagent.runtime.supervisor.keeper import Keeper
 

@@ -7,10 +7,10 @@ import socket
 import pytest
 
 from cgagent.errors import NoSpaceError
+from cgagent.messages.record import decode
 from cgagent.runtime.messages.agent import Forget
 from cgagent.runtime.messages.held import HeldClient
 from cgagent.runtime.messages.outcomes import Status
-from cgagent.runtime.messages.record import decode
 from cgagent.runtime.protocol import STATUS
 from cgagent.runtime.supervisor.attached import hold, read_frame
 from cgagent.runtime.supervisor.main import Supervisor

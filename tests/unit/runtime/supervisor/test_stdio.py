@@ -13,6 +13,7 @@ import time
 import pytest
 
 from cgagent.errors import ConflictError
+from cgagent.kernel.loop import Loop
 from cgagent.kernel.pipes import Mirror
 from cgagent.runtime.messages.held import HeldClient, HeldTask
 from cgagent.runtime.messages.jobs import JsonFileLog, Streams
@@ -20,7 +21,6 @@ from cgagent.runtime.messages.outcomes import Status
 from cgagent.runtime.protocol import STDERR, STDIN, STDOUT, State
 from cgagent.runtime.supervisor import stdio as stdio_module
 from cgagent.runtime.supervisor.attached import HIGH_WATER, Client, hold, read_frame
-from cgagent.runtime.supervisor.loop import Loop
 from cgagent.runtime.supervisor.stdio import Stdio
 
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgagent.kernel import descriptors
-from cgagent.runtime import wire
+from cgagent.kernel.loop import Loop
+from cgagent.messages import wire
 from cgagent.runtime.messages.agent import Prepare, Start
 from cgagent.runtime.messages.held import HeldClient, HeldTask
 from cgagent.runtime.messages.jobs import ContainerJob, JsonFileLog, Streams
 from cgagent.runtime.messages.zygote import Console, Ready
 from cgagent.runtime.protocol import STATUS, STDERR, STDIN, STDOUT, State
 from cgagent.runtime.supervisor.attached import Client, hold
-from cgagent.runtime.supervisor.loop import Loop
 from tests.world.keeper import Kept, new_task
 
 if TYPE_CHECKING:

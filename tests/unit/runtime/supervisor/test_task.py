@@ -12,7 +12,8 @@ import pytest
 
 from cgagent.errors import CommandNotFoundError
 from cgagent.kernel import namespaces
-from cgagent.runtime import wire
+from cgagent.kernel.loop import Loop
+from cgagent.messages import wire
 from cgagent.runtime.messages.agent import Prepare, Start
 from cgagent.runtime.messages.held import HeldTask
 from cgagent.runtime.messages.jobs import ContainerJob, Driver, Launch, Streams
@@ -20,7 +21,6 @@ from cgagent.runtime.messages.outcomes import Failed
 from cgagent.runtime.messages.zygote import Became, Prepared
 from cgagent.runtime.protocol import State
 from cgagent.runtime.supervisor import journal
-from cgagent.runtime.supervisor.loop import Loop
 from tests.world.keeper import new_task
 
 JOB = ContainerJob(bundle="/b", root="/r", rootfs=(), seccomp=None, filter_is_usual=True)

@@ -1,0 +1,1 @@
+"""Access to the agent is checked here before the routes, so for both APIs alike."""

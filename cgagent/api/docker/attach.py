@@ -1,0 +1,94 @@
+"""``POST /containers/ID/attach``: a connection becomes a container's input and output."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.api.docker import lookup, streams
+from cgagent.api.docker.errors import RefusedError
+from cgagent.api.docker.routing import Route
+from cgagent.errors import ConflictError
+
+if TYPE_CHECKING:
+    from cgagent.api.docker.calls import Call
+    from cgagent.api.hijack import Hijack, Take
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.sessions.logs import Past
+    from cgagent.engine.sessions.streams import Attachment
+    from cgagent.engine.values import LogQuery
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    call: Call
+    container: Container
+    wanted: dict[str, Any]
+    past: LogQuery | None
+    """What was written before is sent first."""
+
+    async def connect(self, take: Take) -> Attachment:
+        tty = self.container.record.config.tty
+        taken = await take(raw=streams.is_told_raw(self.call, tty=tty), apart=True)
+        return streams.attachment(taken, tty=tty, **self.wanted)
+
+    async def handle(self, take: Take) -> None:
+        if self.past is None and self.call.flag("stream"):
+            await self.call.engine.streams.attach(self.container, partial(self.connect, take))
+            return
+        past = None if self.past is None else self.call.engine.logs.past(self.container, self.past)
+        client = await self.connect(take)
+        try:
+            if past is not None:
+                await self._tell(past, client)
+        except OSError:
+            return  # the client has gone
+        finally:
+            os.close(client.fd)
+            if past is not None:
+                past.close()
+
+    async def _tell(self, past: Past, client: Attachment) -> None:
+        """What was written, and with `stream` what comes, without a gap.
+
+        It is told again as long as the container writes faster than it is told. A log that somebody
+        has removed or emptied has no end that is to be found.
+        """
+
+        async def connected() -> Attachment:
+            return replace(client, fd=os.dup(client.fd))
+
+        attach = self.call.engine.streams.attach
+        while True:
+            before = past.place
+            entries = streams.pieces(self.container, self.call, past.entries())
+            await streams.send(client.fd, entries)
+            if not self.call.flag("stream"):
+                return
+            try:
+                await attach(self.container, connected, past)
+            except ConflictError:
+                if past.place == before:
+                    await attach(self.container, connected)
+                    return
+            else:
+                return
+
+
+async def attach(call: Call) -> Hijack:
+    """With `logs` what was written before, with `stream` what comes."""
+    container = lookup.container(call)
+    wanted: dict[str, Any] = {name: call.flag(name) for name in ("stdin", "stdout", "stderr")}
+    if container.record.config.tty:
+        wanted["detach_keys"] = call.engine.streams.detach_keys(call.text("detachKeys"))
+    if container.frozen:
+        raise RefusedError(
+            409, f"container {container.id} is paused, unpause the container before attach"
+        )
+    past = streams.log_query(call, follow=False) if call.flag("logs") else None
+    return call.hijack(_Asked(call, container, wanted, past).handle)
+
+
+ROUTES: Final = (Route("POST", "/containers/{id}/attach", attach),)

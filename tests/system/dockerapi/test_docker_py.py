@@ -1,0 +1,71 @@
+"""The integration tests of docker's own library for Python, but for swarm, plugins and builds."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from tests.world import dockers
+from tests.world.agent import SLOWNESS
+
+pytestmark = [pytest.mark.system, pytest.mark.native]
+
+_LEFT_OUT = re.compile("swarm|service|plugin|secret|config_test|nodes|build|credentials|context")
+"""Files about a swarm, plugins and builds, and about files of the client's own."""
+_VERSION = "1.45"
+"""The version of the API that the library speaks by default."""
+_FAIL = {
+    # There is no builder yet.
+    "test_build": "builds",
+    "test_build_with_error": "builds",
+    "test_build_with_multiple_success": "builds",
+    "test_build_with_success_build_output": "builds",
+    # They make a swarm for a network.
+    "test_create_inspect_network_with_scope": "swarm",
+    "test_create_network_attachable": "swarm",
+    "test_create_network_ingress": "swarm",
+    # Docker of this version fails them, too.
+    "test_commit": "looks for a field of images that version 1.45 has taken away",
+    "test_commit_with_changes": "looks for a field of images that version 1.45 has taken away",
+    "test_run_container_reading_socket_ws": "the library has no websockets over a unix socket",
+    "test_create_with_links": "Docker 29 gives no variables of the environment for links",
+    "test_exec_run_failed": "127 is the status of a command that is not there, not 126",
+    # Not on a registry of the tests.
+    "test_pull_with_sha": "a digest of Docker Hub",
+}
+
+
+@pytest.mark.timeout(900)
+def test_its_own_integration_tests(host, docker, tmp_path):
+    library = dockers.python_library()
+    docker("pull", "-q", "alpine:3.10")
+    files = sorted(library.glob("tests/integration/*_test.py"))
+    done = subprocess.run(
+        [
+            *(library / "bin" / "python", "-m", "pytest", "-q", "-rA", "--timeout", "60"),
+            *("-p", "no:cacheprovider", "--rootdir", library / "tests", "--tb=short"),
+            *(file for file in files if not _LEFT_OUT.search(file.name)),
+        ],
+        check=False,
+        cwd=library,
+        capture_output=True,
+        text=True,
+        timeout=800 * SLOWNESS,
+        env={
+            **os.environ,
+            "DOCKER_HOST": host,
+            "DOCKER_TEST_API_VERSION": os.environ.get("CGAGENT_TEST_DOCKER_API", _VERSION),
+            "HOME": str(tmp_path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+    )
+    print(done.stdout)
+    found = {
+        word: set(re.findall(rf"^{word} \S+::(\w+)", done.stdout, re.MULTILINE))
+        for word in ("PASSED", "FAILED", "ERROR")
+    }
+    assert found["FAILED"] | found["ERROR"] == set(_FAIL)
+    assert len(found["PASSED"]) > 190

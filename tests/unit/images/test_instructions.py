@@ -1,0 +1,58 @@
+"""Instructions of a Dockerfile, as ``commit --change`` takes them."""
+
+import pytest
+
+from cgagent.errors import InvalidInputError
+from cgagent.images.archives.instructions import apply
+
+SHELL = ("/bin/sh", "-c")
+PORTS = {port: {} for port in ("53/udp", "80/tcp", "8000/tcp", "8001/tcp")}
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "after"),
+    [
+        ({}, ["CMD echo hi"], {"Cmd": ["/bin/sh", "-c", "echo hi"]}),
+        ({"Shell": ["/bin/ash"]}, ["cmd x"], {"Shell": ["/bin/ash"], "Cmd": ["/bin/ash", "x"]}),
+        ({}, ['CMD ["a", "b c"]'], {"Cmd": ["a", "b c"]}),
+        ({}, ["CMD [a]"], {"Cmd": ["/bin/sh", "-c", "[a]"]}),
+        ({"Cmd": ["x"]}, ['ENTRYPOINT ["e"]'], {"Entrypoint": ["e"]}),
+        ({}, ["CMD x", 'ENTRYPOINT ["y"]'], {"Cmd": [*SHELL, "x"], "Entrypoint": ["y"]}),
+        ({"Env": ["A=0", "B=1"]}, ["ENV A=2 C='3 4'"], {"Env": ["A=2", "B=1", "C=3 4"]}),
+        ({}, ["ENV A some words"], {"Env": ["A=some words"]}),
+        ({}, ["ENV A=b\\ c D="], {"Env": ["A=b c", "D="]}),
+        ({}, ['LABEL a.b="c d" e=f'], {"Labels": {"a.b": "c d", "e": "f"}}),
+        ({"Labels": {"x": "y"}}, ["LABEL a=b"], {"Labels": {"x": "y", "a": "b"}}),
+        ({}, ["EXPOSE 80 53/udp 8000-8001"], {"ExposedPorts": PORTS}),
+        ({}, ["VOLUME /a /b"], {"Volumes": {"/a": {}, "/b": {}}}),
+        ({}, ['VOLUME ["/a b"]'], {"Volumes": {"/a b": {}}}),
+        ({}, ["USER me:us"], {"User": "me:us"}),
+        ({"WorkingDir": "/a"}, ["WORKDIR b/../c"], {"WorkingDir": "/a/c"}),
+        ({"WorkingDir": "/a"}, ["WORKDIR /d"], {"WorkingDir": "/d"}),
+        ({}, ["ONBUILD RUN x"], {"OnBuild": ["RUN x"]}),
+        ({}, ["STOPSIGNAL SIGRTMIN+3"], {"StopSignal": "SIGRTMIN+3"}),
+    ],
+)
+def test_what_instructions_change(before, changes, after):
+    run = dict(before)
+    apply(run, changes)
+    assert run == after
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("RUN x", "RUN is none of CMD, ENTRYPOINT"),
+        ("", "nothing is none of"),
+        ("CMD", "CMD needs a value"),
+        ("ENV A", "'A' is not NAME=VALUE"),
+        ("ENV A=1 B", "'B' is not NAME=VALUE"),
+        ("ENV A='1", "a quote ' is not closed"),
+        ("EXPOSE x", "'x' is not PORT"),
+        ("EXPOSE 70000", "no[t] a range of ports"),
+        ("ONBUILD FROM x", "FROM cannot be a trigger"),
+    ],
+)
+def test_what_is_refused(change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        apply({}, [change])

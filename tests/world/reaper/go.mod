@@ -1,0 +1,3 @@
+module cgagent.test/reaper
+
+go 1.24.0
