@@ -12,7 +12,12 @@ from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.images import Filters
-from cgagent.api.native.networks import add_traffic, container_networks, published_ports
+from cgagent.api.native.networks import (
+    add_traffic,
+    container_networks,
+    network_names,
+    published_ports,
+)
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds, StopSeconds
 from cgagent.api.native.schemas import (
     AdoptBody,
@@ -81,6 +86,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
             return [
                 {
                     **container_summary(c),
+                    "networks": network_names(engine, c.record.config, c.id),
                     "published_ports": published_ports(engine, c.id),
                     **_size(sizes.get(c.id)),
                 }
