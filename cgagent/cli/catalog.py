@@ -27,7 +27,6 @@ class Described:
         self.verbs = tuple(sorted(verbs))
         self.usage = form.text("usage")
         self.description = form.text("description")
-        self.epilog = form.text("epilog")
         self.flags: tuple[tuple[str | None, Flag], ...] = tuple(form.shown())
         """Each with the title of its group; without those that help does not show."""
 

@@ -56,7 +56,8 @@ def cgroup(context: Context) -> int:
 
 
 def _resource(path: str) -> str:
-    return "/v1/cgroups/" + quote(path.lstrip("/"))
+    below = path.lstrip("/")
+    return "/v1/cgroups/" + (quote(below) if below else "")
 
 
 def _list(context: Context, path: str, depth: int) -> int:

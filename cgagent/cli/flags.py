@@ -80,13 +80,10 @@ class Flag:
 
 
 class Flags:
-    """`options` are those of argparse.ArgumentParser; `keep_lines`: in the epilog, as they are."""
+    """`options` are those of argparse.ArgumentParser."""
 
-    def __init__(
-        self, error: Callable[[str], NoReturn], *, keep_lines: bool = False, **options: Any
-    ) -> None:
+    def __init__(self, error: Callable[[str], NoReturn], **options: Any) -> None:
         self._error = error
-        self._keep_lines = keep_lines
         self._options = options
         self._flags: list[tuple[str | None, Flag]] = []
         """Each with the title of its group."""
@@ -126,10 +123,13 @@ class Flags:
     def _argparse(self) -> argparse.ArgumentParser:
         import argparse
 
-        from cgagent.cli import helptext
+        from cgagent.cli import examples, helptext
 
-        form = helptext.HelpWithLines if self._keep_lines else helptext.Help
-        parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=form, **self._options)
+        options = {"allow_abbrev": False, "formatter_class": helptext.Help, **self._options}
+        shown = examples.of(str(options.get("prog", "")).removeprefix("cgagent "))
+        if shown:
+            options["epilog"] = "\n  ".join(("examples:", *shown))
+        parser = argparse.ArgumentParser(**options)
         parser.error = self._error  # type: ignore[method-assign,assignment]
         # argparse's own swallows a failed write
         parser.print_help = lambda *_: print(parser.format_help(), end="")  # type: ignore[method-assign]

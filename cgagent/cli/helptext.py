@@ -14,6 +14,8 @@ class Help(argparse.HelpFormatter):
         metavar = self._format_args(action, self._get_default_metavar_for_optional(action))
         return f"{', '.join(action.option_strings)} {metavar}"
 
-
-class HelpWithLines(Help, argparse.RawDescriptionHelpFormatter):
-    """The lines of description and epilog stay as they are."""
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """What has lines of its own keeps them."""
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        return "".join(indent + line for line in text.splitlines(keepends=True))

@@ -140,7 +140,6 @@ def global_flags() -> Flags:
         description="Run containers under precise resource control, and see what they use.",
         epilog=f"commands:\n{table}\n\nSee cgagent COMMAND --help for one of them, and "
         "docs/docker.md for what docker takes and cgagent does not.",
-        keep_lines=True,
     )
     flags.add_argument(
         "--host", "-H", metavar="ADDRESS", help="unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST"

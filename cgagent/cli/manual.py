@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgagent import __version__
-from cgagent.cli import catalog
+from cgagent.cli import catalog, examples
 from cgagent.cli.main import COMMANDS, global_flags
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def _page(found: catalog.Described) -> str:
         *_synopsis(found.usage),
         ".SH DESCRIPTION",
         *_paragraphs(found.description),
-        *_paragraphs(found.epilog),
         *_options(found.flags),
+        *_examples(examples.of(" ".join(found.words))),
         ".SH SEE ALSO",
     ]
     others = ["cgagent", *(f"cgagent-{'-'.join((*found.words, verb))}" for verb in found.verbs)]
@@ -88,6 +88,13 @@ def _paragraphs(text: str) -> Iterator[str]:
     for paragraph in filter(str.strip, text.split("\n\n")):
         yield ".PP"
         yield _escaped(" ".join(paragraph.split()))
+
+
+def _examples(lines: Iterable[str]) -> Iterator[str]:
+    for i, line in enumerate(lines):
+        if not i:
+            yield ".SH EXAMPLES"
+        yield from (".PP", ".nf", _escaped(line), ".fi")
 
 
 def _options(flags: Iterable[tuple[str | None, Flag]]) -> Iterator[str]:

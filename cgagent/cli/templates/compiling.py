@@ -287,11 +287,18 @@ def _variable(name: str) -> Value:
 def _field(of: Value, name: str) -> Value:
     def value(scope: Scope) -> Any:
         thing = of(scope)
-        if not isinstance(thing, dict) or name not in thing:
-            raise TemplateError(f"there is no field .{name}")
-        return thing[name]
+        if isinstance(thing, dict) and name in thing:
+            return thing[name]
+        if isinstance(thing, dict) and _is_map(thing, scope):
+            return None
+        raise TemplateError(f"there is no field .{name}")
 
     return value
+
+
+def _is_map(thing: dict[str, Any], scope: Scope) -> bool:
+    """Labels and attributes, whose keys are not known: there docker prints ``<no value>``."""
+    return thing is not scope.lookup("$") and all(isinstance(v, str) for v in thing.values())
 
 
 def _named(of: Value, arguments: list[Value]) -> Value:

@@ -30,6 +30,15 @@ def test_what_is_no_field_is_refused(format_):
         fill(ITEM, format_)
 
 
+def test_a_map_of_strings_may_lack_a_key():
+    item = {"Name": "box", "Labels": {"a": "b"}, "State": {"Pid": 7}}
+    assert fill(item, "{{.Labels.a}} {{.Labels.c}}") == "b <no value>"
+    assert fill(item, '{{index .Labels "c"}}') == ""
+    for template in ("{{.State.Nothing}}", "{{.Nothing}}"):
+        with pytest.raises(InvalidInputError, match="no field"):
+            fill(item, template)
+
+
 def listed(capsys, items, format_):
     print_listed(items, format_, {"ID": "ID", "Name": "NAME"})
     return capsys.readouterr().out
