@@ -120,6 +120,16 @@ class Flags:
     def print_help(self) -> None:
         self._argparse().print_help()
 
+    def _refuse(self, message: str) -> NoReturn:
+        """With the flag that was probably meant by one that is not known."""
+        start, _, words = message.partition("unrecognized arguments: ")
+        word = words.split("=")[0].split(" ")[0]
+        if not start and word.startswith("--"):
+            from cgagent.cli.suggestions import did_you_mean
+
+            message += did_you_mean(word, (n for _, flag in self.shown() for n in flag.names))
+        self._error(message)
+
     def _argparse(self) -> argparse.ArgumentParser:
         import argparse
 
@@ -130,7 +140,7 @@ class Flags:
         if shown:
             options["epilog"] = "\n  ".join(("examples:", *shown))
         parser = argparse.ArgumentParser(**options)
-        parser.error = self._error  # type: ignore[method-assign,assignment]
+        parser.error = self._refuse  # type: ignore[method-assign,assignment]
         # argparse's own swallows a failed write
         parser.print_help = lambda *_: print(parser.format_help(), end="")  # type: ignore[method-assign]
         groups: dict[str, Any] = {}

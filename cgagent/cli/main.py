@@ -171,7 +171,9 @@ def _run(argv: Sequence[str]) -> int:
     name, *rest = parsed.command
     command = next((c for c in COMMANDS if c.name == name), None)
     if command is None:
-        flags.error(f"command {name!r} is not known")
+        from cgagent.cli.suggestions import did_you_mean
+
+        flags.error(f"command {name!r} is not known{did_you_mean(name, sorted(_NAMES))}")
     # importlib's function does the same, and takes a millisecond to be loaded
     module = __import__(f"cgagent.cli.{command.module}", fromlist=[command.function])
     context = Context(name, rest, parsed)

@@ -26,7 +26,10 @@ def choose(
     if verb in {"-h", "--help"}:
         context.parser(usage, description).parse_args(["--help"])
     if verb not in verbs:
-        raise UsageError(f"{context.command} {verb!r}: {known} are what there is")
+        from cgagent.cli.suggestions import did_you_mean
+
+        near = did_you_mean(verb, sorted(verbs))
+        raise UsageError(f"{context.command} {verb!r}: {known} are what there is{near}")
     context.args, context.command, context.verbs = rest, f"{context.command} {verb}", ()
     return verb
 

@@ -44,7 +44,10 @@ def test_every_verb_has_a_help(monkeypatch, capsys, command):
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (("nosuch",), "command 'nosuch' is not known"),
+        (("nosuch",), "command 'nosuch' is not known; see"),
+        (("rnu", "alpine"), "command 'rnu' is not known, did you mean 'run'?"),
+        (("run", "--memroy=5m", "alpine"), "did you mean '--memory'?"),
+        (("volume", "creat"), "did you mean 'create'?"),
         (("--nosuch", "ps"), "--nosuch"),
         (("rm",), "required: CONTAINER"),
         (("run", "--memory", "x", "i"), "is not a size"),
