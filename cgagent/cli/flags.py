@@ -140,7 +140,7 @@ class Flags:
         if shown:
             options["epilog"] = "\n  ".join(("examples:", *shown))
         parser = argparse.ArgumentParser(**options)
-        parser.error = self._refuse  # type: ignore[method-assign,assignment]
+        parser.error = self._refuse  # type: ignore[method-assign]
         # argparse's own swallows a failed write
         parser.print_help = lambda *_: print(parser.format_help(), end="")  # type: ignore[method-assign]
         groups: dict[str, Any] = {}
