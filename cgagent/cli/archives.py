@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
+from cgagent.client.http import query, quote
 from cgagent.cli.images import follow, followed
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.cli.client import Client
+    from cgagent.client.http import Client
     from cgagent.cli.main import Context
 
 _CHUNK: Final = 1 << 18

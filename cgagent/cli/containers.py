@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query, quote
+from cgagent.client.http import Client, query, quote
 from cgagent.cli.verbs import dispatch
 from cgagent.errors import CgagentError
 from cgagent.moments import moment

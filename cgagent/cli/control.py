@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cgagent.cli import limits
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
+from cgagent.client.http import query, quote
 from cgagent.cli.containers import at_once, each
 from cgagent.cli.create_flags import restart_policy
 from cgagent.units import parse_duration

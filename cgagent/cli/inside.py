@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
+from cgagent.client.http import query, quote
 from cgagent.cli.flags import REMAINDER
 from cgagent.cli.output import table
 from cgagent.errors import InvalidInputError

@@ -99,7 +99,7 @@ class Context:
         self.command = command
         self.args = args
         self.flags = flags
-        """Where the agent is; `cgagent.cli.places` reads them."""
+        """Where the agent is; `cgagent.cli.agent` reads them."""
         self.start: bool = not flags.no_start
 
     def parser(self, usage: str, description: str, *, add_help: bool = True) -> Flags:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import quote
+from cgagent.client.http import quote
 from cgagent.cli.containers import each
 from cgagent.cli.filters import add_filter, add_table_format, has_label
 from cgagent.cli.formats import print_all, print_listed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import statuses
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
+from cgagent.client.http import query, quote
 from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import host_port, short_id

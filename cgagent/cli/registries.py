@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent import standard
 from cgagent.cli import dockerconfig
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query
+from cgagent.client.http import query
 from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import WHOLE, print_listed
 from cgagent.cli.images import follow

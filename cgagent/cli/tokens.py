@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import quote
+from cgagent.client.http import quote
 from cgagent.cli.containers import each
 from cgagent.cli.output import table
 from cgagent.cli.verbs import dispatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
+from cgagent.client.http import query, quote
 from cgagent.cli.containers import each
 from cgagent.cli.disk import prune_volumes
 from cgagent.cli.formats import print_all

@@ -46,6 +46,7 @@ from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
+from cgagent.engine.requestkeys import RequestKeys
 from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
@@ -59,6 +60,7 @@ from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
+from cgagent.store.requestkeys import RequestKeyRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ class Engine:
         containers_dir = self._containers_dir = settings.data_root / "containers"
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
+        self.request_keys = RequestKeys(RequestKeyRows(self.database))
         self.policies = Policies()
         self.tracer = tracing.tracer()
         self.jobs = Jobs(

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import ConflictError
+from cgagent.store import requestkeys
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -69,6 +70,7 @@ class NetworkRows:
                     "INSERT INTO networks (id, name, created_ns, document) VALUES (?, ?, ?, ?)",
                     (row.id, row.name, row.created_ns, row.document),
                 )
+                requestkeys.note(connection, "network", row.id, row.created_ns)
         except sqlite3.IntegrityError:
             raise ConflictError(f"network with name {row.name} already exists") from None
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cgagent.cgroups import Host
-from cgagent.cli.client import Client
-from cgagent.cli.stream import exit_code
+from cgagent.client.http import Client, exit_code
 from cgagent.errors import NotFoundError, UnavailableError
 from tests.world.forks import Fork
 from tests.world.naming import cgroup_path
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from cgagent.cli.client import Connection
+    from cgagent.client.connection import Connection
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 _START_S = 20 * SLOWNESS
@@ -298,7 +297,7 @@ class Agent:
         body = {"path": str(archive)}
         *_, last = self.client.lines("POST", "/v1/images/load", body)
         if "error" in last:
-            raise RuntimeError(last["error"]["message"])
+            raise RuntimeError(last["error"]["detail"])
 
     # -- the kernel's side ------------------------------------------------------------------
 

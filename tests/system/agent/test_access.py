@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cgagent.cli.client import Client
-from cgagent.cli.place import Place
-from cgagent.cli.remote import dialler
+from cgagent.client.http import Client
+from cgagent.client.place import Place
+from cgagent.client.remote import dialler
 from cgagent.errors import CgagentError, DeniedError
 from tests.world import dockers
 from tests.world.agent import SLOWNESS, Agent, eventually, free_port
@@ -428,7 +428,7 @@ def asked(client, method, path, body):
     elif path.partition("?")[0].endswith(("/pull", "/load", "/commit")):
         for line in client.lines(method, path, body):
             if "error" in line:
-                raise DeniedError(line["error"]["message"])
+                raise DeniedError(line["error"]["detail"])
     elif method == "HEAD":
         client.head(path)
     elif "/archive" in path and method == "PUT":
