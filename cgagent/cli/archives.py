@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.client.http import query, quote
 from cgagent.cli.images import follow, followed
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:

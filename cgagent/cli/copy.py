@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.client.http import Client, query, quote
 from cgagent.cli.placing import place
+from cgagent.client.http import Client, query, quote
 from cgagent.errors import CgagentError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.client.http import Client, error_of, query, quote
 from cgagent.cli.verbs import dispatch
+from cgagent.client.http import Client, error_of, query, quote
 from cgagent.errors import CgagentError, UnavailableError
 
 if TYPE_CHECKING:

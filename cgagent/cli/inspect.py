@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.client.http import query, quote
 from cgagent.cli.formats import print_all
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:

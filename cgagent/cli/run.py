@@ -6,8 +6,8 @@ import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 
 from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
-from cgagent.client.http import Client, query, quote
 from cgagent.cli.flags import REMAINDER
+from cgagent.client.http import Client, query, quote
 from cgagent.errors import (
     CgagentError,
     ConflictError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -110,7 +111,8 @@ class Session:
                 return
             if is_open and not left:
                 is_open = False
-                self.close_input()
+                with contextlib.suppress(OSError):  # as in `_send`
+                    self.close_input()
             readable, writable, _ = select.select([self._sock], [self._sock] if left else [], [])
             if writable:
                 left = left[self._send(left) :]

@@ -87,10 +87,14 @@ def _encoded(key: Any) -> str:
 
 def _decoded(cursor: str) -> Any:
     """Raises InvalidInputError."""
+    padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError):
         raise _no_cursor() from None
+    if not isinstance(found, list | str | int) or isinstance(found, bool):
+        raise _no_cursor()
+    return found
 
 
 def _no_cursor() -> InvalidInputError:

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import limits
-from cgagent.client.http import quote
 from cgagent.cli.top.model import Model
 from cgagent.cli.top.view import Look, lines
+from cgagent.client.http import quote
 from cgagent.errors import CgagentError, UnavailableError
 
 if TYPE_CHECKING:
