@@ -36,12 +36,47 @@ if TYPE_CHECKING:
     from typing import ClassVar, Final
 
 _OBJECTS: Final = frozenset(
-    "container image network volume exec job token cgroup process registry layer blob port address "
-    "subnet gateway interface bridge device limit signal command user group runtime capability "
-    "mount context directory file access host label filter tag database".split()
+    [
+        "container",
+        "image",
+        "network",
+        "volume",
+        "exec",
+        "job",
+        "token",
+        "cgroup",
+        "process",
+        "registry",
+        "layer",
+        "blob",
+        "port",
+        "address",
+        "subnet",
+        "gateway",
+        "interface",
+        "bridge",
+        "device",
+        "limit",
+        "signal",
+        "command",
+        "user",
+        "group",
+        "runtime",
+        "capability",
+        "mount",
+        "context",
+        "directory",
+        "file",
+        "access",
+        "host",
+        "label",
+        "filter",
+        "tag",
+        "database",
+    ]
 )
 """The first words of messages that begin with an object's name."""
-_QUALIFIERS: Final = frozenset("name id option mode pool policy with".split())
+_QUALIFIERS: Final = frozenset(["name", "id", "option", "mode", "pool", "policy", "with"])
 """Words that may stand between such a word and the name."""
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from cgagent.engine.engine import Engine
 
+
 class Doors:
     """`native`, and docker's API, which is imported when it is first asked for."""
 

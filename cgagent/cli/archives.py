@@ -16,8 +16,8 @@ from cgagent.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.client.http import Client
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
 _CHUNK: Final = 1 << 18
 _FORMS: Final = ("docker", "oci-archive", "docker-archive")

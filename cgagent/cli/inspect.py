@@ -11,8 +11,8 @@ from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from cgagent.client.http import Client
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
 _TYPES: Final = ("container", "image", "volume")
 

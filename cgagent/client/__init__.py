@@ -67,7 +67,13 @@ _HOMES: Final = {
     "cgagent.errors": (
         *("CgagentError", "ChangedError", "CommandNotFoundError", "ConflictError", "DeadlineError"),
         *("DeniedError", "InternalError", "InvalidInputError", "KeyReusedError", "NoSpaceError"),
-        *("NoSuchImageError", "NotExecutableError", "NotFoundError", "RemoteError", "UnauthenticatedError"),
+        *(
+            "NoSuchImageError",
+            "NotExecutableError",
+            "NotFoundError",
+            "RemoteError",
+            "UnauthenticatedError",
+        ),
         *("UnavailableError", "UnsupportedError"),
     ),
 }

@@ -24,7 +24,9 @@ def _path(reference: str, verb: str = "") -> str:
 class Containers(Part):
     """A container is referred to by its name, its id, or the beginning of that."""
 
-    def list(self, *, all: bool = False, filters: Filters | None = None) -> Sequence[ContainerSummary]:  # noqa: A002
+    def list(
+        self, *, all: bool = False, filters: Filters | None = None
+    ) -> Sequence[ContainerSummary]:  # noqa: A002
         """Those that run; with `all`, every one. The newest is first."""
         return list(self.iterate(all=all, filters=filters))
 

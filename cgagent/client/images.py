@@ -26,7 +26,9 @@ class Images(Part):
     def pull(self, name: str, *, platform: str = "", tell: Tell | None = None) -> Image:
         """Fetch it from its registry; `tell` is called with how far that is."""
         body = {"name": name, "platform": platform}
-        return Image.of(followed(self._client.lines("POST", "/v1/images/pull", body), tell)["image"])
+        return Image.of(
+            followed(self._client.lines("POST", "/v1/images/pull", body), tell)["image"]
+        )
 
     def load(self, path: str, *, tell: Tell | None = None) -> Sequence[Image]:
         """Take images out of an archive on the agent's own disk."""

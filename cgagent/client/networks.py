@@ -32,9 +32,7 @@ class Networks(Part):
             ConflictError: the name is taken.
         """
         body = {"name": name, **options}
-        return Network.of(
-            self._client.ask("POST", "/v1/networks", body, keyed(idempotency_key))[0]
-        )
+        return Network.of(self._client.ask("POST", "/v1/networks", body, keyed(idempotency_key))[0])
 
     def remove(self, reference: str) -> None:
         """Raises ConflictError: containers are in it."""

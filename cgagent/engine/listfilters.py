@@ -63,9 +63,7 @@ def network_holds(
     )
 
 
-def volume_holds(
-    filters: Values, *, name: str, labels: Mapping[str, str], is_used: bool
-) -> bool:
+def volume_holds(filters: Values, *, name: str, labels: Mapping[str, str], is_used: bool) -> bool:
     """Raises InvalidInputError: a filter has a value that is none."""
     return (
         flag(filters, "dangling") in {None, not is_used}

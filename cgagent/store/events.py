@@ -56,9 +56,7 @@ class EventRows:
         (row,) = self._database.query("SELECT coalesce(max(number), 0) AS last FROM events")
         return int(row["last"])
 
-    def between(
-        self, since_ns: int, until_ns: int, numbers: range, count: int
-    ) -> list[EventRow]:
+    def between(self, since_ns: int, until_ns: int, numbers: range, count: int) -> list[EventRow]:
         """The first so many of these `numbers`; both times are part of it."""
         rows = self._database.query(
             "SELECT number, time_ns, type, action, id, attributes FROM events "

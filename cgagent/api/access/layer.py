@@ -85,7 +85,9 @@ class AccessLayer:
             raise DeniedError(f"{caller} is for {caller.scope}, and this needs {need}")
         rule = self._access.rule_for(caller)
         if not includes(rule.allow, need):
-            raise DeniedError(f"{caller} may {rule.allow} by the access policy, and this needs {need}")
+            raise DeniedError(
+                f"{caller} may {rule.allow} by the access policy, and this needs {need}"
+            )
         return rule
 
     def _tell_refusal(

@@ -99,9 +99,7 @@ _EXEC: Final = {
 }
 
 _AGENT: Final = (
-    Example(
-        operation="GET /v1/version", answer={"version": "0.1.0", "api_version": "1"}
-    ),
+    Example(operation="GET /v1/version", answer={"version": "0.1.0", "api_version": "1"}),
     Example(
         operation="GET /v1/info",
         answer={"version": "0.1.0", "pid": 812, "cgroup_layout": "v2", "images": 1},
@@ -174,9 +172,7 @@ _IMAGES: Final = (
         names={"name": "tree:1"},
         answer={"lines": ["Untagged: docker.io/library/tree:1"]},
     ),
-    Example(
-        operation="POST /v1/images/prune", query={"all": False}, answer={"freed_bytes": 0}
-    ),
+    Example(operation="POST /v1/images/prune", query={"all": False}, answer={"freed_bytes": 0}),
 )
 
 _VOLUMES_AND_NETWORKS: Final = (
@@ -201,9 +197,7 @@ _VOLUMES_AND_NETWORKS: Final = (
     Example(
         operation="GET /v1/networks", query={"filter": "name=back", "limit": 50}, answer=[_NETWORK]
     ),
-    Example(
-        operation="GET /v1/networks/{reference}", names={"reference": "back"}, answer=_NETWORK
-    ),
+    Example(operation="GET /v1/networks/{reference}", names={"reference": "back"}, answer=_NETWORK),
     Example(
         operation="GET /v1/networks/findings",
         answer=[],
@@ -327,9 +321,7 @@ _ENDS: Final = (
         query={"filter": "label=gone"},
         answer={"removed": [], "freed_bytes": 0},
     ),
-    Example(
-        operation="DELETE /v1/networks/{reference}", names={"reference": "back"}, status=204
-    ),
+    Example(operation="DELETE /v1/networks/{reference}", names={"reference": "back"}, status=204),
     Example(operation="POST /v1/networks/prune", answer={"removed": []}),
     Example(operation="DELETE /v1/volumes/{name}", names={"name": "data"}, status=204),
     Example(
@@ -352,9 +344,7 @@ _ENDS: Final = (
 )
 
 _REST: Final = (
-    Example(
-        operation="GET /v1/jobs", query={"filter": "name=create", "limit": 1}, answer=[_JOB]
-    ),
+    Example(operation="GET /v1/jobs", query={"filter": "name=create", "limit": 1}, answer=[_JOB]),
     Example(operation="GET /v1/jobs/{job_id}", names={"job_id": JOB}, answer=_JOB),
     Example(
         operation="DELETE /v1/jobs/{job_id}",
@@ -390,7 +380,8 @@ _REST: Final = (
         status=204,
     ),
     Example(
-        operation="GET /v1/system/df", answer={"containers": [], "volumes": [], "time": 1764460801.5}
+        operation="GET /v1/system/df",
+        answer={"containers": [], "volumes": [], "time": 1764460801.5},
     ),
     Example(
         operation="GET /v1/system/recovery",

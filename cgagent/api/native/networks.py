@@ -196,9 +196,7 @@ def _view(engine: Engine, reference: str) -> dict[str, Any]:
     return network_view(engine, engine.networks.find(reference))
 
 
-def _is_wanted(
-    engine: Engine, filters: dict[str, tuple[str, ...]], view: dict[str, Any]
-) -> bool:
+def _is_wanted(engine: Engine, filters: dict[str, tuple[str, ...]], view: dict[str, Any]) -> bool:
     return listfilters.network_holds(
         filters,
         network_id=view["id"],

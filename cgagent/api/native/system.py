@@ -224,10 +224,12 @@ async def _changes(
 
 async def _progress(engine: Engine, job: Job) -> AsyncGenerator[list[Line]]:
     with engine.jobs.followed() as changes:
-        yield [_job_line(job)]
-        while job.status == "running" or job.duration_s is None:
-            if job in await changes.next():
-                yield [_job_line(job)]
+        has_ended = False
+        while not has_ended:
+            has_ended = job.duration_s is not None
+            yield [_job_line(job)]
+            while not has_ended and all(one is not job for one in await changes.next()):
+                continue
 
 
 def _job_line(job: Job) -> Line:

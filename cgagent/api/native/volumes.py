@@ -16,8 +16,8 @@ from cgagent.engine import listfilters
 from cgagent.engine.filters import PruneFilters, by_name
 
 if TYPE_CHECKING:
-    from cgagent.engine.volumes import Volume
     from cgagent.engine.engine import Engine
+    from cgagent.engine.volumes import Volume
 
 
 class VolumeBody(Strict):

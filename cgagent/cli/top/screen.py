@@ -17,8 +17,8 @@ from cgagent.errors import CgagentError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.client.http import Client
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
 _INTERVAL_S: Final = 1.0
 _ESCAPE: Final = 27

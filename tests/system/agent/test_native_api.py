@@ -269,10 +269,14 @@ def test_a_log_goes_on_where_it_was_cut_off(agent, container):
 
 def test_figures_as_events_and_as_lines(agent, running):
     path = f"/v1/containers/{running}/stats"
-    assert [e["name"] for _, e in server_sent(agent, path, 2)] == [agent.detail(running)["name"]] * 2
+    assert [e["name"] for _, e in server_sent(agent, path, 2)] == [
+        agent.detail(running)["name"]
+    ] * 2
     (figures,) = server_sent(agent, "/v1/stats", 1)
     assert running in [one["id"] for one in figures[1]]
-    lines = agent.client.lines("GET", f"{path}?stream=true", None, ("Accept: application/x-ndjson",))
+    lines = agent.client.lines(
+        "GET", f"{path}?stream=true", None, ("Accept: application/x-ndjson",)
+    )
     assert next(lines)["id"] == running
 
 

@@ -116,13 +116,18 @@ def unlike(example, answer, where=""):
         missing = [f"{where}.{name} is missing" for name in example if name not in answer]
         common = [name for name in example if name in answer]
         return missing + [
-            line for name in common for line in unlike(example[name], answer[name], f"{where}.{name}")
+            line
+            for name in common
+            for line in unlike(example[name], answer[name], f"{where}.{name}")
         ]
     if isinstance(example, list) and isinstance(answer, list):
         if example and not answer:
             return [f"{where} is empty"]
-        return [line for one, other in zip(example, answer, strict=False)
-                for line in unlike(one, other, f"{where}[]")]
+        return [
+            line
+            for one, other in zip(example, answer, strict=False)
+            for line in unlike(one, other, f"{where}[]")
+        ]
     numbers = int | float
     is_like = (
         answer is None

@@ -26,7 +26,9 @@ def test_it_has_every_error_and_every_answer():
 
 def test_a_bare_import_loads_nothing():
     script = "import sys; before = set(sys.modules); import cgagent.client; print(*set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert set(done.stdout.split()) <= {"cgagent", "cgagent.client", "__future__"}
 
 

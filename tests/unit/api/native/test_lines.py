@@ -52,10 +52,14 @@ def test_the_form_is_the_clients_choice(accept, usually_events, expected):
     assert told(accept, usually_events=usually_events) == expected
 
 
-LOG = [[b'{"time": "2026-01-01T00:00:00.5Z", "log": "%d"}' % n for n in range(3)], [], [
-    b'{"time": "2026-01-01T00:00:00.5Z", "log": "3"}',
-    b'{"time": "2026-01-01T00:00:01.5Z", "log": "4"}',
-]]
+LOG = [
+    [b'{"time": "2026-01-01T00:00:00.5Z", "log": "%d"}' % n for n in range(3)],
+    [],
+    [
+        b'{"time": "2026-01-01T00:00:00.5Z", "log": "3"}',
+        b'{"time": "2026-01-01T00:00:01.5Z", "log": "4"}',
+    ],
+]
 
 
 def entries(after=None):

@@ -28,7 +28,9 @@ def read(items, limit, *, descending=False, between=lambda: None):
         link = response.headers.get("link")
         if link is None:
             return told
-        found = re.fullmatch(r"</v1/things\?limit=\d+&filter=a%3Db&after=(\S+)>; rel=\"next\"", link)
+        found = re.fullmatch(
+            r"</v1/things\?limit=\d+&filter=a%3Db&after=(\S+)>; rel=\"next\"", link
+        )
         after = found[1]
         between()
 
