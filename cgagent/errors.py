@@ -36,44 +36,13 @@ if TYPE_CHECKING:
     from typing import ClassVar, Final
 
 _OBJECTS: Final = frozenset(
-    [
-        "container",
-        "image",
-        "network",
-        "volume",
-        "exec",
-        "job",
-        "token",
-        "cgroup",
-        "process",
-        "registry",
-        "layer",
-        "blob",
-        "port",
-        "address",
-        "subnet",
-        "gateway",
-        "interface",
-        "bridge",
-        "device",
-        "limit",
-        "signal",
-        "command",
-        "user",
-        "group",
-        "runtime",
-        "capability",
-        "mount",
-        "context",
-        "directory",
-        "file",
-        "access",
-        "host",
-        "label",
-        "filter",
-        "tag",
-        "database",
-    ]
+    {
+        *("container", "image", "network", "volume", "exec", "job", "token", "cgroup"),
+        *("process", "registry", "layer", "blob", "port", "address", "subnet", "gateway"),
+        *("interface", "bridge", "device", "limit", "signal", "command", "user", "group"),
+        *("runtime", "capability", "mount", "context", "directory", "file", "access", "host"),
+        *("label", "filter", "tag", "database"),
+    }
 )
 """The first words of messages that begin with an object's name."""
 _QUALIFIERS: Final = frozenset(["name", "id", "option", "mode", "pool", "policy", "with"])

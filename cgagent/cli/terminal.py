@@ -14,7 +14,7 @@ import termios
 import tty
 
 from cgagent.cli import stream
-from cgagent.client.http import query
+from cgagent.client.http import exit_code, query
 from cgagent.errors import CgagentError, InvalidInputError
 
 TYPE_CHECKING = False
@@ -124,7 +124,7 @@ def session(
     if status.get("detached"):
         print("read escape sequence")
         return 0
-    code = stream.exit_code(status)
+    code = exit_code(status)
     connection.wait_for_end()
     return code
 

@@ -15,6 +15,8 @@ from cgagent.cli.verbs import choose
 from cgagent.client.http import query, quote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.cli.main import Context
 
 

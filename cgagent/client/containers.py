@@ -25,8 +25,11 @@ class Containers(Part):
     """A container is referred to by its name, its id, or the beginning of that."""
 
     def list(
-        self, *, all: bool = False, filters: Filters | None = None
-    ) -> Sequence[ContainerSummary]:  # noqa: A002
+        self,
+        *,
+        all: bool = False,  # noqa: A002
+        filters: Filters | None = None,
+    ) -> Sequence[ContainerSummary]:
         """Those that run; with `all`, every one. The newest is first."""
         return list(self.iterate(all=all, filters=filters))
 

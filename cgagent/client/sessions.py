@@ -1,4 +1,4 @@
-"""A command's input and output, for programs: attach and exec without a terminal of the caller's."""
+"""A command's input and output, for programs: attach and exec without a terminal of theirs."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Jobs:
 
     @contextmanager
     def followed(self) -> Iterator[Changes]:
-        """What changes in the body: jobs that begin, go on to a step, tell how far they are, end."""
+        """What changes in the body: a job begins, goes on to a step, tells how far it is, ends."""
         changes = Changes()
         self._followers.add(changes)
         try:

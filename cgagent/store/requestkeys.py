@@ -1,7 +1,7 @@
 """Keys of requests that make something, and what each has made: the same key makes it once.
 
-A row is written in the transaction that keeps the object itself: whatever dies in between, there are
-both or neither.
+A row is written in the transaction that keeps the object itself: whatever dies in between, there
+are both or neither.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/containers", tags=["containers"])
     streams.add(router, engine)  # first: routes are tried one after the other, and these are urgent
     _add_lifecycle(router, engine)
+    _add_running(router, engine)
     _add_prune(router, engine)
     _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
@@ -135,6 +136,8 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         await engine.lifecycle.remove(container, force=force, volumes=volumes)
         return Response(status_code=204)
 
+
+def _add_running(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/start", status_code=204)
     async def start_container(reference: str) -> Response:
         await engine.lifecycle.start(engine.containers.find(reference))

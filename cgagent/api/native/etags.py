@@ -1,4 +1,4 @@
-"""``ETag``, ``If-None-Match`` and ``If-Match``: whether a thing is still as a client has seen it."""
+"""``ETag``, ``If-None-Match``, ``If-Match``: whether a thing is still as a client has seen it."""
 
 from __future__ import annotations
 

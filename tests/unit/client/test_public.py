@@ -25,7 +25,9 @@ def test_it_has_every_error_and_every_answer():
 
 
 def test_a_bare_import_loads_nothing():
-    script = "import sys; before = set(sys.modules); import cgagent.client; print(*set(sys.modules) - before)"
+    script = (
+        "import sys; old = set(sys.modules); import cgagent.client; print(*{*sys.modules} - old)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -63,8 +63,7 @@ def test_what_comes_and_goes_moves_nothing_else():
 @pytest.mark.parametrize("cursor", ["x", "%%%", "WzFd.", "ImEi", "bnVsbA", "é"])
 def test_what_is_no_cursor(cursor):
     with pytest.raises(InvalidInputError, match="no cursor of this list"):
-        page, _ = asked(2, cursor)
-        page.of([1, 2, 3], lambda n: [n])
+        asked(2, cursor)[0].of([1, 2, 3], lambda n: [n])
 
 
 def test_a_path_is_quoted():
