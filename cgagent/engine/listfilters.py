@@ -21,11 +21,13 @@ _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
-def require_known(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises InvalidInputError."""
-    for name in names:
+def check(filters: Values, known: Iterable[str]) -> None:
+    """Raises InvalidInputError: there is no such filter, or it has a value that is none."""
+    for name in filters:
         if name not in known:
             raise InvalidInputError(f"invalid filter '{name}'; there are {', '.join(known)}")
+    flag(filters, "dangling")
+    _kinds(filters)
 
 
 def flag(filters: Values, name: str) -> bool | None:
@@ -48,10 +50,8 @@ def network_holds(
     is_used: bool,
 ) -> bool:
     """Raises InvalidInputError: a filter has a value that is none."""
-    dangling, kinds = flag(filters, "dangling"), filters.get("type", ())
+    dangling, kinds = flag(filters, "dangling"), _kinds(filters)
     kind = "builtin" if name in ALWAYS else "custom"
-    if any(k not in {"builtin", "custom"} for k in kinds):
-        raise InvalidInputError(f"invalid filter 'type={','.join(kinds)}'")
     return (
         (dangling is None or (dangling is not is_used and kind == "custom") is dangling)
         and (not kinds or kind in kinds)
@@ -61,6 +61,13 @@ def network_holds(
         and _any(filters, "id", network_id.startswith)
         and all(has_label(labels, wanted) for wanted in filters.get("label", ()))
     )
+
+
+def _kinds(filters: Values) -> tuple[str, ...]:
+    kinds = filters.get("type", ())
+    if any(k not in {"builtin", "custom"} for k in kinds):
+        raise InvalidInputError(f"invalid filter 'type={','.join(kinds)}'")
+    return kinds
 
 
 def volume_holds(filters: Values, *, name: str, labels: Mapping[str, str], is_used: bool) -> bool:

@@ -170,7 +170,7 @@ _IMAGES: Final = (
     Example(
         operation="DELETE /v1/images/{name}",
         names={"name": "tree:1"},
-        answer={"lines": ["Untagged: docker.io/library/tree:1"]},
+        answer={"lines": ["Untagged: tree:1"]},
     ),
     Example(operation="POST /v1/images/prune", query={"all": False}, answer={"freed_bytes": 0}),
 )

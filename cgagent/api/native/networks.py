@@ -147,7 +147,7 @@ def routes(engine: Engine) -> APIRouter:
         `filter` is ``NAME=VALUE`` with docker's names.
         """
         wanted = by_name(filters or ())
-        listfilters.require_known(wanted, listfilters.NETWORKS)
+        listfilters.check(wanted, listfilters.NETWORKS)
         engine.networks.find("bridge")
         own = [network_view(engine, n) for n in engine.networks.all()]
         views = [*own, *(built_in_view(engine, *pair) for pair in _BUILT_IN)]

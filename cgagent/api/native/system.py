@@ -16,9 +16,9 @@ from cgagent.api.native.lines import Line, Lines, last_id, wants_events
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.pages import Page, Paged
 from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
+from cgagent.engine import listfilters
 from cgagent.engine.events import EventQuery
 from cgagent.engine.filters import PruneFilters, by_name
-from cgagent.engine.listfilters import require_known
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
         `filter` is ``NAME=VALUE``: name or status. As server-sent events: each one that changes.
         """
         wanted = by_name(filters or ())
-        require_known(wanted, _JOB_FILTERS)
+        listfilters.check(wanted, _JOB_FILTERS)
         if wants_events(request.headers):
             return Lines(_changes(engine, wanted))
         found = [job for job in engine.jobs.all() if _is_wanted(wanted, job)]

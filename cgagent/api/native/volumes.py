@@ -35,7 +35,7 @@ def routes(engine: Engine) -> APIRouter:
     async def list_volumes(page: Paged, filters: Filters = None) -> list[dict[str, Any]]:
         """By name; `filter` is ``NAME=VALUE`` with docker's names."""
         wanted = by_name(filters or ())
-        listfilters.require_known(wanted, listfilters.VOLUMES)
+        listfilters.check(wanted, listfilters.VOLUMES)
         found = [v for v in engine.volumes.all() if _is_wanted(wanted, v)]
         return [volume_view(v) for v in page.of(found, lambda v: v.name)]
 

@@ -59,10 +59,7 @@ def test_a_containers_life(client):
         (listed,) = client.containers.iterate(filters={"label": "test=client"}, page=1)
         assert (listed.state.status, listed.labels) == ("running", {"test": "client"})
         found = client.containers.get("typed")
-        assert (found.limits["pids_max"], found.raw["config"]["image"]) == (
-            50,
-            "docker.io/library/alpine:latest",
-        )
+        assert (found.limits["pids_max"], found.raw["config"]["image"]) == (50, "alpine")
         changed = client.containers.update("typed", {"pids_max": 60}, if_match=found.etag)
         assert changed.limits["pids_max"] == 60
         with pytest.raises(ChangedError, match="look at it again"):
@@ -109,11 +106,10 @@ def test_commands_and_their_streams(client, container):
 
 
 def test_images_networks_and_volumes(client):
-    assert client.images.get("alpine").config["command"] or True
     tagged = client.images.tag("alpine", "typed:1")
     assert [i.id for i in client.images.list(filters={"reference": "typed"})] == [tagged.id]
     assert b"".join(client.images.save("typed:1"))[257:262] == b"ustar"
-    assert client.images.remove("typed:1") == ["Untagged: docker.io/library/typed:1"]
+    assert client.images.remove("typed:1") == ["Untagged: typed:1"]
     volume = client.volumes.create("typed", labels={"a": "b"}, idempotency_key="typed-volume")
     try:
         assert client.volumes.get("typed") == volume

@@ -28,10 +28,8 @@ def test_a_bare_import_loads_nothing():
     script = (
         "import sys; old = set(sys.modules); import cgagent.client; print(*{*sys.modules} - old)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert set(done.stdout.split()) <= {"cgagent", "cgagent.client", "__future__"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert set(done.stdout.decode().split()) <= {"cgagent", "cgagent.client", "__future__"}
 
 
 def test_what_a_later_agent_adds_is_no_error():
