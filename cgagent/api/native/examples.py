@@ -147,6 +147,7 @@ _IMAGES: Final = (
     ),
     Example(
         operation="POST /v1/registries/login",
+        headers={"X-Registry-Auth": "eyJ1c2VybmFtZSI6ICJtZSIsICJwYXNzd29yZCI6ICJzZWNyZXQifQ=="},
         body={"registry": "registry.example:5000"},
         answer={"status": "Login Succeeded", "identity_token": ""},
     ),
@@ -385,7 +386,7 @@ _REST: Final = (
     ),
     Example(
         operation="GET /v1/system/recovery",
-        answer={"recovered": {}, "lost_and_found": "/var/lib/cgagent/lost+found"},
+        answer={"recovered": [], "lost_and_found": "/var/lib/cgagent/lost+found"},
     ),
     Example(
         operation="POST /v1/system/check",

@@ -150,7 +150,7 @@ def test_the_examples_are_true(own_agent, told):
             faults.append(f"{example.operation}: {status}: {answer}")
         elif example.answer is not None:
             faults += [f"{example.operation}{line}" for line in unlike(example.answer, answer)]
-    assert faults == []
+    assert "\n".join(faults) == ""
 
 
 def test_each_operation_has_an_example(own_agent):
