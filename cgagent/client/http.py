@@ -303,9 +303,8 @@ def _error(status: int, data: bytes) -> CgagentError:
     try:
         return error_of(compact_json.loads(data), status)
     except (ValueError, KeyError, TypeError):
-        return InternalError(
-            f"the agent answered {status}: {data[:200].decode('utf-8', 'replace')}"
-        )
+        text = data[:200].decode("utf-8", "replace").strip()
+        return from_kind(_kind_of(status), f"the agent answered {status}: {text}")
 
 
 def error_of(told: dict[str, Any], status: int = 500) -> CgagentError:

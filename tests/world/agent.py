@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cgagent.cgroups import Host
+from cgagent.client.connection import STATUS, STDERR, STDOUT, Frames
 from cgagent.client.http import Client, exit_code
 from cgagent.errors import NotFoundError, UnavailableError
 from tests.world.forks import Fork
@@ -36,7 +37,6 @@ _STOP_S = 20 * SLOWNESS
 _POOL_SIZE = 2
 KEPT_MOST = 4
 """The pool, and as many in the roots of containers that are prewarmed."""
-_STDOUT, _STDERR, _STATUS = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +247,9 @@ class Agent:
             if stdin:
                 connection.socket.sendall(stdin)
             connection.socket.shutdown(socket.SHUT_WR)
-            output = {_STDOUT: b"", _STDERR: b""}
+            output = {STDOUT: b"", STDERR: b""}
             for stream, payload in frames(connection):
-                if stream == _STATUS:
+                if stream == STATUS:
                     return _result(payload, output)
                 output[stream] += payload
         raise RuntimeError("the connection ended without a status")
@@ -382,17 +382,13 @@ def eventually(condition: Any, what: str = "", timeout_s: float = 10) -> Any:
 
 
 def frames(connection: Connection) -> Iterator[tuple[int, bytes]]:
-    data = connection.rest()
-    while True:
-        while len(data) >= 8 and len(data) >= (end := 8 + int.from_bytes(data[4:8], "big")):
-            yield data[0], data[8:end]
-            data = data[end:]
-        more = connection.socket.recv(256 * 1024)
-        if not more:
-            return
-        data += more
+    found = Frames(connection.rest())
+    yield from found
+    while data := connection.socket.recv(256 * 1024):
+        found.feed(data)
+        yield from found
 
 
 def _result(status: bytes, output: dict[int, bytes]) -> Result:
     code = exit_code(json.loads(status))
-    return Result(code, output[_STDOUT].decode(), output[_STDERR].decode())
+    return Result(code, output[STDOUT].decode(), output[STDERR].decode())

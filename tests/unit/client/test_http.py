@@ -105,6 +105,11 @@ def test_an_answer_that_is_no_error_of_ours(agent):
         agent([http(500, b"oops")]).request("GET", "/x")
 
 
+def test_a_line_of_text_has_the_kind_of_its_status(agent):
+    with pytest.raises(UnavailableError, match="answered 503: too many connections$"):
+        agent([http(503, b"too many connections\n")]).request("GET", "/x")
+
+
 def test_a_connection_that_was_closed_meanwhile_is_made_anew(agent):
     client = agent([http(200, b"1")], [http(200, b"2", "connection: close")], [http(200, b"3")])
     assert client.request("GET", "/x") == 1
