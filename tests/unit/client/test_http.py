@@ -106,7 +106,7 @@ def test_an_answer_that_is_no_error_of_ours(agent):
 
 
 def test_a_line_of_text_has_the_kind_of_its_status(agent):
-    with pytest.raises(UnavailableError, match="answered 503: too many connections$"):
+    with pytest.raises(UnavailableError, match=r"answered 503: too many connections$"):
         agent([http(503, b"too many connections\n")]).request("GET", "/x")
 
 
