@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
 
 from cgagent import __version__
 from cgagent.api import errors
@@ -64,7 +65,7 @@ def control_app(engine: Engine) -> FastAPI:
 
     exposition = Exposition(engine)
 
-    @app.get("/metrics", response_model=None, tags=["metrics"])
+    @app.get("/metrics", response_class=PlainTextResponse, tags=["metrics"])
     async def metrics(request: Request) -> Response:
         return await exposition(request)
 

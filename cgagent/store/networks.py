@@ -82,8 +82,14 @@ class NetworkRows:
             )
 
     def delete(self, network_id: str) -> None:
-        with self._database.transaction(essential=True) as connection:
-            connection.execute("DELETE FROM networks WHERE id = ?", (network_id,))
+        """Raises ConflictError: somebody has a place in it."""
+        try:
+            with self._database.transaction(essential=True) as connection:
+                connection.execute("DELETE FROM networks WHERE id = ?", (network_id,))
+        except sqlite3.IntegrityError:
+            raise ConflictError(
+                f"network {network_id[:12]} has places of containers to come in it; try again"
+            ) from None
 
     # -- places in them -----------------------------------------------------------------------
 
