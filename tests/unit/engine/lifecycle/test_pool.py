@@ -214,8 +214,7 @@ def test_a_container_that_comes_to_nothing_leaves_no_place_that_was_made_ahead(w
     async def scenario():
         pool.expect("net")
         pool.refill()
-        while not pool._in(State.SPAWNED):
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
         taken = await pool.reserve("a", "net")
         assert taken in pool._places.ahead
         await pool.discard(taken)
