@@ -105,6 +105,14 @@ class Flags:
     def error(self, message: str) -> NoReturn:
         self._error(message)
 
+    def shown(self) -> list[tuple[str | None, Flag]]:
+        """What help shows: each flag and argument with the title of its group."""
+        return [(title, f) for title, f in self._flags if f.options.get("help") != SUPPRESS]
+
+    def text(self, name: str) -> str:
+        """``usage``, ``description`` or ``epilog``; empty: there is none."""
+        return str(self._options.get(name) or "")
+
     def parse_args(self, args: Sequence[str]) -> Namespace:
         """Ends the program where help is asked for. Raises as `error` does."""
         try:

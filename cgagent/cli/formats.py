@@ -1,24 +1,24 @@
-"""``--format``: text with fields in docker's form, of one thing or of each in a list.
+"""``--format``: a template of Go's, as docker takes it, of one thing or of each in a list.
 
-There are fields, ``json`` before one, and ``table`` before it all. Go's other words are refused.
+`cgagent.cli.templates` fills them; here are the words around: ``json``, ``table``, headings.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from functools import partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.output import table
+from cgagent.cli.templates import Template, TemplateError
+from cgagent.cli.templates.functions import FUNCTIONS, OF_HEADINGS
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 WHOLE: Final = frozenset({"json", "{{json .}}"})
 """Formats that show all of a thing."""
-_FIELD: Final = re.compile(r'\{\{\s*(json\s+)?((?:\.\w+)+)(?:\s+"([^"]*)")?\s*\}\}')
 _ESCAPES: Final = {"\\t": "\t", "\\n": "\n"}
 
 
@@ -36,13 +36,32 @@ def print_listed(
         for item in items:
             print(_json(_plain(item)) if format_ in WHOLE else fill(item, format_))
         return
-    columns = format_.removeprefix("table").strip(" ").split("\t")
-    if columns == [""]:
-        columns = [f"{{{{.{name}}}}}" for name in headings]
-    titles = [
-        _FIELD.sub(lambda m: m[3] or headings.get(m[2][1:], m[2][1:].upper()), c) for c in columns
-    ]
-    print(table(titles, [[fill(item, c) for c in columns] for item in items]))
+    row = format_.removeprefix("table").strip(" ") or "\t".join(f"{{{{.{n}}}}}" for n in headings)
+    titles = fill(_Headings(headings), row, OF_HEADINGS).split("\t")
+    print(table(titles, [_cells(fill(item, row), len(titles)) for item in items]))
+
+
+def _cells(line: str, columns: int) -> list[str]:
+    """A tab in a value makes no column more than there are headings."""
+    cells = line.split("\t", columns - 1)
+    return cells + [""] * (columns - len(cells))
+
+
+class _Headings(dict[str, Any]):
+    """The headings of all fields that a thing might have."""
+
+    def __contains__(self, field: object) -> bool:
+        return True
+
+    def __missing__(self, field: str) -> Any:
+        return _LabelHeadings() if field == "Label" else field.upper()
+
+
+class _LabelHeadings(dict[str, str]):
+    """docker's: of ``com.example.some-thing`` the last part, in words."""
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - dict's
+        return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 
 def _json(value: Any) -> str:
@@ -69,29 +88,18 @@ def print_all(found: list[dict[str, Any]], format_: str | None) -> None:
         print(json.dumps(found, indent=4))
 
 
-def fill(item: dict[str, Any], format_: str) -> str:
-    """The format with its fields. Raises InvalidInputError: what is no field that is there."""
-    other = re.search(r"\{\{.*", _FIELD.sub("", format_))
-    if other:
-        raise InvalidInputError(
-            f"--format: {other[0]!r}: only fields such as {{{{.State.Status}}}} are known"
-        )
-    return _FIELD.sub(partial(_field, item), format_)
+def fill(
+    item: dict[str, Any],
+    format_: str,
+    functions: Mapping[str, Callable[..., Any]] = FUNCTIONS,
+) -> str:
+    """The format, filled. Raises InvalidInputError: it cannot be read, or a field is not there."""
+    try:
+        return _template(format_).render(item, functions)
+    except TemplateError as e:
+        raise InvalidInputError(f"--format: {e}") from None
 
 
-def _field(item: dict[str, Any], match: re.Match[str]) -> str:
-    value: Any = item
-    for name in match[2].split(".")[1:]:
-        if not isinstance(value, dict) or name not in value:
-            raise InvalidInputError(f"--format: there is no field {match[2]}")
-        value = value[name]
-    if match[3] is not None:  # {{.Label "name"}}
-        labels = item.get("Labels") if match[2] == ".Label" else None
-        if not isinstance(value, dict) or labels is None:
-            raise InvalidInputError(f"--format: {match[2]} takes no name")
-        return str(value.get(match[3], ""))
-    if match[1] or isinstance(value, dict | list):
-        return _json(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
+@cache
+def _template(format_: str) -> Template:
+    return Template(format_)

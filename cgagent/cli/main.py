@@ -12,7 +12,7 @@ from cgagent.errors import EXIT_CODE, CgagentError, InvalidInputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any, Final, NoReturn
 
 
@@ -80,6 +80,8 @@ COMMANDS: Final = (
     Command("system", "system", "disk usage, pruning, checking and recovering"),
     Command("context", "contexts", "choose between agents, here and elsewhere"),
     Command("token", "tokens", "let clients over TCP in"),
+    Command("completion", "completion", "complete words in bash, zsh or fish"),
+    Command("manual", "manual", "write the manual pages"),
     Command("info", "system", "show the agent and its host"),
     Command("version", "system", "show the versions of client and agent"),
     Command("serve", "system", "run the agent"),
@@ -93,7 +95,8 @@ _NAMES = frozenset(c.name for c in COMMANDS)
 class Context:
     """What every command gets: its own arguments and the global flags."""
 
-    __slots__ = ("args", "command", "flags", "start")
+    __slots__ = ("args", "command", "flags", "start", "verbs")
+    form = Flags
 
     def __init__(self, command: str, args: Sequence[str], flags: Any) -> None:
         self.command = command
@@ -101,10 +104,12 @@ class Context:
         self.flags = flags
         """Where the agent is; `cgagent.cli.agent` reads them."""
         self.start: bool = not flags.no_start
+        self.verbs: Collection[str] = ()
+        """Those that one may be chosen from; none where the command has none, or one is chosen."""
 
     def parser(self, usage: str, description: str, *, add_help: bool = True) -> Flags:
         prog = f"cgagent {self.command}"
-        return Flags(
+        return self.form(
             _refuse(prog),
             prog=prog,
             usage=f"{prog} {usage}",
@@ -124,7 +129,8 @@ def _refuse(prog: str) -> Callable[[str], NoReturn]:
     return error
 
 
-def _flags() -> Flags:
+def global_flags() -> Flags:
+    """What stands before a command."""
     width = max(len(c.name) for c in COMMANDS)
     table = "\n".join(f"  {c.name:<{width}}  {c.help}" for c in COMMANDS)
     flags = Flags(
@@ -158,7 +164,7 @@ def _flags() -> Flags:
 
 
 def _run(argv: Sequence[str]) -> int:
-    flags = _flags()
+    flags = global_flags()
     parsed = flags.parse_args(argv)
     if not parsed.command:
         flags.print_help()

@@ -82,9 +82,16 @@ def _shape(item: Item, *, trim: bool) -> Item:
         "Names": item["name"],
         "Labels": ",".join(f"{key}={value}" for key, value in item["labels"].items()),
         "Label": item["labels"],
+        "LocalVolumes": str(sum(m["type"] == "volume" for m in item["mounts"])),
+        "Mounts": ",".join(_mount(m["source"], trim=trim) for m in item["mounts"] if m["source"]),
+        "Networks": ",".join(item["networks"]),
         "Ports": ", ".join(map(_port, item["published_ports"])),
         **_size(item),
     }
+
+
+def _mount(source: str, *, trim: bool) -> str:
+    return f"{source[:14]}…" if trim and len(source) > 15 else source  # noqa: PLR2004 - docker's
 
 
 def _port(p: Item) -> str:

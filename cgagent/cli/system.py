@@ -118,6 +118,7 @@ def _job_row(job: dict[str, Any]) -> tuple[str, ...]:
 def system(context: Context) -> int:
     verbs = {
         "check": ("system", "check"),
+        "doctor": ("doctor", "doctor"),
         "recover": ("system", "recover"),
         "prune": ("disk", "prune_system"),
         "df": ("disk", "df"),

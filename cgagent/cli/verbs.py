@@ -18,6 +18,7 @@ def choose(
 
     `known` names the verbs in the error for any other word.
     """
+    context.verbs = verbs
     if not context.args:  # as docker: the help, and no error
         context.parser(usage, description).print_help()
         raise SystemExit(0)
@@ -26,7 +27,7 @@ def choose(
         context.parser(usage, description).parse_args(["--help"])
     if verb not in verbs:
         raise UsageError(f"{context.command} {verb!r}: {known} are what there is")
-    context.args, context.command = rest, f"{context.command} {verb}"
+    context.args, context.command, context.verbs = rest, f"{context.command} {verb}", ()
     return verb
 
 

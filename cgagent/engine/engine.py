@@ -35,6 +35,7 @@ from cgagent.engine.networks.naming import Naming
 from cgagent.engine.networks.resource import Networked
 from cgagent.engine.networks.traffic import Traffic
 from cgagent.engine.observe import tracing
+from cgagent.engine.observe.abilities import abilities
 from cgagent.engine.observe.freezes import ForeignFreezes
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.selection import Selection
     from cgagent.engine.lifecycle.pool import Slot
+    from cgagent.engine.observe.abilities import Ability
     from cgagent.runtime.client import Tasks
     from cgagent.runtime.messages.outcomes import Exit
 
@@ -359,6 +361,10 @@ class Engine:
             "images": len(self.images.all()),
             "time": time.time(),
         }
+
+    def abilities(self) -> list[Ability]:
+        """What this host can do; takes some ms."""
+        return abilities(self.host.placements)
 
     async def _let_go_of_images(self) -> None:
         """What has an image's layers from now on is a container."""

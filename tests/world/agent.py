@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cgagent.cgroups import Host
+from cgagent.cgroups import Host, processes
 from cgagent.client.connection import STATUS, STDERR, STDOUT, Frames
 from cgagent.client.http import Client, exit_code
 from cgagent.errors import NotFoundError, UnavailableError
@@ -349,6 +349,11 @@ def group_file(path: str, controller: str, v1: str, v2: str) -> Path:
     if place is not None and place.version == 1:
         return Path(f"{place.mount}{path}/{v1}")
     return Path(f"{host.group(path).unified_dir()}/{v2}")
+
+
+def members(path: str, controller: str) -> list[int]:
+    """The processes of the group `path` where `controller` is; none once it is gone."""
+    return processes.pids([str(group_file(path, controller, "", ""))])
 
 
 def has_v1(controller: str) -> bool:

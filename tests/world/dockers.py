@@ -104,9 +104,9 @@ def _compile_compose(draft: Path) -> None:
 def go_program(name: str) -> Path | None:
     """The program in the folder `name` beside this file; None: this machine's Go is too old.
 
-    `dockercalls` calls docker's client for Go, `testcontainers` the library of that name, and
-    `reaper` stands in for the one that this library runs in a container, without which it removes
-    none that are left.
+    `dockercalls` calls docker's client for Go, `gotemplates` fills templates, `testcontainers` has
+    the library of that name, and `reaper` stands in for the one that this library runs in a
+    container, without which it removes none that are left.
     """
     if _go_version() < _GO:
         return None

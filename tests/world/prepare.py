@@ -24,7 +24,7 @@ def native() -> None:
     """Images, a registry that holds them, the tools the tests call."""
     debian.install("skopeo", "umoci", "buildah", "tmux", "crun", "runc", "kmod", "tini")
     debian.install("libnftables1", "nftables", "iptables", "iproute2", "procps", "bind9-dnsutils")
-    debian.install("btrfs-progs")
+    debian.install("btrfs-progs", "zsh", "fish", "man-db", "groff-base")
     images.alpine_docker_archive()
     images.busybox_docker_archive()
     images.debian_oci_archive()
@@ -38,7 +38,7 @@ def native() -> None:
     dockers.python_library()
     dockers.compose_2()
     dockers.compose_5()
-    for name in ("dockercalls", "testcontainers", "reaper"):
+    for name in ("dockercalls", "gotemplates", "testcontainers", "reaper"):
         dockers.go_program(name)
 
 

@@ -13,7 +13,12 @@ from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.images import Filters
-from cgagent.api.native.networks import add_traffic, container_networks, published_ports
+from cgagent.api.native.networks import (
+    add_traffic,
+    container_networks,
+    network_names,
+    published_ports,
+)
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds, StopSeconds
 from cgagent.api.native.once import once
 from cgagent.api.native.pages import Paged
@@ -101,6 +106,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
             return [
                 {
                     **container_summary(c),
+                    "networks": network_names(engine, c.record.config, c.id),
                     "published_ports": published_ports(engine, c.id),
                     **_size(sizes.get(c.id)),
                 }

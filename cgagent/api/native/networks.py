@@ -23,6 +23,7 @@ from cgagent.engine.values import NetworkSpec, built_in_id
 from cgagent.members import members
 
 if TYPE_CHECKING:
+    from cgagent.engine.containers.config import ContainerConfig
     from cgagent.engine.engine import Engine
     from cgagent.engine.values import Endpoint, Network
 
@@ -123,6 +124,14 @@ def container_networks(engine: Engine, container_id: str) -> dict[str, Any]:
         "networks": [endpoint_view(engine, e) for e in endpoints.of(container_id)],
         "published_ports": published_ports(engine, container_id),
     }
+
+
+def network_names(engine: Engine, config: ContainerConfig, container_id: str) -> list[str]:
+    """The networks that a container is in; ``host`` and ``none`` are none of the agent's."""
+    found = (engine.networks.get(e.network_id) for e in engine.networks.endpoints.of(container_id))
+    built_in = {name for name, _ in _BUILT_IN}
+    asked = [spec.network for spec in config.networks if spec.network in built_in]
+    return sorted({*asked, *(network.name for network in found if network is not None)})
 
 
 def published_ports(engine: Engine, container_id: str) -> list[dict[str, Any]]:

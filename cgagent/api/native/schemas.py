@@ -257,6 +257,10 @@ def container_summary(container: Container) -> dict[str, Any]:
         "created_ns": record.created_ns,
         "args": list(record.resolved.args),
         "labels": record.resolved.labels,
+        "mounts": [
+            {"type": m.type, "source": m.source, "destination": m.destination}
+            for m in record.resolved.mounts
+        ],
         "state": outcome,
         "restart_policy": record.config.restart.name,
         "restart_count": record.restart.count,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -44,6 +46,11 @@ def routes(engine: Engine) -> APIRouter:
     @router.get("/v1/info")
     async def info() -> dict[str, Any]:
         return engine.info()
+
+    @router.get("/v1/system/abilities")
+    async def list_abilities() -> list[dict[str, Any]]:
+        """What this host can do for containers; `remedy` switches on what it cannot."""
+        return [asdict(one) for one in await asyncio.to_thread(engine.abilities)]
 
     @router.get("/v1/version")
     async def version() -> dict[str, str]:

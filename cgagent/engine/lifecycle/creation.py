@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.engine import jobs
 from cgagent.engine.containers.container import Outcome, Record
 from cgagent.engine.containers.names import check_name, new_id, random_name
+from cgagent.engine.lifecycle.claims import Claims
 from cgagent.engine.lifecycle.pool import PrewarmRequest
 from cgagent.engine.lifecycle.resources import Making
 from cgagent.engine.lifecycle.shared import require_there
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from cgagent.engine.options.logging import LogConfig
     from cgagent.images.image import Image
 
-_MANY: Final = 500
+_TRIES: Final = 20
+"""How often a random name is drawn before a longer one: there are some thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class Creation:
         self._setups = setups
         self._resources = resources
         self._log_default = log_default
+        self._names_of_those_made = Claims[str]()
+        self._ids_of_those_made = Claims[int]()
 
     async def create(self, request: CreateRequest, *, of_run: bool = False) -> Container:
         """Make a container of an image; nothing runs yet.
@@ -70,34 +74,39 @@ class Creation:
             name = self.choose_name(request.name)
             held = limits.resolve(request.limits, request.conveniences)
             wanted = self._wanted(request.config, request.platform, held)
-            key = wanted.reuse_key()
-            if await self._shared.images.complete(wanted.image):
-                await self._shared.pool.discard_prewarmed()  # they stand on what was lost
-            await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
-            container_id = (
-                new_id()  # what is ready is below our own parent
-                if wanted.choices.cgroup_parent
-                else await self._shared.pool.reserve(key, wanted.choices.network)
-            )
-            prewarm = None
-            try:
-                record = self._record(container_id, wanted, name=name)
-                record = replace(record, outcome=Outcome(of_run=of_run))
-                self._shared.jobs.require_permitted_container(record)
-                async with self._shared.volumes.held(record.resolved.mounts):
-                    container = await self._make(Making(record, wanted.image))
-                if self._setups.can_prewarm(container.record):
-                    make = partial(self._prewarmed, wanted)
-                    prewarm = PrewarmRequest(
-                        reuse_key=key, network=wanted.choices.network, make=make
-                    )
-            except BaseException:
-                if self._shared.pool.is_ready(container_id):
-                    await self._shared.pool.discard(container_id)
-                raise
-            finally:
-                self._shared.pool.refill(prewarm)  # it may have been one of those kept ready
-            return container
+            with (
+                self._names_of_those_made.held(name),
+                self._ids_of_those_made.held(wanted.choices.user_first_id),
+            ):
+                return await self._create(wanted, name, of_run=of_run)
+
+    async def _create(self, wanted: _Wanted, name: str, *, of_run: bool) -> Container:
+        key = wanted.reuse_key()
+        if await self._shared.images.complete(wanted.image):
+            await self._shared.pool.discard_prewarmed()  # they stand on what was lost
+        await self._shared.leftovers.make_room(self._shared.containers_dir.parent)
+        container_id = (
+            new_id()  # what is ready is below our own parent
+            if wanted.choices.cgroup_parent
+            else await self._shared.pool.reserve(key, wanted.choices.network)
+        )
+        prewarm = None
+        try:
+            record = self._record(container_id, wanted, name=name)
+            record = replace(record, outcome=Outcome(of_run=of_run))
+            self._shared.jobs.require_permitted_container(record)
+            async with self._shared.volumes.held(record.resolved.mounts):
+                container = await self._make(Making(record, wanted.image))
+            if self._setups.can_prewarm(container.record):
+                make = partial(self._prewarmed, wanted)
+                prewarm = PrewarmRequest(reuse_key=key, network=wanted.choices.network, make=make)
+        except BaseException:
+            if self._shared.pool.is_ready(container_id):
+                await self._shared.pool.discard(container_id)
+            raise
+        finally:
+            self._shared.pool.refill(prewarm)  # it may have been one of those kept ready
+        return container
 
     def _wanted(self, config: ContainerConfig, platform: str, held: Limits) -> _Wanted:
         """The request, completed by what the agent decides: runtime, cgroup parent, ids, log."""
@@ -146,8 +155,8 @@ class Creation:
         """
         if runtime:
             raise UnsupportedError(f"--userns auto needs --runtime native, not {runtime}")
-        taken = (c.record.resolved.namespaces.user_first_id for c in self._shared.containers)
-        return namespaces.free_ids(taken)
+        kept = (c.record.resolved.namespaces.user_first_id for c in self._shared.containers)
+        return namespaces.free_ids({*kept, *self._ids_of_those_made})
 
     def _record(self, container_id: str, wanted: _Wanted, *, name: str) -> Record:
         """Without a root so far. Raises CgagentError: what was asked for cannot be."""
@@ -183,16 +192,18 @@ class Creation:
             ConflictError: it is taken.
         """
         if wanted:
-            if self._shared.containers.name_taken(check_name(wanted)):
+            if self._is_taken(check_name(wanted)):
                 raise ConflictError(
                     f"container name {wanted!r} is taken; remove that container "
                     f"(cgagent rm {wanted}) or choose another name"
                 )
             return wanted
-        while self._shared.containers.name_taken(name := random_name()):
-            if len(self._shared.containers) > _MANY:  # the names run out: make them longer
-                return f"{name}_{time.time_ns():x}"
-        return name
+        drawn = (random_name() for _ in range(_TRIES))
+        free = next((name for name in drawn if not self._is_taken(name)), None)
+        return free or f"{random_name()}_{time.time_ns():x}"
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._names_of_those_made or self._shared.containers.name_taken(name)
 
     async def rename(self, container: Container, name: str) -> None:
         """Call it something else, running or not.

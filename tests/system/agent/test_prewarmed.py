@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from tests.world.agent import eventually, group_file
+from tests.world.agent import eventually, members
 
 pytestmark = pytest.mark.system
 
@@ -18,11 +18,10 @@ def prewarmed(agent):
     """By id, the processes that wait in the root of a container which is not there yet."""
     found = {}
     for one in agent.cgroups() - {c["id"] for c in agent.containers()}:
-        procs = group_file(f"{agent.cgroup_parent}/{one}", "pids", "cgroup.procs", "cgroup.procs")
-        with contextlib.suppress(FileNotFoundError):  # one that is given up just now
-            pids = procs.read_text().split()
+        pids = members(f"{agent.cgroup_parent}/{one}", "pids")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # given up just now
             if pids and not os.path.samefile(f"/proc/{pids[0]}/root", "/"):
-                found[one] = int(pids[0])
+                found[one] = pids[0]
     return found
 
 

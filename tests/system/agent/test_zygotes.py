@@ -14,7 +14,7 @@ import pytest
 
 from cgagent.client.http import Client
 from cgagent.errors import ConflictError
-from tests.world.agent import SLOWNESS, eventually, frames
+from tests.world.agent import SLOWNESS, eventually, frames, members
 
 pytestmark = [pytest.mark.system]
 
@@ -47,9 +47,8 @@ def group_of(agent, container):
 
 def waiting_in(agent, container):
     """The pid of the one that waits in a container, None if there is none."""
-    procs = group_of(agent, container) / "cgroup.procs"
-    pids = procs.read_text().split() if procs.exists() else []
-    return int(pids[0]) if pids else None
+    pids = members(f"{agent.cgroup_parent}/{agent.detail(container)['id']}", "pids")
+    return pids[0] if pids else None
 
 
 def is_set_up(agent, container):

@@ -87,6 +87,50 @@ def test_containers(both, docker):
     both("rm", "nobody", fails=1)
 
 
+OF_ONE = (  # those of docker's documentation, and what people write
+    "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+    "{{range .NetworkSettings.Networks}}{{.MacAddress}} {{println .Gateway}}{{end}}",
+    "{{range $p, $conf := .NetworkSettings.Ports}} {{$p}} -> {{(index $conf 0).HostPort}} {{end}}",
+    '{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}',
+    "{{.Config.Image}} {{.LogPath}}",
+    "{{json .Mounts}} {{json .Config.Labels}} {{json .NetworkSettings.Ports}}",
+    '{{join .Args " , "}} {{split .Config.Image ":"}} {{title .Name}} {{upper .Name}}',
+    "{{range .Mounts}}{{.Type}} {{.Destination}} {{.RW}} {{end}}{{len .Mounts}}",
+    '{{index .Config.Labels "com.example.a"}} {{.Config.Labels}} {{index .Config.Labels "none"}}',
+    "{{.Config.Cmd}} {{.Config.Env}} {{.Args}} {{.Config.Entrypoint}}",
+    "{{if .State.Running}}up{{else}}down{{end}} {{with .State}}{{.Status}}{{end}}",
+    '{{printf "%s is %s (%d)" .Name .State.Status .State.ExitCode}}',
+    '{{slice .Id 0 12}} {{eq .State.Status "running"}} {{.HostConfig.NetworkMode}}',
+    "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}} {{end}}",
+    "{{.HostConfig.Binds}} {{.HostConfig.Memory}} {{json .HostConfig.PortBindings}}",
+)
+OF_LISTS = (
+    ("ps", "{{.ID}}: {{.Command}}"),
+    ("ps", r"table {{.ID}}\t{{.Names}}\t{{.Ports}}"),
+    ("ps", r'table {{.Names}}\t{{.Label "com.example.a"}}\t{{.Image}}\t{{.Networks}}'),
+    ("ps", "{{.Names}} {{truncate .ID 4}} {{pad .State 1 1}} {{.Mounts}} {{.LocalVolumes}}"),
+    ("ps", '{{if eq .State "running"}}{{.Names}} runs{{end}}'),
+    ("images", "{{.ID}}: {{.Repository}}"),
+    ("images", r"table {{.ID}}\t{{.Repository}}\t{{.Tag}}"),
+    ("network ls", r"table {{.Name}}\t{{.Driver}}\t{{.Scope}}\t{{.Internal}}"),
+)
+
+
+def test_templates(both, docker):
+    """One container, so that nothing depends on an order; networks are sorted by both."""
+    asked = ("--label", "com.example.a=b", "--label", "c=d", "-p", "8098:80", "-v", "kept:/srv")
+    docker("run", "-d", "--name", "web", *asked, "alpine:latest", "sleep", "1000")
+    try:
+        for template in OF_ONE:
+            both("inspect", "-f", template, "web")
+        for command, template in OF_LISTS:
+            both(*command.split(), "--format", template)
+        both("inspect", "-f", "{{.Nothing}}", "web", fails=1)
+    finally:
+        docker("rm", "-f", "web")
+        docker("volume", "rm", "kept")
+
+
 def test_terminals(docker, agent, host):
     """A shell in a terminal, by both at once."""
     docker("run", "-dit", "--name", "shell", "alpine", "sh")

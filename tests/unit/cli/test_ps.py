@@ -18,6 +18,8 @@ def item(number, name, status="running", labels=None, **state):
         "created_ns": number,
         "args": ["sh", "-c", "while :; do sleep 1; done"],
         "labels": labels or {},
+        "mounts": [],
+        "networks": ["bridge"],
         "published_ports": [],
         "state": {
             "status": status,

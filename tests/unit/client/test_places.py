@@ -28,7 +28,7 @@ def cgagent(*argv):
 
 
 def place(*flags):
-    parsed = main._flags().parse_args([*flags, "ps"])
+    parsed = main.global_flags().parse_args([*flags, "ps"])
     return place_of(**{name: getattr(parsed, name) for name in agent._PLACE})
 
 

@@ -129,9 +129,10 @@ def mount(engine: Engine, m: MountSpec) -> dict[str, Any]:
     is_volume = m.type == "volume"
     return {
         "Type": m.type,
-        **({"Name": m.source, "Driver": "local"} if is_volume else {}),
+        **({"Name": m.source} if is_volume else {}),
         "Source": engine.volumes.path(m.source) if is_volume else m.source,
         "Destination": m.destination,
+        **({"Driver": "local"} if is_volume else {}),
         "Mode": "ro" if m.read_only else "",
         "RW": not m.read_only,
         "Propagation": m.propagation or ("rprivate" if m.type == "bind" else ""),

@@ -8,6 +8,7 @@ import pytest
 
 from cgagent.cgroups import Limits
 from cgagent.engine.events import EventQuery
+from cgagent.engine.lifecycle import creation
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.mounts import Mount
 from cgagent.errors import (
@@ -73,6 +74,25 @@ async def test_of_two_that_are_made_at_once_one_has_the_name(engine, world):
     assert world.left() == sorted(
         [f"containers/{container.id}", f"containers-rw/{container.id}", f"volumes/{volume.name}"]
     )
+
+
+async def test_what_is_chosen_for_many_that_are_made_at_once_differs(engine, monkeypatch):
+    """Random names, and ids of user namespaces: a choice counts before it is kept."""
+    names = iter(["same", "same", "same", "other", "same", "other", "third"])
+    monkeypatch.setattr(creation, "random_name", lambda: next(names))
+    made = await asyncio.gather(
+        *(engine.lifecycle.create(request(userns="auto")) for _ in range(3))
+    )
+    assert {c.name for c in made} == {"same", "other", "third"}
+    assert len({c.record.resolved.namespaces.user_first_id for c in made}) == 3
+
+
+async def test_names_do_not_run_out(engine, monkeypatch):
+    monkeypatch.setattr(creation, "random_name", lambda: "same")
+    first = await engine.lifecycle.create(request())
+    second = await engine.lifecycle.create(request())
+    assert first.name == "same"
+    assert second.name.startswith("same_")
 
 
 async def test_an_image_that_is_not_here(engine, world):

@@ -1,0 +1,11 @@
+"""Go's text/template, as far as docker's ``--format`` has a use for it.
+
+Actions are compiled to closures: `lexing` cuts a text into words, `compiling` makes closures of
+them, `functions` are what a pipeline may call, `printing` writes values as Go's fmt does. There is
+no ``define``, ``block`` and ``template``: a format is one template. (https://pkg.go.dev/text/template)
+"""
+
+from cgagent.cli.templates.compiling import Template
+from cgagent.cli.templates.lexing import TemplateError
+
+__all__ = ["Template", "TemplateError"]

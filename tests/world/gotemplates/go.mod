@@ -1,0 +1,3 @@
+module cgagent.test/gotemplates
+
+go 1.24.0
