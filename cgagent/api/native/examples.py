@@ -385,6 +385,18 @@ _REST: Final = (
         answer={"containers": [], "volumes": [], "time": 1764460801.5},
     ),
     Example(
+        operation="GET /v1/system/abilities",
+        answer=[
+            {
+                "name": "cgroup memory",
+                "there": True,
+                "detail": "limits of memory",
+                "remedy": "",
+                "needed": True,
+            }
+        ],
+    ),
+    Example(
         operation="GET /v1/system/recovery",
         answer={"recovered": [], "lost_and_found": "/var/lib/cgagent/lost+found"},
     ),
