@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.door import resident_mib
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from tests.world.agent import Agent
 from tests.world.guest import STATE_FOLDER
 from tests.world.images import busybox_docker_archive

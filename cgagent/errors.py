@@ -9,7 +9,9 @@
     ├── NotFoundError             not_found            404    125
     │   └── NoSuchImageError      no_such_image        404    125
     ├── ConflictError             conflict             409    125
+    ├── ChangedError              changed              412    125
     ├── UnsupportedError          unsupported          422    125
+    ├── KeyReusedError            key_reused           422    125
     ├── InternalError             internal             500    125
     ├── RemoteError               remote               502    125
     ├── UnavailableError          unavailable          503    125
@@ -17,15 +19,34 @@
     └── NoSpaceError              no_space             507    125
 
 A message is one line in lower case without a full stop: the object, what was being done
-to it, the cause, and what to do next. Every layer imports this module; this module imports
-nothing, not even typing: it is on the path of every command line.
+to it, the cause, and what to do next, after the first semicolon. So its parts can be told apart
+wherever the message comes to (`cause`, `next_step`, `object`):
+
+    container 'web' does not exist; see cgagent ps --all for those that do
+    ^ object ─────^ cause ────────^ next step ───────────────────────────^
+
+Every layer imports this module; this module imports nothing, not even typing: it is on the path
+of every command line.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import ClassVar, Final
+
+_OBJECTS: Final = frozenset(
+    {
+        *("container", "image", "network", "volume", "exec", "job", "token", "cgroup"),
+        *("process", "registry", "layer", "blob", "port", "address", "subnet", "gateway"),
+        *("interface", "bridge", "device", "limit", "signal", "command", "user", "group"),
+        *("runtime", "capability", "mount", "context", "directory", "file", "access", "host"),
+        *("label", "filter", "tag", "database"),
+    }
+)
+"""The first words of messages that begin with an object's name."""
+_QUALIFIERS: Final = frozenset(["name", "id", "option", "mode", "pool", "policy", "with"])
+"""Words that may stand between such a word and the name."""
 
 
 class CgagentError(Exception):
@@ -36,6 +57,21 @@ class CgagentError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    @property
+    def cause(self) -> str:
+        """The message without what to do next."""
+        return _parts(self.message)[0]
+
+    @property
+    def next_step(self) -> str:
+        """What to do next; empty where the message has no advice."""
+        return _parts(self.message)[1]
+
+    @property
+    def object(self) -> str:
+        """The kind and name of what the message begins with: ``container web``; or empty."""
+        return _object(self.message)
 
 
 class InvalidInputError(CgagentError):
@@ -86,10 +122,22 @@ class ConflictError(CgagentError):
     kind = "conflict"
 
 
+class ChangedError(CgagentError):
+    """The object is not any more as the request says that it has to be (``If-Match``)."""
+
+    kind = "changed"
+
+
 class UnsupportedError(CgagentError):
     """This host's kernel or this version of cgagent cannot do what was asked."""
 
     kind = "unsupported"
+
+
+class KeyReusedError(CgagentError):
+    """An ``Idempotency-Key`` that was another request's."""
+
+    kind = "key_reused"
 
 
 class InternalError(CgagentError):
@@ -131,7 +179,9 @@ HTTP_STATUS: dict[str, int] = {
     "not_found": 404,
     "no_such_image": 404,
     "conflict": 409,
+    "changed": 412,
     "unsupported": 422,
+    "key_reused": 422,
     "internal": 500,
     "remote": 502,
     "unavailable": 503,
@@ -158,3 +208,34 @@ def _tree(cls: type[CgagentError]) -> dict[str, type[CgagentError]]:
 def from_kind(kind: str, message: str) -> CgagentError:
     """The error that a kind received over a wire stands for; an unknown kind is internal."""
     return _tree(CgagentError).get(kind, InternalError)(message)
+
+
+def _parts(message: str) -> tuple[str, str]:
+    """What is before and after the first semicolon that is in no quoted name."""
+    quote = ""
+    for at, letter in enumerate(message):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"" and not message[:at][-1:].isalnum():  # else it is an apostrophe
+            quote = letter
+        elif message.startswith("; ", at):
+            return message[:at], message[at + 2 :]
+    return message, ""
+
+
+def _object(message: str) -> str:
+    is_missing = message.startswith("no such ")  # IMAGE: NAME, in docker's words
+    noun, _, rest = message.removeprefix("no such ").partition(" ")
+    noun = noun.rstrip(":")
+    if noun not in _OBJECTS:
+        return ""
+    word, _, after = rest.partition(" ")
+    while word in _QUALIFIERS:
+        rest = after
+        word, _, after = rest.partition(" ")
+    if rest.startswith(("'", '"')):
+        name, end, _ = rest[1:].partition(rest[0])
+        return f"{noun} {name}" if name and end else ""
+    word = word.rstrip(":;,")
+    is_name = is_missing or word.startswith("/") or any(letter.isdecimal() for letter in word)
+    return f"{noun} {word}" if is_name else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
 
 from cgagent import __version__
 from cgagent.api import errors
@@ -22,9 +23,11 @@ from cgagent.api.native import (
     tokens,
     volumes,
 )
+from cgagent.api.openapi import Described
 from cgagent.errors import DeniedError
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from cgagent.api.access.origins import Origins
@@ -35,7 +38,7 @@ _MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # twice what execve takes
 
 def control_app(engine: Engine) -> FastAPI:
     """Everything, for the unix socket."""
-    app = FastAPI(
+    app = Described(
         title="cgagent",
         version=__version__,
         redoc_url=None,
@@ -62,7 +65,7 @@ def control_app(engine: Engine) -> FastAPI:
 
     exposition = Exposition(engine)
 
-    @app.get("/metrics", response_model=None, tags=["metrics"])
+    @app.get("/metrics", response_class=PlainTextResponse, tags=["metrics"])
     async def metrics(request: Request) -> Response:
         return await exposition(request)
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from cgagent.api.paths import is_dockers
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from cgagent.engine.engine import Engine
-
-_DOCKERS: Final = re.compile(
-    r"/(v[0-9]+\.[0-9]+|_ping|version|info|events|auth|commit|build|session|grpc|containers|exec"
-    r"|images|networks|volumes|system|distribution|plugins|swarm|nodes|services|tasks|secrets"
-    r"|configs)(/|$)"
-)
-"""The native API's paths begin with ``/v1/``, ``/-/``, and what FastAPI and Prometheus have."""
 
 
 class Doors:
@@ -27,7 +21,7 @@ class Doors:
         self._docker: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _DOCKERS.match(scope["path"]):
+        if scope["type"] != "http" or not is_dockers(scope["path"]):
             await self._native(scope, receive, send)
             return
         if self._docker is None:

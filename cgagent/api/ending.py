@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from cgagent.api.answers import Json
-from cgagent.api.errors import body_of
+from cgagent.api.errors import answer
 from cgagent.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Ending:
             if has_begun:
                 raise
             error = UnavailableError("the agent is stopping; ask the next one")
-            await Json(body_of(error), 503)(scope, receive, send)
+            await answer(error, scope["path"])(scope, receive, send)
 
 
 class NoCancellations(logging.Filter):

@@ -1,16 +1,18 @@
-"""Errors as HTTP answers: ``{"kind": ..., "message": ...}`` with the status of the kind."""
+"""Errors as HTTP answers: problems (RFC 9457), and docker's ``{"message": ...}`` on its paths."""
 
 from __future__ import annotations
 
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from cgagent.api.answers import Json
+from cgagent.api.paths import is_dockers
 from cgagent.errors import (
     HTTP_STATUS,
     CgagentError,
@@ -20,7 +22,7 @@ from cgagent.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI, Request
     from starlette.routing import BaseRoute
@@ -28,11 +30,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ErrorAnswer(BaseModel):
-    """`kind` is one of `cgagent.errors`, `message` one line for people."""
+class Problem(BaseModel):
+    """What went wrong, as ``application/problem+json`` (RFC 9457).
 
+    `detail` is the whole as one line for people: the `cause`, and after a semicolon the
+    `next_step`. `kind` is one of `cgagent.errors`; `type` and `title` are made of it. `object` has
+    the kind and the name of what it is about, where the line begins with one: ``container web``.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None
+    """The path that was asked for; null in a stream."""
     kind: str
-    message: str
+    object: str | None
+    cause: str
+    next_step: str | None
+
+
+class ProblemAnswer(Json):
+    media_type = "application/problem+json"
 
 
 _FEW: Final = 10
@@ -44,7 +63,7 @@ _IN_JSON: Final = {
 """These texts replace pydantic's, which speak of Python, for clients that send JSON."""
 _MORE: Final = {413: "the body is larger than 4 MiB"}
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorAnswer, "description": text}
+    status: {"model": Problem, "description": text}
     for status, text in sorted(
         {
             **{
@@ -58,25 +77,47 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
 """Every status that a failed request may be answered with, for the OpenAPI document."""
 
 
-def body_of(error: CgagentError) -> dict[str, str]:
-    return {"kind": error.kind, "message": error.message}
+def problem(
+    error: CgagentError, path: str | None = None, status: int | None = None
+) -> dict[str, Any]:
+    """A `Problem`. `path` is what was asked for; `status` another one than the kind's."""
+    return {
+        "type": f"urn:cgagent:problem:{error.kind}",
+        "title": error.kind.replace("_", " "),
+        "status": status or HTTP_STATUS[error.kind],
+        "detail": error.message,
+        "instance": None if path is None else quote(path),
+        "kind": error.kind,
+        "object": error.object or None,
+        "cause": error.cause,
+        "next_step": error.next_step or None,
+    }
 
 
-def _answer(error: CgagentError) -> Json:
-    return Json(body_of(error), HTTP_STATUS[error.kind])
+def answer(
+    error: CgagentError,
+    path: str,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Json:
+    """In the form of the API that `path` belongs to."""
+    status = status or HTTP_STATUS[error.kind]
+    if is_dockers(path):
+        return Json({"message": error.message}, status, headers)
+    return ProblemAnswer(problem(error, path, status), status, headers)
 
 
-async def _known(_request: Request, error: Exception) -> Json:
+async def _known(request: Request, error: Exception) -> Json:
     assert isinstance(error, CgagentError)  # noqa: S101 - registered for this type
-    return _answer(error)
+    return answer(error, request.scope["path"])
 
 
-async def _invalid(_request: Request, error: Exception) -> Json:
+async def _invalid(request: Request, error: Exception) -> Json:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
     found = [_explain(e) for e in error.errors()]
     if len(found) > _FEW:
         found[_FEW:] = [f"and {len(found) - _FEW} more"]
-    return _answer(InvalidInputError("; ".join(found)))
+    return answer(InvalidInputError(", ".join(found)), request.scope["path"])
 
 
 def _explain(error: Any) -> str:
@@ -89,10 +130,10 @@ async def _http(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     named = _named_with_slash(request) if error.status_code in {404, 405} else None
     if named is not None:
-        return _answer(NotFoundError(named))
-    kind = "not_found" if error.status_code == 404 else "invalid_input"  # noqa: PLR2004
+        return answer(NotFoundError(named), request.scope["path"])
+    cls = NotFoundError if error.status_code == 404 else InvalidInputError  # noqa: PLR2004
     message = f"{request.method} {request.url.path}: {_detail(error)}; see /docs"
-    return Json({"kind": kind, "message": message}, error.status_code, error.headers)
+    return answer(cls(message), request.scope["path"], error.status_code, error.headers)
 
 
 def _named_with_slash(request: Request) -> str | None:
@@ -115,7 +156,8 @@ def _named_with_slash(request: Request) -> str | None:
 
 async def _defect(request: Request, error: Exception) -> Json:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(InternalError(f"{type(error).__name__}: {error}; the agent's log has more"))
+    told = InternalError(f"{type(error).__name__}: {error}; the agent's log has more")
+    return answer(told, request.scope["path"])
 
 
 def install(app: FastAPI, described: Sequence[BaseRoute] = ()) -> None:

@@ -13,16 +13,16 @@ import os
 import sys
 import termios
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 from starlette.responses import Response
 
 from cgagent.api.access import peers
-from cgagent.api.answers import Json
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
-from cgagent.api.errors import body_of
-from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
+from cgagent.api.errors import answer
+from cgagent.errors import CgagentError, InvalidInputError, UnavailableError
 from cgagent.loopwatch import WATCH
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Hijack(Response):
         """`explain` makes the answer to an error; None: as the native API has it."""
         super().__init__()
         self._handler = handler
-        self._explain = explain or _explained
+        self._explain = explain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         take: Take = scope["extensions"][EXTENSION]["take"]
@@ -181,11 +181,8 @@ class Hijack(Response):
             await self._handler(take_once)
         except CgagentError as e:
             if not taken:
-                await self._explain(e)(scope, receive, send)
-
-
-def _explained(error: CgagentError) -> Response:
-    return Json(body_of(error), HTTP_STATUS[error.kind])
+                explain = self._explain or partial(answer, path=scope["path"])
+                await explain(e)(scope, receive, send)
 
 
 def require_upgrade(headers: Any) -> None:

@@ -57,7 +57,7 @@ async def told(
             log.exception("a stream failed")
             last = Failed(InternalError(f"{type(e).__name__}: {e}"))
         except asyncio.CancelledError:
-            last = Failed(ConflictError("cancelled; nothing was kept"))
+            last = Failed(ConflictError("cancelled: nothing was kept"))
         await asyncio.sleep(0)  # what worker threads told before comes first
         queue.put_nowait(last)
 

@@ -52,7 +52,7 @@ def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
         CgagentError: the host or the data root cannot be used.
     """
     if os.geteuid() != 0:
-        raise DeniedError("cgagent serve needs root; rootless operation is not there yet")
+        raise DeniedError("cgagent serve needs root: rootless operation is not there yet")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(OnceAWhile())

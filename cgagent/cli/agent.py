@@ -6,8 +6,7 @@ import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 import sys
 import time
 
-from cgagent.cli.client import Client
-from cgagent.cli.places import place_of
+from cgagent.client.places import client_at, place_of
 from cgagent.defaults import DEFAULT_SOCKET
 from cgagent.errors import UnavailableError
 
@@ -16,7 +15,12 @@ if TYPE_CHECKING:
     from typing import Final
 
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
+_PLACE: Final = (
+    *("host", "context", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "token_file"),
+)
+"""The global flags that say where the agent is."""
 _PATIENCE_S: Final = 60.0
 
 
@@ -41,15 +45,7 @@ def client_of(context: Context) -> Client:
     Raises:
         InvalidInputError: the address is none.
     """
-    place = place_of(context)
-    if place.path:
-        return Client(place.path)
-    from cgagent.cli.remote import dialler
-
-    is_tcp = place.address.startswith("tcp://")
-    host = place.address.removeprefix("tcp://").rstrip("/") if is_tcp else "cgagent"
-    token = [f"Authorization: Bearer {place.token}"] if place.token and is_tcp else []
-    return Client("", dialler(place), (f"Host: {host}", *token))
+    return client_at(place_of(**{name: getattr(context.flags, name) for name in _PLACE}))
 
 
 def _start(client: Client, flags: tuple[str, ...]) -> None:

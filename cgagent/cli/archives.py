@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.images import follow, followed
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.cli.client import Client
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
 _CHUNK: Final = 1 << 18
 _FORMS: Final = ("docker", "oci-archive", "docker-archive")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import limits
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.output import table
 from cgagent.cli.verbs import choose
+from cgagent.client.http import query, quote
 from cgagent.units import parse_duration, show_size
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query, quote
 from cgagent.cli.verbs import dispatch
+from cgagent.client.http import Client, query, quote
 from cgagent.errors import CgagentError
 from cgagent.moments import moment
 from cgagent.units import parse_duration

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
-from cgagent.cli import contextstore, place
-from cgagent.cli.contextstore import Stored
 from cgagent.cli.output import table
 from cgagent.cli.verbs import dispatch
+from cgagent.client import contextstore, place
+from cgagent.client.contextstore import Stored
 from cgagent.defaults import DEFAULT_SOCKET
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from cgagent.cli import limits
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.containers import at_once, each
 from cgagent.cli.create_flags import restart_policy
+from cgagent.client.http import query, quote
 from cgagent.units import parse_duration
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query, quote
 from cgagent.cli.placing import place
+from cgagent.client.http import Client, query, quote
 from cgagent.errors import CgagentError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def target(source: End, found: There, destination: End, there: There | None) -> 
             name = os.path.basename(os.path.normpath(found.path))
         return there.path, "." if contents or not name else name
     if found.is_directory:
-        raise InvalidInputError(f"{path} is a file; a directory cannot be copied onto it")
+        raise InvalidInputError(f"{path} is a file: a directory cannot be copied onto it")
     if path.endswith("/"):
         raise InvalidInputError(f"{path.rstrip('/')} is not a directory")
     parent, name = os.path.split(there.path)

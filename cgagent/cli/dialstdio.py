@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cli.agent import connect
 
 if TYPE_CHECKING:
-    from cgagent.cli.client import Socket
     from cgagent.cli.main import Context
+    from cgagent.client.connection import Socket
 
 _PIECE: Final = 64 * 1024
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.filters import add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.imagelist import names
 from cgagent.cli.output import short_id
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError
 from cgagent.moments import moment
 from cgagent.units import show_age, show_command, show_size

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.filters import add_filter
 from cgagent.cli.formats import WHOLE, fill
+from cgagent.client.http import query, quote
 from cgagent.moments import moment
 from cgagent.standard import printable
 

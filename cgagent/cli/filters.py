@@ -27,9 +27,3 @@ def add_table_format(parser: Flags, field: str) -> None:
         metavar="FORMAT",
         help=f"json, or text with fields such as {{{{.{field}}}}}, table before it for headings",
     )
-
-
-def has_label(labels: dict[str, str], wanted: str) -> bool:
-    """``NAME``, or ``NAME=VALUE``."""
-    name, separator, value = wanted.partition("=")
-    return name in labels and (not separator or labels[name] == value)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import quote
 from cgagent.cli.filters import add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import short_id
+from cgagent.client.http import quote
 from cgagent.standard import printable
 from cgagent.units import show_age, show_size
 

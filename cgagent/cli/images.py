@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query, quote
 from cgagent.cli.verbs import dispatch
-from cgagent.errors import CgagentError, from_kind
+from cgagent.client.http import Client, error_of, query, quote
+from cgagent.errors import CgagentError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def followed(messages: Iterator[Any], *, quiet: bool = False) -> dict[str, Any]:
         with show() as shown:
             for message in messages:
                 if "error" in message:
-                    raise from_kind(message["error"]["kind"], message["error"]["message"])
+                    raise error_of(message["error"])
                 if "progress" not in message:
                     last: dict[str, Any] = message
                     return last
@@ -137,4 +137,4 @@ def followed(messages: Iterator[Any], *, quiet: bool = False) -> dict[str, Any]:
     except KeyboardInterrupt:  # the agent ends the work with the connection
         standard.tell("cancelled")
         raise
-    raise from_kind("unavailable", "the agent ended the answer early; see its log")
+    raise UnavailableError("the agent ended the answer early; see its log")

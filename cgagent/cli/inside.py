@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.flags import REMAINDER
 from cgagent.cli.output import table
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError
 from cgagent.standard import printable
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.formats import print_all
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from cgagent.cli.client import Client
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
 _TYPES: Final = ("container", "image", "volume")
 

@@ -102,7 +102,7 @@ class Context:
         self.command = command
         self.args = args
         self.flags = flags
-        """Where the agent is; `cgagent.cli.places` reads them."""
+        """Where the agent is; `cgagent.cli.agent` reads them."""
         self.start: bool = not flags.no_start
         self.verbs: Collection[str] = ()
         """Those that one may be chosen from; none where the command has none, or one is chosen."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import quote
 from cgagent.cli.containers import each
-from cgagent.cli.filters import add_filter, add_table_format, has_label
+from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import print_all, print_listed
 from cgagent.cli.inspect import shaped
 from cgagent.cli.output import host_port, short_id
 from cgagent.cli.verbs import dispatch
+from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.units import show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cgagent.cli.main import Context
 
     Item = dict[str, Any]
@@ -115,15 +113,7 @@ def list_(context: Context) -> int:
     add_filter(parser, _FILTERS)
     add_table_format(parser, "Name")
     args = parser.parse_args(context.args)
-    wanted: dict[str, list[Callable[[Item], bool]]] = {}
-    for item in args.filter:
-        name, _, value = item.partition("=")
-        wanted.setdefault(name, []).append(_filter(name, value))
-    found = [
-        item
-        for item in connect(context).request("GET", "/v1/networks")
-        if all(any(holds(item) for holds in one) for one in wanted.values())
-    ]
+    found = connect(context).request("GET", "/v1/networks" + query(filter=args.filter))
     identify = str if args.no_trunc else short_id
     if args.quiet:
         for item in found:
@@ -146,24 +136,6 @@ def _row(item: Item, id_: str) -> Item:
         "Labels": ",".join(f"{key}={value}" for key, value in item["labels"].items()),
         "Label": item["labels"],
     }
-
-
-def _filter(name: str, value: str) -> Callable[[Item], bool]:
-    if name == "label":
-        return lambda i: has_label(i["labels"], value)
-    if name == "name":
-        return lambda i: value in i["name"]
-    if name == "id":
-        return lambda i: i["id"].startswith(value)
-    if name == "driver":
-        return lambda i: i["driver"] == value
-    if name == "scope":
-        return lambda _: value == "local"
-    if name == "type" and value in {"custom", "builtin"}:
-        return lambda i: (i["name"] in {"bridge", "host", "none"}) is (value == "builtin")
-    if name == "dangling" and value in {"true", "1", "false", "0"}:
-        return lambda i: (not i["containers"]) is (value in {"true", "1"})
-    raise InvalidInputError(f"--filter {name}={value}: known are {', '.join(_FILTERS)}")
 
 
 def inspect(context: Context) -> int:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import statuses
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import host_port, short_id
+from cgagent.client.http import query, quote
 from cgagent.standard import printable
 from cgagent.units import show_age, show_command, show_size, show_time
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent import standard
 from cgagent.cli import dockerconfig
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query
 from cgagent.cli.filters import add_filter, add_table_format
 from cgagent.cli.formats import WHOLE, print_listed
 from cgagent.cli.images import follow
+from cgagent.client.http import query
 from cgagent.errors import DeniedError, InvalidInputError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import posix as os  # the C part: os itself takes 1.5 ms to be loaded
 
 from cgagent.cli import create_flags, stream
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, query, quote
 from cgagent.cli.flags import REMAINDER
+from cgagent.client.http import Client, exit_code, query, quote
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -186,7 +186,7 @@ def _stay(
         from cgagent.cli import terminal
 
         terminal.follow_size(client, connection.location)
-    code = stream.exit_code(stream.pump(connection, stdin=stdin))
+    code = exit_code(stream.pump(connection, stdin=stdin))
     connection.wait_for_end()
     return code
 

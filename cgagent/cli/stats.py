@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import standard
 from cgagent.cli.agent import connect
-from cgagent.cli.client import Client, quote
 from cgagent.cli.filters import add_table_format
 from cgagent.cli.formats import print_listed
 from cgagent.cli.output import short_id
+from cgagent.client.http import Client, quote
 from cgagent.errors import ConflictError
 from cgagent.standard import printable
 from cgagent.units import show_size

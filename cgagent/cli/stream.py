@@ -12,18 +12,20 @@ import select
 import sys
 
 from cgagent import standard
-from cgagent.cli import compact_json
-from cgagent.errors import CgagentError, InternalError, UnavailableError, from_kind
+from cgagent.client import compact_json
+from cgagent.client.connection import STATUS, Frames
+from cgagent.client.http import exit_code
+from cgagent.errors import CgagentError, UnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Final
 
-    from cgagent.cli.client import Client, Connection
+    from cgagent.client.connection import Connection
+    from cgagent.client.http import Client
 
 _CHUNK: Final = 64 * 1024
-_STDOUT, _STDERR, _STATUS = 1, 2, 3
 _PASSED_ON: Final = (
     _signal.SIGINT,
     _signal.SIGTERM,
@@ -47,7 +49,7 @@ class _Pump:
     def __init__(self, connection: Connection, *, stdin: bool) -> None:
         self._sock = connection.socket
         self._sock.setblocking(False)
-        self._incoming = bytearray(connection.rest())
+        self._incoming = Frames(connection.rest())
         self._outgoing = b""
         self._stdin_open = stdin
         self._poll = select.poll()
@@ -65,7 +67,7 @@ class _Pump:
         """
         before = _signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         try:
-            self._frames()
+            self._show()
             while True:
                 self._step()
         except _Status as end:
@@ -122,17 +124,12 @@ class _Pump:
             data = b""
         if not data:
             raise UnavailableError("the connection to the container ended without its exit code")
-        self._incoming += data
-        self._frames()
+        self._incoming.feed(data)
+        self._show()
 
-    def _frames(self) -> None:
-        while len(self._incoming) >= 8:  # noqa: PLR2004 - a frame's header
-            end = 8 + int.from_bytes(self._incoming[4:8], "big")
-            if len(self._incoming) < end:
-                return
-            stream, payload = self._incoming[0], bytes(self._incoming[8:end])
-            del self._incoming[:end]
-            if stream == _STATUS:
+    def _show(self) -> None:
+        for stream, payload in self._incoming:
+            if stream == STATUS:
                 raise _Status(compact_json.loads(payload))
             standard.write(stream, payload)
 
@@ -198,15 +195,3 @@ def stay(client: Client, connection: Connection, container: str, *, stdin: bool)
 def stay_without_signals(connection: Connection, *, stdin: bool) -> int:
     """As `stay`, for a command inside a container: signals are ours."""
     return exit_code(pump(connection, stdin=stdin))
-
-
-def exit_code(status: dict[str, Any]) -> int:
-    """Raises the error that the status carries, or InternalError if it says nothing at all."""
-    if "error" in status:
-        raise from_kind(status["error"]["kind"], status["error"]["message"])
-    if "exit_code" not in status:
-        raise InternalError(
-            "the session ended without an exit code and without an error; look at the container "
-            "with cgagent inspect"
-        )
-    return int(status["exit_code"])

@@ -14,7 +14,7 @@ import termios
 import tty
 
 from cgagent.cli import stream
-from cgagent.cli.client import query
+from cgagent.client.http import exit_code, query
 from cgagent.errors import CgagentError, InvalidInputError
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Final
 
-    from cgagent.cli.client import Client
+    from cgagent.client.http import Client
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _RESIZE_TIMEOUT_S: Final = 2.0
@@ -124,7 +124,7 @@ def session(
     if status.get("detached"):
         print("read escape sequence")
         return 0
-    code = stream.exit_code(status)
+    code = exit_code(status)
     connection.wait_for_end()
     return code
 

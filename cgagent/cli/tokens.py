@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import quote
 from cgagent.cli.containers import each
 from cgagent.cli.output import table
 from cgagent.cli.verbs import dispatch
+from cgagent.client.http import quote
 from cgagent.units import parse_duration, show_time
 
 if TYPE_CHECKING:

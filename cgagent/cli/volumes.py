@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cgagent.cli.agent import connect
-from cgagent.cli.client import query, quote
 from cgagent.cli.containers import each
 from cgagent.cli.disk import prune_volumes
+from cgagent.cli.filters import add_filter
 from cgagent.cli.formats import print_all
 from cgagent.cli.inspect import shaped
 from cgagent.cli.output import table
 from cgagent.cli.verbs import choose
-from cgagent.errors import InvalidInputError
+from cgagent.client.http import query, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,38 +50,15 @@ def create(context: Context) -> int:
 def list_(context: Context) -> int:
     parser = context.parser("[-q] [-f FILTER]", "List volumes.")
     parser.add_argument("-q", "--quiet", action="store_true", help="only names")
-    parser.add_argument(
-        "-f",
-        "--filter",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="dangling=true|false, name=PART, label=NAME[=VALUE], driver=NAME",
-    )
+    add_filter(parser, ("dangling", "name", "label", "driver"))
     args = parser.parse_args(context.args)
-    wanted = [_filter(item) for item in args.filter]
-    volumes = connect(context).request("GET", "/v1/volumes")
-    found = [v for v in volumes if all(holds(v) for holds in wanted)]
+    found = connect(context).request("GET", "/v1/volumes" + query(filter=args.filter))
     if args.quiet:
         for item in found:
             print(item["name"])
         return 0
     print(table(("DRIVER", "VOLUME NAME"), [(v["driver"], v["name"]) for v in found]))
     return 0
-
-
-def _filter(item: str) -> Callable[[dict[str, Any]], bool]:
-    key, _, value = item.partition("=")
-    if key == "dangling" and value in {"true", "1", "false", "0"}:
-        return lambda v: (not v["containers"]) is (value in {"true", "1"})
-    if key == "name":
-        return lambda v: value in v["name"]
-    if key == "driver":
-        return lambda v: v["driver"] == value
-    if key == "label":
-        name, separator, text = value.partition("=")
-        return lambda v: name in v["labels"] and (not separator or v["labels"][name] == text)
-    raise InvalidInputError(f"--filter {item!r} is not dangling=, name=, label= or driver=")
 
 
 def inspect(context: Context) -> int:

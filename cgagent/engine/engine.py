@@ -47,6 +47,7 @@ from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
+from cgagent.engine.requestkeys import RequestKeys
 from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
@@ -60,6 +61,7 @@ from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
+from cgagent.store.requestkeys import RequestKeyRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ class Engine:
         containers_dir = self._containers_dir = settings.data_root / "containers"
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
+        self.request_keys = RequestKeys(RequestKeyRows(self.database))
         self.policies = Policies()
         self.tracer = tracing.tracer()
         self.jobs = Jobs(

@@ -48,9 +48,13 @@ class EventQuery:
     until_ns: int | None = None
     filters: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Docker's: of one name any value is enough, of several names each has to hold."""
+    after: int = 0
+    """Only those with a larger number."""
 
     @classmethod
-    def parse(cls, since_ns: int, until_ns: int | None, filters: list[str]) -> EventQuery:
+    def parse(
+        cls, since_ns: int, until_ns: int | None, filters: list[str], after: int = 0
+    ) -> EventQuery:
         """`filters` as ``NAME=VALUE``. Raises InvalidInputError: of another form, or unknown."""
         found: dict[str, tuple[str, ...]] = {}
         for item in filters:
@@ -60,7 +64,7 @@ class EventQuery:
                     f"filter {item!r} is not NAME=VALUE with a name of {', '.join(_FILTERS)}"
                 )
             found[name] = (*found.get(name, ()), value)
-        return cls(since_ns=since_ns, until_ns=until_ns, filters=found)
+        return cls(since_ns=since_ns, until_ns=until_ns, filters=found, after=after)
 
     def accepts(self, event: Event) -> bool:
         return all(
@@ -145,13 +149,22 @@ class Events:
         """What is kept."""
         return [event for page in self._pages(query, self._rows.last()) for event in page]
 
+    def first(self, query: EventQuery, count: int) -> list[Event]:
+        """So many of what is kept, at most."""
+        found: list[Event] = []
+        for page in self._pages(query, self._rows.last()):
+            found += page
+            if len(found) >= count:
+                break
+        return found[:count]
+
     def _pages(self, query: EventQuery, last: int) -> Iterator[list[Event]]:
         """Up to the `last` number, a few at a time: a client may take its time."""
         until_ns = _FAR_NS if query.until_ns is None else query.until_ns
-        numbers = range(last + 1)
+        numbers = range(query.after + 1, last + 1)
         while page := self._rows.between(query.since_ns, until_ns, numbers, _PAGE):
-            yield [event for _, event in page if query.accepts(event)]
-            numbers = range(page[-1][0] + 1, numbers.stop)
+            yield [event for event in page if query.accepts(event)]
+            numbers = range(page[-1].number + 1, numbers.stop)
 
     async def stream(self, query: EventQuery, *, follow: bool) -> AsyncGenerator[Event]:
         """The past, then with `follow` what comes, until the query's end if it has one."""

@@ -281,7 +281,7 @@ def told(job: Job, progress: Callable[[Progress], None]) -> Callable[[Progress],
     """`progress` that the job shows as well."""
 
     def tell(what: Progress) -> None:
-        job.progress = f"{what.layer} {what.status}".strip()
+        job.tell(f"{what.layer} {what.status}".strip())
         if what.layer and job.steps[-1].name not in ("layers", "blobs"):
             job.step("layers")
         progress(what)

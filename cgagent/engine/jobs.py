@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
@@ -19,7 +19,7 @@ from cgagent.engine.access.asking import current as current_request
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from cgagent.engine.access.judge import Judge
     from cgagent.engine.containers.container import Record
@@ -54,6 +54,8 @@ class Job:
     duration_s: float | None = None
     steps: list[Step] = field(default_factory=list)
     task: asyncio.Task[object] | None = field(default=None, repr=False)
+    changed: Callable[[Job], None] = field(default=lambda _job: None, repr=False, compare=False)
+    """Called with it whenever there is something new to tell."""
     began_s: float = field(default_factory=time.perf_counter, repr=False)
 
     @property
@@ -66,6 +68,12 @@ class Job:
         now = self.started_at + self.age_s
         self._end_step(now)
         self.steps.append(Step(name=name, started_at=now))
+        self.changed(self)
+
+    def tell(self, progress: str) -> None:
+        """How far it is."""
+        self.progress = progress
+        self.changed(self)
 
     def end(self) -> None:
         self.duration_s = self.age_s
@@ -87,6 +95,30 @@ def step(name: str) -> None:
         job.step(name)
 
 
+class Changes:
+    """The jobs that have changed since one last looked; each once, however often it has."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._changed: dict[int, Job] = {}
+        self._some = asyncio.Event()
+
+    def add(self, job: Job) -> None:
+        """Also from another thread."""
+        self._loop.call_soon_threadsafe(self._put, job)
+
+    def _put(self, job: Job) -> None:
+        self._changed[job.id] = job
+        self._some.set()
+
+    async def next(self) -> list[Job]:
+        """At least one."""
+        await self._some.wait()
+        self._some.clear()
+        found, self._changed = list(self._changed.values()), {}
+        return found
+
+
 class Jobs:
     """`observers` are told of every job that ends; `judge` may refuse one, by who asks for it."""
 
@@ -96,6 +128,21 @@ class Jobs:
         self._running: dict[int, Job] = {}
         self._finished: deque[Job] = deque(maxlen=KEPT)
         self._ids = itertools.count(1)
+        self._followers: set[Changes] = set()
+
+    @contextmanager
+    def followed(self) -> Iterator[Changes]:
+        """What changes in the body: a job begins, goes on to a step, tells how far it is, ends."""
+        changes = Changes()
+        self._followers.add(changes)
+        try:
+            yield changes
+        finally:
+            self._followers.discard(changes)
+
+    def _changed(self, job: Job) -> None:
+        for follower in list(self._followers):  # a worker thread may tell
+            follower.add(job)
 
     def all(self) -> list[Job]:
         """Running ones first, then the finished, newest first."""
@@ -105,7 +152,7 @@ class Jobs:
         for job in self.all():
             if job.id == job_id:
                 return job
-        raise NotFoundError(f"job {job_id} is not known; the last {KEPT} finished ones are kept")
+        raise NotFoundError(f"job {job_id} is not known: the last {KEPT} finished ones are kept")
 
     def cancel(self, job_id: int) -> None:
         """Ask a running job to end. What it has half made, it removes.
@@ -148,10 +195,12 @@ class Jobs:
             started_at=time.time(),
             task=asyncio.current_task(),
             caller=str(request.caller) if request else None,
+            changed=self._changed,
         )
         if request:
             request.jobs.append(job)
         self._running[job.id] = job
+        self._changed(job)
         outer = _current.set(job)
         try:
             yield job
@@ -173,5 +222,6 @@ class Jobs:
             job.end()
             del self._running[job.id]
             self._finished.append(job)
+            self._changed(job)
             for observe in self._observers:
                 observe(job)

@@ -434,7 +434,7 @@ class Images:
     def _stored(self, image_id: str) -> ImageRecord:
         record = self._records.get(image_id)
         if record is None:
-            raise NoSuchImageError(f"no such image: {image_id}; it was removed meanwhile")
+            raise NoSuchImageError(f"no such image: {image_id}: it was removed meanwhile")
         return record
 
 

@@ -105,7 +105,7 @@ class Firewall:
             except FileNotFoundError:
                 self._drop_bridge(bridge.name)
                 raise NotFoundError(
-                    f"bridge {bridge.name}: there is no such interface; it is made before the "
+                    f"bridge {bridge.name}: there is no such interface: it is made before the "
                     "firewall hears of it"
                 ) from None
             except BaseException:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import ConflictError
-from cgagent.store import events, recordfiles
+from cgagent.store import events, recordfiles, requestkeys
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class ContainerRows:
                 "VALUES (?, ?, ?, ?, ?)",
                 (row.id, row.name, row.image_id, row.created_ns, row.document),
             )
+            requestkeys.note(connection, "container", row.id, row.created_ns)
         self._copy(row)
 
     def rename(self, row: ContainerRow, event: EventRow | None = None) -> None:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from cgagent.store.database import Database
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class EventRow:
+    number: int = field(default=0, compare=False)
+    """Its place among all events; it is given when the event is kept."""
     time_ns: int
     type: str
     action: str
@@ -23,14 +25,16 @@ class EventRow:
 
 def insert(connection: sqlite3.Connection, row: EventRow) -> None:
     """In whatever transaction that connection is: an event is kept with what it is about."""
-    connection.execute(
+    cursor = connection.execute(
         "INSERT INTO events (time_ns, type, action, id, attributes) VALUES (?, ?, ?, ?, ?)",
         (row.time_ns, row.type, row.action, row.id, json.dumps(row.attributes)),
     )
+    row.number = cursor.lastrowid or 0
 
 
 def _event(row: sqlite3.Row) -> EventRow:
     return EventRow(
+        number=row["number"],
         time_ns=row["time_ns"],
         type=row["type"],
         action=row["action"],
@@ -52,16 +56,14 @@ class EventRows:
         (row,) = self._database.query("SELECT coalesce(max(number), 0) AS last FROM events")
         return int(row["last"])
 
-    def between(
-        self, since_ns: int, until_ns: int, numbers: range, count: int
-    ) -> list[tuple[int, EventRow]]:
-        """The first so many of these `numbers`, each with its own; both times are part of it."""
+    def between(self, since_ns: int, until_ns: int, numbers: range, count: int) -> list[EventRow]:
+        """The first so many of these `numbers`; both times are part of it."""
         rows = self._database.query(
             "SELECT number, time_ns, type, action, id, attributes FROM events "
             "WHERE number BETWEEN ? AND ? AND time_ns BETWEEN ? AND ? ORDER BY number LIMIT ?",
             (numbers.start, numbers.stop - 1, since_ns, until_ns, count),
         )
-        return [(row["number"], _event(row)) for row in rows]
+        return [_event(row) for row in rows]
 
     def prune(self, kept: int) -> None:
         """All but the last so many."""

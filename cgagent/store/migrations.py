@@ -165,4 +165,17 @@ MIGRATIONS: Final = (
         expires_ns INTEGER                -- null: never
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- Idempotency keys of requests that have made something, for a day.
+    CREATE TABLE request_keys (
+        caller      TEXT NOT NULL,
+        key         TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,        -- SHA-256 of path and body
+        object      TEXT NOT NULL,        -- what was made: an id, or the name of a volume
+        made_ns     INTEGER NOT NULL,
+        answer      TEXT,                 -- JSON; null: the agent died before it had one
+        PRIMARY KEY (caller, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX request_keys_by_time ON request_keys(made_ns);
+    """,
 )

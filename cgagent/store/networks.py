@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import ConflictError
+from cgagent.store import requestkeys
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -69,6 +70,7 @@ class NetworkRows:
                     "INSERT INTO networks (id, name, created_ns, document) VALUES (?, ?, ?, ?)",
                     (row.id, row.name, row.created_ns, row.document),
                 )
+                requestkeys.note(connection, "network", row.id, row.created_ns)
         except sqlite3.IntegrityError:
             raise ConflictError(f"network with name {row.name} already exists") from None
 
@@ -80,8 +82,14 @@ class NetworkRows:
             )
 
     def delete(self, network_id: str) -> None:
-        with self._database.transaction(essential=True) as connection:
-            connection.execute("DELETE FROM networks WHERE id = ?", (network_id,))
+        """Raises ConflictError: somebody has a place in it."""
+        try:
+            with self._database.transaction(essential=True) as connection:
+                connection.execute("DELETE FROM networks WHERE id = ?", (network_id,))
+        except sqlite3.IntegrityError:
+            raise ConflictError(
+                f"network {network_id[:12]} has places of containers to come in it; try again"
+            ) from None
 
     # -- places in them -----------------------------------------------------------------------
 

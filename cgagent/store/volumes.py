@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cgagent.store import requestkeys
+
 if TYPE_CHECKING:
     from cgagent.store.database import Database
 
@@ -45,6 +47,7 @@ class VolumeRows:
                 "INSERT INTO volumes (name, anonymous, created_ns, labels) VALUES (?, ?, ?, ?)",
                 (row.name, row.anonymous, row.created_ns, json.dumps(row.labels)),
             )
+            requestkeys.note(connection, "volume", row.name, row.created_ns)
 
     def delete(self, name: str) -> None:
         with self._database.transaction(essential=True) as connection:

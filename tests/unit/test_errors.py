@@ -46,3 +46,36 @@ def test_a_subclass_elsewhere_does_not_take_a_kind_over():
         pass
 
     assert type(from_kind("conflict", "")) is errors.ConflictError
+
+
+@pytest.mark.parametrize(
+    ("message", "object_", "cause", "next_step"),
+    [
+        (
+            "container 'web' does not exist; see cgagent ps --all for those that do",
+            *("container web", "container 'web' does not exist"),
+            "see cgagent ps --all for those that do",
+        ),
+        ("no such image: alpine; 'cgagent pull alpine' fetches it", "image alpine", *(None,) * 2),
+        ("container name 'web' is taken; remove it; or wait", "container web", None, None),
+        ("container name 'a; b' is not valid: letters", "container a; b", "", ""),
+        ('volume "it\'s; x" is in use', "volume it's; x", "", ""),
+        ("the agent's log is full; see others' logs; or not", "", None, None),
+        ("job 7 (pull) is done: nothing to cancel", "job 7", "", ""),
+        ("cgroup /a/b does not exist; see cgagent cgroup tree", "cgroup /a/b", None, None),
+        ("network option 'mtu' is not known", "network mtu", "", ""),
+        ("network with name back already exists", "", "", ""),
+        ("there are 5 tokens already; revoke some", "", None, None),
+        ("image names are many", "", "", ""),
+        ("container 'odd", "", "", ""),
+        ("container", "", "", ""),
+        ("", "", "", ""),
+    ],
+)
+def test_the_parts_of_a_message(message, object_, cause, next_step):
+    error = errors.ConflictError(message)
+    if next_step is None:
+        cause, _, next_step = message.partition("; ")
+    elif not next_step:
+        cause = message
+    assert (error.object, error.cause, error.next_step) == (object_, cause, next_step)

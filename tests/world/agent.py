@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cgagent.cgroups import Host, processes
-from cgagent.cli.client import Client
-from cgagent.cli.stream import exit_code
+from cgagent.client.connection import STATUS, STDERR, STDOUT, Frames
+from cgagent.client.http import Client, exit_code
 from cgagent.errors import NotFoundError, UnavailableError
 from tests.world.forks import Fork
 from tests.world.naming import cgroup_path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from cgagent.cli.client import Connection
+    from cgagent.client.connection import Connection
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
 _START_S = 20 * SLOWNESS
@@ -37,7 +37,6 @@ _STOP_S = 20 * SLOWNESS
 _POOL_SIZE = 2
 KEPT_MOST = 4
 """The pool, and as many in the roots of containers that are prewarmed."""
-_STDOUT, _STDERR, _STATUS = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +247,9 @@ class Agent:
             if stdin:
                 connection.socket.sendall(stdin)
             connection.socket.shutdown(socket.SHUT_WR)
-            output = {_STDOUT: b"", _STDERR: b""}
+            output = {STDOUT: b"", STDERR: b""}
             for stream, payload in frames(connection):
-                if stream == _STATUS:
+                if stream == STATUS:
                     return _result(payload, output)
                 output[stream] += payload
         raise RuntimeError("the connection ended without a status")
@@ -298,7 +297,7 @@ class Agent:
         body = {"path": str(archive)}
         *_, last = self.client.lines("POST", "/v1/images/load", body)
         if "error" in last:
-            raise RuntimeError(last["error"]["message"])
+            raise RuntimeError(last["error"]["detail"])
 
     # -- the kernel's side ------------------------------------------------------------------
 
@@ -388,17 +387,13 @@ def eventually(condition: Any, what: str = "", timeout_s: float = 10) -> Any:
 
 
 def frames(connection: Connection) -> Iterator[tuple[int, bytes]]:
-    data = connection.rest()
-    while True:
-        while len(data) >= 8 and len(data) >= (end := 8 + int.from_bytes(data[4:8], "big")):
-            yield data[0], data[8:end]
-            data = data[end:]
-        more = connection.socket.recv(256 * 1024)
-        if not more:
-            return
-        data += more
+    found = Frames(connection.rest())
+    yield from found
+    while data := connection.socket.recv(256 * 1024):
+        found.feed(data)
+        yield from found
 
 
 def _result(status: bytes, output: dict[int, bytes]) -> Result:
     code = exit_code(json.loads(status))
-    return Result(code, output[_STDOUT].decode(), output[_STDERR].decode())
+    return Result(code, output[STDOUT].decode(), output[STDERR].decode())

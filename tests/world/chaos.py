@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from tests.world.agent import KEPT_MOST, SLOWNESS, Agent, alive, eventually
 

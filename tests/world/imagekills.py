@@ -133,7 +133,7 @@ class ImageKills:
             return
         *_, last = self._agent.client.lines(operation.verb, path, operation.body)
         if "error" in last:
-            raise AssertionError(last["error"]["message"])
+            raise AssertionError(last["error"]["detail"])
 
 
 def kill(agent: Agent, folder: Path, count: int, seed: int) -> dict[str, int]:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.datastructures import Headers
 
 from cgagent.api.access import needs, peers
-from cgagent.api.answers import Json
-from cgagent.api.errors import body_of
+from cgagent.api.errors import answer
 from cgagent.api.hijack import EXTENSION as HIJACK
 from cgagent.engine.access import asking, includes
 from cgagent.errors import HTTP_STATUS, CgagentError, DeniedError, UnauthenticatedError
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from cgagent.api.access.origins import Origins
@@ -58,7 +58,7 @@ class AccessLayer:
             rule = self._permitted(caller, need)
         except CgagentError as e:
             self._tell_refusal(e, caller, peer, scope)
-            await _refusal(e, caller)(scope, receive, send)
+            await _refusal(e, caller, scope)(scope, receive, send)
             return
         with asking(caller, rule) as request:
             if includes(need, "control"):
@@ -85,7 +85,9 @@ class AccessLayer:
             raise DeniedError(f"{caller} is for {caller.scope}, and this needs {need}")
         rule = self._access.rule_for(caller)
         if not includes(rule.allow, need):
-            raise DeniedError(f"{caller} may {rule.allow} by the access policy; this needs {need}")
+            raise DeniedError(
+                f"{caller} may {rule.allow} by the access policy, and this needs {need}"
+            )
         return rule
 
     def _tell_refusal(
@@ -131,12 +133,12 @@ class AccessLayer:
                 tell()
 
 
-def _refusal(error: CgagentError, caller: Caller | None) -> Json:
+def _refusal(error: CgagentError, caller: Caller | None, scope: Scope) -> Response:
     """The answer, for which no body is read; who is not known is hung up on."""
     headers = {"Connection": "close"} if caller is None else {}
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = 'Bearer realm="cgagent"'
-    return Json(body_of(error), HTTP_STATUS[error.kind], headers)
+    return answer(error, scope["path"], headers=headers)
 
 
 def _entry(who: dict[str, Any], scope: Scope, status: int) -> dict[str, Any]:

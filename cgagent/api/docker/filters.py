@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cgagent.api import bodies
+from cgagent.engine import listfilters
 from cgagent.errors import InvalidInputError
 from cgagent.moments import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 class Filters:
@@ -45,12 +43,7 @@ class Filters:
 
     def flag(self, name: str) -> bool | None:
         """None: not asked for. Raises InvalidInputError: it is no truth value."""
-        values = self.get(name)
-        if not values:
-            return None
-        if len(values) != 1 or values[0] not in _TRUE | _FALSE:
-            raise InvalidInputError(f"invalid filter '{name}={','.join(values)}'")
-        return values[0] in _TRUE
+        return listfilters.flag(self._values, name)
 
     def pairs(self) -> list[str]:
         """All as ``NAME=VALUE``."""

@@ -13,7 +13,8 @@ from cgagent.api.docker.creation import endpoint
 from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.routing import Route
 from cgagent.api.docker.shapes import networks as shapes
-from cgagent.engine.filters import PruneFilters, has_label
+from cgagent.engine import listfilters
+from cgagent.engine.filters import PruneFilters
 from cgagent.engine.networks.spec import SubnetSpec
 from cgagent.engine.values import Network, NetworkSpec, built_in_id
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
@@ -23,14 +24,12 @@ if TYPE_CHECKING:
     from cgagent.api.docker.filters import Filters
 
 _BUILT_IN: Final = (("host", "host"), ("none", "null"))
-_FILTERS: Final = ("dangling", "driver", "id", "label", "name", "scope", "type")
-_ALWAYS: Final = frozenset({"bridge", "host", "none"})
 _IPAM_DRIVERS: Final = frozenset({"", "default"})
 
 
 async def list_(call: Call) -> Response:
     engine = call.engine
-    filters = call.filters(*_FILTERS)
+    filters = call.filters(*listfilters.NETWORKS)
     engine.networks.find("bridge")  # it is made when it is first asked for
     found = [shapes.network(engine, n, call.version) for n in engine.networks.all()]
     found += [shapes.built_in(engine, *pair) for pair in _BUILT_IN]
@@ -39,24 +38,14 @@ async def list_(call: Call) -> Response:
 
 
 def _is_wanted(network: dict[str, Any], filters: Filters, *, is_used: bool) -> bool:
-    dangling, kinds = filters.flag("dangling"), filters.get("type")
-    kind = "builtin" if network["Name"] in _ALWAYS else "custom"
-    if any(k not in {"builtin", "custom"} for k in kinds):
-        raise InvalidInputError(f"invalid filter 'type={','.join(kinds)}'")
-    return (
-        (dangling is None or (dangling is not is_used and kind == "custom") is dangling)
-        and (not kinds or kind in kinds)
-        and _any(filters, "driver", lambda value: value == network["Driver"])
-        and _any(filters, "scope", lambda value: value == "local")
-        and _any(filters, "name", lambda value: value in network["Name"])
-        and _any(filters, "id", network["Id"].startswith)
-        and all(has_label(network["Labels"], wanted) for wanted in filters.get("label"))
+    return listfilters.network_holds(
+        dict(filters),
+        network_id=network["Id"],
+        name=network["Name"],
+        driver=network["Driver"],
+        labels=network["Labels"],
+        is_used=is_used,
     )
-
-
-def _any(filters: Filters, name: str, holds: Any) -> bool:
-    values = filters.get(name)
-    return not values or any(map(holds, values))
 
 
 def _find(call: Call) -> Network:
@@ -111,7 +100,7 @@ async def create(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     name = call.names["id"]
-    if name not in _ALWAYS:
+    if name not in listfilters.ALWAYS:
         name = _find(call).id
     try:
         await call.engine.networks.remove(name)

@@ -9,7 +9,8 @@ from cgagent.api.docker import schemas
 from cgagent.api.docker.containers import done
 from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.routing import Route
-from cgagent.engine.filters import PruneFilters, has_label
+from cgagent.engine import listfilters
+from cgagent.engine.filters import PruneFilters
 from cgagent.engine.options.mounts import require_driver
 from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.units import show_time
@@ -38,18 +39,14 @@ def shape(volume: Volume) -> dict[str, Any]:
 
 
 async def list_(call: Call) -> Response:
-    filters = call.filters("dangling", "driver", "label", "name")
+    filters = call.filters(*listfilters.VOLUMES)
     found = [shape(v) for v in call.engine.volumes.all() if _is_wanted(v, filters)]
     return Json({"Volumes": found, "Warnings": []})
 
 
 def _is_wanted(volume: Volume, filters: Filters) -> bool:
-    dangling, drivers, names = filters.flag("dangling"), filters.get("driver"), filters.get("name")
-    return (
-        dangling in {None, not volume.users}
-        and (not drivers or "local" in drivers)
-        and (not names or any(part in volume.name for part in names))
-        and all(has_label(volume.row.labels, wanted) for wanted in filters.get("label"))
+    return listfilters.volume_holds(
+        dict(filters), name=volume.name, labels=volume.row.labels, is_used=bool(volume.users)
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import GroupBody
 from cgagent.engine.options import limits as limit_json
 
@@ -38,10 +39,11 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.get("")
     async def list_groups(
-        path: str = "/", depth: Annotated[int, Query(ge=0, le=32)] = 32
+        page: Paged, path: str = "/", depth: Annotated[int, Query(ge=0, le=32)] = 32
     ) -> list[dict[str, Any]]:
         """A group and those below it, parents first."""
-        return await asyncio.to_thread(tree, path, depth)
+        found = await asyncio.to_thread(tree, path, depth)
+        return page.of(found, lambda group: group["path"].split("/"))
 
     @router.get("/{path:path}")
     async def show_group(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from cgagent.api.attendance import while_there
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
+from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.images import Filters
 from cgagent.api.native.networks import (
     add_traffic,
@@ -19,6 +20,8 @@ from cgagent.api.native.networks import (
     published_ports,
 )
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds, StopSeconds
+from cgagent.api.native.once import once
+from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import (
     AdoptBody,
     OverrideBody,
@@ -31,6 +34,9 @@ from cgagent.engine.filters import PruneFilters
 from cgagent.engine.sessions import processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.engine import Engine
     from cgagent.engine.observe.sizes import Size
 
@@ -43,6 +49,7 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/containers", tags=["containers"])
     streams.add(router, engine)  # first: routes are tried one after the other, and these are urgent
     _add_lifecycle(router, engine)
+    _add_running(router, engine)
     _add_prune(router, engine)
     _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
@@ -59,6 +66,17 @@ def _detail(engine: Engine, reference: str) -> dict[str, Any]:
     return {**shown, **container_networks(engine, container.id)}
 
 
+def _made(container: Container) -> dict[str, Any]:
+    return {"id": container.id, "name": container.name}
+
+
+def _unchanged(engine: Engine, request: Request, container: Container) -> Callable[[], None]:
+    """Raises ChangedError where the request is for another state of it than there is."""
+    return condition(
+        request, f"container {container.name!r}", lambda: _detail(engine, container.id)
+    )
+
+
 def _size(found: Size | None) -> dict[str, int | None]:
     if found is None:
         return {}
@@ -73,13 +91,15 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         last: Annotated[int, Query(ge=0)] = 0,
         size: bool = False,
         filters: Filters = None,
+        page: Paged,
     ) -> list[dict[str, Any]]:
         """List the containers that run or are about to; with `all`, every one. The newest is first.
 
         `last`: so many of the newest, in any state. `filter` is ``NAME=VALUE`` with docker's names.
         With `size` also what each has on disk, ``null`` where that cannot be found out in time.
         """
-        shown = engine.selected(Selection.parse(filters or (), every=all, last=last))
+        chosen = engine.selected(Selection.parse(filters or (), every=all, last=last))
+        shown = page.of(chosen, lambda c: [c.record.created_ns, c.id], descending=True)
         sizes = await engine.sizes.of(shown) if size else {}
 
         def summaries() -> list[dict[str, Any]]:
@@ -96,25 +116,34 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
         return await asyncio.to_thread(summaries) if len(shown) > _FEW else summaries()
 
     @router.post("", status_code=201)
-    async def create_container(body: CreateBody) -> dict[str, Any]:
-        container = await engine.lifecycle.create(body.request())
-        return {"id": container.id, "name": container.name}
+    async def create_container(body: CreateBody, request: Request) -> dict[str, Any]:
+        async def make() -> dict[str, Any]:
+            return _made(await engine.lifecycle.create(body.request()))
 
-    @router.get("/{reference}")
-    async def inspect_container(reference: str, *, size: bool = False) -> dict[str, Any]:
+        return await once(
+            engine, request, "container", make, lambda made: _made(engine.containers.find(made))
+        )
+
+    @router.get("/{reference}", response_model=dict[str, Any])
+    async def inspect_container(
+        reference: str, request: Request, *, size: bool = False
+    ) -> Response:
         container = engine.containers.find(reference)
         sizes = await engine.sizes.of([container]) if size else {}
-        return {**_detail(engine, container.id), **_size(sizes.get(container.id))}
+        return tagged(request, _detail(engine, container.id), **_size(sizes.get(container.id)))
 
     @router.delete("/{reference}", status_code=204)
     async def remove_container(
-        reference: str, *, force: bool = False, volumes: bool = False
+        reference: str, request: Request, *, force: bool = False, volumes: bool = False
     ) -> Response:
         """With `volumes`, those of its own that have no name."""
         container = engine.containers.find(reference)
+        _unchanged(engine, request, container)()
         await engine.lifecycle.remove(container, force=force, volumes=volumes)
         return Response(status_code=204)
 
+
+def _add_running(router: APIRouter, engine: Engine) -> None:
     @router.post("/{reference}/start", status_code=204)
     async def start_container(reference: str) -> Response:
         await engine.lifecycle.start(engine.containers.find(reference))
@@ -202,10 +231,10 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         await engine.control.thaw(engine.containers.find(reference))
         return Response(status_code=204)
 
-    @router.post("/{reference}/update")
+    @router.post("/{reference}/update", response_model=dict[str, Any])
     async def update_container(
-        reference: str, body: UpdateBody, *, force: bool = False
-    ) -> dict[str, Any]:
+        reference: str, body: UpdateBody, request: Request, *, force: bool = False
+    ) -> Response:
         """Change limits and the restart policy; the answer is what `GET` shows, limits as held now.
 
         A memory limit below what is used is reached in steps, or, with `force`, at once.
@@ -213,22 +242,28 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         container = engine.containers.find(reference)
         policy = None if body.restart is None else body.restart.policy()
         await engine.control.update(
-            container, body.limits(), body.conveniences(), policy, force=force
+            *(container, body.limits(), body.conveniences(), policy),
+            force=force,
+            check=_unchanged(engine, request, container),
         )
-        return _detail(engine, reference)
+        return tagged(request, _detail(engine, container.id))
 
-    @router.put("/{reference}/overrides/{owner}")
+    @router.put("/{reference}/overrides/{owner}", response_model=dict[str, Any])
     async def override_limits(
-        reference: str, owner: str, body: OverrideBody, *, force: bool = False
-    ) -> dict[str, Any]:
+        reference: str, owner: str, body: OverrideBody, request: Request, *, force: bool = False
+    ) -> Response:
         """Hold it to other limits than its user asked for, until `owner` lifts that.
 
         Several owners may have one each; the latest counts where two have the same limit.
         """
         container = engine.containers.find(reference)
         extra = body.limits.conveniences()
-        await engine.control.override(container, body.override(owner), extra, force=force)
-        return _detail(engine, reference)
+        await engine.control.override(
+            *(container, body.override(owner), extra),
+            force=force,
+            check=_unchanged(engine, request, container),
+        )
+        return tagged(request, _detail(engine, container.id))
 
     @router.delete("/{reference}/overrides/{owner}", status_code=204)
     async def lift_override(reference: str, owner: str) -> Response:

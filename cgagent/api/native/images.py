@@ -17,10 +17,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from cgagent.api.bodies import CheckedRoute
-from cgagent.api.errors import body_of
+from cgagent.api.errors import problem
+from cgagent.api.native.lines import Line, Lines
 from cgagent.api.native.login import Login
+from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import Strict, image_view
-from cgagent.api.progress import Done, Failed, Streamed, told
+from cgagent.api.progress import Done, Failed, told
 from cgagent.api.transfers import NO_LIMIT, downloaded, uploaded
 from cgagent.engine.filters import PruneFilters, by_name
 from cgagent.engine.imageselection import selected
@@ -61,9 +63,10 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/images", tags=["images"])
 
     @router.get("")
-    async def list_images(filters: Filters = None) -> list[dict[str, Any]]:
+    async def list_images(page: Paged, filters: Filters = None) -> list[dict[str, Any]]:
         """`filter` is ``NAME=VALUE`` with docker's names; a reference leaves the names like it."""
-        return [image_view(i) for i in selected(engine.images.all(), by_name(filters or ()))]
+        found = selected(engine.images.all(), by_name(filters or ()))
+        return [image_view(i) for i in page.of(found, lambda image: image.id)]
 
     @router.post("/pull", response_model=None)
     async def pull_image(body: PullBody, x_registry_auth: Login = None) -> StreamingResponse:
@@ -198,12 +201,12 @@ def streamed(
     `end` is called when the work is over, or has not even begun.
     """
 
-    async def lines() -> AsyncGenerator[bytes]:
+    async def lines() -> AsyncGenerator[list[Line]]:
         async with aclosing(told(work)) as messages:
             async for message in messages:
-                yield json.dumps(_line(message)).encode() + b"\n"
+                yield [Line(json.dumps(_line(message)).encode())]
 
-    return Streamed(lines(), end)
+    return Lines(lines(), end)
 
 
 def _line(message: Progress | Done | Failed) -> dict[str, Any]:
@@ -211,5 +214,5 @@ def _line(message: Progress | Done | Failed) -> dict[str, Any]:
         found: dict[str, Any] = message.result
         return found
     if isinstance(message, Failed):
-        return {"error": body_of(message.error)}
+        return {"error": problem(message.error)}
     return {"progress": asdict(message)}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.images import Filters
+from cgagent.api.native.once import once
+from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import Strict
-from cgagent.engine.filters import PruneFilters
+from cgagent.engine import listfilters
+from cgagent.engine.filters import PruneFilters, by_name
 from cgagent.engine.options.networking import EndpointSpec
 from cgagent.engine.values import NetworkSpec, built_in_id
 from cgagent.members import members
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from cgagent.engine.values import Endpoint, Network
 
 _BUILT_IN: Final = (("host", "host"), ("none", "null"))
+_NO_BRIDGE: Final = frozenset(driver for _, driver in _BUILT_IN)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -144,16 +150,29 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/networks", tags=["networks"])
 
     @router.get("")
-    async def list_networks() -> list[dict[str, Any]]:
-        """The agent's own, and ``host`` and ``none``, which are always there."""
+    async def list_networks(page: Paged, filters: Filters = None) -> list[dict[str, Any]]:
+        """The agent's own, and ``host`` and ``none``, which are always there.
+
+        `filter` is ``NAME=VALUE`` with docker's names.
+        """
+        wanted = by_name(filters or ())
+        listfilters.check(wanted, listfilters.NETWORKS)
         engine.networks.find("bridge")
         own = [network_view(engine, n) for n in engine.networks.all()]
-        return [*own, *(built_in_view(engine, *pair) for pair in _BUILT_IN)]
+        views = [*own, *(built_in_view(engine, *pair) for pair in _BUILT_IN)]
+        return page.of(
+            [view for view in views if _is_wanted(engine, wanted, view)],
+            lambda view: [view["driver"] in _NO_BRIDGE, view["created_ns"], view["id"]],
+        )
 
     @router.post("", status_code=201)
-    async def create_network(body: NetworkBody) -> dict[str, Any]:
+    async def create_network(body: NetworkBody, request: Request) -> dict[str, Any]:
         spec = NetworkSpec(**members(NetworkSpec, body))
-        return network_view(engine, await engine.networks.create(spec))
+
+        async def make() -> dict[str, Any]:
+            return network_view(engine, await engine.networks.create(spec))
+
+        return await once(engine, request, "network", make, partial(_view, engine))
 
     @router.post("/prune")
     async def prune_networks(*, filters: Filters = None) -> dict[str, Any]:
@@ -165,20 +184,36 @@ def routes(engine: Engine) -> APIRouter:
         """List settings and firewalls of the host that are in the way, and what mends each."""
         return [asdict(finding) for finding in await engine.networks.findings()]
 
-    @router.get("/{reference}")
-    async def inspect_network(reference: str) -> dict[str, Any]:
-        for name, driver in _BUILT_IN:
-            if reference in {name, built_in_id(name)}:
-                return built_in_view(engine, name, driver)
-        return network_view(engine, engine.networks.find(reference))
+    @router.get("/{reference}", response_model=dict[str, Any])
+    async def inspect_network(reference: str, request: Request) -> Response:
+        return tagged(request, _view(engine, reference))
 
     @router.delete("/{reference}", status_code=204)
-    async def remove_network(reference: str) -> Response:
+    async def remove_network(reference: str, request: Request) -> Response:
+        condition(request, f"network {reference!r}", lambda: _view(engine, reference))()
         await engine.networks.remove(reference)
         return Response(status_code=204)
 
     _add_membership(router, engine)
     return router
+
+
+def _view(engine: Engine, reference: str) -> dict[str, Any]:
+    for name, driver in _BUILT_IN:
+        if reference in {name, built_in_id(name)}:
+            return built_in_view(engine, name, driver)
+    return network_view(engine, engine.networks.find(reference))
+
+
+def _is_wanted(engine: Engine, filters: dict[str, tuple[str, ...]], view: dict[str, Any]) -> bool:
+    return listfilters.network_holds(
+        filters,
+        network_id=view["id"],
+        name=view["name"],
+        driver=view["driver"],
+        labels=view["labels"],
+        is_used=bool(engine.networks.endpoints.users(view["id"])),
+    )
 
 
 def _add_membership(router: APIRouter, engine: Engine) -> None:

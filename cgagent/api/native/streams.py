@@ -10,13 +10,18 @@ from fastapi.responses import StreamingResponse
 
 from cgagent.api.hijack import Hijack, require_upgrade
 from cgagent.api.native.creation import CreateBody
+from cgagent.api.native.lines import Lines, last_id, wants_events
+from cgagent.api.native.logplaces import Place, placed, plain
 from cgagent.api.native.numbers import Nanoseconds
-from cgagent.api.native.schemas import ExecBody
+from cgagent.api.native.once import HEADER, once
+from cgagent.api.native.pages import Paged
+from cgagent.api.native.schemas import ExecBody, exec_view
 from cgagent.engine.sessions.streams import Attachment
 from cgagent.engine.values import LogQuery
+from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from cgagent.api.hijack import Take
     from cgagent.engine.containers.container import Container
@@ -135,13 +140,32 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
         container = engine.containers.find(reference)
 
         def create() -> Exec:
-            return engine.streams.create_exec(
+            run = engine.streams.create_exec(
                 container, body.process(container), stdin=stdin, privileged=body.privileged
             )
+            engine.request_keys.note("exec", run.id)
+            return run
 
-        if not start:
-            return {"id": create().id, "pid": None}
-        return await started(engine, request, create, detach_keys)
+        async def make() -> dict[str, Any]:
+            run = create()
+            if start:
+                await engine.streams.start_exec(run, None)
+            return {"id": run.id, "pid": run.pid}
+
+        if start and request.headers.get("upgrade") is not None:
+            if HEADER in request.headers:
+                raise InvalidInputError(
+                    "a connection cannot be given twice; leave Idempotency-Key or Upgrade out"
+                )
+            return await started(engine, request, create, detach_keys)
+        return await once(engine, request, "exec", make, lambda made: {"id": made, "pid": None})
+
+    @router.get("/{reference}/exec")
+    async def list_execs(page: Paged, reference: str) -> list[dict[str, Any]]:
+        """Commands that run inside, or ran and are still known, in the order of their ids."""
+        container = engine.containers.find(reference)
+        found = sorted(engine.streams.of(container), key=lambda run: run.id)
+        return [exec_view(run) for run in page.of(found, lambda run: run.id)]
 
 
 async def started(
@@ -177,17 +201,21 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         stderr: bool = True,
         since_ns: Nanoseconds = 0,
         until_ns: Nanoseconds | None = None,
+        request: Request,
     ) -> StreamingResponse:
-        """Entries as JSON lines: ``log``, ``stream``, ``time``."""
+        """Entries as JSON lines or server-sent events: ``log``, ``stream``, ``time``.
+
+        After ``Last-Event-ID`` come those that follow, whatever `tail` and `since_ns` say.
+        """
         container = engine.containers.find(reference)
         streams = frozenset(n for n, w in (("stdout", stdout), ("stderr", stderr)) if w)
+        place = Place.parse(last_id(request))
+        if place is not None:
+            tail, since_ns = None, place.since_ns
         query = LogQuery(
             streams=streams, tail=tail, follow=follow_, since_ns=since_ns, until_ns=until_ns
         )
         pieces = engine.logs.read(container, query)
-
-        async def lines() -> AsyncIterator[bytes]:
-            async for entries in pieces:
-                yield b"\n".join((*entries, b"")) if entries else b""
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        if wants_events(request.headers):
+            return Lines(placed(pieces, place))
+        return Lines(plain(pieces))

@@ -6,24 +6,34 @@ import asyncio
 import json
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.images import Filters, streamed
+from cgagent.api.native.lines import Line, Lines, last_id, wants_events
 from cgagent.api.native.numbers import Nanoseconds
+from cgagent.api.native.pages import Page, Paged
 from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
+from cgagent.engine import listfilters
 from cgagent.engine.events import EventQuery
-from cgagent.engine.filters import PruneFilters
+from cgagent.engine.filters import PruneFilters, by_name
+from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from cgagent.engine.engine import Engine
+    from cgagent.engine.events import Event
+    from cgagent.engine.jobs import Job
     from cgagent.engine.values import Progress
+
+
+_JOB_FILTERS: Final = ("name", "status")
+_DIGITS: Final = 18
 
 
 class CheckBody(Strict):
@@ -120,33 +130,114 @@ def _add_events(router: APIRouter, engine: Engine) -> None:
         follow: bool = False,
         since_ns: Nanoseconds = 0,
         until_ns: Nanoseconds | None = None,
-        filter_: Annotated[list[str] | None, Query(alias="filter")] = None,
+        filters: Filters = None,
+        page: Paged,
+        request: Request,
     ) -> StreamingResponse:
-        """JSON lines: those that are kept; with `follow`, then every one that comes.
+        """JSON lines or server-sent events: those that are kept; with `follow`, then what comes.
 
-        `filter` is ``NAME=VALUE``: type, container, event, image, label or volume.
+        `filter` is ``NAME=VALUE``: type, container, event, image, label or volume. A page has
+        `limit` of those that are kept. After ``Last-Event-ID`` come those that follow.
         """
-        query = EventQuery.parse(since_ns, until_ns, filter_ or [])
+        after = page.after if page.after is not None else last_id(request) or "0"
+        query = EventQuery.parse(since_ns, until_ns, filters or [], _event_number(after))
+        if page.limit is not None:
+            return _page_of_events(engine, query, page, follow=follow)
 
-        async def lines() -> AsyncIterator[bytes]:
+        async def lines() -> AsyncGenerator[list[Line]]:
             async with aclosing(engine.events.stream(query, follow=follow)) as stream:
                 async for event in stream:
-                    yield json.dumps(event_view(event)).encode() + b"\n"
+                    yield [_event_line(event)]
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return Lines(lines())
+
+
+def _page_of_events(
+    engine: Engine, query: EventQuery, page: Page, *, follow: bool
+) -> StreamingResponse:
+    if follow or page.limit is None:
+        raise InvalidInputError("events: a page has an end; leave limit or follow out")
+    found = engine.events.first(query, page.limit + 1)
+    shown = found[: page.limit]
+    headers = {"Link": page.link_header(shown[-1].number)} if len(found) > len(shown) else None
+
+    async def lines() -> AsyncGenerator[list[Line]]:
+        yield [_event_line(event) for event in shown]
+
+    return Lines(lines(), headers=headers)
+
+
+def _event_line(event: Event) -> Line:
+    return Line(json.dumps(event_view(event)).encode(), str(event.number))
+
+
+def _event_number(given: Any) -> int:
+    """Of a cursor or a Last-Event-ID. Raises InvalidInputError: it is none."""
+    text = str(given)
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise InvalidInputError(f"event {text[:_DIGITS]!r} is no place in the events that are kept")
+    return int(text)
 
 
 def _add_jobs(router: APIRouter, engine: Engine) -> None:
-    @router.get("/v1/jobs")
-    async def jobs() -> list[dict[str, Any]]:
-        """Running ones, then the last finished, newest first."""
-        return [job_view(job) for job in engine.jobs.all()]
+    @router.get("/v1/jobs", response_model=list[dict[str, Any]])
+    async def jobs(request: Request, page: Paged, filters: Filters = None) -> Any:
+        """Running ones, then the last finished, newest first; in pages the newest first.
 
-    @router.get("/v1/jobs/{job_id}")
-    async def job(job_id: int) -> dict[str, Any]:
-        return job_view(engine.jobs.get(job_id))
+        `filter` is ``NAME=VALUE``: name or status. As server-sent events: each one that changes.
+        """
+        wanted = by_name(filters or ())
+        listfilters.check(wanted, _JOB_FILTERS)
+        if wants_events(request.headers):
+            return Lines(_changes(engine, wanted))
+        found = [job for job in engine.jobs.all() if _is_wanted(wanted, job)]
+        return [job_view(job) for job in page.of(found, lambda job: job.id, descending=True)]
 
-    @router.post("/v1/jobs/{job_id}/cancel", status_code=204)
+    @router.get("/v1/jobs/{job_id}", response_model=dict[str, Any])
+    async def job(job_id: int, request: Request) -> Any:
+        """As server-sent events: how far it is, until it has ended."""
+        found = engine.jobs.get(job_id)
+        if wants_events(request.headers):
+            return Lines(_progress(engine, found))
+        return job_view(found)
+
+    @router.delete("/v1/jobs/{job_id}", status_code=204)
     async def cancel_job(job_id: int) -> Response:
+        """Cancel a running one. What it has half made, it removes."""
         engine.jobs.cancel(job_id)
         return Response(status_code=204)
+
+    @router.post("/v1/jobs/{job_id}/cancel", status_code=204)
+    async def cancel_job_too(job_id: int) -> Response:
+        """As ``DELETE``."""
+        engine.jobs.cancel(job_id)
+        return Response(status_code=204)
+
+
+def _is_wanted(filters: dict[str, tuple[str, ...]], job: Job) -> bool:
+    names, statuses = filters.get("name", ()), filters.get("status", ())
+    return (not names or job.name in names) and (not statuses or job.status in statuses)
+
+
+async def _changes(
+    engine: Engine, filters: dict[str, tuple[str, ...]]
+) -> AsyncGenerator[list[Line]]:
+    with engine.jobs.followed() as changes:
+        yield []  # the head of the answer
+        while True:
+            jobs = await changes.next()
+            yield [_job_line(job) for job in jobs if _is_wanted(filters, job)]
+
+
+async def _progress(engine: Engine, job: Job) -> AsyncGenerator[list[Line]]:
+    with engine.jobs.followed() as changes:
+        has_ended = False
+        while not has_ended:
+            has_ended = job.duration_s is not None
+            yield [_job_line(job)]
+            while not has_ended and all(one is not job for one in await changes.next()):
+                continue
+
+
+def _job_line(job: Job) -> Line:
+    return Line(json.dumps(job_view(job)).encode())

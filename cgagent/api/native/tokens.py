@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import Strict
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/tokens", tags=["tokens"])
 
     @router.get("")
-    async def list_tokens() -> list[dict[str, Any]]:
+    async def list_tokens(page: Paged) -> list[dict[str, Any]]:
         """List their names and scopes; a token itself is told once, by whoever made it."""
         return [
             {
@@ -35,7 +36,7 @@ def routes(engine: Engine) -> APIRouter:
                 "created_ns": row.created_ns,
                 "expires_ns": row.expires_ns,
             }
-            for row in engine.access.tokens.all()
+            for row in page.of(engine.access.tokens.all(), lambda row: row.name)
         ]
 
     @router.post("", status_code=201)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.images import Filters
+from cgagent.api.native.once import once
+from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import Strict, volume_view
-from cgagent.engine.filters import PruneFilters
+from cgagent.engine import listfilters
+from cgagent.engine.filters import PruneFilters, by_name
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
+    from cgagent.engine.volumes import Volume
 
 
 class VolumeBody(Strict):
@@ -23,14 +28,25 @@ class VolumeBody(Strict):
 def routes(engine: Engine) -> APIRouter:
     router = APIRouter(route_class=CheckedRoute, prefix="/v1/volumes", tags=["volumes"])
 
+    def view(name: str) -> dict[str, Any]:
+        return volume_view(engine.volumes.find(name))
+
     @router.get("")
-    async def list_volumes() -> list[dict[str, Any]]:
-        return [volume_view(v) for v in engine.volumes.all()]
+    async def list_volumes(page: Paged, filters: Filters = None) -> list[dict[str, Any]]:
+        """By name; `filter` is ``NAME=VALUE`` with docker's names."""
+        wanted = by_name(filters or ())
+        listfilters.check(wanted, listfilters.VOLUMES)
+        found = [v for v in engine.volumes.all() if _is_wanted(wanted, v)]
+        return [volume_view(v) for v in page.of(found, lambda v: v.name)]
 
     @router.post("", status_code=201)
-    async def create_volume(body: VolumeBody) -> dict[str, Any]:
+    async def create_volume(body: VolumeBody, request: Request) -> dict[str, Any]:
         """A volume of that name that is there is left as it is."""
-        return volume_view(await engine.volumes.create(body.name, body.labels))
+
+        async def make() -> dict[str, Any]:
+            return volume_view(await engine.volumes.create(body.name, body.labels))
+
+        return await once(engine, request, "volume", make, view)
 
     @router.post("/prune")
     async def prune_volumes(*, all: bool = False, filters: Filters = None) -> dict[str, Any]:  # noqa: A002
@@ -39,13 +55,20 @@ def routes(engine: Engine) -> APIRouter:
         names, freed = await engine.volumes.prune(parsed, named=all)
         return {"removed": names, "freed_bytes": freed}
 
-    @router.get("/{name}")
-    async def inspect_volume(name: str) -> dict[str, Any]:
-        return volume_view(engine.volumes.find(name))
+    @router.get("/{name}", response_model=dict[str, Any])
+    async def inspect_volume(name: str, request: Request) -> Response:
+        return tagged(request, view(name))
 
     @router.delete("/{name}", status_code=204)
-    async def remove_volume(name: str, *, force: bool = False) -> Response:
+    async def remove_volume(name: str, request: Request, *, force: bool = False) -> Response:
+        condition(request, f"volume {name!r}", lambda: view(name))()
         await engine.volumes.remove(name, force=force)
         return Response(status_code=204)
 
     return router
+
+
+def _is_wanted(filters: dict[str, tuple[str, ...]], volume: Volume) -> bool:
+    return listfilters.volume_holds(
+        filters, name=volume.name, labels=volume.row.labels, is_used=bool(volume.users)
+    )

@@ -9,16 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli import limits
-from cgagent.cli.client import quote
 from cgagent.cli.top.model import Model
 from cgagent.cli.top.view import Look, lines
+from cgagent.client.http import quote
 from cgagent.errors import CgagentError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.cli.client import Client
     from cgagent.cli.main import Context
+    from cgagent.client.http import Client
 
 _INTERVAL_S: Final = 1.0
 _ESCAPE: Final = 27

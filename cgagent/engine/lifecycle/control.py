@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from cgagent.engine.options.overrides import LimitOverride
     from cgagent.engine.options.restart import RestartPolicy
 
+    Check = Callable[[], None]
+
 log = logging.getLogger(__name__)
+
+
+def _nothing() -> None:
+    """Every state is right for a change."""
 
 
 class Control:
@@ -154,11 +160,13 @@ class Control:
         restart: RestartPolicy | None = None,
         *,
         force: bool = False,
+        check: Check = _nothing,
     ) -> None:
         """Change limits, at once if it runs, and the restart policy. All of it or nothing.
 
         A memory limit below what is used is reached in steps that kill nothing; with `force` it
-        is set at once, whatever dies of it.
+        is set at once, whatever dies of it. `check` is called when nobody else can change it any
+        more, and may raise.
 
         Raises:
             InvalidInputError, UnsupportedError: a limit or policy that cannot be.
@@ -167,6 +175,7 @@ class Control:
         restarts = self._lifecycle.restarts
         async with self._jobs.run("update", container=container.id), container.lock:
             require_there(container)
+            check()
             policy = None if restart is None else restarts.checked(container, restart)
             changes = limit_rules.resolve(asked, extra, container.record.limits)
             changed = container.record
@@ -189,6 +198,7 @@ class Control:
         extra: Conveniences = Conveniences(),  # noqa: B008 - frozen
         *,
         force: bool = False,
+        check: Check = _nothing,
     ) -> None:
         """Hold it to other limits than its user asked for, until the owner lifts that.
 
@@ -200,6 +210,7 @@ class Control:
             container.lock,
         ):
             require_there(container)
+            check()
             record = container.record
             limits = limit_rules.resolve(override.limits, extra, record.limits_in_force)
             held = overrides.with_override(record.overrides, replace(override, limits=limits))

@@ -113,6 +113,7 @@ class Places(Protocol):
     """Containers' places in networks, by their ids; see `cgagent.engine.networks.endpoints`."""
 
     def reserve_ahead(self, container_id: str, network_id: str) -> None: ...
+    def is_ahead(self, container_id: str) -> bool: ...
     async def attach(self, container_id: str, pid: int) -> None: ...
     def detach(self, container_id: str) -> None: ...
     def forget(self, container_id: str) -> None: ...
@@ -312,8 +313,8 @@ class Pool:
         slot.network = network
 
     def _leave(self, slot: Slot) -> None:
-        """Its links go with its namespace, and with a container's id its places as well."""
-        if slot.state in {State.SPAWNED, State.PREWARMED}:
+        """Its links go with its namespace; its places, too, unless a container has taken them."""
+        if self._places.is_ahead(slot.id):
             self._places.forget(slot.id)
         else:
             self._places.detach(slot.id)

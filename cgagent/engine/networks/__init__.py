@@ -178,6 +178,8 @@ class Networks:
         if reference in BUILT_IN:
             raise DeniedError(f"{reference} is a pre-defined network and cannot be removed")
         network = self.find(reference)
+        if network.is_default:  # by its id
+            raise DeniedError(f"{network.name} is a pre-defined network and cannot be removed")
         async with self._jobs.run("network remove", network=network.name):
             await self._remove(network)
         return network

@@ -137,6 +137,10 @@ class Endpoints:
         self._ahead.add(container_id)
         self._keep([self._place(container_id, 0, EndpointSpec(network=network.name))])
 
+    def is_ahead(self, container_id: str) -> bool:
+        """Has its zygote a place that no container has taken so far?"""
+        return container_id in self._ahead
+
     def _keep(self, places: Sequence[Endpoint]) -> None:
         if places:
             self._rows.put(*(e.row() for e in places))

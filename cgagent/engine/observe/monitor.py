@@ -222,7 +222,7 @@ class Monitor:
     def _latest(self, container: Container) -> Sample:
         if not container.running:
             raise ConflictError(
-                f"container {container.name} is not running; only running ones have figures"
+                f"container {container.name} is not running: only running ones have figures"
             )
         target = self._target(container)
         sample = self._sampler.latest(container.id)

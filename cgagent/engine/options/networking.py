@@ -157,13 +157,13 @@ def _check_together(networks: tuple[EndpointSpec, ...]) -> None:
         if _is_special(endpoint.network):
             if len(names) > 1:
                 raise ConflictError(
-                    f"conflicting options: network {endpoint.network} and another one; "
+                    f"conflicting options: network {endpoint.network} and another one: "
                     f"{endpoint.network} stands alone"
                 )
             if endpoint != EndpointSpec(network=endpoint.network):
                 raise ConflictError(
                     f"conflicting options: network {endpoint.network} and an address, an alias "
-                    "or an option; only networks of the agent's have these"
+                    "or an option: only networks of the agent's have these"
                 )
     for name in names:
         if names.count(name) > 1:

@@ -52,7 +52,7 @@ def checked(policy: RestartPolicy, *, auto_remove: bool) -> RestartPolicy:
         raise InvalidInputError("restart policy: the number of retries cannot be negative")
     if policy.max_retries and name != ON_FAILURE:
         raise InvalidInputError(
-            f"restart policy {name!r} takes no number of retries; only on-failure does"
+            f"restart policy {name!r} takes no number of retries: only on-failure does"
         )
     if auto_remove and name != NO:
         raise ConflictError("conflicting options: cannot specify both --restart and --rm")

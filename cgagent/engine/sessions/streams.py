@@ -416,6 +416,10 @@ class Streams:
             raise NotFoundError(f"exec {exec_id!r} is not known; create it first")
         return run
 
+    def of(self, container: Container) -> list[Exec]:
+        """The commands of a container that are known."""
+        return [run for run in self._execs.values() if run.container is container]
+
     def running_in(self, container: Container) -> list[Exec]:
         """The commands that run inside now."""
         return [run for run in self._execs.values() if run.running and run.container is container]

@@ -72,8 +72,8 @@ class Patience:
             self._asked_s += failure.asked_s
             if self._asked_s > MAX_ASKED_S:
                 raise UnavailableError(
-                    f"{failure.error.message}; it asks to wait {failure.asked_s:.0f} s, which is "
-                    "longer than cgagent does"
+                    f"{failure.error.message}, and it asks to wait {failure.asked_s:.0f} s, which "
+                    "is longer than cgagent does"
                 ) from failure
             return failure.asked_s
         waited_s = time.monotonic() - self._since_s - self._asked_s

@@ -60,7 +60,7 @@ def choose(data_root: Path, wanted: str) -> Choice:
             reason = "as it was asked for" if wanted else "the first that works here"
             return Choice(_DRIVERS[name](data_root), "; ".join([reason, *missed]))
         missed.append(f"{name} does not: {why_not}")
-    raise UnsupportedError(f"storage driver: {'; '.join(missed)}")
+    raise UnsupportedError(f"storage driver: {', '.join(missed)}")
 
 
 def _why_not(name: str, data_root: Path) -> str | None:

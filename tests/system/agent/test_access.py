@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from cgagent.cli.client import Client
-from cgagent.cli.place import Place
-from cgagent.cli.remote import dialler
+from cgagent.client import connect
+from cgagent.client.http import Client
+from cgagent.client.place import Place
+from cgagent.client.places import client_at
 from cgagent.errors import CgagentError, DeniedError
 from tests.world import dockers
 from tests.world.agent import SLOWNESS, Agent, eventually, free_port
@@ -100,9 +101,8 @@ class World:
         place = Place(f"tcp://127.0.0.1:{self.port}")
         place.with_files(ca=str(self.authority.cert))
         place.verify = True
-        host, secret = f"127.0.0.1:{self.port}", self.tokens[name]
-        headers = (f"Host: {host}", f"Authorization: Bearer {secret}")
-        return Client("", dialler(place), headers)
+        place.token = self.tokens[name]
+        return client_at(place)
 
     def log(self):
         path = self.agent.data_root / "audit.log"
@@ -428,7 +428,7 @@ def asked(client, method, path, body):
     elif path.partition("?")[0].endswith(("/pull", "/load", "/commit")):
         for line in client.lines(method, path, body):
             if "error" in line:
-                raise DeniedError(line["error"]["message"])
+                raise DeniedError(line["error"]["detail"])
     elif method == "HEAD":
         client.head(path)
     elif "/archive" in path and method == "PUT":
@@ -576,3 +576,22 @@ def test_docker_routes_want_to_know_who_asks(world, path):
     assert world.curl(path=path)[1] == 401
     _, status, body = world.curl(*bearer(world.tokens["reader"]), path=path)
     assert status == 200, body
+
+
+def test_a_program_comes_over_tls_with_a_token_or_by_a_context(world, tmp_path, monkeypatch):
+    token = tmp_path / "token"
+    token.write_text(world.tokens["read"])
+    address, ca = f"tcp://127.0.0.1:{world.port}", str(world.authority.cert)
+    flags = ("--host", address, "--tlscacert", ca, "--token-file", str(token))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    made = world.agent.cli("context", "create", *flags, "here")
+    assert made.returncode == 0, made.stderr
+    for options in (
+        {"host": address, "tlscacert": ca, "token_file": str(token)},
+        {"context": "here"},
+    ):
+        with connect(**options) as agent:
+            assert agent.info()["pid"] == world.agent.pid
+            with pytest.raises(DeniedError, match="is for read, and this needs control") as caught:
+                agent.containers.create("alpine")
+            assert caught.value.kind == "denied"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgagent.cgroups import Host
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from cgagent.errors import ConflictError, InvalidInputError
 from tests.world.agent import SLOWNESS, eventually, group_file, has_v1
 

@@ -29,6 +29,12 @@ pytestmark = [
 ]
 
 
+PROBLEM = {
+    *("type", "title", "status", "detail", "instance"),  # RFC 9457's
+    *("kind", "object", "cause", "next_step"),
+}
+
+
 def status_of(agent, method, path, body=None, raw=None):
     """The HTTP status and the error's object, which has a kind of this status."""
     connection = agent.client.connect()
@@ -41,10 +47,13 @@ def status_of(agent, method, path, body=None, raw=None):
             connection.socket.sendall(head.encode() + raw)
         status, headers = connection.head()
         answer = json.loads(b"".join(connection.pieces(headers)))
-    assert set(answer) == {"kind", "message"}
+    assert headers["content-type"] == "application/problem+json"
+    assert set(answer) == PROBLEM
+    assert answer["status"] == status
     assert HTTP_STATUS[answer["kind"]] == status or status == 405
-    assert "\n" not in answer["message"]
-    return status, answer["message"]
+    assert answer["detail"].startswith(answer["cause"])
+    assert "\n" not in answer["detail"]
+    return status, answer["detail"]
 
 
 # Through the command line: what a user types.
@@ -236,7 +245,7 @@ def test_no_registry_answers(agent):
 
 
 def test_no_agent(tmp_path):
-    from cgagent.cli.client import Client
+    from cgagent.client.http import Client
     from cgagent.errors import UnavailableError
 
     with pytest.raises(UnavailableError, match="start one with cgagent serve"):

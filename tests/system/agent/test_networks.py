@@ -338,6 +338,9 @@ def test_the_predefined_stay(agent):
     for name in ("bridge", "host", "none"):
         done = agent.cli("network", "rm", name)
         assert "is a pre-defined network and cannot be removed" in done.stderr
+    (bridge,) = agent.client.request("GET", "/v1/networks?filter=name%3Dbridge")
+    for id_ in (bridge["id"], bridge["id"][:12]):
+        assert "is a pre-defined network" in agent.cli("network", "rm", id_).stderr
 
 
 def test_rules_that_another_program_flushes(agent, served):

@@ -354,7 +354,7 @@ def test_nothing_more_listens_than_before(data_root):
 
 ASK = """
 import json, sys
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from cgagent.errors import CgagentError
 for method, path in json.loads(sys.argv[2]):
     try:

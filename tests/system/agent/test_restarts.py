@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from cgagent.errors import ConflictError, InvalidInputError
 from tests.world.agent import SLOWNESS, Agent, alive, eventually
 

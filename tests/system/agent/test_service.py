@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from tests.world import debian
 from tests.world.agent import Agent, eventually, free_port
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cgagent.cli.client import Client
+from cgagent.client.http import Client
 from cgagent.errors import ConflictError
 from tests.world.agent import SLOWNESS, eventually, frames, members
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from cgagent import errors as cgagent_errors
 from cgagent.api import errors
 from cgagent.api.native.creation import CreateBody
+from cgagent.client.http import error_of
 from cgagent.errors import EXIT_CODE, HTTP_STATUS, from_kind
 
 
@@ -23,7 +24,7 @@ def ask():
     async def raising(kind: str) -> None:
         if kind == "defect":
             raise ZeroDivisionError("oops")
-        raise from_kind(kind, f"this is {kind}")
+        raise from_kind(kind, f"container 'web' is {kind}; do better")
 
     @app.post("/create")
     async def create(body: CreateBody) -> str:
@@ -36,6 +37,8 @@ def ask():
                 return await client.request(method, path, **options)
 
         answer = asyncio.run(go())
+        if answer.status_code != 200:
+            assert answer.headers["content-type"] == "application/problem+json"
         return answer.status_code, answer.json()
 
     return request
@@ -45,8 +48,24 @@ def ask():
 def test_each_kind_has_its_status_and_comes_back(ask, kind):
     status, body = ask("GET", f"/raise/{kind}")
     assert status == HTTP_STATUS[kind]
-    assert body == {"kind": kind, "message": f"this is {kind}"}
-    assert type(from_kind(**body)) is cgagent_errors._tree(cgagent_errors.CgagentError)[kind]
+    assert body == {
+        "type": f"urn:cgagent:problem:{kind}",
+        "title": kind.replace("_", " "),
+        "status": status,
+        "detail": f"container 'web' is {kind}; do better",
+        "instance": f"/raise/{kind}",
+        "kind": kind,
+        "object": "container web",
+        "cause": f"container 'web' is {kind}",
+        "next_step": "do better",
+    }
+    told = error_of(body)
+    assert type(told) is cgagent_errors._tree(cgagent_errors.CgagentError)[kind]
+    assert (told.object, told.cause, told.next_step) == (
+        body["object"],
+        body["cause"],
+        body["next_step"],
+    )
 
 
 def test_a_defect_is_logged_and_told_in_one_line(ask, caplog):
@@ -54,8 +73,8 @@ def test_a_defect_is_logged_and_told_in_one_line(ask, caplog):
         status, body = ask("GET", "/raise/defect")
     assert status == 500
     assert body["kind"] == "internal"
-    assert "ZeroDivisionError: oops" in body["message"]
-    assert "\n" not in body["message"]
+    assert "ZeroDivisionError: oops" in body["detail"]
+    assert "\n" not in body["detail"]
     assert "GET /raise/defect failed" in caplog.text
 
 
@@ -79,7 +98,7 @@ def test_a_body_that_is_no_request_is_explained(ask, sent, complaint):
     status, body = ask("POST", "/create", content=sent, headers=headers)
     assert status == 400
     assert body["kind"] == "invalid_input"
-    assert complaint in body["message"].lower()
+    assert complaint in body["detail"].lower()
 
 
 def test_paths_and_methods_that_are_none(ask):
@@ -87,3 +106,10 @@ def test_paths_and_methods_that_are_none(ask):
     assert (status, body["kind"]) == (404, "not_found")
     status, body = ask("DELETE", "/create")
     assert (status, body["kind"]) == (405, "invalid_input")
+
+
+def test_docker_paths_keep_dockers_form():
+    error = from_kind("conflict", "container web is running; stop it first")
+    answer = errors.answer(error, "/v1.41/containers/web")
+    assert json.loads(answer.body) == {"message": error.message}
+    assert answer.media_type == "application/json"

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from cgagent.cli.stream import exit_code, pump
+from cgagent.cli.stream import pump
+from cgagent.client.http import exit_code
 from cgagent.errors import CommandNotFoundError, InternalError
 
 

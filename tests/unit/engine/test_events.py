@@ -40,6 +40,19 @@ def test_the_past_is_kept_over_a_restart_and_up_to_a_number(rows, monkeypatch):
     assert (found[-1].id, found[-1].attributes) == ("32", {"name": "n32"})
 
 
+def test_the_past_goes_on_behind_a_number(events):
+    for number in range(100):
+        events.publish("image", "pull" if number % 3 else "tag", str(number))
+    query = EventQuery(filters={"event": ("tag",)})
+    whole = events.past(query)
+    assert [e.number for e in whole] == sorted({e.number for e in whole})
+    told, after = [], 0
+    while page := events.first(EventQuery(filters=query.filters, after=after), 5):
+        told += page
+        after = page[-1].number
+    assert told == whole
+
+
 def test_time_bounds_the_past(events):
     for number in range(3):
         events.publish("image", "pull", str(number))

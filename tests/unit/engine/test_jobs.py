@@ -36,6 +36,24 @@ def test_a_job_runs_and_is_done(jobs, observed):
     assert observed == [("pull", "done", True)]
 
 
+def test_who_follows_is_told_of_what_changes_and_never_the_same_twice(jobs):
+    async def scenario():
+        with jobs.followed() as changes:
+            async with jobs.run("pull") as job:
+                assert await changes.next() == [job]
+                for count in range(9):
+                    await asyncio.to_thread(job.tell, f"layer {count}")
+                assert await changes.next() == [job]
+                assert job.progress == "layer 8"
+            assert await changes.next() == [job]
+            assert job.status == "done"
+        await done(jobs)
+        await asyncio.sleep(0)
+        assert changes._changed == {}
+
+    asyncio.run(scenario())
+
+
 def test_steps_follow_each_other_to_the_end(jobs):
     async def scenario():
         step("of no job")

@@ -204,7 +204,7 @@ def test_a_change_and_its_event_are_kept_together_or_not_at_all(tmp_path):
     containers.note(kept, kept.with_outcome(status="exited"), "die", exit_code="3")
     containers.rename(kept, "two")
     containers.drop(kept, kept.record, ("destroy", {}))
-    told = [(e.action, e.attributes["name"]) for _, e in events.between(0, 2**62, range(99), 99)]
+    told = [(e.action, e.attributes["name"]) for e in events.between(0, 2**62, range(99), 99)]
     before = [("create", "one"), ("start", "one"), ("die", "one")]
     assert told == [*before, ("rename", "two"), ("destroy", "two")]
     database.close()

@@ -56,15 +56,22 @@ class Places:
 
     def __init__(self, world):
         self._world = world
+        self.ahead = set()
 
     def reserve_ahead(self, container_id, network_id):
+        self.ahead.add(container_id)
         self._world.events.append(("reserved", container_id, network_id))
 
     async def attach(self, container_id, _pid):
         self._world.events.append(("attached", container_id))
 
+    def is_ahead(self, container_id):
+        return container_id in self.ahead
+
     def detach(self, _container_id): ...
-    def forget(self, _container_id): ...
+
+    def forget(self, container_id):
+        self.ahead.discard(container_id)
 
 
 class World:
@@ -198,6 +205,20 @@ def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, pool)
         assert len(ended) == 1
         assert taken not in ended
         assert pool.take_root(taken) == "files"
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_container_that_comes_to_nothing_leaves_no_place_that_was_made_ahead(world, pool):
+    async def scenario():
+        pool.expect("net")
+        pool.refill()
+        await asyncio.sleep(0.5)
+        taken = await pool.reserve("a", "net")
+        assert taken in pool._places.ahead
+        await pool.discard(taken)
+        assert taken not in pool._places.ahead
         await pool.close()
 
     asyncio.run(scenario())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgagent.cli.client import Client, query, quote
+from cgagent.client.http import Client, query, quote
 from cgagent.errors import (
     ConflictError,
     InternalError,
@@ -24,6 +24,10 @@ def test_quoting_can_be_undone(text):
     assert unquote(quote(text)) == text
     assert quote(text).isascii()
     assert not set(quote(text)) & set(" ?#&\r\n")
+
+
+def test_a_query_of_several():
+    assert query(filter=["a=1", "b=2"], limit=5, names=[]) == "?filter=a%3D1&filter=b%3D2&limit=5"
 
 
 def test_queries():
@@ -90,7 +94,7 @@ def test_chunks_and_lines_may_be_cut_anywhere(agent):
     ],
 )
 def test_errors_are_raised_as_they_are(agent, status, kind, error):
-    body = json.dumps({"kind": kind, "message": "why"}).encode()
+    body = json.dumps({"kind": kind, "detail": "why"}).encode()
     with pytest.raises(error, match="why") as caught:
         agent([http(status, body)]).request("GET", "/x")
     assert type(caught.value) is error
@@ -99,6 +103,11 @@ def test_errors_are_raised_as_they_are(agent, status, kind, error):
 def test_an_answer_that_is_no_error_of_ours(agent):
     with pytest.raises(InternalError, match="the agent answered 500: oops"):
         agent([http(500, b"oops")]).request("GET", "/x")
+
+
+def test_a_line_of_text_has_the_kind_of_its_status(agent):
+    with pytest.raises(UnavailableError, match=r"answered 503: too many connections$"):
+        agent([http(503, b"too many connections\n")]).request("GET", "/x")
 
 
 def test_a_connection_that_was_closed_meanwhile_is_made_anew(agent):
@@ -144,3 +153,20 @@ def test_many_are_asked_at_once_and_told_in_their_order(tmp_path):
         found = list(Client(path).requests("POST", names, lambda n: f"/{quote(n)}"))
         thread.join()
     assert [str(f) for f in found] == ["/a", "an empty name names nothing", "/b", "/c"]
+
+
+def test_an_error_of_dockers_routes_has_the_kind_of_its_status(agent):
+    body = json.dumps({"message": "no such thing"}).encode()
+    with pytest.raises(ConflictError, match="no such thing"):
+        agent([http(409, body)]).request("GET", "/containers/x/json")
+
+
+def test_pages_are_asked_for_one_after_the_other(agent):
+    link = 'link: </x?limit=2&after=b>; rel="next"'
+    client = agent([http(200, b"[1, 2]", link), http(200, b"[3]")])
+    assert list(client.pages("/x?limit=2")) == [1, 2, 3]
+
+
+def test_server_sent_events(agent):
+    body = b'id: 1\ndata: {"a": 1}\n\n: idle\n\nid: 2\ndata: {"a": 2}\n\n'
+    assert list(agent([http(200, body)]).server_sent("/x")) == [{"a": 1}, {"a": 2}]

@@ -14,8 +14,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cli import place
-from cgagent.cli.place import DEFAULT, Place, checked
+from cgagent.client import place
+from cgagent.client.place import DEFAULT, Place, checked
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cgagent.cli import main
-from cgagent.cli import place as addresses
-from cgagent.cli.places import place_of
+from cgagent.cli import agent, main
+from cgagent.client import place as addresses
+from cgagent.client.places import place_of
 from cgagent.errors import CgagentError, InvalidInputError
 
 TOKEN = "cga_secret"
@@ -29,7 +29,7 @@ def cgagent(*argv):
 
 def place(*flags):
     parsed = main.global_flags().parse_args([*flags, "ps"])
-    return place_of(main.Context("ps", [], parsed))
+    return place_of(**{name: getattr(parsed, name) for name in agent._PLACE})
 
 
 def environment(**values):
@@ -83,7 +83,7 @@ def test_a_socket_that_is_closed_to_the_user(home, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("cgagent.cli.client.Socket.connect", refuse)
+    monkeypatch.setattr("cgagent.client.connection.Socket.connect", refuse)
     with pytest.raises(CgagentError, match="/no/a is closed to this user: permission denied") as e:
         cgagent("-H", "/no/a", "ps")
     assert "usermod -aG cgagent" in e.value.message

@@ -1,15 +1,16 @@
-"""The HTTP client: HTTP/1.1 over a unix socket, as small as the agent needs it.
+"""Requests to the agent, wherever it is, and its answers; all that the command line needs.
 
-The standard library's http.client takes 22 ms to import, httpx 110; a whole ``cgagent run`` is to
-take less. This speaks to one server only, ours.
+It asks for paths and gets plain JSON: `cgagent.client.agent` puts types on top of it.
 """
 
 from __future__ import annotations
 
 import _socket
 
-from cgagent.cli import compact_json
+from cgagent.client import compact_json
+from cgagent.client.connection import Connection, Socket
 from cgagent.errors import (
+    HTTP_STATUS,
     CgagentError,
     DeniedError,
     InternalError,
@@ -22,16 +23,13 @@ from cgagent.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, Final, Self
+    from typing import Any, Final
 
-    Dialled = tuple["Socket", Callable[[], str]]
-    """A connection, and what tells why it has ended, if anything is known."""
+    from cgagent.client.connection import Dialled
 
 
 _OK: Final = range(200, 300)
-_DOCKERS_KINDS: Final = {400: "invalid_input", 403: "denied", 404: "not_found", 409: "conflict"}
 _AT_ONCE: Final = 50  # as docker has it
-_HUNG_UP: Final = "the agent closed the connection; see its log"
 _UNRESERVED: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:@"
 )
@@ -54,165 +52,19 @@ def _percent(character: str) -> str:
 
 
 def query(**values: Any) -> str:
-    """A query string of the values that are not None."""
-    shown = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()}
+    """A query string of the values that are not None; a list has its name once for each."""
     pairs = [
-        f"{k}={quote(shown[k]) if shown[k] else ''}" for k, v in values.items() if v is not None
+        f"{name}={_shown(one)}"
+        for name, value in values.items()
+        for one in (value if isinstance(value, list) else [value])
+        if one is not None
     ]
     return "?" + "&".join(pairs) if pairs else ""
 
 
-class Socket(_socket.socket):
-    """The C class alone: `socket` brings enum and selectors, 5 ms that nothing here needs."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Connection:
-    """One connection; requests one after the other."""
-
-    def __init__(
-        self,
-        sock: Socket,
-        common: tuple[str, ...] = ("Host: cgagent",),
-        explain: Callable[[], str] = lambda: "",
-    ) -> None:
-        """`common` are headers of every request."""
-        self.socket = sock
-        self._common = common
-        self._explain = explain
-        self.location = ""
-        """Of one that was upgraded: the path of what it is connected to, if the agent told it."""
-        self._buffer = b""
-
-    def ended(self) -> bool:
-        """Has the other end hung up? Between two requests nothing else can be there to read."""
-        try:
-            return self.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def wait_for_end(self) -> None:
-        """Until the other end hangs up; what still comes is of no interest."""
-        self.socket.setblocking(True)
-        try:
-            while self.socket.recv(4096):
-                pass
-        except OSError:  # as good an end
-            return
-
-    def send(self, method: str, path: str, body: Any, headers: tuple[str, ...] = ()) -> None:
-        data = b"" if body is None else compact_json.dumps(body).encode()
-        lines = [
-            f"{method} {path} HTTP/1.1",
-            *self._common,
-            *headers,
-            *(["Content-Type: application/json"] if data else []),
-            f"Content-Length: {len(data)}",
-        ]
-        self._start(lines, data)
-
-    def send_stream(self, method: str, path: str, pieces: Iterator[bytes]) -> None:
-        """A request whose body comes in pieces; cut short when the answer comes before its end."""
-        self._start(
-            [
-                f"{method} {path} HTTP/1.1",
-                *self._common,
-                "Content-Type: application/x-tar",
-                "Transfer-Encoding: chunked",
-            ]
-        )
-        self.socket.setblocking(False)
-        try:
-            for piece in pieces:
-                if piece and not self._offer(b"%x\r\n%b\r\n" % (len(piece), piece)):
-                    return
-            self._offer(b"0\r\n\r\n")
-        finally:
-            self.socket.setblocking(True)
-
-    def _offer(self, data: bytes) -> bool:
-        """Send it all, unless the other end answers first."""
-        from select import select
-
-        view = memoryview(data)
-        while view:
-            answered, _, _ = select([self.socket], [self.socket], [])
-            if answered:
-                return False
-            try:
-                view = view[self.socket.send(view) :]
-            except BlockingIOError:
-                continue
-            except ConnectionError:
-                return False
-        return True
-
-    def _start(self, lines: list[str], data: bytes = b"") -> None:
-        try:
-            self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
-        except ConnectionError:
-            raise self.hung_up() from None
-
-    def hung_up(self) -> UnavailableError:
-        """The error for a connection that has ended too early, with the cause if it is known."""
-        return UnavailableError(self._explain() or _HUNG_UP)
-
-    def _more(self) -> None:
-        try:
-            data = self.socket.recv(256 * 1024)
-        except ConnectionError:
-            data = b""
-        if not data:
-            raise self.hung_up()
-        self._buffer += data
-
-    def _line(self) -> bytes:
-        while b"\r\n" not in self._buffer:
-            self._more()
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
-
-    def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers, the names in lower case."""
-        status = int(self._line().split(b" ", 2)[1])
-        headers = {}
-        while line := self._line():
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.lower()] = value.strip()
-        return status, headers
-
-    def pieces(self, headers: dict[str, str]) -> Iterator[bytes]:
-        """The body, as it comes."""
-        if headers.get("transfer-encoding") == "chunked":
-            while size := int(self._line().split(b";")[0], 16):
-                while size:
-                    if not self._buffer:
-                        self._more()
-                    data, self._buffer = self._buffer[:size], self._buffer[size:]
-                    size -= len(data)
-                    yield data
-                self._line()
-            self._line()
-        else:
-            yield self._take(int(headers.get("content-length", "0")))
-
-    def _take(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            self._more()
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
-
-    def rest(self) -> bytes:
-        """What was read beyond the last answer."""
-        data, self._buffer = self._buffer, b""
-        return data
+def _shown(value: Any) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return quote(text) if text else ""
 
 
 class Client:
@@ -264,6 +116,12 @@ class Client:
         self, method: str, path: str, body: Any = None, *, headers: tuple[str, ...] = ()
     ) -> Any:
         """The answer's JSON; None where it has no body."""
+        return self.ask(method, path, body, headers)[0]
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: tuple[str, ...] = ()
+    ) -> tuple[Any, dict[str, str]]:
+        """The same, with the answer's headers, their names in lower case."""
         was_kept = self._connection is not None
         connection = self.keep()
         try:
@@ -273,13 +131,13 @@ class Client:
             self.close()
             if method != "GET" or not was_kept:  # else it was closed just then, for idleness
                 raise
-            return self.request(method, path, body, headers=headers)
+            return self.ask(method, path, body, headers)
         data = b"" if status in {204, 304} else b"".join(connection.pieces(answered))
         if answered.get("connection", "").lower() == "close":
             self.close()
         if status not in _OK:
             raise _error(status, data)
-        return compact_json.loads(data) if data else None
+        return (compact_json.loads(data) if data else None), answered
 
     def requests(
         self, method: str, names: Iterable[str], path: Callable[[str], str]
@@ -335,6 +193,23 @@ class Client:
             self._connection.socket.close()
             self._connection = None
 
+    def pages(self, path: str) -> Iterator[Any]:
+        """What a list has, page by page as the agent has it; `path` with a ``limit``."""
+        following: str | None = path
+        while following is not None:
+            found, headers = self.ask("GET", following)
+            yield from found
+            following = _next(headers.get("link", ""))
+
+    def server_sent(self, path: str) -> Iterator[Any]:
+        """The data of server-sent events, as they come; each is one line of JSON."""
+        rest = b""
+        for piece in self.download(path, ("Accept: text/event-stream",)):
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                if line.startswith(b"data: "):
+                    yield compact_json.loads(line.removeprefix(b"data: "))
+
     def lines(
         self, method: str, path: str, body: Any = None, headers: tuple[str, ...] = ()
     ) -> Iterator[Any]:
@@ -371,15 +246,15 @@ class Client:
             raise _error(status, b"")
         return headers
 
-    def download(self, path: str) -> Iterator[bytes]:
+    def download(self, path: str, headers: tuple[str, ...] = ()) -> Iterator[bytes]:
         """A body that is no JSON, as it comes."""
         connection = self.connect()
         with connection.socket:
-            connection.send("GET", path, None)
-            status, headers = connection.head()
+            connection.send("GET", path, None, headers)
+            status, answered = connection.head()
             if status not in _OK:
-                raise _error(status, b"".join(connection.pieces(headers)))
-            yield from connection.pieces(headers)
+                raise _error(status, b"".join(connection.pieces(answered)))
+            yield from connection.pieces(answered)
 
     def upload(self, path: str, pieces: Iterator[bytes]) -> None:
         """Send a tar stream."""
@@ -418,12 +293,46 @@ def _batches(connection: Connection) -> Iterator[list[Any]]:
             yield compact_json.loads(b"[%b]" % b",".join(whole))
 
 
+def _next(link: str) -> str | None:
+    """The path of the next page, by a header ``Link``."""
+    where, _, relation = link.partition(">")
+    return where.removeprefix("<") if 'rel="next"' in relation else None
+
+
 def _error(status: int, data: bytes) -> CgagentError:
     try:
-        value = compact_json.loads(data)
-        kind = value.get("kind") or _DOCKERS_KINDS.get(status, "")  # docker's routes have none
-        return from_kind(kind, value["message"])
+        return error_of(compact_json.loads(data), status)
     except (ValueError, KeyError, TypeError):
-        return InternalError(
-            f"the agent answered {status}: {data[:200].decode('utf-8', 'replace')}"
+        text = data[:200].decode("utf-8", "replace").strip()
+        return from_kind(_kind_of(status), f"the agent answered {status}: {text}")
+
+
+def error_of(told: dict[str, Any], status: int = 500) -> CgagentError:
+    """The error that the agent has told: a problem, or what docker's routes have of one.
+
+    Raises:
+        KeyError: it is neither.
+    """
+    kind = told.get("kind") or _kind_of(status)
+    return from_kind(kind, told["detail"] if "detail" in told else told["message"])
+
+
+def _kind_of(status: int) -> str:
+    """The most general one of those that have this status."""
+    return next((kind for kind, known in HTTP_STATUS.items() if known == status), "internal")
+
+
+def exit_code(status: dict[str, Any]) -> int:
+    """Of a session, by the status at its end.
+
+    Raises:
+        CgagentError: what the status says instead. InternalError: it says nothing at all.
+    """
+    if "error" in status:
+        raise error_of(status["error"])
+    if "exit_code" not in status:
+        raise InternalError(
+            "the session ended without an exit code and without an error; look at the container "
+            "with cgagent inspect"
         )
+    return int(status["exit_code"])

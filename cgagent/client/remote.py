@@ -14,15 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from cgagent.cli.client import Socket
-from cgagent.cli.place import host_and_port
+from cgagent.client.connection import Socket
+from cgagent.client.place import host_and_port
 from cgagent.errors import DeniedError, InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.cli.client import Dialled
-    from cgagent.cli.place import Place
+    from cgagent.client.connection import Dialled
+    from cgagent.client.place import Place
     from cgagent.tlspipe import Pipe, Pump
 
 _PATIENCE_S: Final = 30.0

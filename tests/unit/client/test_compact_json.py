@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgagent.cli import compact_json
+from cgagent.client import compact_json
 
 VALUES = st.recursive(
     st.none()

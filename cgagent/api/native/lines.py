@@ -1,0 +1,91 @@
+"""Answers that go on: JSON lines, or server-sent events for who asks for these.
+
+    Accept: text/event-stream        id: 42
+    Last-Event-ID: 41                data: {"type": "container", ...}
+
+An id says where to go on: a client that lost its connection sends the last one it has got.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastapi.responses import StreamingResponse
+from starlette.datastructures import Headers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from fastapi import Request
+    from starlette.types import Receive, Scope, Send
+
+EVENTS: Final = "text/event-stream"
+LINES: Final = "application/x-ndjson"
+_LONGEST_ID: Final = 100
+
+
+class Line:
+    """One object as JSON, and the id of its place in the stream if it has one."""
+
+    __slots__ = ("data", "id")
+
+    def __init__(self, data: bytes, id_: str = "") -> None:
+        self.data = data
+        self.id = id_
+
+
+def wants_events(headers: Mapping[str, str]) -> bool:
+    return EVENTS in headers.get("accept", "")
+
+
+def last_id(request: Request) -> str:
+    """Where the client's last stream was cut off; empty: it begins."""
+    return request.headers.get("last-event-id", "")[:_LONGEST_ID]
+
+
+class Lines(StreamingResponse):
+    """Closes `lines` however it ends, and calls `end` then."""
+
+    def __init__(
+        self,
+        lines: AsyncGenerator[list[Line]],
+        end: Callable[[], None] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        usually_events: bool = False,
+    ) -> None:
+        """`lines` gives those together that come together.
+
+        `usually_events`: events for who says nothing, lines for who asks for them.
+        """
+        super().__init__(_as_lines(lines), media_type=LINES, headers=headers)
+        self._lines = lines
+        self._end = end
+        self._usually_events = usually_events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = Headers(scope=scope)
+        wants_lines = LINES in asked.get("accept", "")
+        if wants_events(asked) or (self._usually_events and not wants_lines):
+            self.headers["content-type"] = EVENTS
+            self.headers["cache-control"] = "no-store"
+            self.body_iterator = _as_events(self._lines)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._lines.aclose()
+            if self._end is not None:
+                self._end()
+
+
+async def _as_lines(lines: AsyncGenerator[list[Line]]) -> AsyncGenerator[bytes]:
+    async for some in lines:
+        yield b"".join(b"%b\n" % one.data for one in some)
+
+
+async def _as_events(lines: AsyncGenerator[list[Line]]) -> AsyncGenerator[bytes]:
+    async for some in lines:
+        yield b"".join(
+            (b"id: %b\n" % one.id.encode() if one.id else b"") + b"data: %b\n\n" % one.data
+            for one in some
+        )

@@ -1,0 +1,198 @@
+"""What the agent answers, as frozen dataclasses. Times are Unix nanoseconds where they end in ns.
+
+Each has the fields that a program most often wants by type, and `raw`, all that the agent said. A
+field that a later agent adds is in `raw`, and no error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], **others: Any) -> Self:
+        """`others` are fields that `raw` has in another form, or not at all."""
+        known = {f.name for f in fields(cls)}
+        found = {name: value for name, value in raw.items() if name in known}
+        return cls(**{**found, **cls._nested(raw), "raw": raw, **others})
+
+    @classmethod
+    def _nested(cls, _raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields that are answers themselves."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created(Answer):
+    """A container, as soon as it is there."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State(Answer):
+    """What became of a container's last start."""
+
+    status: str
+    """created, running, frozen, restarting, exited and so on."""
+    pid: int | None
+    exit_code: int | None
+    started_ns: int | None
+    finished_ns: int | None
+    oom_killed: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSummary(Answer):
+    """A container as the list has it."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str | None
+    created_ns: int
+    args: list[str]
+    labels: dict[str, str]
+    state: State
+    restart_count: int
+
+    @classmethod
+    def _nested(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
+        return {"state": State.of(raw["state"])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container(ContainerSummary):
+    """All about a container; its configuration and its mounts are in `raw`."""
+
+    limits: dict[str, Any]
+    """Those that its user has asked for."""
+    limits_held: dict[str, Any] | None
+    """Those that the kernel holds; None where it does not run."""
+    cgroup_path: str
+    log_path: str
+    networks: list[dict[str, Any]]
+    published_ports: list[dict[str, Any]]
+    etag: str = ""
+    """For an update that is to be made of this state alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec(Answer):
+    """A command that is or was run inside a container."""
+
+    id: str
+    container_id: str
+    status: str
+    args: list[str]
+    pid: int | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Answer):
+    id: str
+    names: list[str]
+    size_bytes: int
+    created: str | None
+    architecture: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Answer):
+    id: str
+    name: str
+    driver: str
+    created_ns: int
+    interface: str
+    internal: bool
+    ipv6: bool
+    labels: dict[str, str]
+    subnets: list[dict[str, Any]]
+    containers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume(Answer):
+    name: str
+    created_ns: int
+    anonymous: bool
+    labels: dict[str, str]
+    mountpoint: str
+    containers: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Answer):
+    """Something that happened; `id` is that of the object it happened to."""
+
+    time_ns: int
+    type: str
+    action: str
+    id: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Answer):
+    """A change the agent makes or has made."""
+
+    id: int
+    name: str
+    arguments: dict[str, str]
+    status: str
+    """running, done, failed or cancelled."""
+    progress: str
+    error: str | None
+    started_at: float
+    """Unix seconds."""
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry(Answer):
+    """A line of output; its own newline is part of it."""
+
+    log: str
+    stream: str
+    """stdout or stderr."""
+    time: str
+    """RFC 3339, UTC, with nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats(Answer):
+    """One sample of a container's figures."""
+
+    id: str
+    name: str
+    at_s: float
+    """Unix seconds."""
+    status: str
+    usage: dict[str, Any]
+    """By controller, as the kernel counts."""
+    rates: dict[str, Any] | None
+    """Since the sample before; None: there was none."""
+    memory_limit_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Answer):
+    """How far a pull or other long work is."""
+
+    layer: str
+    """Twelve hexadecimal digits; empty for the whole."""
+    status: str
+    current_bytes: int | None
+    total_bytes: int | None
