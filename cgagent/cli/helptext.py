@@ -18,4 +18,4 @@ class Help(argparse.HelpFormatter):
         """What has lines of its own keeps them."""
         if "\n" not in text:
             return super()._fill_text(text, width, indent)
-        return "".join(indent + line for line in text.splitlines(keepends=True))
+        return "\n".join(indent + line for line in text.split("\n"))

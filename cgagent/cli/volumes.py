@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.agent import connect
 from cgagent.cli.containers import each
 from cgagent.cli.disk import prune_volumes
-from cgagent.cli.filters import add_filter
-from cgagent.cli.formats import print_all
+from cgagent.cli.filters import add_filter, add_table_format
+from cgagent.cli.formats import print_all, print_listed
 from cgagent.cli.inspect import shaped
-from cgagent.cli.output import table
 from cgagent.cli.verbs import choose
 from cgagent.client.http import query, quote
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgagent.cli.main import Context
+
+_HEADINGS: Final = {"Driver": "DRIVER", "Name": "VOLUME NAME"}
 
 
 def volume(context: Context) -> int:
@@ -48,17 +49,30 @@ def create(context: Context) -> int:
 
 
 def list_(context: Context) -> int:
-    parser = context.parser("[-q] [-f FILTER]", "List volumes.")
+    parser = context.parser("[-q] [-f FILTER] [--format FORMAT]", "List volumes.")
     parser.add_argument("-q", "--quiet", action="store_true", help="only names")
     add_filter(parser, ("dangling", "name", "label", "driver"))
+    add_table_format(parser, "Name")
     args = parser.parse_args(context.args)
     found = connect(context).request("GET", "/v1/volumes" + query(filter=args.filter))
     if args.quiet:
         for item in found:
             print(item["name"])
         return 0
-    print(table(("DRIVER", "VOLUME NAME"), [(v["driver"], v["name"]) for v in found]))
+    print_listed([_row(volume) for volume in found], args.format, _HEADINGS)
     return 0
+
+
+def _row(volume: dict[str, Any]) -> dict[str, Any]:
+    """Docker's names."""
+    return {
+        "Driver": volume["driver"],
+        "Name": volume["name"],
+        "Scope": "local",
+        "Mountpoint": volume["mountpoint"],
+        "Labels": ",".join(f"{key}={value}" for key, value in volume["labels"].items()),
+        "Label": volume["labels"],
+    }
 
 
 def inspect(context: Context) -> int:

@@ -112,6 +112,8 @@ OF_LISTS = (
     ("ps", '{{if eq .State "running"}}{{.Names}} runs{{end}}'),
     ("images", "{{.ID}}: {{.Repository}}"),
     ("images", r"table {{.ID}}\t{{.Repository}}\t{{.Tag}}"),
+    ("volume ls", "{{.Name}}: {{.Driver}} {{.Mountpoint}} {{.Scope}}"),
+    ("volume ls", "table"),
     ("network ls", r"table {{.Name}}\t{{.Driver}}\t{{.Scope}}\t{{.Internal}}"),
 )
 
