@@ -21,6 +21,7 @@ from starlette.responses import Response
 from cgagent.api.access import peers
 from cgagent.api.answers import Json
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
+from cgagent.api.endless import EXTENSION as ENDLESS
 from cgagent.api.errors import body_of
 from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
 from cgagent.loopwatch import WATCH
@@ -61,6 +62,7 @@ class HijackProtocol(Bounded):
         self.scope["extensions"] = {
             EXTENSION: {"take": self.take},
             peers.EXTENSION: self.peer,  # type: ignore[dict-item]
+            ENDLESS: self,  # type: ignore[dict-item]
         }
 
     def on_headers_complete(self) -> None:
@@ -107,7 +109,12 @@ class HijackProtocol(Bounded):
             self.abort()
 
     async def take(
-        self, *, raw: bool = False, location: str | None = None, apart: bool = False
+        self,
+        *,
+        raw: bool = False,
+        location: str | None = None,
+        apart: bool = False,
+        head: tuple[str, ...] = (),
     ) -> TakenOver:
         """Answer 101, or 200 to who asked for no upgrade, and give the connection away.
 
@@ -116,10 +123,11 @@ class HijackProtocol(Bounded):
 
         `raw`: what is sent will have no frames; `location`: the path of what it is connected to.
         `apart`: the client has read the answer's head when this returns, if it does so soon:
-        docker's client for Python loses what comes together with it.
+        docker's client for Python loses what comes together with it. `head` is the answer's, if it
+        is another one.
         """
         switching = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: tcp")
-        lines = [
+        lines = head or [
             *(switching if self._upgrading else ("HTTP/1.1 200 OK",)),
             f"Content-Type: {_RAW if raw else _FRAMED}",
             *([f"Location: {location}"] if location else []),

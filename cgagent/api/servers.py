@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 import uvicorn
 
 from cgagent.api.bounds import Bounded, Bounds, Door, protocol
+from cgagent.api.listeners import BACKLOG
 
 if TYPE_CHECKING:
     import socket
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from cgagent.api.bounds import Refused
 
 _GRACE_S: Final = 2
-_BACKLOG: Final = 128
 
 
 class Server(uvicorn.Server):
@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=_GRACE_S,
             )

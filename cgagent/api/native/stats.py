@@ -7,13 +7,12 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 
 from cgagent.api.bodies import CheckedRoute
-from cgagent.errors import ConflictError
+from cgagent.api.endless import Endless
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from cgagent.engine.engine import Engine
 
@@ -30,7 +29,7 @@ def routes(engine: Engine) -> APIRouter:
     async def stats(*, stream: bool = False) -> Response:
         """As ``/v1/containers/ID/stats``, of every running container and every watched group."""
         if stream:
-            return await _events(engine, engine.monitor.all_stats)
+            return await _events(engine, "all", engine.monitor.all_stats)
         return Response(await _json(engine.monitor.all_stats), media_type="application/json")
 
     @router.get("/v1/containers/{reference}/stats", response_model=None)
@@ -51,10 +50,12 @@ def routes(engine: Engine) -> APIRouter:
         container = engine.containers.find(reference)
         if format == "docker":
             if stream:
-                return await _lines(engine, lambda: engine.monitor.docker_stats(container))
+                return await _lines(
+                    engine, container.id, lambda: engine.monitor.docker_stats(container)
+                )
             return engine.monitor.docker_stats(container)
         if stream:
-            return await _events(engine, lambda: engine.monitor.stats(container))
+            return await _events(engine, container.id, lambda: engine.monitor.stats(container))
         if since is not None:
             return engine.monitor.history(container, since)
         return engine.monitor.stats(container)
@@ -70,34 +71,24 @@ async def _json(read: Callable[[], Any]) -> bytes:
     return await asyncio.to_thread(lambda: json.dumps(read()).encode())
 
 
-async def _events(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
+async def _events(engine: Engine, about: str, read: Callable[[], Any]) -> Endless:
     """A server-sent event for each sample."""
-    return await _stream(engine, read, b"data: %b\n\n", "text/event-stream")
+    return await _stream(engine, ("events", about), read, b"data: %b\n\n", "text/event-stream")
 
 
-async def _lines(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
+async def _lines(engine: Engine, about: str, read: Callable[[], Any]) -> Endless:
     """A line for each sample."""
-    return await _stream(engine, read, b"%b\n", "application/json")
+    return await _stream(engine, ("lines", about), read, b"%b\n", "application/json")
 
 
 async def _stream(
-    engine: Engine, read: Callable[[], Any], form: bytes, media_type: str
-) -> StreamingResponse:
+    engine: Engine, key: tuple[str, str], read: Callable[[], Any], form: bytes, media_type: str
+) -> Endless:
     """One for each sample, until `read` says that there are no more.
 
     Raises:
         ConflictError: there is not even a first.
     """
-    first = await _json(read)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        figures = first
-        while True:
-            yield form % figures
-            await asyncio.sleep(engine.monitor.interval_s)
-            try:
-                figures = await _json(read)
-            except ConflictError:  # it has ended
-                return
-
-    return StreamingResponse(pieces(), media_type=media_type)
+    await asyncio.to_thread(read)
+    figures = engine.monitor.feeds.follow(key, lambda: form % json.dumps(read()).encode())
+    return Endless(lambda _: figures, media_type)

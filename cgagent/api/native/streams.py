@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from cgagent.api.endless import Endless
 from cgagent.api.hijack import Hijack, require_upgrade
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.numbers import Nanoseconds
@@ -16,7 +18,7 @@ from cgagent.engine.sessions.streams import Attachment
 from cgagent.engine.values import LogQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from cgagent.api.hijack import Take
     from cgagent.engine.containers.container import Container
@@ -177,7 +179,7 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         stderr: bool = True,
         since_ns: Nanoseconds = 0,
         until_ns: Nanoseconds | None = None,
-    ) -> StreamingResponse:
+    ) -> Response:
         """Entries as JSON lines: ``log``, ``stream``, ``time``."""
         container = engine.containers.find(reference)
         streams = frozenset(n for n, w in (("stdout", stdout), ("stderr", stderr)) if w)
@@ -186,8 +188,11 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         )
         pieces = engine.logs.read(container, query)
 
-        async def lines() -> AsyncIterator[bytes]:
-            async for entries in pieces:
-                yield b"\n".join((*entries, b"")) if entries else b""
+        async def lines() -> AsyncGenerator[bytes]:
+            async with aclosing(pieces) as batches:
+                async for entries in batches:
+                    yield b"\n".join((*entries, b"")) if entries else b""
 
+        if follow_:
+            return Endless(lambda _: lines(), "application/x-ndjson")
         return StreamingResponse(lines(), media_type="application/x-ndjson")

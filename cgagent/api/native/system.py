@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.endless import Endless
 from cgagent.api.native.images import Filters, streamed
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
@@ -18,8 +19,9 @@ from cgagent.engine.events import EventQuery
 from cgagent.engine.filters import PruneFilters
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
+    from cgagent.api.endless import HangUp
     from cgagent.engine.engine import Engine
     from cgagent.engine.values import Progress
 
@@ -114,19 +116,20 @@ def _add_events(router: APIRouter, engine: Engine) -> None:
         since_ns: Nanoseconds = 0,
         until_ns: Nanoseconds | None = None,
         filter_: Annotated[list[str] | None, Query(alias="filter")] = None,
-    ) -> StreamingResponse:
+    ) -> Response:
         """JSON lines: those that are kept; with `follow`, then every one that comes.
 
         `filter` is ``NAME=VALUE``: type, container, event, image, label or volume.
         """
         query = EventQuery.parse(since_ns, until_ns, filter_ or [])
 
-        async def lines() -> AsyncIterator[bytes]:
-            async with aclosing(engine.events.stream(query, follow=follow)) as stream:
+        async def lines(hang_up: HangUp) -> AsyncGenerator[bytes]:
+            events = engine.events.stream(query, follow=follow, hang_up=hang_up)
+            async with aclosing(events) as stream:
                 async for event in stream:
                     yield json.dumps(event_view(event)).encode() + b"\n"
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return Endless(lines, "application/x-ndjson")
 
 
 def _add_jobs(router: APIRouter, engine: Engine) -> None:
