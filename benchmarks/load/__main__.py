@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SETTLE_S: Final = 3
+_BESIDE: Final = "pull,flood,quick,slow"
 
 
 class _Cpu:
@@ -80,7 +81,7 @@ def _measure(agent: Agent, registry: Registry, options: argparse.Namespace) -> b
     time.sleep(_SETTLE_S)
     before_mib = resident_mib(agent.pid)
     socket, seconds = str(agent.socket), str(options.seconds)
-    with Surroundings(agent, image) as beside:
+    with Surroundings(agent, image, set(options.beside.split(","))) as beside:
         time.sleep(_SETTLE_S)
         cpu = _Cpu(agent)
         clients = _started("clients", socket, str(options.clients), seconds)
@@ -116,6 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--beside", default=_BESIDE, help=f"of {_BESIDE}")
     options = parser.parse_args()
     hosts.leave_the_machines_network()
     Path(STATE_FOLDER).mkdir(parents=True, exist_ok=True)

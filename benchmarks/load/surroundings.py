@@ -78,7 +78,9 @@ def _put(
 class Surroundings:
     """A context: the pulls, the flood and its two readers go on as long as it lasts."""
 
-    def __init__(self, agent: Agent, image: str) -> None:
+    def __init__(self, agent: Agent, image: str, only: set[str]) -> None:
+        """`only` which of pull, flood, quick and slow."""
+        self._only = only
         self._agent = agent
         self._image = image
         self._ended = threading.Event()
@@ -89,13 +91,15 @@ class Surroundings:
         self.wrong: list[str] = []
 
     def __enter__(self) -> Self:
-        flood = self._agent.launch(*_FLOOD, image="busybox", name="flood", log=_LOG)
-        for work in (
-            self._pull,
-            lambda: self._read(flood, "quick"),
-            lambda: self._read(flood, "slow"),
-        ):
-            self._threads.append(threading.Thread(target=work))
+        if "flood" in self._only:
+            self._agent.launch(*_FLOOD, image="busybox", name="flood", log=_LOG)
+        works = {
+            "pull": self._pull,
+            "quick": lambda: self._read("flood", "quick"),
+            "slow": lambda: self._read("flood", "slow"),
+        }
+        for name in self._only & works.keys():
+            self._threads.append(threading.Thread(target=works[name]))
             self._threads[-1].start()
         return self
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cgagent.api.handover import Kept
 
 BACKLOG: Final = 1024
-"""So many connections wait to be taken. Who comes while it is full waits a second over TCP, and on a
+"""So many connections wait to be taken. Who comes while it is full waits a second over TCP; on a
 unix socket is refused if it does not wait."""
 
 
