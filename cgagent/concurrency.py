@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WAITING: Final = ThreadPoolExecutor(64, "waiting")
-_URGENT: Final = ThreadPoolExecutor(16, "urgent")
+_URGENT_THREADS: Final = ThreadPoolExecutor(16, "urgent")
 
 
 class StoppedError(Exception):
@@ -73,8 +73,28 @@ async def in_waiting_thread(work: Callable[[threading.Event], T]) -> T:
 
 
 async def in_urgent_thread(work: Callable[[], T]) -> T:
-    """Runs `work` to its end as `in_thread` does, though all other threads may be busy."""
-    return await in_thread(lambda _: work(), _URGENT)
+    """Runs `work` to its end as `in_thread` does, though all other threads may be busy.
+
+    The loop goes on with whoever waits for it before all else, if that is urgent.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        try:
+            found = work()
+        except BaseException as e:
+            tell = partial(ended.set_exception, e)
+        else:
+            tell = partial(ended.set_result, found)
+        loop.call_soon_threadsafe(tell, context=context)
+
+    async def called() -> T:
+        _URGENT_THREADS.submit(contextvars.copy_context().run, call)
+        return await ended
+
+    return await to_its_end(called())
 
 
 async def to_its_end(work: Coroutine[Any, Any, T], stop: Callable[[], object] | None = None) -> T:

@@ -2,7 +2,7 @@
 
 A selector sees it: from its return with what is ready to the next call it was all callbacks. That
 costs a clock's reading twice a turn, and no thread. There is one for the process, which has one
-such loop.
+such loop. What is done in a context with `URGENT` goes before all else that is ready in it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ import asyncio
 import logging
 import selectors
 import time
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
     from selectors import SelectorKey
 
 log = logging.getLogger(__name__)
+
+URGENT: Final[ContextVar[bool]] = ContextVar("urgent", default=False)
+"""Work, and all the tasks it begins, that waits for nothing but the callback which is running."""
 
 _PERIOD_S: Final = 60.0
 _LONG_S: Final = 0.1
@@ -32,7 +39,7 @@ class LoopWatch:
         self._doing = ""
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.SelectorEventLoop(_Selector(self))
+        return _Loop(_Selector(self))
 
     def begins(self, what: str) -> None:
         """A request that is about to be answered: what a long turn is put down to."""
@@ -53,6 +60,36 @@ class LoopWatch:
 
     def longest_s(self) -> float:
         return max(self._longest)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Of all callbacks that are ready the urgent ones come first, in their order.
+
+    Asyncio has one queue for all. Every callback comes to it by this method, from other threads as
+    well; an urgent one has a place before the others', in which the first of the urgent ones is run.
+    """
+
+    _ready: deque[asyncio.Handle]
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        super().__init__(selector)
+        self._urgent: deque[asyncio.Handle] = deque()
+
+    def _call_soon(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        if URGENT.get() if context is None else context.get(URGENT, False):
+            self._urgent.append(handle)
+            self._ready.appendleft(asyncio.Handle(self._run_urgent, (), self))
+        else:
+            self._ready.append(handle)
+        return handle
+
+    def _run_urgent(self) -> None:
+        handle = self._urgent.popleft()
+        if not handle.cancelled():
+            handle._run()  # noqa: SLF001 - as the loop does
 
 
 class _Selector(selectors.EpollSelector):

@@ -8,6 +8,7 @@ been sent. The way Docker's clients attach.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import fcntl
 import os
 import sys
@@ -23,8 +24,9 @@ from cgagent.api.answers import Json
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
 from cgagent.api.endless import EXTENSION as ENDLESS
 from cgagent.api.errors import body_of
+from cgagent.api.turns import is_urgent
 from cgagent.errors import HTTP_STATUS, CgagentError, InvalidInputError, UnavailableError
-from cgagent.loopwatch import WATCH
+from cgagent.loopwatch import URGENT, WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,6 +66,15 @@ class HijackProtocol(Bounded):
             peers.EXTENSION: self.peer,  # type: ignore[dict-item]
             ENDLESS: self,  # type: ignore[dict-item]
         }
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if is_urgent(self.scope["path"]):
+            start = super()._start_asgi_task
+            context = contextvars.copy_context()
+            context.run(URGENT.set, True)
+            context.run(start, cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

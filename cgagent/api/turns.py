@@ -38,6 +38,11 @@ _URGENT: Final = re.compile(
 )
 
 
+def is_urgent(path: str) -> bool:
+    """Is a request for this path one that waits for no others?"""
+    return _URGENT.fullmatch(path) is not None
+
+
 class Turns:
     """At most `most` have a place at a time; belongs to one event loop."""
 
@@ -97,7 +102,7 @@ class InTurn:
         self._turns = turns or Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _URGENT.fullmatch(scope["path"]):
+        if scope["type"] != "http" or is_urgent(scope["path"]):
             await self._app(scope, receive, send)
             return
         extensions = scope["extensions"]
