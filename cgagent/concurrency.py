@@ -84,7 +84,7 @@ async def in_urgent_thread(work: Callable[[], T]) -> T:
     def call() -> None:
         try:
             found = work()
-        except BaseException as e:
+        except BaseException as e:  # noqa: BLE001 - it is told to who waits
             tell = partial(ended.set_exception, e)
         else:
             tell = partial(ended.set_result, found)

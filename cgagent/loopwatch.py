@@ -65,8 +65,8 @@ class LoopWatch:
 class _Loop(asyncio.SelectorEventLoop):
     """Of all callbacks that are ready the urgent ones come first, in their order.
 
-    Asyncio has one queue for all. Every callback comes to it by this method, from other threads as
-    well; an urgent one has a place before the others', in which the first of the urgent ones is run.
+    Asyncio has one queue for all, to which every callback comes by this method, from other threads
+    as well. An urgent one has a place before the others', in which the first urgent one is run.
     """
 
     _ready: deque[asyncio.Handle]

@@ -34,7 +34,7 @@ MOST_AHEAD_BYTES: Final = 256 * 1024
 _STALLED_S: Final = 0.05
 _TURN_S: Final = 1.0
 """So long the requests that were sent ahead wait for the answer to one of them."""
-_LAST_S: Final = 0.5
+_LAST_S: Final = 1.5
 """So long a connection that has sent no request yet may still send one when the server stops."""
 _ROOT: Final = 0
 
