@@ -27,6 +27,8 @@ URGENT: Final[ContextVar[bool]] = ContextVar("urgent", default=False)
 
 _PERIOD_S: Final = 60.0
 _LONG_S: Final = 0.1
+_MOST_READY: Final = 24
+"""So many descriptors are looked after in one turn: a crowd that comes at once is no long turn."""
 
 
 class LoopWatch:
@@ -97,12 +99,20 @@ class _Selector(selectors.EpollSelector):
         super().__init__()
         self._watch = watch
         self._returned_s = 0.0
+        self._first = 0
+
+    def _some(self, ready: list[tuple[SelectorKey, int]]) -> list[tuple[SelectorKey, int]]:
+        """A few of the descriptors that are ready, each time others; the rest stay ready."""
+        if len(ready) <= _MOST_READY:
+            return ready
+        self._first = (self._first + _MOST_READY) % len(ready)
+        return (ready[self._first :] + ready[: self._first])[:_MOST_READY]
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         if self._returned_s:
             now_s = time.monotonic()
             self._watch.turn(now_s, now_s - self._returned_s)
-        ready = super().select(timeout)
+        ready = self._some(super().select(timeout))
         self._returned_s = time.monotonic()
         return ready
 

@@ -23,6 +23,13 @@ _AGE = re.compile(r"(About an?|Less than a|\d+) (second|minute|hour|day|week|mon
 _NAME = re.compile(r"\b[a-z]+_[a-z]+\b")
 
 
+_OF_OLD_VERSIONS = {
+    f"[].NetworkSettings.{name}"
+    for name in ("EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "MacAddress")
+}
+"""Docker has taken these away in version 1.52 of the API, which this docker does not speak yet."""
+
+
 def plain(text):
     """Without what two runs differ in: ids, ages, made names, and the blanks of columns."""
     for expression, word in ((_ID, "ID"), (_AGE, "AGE"), (_NAME, "NAME")):
@@ -43,17 +50,18 @@ class Typed:
     def theirs(self, *words, stdin=""):
         return self._docker(*words, stdin=stdin)
 
-    def same(self, *words, status=0, errors=True, before=None):
-        """`before` makes what they need anew for each."""
+    def same(self, *words, status=0, before=None):
+        """`before` makes what they need anew for each. What is said of an error differs."""
         found = []
         for run in (self.ours, self.theirs):
             if before is not None:
                 before()
             done = run(*words)
             assert done.returncode == status, (run, words, done.stdout, done.stderr)
-            found.append((plain(done.stdout), plain(done.stderr) if errors else ()))
+            assert bool(done.stderr) == bool(status)
+            found.append(plain(done.stdout))
         assert found[0] == found[1]
-        return found[0][0]
+        return found[0]
 
     def otherwise(self, *words, ours, theirs, before=None):
         for run, wanted in ((self.ours, ours), (self.theirs, theirs)):
@@ -87,17 +95,20 @@ def test_images(typed, tmp_path):
     typed.otherwise("version", ours=r"client: .*\nagent:  ", theirs=r"(?s)Client:.*Server:")
     columns, *found = typed.same("search", "alpine")
     assert columns == "NAME DESCRIPTION STARS OFFICIAL"
-    assert found[0].startswith("alpine")
+    assert found[0].startswith("library/alpine")
     typed.otherwise(
         *("pull", "hello-world"),
         ours=r"^docker.io/library/hello-world:latest\n$",
         theirs=r"Status: (Downloaded newer image|Image is up to date)(?s:.*)\ndocker.io/library/h",
     )
-    shown = typed.same("images")
-    assert shown[0] == "REPOSITORY TAG IMAGE ID CREATED SIZE"
-    assert any(line.startswith("hello-world latest ID") for line in shown)
+    ours, theirs = (plain(run("images").stdout) for run in (typed.ours, typed.theirs))
+    assert ours[0] == theirs[0] == "REPOSITORY TAG IMAGE ID CREATED SIZE"
+    assert any(line.startswith("hello-world latest ID") for line in ours)
+    assert [line.rpartition(" ")[0] for line in ours] == [t.rpartition(" ")[0] for t in theirs]
+    assert (ours[1][-3:], theirs[1][-2:]) == ("MiB", "MB")
     archive = str(tmp_path / "hello.tar")
     assert typed.same("save", "-o", archive, "hello-world") == []
+    typed.ours("rmi", "hello-world")  # with the digest that it was pulled by
     untagged = typed.same("rmi", "hello-world", before=lambda: typed.ours("load", "-i", archive))
     assert untagged[0] == "Untagged: hello-world:latest"
     loaded = typed.same("load", "-i", archive)
@@ -110,7 +121,7 @@ def test_containers(typed, agent):
         typed.ours("rm", "-f", "box")
 
     assert typed.same("run", "--rm", "alpine", "echo", "hello") == ["hello"]
-    assert typed.same("run", "alpine", "sh", "-c", "exit 3", status=3) == []
+    assert typed.same("run", "alpine", "sh", "-c", "echo no >&2; exit 3", status=3) == []
     started = typed.same(
         "run", "-d", "--name", "box", "alpine", "sh", "-c", "echo said; sleep 1000", before=none
     )
@@ -121,9 +132,9 @@ def test_containers(typed, agent):
     eventually(lambda: typed.ours("logs", "box").stdout == "said\n")
     assert typed.same("exec", "box", "echo", "inside") == ["inside"]
     ours, theirs = (json.loads(run("inspect", "box").stdout) for run in (typed.ours, typed.theirs))
-    assert _missing(theirs, ours) == []
+    assert set(_missing(theirs, ours)) == _OF_OLD_VERSIONS
     typed.same("inspect", "nobody", status=1)
-    typed.same("rm", "box", status=1, errors=False)
+    typed.same("rm", "box", status=1)
     assert typed.same("rm", "-f", "box", before=lambda: agent_has(agent, typed)) == ["box"]
     typed.same("rm", "box", status=1)
 
@@ -142,6 +153,7 @@ def _missing(theirs, ours, where=""):
         return [
             one
             for key, value in theirs.items()
+            if value  # docker's command line shows each field that it knows of
             for one in (
                 _missing(value, ours[key], f"{where}.{key}") if key in ours else [f"{where}.{key}"]
             )
