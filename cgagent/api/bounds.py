@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from cgagent.api.access import peers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cgagent.api.access.peers import Peer
 
@@ -164,6 +164,8 @@ class Bounded(HttpToolsProtocol):
     _refused = False
     _superfluous = False
     _held = b""
+    rest: Callable[[Any], Awaitable[None]] | None = None
+    """See `cgagent.api.endless`."""
     _following: asyncio.Task[Any] | None = None
     _is_last = False
     """The server stops after the answer to what comes now."""

@@ -105,10 +105,16 @@ class InTurn:
         if scope["type"] != "http" or is_urgent(scope["path"]):
             await self._app(scope, receive, send)
             return
+        line: Line = scope["extensions"][LINE]
+        await self._in_turn(line, scope, receive, send)
+        if line.rest is not None:
+            rest, line.rest = line.rest, None
+            await rest(send)
+
+    async def _in_turn(self, line: Line, scope: Scope, receive: Receive, send: Send) -> None:
         extensions = scope["extensions"]
         peer: Peer = extensions[peers.EXTENSION]
         place = await self._turns.take((peer.who, peer.pid))
-        line: Line = extensions[LINE]
 
         async def sent(message: Message) -> None:
             place.give()

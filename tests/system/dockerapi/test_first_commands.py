@@ -58,7 +58,7 @@ class Typed:
                 before()
             done = run(*words)
             assert done.returncode == status, (run, words, done.stdout, done.stderr)
-            assert bool(done.stderr) == bool(status)
+            assert done.stderr or not status
             found.append(plain(done.stdout))
         assert found[0] == found[1]
         return found[0]

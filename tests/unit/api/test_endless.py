@@ -9,6 +9,7 @@ from cgagent.api.bounds import Bounds
 from cgagent.api.endless import Endless
 from cgagent.api.hijack import HijackProtocol
 from cgagent.api.servers import Server
+from cgagent.api.turns import InTurn
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ class World:
         async def app(scope, receive, send):
             await self.app(scope, receive, send)
 
-        self.server = Server(app, Bounds(connections=9, of_one=9), HijackProtocol)
+        self.server = Server(InTurn(app), Bounds(connections=9, of_one=9), HijackProtocol)
         self.server.config.load()
 
     async def app(self, scope, receive, send):

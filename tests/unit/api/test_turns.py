@@ -72,6 +72,7 @@ async def test_who_is_cancelled_at_its_turn_gives_it_on():
 
 class FakeLine:
     is_gone = False
+    rest = None
 
 
 class World:
