@@ -20,8 +20,8 @@ from tests.world.swagger import Contract
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
-_EXAMPLES = os.environ.get("CGAGENT_TEST_FUZZ", "3")
-_ENDLESS = "events|attach|logs|stats|wait|/exec/|/session|/grpc"
+_EXAMPLES = os.environ.get("CGAGENT_TEST_FUZZ", "1")
+_ENDLESS = "events|attach|logs|stats|wait|/exec/|/session|/grpc|/images/load"
 _OUT_OF_THE_MACHINE = "/images/create|/images/search|/push|/distribution|/auth|/build$|/plugins"
 
 
@@ -55,7 +55,7 @@ def _fuzzed(agent, folder):
                 *(str(Path(sys.executable).with_name("schemathesis")), "run", str(swagger.path())),
                 *("--url", f"http://{address}/v{swagger.version()}", "--checks", "no_defect"),
                 *("--exclude-path-regex", f"{_ENDLESS}|{_OUT_OF_THE_MACHINE}"),
-                *("--phases", "coverage,fuzzing", "--max-examples", _EXAMPLES, "--seed", "1"),
+                *("--phases", "fuzzing", "--max-examples", _EXAMPLES, "--seed", "1"),
                 *("--request-timeout", "60", "--continue-on-failure"),
             ],
             capture_output=True,
