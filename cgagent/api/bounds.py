@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cgagent.api.access import peers
+from cgagent.api.whole import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -318,6 +319,8 @@ class Bounded(HttpToolsProtocol):
         super().on_headers_complete()
         if self._is_last:
             self.cycle.keep_alive = False
+        if self.scope["method"] != "HEAD":
+            self.cycle.transport = Whole(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
