@@ -98,17 +98,17 @@ class Cgagent(Client):
 
     def __init__(self, folder: Path, network: str = "none") -> None:
         super().__init__(folder, network)
-        self._socket = folder / "run" / "cgagent.sock"
+        self.socket = folder / "run" / "cgagent.sock"
         self.program = (str(Path(sys.executable).with_name("cgagent")),)
-        self.environment = {"CGAGENT_SOCKET": str(self._socket)}
+        self.environment = {"CGAGENT_SOCKET": str(self.socket)}
         self._daemon: Daemon | None = None
-        self._api = UnixConnection(self._socket)
+        self._api = UnixConnection(self.socket)
 
     def open(self) -> None:
         if not Path(self.program[0]).exists():
             raise Failure(f"{self.program[0]} does not exist")
-        self._socket.parent.mkdir()
-        places = ("--data-root", str(self.folder / "data"), "--socket", str(self._socket))
+        self.socket.parent.mkdir()
+        places = ("--data-root", str(self.folder / "data"), "--socket", str(self.socket))
         others = ("--cgroup-parent", CGROUP_PARENT, "--metrics-listen", "")
         words = [*self.program, "serve", *places, *others]
         self._daemon = Daemon(words, self.folder / "log", self.environment)

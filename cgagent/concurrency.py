@@ -1,7 +1,8 @@
 """How blocking work meets the event loop: one holder per key, threads told to stop.
 
 Asyncio's few threads are for work of this machine. What waits for other machines has threads of its
-own, since a registry that does not answer would take all of them.
+own, since a registry that does not answer would take all of them; so has what must not wait for any
+other work.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WAITING: Final = ThreadPoolExecutor(64, "waiting")
+_URGENT_THREADS: Final = ThreadPoolExecutor(16, "urgent")
 
 
 class StoppedError(Exception):
@@ -68,6 +70,31 @@ async def _called(
 async def in_waiting_thread(work: Callable[[threading.Event], T]) -> T:
     """Runs `work` as `in_thread` does, in threads for what waits for other machines."""
     return await in_thread(work, _WAITING)
+
+
+async def in_urgent_thread(work: Callable[[], T]) -> T:
+    """Runs `work` to its end as `in_thread` does, though all other threads may be busy.
+
+    The loop goes on with whoever waits for it before all else, if that is urgent.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        try:
+            found = work()
+        except BaseException as e:  # noqa: BLE001 - it is told to who waits
+            tell = partial(ended.set_exception, e)
+        else:
+            tell = partial(ended.set_result, found)
+        loop.call_soon_threadsafe(tell, context=context)
+
+    async def called() -> T:
+        _URGENT_THREADS.submit(contextvars.copy_context().run, call)
+        return await ended
+
+    return await to_its_end(called())
 
 
 async def to_its_end(work: Coroutine[Any, Any, T], stop: Callable[[], object] | None = None) -> T:

@@ -2,7 +2,7 @@
 
 A selector sees it: from its return with what is ready to the next call it was all callbacks. That
 costs a clock's reading twice a turn, and no thread. There is one for the process, which has one
-such loop.
+such loop. What is done in a context with `URGENT` goes before all else that is ready in it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ import asyncio
 import logging
 import selectors
 import time
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
     from selectors import SelectorKey
 
 log = logging.getLogger(__name__)
 
+URGENT: Final[ContextVar[bool]] = ContextVar("urgent", default=False)
+"""Work, and all the tasks it begins, that waits for nothing but the callback which is running."""
+
 _PERIOD_S: Final = 60.0
 _LONG_S: Final = 0.1
+_MOST_READY: Final = 24
+"""So many descriptors are looked after in one turn: a crowd that comes at once is no long turn."""
 
 
 class LoopWatch:
@@ -32,7 +41,7 @@ class LoopWatch:
         self._doing = ""
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.SelectorEventLoop(_Selector(self))
+        return _Loop(_Selector(self))
 
     def begins(self, what: str) -> None:
         """A request that is about to be answered: what a long turn is put down to."""
@@ -55,17 +64,55 @@ class LoopWatch:
         return max(self._longest)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Of all callbacks that are ready the urgent ones come first, in their order.
+
+    Asyncio has one queue for all, to which every callback comes by this method, from other threads
+    as well. An urgent one has a place before the others', in which the first urgent one is run.
+    """
+
+    _ready: deque[asyncio.Handle]
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        super().__init__(selector)
+        self._urgent: deque[asyncio.Handle] = deque()
+
+    def _call_soon(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        if URGENT.get() if context is None else context.get(URGENT, False):
+            self._urgent.append(handle)
+            self._ready.appendleft(asyncio.Handle(self._run_urgent, (), self))
+        else:
+            self._ready.append(handle)
+        return handle
+
+    def _run_urgent(self) -> None:
+        handle = self._urgent.popleft()
+        if not handle.cancelled():
+            handle._run()  # noqa: SLF001 - as the loop does
+
+
 class _Selector(selectors.EpollSelector):
     def __init__(self, watch: LoopWatch) -> None:
         super().__init__()
         self._watch = watch
         self._returned_s = 0.0
+        self._first = 0
+
+    def _some(self, ready: list[tuple[SelectorKey, int]]) -> list[tuple[SelectorKey, int]]:
+        """A few of the descriptors that are ready, each time others; the rest stay ready."""
+        if len(ready) <= _MOST_READY:
+            return ready
+        self._first = (self._first + _MOST_READY) % len(ready)
+        return (ready[self._first :] + ready[: self._first])[:_MOST_READY]
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         if self._returned_s:
             now_s = time.monotonic()
             self._watch.turn(now_s, now_s - self._returned_s)
-        ready = super().select(timeout)
+        ready = self._some(super().select(timeout))
         self._returned_s = time.monotonic()
         return ready
 

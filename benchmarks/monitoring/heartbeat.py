@@ -1,6 +1,6 @@
 """An agent whose event loop tells how late it was: ``python -m ...heartbeat FILE serve [FLAGS]``.
 
-From SIGUSR2 on the loop wants to wake each 5 ms; FILE has a line for each second, the longest
+From SIGUSR1 on the loop wants to wake each 5 ms; FILE has a line for each second, the longest
 delay in it in milliseconds. Without more arguments than FILE: a loop that does nothing else, for
 what the machine itself delays.
 """
@@ -42,7 +42,7 @@ class _Heart:
 
 
 def _beating(loop: asyncio.AbstractEventLoop, file: TextIO) -> asyncio.AbstractEventLoop:
-    loop.add_signal_handler(signal.SIGUSR2, _Heart(loop, file).start)
+    loop.add_signal_handler(signal.SIGUSR1, _Heart(loop, file).start)
     return loop
 
 

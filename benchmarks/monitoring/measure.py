@@ -140,7 +140,7 @@ def _hearts(program: Watching) -> Iterator[list[Delays | None]]:
         try:
             time.sleep(2 * SLOWNESS)  # until it takes the signal
             for pid in {idle.pid, *(program.pids() if program.heart else ())}:
-                os.kill(pid, signal.SIGUSR2)
+                os.kill(pid, signal.SIGUSR1)
             yield delays
             time.sleep(1.1)  # its last second
             hearts = program.heart, file

@@ -27,6 +27,8 @@ from cgagent.api.openapi import Described
 from cgagent.errors import DeniedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -72,28 +74,33 @@ def control_app(engine: Engine) -> FastAPI:
     return app
 
 
-def _refusal(origins: Origins | None, request: Request) -> Response | None:
-    try:
-        if origins is not None:
-            origins.check(request.headers, by_name=True)
-    except DeniedError as e:
-        return Response(f"{e.message}\n", 403)
-    return None
-
-
-def metrics_app(engine: Engine, origins: Origins | None = None) -> ASGIApp:
+def metrics_app(
+    engine: Engine,
+    origins: Origins | None = None,
+    refused: Callable[[Request, str], None] = lambda _request, _why: None,
+) -> ASGIApp:
     """Read-only, for the TCP listener: ``/metrics`` and ``/-/healthy``.
 
-    `origins`: names that requests may be for; None: any.
+    `origins`: names that requests may be for; None: any. `refused` is told of those for others.
     """
+
+    def refusal(request: Request) -> Response | None:
+        try:
+            if origins is not None:
+                origins.check(request.headers, by_name=True)
+        except DeniedError as e:
+            refused(request, e.message)
+            return Response(f"{e.message}\n", 403)
+        return None
+
     exposition = Exposition(engine)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope)
-        if (refusal := _refusal(origins, request)) is not None:
-            response = refusal
+        if (denied := refusal(request)) is not None:
+            response = denied
         elif request.method not in {"GET", "HEAD"}:
             response = Response("only GET is possible here\n", 405, {"Allow": "GET, HEAD"})
         elif request.url.path == "/metrics":

@@ -16,9 +16,10 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cgagent.api.access import peers
+from cgagent.api.whole import Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cgagent.api.access.peers import Peer
 
@@ -34,6 +35,8 @@ MOST_AHEAD_BYTES: Final = 256 * 1024
 _STALLED_S: Final = 0.05
 _TURN_S: Final = 1.0
 """So long the requests that were sent ahead wait for the answer to one of them."""
+_LAST_S: Final = 1.5
+"""So long a connection that has sent no request yet may still send one when the server stops."""
 _ROOT: Final = 0
 
 
@@ -162,6 +165,11 @@ class Bounded(HttpToolsProtocol):
     _refused = False
     _superfluous = False
     _held = b""
+    rest: Callable[[Any], Awaitable[None]] | None = None
+    """See `cgagent.api.endless`."""
+    _following: asyncio.Task[Any] | None = None
+    _is_last = False
+    """The server stops after the answer to what comes now."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -177,6 +185,41 @@ class Bounded(HttpToolsProtocol):
         self.door.leave(self)
         self._held = b""
         super().connection_lost(exc)
+        self._end_following()
+
+    @property
+    def is_gone(self) -> bool:
+        return self.transport.is_closing()
+
+    def follow(self, task: asyncio.Task[Any] | None) -> None:
+        """An answer without an end begins, which is the task's work; None: it has ended."""
+        self._following = task
+        if self.transport.is_closing():
+            self._end_following()
+
+    def _end_following(self) -> None:
+        task, self._following = self._following, None
+        if task is not None:
+            task.cancel()
+
+    def shutdown(self) -> None:
+        """The server stops: the answer under way is the last one.
+
+        A client whose connection was only just taken has sent its request, or is about to: it gets
+        its answer, too, if the request is there soon.
+        """
+        if self._following is not None:
+            self.cycle.keep_alive = False
+            self._end_following()
+        elif self.is_half_open and not self._is_last:
+            self._is_last = True
+            self.loop.call_later(_LAST_S, self._close_if_waiting)
+        else:
+            super().shutdown()
+
+    def _close_if_waiting(self) -> None:
+        if not self.busy:
+            self.transport.close()
 
     def abort(self) -> None:
         self.door.leave(self)
@@ -274,6 +317,10 @@ class Bounded(HttpToolsProtocol):
         self.busy = True
         self.since = time.monotonic()
         super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
+        if self.scope["method"] != "HEAD":
+            self.cycle.transport = Whole(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:

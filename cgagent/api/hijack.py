@@ -8,6 +8,7 @@ been sent. The way Docker's clients attach.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import fcntl
 import os
 import sys
@@ -21,9 +22,11 @@ from starlette.responses import Response
 
 from cgagent.api.access import peers
 from cgagent.api.bounds import MOST_AHEAD_BYTES, Bounded
+from cgagent.api.endless import EXTENSION as ENDLESS
 from cgagent.api.errors import answer
+from cgagent.api.turns import is_urgent
 from cgagent.errors import CgagentError, InvalidInputError, UnavailableError
-from cgagent.loopwatch import WATCH
+from cgagent.loopwatch import URGENT, WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,7 +64,17 @@ class HijackProtocol(Bounded):
         self.scope["extensions"] = {
             EXTENSION: {"take": self.take},
             peers.EXTENSION: self.peer,  # type: ignore[dict-item]
+            ENDLESS: self,  # type: ignore[dict-item]
         }
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if is_urgent(self.scope["path"]):
+            start = super()._start_asgi_task
+            context = contextvars.copy_context()
+            context.run(URGENT.set, True)
+            context.run(start, cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -107,7 +120,12 @@ class HijackProtocol(Bounded):
             self.abort()
 
     async def take(
-        self, *, raw: bool = False, location: str | None = None, apart: bool = False
+        self,
+        *,
+        raw: bool = False,
+        location: str | None = None,
+        apart: bool = False,
+        head: tuple[str, ...] = (),
     ) -> TakenOver:
         """Answer 101, or 200 to who asked for no upgrade, and give the connection away.
 
@@ -116,10 +134,11 @@ class HijackProtocol(Bounded):
 
         `raw`: what is sent will have no frames; `location`: the path of what it is connected to.
         `apart`: the client has read the answer's head when this returns, if it does so soon:
-        docker's client for Python loses what comes together with it.
+        docker's client for Python loses what comes together with it. `head` is the answer's, if it
+        is another one.
         """
         switching = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: tcp")
-        lines = [
+        lines = head or [
             *(switching if self._upgrading else ("HTTP/1.1 200 OK",)),
             f"Content-Type: {_RAW if raw else _FRAMED}",
             *([f"Location: {location}"] if location else []),

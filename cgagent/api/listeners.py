@@ -17,28 +17,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_TCP_BACKLOG: Final = 1024
-"""Whoever comes while it is full waits a second, a flood or not."""
+    from cgagent.api.handover import Kept
+
+BACKLOG: Final = 1024
+"""So many connections wait to be taken. Who comes while it is full waits a second over TCP; on a
+unix socket is refused if it does not wait."""
 
 
 @contextmanager
-def unix_listener(path: Path) -> Iterator[socket.socket]:
+def unix_listener(path: Path, kept: Kept) -> Iterator[socket.socket]:
     """Bound 0660; the file goes with the agent."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        _refuse_if_served(path)
-        path.unlink(missing_ok=True)
-        mask = os.umask(0o117)
-        try:
-            sock.bind(str(path))
-        except OSError as e:
-            raise InvalidInputError(f"socket {path} cannot be bound: {e.strerror}") from None
-        finally:
-            os.umask(mask)
-        sock.listen(128)
+    with kept.take(str(path)) or _bound(path) as sock:
+        sock.listen(BACKLOG)
         try:
             yield sock
         finally:
             path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket:
+    _refuse_if_served(path)
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)
+    try:
+        sock.bind(str(path))
+    except OSError as e:
+        sock.close()
+        raise InvalidInputError(f"socket {path} cannot be bound: {e.strerror}") from None
+    finally:
+        os.umask(mask)
+    return sock
 
 
 def give_to_group(sock: socket.socket) -> None:
@@ -57,7 +66,7 @@ def _refuse_if_served(path: Path) -> None:
 
 
 @contextmanager
-def tcp_listener(address: str, flag: str) -> Iterator[socket.socket]:
+def tcp_listener(address: str, flag: str, kept: Kept) -> Iterator[socket.socket]:
     """``HOST:PORT``; `flag` is the one that has said so.
 
     Raises:
@@ -66,19 +75,26 @@ def tcp_listener(address: str, flag: str) -> Iterator[socket.socket]:
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdecimal():
         raise InvalidInputError(f"{flag} {address!r} must be HOST:PORT")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host.strip("[]"), int(port)))
-        except (OSError, OverflowError) as e:
-            in_use = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
-            cause = "it is in use" if in_use else str(e)
-            raise ConflictError(
-                f"address {address} cannot be bound: {cause}; choose another with {flag}"
-            ) from None
-        sock.listen(_TCP_BACKLOG)
+    place = host.strip("[]"), int(port)
+    with kept.take(place) or _bound_tcp(place, address, flag) as sock:
+        sock.listen(BACKLOG)
         yield sock
+
+
+def _bound_tcp(place: tuple[str, int], address: str, flag: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(place)
+    except (OSError, OverflowError) as e:
+        sock.close()
+        in_use = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
+        cause = "it is in use" if in_use else str(e)
+        raise ConflictError(
+            f"address {address} cannot be bound: {cause}; choose another with {flag}"
+        ) from None
+    return sock
 
 
 def is_loopback(sock: socket.socket) -> bool:

@@ -17,21 +17,28 @@ from cgagent.api import systemd
 from cgagent.api.access import sockets
 from cgagent.api.access.layer import AccessLayer
 from cgagent.api.access.origins import Origins
+from cgagent.api.access.peers import Peer
 from cgagent.api.app import control_app, metrics_app
 from cgagent.api.bounds import Bounds
 from cgagent.api.calm import OnceAWhile
 from cgagent.api.doors import Doors
 from cgagent.api.ending import Ending, NoCancellations
+from cgagent.api.handover import Kept, Restart
 from cgagent.api.hijack import HijackProtocol
 from cgagent.api.listeners import is_loopback, tcp_listener
 from cgagent.api.servers import Apart, Server
+from cgagent.api.turns import InTurn
 from cgagent.engine import children, memory
 from cgagent.engine.engine import Engine
 from cgagent.errors import DeniedError
 from cgagent.loopwatch import WATCH
 
 if TYPE_CHECKING:
-    from cgagent.api.access.peers import Peer
+    import socket
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
     from cgagent.api.access.remote import Remote
     from cgagent.config import Settings
 
@@ -42,7 +49,7 @@ _SWITCH_S: Final = 0.001
 
 
 def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
-    """Run until SIGTERM or SIGINT. Containers go on.
+    """Run until SIGTERM or SIGINT, or start anew at SIGUSR2. Containers go on.
 
     `adopt_lost` rebuilds an empty or damaged database from the records beside containers.
 
@@ -63,17 +70,25 @@ def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 15 to 22 a container
     memory.keep_little()
     sys.setswitchinterval(_SWITCH_S)
+    restart = Restart()
     with asyncio.Runner(loop_factory=WATCH.loop) as runner:
-        runner.run(_serve(settings, adopt_lost=adopt_lost))
+        runner.run(_serve(settings, restart, adopt_lost=adopt_lost))
+    if restart.is_asked_for:
+        restart.go()
 
 
-async def _serve(settings: Settings, *, adopt_lost: bool) -> None:
+async def _serve(settings: Settings, restart: Restart, *, adopt_lost: bool) -> None:
     children.watch_by_pidfd()
     engine = Engine(settings, adopt_lost=adopt_lost)
     with contextlib.ExitStack() as closing:
-        listening = sockets.opened(settings, closing)
+        with Kept() as kept:
+            if kept.is_restart:
+                children.reap_those_of_before()
+            listening = sockets.opened(settings, closing, kept)
+            metrics_sock = _metrics_listener(settings, closing, kept)
         origins = Origins(settings.allowed_hosts)
-        app = Ending(AccessLayer(Doors(control_app(engine), engine), engine.access, origins))
+        routes = Doors(control_app(engine), engine)
+        app = Ending(InTurn(AccessLayer(routes, engine.access, origins)))
         refused = partial(_refused, engine)
         control = Server(app, _control_bounds(), HijackProtocol, refused)
         remote = None
@@ -81,12 +96,13 @@ async def _serve(settings: Settings, *, adopt_lost: bool) -> None:
             from cgagent.api.access.remote import Remote
 
             remote = Remote(app, settings, listening, _remote_bounds(), refused)
-        metrics = _metrics(engine, settings, origins, closing)
+        metrics = None if metrics_sock is None else _metrics(engine, origins, metrics_sock)
         await engine.start()
         # What is there now stays: a full collection would look at all of it each time, for 30 ms.
         gc.collect()
         gc.freeze()
-        _take_signals(engine, control, remote)
+        ours = (*listening.ours, *([metrics_sock] if metrics_sock else []))
+        _take_signals(engine, control, remote, lambda: restart.ask(ours, listening.from_systemd))
         log.info("listening on %s", ", ".join((str(settings.socket), *settings.hosts)))
         systemd.notify("READY=1")
         chores = [asyncio.create_task(c) for c in (systemd.keep_watchdog(), memory.give_back())]
@@ -95,25 +111,52 @@ async def _serve(settings: Settings, *, adopt_lost: bool) -> None:
                 serving = [remote.serve()] if remote else []
                 await asyncio.gather(control.serve(listening.unix), *serving)
         finally:
-            systemd.notify("STOPPING=1")
+            if restart.is_asked_for:
+                restart.held = closing.pop_all()  # what is listened on stays as it is
+            else:
+                systemd.notify("STOPPING=1")
             for chore in chores:
                 chore.cancel()
             await engine.stop()
 
 
-def _metrics(
-    engine: Engine, settings: Settings, origins: Origins, closing: contextlib.ExitStack
-) -> Apart | None:
-    """Its names are checked on loopback: elsewhere everybody may ask, under any name."""
+def _metrics_listener(
+    settings: Settings, closing: contextlib.ExitStack, kept: Kept
+) -> socket.socket | None:
     if not settings.metrics_listen:
         return None
-    tcp = closing.enter_context(tcp_listener(settings.metrics_listen, "--metrics-listen"))
-    app = metrics_app(engine, origins if is_loopback(tcp) else None)
-    return Apart("metrics", Server(app, _metrics_bounds()), tcp)
+    listener = tcp_listener(settings.metrics_listen, "--metrics-listen", kept)
+    return closing.enter_context(listener)
 
 
-def _take_signals(engine: Engine, control: Server, remote: Remote | None) -> None:
-    """SIGTERM and SIGINT end; SIGHUP has the policy and the certificates read again."""
+def _metrics(engine: Engine, origins: Origins, sock: socket.socket) -> Apart:
+    """Its names are checked on loopback: elsewhere everybody may ask, under any name."""
+    loop = asyncio.get_running_loop()
+
+    def refused(request: Request, why: str) -> None:
+        """Called in the thread of that server; the log of changes is this one's."""
+        host = request.client.host if request.client else ""
+        entry = {
+            "caller": {"via": "stranger", **Peer(address=host).logged()},
+            "method": request.method,
+            "path": request.url.path[:300],
+            "status": 403,
+            "error": why,
+        }
+        tell = partial(engine.access.audit.refused, "stranger", **entry)
+        loop.call_soon_threadsafe(tell)
+
+    app = metrics_app(engine, origins if is_loopback(sock) else None, refused)
+    return Apart("metrics", Server(app, _metrics_bounds()), sock)
+
+
+def _take_signals(
+    engine: Engine, control: Server, remote: Remote | None, keep: Callable[[], None]
+) -> None:
+    """SIGTERM and SIGINT end; SIGHUP has the policy and the certificates read again.
+
+    SIGUSR2 ends as well, and `keep` is called first: the agent is to start anew.
+    """
 
     def end() -> None:
         control.end()
@@ -130,6 +173,13 @@ def _take_signals(engine: Engine, control: Server, remote: Remote | None) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, reload)
+
+    def start_anew() -> None:
+        log.info("starting anew")
+        keep()
+        end()
+
+    loop.add_signal_handler(signal.SIGUSR2, start_anew)
 
 
 def _refused(engine: Engine, peer: Peer, why: str) -> None:

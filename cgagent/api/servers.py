@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 import uvicorn
 
 from cgagent.api.bounds import Bounded, Bounds, Door, protocol
+from cgagent.api.listeners import BACKLOG
 
 if TYPE_CHECKING:
     import socket
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from cgagent.api.bounds import Refused
 
 _GRACE_S: Final = 2
-_BACKLOG: Final = 128
+_TAKEN_AT_ONCE: Final = 16
+_TURNS: Final = 3
 
 
 class Server(uvicorn.Server):
@@ -48,12 +50,30 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                backlog=_BACKLOG,
+                backlog=_TAKEN_AT_ONCE,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
         self._ending = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Of those that wait few are taken in one turn, though many may wait."""
+        await super().startup(sockets)
+        for sock in sockets or []:
+            sock.listen(BACKLOG)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, and only then begin to end.
+
+        A connection that asyncio has taken and not given to a protocol yet would be reset.
+        """
+        loop = asyncio.get_running_loop()
+        for sock in sockets or []:
+            loop.remove_reader(sock)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:  # ours are handled once for all servers

@@ -34,6 +34,28 @@ def watch_by_pidfd() -> None:
         asyncio.set_child_watcher(watcher)
 
 
+def reap_those_of_before() -> None:
+    """Take the exit status of each child that is there: this process has just started itself anew.
+
+    Supervisor and names process are children of an agent, if it has started them.
+    """
+    with open("/proc/thread-self/children", encoding="ascii") as file:
+        for pid in map(int, file.read().split()):
+            _reap_at_its_end(pid)
+
+
+def _reap_at_its_end(pid: int) -> None:
+    loop = asyncio.get_running_loop()
+    fd = os.pidfd_open(pid)
+
+    def reap() -> None:
+        loop.remove_reader(fd)
+        os.close(fd)
+        os.waitpid(pid, 0)
+
+    loop.add_reader(fd, reap)
+
+
 async def spawn(module: str, *arguments: str, **options: Any) -> Process:
     """`options` are those of `asyncio.create_subprocess_exec`. The caller sees to its end."""
     started: list[Process] = []

@@ -346,6 +346,7 @@ class Engine:
             "storage_driver": self._store_images.storage.driver.name,
             "storage_driver_reason": self._store_images.storage.reason,
             "storage_limits": self._store_images.storage.driver.limits,
+            "started_at": self.started_ns / 1e9,
             "socket": str(self.settings.socket),
             "metrics_listen": self.settings.metrics_listen,
             "cgroup_layout": self.host.layout,

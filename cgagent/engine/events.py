@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cgagent.broadcast import BehindError, Broadcast
 from cgagent.errors import CgagentError, InvalidInputError
 from cgagent.store.events import EventRow as Event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
+    from cgagent.broadcast import Listener
     from cgagent.engine.containers.container import Container, Record
     from cgagent.store.events import EventRows
 
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 
 KEPT: Final = 10_000
 _PRUNE_EVERY: Final = 500
-_SUBSCRIBER_QUEUE: Final = 4096
+_LIVE: Final = 4096
+"""So many of the last are told to those who follow; who is further behind is cut off."""
 _FAR_NS: Final = 2**62
 _PAGE: Final = 64
 
@@ -99,15 +102,17 @@ def _names(event: Event, reference: str) -> bool:
 class Events:
     def __init__(self, rows: EventRows) -> None:
         self._rows = rows
-        self._subscribers: set[asyncio.Queue[Event]] = set()
+        self._live: Broadcast[Event] = Broadcast(_LIVE)
         self._until_pruned = 0
         self.dropped = 0
-        """Events that a subscriber did not take in time."""
+        """Events that those who follow did not take in time."""
+        self.cut_off = 0
+        """How many of those who follow had to be hung up on for that."""
 
     @property
     def listeners(self) -> int:
         """How many follow."""
-        return len(self._subscribers)
+        return len(self._live)
 
     def publish(
         self, type_: str, action: str, id_: str, attributes: dict[str, str] | None = None
@@ -131,11 +136,7 @@ class Events:
                 self._rows.prune(KEPT)
                 self._until_pruned = _PRUNE_EVERY
         self._until_pruned -= 1
-        for queue in self._subscribers:
-            try:
-                queue.put_nowait(event)
-            except asyncio.QueueFull:
-                self.dropped += 1
+        self._live.tell(event)
 
     @staticmethod
     @contextmanager
@@ -166,33 +167,45 @@ class Events:
             yield [event for event in page if query.accepts(event)]
             numbers = range(page[-1].number + 1, numbers.stop)
 
-    async def stream(self, query: EventQuery, *, follow: bool) -> AsyncGenerator[Event]:
-        """The past, then with `follow` what comes, until the query's end if it has one."""
-        with self.subscribe() as queue:  # first: what comes while the past is told is not missed
+    async def stream(
+        self, query: EventQuery, *, follow: bool, hang_up: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Event]:
+        """The past, then with `follow` what comes, until the query's end if it has one.
+
+        It ends as well for who does not take events as fast as they come: `hang_up` is called when
+        that is so, even while the last one is still being sent.
+        """
+
+        def behind(missed: int) -> None:
+            self.dropped += missed
+            self.cut_off += 1
+            if hang_up is not None:
+                hang_up()
+
+        with self._live.listen(behind) as listener:  # first: what comes meanwhile is not missed
             for page in self._pages(query, self._rows.last()):
                 for event in page:
                     yield event
                 await asyncio.sleep(0)  # others are heard, however many there are
             while follow:
-                try:
-                    async with asyncio.timeout(_seconds_until(query.until_ns)):
-                        event = await queue.get()
-                except TimeoutError:
+                for event in await self._next(listener, query.until_ns):
+                    if query.until_ns is not None and event.time_ns > query.until_ns:
+                        return
+                    if query.accepts(event):
+                        yield event
+                if listener.has_ended or _is_over(query.until_ns):
                     return
-                if query.until_ns is not None and event.time_ns > query.until_ns:
-                    return
-                if query.accepts(event):
-                    yield event
 
-    @contextmanager
-    def subscribe(self) -> Iterator[asyncio.Queue[Event]]:
-        """A queue that gets every event from now on, until the context ends."""
-        queue: asyncio.Queue[Event] = asyncio.Queue(_SUBSCRIBER_QUEUE)
-        self._subscribers.add(queue)
+    @staticmethod
+    async def _next(listener: Listener[Event], until_ns: int | None) -> list[Event]:
+        """What has come since; nothing: there will be no more."""
         try:
-            yield queue
-        finally:
-            self._subscribers.discard(queue)
+            if until_ns is None:
+                return await listener.next()
+            async with asyncio.timeout(max(0.0, (until_ns - time.time_ns()) / 1e9)):
+                return await listener.next()
+        except (TimeoutError, BehindError):
+            return []
 
 
 def about(record: Record, action: str, attributes: dict[str, str]) -> Event:
@@ -205,5 +218,5 @@ def _event(type_: str, action: str, id_: str, attributes: dict[str, str]) -> Eve
     return Event(time_ns=time.time_ns(), type=type_, action=action, id=id_, attributes=attributes)
 
 
-def _seconds_until(time_ns: int | None) -> float | None:
-    return None if time_ns is None else max(0.0, (time_ns - time.time_ns()) / 1e9)
+def _is_over(until_ns: int | None) -> bool:
+    return until_ns is not None and time.time_ns() >= until_ns

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 
-from cgagent.loopwatch import LoopWatch
+import pytest
+
+from cgagent.concurrency import in_urgent_thread
+from cgagent.loopwatch import URGENT, LoopWatch
 
 
 def test_the_longest_turn_is_seen_and_told(caplog):
@@ -33,3 +37,45 @@ def test_what_was_long_ago_is_forgotten():
     assert watch.longest_s() == 0.02
     watch.turn(2000.0, 0.01)
     assert watch.longest_s() == 0.01
+
+
+def test_urgent_work_goes_before_all_that_is_ready():
+    order = []
+
+    async def work(name):
+        for _ in range(3):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    async def urgent():
+        await asyncio.gather(work("urgent"), work("urgent, too"))
+        order.append(await in_urgent_thread(lambda: "thread"))
+
+    async def main():
+        tasks = [asyncio.create_task(work("usual")) for _ in range(4)]
+        context = contextvars.copy_context()
+        context.run(URGENT.set, True)
+        tasks.append(asyncio.create_task(urgent(), context=context))
+        await asyncio.gather(*tasks)
+
+    with asyncio.Runner(loop_factory=LoopWatch().loop) as runner:
+        runner.run(main())
+    assert order[:6] == ["urgent", "urgent, too"] * 3
+    assert order.count("usual") == 12
+    assert "thread" in order
+
+
+def test_an_error_in_an_urgent_thread_is_raised_and_a_cancelled_callback_not_run():
+    async def main():
+        with pytest.raises(ZeroDivisionError):
+            await in_urgent_thread(lambda: 1 / 0)
+        context = contextvars.copy_context()
+        context.run(URGENT.set, True)
+        called = []
+        asyncio.get_running_loop().call_soon(called.append, 1, context=context).cancel()
+        asyncio.get_running_loop().call_soon(called.append, 2, context=context)
+        await asyncio.sleep(0)
+        assert called == [2]
+
+    with asyncio.Runner(loop_factory=LoopWatch().loop) as runner:
+        runner.run(main())

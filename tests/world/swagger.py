@@ -34,6 +34,11 @@ def path() -> Path:
     return cache.build(f"moby-api-{_VERSION}.yaml", _fetch)
 
 
+def version() -> str:
+    """As it is in a path."""
+    return _VERSION.removeprefix("v").rpartition(".")[0]
+
+
 def _fetch(draft: Path) -> None:
     if shutil.which("go") is None:
         debian.install("golang-go")

@@ -17,6 +17,7 @@ from cgagent.api.listeners import give_to_group, is_loopback, tcp_listener, unix
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from cgagent.api.handover import Kept
     from cgagent.config import Settings
 
 _FROM_SYSTEMD: Final = "fd://"
@@ -30,40 +31,50 @@ class Sockets:
     plain: list[socket.socket] = field(default_factory=list)
     """TCP without TLS, on loopback."""
     tls: list[socket.socket] = field(default_factory=list)
+    from_systemd: list[socket.socket] = field(default_factory=list)
+    """Those of all of these that systemd has bound."""
+
+    @property
+    def ours(self) -> list[socket.socket]:
+        every = (*self.unix, *self.plain, *self.tls)
+        return [sock for sock in every if sock not in self.from_systemd]
 
 
-def opened(settings: Settings, closing: contextlib.ExitStack) -> Sockets:
-    """All of them; `closing` closes those that are ours.
+def opened(settings: Settings, closing: contextlib.ExitStack, kept: Kept) -> Sockets:
+    """All of them; `closing` closes those that are ours. Those that are `kept` are taken first.
 
     Raises:
         InvalidInputError: an address that is none, or TCP beyond loopback without TLS.
         ConflictError: one is taken.
     """
-    inherited = systemd.inherited()
+    inherited = systemd.inherited() or kept.from_systemd
     found = Sockets(unix=[s for s in inherited if s.family == socket.AF_UNIX])
     if not found.unix:
-        found.unix.append(closing.enter_context(unix_listener(settings.socket)))
+        found.unix.append(closing.enter_context(unix_listener(settings.socket, kept)))
     for address in settings.hosts:
         if address == _FROM_SYSTEMD:
             continue
-        sock = closing.enter_context(_listener(address, settings))
+        sock = closing.enter_context(_listener(address, settings, kept))
         found.unix.append(sock) if sock.family == socket.AF_UNIX else _add(found, sock, settings)
     for sock in inherited:
         if sock.family != socket.AF_UNIX and _FROM_SYSTEMD in settings.hosts:
             _add(found, sock, settings)
         elif sock.family != socket.AF_UNIX:
             sock.close()
+    found.from_systemd = [sock for sock in inherited if sock.fileno() >= 0]
     for sock in found.unix:
         give_to_group(sock)
     return found
 
 
-def _listener(address: str, settings: Settings) -> contextlib.AbstractContextManager[socket.socket]:
+def _listener(
+    address: str, settings: Settings, kept: Kept
+) -> contextlib.AbstractContextManager[socket.socket]:
     scheme, _, rest = address.partition("://")
     if scheme == "unix" and rest.startswith("/"):
-        return unix_listener(Path(rest))
+        return unix_listener(Path(rest), kept)
     if scheme == "tcp":
-        return tcp_listener(_with_port(rest, tls=has_tls(settings)), "--host tcp://")
+        return tcp_listener(_with_port(rest, tls=has_tls(settings)), "--host tcp://", kept)
     raise InvalidInputError(f"host {address!r} must be tcp://HOST:PORT, unix:///PATH or fd://")
 
 

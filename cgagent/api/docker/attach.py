@@ -1,4 +1,7 @@
-"""``POST /containers/ID/attach``: a connection becomes a container's input and output."""
+"""``POST /containers/ID/attach``: a connection becomes a container's input and output.
+
+``GET /containers/ID/attach/ws`` does the same with a websocket, whose messages have no frames.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.api.docker import lookup, streams
+from cgagent.api.docker import lookup, streams, versions
 from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.routing import Route
 from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
     from cgagent.api.docker.calls import Call
+    from cgagent.api.docker.websocket import Upgrade
     from cgagent.api.hijack import Hijack, Take
     from cgagent.engine.containers.container import Container
     from cgagent.engine.sessions.logs import Past
     from cgagent.engine.sessions.streams import Attachment
     from cgagent.engine.values import LogQuery
+
+
+_STREAMS: Final = ("stdin", "stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +35,17 @@ class _Asked:
     wanted: dict[str, Any]
     past: LogQuery | None
     """What was written before is sent first."""
+    websocket: Upgrade | None = None
+
+    @property
+    def _framed(self) -> bool:
+        return self.websocket is None and not self.container.record.config.tty
 
     async def connect(self, take: Take) -> Attachment:
-        tty = self.container.record.config.tty
-        taken = await take(raw=streams.is_told_raw(self.call, tty=tty), apart=True)
-        return streams.attachment(taken, tty=tty, **self.wanted)
+        if self.websocket is not None:
+            take = self.websocket.taking(take)
+        taken = await take(raw=streams.is_told_raw(self.call, tty=not self._framed), apart=True)
+        return streams.attachment(taken, tty=not self._framed, **self.wanted)
 
     async def handle(self, take: Take) -> None:
         if self.past is None and self.call.flag("stream"):
@@ -63,7 +76,7 @@ class _Asked:
         attach = self.call.engine.streams.attach
         while True:
             before = past.place
-            entries = streams.pieces(self.container, self.call, past.entries())
+            entries = streams.pieces(self.call, past.entries(), framed=self._framed)
             await streams.send(client.fd, entries)
             if not self.call.flag("stream"):
                 return
@@ -79,8 +92,23 @@ class _Asked:
 
 async def attach(call: Call) -> Hijack:
     """With `logs` what was written before, with `stream` what comes."""
+    wanted = {name: call.flag(name) for name in _STREAMS}
+    return call.hijack(_asked(call, wanted).handle)
+
+
+async def attach_websocket(call: Call) -> Hijack:
+    from cgagent.api.docker.websocket import Upgrade  # seldom asked for
+
+    upgrade = Upgrade.asked(
+        call.request.headers, is_binary=versions.has_binary_messages(call.version)
+    )
+    chosen = versions.chooses_websocket_streams(call.version)
+    wanted = {name: call.flag(name) or not chosen for name in _STREAMS}
+    return call.hijack(replace(_asked(call, wanted), websocket=upgrade).handle)
+
+
+def _asked(call: Call, wanted: dict[str, Any]) -> _Asked:
     container = lookup.container(call)
-    wanted: dict[str, Any] = {name: call.flag(name) for name in ("stdin", "stdout", "stderr")}
     if container.record.config.tty:
         wanted["detach_keys"] = call.engine.streams.detach_keys(call.text("detachKeys"))
     if container.frozen:
@@ -88,7 +116,10 @@ async def attach(call: Call) -> Hijack:
             409, f"container {container.id} is paused, unpause the container before attach"
         )
     past = streams.log_query(call, follow=False) if call.flag("logs") else None
-    return call.hijack(_Asked(call, container, wanted, past).handle)
+    return _Asked(call, container, wanted, past)
 
 
-ROUTES: Final = (Route("POST", "/containers/{id}/attach", attach),)
+ROUTES: Final = (
+    Route("POST", "/containers/{id}/attach", attach),
+    Route("GET", "/containers/{id}/attach/ws", attach_websocket),
+)

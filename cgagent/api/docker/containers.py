@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from cgagent.api.answers import Json
 from cgagent.api.docker import creation, lookup, resources, schemas, streams, versions
@@ -14,6 +14,7 @@ from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.routing import Route
 from cgagent.api.docker.shapes import containers as shapes
 from cgagent.api.docker.shapes import stats as stats_shapes
+from cgagent.api.endless import Endless
 from cgagent.api.progress import Streamed
 from cgagent.engine.containers.selection import FILTERS, Selection
 from cgagent.engine.filters import PruneFilters
@@ -21,7 +22,7 @@ from cgagent.engine.sessions import processes
 from cgagent.errors import CgagentError, ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from cgagent.api.docker.calls import Call
 
@@ -88,6 +89,8 @@ async def stats(call: Call) -> Response:
     monitor = call.engine.monitor
 
     def figures() -> bytes:
+        if container.removed:
+            raise ConflictError(f"container {container.name} was removed")
         try:
             found = monitor.docker_stats(container)
         except CgagentError:  # it does not run
@@ -97,12 +100,8 @@ async def stats(call: Call) -> Response:
     if not call.flag("stream", default=True):
         return Response(await asyncio.to_thread(figures), media_type="application/json")
 
-    async def pieces() -> AsyncIterator[bytes]:
-        while not container.removed:
-            yield await asyncio.to_thread(figures)
-            await asyncio.sleep(monitor.interval_s)
-
-    return StreamingResponse(pieces(), media_type="application/json")
+    followed = monitor.feeds.follow(("docker", container.id), figures)
+    return Endless(lambda _: followed, "application/json")
 
 
 # -- its life -----------------------------------------------------------------------------------

@@ -10,17 +10,21 @@ import asyncio
 import json
 import os
 import socket
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import StreamingResponse
 
 from cgagent.api.docker import versions
+from cgagent.api.endless import Endless
 from cgagent.engine.sessions.streams import Attachment
 from cgagent.engine.values import LogQuery
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from starlette.responses import Response
 
     from cgagent.api.docker.calls import Call
     from cgagent.api.hijack import TakenOver
@@ -56,35 +60,41 @@ def log_query(call: Call, *, follow: bool) -> LogQuery:
     )
 
 
-async def output(container: Container, call: Call, query: LogQuery) -> AsyncIterator[bytes]:
+async def output(container: Container, call: Call, query: LogQuery) -> AsyncGenerator[bytes]:
     """The log as it was written, in frames unless the container has a terminal."""
-    async for piece in pieces(container, call, call.engine.logs.read(container, query)):
-        yield piece
+    framed = not container.record.config.tty
+    async with aclosing(call.engine.logs.read(container, query)) as batches:
+        async for piece in pieces(call, batches, framed=framed):
+            yield piece
 
 
 async def pieces(
-    container: Container, call: Call, batches: AsyncIterator[list[bytes]]
+    call: Call, batches: AsyncIterator[list[bytes]], *, framed: bool
 ) -> AsyncIterator[bytes]:
-    tty, timestamps = container.record.config.tty, call.flag("timestamps")
+    timestamps = call.flag("timestamps")
     async for entries in batches:
-        yield b"".join(_piece(entry, tty=tty, timestamps=timestamps) for entry in entries)
+        yield b"".join(_piece(entry, framed=framed, timestamps=timestamps) for entry in entries)
 
 
-def _piece(line: bytes, *, tty: bool, timestamps: bool) -> bytes:
+def _piece(line: bytes, *, framed: bool, timestamps: bool) -> bytes:
     entry = json.loads(line)
     text = f"{entry['time']} {entry['log']}" if timestamps else entry["log"]
     payload = text.encode("utf-8", "replace")
-    if tty:
+    if not framed:
         return payload
     number = _NUMBERS.get(entry["stream"], 1)
     return bytes((number, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
 
 
-async def logs(call: Call, container: Container) -> StreamingResponse:
+async def logs(call: Call, container: Container) -> Response:
     query = log_query(call, follow=call.flag("follow"))
     container.record.resolved.log.require_readable()
     raw = is_told_raw(call, tty=container.record.config.tty)
-    return StreamingResponse(output(container, call, query), media_type=_RAW if raw else _FRAMED)
+    kind = _RAW if raw else _FRAMED
+    told = output(container, call, query)
+    if query.follow:
+        return Endless(lambda _: told, kind)
+    return StreamingResponse(told, media_type=kind)
 
 
 async def send(fd: int, pieces: AsyncIterator[bytes]) -> None:

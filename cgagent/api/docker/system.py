@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 
 from cgagent.api.answers import Json
 from cgagent.api.docker import schemas
@@ -17,13 +16,15 @@ from cgagent.api.docker.routing import Route
 from cgagent.api.docker.shapes import disk
 from cgagent.api.docker.shapes import events as event_shapes
 from cgagent.api.docker.shapes import system as shapes
+from cgagent.api.endless import Endless
 from cgagent.engine.events import EventQuery
 from cgagent.errors import DeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from cgagent.api.docker.calls import Call
+    from cgagent.api.endless import HangUp
 
 _KINDS: Final = {"container": "containers", "image": "images", "volume": "volumes"}
 _FILTERS: Final = (
@@ -65,13 +66,13 @@ async def events(call: Call) -> Response:
     kind = next((t for t in (_SEQUENCE, *_LINES) if t in accepted), "application/json")
     prefix = _RECORD if kind == _SEQUENCE else b""
 
-    async def lines() -> AsyncIterator[bytes]:
-        async with aclosing(call.engine.events.stream(query, follow=True)) as stream:
+    async def lines(hang_up: HangUp) -> AsyncGenerator[bytes]:
+        events = call.engine.events.stream(query, follow=True, hang_up=hang_up)
+        async with aclosing(events) as stream:
             async for event in stream:
-                shape = event_shapes.event(event, call.version)
-                yield prefix + json.dumps(shape).encode() + b"\n"
+                yield prefix + event_shapes.line(event, call.version)
 
-    return StreamingResponse(lines(), media_type=kind)
+    return Endless(lines, kind)
 
 
 async def disk_usage(call: Call) -> Response:

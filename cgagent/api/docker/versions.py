@@ -58,6 +58,16 @@ def tells_frames(version: Version) -> bool:
     return version >= (1, 42)
 
 
+def has_binary_messages(version: Version) -> bool:
+    """Attached by a websocket; text before."""
+    return version >= (1, 28)
+
+
+def chooses_websocket_streams(version: Version) -> bool:
+    """``stdin``, ``stdout`` and ``stderr`` of a websocket; all of them before."""
+    return version >= (1, 42)
+
+
 def has_old_event_fields(version: Version) -> bool:
     """``status``, ``id`` and ``from``."""
     return version < (1, 52)

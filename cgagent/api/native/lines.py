@@ -8,16 +8,21 @@ An id says where to go on: a client that lost its connection sends the last one 
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import Headers
 
+from cgagent.api.endless import Endless
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from fastapi import Request
+    from fastapi import Request, Response
     from starlette.types import Receive, Scope, Send
+
+    from cgagent.api.endless import HangUp
 
 EVENTS: Final = "text/event-stream"
 LINES: Final = "application/x-ndjson"
@@ -44,31 +49,22 @@ def last_id(request: Request) -> str:
 
 
 class Lines(StreamingResponse):
-    """Closes `lines` however it ends, and calls `end` then."""
+    """Of work that has an end. Closes `lines` however it ends, and calls `end` then."""
 
     def __init__(
         self,
         lines: AsyncGenerator[list[Line]],
         end: Callable[[], None] | None = None,
         headers: Mapping[str, str] | None = None,
-        *,
-        usually_events: bool = False,
     ) -> None:
-        """`lines` gives those together that come together.
-
-        `usually_events`: events for who says nothing, lines for who asks for them.
-        """
+        """`lines` gives those together that come together."""
         super().__init__(_as_lines(lines), media_type=LINES, headers=headers)
         self._lines = lines
         self._end = end
-        self._usually_events = usually_events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = Headers(scope=scope)
-        wants_lines = LINES in asked.get("accept", "")
-        if wants_events(asked) or (self._usually_events and not wants_lines):
-            self.headers["content-type"] = EVENTS
-            self.headers["cache-control"] = "no-store"
+        if wants_events(Headers(scope=scope)):
+            _be_events(self)
             self.body_iterator = _as_events(self._lines)
         try:
             await super().__call__(scope, receive, send)
@@ -78,14 +74,35 @@ class Lines(StreamingResponse):
                 self._end()
 
 
+class EndlessLines(Endless):
+    """Of what goes on until its client leaves; `make` as `Endless` has it."""
+
+    def __init__(self, make: Callable[[HangUp], AsyncGenerator[list[Line]]]) -> None:
+        super().__init__(lambda hang_up: _as_lines(make(hang_up)), LINES)
+        self._make_lines = make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if wants_events(Headers(scope=scope)):
+            _be_events(self)
+            self._make = lambda hang_up: _as_events(self._make_lines(hang_up))
+        await super().__call__(scope, receive, send)
+
+
+def _be_events(answer: Response) -> None:
+    answer.headers["content-type"] = EVENTS
+    answer.headers["cache-control"] = "no-store"
+
+
 async def _as_lines(lines: AsyncGenerator[list[Line]]) -> AsyncGenerator[bytes]:
-    async for some in lines:
-        yield b"".join(b"%b\n" % one.data for one in some)
+    async with aclosing(lines):
+        async for some in lines:
+            yield b"".join(b"%b\n" % one.data for one in some)
 
 
 async def _as_events(lines: AsyncGenerator[list[Line]]) -> AsyncGenerator[bytes]:
-    async for some in lines:
-        yield b"".join(
-            (b"id: %b\n" % one.id.encode() if one.id else b"") + b"data: %b\n\n" % one.data
-            for one in some
-        )
+    async with aclosing(lines):
+        async for some in lines:
+            yield b"".join(
+                (b"id: %b\n" % one.id.encode() if one.id else b"") + b"data: %b\n\n" % one.data
+                for one in some
+            )

@@ -8,14 +8,13 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from cgagent.api.bodies import CheckedRoute
-from cgagent.api.native.lines import Line, Lines, wants_events
-from cgagent.errors import ConflictError
+from cgagent.api.endless import Endless
+from cgagent.api.native.lines import EVENTS, LINES, wants_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
     from cgagent.engine.engine import Engine
 
@@ -32,7 +31,7 @@ def routes(engine: Engine) -> APIRouter:
     async def stats(request: Request, *, stream: bool = False) -> Response:
         """As ``/v1/containers/ID/stats``, of every running container and every watched group."""
         if stream or wants_events(request.headers):
-            return await _events(engine, engine.monitor.all_stats)
+            return await _events(engine, request, "all", engine.monitor.all_stats)
         return Response(await _json(engine.monitor.all_stats), media_type="application/json")
 
     @router.get("/v1/containers/{reference}/stats", response_model=None)
@@ -55,10 +54,14 @@ def routes(engine: Engine) -> APIRouter:
         container = engine.containers.find(reference)
         if format == "docker":
             if stream:
-                return await _lines(engine, lambda: engine.monitor.docker_stats(container))
+                return await _docker_lines(
+                    engine, container.id, lambda: engine.monitor.docker_stats(container)
+                )
             return engine.monitor.docker_stats(container)
         if stream or wants_events(request.headers):
-            return await _events(engine, lambda: engine.monitor.stats(container))
+            return await _events(
+                engine, request, container.id, lambda: engine.monitor.stats(container)
+            )
         if since is not None:
             return engine.monitor.history(container, since)
         return engine.monitor.stats(container)
@@ -71,47 +74,39 @@ async def _json(read: Callable[[], Any]) -> bytes:
 
     Made in a thread: the figures of 500 groups take tens of milliseconds.
     """
-    return await asyncio.to_thread(lambda: json.dumps(read()).encode())
+    return await asyncio.to_thread(lambda: _dumped(read))
 
 
-async def _events(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
-    """A server-sent event for each sample. Raises: as `_samples`."""
-    samples = await _samples(engine, read)
-
-    async def lines() -> AsyncGenerator[list[Line]]:
-        async for figures in samples:
-            yield [Line(figures, f"{time.time():.3f}")]
-
-    return Lines(lines(), usually_events=True)
-
-
-async def _lines(engine: Engine, read: Callable[[], Any]) -> StreamingResponse:
-    """A line for each sample. Raises: as `_samples`."""
-    samples = await _samples(engine, read)
-
-    async def lines() -> AsyncGenerator[bytes]:
-        async for figures in samples:
-            yield b"%b\n" % figures
-
-    return StreamingResponse(lines(), media_type="application/json")
+async def _events(engine: Engine, request: Request, about: str, read: Callable[[], Any]) -> Endless:
+    """A server-sent event for each sample, with its time as the id; lines for who asks for them."""
+    if LINES in request.headers.get("accept", "") and not wants_events(request.headers):
+        return await _stream(engine, ("lines", about), lambda: b"%b\n" % _dumped(read), LINES)
+    return await _stream(
+        engine,
+        ("events", about),
+        lambda: b"id: %.3f\ndata: %b\n\n" % (time.time(), _dumped(read)),
+        EVENTS,
+    )
 
 
-async def _samples(engine: Engine, read: Callable[[], Any]) -> AsyncGenerator[bytes]:
-    """The figures at each sample, until `read` says that there are no more.
+async def _docker_lines(engine: Engine, about: str, read: Callable[[], Any]) -> Endless:
+    """A line for each sample."""
+    lines = ("docker", about)
+    return await _stream(engine, lines, lambda: b"%b\n" % _dumped(read), "application/json")
+
+
+def _dumped(read: Callable[[], Any]) -> bytes:
+    return json.dumps(read()).encode()
+
+
+async def _stream(
+    engine: Engine, key: tuple[str, str], read: Callable[[], bytes], media_type: str
+) -> Endless:
+    """One for each sample, until `read` says that there are no more.
 
     Raises:
         ConflictError: there is not even a first.
     """
-    first = await _json(read)
-
-    async def samples() -> AsyncGenerator[bytes]:
-        figures = first
-        while True:
-            yield figures
-            await asyncio.sleep(engine.monitor.interval_s)
-            try:
-                figures = await _json(read)
-            except ConflictError:  # it has ended
-                return
-
-    return samples()
+    await asyncio.to_thread(read)
+    figures = engine.monitor.feeds.follow(key, read)
+    return Endless(lambda _: figures, media_type)

@@ -6,11 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from cgagent.api.hijack import Hijack, require_upgrade
 from cgagent.api.native.creation import CreateBody
-from cgagent.api.native.lines import Lines, last_id, wants_events
+from cgagent.api.native.lines import EndlessLines, Lines, last_id, wants_events
 from cgagent.api.native.logplaces import Place, placed, plain
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.once import HEADER, once
@@ -202,7 +201,7 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
         since_ns: Nanoseconds = 0,
         until_ns: Nanoseconds | None = None,
         request: Request,
-    ) -> StreamingResponse:
+    ) -> Response:
         """Entries as JSON lines or server-sent events: ``log``, ``stream``, ``time``.
 
         After ``Last-Event-ID`` come those that follow, whatever `tail` and `since_ns` say.
@@ -216,6 +215,5 @@ def _add_logs(router: APIRouter, engine: Engine) -> None:
             streams=streams, tail=tail, follow=follow_, since_ns=since_ns, until_ns=until_ns
         )
         pieces = engine.logs.read(container, query)
-        if wants_events(request.headers):
-            return Lines(placed(pieces, place))
-        return Lines(plain(pieces))
+        lines = placed(pieces, place) if wants_events(request.headers) else plain(pieces)
+        return EndlessLines(lambda _: lines) if follow_ else Lines(lines)

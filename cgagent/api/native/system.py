@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from cgagent import __version__
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.images import Filters, streamed
-from cgagent.api.native.lines import Line, Lines, last_id, wants_events
+from cgagent.api.native.lines import EndlessLines, Line, Lines, last_id, wants_events
 from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.pages import Page, Paged
 from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
@@ -26,6 +26,7 @@ from cgagent.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from cgagent.api.endless import HangUp
     from cgagent.engine.engine import Engine
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
@@ -133,7 +134,7 @@ def _add_events(router: APIRouter, engine: Engine) -> None:
         filters: Filters = None,
         page: Paged,
         request: Request,
-    ) -> StreamingResponse:
+    ) -> Response:
         """JSON lines or server-sent events: those that are kept; with `follow`, then what comes.
 
         `filter` is ``NAME=VALUE``: type, container, event, image, label or volume. A page has
@@ -144,12 +145,13 @@ def _add_events(router: APIRouter, engine: Engine) -> None:
         if page.limit is not None:
             return _page_of_events(engine, query, page, follow=follow)
 
-        async def lines() -> AsyncGenerator[list[Line]]:
-            async with aclosing(engine.events.stream(query, follow=follow)) as stream:
+        async def lines(hang_up: HangUp) -> AsyncGenerator[list[Line]]:
+            events = engine.events.stream(query, follow=follow, hang_up=hang_up)
+            async with aclosing(events) as stream:
                 async for event in stream:
                     yield [_event_line(event)]
 
-        return Lines(lines())
+        return EndlessLines(lines)
 
 
 def _page_of_events(
@@ -189,7 +191,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
         wanted = by_name(filters or ())
         listfilters.check(wanted, _JOB_FILTERS)
         if wants_events(request.headers):
-            return Lines(_changes(engine, wanted))
+            return EndlessLines(lambda _: _changes(engine, wanted))
         found = [job for job in engine.jobs.all() if _is_wanted(wanted, job)]
         return [job_view(job) for job in page.of(found, lambda job: job.id, descending=True)]
 
@@ -198,7 +200,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
         """As server-sent events: how far it is, until it has ended."""
         found = engine.jobs.get(job_id)
         if wants_events(request.headers):
-            return Lines(_progress(engine, found))
+            return EndlessLines(lambda _: _progress(engine, found))
         return job_view(found)
 
     @router.delete("/v1/jobs/{job_id}", status_code=204)

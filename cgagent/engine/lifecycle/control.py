@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.concurrency import in_thread
+from cgagent.concurrency import in_thread, in_urgent_thread
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import limits as limit_rules
@@ -89,14 +89,14 @@ class Control:
         """All of them stand when it returns; none does when it raises."""
         self._freezing.add(container.id)
         try:
-            if not await in_thread(lambda _: _freeze(group, timeout_s)):
+            if not await in_urgent_thread(lambda: _freeze(group, timeout_s)):
                 raise ConflictError(f"container {container.name} ended while it was being frozen")
         except (ConflictError, NotFoundError) as e:
             raise ConflictError(f"container {container.name} was not frozen: {e.message}") from e
         except BaseException as e:
             if not isinstance(e, CgagentError):  # cancelled, and frozen all the same
                 with contextlib.suppress(CgagentError):
-                    await asyncio.to_thread(group.thaw)
+                    await in_urgent_thread(group.thaw)
             raise
         finally:
             self._freezing.discard(container.id)
@@ -110,7 +110,7 @@ class Control:
         async with self._jobs.run("thaw", container=container.id):
             was_freezing = container.id in self._freezing
             if was_freezing:  # it holds the lock until all tasks stand, or it sees this
-                await asyncio.to_thread(self._lifecycle.group(container).thaw)
+                await in_urgent_thread(self._lifecycle.group(container).thaw)
             async with container.lock:
                 await self._thaw(container, may_be_thawed=was_freezing)
         self._refresh(container)
@@ -122,7 +122,7 @@ class Control:
             if may_be_thawed:
                 return
             raise ConflictError(f"container {container.name} is not frozen")
-        await asyncio.to_thread(group.thaw)
+        await in_urgent_thread(group.thaw)
         thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
         self._containers.note(container, thawed, "unpause")
 

@@ -7,9 +7,11 @@ import contextlib
 import logging
 import signal
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from cgagent.cgroups import UNLIMITED, Limits
+from cgagent.concurrency import in_urgent_thread
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.errors import ConflictError, DeadlineError, NotFoundError
 from cgagent.runtime.messages.agent import Signal
@@ -61,7 +63,7 @@ class Signals:
 
     async def thaw(self, container: Container) -> None:
         """So that a signal has its effect."""
-        await asyncio.to_thread(self._thaw, container)
+        await in_urgent_thread(partial(self._thaw, container))
 
     def _thaw(self, container: Container) -> None:
         try:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Descriptors
+from cgagent.engine.observe.feeds import Feeds
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.observe.watched import GroupsAbove, WatchedGroups
 from cgagent.engine.options import restart as restart_policy
@@ -57,7 +58,7 @@ class Monitor:
         network: NetworkFigures,
     ) -> None:
         self._containers = containers
-        self.interval_s = settings.sample_interval_s
+        self.feeds = Feeds(settings.sample_interval_s)
         self._watched = WatchedGroups(
             host,
             settings.watch,
@@ -86,7 +87,7 @@ class Monitor:
             self._sampler,
             self._standings,
             events_dropped=lambda: events.dropped,
-            clients_cut_off=lambda: self.clients_cut_off,
+            clients_cut_off=lambda: self.clients_cut_off + events.cut_off,
             volume_bytes=self._sizes.volume_bytes,
             network_drops=network.drops,
         )

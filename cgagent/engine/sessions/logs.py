@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cgagent.runtime.logs.reader import follow, opened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle import Lifecycle
@@ -19,7 +19,7 @@ class Logs:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
 
-    def read(self, container: Container, query: LogQuery) -> AsyncIterator[list[bytes]]:
+    def read(self, container: Container, query: LogQuery) -> AsyncGenerator[list[bytes]]:
         """Entries in pieces, a line of JSON each; with ``query.follow`` as long as it is up.
 
         Raises:

@@ -21,9 +21,10 @@ from cgagent.runtime.logs.files import OpenFile
 from cgagent.runtime.logs.json_file import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
-_BATCH_BYTES: Final = 256 * 1024
+_BATCH_BYTES: Final = 32 * 1024
+"""Read, checked and sent in one go: 2 ms of the event loop's time."""
 _POLL_S: Final = 0.1
 _LINES: Final = 1000
 """Read backwards at a stretch: 4 ms."""
@@ -257,7 +258,7 @@ async def opened(path: str, query: LogQuery) -> Reader | None:
 
 async def follow(
     path: str, query: LogQuery, running: Callable[[], bool]
-) -> AsyncIterator[list[bytes]]:
+) -> AsyncGenerator[list[bytes]]:
     """Batches of entries, a line of JSON each.
 
     With `query.follow` until the container has ended and all is read.

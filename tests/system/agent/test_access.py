@@ -288,9 +288,14 @@ def test_a_request_that_is_left_half_open(world, unchanged):
 
 
 def test_the_metrics_listener_has_names_too(world):
+    before = len(world.log())
     base = ["curl", "-s", f"http://{world.agent.metrics}/metrics"]
     rebound = subprocess.run([*base, "-H", "Host: evil.example"], check=True, capture_output=True)
     assert b"is no name of this agent's" in rebound.stdout
+    (entry,) = eventually(lambda: world.log()[before:], "nothing was logged")
+    assert entry["caller"] == {"via": "stranger", "address": "127.0.0.1"}
+    assert (entry["method"], entry["path"], entry["status"]) == ("GET", "/metrics", 403)
+    assert "evil.example" in entry["error"]
     assert b"cgagent_build_info" in subprocess.run(base, check=True, capture_output=True).stdout
 
 
@@ -366,6 +371,10 @@ def on(path, method="POST", body=None):
     return (method, f"/v1/containers/BOX/{path}", body)
 
 
+def on_parent(driver):
+    return {"name": "lan", "driver": driver, "options": {"parent": "eth0"}}
+
+
 DEVICE = {"path_on_host": "/dev/zero", "path_in_container": "/dev/x"}
 RULES = [
     ("plain", create(privileged=True), "it is privileged"),
@@ -405,6 +414,8 @@ RULES = [
     ("plain", ("POST", "/v1/system/prune", None), "more than its own"),
     ("plain", ("POST", "/v1/images/load", {"path": "/etc/shadow"}), "more than its own"),
     ("plain", ("POST", "/v1/tokens", {"name": "more"}), "this needs admin"),
+    ("plain", ("POST", "/v1/networks", on_parent("macvlan")), "has an interface of the host"),
+    ("plain", ("POST", "/v1/networks", on_parent("ipvlan")), "has an interface of the host"),
     ("images", create(image="busybox"), "image busybox is none"),
     ("images", ("POST", "/v1/images/pull", {"name": "busybox"}), "image busybox is none"),
     ("images", ("POST", "/v1/images/tag", {"source": "busybox", "name": "alpine"}), "any name"),

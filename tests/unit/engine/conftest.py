@@ -7,11 +7,6 @@ from tests.world.fakes.agent import FakeWorld, until
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 async def world(anyio_backend, tmp_path, monkeypatch):
     made = FakeWorld(tmp_path, monkeypatch)
     yield made

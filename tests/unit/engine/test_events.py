@@ -117,29 +117,25 @@ def test_a_stream_tells_the_past_then_what_comes_until_its_end(events):
     asyncio.run(scenario())
 
 
-def test_subscribers_get_what_comes_until_they_leave(events):
-    async def scenario():
-        events.publish("image", "pull", "before")
-        with events.subscribe() as one, events.subscribe() as two:
-            events.publish("image", "pull", "during")
-            assert (await one.get()).id == (await two.get()).id == "during"
-            assert one.empty()
-        events.publish("image", "pull", "after")
-        assert one.empty()
-
-    asyncio.run(scenario())
-
-
-def test_a_subscriber_that_does_not_read_loses_events_and_stops_nobody(events):
-    async def scenario():
-        with events.subscribe() as queue:
-            for number in range(5000):
-                events.publish("container", "start", str(number))
-        assert queue.qsize() + events.dropped == 5000
-        assert events.dropped > 0
-        assert (await queue.get()).id == "0"
-
-    asyncio.run(scenario())
+@pytest.mark.anyio
+async def test_who_does_not_take_events_is_hung_up_on_and_stops_nobody(events):
+    hung_up = []
+    async with (
+        aclosing(
+            events.stream(EventQuery(), follow=True, hang_up=lambda: hung_up.append(1))
+        ) as slow,
+        aclosing(events.stream(EventQuery(), follow=True)) as quick,
+    ):
+        events.publish("container", "start", "0")
+        assert (await anext(slow)).id == (await anext(quick)).id == "0"
+        for number in range(1, 9000):
+            events.publish("container", "start", str(number))
+            assert (await anext(quick)).id == str(number)
+        assert hung_up == [1]
+        assert [e async for e in slow] == []
+    assert events.cut_off == 1
+    assert 0 < events.dropped < 9000
+    assert events.listeners == 0
 
 
 @pytest.mark.anyio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.api.docker import versions
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Event
 
 _DOCKERS: Final = {"exit_code": "exitCode", "old_name": "oldName"}
+
+
+_last: dict[tuple[bool, bool], tuple[Event, bytes]] = {}
+
+
+def line(found: Event, version: Version) -> bytes:
+    """Its JSON, made once for all who follow in versions that have it the same."""
+    form = versions.tells_restarts(version), versions.has_old_event_fields(version)
+    last = _last.get(form)
+    if last is None or last[0] is not found:
+        last = _last[form] = found, json.dumps(event(found, version)).encode() + b"\n"
+    return last[1]
 
 
 def event(found: Event, version: Version) -> dict[str, Any]:
