@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cgagent.api.native.lines import Line, Lines
+from cgagent.api.native.lines import EndlessLines, Line, Lines
 from cgagent.api.native.logplaces import Place, placed
 from cgagent.errors import InvalidInputError
 
@@ -14,7 +14,7 @@ async def _pieces():
     yield [Line(b'{"a":1}', "7"), Line(b'{"a":2}')]
 
 
-def told(accept, **options):
+def told(accept, endless):
     """The type, the body, and how often the end was told."""
     sent, ends = [], []
 
@@ -26,7 +26,10 @@ def told(accept, **options):
 
     async def go():
         headers = [(b"accept", accept)] if accept else []
-        response = Lines(_pieces(), lambda: ends.append(1), **options)
+        response = Lines(_pieces(), lambda: ends.append(1))
+        if endless:
+            ends.append(1)  # nothing ends with it
+            response = EndlessLines(lambda _: _pieces())
         await response({"type": "http", "headers": headers}, receive, send)
 
     asyncio.run(go())
@@ -39,17 +42,17 @@ EVENTS = ("text/event-stream", b'id: 7\ndata: {"a":1}\n\ndata: {"a":2}\n\n', 1)
 
 
 @pytest.mark.parametrize(
-    ("accept", "usually_events", "expected"),
+    ("accept", "expected"),
     [
-        (b"", False, LINES),
-        (b"*/*", False, LINES),
-        (b"text/event-stream", False, EVENTS),
-        (b"", True, EVENTS),
-        (b"application/x-ndjson", True, LINES),
+        (b"", LINES),
+        (b"*/*", LINES),
+        (b"application/x-ndjson", LINES),
+        (b"text/event-stream", EVENTS),
     ],
 )
-def test_the_form_is_the_clients_choice(accept, usually_events, expected):
-    assert told(accept, usually_events=usually_events) == expected
+@pytest.mark.parametrize("endless", [False, True])
+def test_the_form_is_the_clients_choice(accept, expected, endless):
+    assert told(accept, endless) == expected
 
 
 LOG = [
