@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +52,8 @@ class NewLayer:
     digest: str
     """Also its diff id."""
     size_bytes: int
+    files_bytes: int = 0
+    """Of the files in it, where that is known."""
 
     @property
     def is_empty(self) -> bool:
@@ -96,12 +98,19 @@ def packed(
         UnsupportedError: a change that no layer can express.
         NoSpaceError, InternalError, StoppedError.
     """
-    changed = {change.path for change in changes(root, mount_points)}
+    return packed_without(root, made_for_mounts(root, mount_points), lease, stop)
+
+
+def packed_without(
+    root: RootFs, left_out: Collection[str], lease: Lease, stop: threading.Event
+) -> NewLayer:
+    """As `packed`, without these paths."""
     request = {
         "upper": root.upper,
-        "skipped": sorted(_with_parents(mount_points) - changed),
-        "with_root": _differs(root.upper, root.lowers[0]),
+        "skipped": sorted(left_out),
+        "with_root": has_other_root(root),
     }
+    told: dict[str, Any] = {}
     with subprocess.Popen(
         bare.command("cgagent.images.unpack.pack", json.dumps(request)),
         stdout=subprocess.PIPE,
@@ -110,9 +119,16 @@ def packed(
         env={},
     ) as child:
         try:
-            return _stored(_output(child), lease, stop)
+            layer = _stored(_output(child, told), lease, stop)
+            return replace(layer, files_bytes=told["size_bytes"])
         finally:
             child.kill()
+
+
+def made_for_mounts(root: RootFs, mount_points: Collection[str]) -> set[str]:
+    """Paths in the upper directory that are there only because something was mounted on them."""
+    changed = {change.path for change in changes(root, mount_points)}
+    return _with_parents(mount_points) - changed
 
 
 def _with_parents(paths: Collection[str]) -> set[str]:
@@ -124,19 +140,22 @@ def _with_parents(paths: Collection[str]) -> set[str]:
     return found
 
 
-def _output(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
+def _output(child: subprocess.Popen[bytes], told: dict[str, Any]) -> Iterator[bytes]:
+    """The tar; `told` has what is said of it afterwards."""
     assert child.stdout is not None  # noqa: S101 -- asked for above
     assert child.stderr is not None  # noqa: S101
     while data := child.stdout.read(_CHUNK):
         yield data
-    told = child.stderr.read()
+    said = child.stderr.read()
+    answer = json.loads(said) if said else {"kind": "internal", "message": "it was killed"}
+    told.update(answer)
     if child.wait():
-        answer = json.loads(told) if told else {"kind": "internal", "message": "it was killed"}
         raise from_kind(answer["kind"], f"packing what the container changed: {answer['message']}")
 
 
-def _differs(upper: str, lower: str) -> bool:
-    new, old = os.stat(upper), os.stat(lower)
+def has_other_root(root: RootFs) -> bool:
+    """Whether the container has changed the attributes of its root directory."""
+    new, old = os.stat(root.upper), os.stat(root.lowers[0])
     return (stat.S_IMODE(new.st_mode), new.st_uid, new.st_gid) != (
         stat.S_IMODE(old.st_mode),
         old.st_uid,

@@ -4,8 +4,8 @@ Started by `cgagent.images.archives.authoring` in a bare interpreter. It changes
 upper directory before it looks at a name, so no link leads out. overlayfs's marks become those of a
 layer: a whiteout the file ``.wh.NAME``, an opaque directory the file ``.wh..wh..opq`` in it.
 
-The tar goes to standard output; of a failure it writes one JSON line, {"kind", "message"}, to
-standard error, and its exit status is 1.
+The tar goes to standard output, and one JSON line to standard error: {"size_bytes"}, of the files
+in it, or of a failure {"kind", "message"}; the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _attribute(path: str, name: str) -> bytes | None:
         return None
 
 
-def _pack(request: dict[str, Any]) -> None:
+def _pack(request: dict[str, Any]) -> int:
+    """The bytes of the files."""
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.chroot(request["upper"])
     os.chdir("/")
@@ -98,12 +99,14 @@ def _pack(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
     packer = Packer(write_all, proc_fd, frozenset(request["skipped"]))
     packer.run(with_root=request["with_root"])
+    return packer.size_bytes
 
 
 def main() -> None:
     """The argument is the request, a JSON object: upper, skipped, with_root. Never returns."""
     try:
-        _pack(json.loads(sys.argv[1]))
+        size_bytes = _pack(json.loads(sys.argv[1]))
+        os.write(2, json.dumps({"size_bytes": size_bytes}).encode() + b"\n")
         os._exit(0)
     except NotALayerError as e:
         told = {"kind": "unsupported", "message": str(e)}
