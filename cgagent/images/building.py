@@ -83,7 +83,7 @@ class Building:
         collect(self._records, self._content, self._layers)
 
     @staticmethod
-    def image(layers: Layers, config: ImageConfig) -> Image:
+    def image(layers: Layers, config: ImageConfig, architecture: str = "") -> Image:
         """For the root of a step on these layers."""
         what = "\n".join(("build step", *layers.chain))
         return Image(
@@ -93,6 +93,7 @@ class Building:
             layers=layers.chain,
             size_bytes=sum(layers.sizes),
             created=None,
+            architecture=architecture,
             diff_ids=layers.diff_ids,
             layer_sizes=layers.sizes,
             is_step=True,
@@ -146,14 +147,18 @@ class Building:
             reader = Reader(stream, stop, lambda _: None)
             self._layers.add(reader, made.chain, diff_id, process)
 
-    def cached(self, key: str, below: Layers) -> tuple[StepRecord, Layers] | None:
+    def cached(self, key: str, below: Layers, lease: Lease) -> tuple[StepRecord, Layers] | None:
         """What a step has come to before, on the same layers, if all of that is here."""
         found = self.steps.get(key)
         if found is None or found.diff_id is None:
             return None if found is None else (found, below)
         made = below.on_top(found.diff_id, found.size_bytes)
+        lease.hold((made.chain[-1], found.diff_id))
         is_here = found.chain_id == made.chain[-1] and self._layers.has(found.chain_id)
         return (found, made) if is_here and self._content.has(found.diff_id) else None
+
+    def is_here(self, layers: Layers) -> bool:
+        return not layers.chain or self._layers.has(layers.chain[-1])
 
     async def install(
         self,

@@ -225,6 +225,10 @@ class Images:
         meant = name_in(record, name)
         yield Wanted(record, (str(meant),) if meant else ())
 
+    def kept(self, image_id: str) -> Image:
+        """An image that has just been installed, now that its rows have a second copy."""
+        return image_of(self._keep(image_id))
+
     def _kept(self, image_id: str, _stop: threading.Event) -> ImageRecord:
         return self._keep(image_id)
 

@@ -192,7 +192,7 @@ def committed_config(
     }
     diff_ids += [] if layer.is_empty else [layer.digest]
     history = [*(found.get("history") or ()), entry]
-    return _config(found, run, diff_ids, history, about.author)
+    return config_document(found, run, diff_ids, history, about.author)
 
 
 def imported_config(platform: str | None, layer: NewLayer, about: Authorship) -> bytes:
@@ -200,16 +200,17 @@ def imported_config(platform: str | None, layer: NewLayer, about: Authorship) ->
     run: dict[str, Any] = {}
     instructions.apply(run, about.changes)
     history = [{"created": _now(), "comment": about.message}]
-    return _config(_platform(platform), run, [layer.digest], history, about.author)
+    return config_document(_platform(platform), run, [layer.digest], history, about.author)
 
 
-def _config(
+def config_document(
     base: dict[str, Any],
     run: dict[str, Any],
     diff_ids: Sequence[str],
     history: Sequence[dict[str, Any]],
     author: str,
 ) -> bytes:
+    """An image's configuration; `run` is its object ``config``, `base` has what it is made for."""
     kept = ("architecture", "variant", "os", "os.version", "os.features")
     document = {
         "created": history[-1]["created"],

@@ -337,5 +337,3 @@ def sources_of(instruction: Instruction) -> list[str]:
         return []
     mounts = [value or "" for name, value in instruction.flags if name == "mount"]
     return [o["from"] for text in mounts if (o := _options(instruction, text)).get("from")]
-
-

@@ -65,6 +65,8 @@ class Plan:
     escape: str
     names: Mapping[str, int]
     """Of all stages, needed or not."""
+    count: int
+    """Of all stages."""
     unused: tuple[str, ...]
     """Arguments that were given, and that no ARG takes."""
 
@@ -77,11 +79,7 @@ class Plan:
         """The stage that ``--from`` means; None: it is an image."""
         if name.lower() in self.names:
             return self.names[name.lower()]
-        return int(name) if name.isdecimal() and int(name) < _count(self.names) else None
-
-
-def _count(names: Mapping[str, int]) -> int:
-    return max(names.values(), default=-1) + 1
+        return int(name) if name.isdecimal() and int(name) < self.count else None
 
 
 def plan(
@@ -122,6 +120,7 @@ def plan(
         global_instructions=head,
         escape=dockerfile.escape,
         names=names,
+        count=len(stages),
         unused=tuple(sorted(set(given) - taken - PROXIES - set(platform))),
     )
 
@@ -211,8 +210,6 @@ def _stages(
         )
         if name:
             names[name] = index
-        else:
-            names.setdefault(str(index), index)
     return stages, names
 
 

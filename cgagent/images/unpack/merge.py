@@ -153,14 +153,15 @@ def _copy_file(source: int, target: int, name: str) -> None:
     try:
         new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
         try:
-            _copy_content(old, new)
+            copy_content(old, new)
         finally:
             os.close(new)
     finally:
         os.close(old)
 
 
-def _copy_content(old: int, new: int) -> None:
+def copy_content(old: int, new: int) -> None:
+    """All of a file, with its holes; shared with it where the file system can."""
     try:
         fcntl.ioctl(new, _FICLONE, old)
     except OSError as e:
