@@ -14,7 +14,7 @@ from cgagent.concurrency import in_thread, in_waiting_thread
 from cgagent.engine.build import fetching
 from cgagent.engine.build.files import Files, Source, Writing
 from cgagent.errors import InvalidInputError, UnsupportedError
-from cgagent.images.build.patterns import is_glob
+from cgagent.pathpatterns import is_glob
 from cgagent.images.compression import decompressed
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
-from cgagent.images.build.patterns import Ignore, glob, is_glob
+from cgagent.pathpatterns import Ignore, glob, is_glob
 from cgagent.images.unpack.copy import KINDS
 from cgagent.images.unpack.gather import Gatherer, NothingThereError, globbed, owner_of
 from cgagent.images.unpack.place import Placer

@@ -5,7 +5,6 @@
     stages         the stages of a file, which of them a target needs, and their arguments
     commands       RUN, COPY and ADD with what their flags mean
     configuration  ENV, CMD, LABEL ...: what changes an image's configuration alone
-    patterns       .dockerignore, and the globs of COPY
     context        what is in a build context, and which of it a COPY means
     keys           under which key the result of a step is kept
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.errors import InvalidInputError, NotFoundError
-from cgagent.images.build.patterns import glob, is_glob
+from cgagent.pathpatterns import glob, is_glob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -24,7 +24,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
-from cgagent.images.build.patterns import Ignore
+from cgagent.pathpatterns import Ignore
 
 from .place import Placer
 from .tarstream import BadTarError, TarStream

@@ -29,7 +29,8 @@ class Ignore:
 
     def __init__(self, rules: tuple[_Rule, ...] = ()) -> None:
         self._rules = rules
-        self._takes_back = any(rule.takes_back for rule in rules)
+        self.takes_back = any(rule.takes_back for rule in rules)
+        """Whether something in a directory that is left out may not be."""
 
     @classmethod
     def parse(cls, text: str) -> Ignore:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.errors import InvalidInputError
-from cgagent.images.build.patterns import Ignore, glob
+from cgagent.pathpatterns import Ignore, glob
 
 RULES = """\
 # a comment
