@@ -21,7 +21,7 @@ from cgagent.engine.build.kept import BuildCache
 from cgagent.engine.build.mounts import RunMounts
 from cgagent.engine.build.run import Run
 from cgagent.engine.build.stage import StageRun
-from cgagent.engine.build.values import Built, StageDone
+from cgagent.engine.build.values import Built, StageDone, Step, StepBegun
 from cgagent.engine.build.workspace import Workspace
 from cgagent.engine.containers.names import new_id
 from cgagent.engine.options import limits as limit_options
@@ -286,6 +286,10 @@ async def _all_stages(run: Run) -> State:
         CgagentError: that failure.
     """
     run.expect()
+    for number, instruction in enumerate(run.plan.global_instructions, 1):
+        step = Step(number=number, total=run.steps, stage=-1, shown="", text=instruction.text)
+        run.tell(StepBegun(step))
+    run.tell(StageDone(-1))
     numbers = dict(_numbered(run.plan.stages, len(run.plan.global_instructions) + 1))
 
     async def one(stage: Stage) -> None:

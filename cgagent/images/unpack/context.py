@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _MEMORY_LIMIT_BYTES: Final = 2 << 30
 _MAX_DOCKERFILE_BYTES: Final = 4 << 20
 _CHUNK: Final = 1 << 18
+_SENT_ALONG: Final = ".dockerfile."
+"""How clients call a Dockerfile that is none of the context's files."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
@@ -60,6 +62,8 @@ def _unpack(request: dict[str, Any]) -> None:
     content = _file(name)
     if content is None and name == "Dockerfile":
         content = _file("dockerfile")
+    if name.startswith(_SENT_ALONG):
+        os.unlink(f"/{name}")
     rules = _file(f"{name}.dockerignore")
     if rules is None:
         rules = _file(".dockerignore") or b""
