@@ -14,8 +14,8 @@ from cgagent.concurrency import in_thread, in_waiting_thread
 from cgagent.engine.build import fetching
 from cgagent.engine.build.files import Files, Source, Writing
 from cgagent.errors import InvalidInputError, UnsupportedError
-from cgagent.pathpatterns import is_glob
 from cgagent.images.compression import decompressed
+from cgagent.pathpatterns import Ignore, is_glob
 
 if TYPE_CHECKING:
     import threading
@@ -97,6 +97,9 @@ class Copies:
 
     def _of_context(self, what: Copy, local: Sequence[str], ready: Ready) -> None:
         found = [path for source in local for path in self._context.matching(source)]
+        if what.exclude:
+            hides = Ignore.parse("\n".join(what.exclude)).hides
+            found = [path for path in found if not path or not hides(path)]
         is_file_target = not what.target.endswith("/")
         if len(found) > 1 and is_file_target:
             raise InvalidInputError(
