@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from cgagent.engine.build.files import Files
 from cgagent.engine.build.kept import BuildCache
 from cgagent.engine.build.mounts import RunMounts
 from cgagent.engine.build.run import Run
-from cgagent.engine.build.stage import StageRun
+from cgagent.engine.build.stage import StageRun, check
 from cgagent.engine.build.values import Built, StageDone, Step, StepBegun
 from cgagent.engine.build.workspace import Workspace
 from cgagent.engine.containers.names import new_id
@@ -31,6 +32,7 @@ from cgagent.images.build import stages, syntax
 from cgagent.images.manifest import Platform, this_architecture
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncIterator, Iterator
 
     from cgagent.cgroups import Host, Limits
@@ -158,27 +160,40 @@ class Builds:
                 run.commands.limits = self._of_each_step(limits)
                 await run.prefer(request.cache_from)
                 state = await _all_stages(run)
-                image_id = await building.install(
-                    state.document(), state.layers, names, lambda _: None
-                )
-                image = await in_thread(lambda _: self._store.kept(image_id))
+                image_id = await self._made(state, names)
         finally:
             await to_its_end(asyncio.to_thread(building.collect))
         for name in names:
-            self._events.publish("image", "tag", image.id, {"name": name})
-        self._events.publish("image", "build", image.id, {"name": " ".join(request.names)})
+            self._events.publish("image", "tag", image_id, {"name": name})
+        self._events.publish("image", "build", image_id, {"name": " ".join(request.names)})
         usage = await asyncio.to_thread(workspace.usage)
         unused = plan.unused
         return Built(
-            image_id=image.id,
+            image_id=image_id,
             names=names,
-            report=report(image.id, run.reported, time.monotonic() - began, usage),
+            report=report(image_id, run.reported, time.monotonic() - began, usage),
             warnings=(
                 (f"One or more build-args [{' '.join(unused)}] were not consumed",)
                 if unused
                 else ()
             ),
         )
+
+    async def _made(self, state: State, names: tuple[str, ...]) -> str:
+        """The image of the last stage's end, under its names; of a FROM alone it is the base."""
+        check(state)
+        if state.base_id:
+            for name in names:
+                await in_thread(partial(self._tag, state.base_id, name))
+            return state.base_id
+        image_id = await self._store.building.install(
+            state.document(), state.layers, names, lambda _: None
+        )
+        await in_thread(lambda _: self._store.kept(image_id))
+        return image_id
+
+    def _tag(self, image_id: str, name: str, _stop: threading.Event) -> None:
+        self._store.tag(image_id, name)
 
     def _run(
         self,

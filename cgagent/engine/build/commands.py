@@ -111,11 +111,10 @@ class Commands:
                 starting = asyncio.create_task(self._streams.run(create, take))
                 try:
                     await self._pass_on(ours, step, starting)
+                    await starting
                 finally:
-                    if not starting.done():
-                        starting.cancel()
+                    starting.cancel()
                     await asyncio.wait([starting])
-                await starting
                 assert container is not None  # noqa: S101 -- the start has had it
                 await self._lifecycle.wait(container, "not-running")
                 async with container.lock:  # its last figures are there then
@@ -132,7 +131,7 @@ class Commands:
     ) -> tuple[Layers, Account]:
         outcome = container.record.outcome
         used = account(self._monitor.used(container), time.monotonic() - began)
-        shown = f"step {step.number}/{step.total} ({step.text})"
+        shown = step.named
         if outcome.exit_code and (outcome.oom_killed or outcome.oom_kills):
             raise StepFailedError(over_the_limit(shown, outcome.oom, used), outcome.exit_code)
         if outcome.exit_code != 0:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.build.cache import Result
-from cgagent.engine.build.commands import Surroundings
+from cgagent.engine.build.commands import StepFailedError, Surroundings
 from cgagent.engine.build.state import State, entry
 from cgagent.engine.build.values import Step, StepBegun, StepDone, StepPull
 from cgagent.errors import CgagentError, InvalidInputError, UnsupportedError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cgagent.images.building import Layers
 
 _ARGUMENT: Final = "ARG"
+_SAYS_WHERE: Final = ("dockerfile parse error", "line ")
 
 
 class StageRun:
@@ -41,6 +42,7 @@ class StageRun:
         step = self._begin(self._stage.origin)
         state = await self._base(step)
         triggers = state.settings.pop("OnBuild", None) or []
+        state.base_id = "" if triggers else state.base_id
         self._done(step, state)
         for text in triggers:
             for one in syntax.parse(text.encode()).instructions:
@@ -100,11 +102,8 @@ class StageRun:
             else:
                 await self._setting(state, one, step)
         except CgagentError as e:
-            if "line " not in e.message and "step " not in e.message and "The command" not in (
-                e.message
-            ):
-                e.message = f"step {step.number}/{step.total} ({step.text[:120]}): {e.message}"
-                e.args = (e.message,)
+            if not isinstance(e, StepFailedError) and not e.message.startswith(_SAYS_WHERE):
+                e.message = f"{step.named}: {e.message}"
             raise
 
     async def _argument(self, state: State, one: Instruction, step: Step) -> None:
@@ -236,6 +235,7 @@ class StageRun:
     def _go_on(state: State, key: str, result: Result) -> None:
         state.layers = result.layers
         state.key = key
+        state.base_id = ""
         state.history.append(result.history)
 
 
@@ -262,5 +262,5 @@ def _quoted(text: str) -> str:
 
 def check(state: State) -> None:
     """Raises InvalidInputError: there is nothing to make an image of."""
-    if not state.history and not state.layers.diff_ids and not state.settings:
+    if not state.history and not state.base_id:
         raise InvalidInputError("No image was generated. Is your Dockerfile empty?")

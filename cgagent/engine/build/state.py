@@ -36,6 +36,8 @@ class State:
     arguments: dict[str, str] = field(default_factory=dict)
     """Build arguments that an ARG has declared, and that have a value."""
     author: str = ""
+    base_id: str = ""
+    """Of the image that it is, as long as no step was carried out on it."""
 
     @classmethod
     def of_scratch(cls, platform: str) -> State:
@@ -54,6 +56,7 @@ class State:
             history=list(document.get("history") or ()),
             key=keys.of_base(image.id),
             author=document.get("author") or "",
+            base_id=image.id,
         )
 
     def copied(self) -> State:
@@ -65,6 +68,7 @@ class State:
             history=list(self.history),
             key=self.key,
             author=self.author,
+            base_id=self.base_id,
         )
 
     @property
@@ -78,13 +82,12 @@ class State:
 
     def document(self) -> bytes:
         """The configuration of an image that is made of it."""
-        history = self.history or [{"created": now(), "created_by": "FROM scratch"}]
         kept = {name: value for name, value in self.settings.items() if value not in (None, [], {})}
-        return config_document(self.base, kept, self.layers.diff_ids, history, self.author)
+        return config_document(self.base, kept, self.layers.diff_ids, self.history, self.author)
 
     @property
     def id(self) -> str:
-        return f"sha256:{hashlib.sha256(self.document()).hexdigest()}"
+        return self.base_id or f"sha256:{hashlib.sha256(self.document()).hexdigest()}"
 
 
 def entry(

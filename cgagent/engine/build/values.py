@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from cgagent.cgroups import Limits
 from cgagent.engine.options.confinement import Ulimit
 from cgagent.engine.options.limits import Conveniences
 from cgagent.images.candidate import Progress
+
+
+_SHOWN: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,12 @@ class Step:
     shown: str
     """The stage's name or index."""
     text: str
+
+    @property
+    def named(self) -> str:
+        """For messages."""
+        text = self.text if len(self.text) <= _SHOWN else f"{self.text[: _SHOWN - 3]}..."
+        return f"step {self.number}/{self.total} ({text})"
 
 
 @dataclass(frozen=True, slots=True)

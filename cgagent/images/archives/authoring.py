@@ -213,7 +213,7 @@ def config_document(
     """An image's configuration; `run` is its object ``config``, `base` has what it is made for."""
     kept = ("architecture", "variant", "os", "os.version", "os.features")
     document = {
-        "created": history[-1]["created"],
+        "created": (history[-1].get("created") if history else None) or _now(),
         **({"author": author} if author else {}),
         **{name: base[name] for name in kept if base.get(name)},
         "config": run,
