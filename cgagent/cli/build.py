@@ -71,13 +71,22 @@ def _parser(context: Context) -> Flags:
     )
     add = parser.add_argument
     add("-t", "--tag", action="append", default=[], metavar="NAME", help="a name of the image")
-    add("-f", "--file", metavar="FILE", help="the Dockerfile (default: PATH/Dockerfile); - is "
-        "standard input")
+    add(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="the Dockerfile (default: PATH/Dockerfile); - is standard input",
+    )
     add("--build-arg", action="append", default=[], metavar="NAME[=VALUE]", help="for an ARG")
     add("--target", metavar="STAGE", help="the stage to build (default: the last)")
     add("--label", action="append", default=[], metavar="NAME[=VALUE]", help="of the image")
-    add("--secret", action="append", default=[], metavar="id=ID,src=FILE|env=NAME",
-        help="for RUN --mount=type=secret")
+    add(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="id=ID,src=FILE|env=NAME",
+        help="for RUN --mount=type=secret",
+    )
     add("--no-cache", action="store_true", help="carry out each step")
     add("--cache-from", action="append", default=[], metavar="IMAGE", help="take its steps over")
     add("--pull", action="store_true", help="ask registries for newer base images")
@@ -87,8 +96,14 @@ def _parser(context: Context) -> Flags:
     add("--shm-size", metavar="SIZE", help="of /dev/shm")
     add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="such as nofile")
     add("--cgroup-parent", metavar="PATH", help="the cgroup above the build's")
-    add("-o", "--output", action="append", default=[], metavar="type=TYPE[,dest=PATH]",
-        help="docker, oci, tar or local, instead of an image in the store; a path alone is local")
+    add(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="type=TYPE[,dest=PATH]",
+        help="docker, oci, tar or local, instead of an image in the store; a path alone is local",
+    )
     add("--iidfile", metavar="FILE", help="write the image's id there")
     add("--report", metavar="FILE", help="write as JSON what each step has used")
     add("--progress", default="auto", choices=_PROGRESS, help="plain, quiet or rawjson")

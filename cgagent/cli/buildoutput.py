@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.archives import write_archive
@@ -33,7 +32,6 @@ def write(client: Client, image: str, kind: str, where: str) -> None:
             write_archive(client, path, where)
         else:
             os.makedirs(where, exist_ok=True)
-            with closing(client.download(path)) as pieces:
-                place(where, pieces, keep_owner=os.geteuid() == 0)
+            place(where, client.download(path), keep_owner=os.geteuid() == 0)
     finally:
         client.request("DELETE", f"/v1/containers/{container}?force=true")

@@ -117,7 +117,9 @@ def prune_builds(context: Context) -> int:
         "[-a] [-f] [--filter FILTER] [--keep-storage SIZE]",
         "Remove what builds have cached: results of steps, and directories of type=cache.",
     )
-    parser.add_argument("-a", "--all", action="store_true", help="accepted: it is all that there is")
+    parser.add_argument(
+        "-a", "--all", action="store_true", help="accepted: it is all that there is"
+    )
     parser.add_argument(
         "--keep-storage", metavar="SIZE", help="so much of what was used last may stay"
     )

@@ -55,7 +55,9 @@ def history(context: Context) -> int:
     if args.usage:
         headings = {**_HEADINGS, **_USAGE_HEADINGS}
         used = [*_usage(image["document"]), *({} for _ in rows)]
-        rows = [{**dict.fromkeys(_USAGE_HEADINGS, ""), **row, **one} for row, one in zip(rows, used)]
+        rows = [
+            {**dict.fromkeys(_USAGE_HEADINGS, ""), **row, **one} for row, one in zip(rows, used)
+        ]
     if args.quiet:
         print("\n".join(row["ID"] for row in rows))
     else:

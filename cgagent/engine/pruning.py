@@ -63,7 +63,7 @@ class Pruning:
         return removed, freed
 
     async def disk_usage(self) -> dict[str, Any]:
-        """What images, containers, volumes and builds' caches take, in bytes; see `_images_usage`."""
+        """What images, containers, volumes and builds take, in bytes; see `_images_usage`."""
         containers = list(self._containers)
         sizes = await self._sizes.of(containers)
         return {

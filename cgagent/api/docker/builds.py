@@ -193,12 +193,13 @@ def _logins(call: Call) -> Any:
 
 
 async def prune(call: Call) -> Response:
-    filters = call.filters("until", "id", "unused-for", "type", "inuse", "shared", "private",
-                           "parent", "description")
+    filters = call.filters(
+        "until", "id", "unused-for", "type", "inuse", "shared", "private", "parent", "description"
+    )
     until_s = None
     if texts := filters.get("until") or filters.get("unused-for"):
         found = moment(texts[0], "until")
-        until_s = found / 1e9
+        until_s = (found or 0) / 1e9
     keep = call.number("reserved-space") or call.number("keep-storage") or 0
     removed, freed = await call.engine.builds.cache.prune(
         until_s=until_s, keep_bytes=keep, ids=frozenset(filters.get("id"))

@@ -200,9 +200,7 @@ def _streamed(engine: Engine, request: BuildRequest, got: Received) -> Streaming
     return Streamed(lines(), got.close)
 
 
-async def _work(
-    engine: Engine, request: BuildRequest, archive: str, tell: Tell
-) -> dict[str, Any]:
+async def _work(engine: Engine, request: BuildRequest, archive: str, tell: Tell) -> dict[str, Any]:
     built: Built = await engine.builds.build(request, archive, tell)
     return {
         "image": image_view(engine.images.resolve(built.image_id)),
@@ -216,7 +214,7 @@ def _line(message: Told | Done | Failed) -> dict[str, Any] | None:
         found: dict[str, Any] = message.result
         return found
     if isinstance(message, Failed):
-        body = body_of(message.error)
+        body: dict[str, Any] = dict(body_of(message.error))
         if isinstance(message.error, StepFailedError):
             body["exit_code"] = message.error.exit_code
         return {"error": body}

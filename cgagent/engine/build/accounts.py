@@ -25,9 +25,9 @@ def account(usage: Usage | None, wall_s: float) -> Account:
     )
 
 
-def report(image_id: str, done: Iterable[StepDone], wall_s: float, whole: Usage | None) -> (
-    dict[str, Any]
-):
+def report(
+    image_id: str, done: Iterable[StepDone], wall_s: float, whole: Usage | None
+) -> dict[str, Any]:
     """Of a build: its image, all of it together, and each step. Sizes in bytes."""
     steps = sorted(done, key=lambda one: one.step.number)
     return {

@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.concurrency import to_its_end
 from cgagent.engine.build.accounts import account, over_the_limit
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cgagent.images.store import Images
 
 _READ_BYTES: Final = 1 << 16
+_STREAMS: Final[tuple[Literal["stdout", "stderr"], ...]] = ("stdout", "stderr")
 
 
 class StepFailedError(InvalidInputError):
@@ -121,9 +122,7 @@ class Commands:
                     return await self._result(step, what, container, around, began)
             finally:
                 if container is not None:
-                    await to_its_end(
-                        self._lifecycle.remove(container, force=True, volumes=True)
-                    )
+                    await to_its_end(self._lifecycle.remove(container, force=True, volumes=True))
                     self._tell(StepContainer(step, container.id, is_gone=True))
 
     async def _result(
@@ -190,9 +189,7 @@ class Commands:
             )
         return whole if what.network == "default" else what.network
 
-    async def _pass_on(
-        self, sock: socket.socket, step: Step, starting: asyncio.Task[None]
-    ) -> None:
+    async def _pass_on(self, sock: socket.socket, step: Step, starting: asyncio.Task[None]) -> None:
         """All of the command's output, up to its end; or until the start has failed."""
         decoders = {
             name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")
@@ -207,21 +204,19 @@ class Commands:
             reading.cancel()
             await asyncio.wait([reading])
 
-    async def _read(
-        self, sock: socket.socket, step: Step, decoders: Mapping[str, Any]
-    ) -> None:
+    async def _read(self, sock: socket.socket, step: Step, decoders: Mapping[str, Any]) -> None:
         async for stream, payload in _frames(sock):
             if stream == STATUS:
                 status: Status = decode(payload, Status)
                 if status.error is not None:
                     return  # the start's own error says it
                 break
-            name = "stderr" if stream == STDERR else "stdout"
+            name: Literal["stdout", "stderr"] = "stderr" if stream == STDERR else "stdout"
             if text := decoders[name].decode(payload):
                 self._tell(StepOutput(step, name, text))
-        for name, decoder in decoders.items():
-            if text := decoder.decode(b"", final=True):
-                self._tell(StepOutput(step, name, text))  # type: ignore[arg-type]
+        for last in _STREAMS:
+            if text := decoders[last].decode(b"", final=True):
+                self._tell(StepOutput(step, last, text))
 
 
 async def _frames(sock: socket.socket) -> AsyncIterator[tuple[int, bytes]]:

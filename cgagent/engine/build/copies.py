@@ -61,9 +61,7 @@ class Ready:
         extracting = [
             Writing(target=target, owner=what.chown, archive=_plain(file)) for file in self.archives
         ]
-        return await self.files.layer(
-            below, [*([writing] if self.sources else []), *extracting]
-        )
+        return await self.files.layer(below, [*([writing] if self.sources else []), *extracting])
 
 
 class Copies:

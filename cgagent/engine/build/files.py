@@ -124,9 +124,7 @@ class Files:
                 request["op"] = "extract"
             await self._work(request, one.archive)
 
-    async def _opened(
-        self, source: Source, stack: contextlib.AsyncExitStack
-    ) -> dict[str, Any]:
+    async def _opened(self, source: Source, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
         found: dict[str, Any] = {"paths": source.paths, "globs": source.globs}
         if source.layers is None:
             return {**found, "directory": source.directory}

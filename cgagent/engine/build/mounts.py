@@ -14,6 +14,7 @@ from cgagent.images.build.commands import SCRIPT, absolute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from cgagent.engine.build.caches import Caches
     from cgagent.engine.build.files import Files
     from cgagent.engine.build.workspace import Workspace
@@ -73,9 +74,7 @@ class RunMounts:
                     else await self._bound(one, origins)
                 )
                 found.mounts.append(
-                    Mount(
-                        type="bind", source=source, destination=target, read_only=one.read_only
-                    )
+                    Mount(type="bind", source=source, destination=target, read_only=one.read_only)
                 )
         if step.script:
             file = self._workspace.fresh("script") / "script"

@@ -87,9 +87,7 @@ class Run:
 
     # -- images ---------------------------------------------------------------------------------
 
-    async def image(
-        self, name: str, platform: str, tell: Callable[[Progress, str], None]
-    ) -> Image:
+    async def image(self, name: str, platform: str, tell: Callable[[Progress, str], None]) -> Image:
         """The image of that name, which is pulled if it is not here; it stays until the end.
 
         Raises:

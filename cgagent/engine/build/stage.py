@@ -68,9 +68,7 @@ class StageRun:
         self._run.job.progress = f"step {step.number}/{step.total}: {step.text}"[:200]
         return step
 
-    def _done(
-        self, step: Step, state: State, used: Account | None = None, **more: Any
-    ) -> None:
+    def _done(self, step: Step, state: State, used: Account | None = None, **more: Any) -> None:
         self._run.done(StepDone(step=step, id=state.id, account=used, **more))
 
     # -- FROM -----------------------------------------------------------------------------------
@@ -83,9 +81,9 @@ class StageRun:
         if stage.base.lower() == stages.SCRATCH:
             return State.of_scratch(platform)
         image = await self._run.image(
-            stage.base, platform, lambda progress, tag: self._run.tell(
-                StepPull(step, progress, tag)
-            )
+            stage.base,
+            platform,
+            lambda progress, tag: self._run.tell(StepPull(step, progress, tag)),
         )
         return State.of_image(image, json.loads(self._run.images.config_of(image)))
 

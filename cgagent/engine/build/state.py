@@ -43,9 +43,7 @@ class State:
     def of_scratch(cls, platform: str) -> State:
         parts = platform.split("/") if platform else ["linux", this_architecture()[0]]
         base = dict(zip(("os", "architecture", "variant"), parts, strict=False))
-        return cls(
-            base=base, settings={}, layers=Layers(), history=[], key=keys.of_base("scratch")
-        )
+        return cls(base=base, settings={}, layers=Layers(), history=[], key=keys.of_base("scratch"))
 
     @classmethod
     def of_image(cls, image: Image, document: dict[str, Any]) -> State:

@@ -11,7 +11,6 @@ from cgagent.engine.options.confinement import Ulimit
 from cgagent.engine.options.limits import Conveniences
 from cgagent.images.candidate import Progress
 
-
 _SHOWN: Final = 120
 
 

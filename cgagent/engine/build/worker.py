@@ -24,12 +24,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
-from cgagent.pathpatterns import Ignore, glob, is_glob
 from cgagent.images.unpack.copy import KINDS
 from cgagent.images.unpack.gather import Gatherer, NothingThereError, globbed, owner_of
 from cgagent.images.unpack.place import Placer
 from cgagent.images.unpack.tarstream import BadTarError, TarStream
 from cgagent.kernel import namespaces
+from cgagent.pathpatterns import Ignore, glob, is_glob
 from cgagent.runtime.container import steps
 from cgagent.runtime.helpers import enter
 

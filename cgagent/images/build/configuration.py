@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.errors import InvalidInputError
 from cgagent.images.build import words
 from cgagent.images.build.commands import absolute, check_flags, expander, flag
-from cgagent.images.build.syntax import bad, json_words
+from cgagent.images.build.syntax import bad, is_bad, json_words
 from cgagent.units import parse_duration
 
 if TYPE_CHECKING:
@@ -49,12 +49,16 @@ def apply(
     change = CHANGES[instruction.name]
     try:
         change(settings, instruction, expand, escape)
-    except InvalidInputError:
-        raise
+    except InvalidInputError as e:
+        if is_bad(e):
+            raise
+        raise bad(instruction.line, f"{instruction.name}: {e.message}") from None
     except (ValueError, words.WordError) as e:
         raise bad(instruction.line, f"{instruction.name}: {e}") from None
-    return instruction.text if instruction.name in _AS_WRITTEN else _came_to(
-        instruction, expand, escape
+    return (
+        instruction.text
+        if instruction.name in _AS_WRITTEN
+        else _came_to(instruction, expand, escape)
     )
 
 

@@ -25,7 +25,7 @@ def _key(*parts: Any) -> str:
 
 
 def of_base(image_id: str) -> str:
-    """``scratch``, or the id of an image, which its configuration and all its layers are part of."""
+    """``scratch``, or the id of an image, which stands for its configuration and its layers."""
     return _key("FROM", image_id)
 
 

@@ -194,8 +194,12 @@ def _stages(
         if not base:
             raise bad(origin.line, f"base name ({origin.arguments}) should not be blank")
         base_stage = names.get(base.lower())
-        own = {n for one in rest for text in sources_of(one)
-               if (n := _earlier(one, text, names, index)) is not None}
+        own = {
+            n
+            for one in rest
+            for text in sources_of(one)
+            if (n := _earlier(one, text, names, index)) is not None
+        }
         stages.append(
             Stage(
                 index=index,
@@ -236,7 +240,9 @@ def _earlier(one: Instruction, text: str, names: Mapping[str, int], index: int) 
         return names[text.lower()]
     if text.isdecimal():
         if int(text) >= index:
-            raise bad(one.line, f"invalid from flag value {text}: no stage before it has that index")
+            raise bad(
+                one.line, f"invalid from flag value {text}: no stage before it has that index"
+            )
         return int(text)
     return None
 
@@ -269,5 +275,5 @@ def _check(stage: Stage, escape: str) -> None:
 class _Anything(dict[str, str]):
     """Every variable has a value that is good in most places."""
 
-    def get(self, key: str, default: object = None) -> str:  # type: ignore[override]  # noqa: ARG002
+    def get(self, key: str, default: object = None) -> str:  # noqa: ARG002
         return "1"

@@ -26,6 +26,7 @@ _DIRECTIVE: Final = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
 _DIRECTIVES: Final = frozenset({"syntax", "escape", "check"})
 _HEREDOC: Final = re.compile(r"(\d*)<<(-?)([^<]+)")
 _FLAG: Final = re.compile(r"--([A-Za-z][A-Za-z0-9-]*)(?:=(.*))?", re.DOTALL)
+_BAD: Final = "dockerfile parse error"
 _MAX_BYTES: Final = 4 << 20
 
 
@@ -54,8 +55,9 @@ class Instruction:
     @property
     def text(self) -> str:
         """As people write it, on one line."""
-        flags = [f"--{name}" + (f"={value}" if value is not None else "") for name, value in
-                 self.flags]
+        flags = [
+            f"--{name}" + (f"={value}" if value is not None else "") for name, value in self.flags
+        ]
         return " ".join(filter(None, (self.name, *flags, self.arguments)))
 
     @property
@@ -84,7 +86,12 @@ def json_words(text: str) -> tuple[str, ...] | None:
 
 
 def bad(line: int, message: str) -> InvalidInputError:
-    return InvalidInputError(f"dockerfile parse error on line {line}: {message}")
+    return InvalidInputError(f"{_BAD} on line {line}: {message}")
+
+
+def is_bad(error: InvalidInputError) -> bool:
+    """Whether it is one of `bad`, which says where."""
+    return error.message.startswith(_BAD)
 
 
 def parse(raw: bytes) -> Dockerfile:
@@ -114,7 +121,8 @@ class _Reader:
             raise bad(1, f"invalid escape directive {escape!r}: it is \\ or `")
         found = []
         while (logical := self._logical_line(escape)) is not None:
-            found.append(self._instruction(*logical, escape))
+            if logical[0]:
+                found.append(self._instruction(*logical, escape))
         if not found:
             raise InvalidInputError("dockerfile parse error: file with no instructions")
         return Dockerfile(tuple(found), escape, self._directives.get("syntax", ""))
@@ -154,7 +162,7 @@ class _Reader:
         flags, rest = _flags(rest, escape)
         heredocs: tuple[Heredoc, ...] = ()
         wants = rest
-        if name.upper() == "ONBUILD":
+        if name.upper() == "ONBUILD" and rest:
             inner, wants = _first_word(rest)
             _, wants = _flags(wants, escape)
         else:
@@ -169,7 +177,7 @@ class _Reader:
         return made
 
     def _heredoc(self, name: str, strips: bool, expands: bool, line: int) -> Heredoc:
-        content = []
+        content: list[str] = []
         while self._next < len(self._lines):
             found = self._lines[self._next]
             self._next += 1

@@ -160,7 +160,7 @@ class _Expansion:
         return found
 
     def _double(self) -> list[str]:
-        found = []
+        found: list[str] = []
         while self._at < len(self._text):
             c = self._text[self._at]
             self._at += 1

@@ -174,9 +174,7 @@ class Gatherer:
         os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
         self._links[key] = target
 
-    def _special(
-        self, directory: int, name: str, status: os.stat_result, target: str
-    ) -> None:
+    def _special(self, directory: int, name: str, status: os.stat_result, target: str) -> None:
         """A link, a fifo or a device."""
         _remove_file(target)
         if stat.S_ISLNK(status.st_mode):

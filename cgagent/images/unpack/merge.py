@@ -176,10 +176,20 @@ def copy_content(old: int, new: int) -> None:
         end = os.lseek(old, position, os.SEEK_HOLE)
         while position < end:
             count = min(end - position, _COPY_BYTES)
-            copied = os.copy_file_range(old, new, count, position, position)
+            copied = _copy_range(old, new, count, position)
             if not copied:  # it has become shorter
                 return
             position += copied
+
+
+def _copy_range(old: int, new: int, count: int, position: int) -> int:
+    try:
+        return os.copy_file_range(old, new, count, position, position)
+    except OSError as e:
+        if e.errno != errno.EXDEV:  # of two kinds of file systems, since Linux 5.19
+            raise
+    os.lseek(new, position, os.SEEK_SET)
+    return os.sendfile(new, old, position, count)
 
 
 def _next_data(fd: int, position: int, size: int) -> int:

@@ -50,8 +50,17 @@ def test_mounts():
 
 @pytest.mark.parametrize(
     ("target", "found"),
-    [("x", "/work/x"), ("/x", "/x"), (".", "/work/"), ("./", "/work/"), ("..", "/"), ("/", "/"),
-     ("a/../b/", "/work/b/"), ("$d/y", "/v/y"), ("//x", "/x")],
+    [
+        ("x", "/work/x"),
+        ("/x", "/x"),
+        (".", "/work/"),
+        ("./", "/work/"),
+        ("..", "/"),
+        ("/", "/"),
+        ("a/../b/", "/work/b/"),
+        ("$d/y", "/v/y"),
+        ("//x", "/x"),
+    ],
 )
 def test_where_files_go(target, found):
     assert copy(f"COPY a {target}", d="/v").target == found
@@ -76,10 +85,14 @@ def test_urls_are_of_add_alone():
     [
         ({}, "ENV A=$v B='c d' E=$A", {"Env": ["A=1 2", "B=c d", "E="]}),
         ({"Env": ["A=0"]}, "ENV A some $v", {"Env": ["A=some 1 2"]}),
-        ({}, "LABEL a.b=\"$v\"", {"Labels": {"a.b": "1 2"}}),
+        ({}, 'LABEL a.b="$v"', {"Labels": {"a.b": "1 2"}}),
         ({}, "EXPOSE $v 53/udp", {"ExposedPorts": {"1/tcp": {}, "2/tcp": {}, "53/udp": {}}}),
         ({}, "CMD echo $v", {"Cmd": [*SHELL, "echo $v"]}),
-        ({"Shell": ["a", "b"]}, "ENTRYPOINT x", {"Shell": ["a", "b"], "Entrypoint": ["a", "b", "x"]}),
+        (
+            {"Shell": ["a", "b"]},
+            "ENTRYPOINT x",
+            {"Shell": ["a", "b"], "Entrypoint": ["a", "b", "x"]},
+        ),
         ({}, 'SHELL ["a", "b"]', {"Shell": ["a", "b"]}),
         ({"WorkingDir": "/a"}, "WORKDIR b/$w", {"WorkingDir": "/a/b/w"}),
         ({}, "VOLUME $w /y", {"Volumes": {"w": {}, "/y": {}}}),

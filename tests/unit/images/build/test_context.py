@@ -52,7 +52,7 @@ def test_a_digest_is_of_names_modes_and_contents():
     other = {"kind": "file", "mode": 0o644, "digest": "4"}
     assert made(**{"a/in/z.py": other}).digest(["a"]) != whole
     assert made(**{"a/in/new": other}).digest(["a"]) != whole
-    assert made(**{"elsewhere": other}).digest(["a"]) == whole
+    assert made(elsewhere=other).digest(["a"]) == whole
     executable = {"kind": "file", "mode": 0o755, "digest": "1"}
     assert made(**{"a/x.py": executable}).digest(["a"]) != whole
 

@@ -38,8 +38,10 @@ def test_what_the_last_stage_needs():
     assert (found.stage_of("BUILD"), found.stage_of("0"), found.stage_of("7")) == (0, 0, None)
 
 
-@pytest.mark.parametrize(("target", "shown"), [("unneeded", "unneeded"), ("UNNEEDED", "unneeded"),
-                                               ("1", "unneeded"), ("2", "2")])
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [("unneeded", "unneeded"), ("UNNEEDED", "unneeded"), ("1", "unneeded"), ("2", "2")],
+)
 def test_a_target(target, shown):
     assert plan(THREE, target).stages[-1].shown == shown
 

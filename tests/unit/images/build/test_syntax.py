@@ -28,7 +28,9 @@ def test_another_escape_character():
 
 
 def test_directives_are_at_the_top():
-    found = parse(b"# syntax=docker/dockerfile:1\r\n# check=skip=all\r\n#\n# escape=`\r\nFROM a\r\n")
+    found = parse(
+        b"# syntax=docker/dockerfile:1\r\n# check=skip=all\r\n#\n# escape=`\r\nFROM a\r\n"
+    )
     assert (found.syntax, found.escape) == ("docker/dockerfile:1", "\\")
 
 
@@ -77,7 +79,9 @@ def test_what_is_not_text_is_refused():
         parse(b"FROM a\nRUN \xff")
 
 
-@given(st.lists(st.sampled_from(["FROM a", "RUN x \\", "<<A", "A", "#c", "COPY <<A /b", "`", "\\"])))
+@given(
+    st.lists(st.sampled_from(["FROM a", "RUN x \\", "<<A", "A", "#c", "COPY <<A /b", "`", "\\"]))
+)
 def test_any_lines_are_parsed_or_refused(lines):
     try:
         found = parse("\n".join(lines).encode())
