@@ -23,7 +23,6 @@ from cgagent.messages.record import decode
 from cgagent.runtime.messages.outcomes import Status
 from cgagent.runtime.protocol import STATUS, STDERR
 from cgagent.runtime.supervisor.attached import read_frame
-from cgagent.units import show_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -135,7 +134,7 @@ class Commands:
             raise StepFailedError(over_the_limit(shown, outcome.oom, used), outcome.exit_code)
         if outcome.exit_code != 0:
             raise StepFailedError(
-                f"The command '{show_command(what.args)}' returned a non-zero code: "
+                f"The command '{' '.join(what.args)}' returned a non-zero code: "
                 f"{outcome.exit_code}" + (f": {outcome.error}" if outcome.error else ""),
                 outcome.exit_code or 1,
             )
