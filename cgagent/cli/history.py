@@ -56,7 +56,8 @@ def history(context: Context) -> int:
         headings = {**_HEADINGS, **_USAGE_HEADINGS}
         used = [*_usage(image["document"]), *({} for _ in rows)]
         rows = [
-            {**dict.fromkeys(_USAGE_HEADINGS, ""), **row, **one} for row, one in zip(rows, used)
+            {**dict.fromkeys(_USAGE_HEADINGS, ""), **row, **one}
+            for row, one in zip(rows, used, strict=False)
         ]
     if args.quiet:
         print("\n".join(row["ID"] for row in rows))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -55,6 +56,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _V1: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A build whose context is there."""
+
+    request: BuildRequest
+    plan: Plan
+    names: tuple[str, ...]
+    limits: Limits
+    workspace: Workspace
+    context: Context
+    job: Job
+    tell: Tell
 
 
 class Builds:
@@ -110,11 +125,18 @@ class Builds:
                 async with self._workspace() as workspace:
                     job.step("context")
                     context, text = await workspaces.unpacked(workspace, archive, request)
-                    plan = _plan(text, request)
-                    job.step("steps")
-                    built = await self._carried_out(
-                        request, plan, names, limits, (workspace, context), job, tell
+                    asked = _Asked(
+                        request=request,
+                        plan=_plan(text, request),
+                        names=names,
+                        limits=limits,
+                        workspace=workspace,
+                        context=context,
+                        job=job,
+                        tell=tell,
                     )
+                    job.step("steps")
+                    built = await self._carried_out(asked)
         self._images.settle()
         return built
 
@@ -138,26 +160,17 @@ class Builds:
     def _known(self, client_id: str, job: Job) -> _Known:
         return _Known(self._running, client_id, job.id)
 
-    async def _carried_out(
-        self,
-        request: BuildRequest,
-        plan: Plan,
-        names: tuple[str, ...],
-        limits: Limits,
-        place: tuple[Workspace, Context],
-        job: Job,
-        tell: Tell,
-    ) -> Built:
+    async def _carried_out(self, asked: _Asked) -> Built:
         began = time.monotonic()
-        workspace, _ = place
+        request, workspace, names = asked.request, asked.workspace, asked.names
         parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
-        group = await in_thread(lambda _: workspace.make_group(parent, limits))
+        group = await in_thread(lambda _: workspace.make_group(parent, asked.limits))
         building = self._store.building
         try:
             async with building.leasing() as lease:
-                run = self._run(request, plan, place, lease, job, tell)
+                run = self._run(asked, lease)
                 run.commands.group = group.path
-                run.commands.limits = self._of_each_step(limits)
+                run.commands.limits = self._of_each_step(asked.limits)
                 await run.prefer(request.cache_from)
                 state = await _all_stages(run)
                 image_id = await self._made(state, names)
@@ -167,7 +180,7 @@ class Builds:
             self._events.publish("image", "tag", image_id, {"name": name})
         self._events.publish("image", "build", image_id, {"name": " ".join(request.names)})
         usage = await asyncio.to_thread(workspace.usage)
-        unused = plan.unused
+        unused = asked.plan.unused
         return Built(
             image_id=image_id,
             names=names,
@@ -195,28 +208,26 @@ class Builds:
     def _tag(self, image_id: str, name: str, _stop: threading.Event) -> None:
         self._store.tag(image_id, name)
 
-    def _run(
-        self,
-        request: BuildRequest,
-        plan: Plan,
-        place: tuple[Workspace, Context],
-        lease: Lease,
-        job: Job,
-        tell: Tell,
-    ) -> Run:
-        workspace, context = place
+    def _run(self, asked: _Asked, lease: Lease) -> Run:
+        request, workspace, context = asked.request, asked.workspace, asked.context
         files = Files(self._store, workspace, lease)
         mounts = RunMounts(workspace, context, files, self.caches, request.secrets)
         reads_own = not request.cache_from_alone
         commands = Commands(
-            *(self._store, self._lifecycle, self._streams, self._monitor),
-            *(mounts, request, lease, tell),
+            images=self._store,
+            lifecycle=self._lifecycle,
+            streams=self._streams,
+            monitor=self._monitor,
+            mounts=mounts,
+            request=request,
+            lease=lease,
+            tell=asked.tell,
         )
         return Run(
             request=request,
-            plan=plan,
-            job=job,
-            tell=tell,
+            plan=asked.plan,
+            job=asked.job,
+            tell=asked.tell,
             images=self._images,
             lease=lease,
             cache=StepCache(
@@ -226,7 +237,7 @@ class Builds:
             copies=Copies(workspace, context, files),
             mounts=mounts,
             commands=commands,
-            steps=plan.steps + bool(request.labels),
+            steps=asked.plan.steps + bool(request.labels),
         )
 
     def _of_each_step(self, limits: Limits) -> Limits | None:

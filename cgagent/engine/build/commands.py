@@ -66,6 +66,7 @@ class Surroundings:
 class Commands:
     def __init__(
         self,
+        *,
         images: Images,
         lifecycle: Lifecycle,
         streams: Streams,

@@ -1,4 +1,4 @@
-"""Writing the files of COPY, ADD and WORKDIR into a new layer, by a worker in the build's cgroup."""
+"""Writing the files of COPY, ADD and WORKDIR into a layer, by a worker in the build's cgroup."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class StageRun:
         key = keys.of_setting(state.key, text)
         if await self._found(state, key, step):
             return
-        await self._keep(state, key, state.layers, text, None, step)
+        await self._keep(step, state, key, text, layers=state.layers, used=None)
 
     async def _directory(self, state: State, text: str, step: Step) -> None:
         key = keys.of_setting(state.key, text)
@@ -145,7 +145,7 @@ class StageRun:
             return
         target = f"{state.directory.rstrip('/')}/"
         layers, used = await self._run.write_directory(state.layers, target)
-        await self._keep(state, key, layers, text, used, step)
+        await self._keep(step, state, key, text, layers=layers, used=used)
 
     # -- RUN ------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class StageRun:
         )
         async with self._run.working:
             layers, used = await self._run.commands.run(step, what, around)
-        await self._keep(state, key, layers, text, used, step)
+        await self._keep(step, state, key, text, layers=layers, used=used)
 
     async def _origins(self, names: list[str]) -> dict[str, State]:
         """The states of what ``--from`` and ``from=`` name: stages, or images."""
@@ -195,7 +195,7 @@ class StageRun:
                 return
             async with self._run.working:
                 layers, used = await ready.write(state.layers)
-        await self._keep(state, key, layers, one.text, used, step)
+        await self._keep(step, state, key, one.text, layers=layers, used=used)
 
     # -- the cache ------------------------------------------------------------------------------
 
@@ -214,12 +214,13 @@ class StageRun:
 
     async def _keep(
         self,
+        step: Step,
         state: State,
         key: str,
-        layers: Layers,
         text: str,
+        *,
+        layers: Layers,
         used: Account | None,
-        step: Step,
     ) -> None:
         is_empty = layers == state.layers
         made = entry(text, key, state.author, used, is_empty=is_empty)

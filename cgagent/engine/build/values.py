@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cgagent.cgroups import Limits
-from cgagent.engine.options.confinement import Ulimit
 from cgagent.engine.options.limits import Conveniences
-from cgagent.images.candidate import Progress
+
+if TYPE_CHECKING:
+    from cgagent.engine.options.confinement import Ulimit
+    from cgagent.images.candidate import Progress
 
 _SHOWN: Final = 120
 
