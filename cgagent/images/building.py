@@ -19,18 +19,18 @@ from cgagent.images.archives.authoring import (
     StoredLayer,
     has_other_root,
     made_for_mounts,
-    packed_without,
+    packed,
 )
 from cgagent.images.candidate import Candidate
 from cgagent.images.garbage import collect
 from cgagent.images.image import Image, ImageConfig
 from cgagent.images.layers import chain_ids
+from cgagent.images.packing import PackingProcess
 from cgagent.images.unpacking import Reader
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Iterable, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from cgagent.images.candidate import Progress
     from cgagent.images.content import ContentStore, Lease
@@ -59,6 +59,14 @@ class Layers:
         return Layers((*self.diff_ids, diff_id), (*self.sizes, size_bytes))
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a build has of the store as long as it goes on."""
+
+    lease: Lease
+    packing: PackingProcess
+
+
 class Building:
     def __init__(
         self,
@@ -74,9 +82,15 @@ class Building:
         self._records = records
         self.steps = steps
 
-    def leasing(self) -> AbstractAsyncContextManager[Lease]:
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[Hold]:
         """What a build has made, and stands on, stays until the block's end; see `collect`."""
-        return self._content.leasing("build")
+        packing = PackingProcess()
+        try:
+            async with self._content.leasing("build") as lease:
+                yield Hold(lease, packing)
+        finally:
+            await in_thread(lambda _: packing.close())
 
     def collect(self) -> None:
         """After the lease: remove what nobody has. For a thread."""
@@ -100,7 +114,11 @@ class Building:
         )
 
     async def take(
-        self, root: RootFs, mount_points: Collection[str], below: Layers, lease: Lease
+        self,
+        root: RootFs,
+        mount_points: Collection[str],
+        below: Layers,
+        hold: Hold,
     ) -> Layers:
         """What was written in a step's root becomes a layer; the same ones if it is nothing.
 
@@ -110,30 +128,31 @@ class Building:
             UnsupportedError: a change that no layer can express.
             NoSpaceError, InternalError.
         """
-        return await in_thread(lambda stop: self._take(root, mount_points, below, lease, stop))
+        return await in_thread(lambda stop: self._take(root, mount_points, below, hold, stop))
 
     def _take(
         self,
         root: RootFs,
         mount_points: Collection[str],
         below: Layers,
-        lease: Lease,
+        hold: Hold,
         stop: threading.Event,
     ) -> Layers:
+        lease, process = hold.lease, hold.packing
         is_overlay = root.work is not None
         if is_overlay and not os.listdir(root.upper) and not has_other_root(root):
             return below
         left_out = made_for_mounts(root, mount_points)
-        packed = packed_without(root, left_out, lease, stop)
-        if packed.is_empty:
+        new = packed(root, left_out, lease, process, stop)
+        if new.is_empty:
             return below
-        made = below.on_top(packed.digest, packed.files_bytes)
+        made = below.on_top(new.digest, new.files_bytes)
         lease.hold(made.chain[-1:])
-        self._content.records.set_diff_id(packed.digest, packed.digest)
+        self._content.records.set_diff_id(new.digest, new.digest)
         if self._layers.has(made.chain[-1]):
             return made
         if not is_overlay or not self._layers.adopt(
-            root.upper, made.chain, packed.digest, packed.files_bytes, left_out
+            root.upper, made.chain, new.digest, new.files_bytes, left_out
         ):
             self._unpack(made, stop)
         return made

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from cgagent.engine.sessions.streams import Streams
     from cgagent.images.build.context import Context
     from cgagent.images.build.stages import Plan, Stage
-    from cgagent.images.content import Lease
+    from cgagent.images.building import Hold
     from cgagent.images.store import Images
 
 log = logging.getLogger(__name__)
@@ -167,12 +167,15 @@ class Builds:
         group = await in_thread(lambda _: workspace.make_group(parent, asked.limits))
         building = self._store.building
         try:
-            async with building.leasing() as lease:
-                run = self._run(asked, lease)
+            async with building.holding() as hold:
+                run = self._run(asked, hold)
                 run.commands.group = group.path
                 run.commands.limits = self._of_each_step(asked.limits)
-                await run.prefer(request.cache_from)
-                state = await _all_stages(run)
+                try:
+                    await run.prefer(request.cache_from)
+                    state = await _all_stages(run)
+                finally:
+                    await run.commands.close()
                 image_id = await self._made(state, names)
         finally:
             await to_its_end(asyncio.to_thread(building.collect))
@@ -208,9 +211,9 @@ class Builds:
     def _tag(self, image_id: str, name: str, _stop: threading.Event) -> None:
         self._store.tag(image_id, name)
 
-    def _run(self, asked: _Asked, lease: Lease) -> Run:
+    def _run(self, asked: _Asked, hold: Hold) -> Run:
         request, workspace, context = asked.request, asked.workspace, asked.context
-        files = Files(self._store, workspace, lease)
+        files = Files(self._store, workspace, hold)
         mounts = RunMounts(workspace, context, files, self.caches, request.secrets)
         reads_own = not request.cache_from_alone
         commands = Commands(
@@ -220,7 +223,7 @@ class Builds:
             monitor=self._monitor,
             mounts=mounts,
             request=request,
-            lease=lease,
+            hold=hold,
             tell=asked.tell,
         )
         return Run(
@@ -229,9 +232,9 @@ class Builds:
             job=asked.job,
             tell=asked.tell,
             images=self._images,
-            lease=lease,
+            lease=hold.lease,
             cache=StepCache(
-                self._store.building, lease, reads=not request.no_cache, reads_own=reads_own
+                self._store.building, hold.lease, reads=not request.no_cache, reads_own=reads_own
             ),
             files=files,
             copies=Copies(workspace, context, files),

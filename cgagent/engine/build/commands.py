@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from cgagent.engine.observe.monitor import Monitor
     from cgagent.engine.sessions.streams import Streams
     from cgagent.images.build.commands import Run
-    from cgagent.images.building import Layers
-    from cgagent.images.content import Lease
+    from cgagent.images.building import Hold, Layers
     from cgagent.images.store import Images
 
 _READ_BYTES: Final = 1 << 16
@@ -73,7 +72,7 @@ class Commands:
         monitor: Monitor,
         mounts: RunMounts,
         request: BuildRequest,
-        lease: Lease,
+        hold: Hold,
         tell: Tell,
     ) -> None:
         self._images = images
@@ -82,12 +81,18 @@ class Commands:
         self._monitor = monitor
         self._mounts = mounts
         self._request = request
-        self._lease = lease
+        self._hold = hold
         self._tell = tell
         self.group = ""
         """The path of the build's cgroup."""
+        self._removing: list[asyncio.Task[None]] = []
+        """Nobody waits for the removal of a step's container but the build's end."""
         self.limits: Limits | None = None
         """Those of a step's own group: what a group above it cannot bound on this host."""
+
+    async def close(self) -> None:
+        """When the containers are gone. Raises CgagentError: one of them is not."""
+        await to_its_end(_all(self._removing))
 
     async def run(self, step: Step, what: Run, around: Surroundings) -> tuple[Layers, Account]:
         """Raises StepFailedError, or another CgagentError: it could not be started."""
@@ -122,7 +127,8 @@ class Commands:
                     return await self._result(step, what, container, around, began)
             finally:
                 if container is not None:
-                    await to_its_end(self._lifecycle.remove(container, force=True, volumes=True))
+                    removing = self._lifecycle.remove(container, force=True, volumes=True)
+                    self._removing.append(asyncio.create_task(removing))
                     self._tell(StepContainer(step, container.id, is_gone=True))
 
     async def _result(
@@ -145,7 +151,7 @@ class Commands:
         root = container.record.rootfs
         assert root is not None  # noqa: S101 -- it stands on layers
         points = self._lifecycle.bundle(container.id).mount_points()
-        layers = await self._images.building.take(root, points, around.layers, self._lease)
+        layers = await self._images.building.take(root, points, around.layers, self._hold)
         return layers, account(self._monitor.used(container), time.monotonic() - began)
 
     def _create(
@@ -217,6 +223,10 @@ class Commands:
         for last in _STREAMS:
             if text := decoders[last].decode(b"", final=True):
                 self._tell(StepOutput(step, last, text))
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)
 
 
 async def _frames(sock: socket.socket) -> AsyncIterator[tuple[int, bytes]]:

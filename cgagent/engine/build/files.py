@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Group
     from cgagent.engine.build.values import Account
     from cgagent.engine.build.workspace import Workspace
-    from cgagent.images.building import Layers
-    from cgagent.images.content import Lease
+    from cgagent.images.building import Hold, Layers
     from cgagent.images.drivers import RootFs
     from cgagent.images.store import Images
 
@@ -58,10 +57,10 @@ class Writing:
 
 
 class Files:
-    def __init__(self, images: Images, workspace: Workspace, lease: Lease) -> None:
+    def __init__(self, images: Images, workspace: Workspace, hold: Hold) -> None:
         self._images = images
         self._workspace = workspace
-        self._lease = lease
+        self._hold = hold
 
     async def layer(self, below: Layers, writings: Sequence[Writing]) -> tuple[Layers, Account]:
         """The layers with one more of what is written; the same ones if that is nothing.
@@ -75,7 +74,7 @@ class Files:
             for one in writings:
                 await self._write(one, {"rootfs": [root_mount(root)]}, group)
             used = await asyncio.to_thread(group.usage)
-            made = await self._images.building.take(root, (), below, self._lease)
+            made = await self._images.building.take(root, (), below, self._hold)
         return made, account(used, time.monotonic() - began)
 
     async def copy_out(self, source: Source, directory: str, target: str) -> None:

@@ -5,17 +5,16 @@ The new layer is kept as a plain tar, whose digest is its diff id, as docker doe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-import subprocess
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent import bare
 from cgagent.concurrency import StoppedError
-from cgagent.errors import InternalError, InvalidInputError, from_kind
+from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images import manifest
 from cgagent.images.archives import instructions
 from cgagent.images.changes import changes
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from cgagent.images.content import BlobWriter, Lease
     from cgagent.images.drivers import RootFs
+    from cgagent.images.packing import PackingProcess
 
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 CONFIG: Final = "application/vnd.oci.image.config.v1+json"
@@ -90,39 +90,27 @@ def _stored(chunks: Iterator[bytes], lease: Lease, stop: threading.Event) -> New
 
 
 def packed(
-    root: RootFs, mount_points: Collection[str], lease: Lease, stop: threading.Event
+    root: RootFs,
+    left_out: Collection[str],
+    lease: Lease,
+    process: PackingProcess,
+    stop: threading.Event,
 ) -> NewLayer:
-    """What a container has changed, as a layer in the store. Empty `mount_points` are left out.
+    """What a container has changed, without the paths `left_out`, as a layer in the store.
 
     Raises:
         UnsupportedError: a change that no layer can express.
         NoSpaceError, InternalError, StoppedError.
     """
-    return packed_without(root, made_for_mounts(root, mount_points), lease, stop)
-
-
-def packed_without(
-    root: RootFs, left_out: Collection[str], lease: Lease, stop: threading.Event
-) -> NewLayer:
-    """As `packed`, without these paths."""
     request = {
         "upper": root.upper,
         "skipped": sorted(left_out),
         "with_root": has_other_root(root),
     }
     told: dict[str, Any] = {}
-    with subprocess.Popen(
-        bare.command("cgagent.images.unpack.pack", json.dumps(request)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        env={},
-    ) as child:
-        try:
-            layer = _stored(_output(child, told), lease, stop)
-            return replace(layer, files_bytes=told["size_bytes"])
-        finally:
-            child.kill()
+    with contextlib.closing(process.pack(request, told)) as chunks:
+        layer = _stored(chunks, lease, stop)
+    return replace(layer, files_bytes=told["size_bytes"])
 
 
 def made_for_mounts(root: RootFs, mount_points: Collection[str]) -> set[str]:
@@ -138,19 +126,6 @@ def _with_parents(paths: Collection[str]) -> set[str]:
         while (path := os.path.dirname(path)) not in {"", "/"}:
             found.add(path)
     return found
-
-
-def _output(child: subprocess.Popen[bytes], told: dict[str, Any]) -> Iterator[bytes]:
-    """The tar; `told` has what is said of it afterwards."""
-    assert child.stdout is not None  # noqa: S101 -- asked for above
-    assert child.stderr is not None  # noqa: S101
-    while data := child.stdout.read(_CHUNK):
-        yield data
-    said = child.stderr.read()
-    answer = json.loads(said) if said else {"kind": "internal", "message": "it was killed"}
-    told.update(answer)
-    if child.wait():
-        raise from_kind(answer["kind"], f"packing what the container changed: {answer['message']}")
 
 
 def has_other_root(root: RootFs) -> bool:
