@@ -72,7 +72,7 @@ class Files:
         began = time.monotonic()
         async with self._root(below) as root, self._group() as group:
             for one in writings:
-                await self._write(one, {"rootfs": [root_mount(root)]}, group)
+                await self._write(one, {"rootfs": [root_mount(root, thrown_away=True)]}, group)
             used = await asyncio.to_thread(group.usage)
             made = await self._images.building.take(root, (), below, self._hold)
         return made, account(used, time.monotonic() - began)
@@ -130,7 +130,7 @@ class Files:
         opened: AbstractAsyncContextManager[RootFs] = self._root(source.layers)
         root = await stack.enter_async_context(opened)
         staging = str(self._workspace.fresh("from"))
-        return {**found, "rootfs": [root_mount(root)], "staging": staging}
+        return {**found, "rootfs": [root_mount(root, thrown_away=True)], "staging": staging}
 
     async def _work(self, request: dict[str, Any], archive: Iterator[bytes] | None) -> None:
         file = self._workspace.fresh("request") / "request.json"

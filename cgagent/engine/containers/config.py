@@ -121,3 +121,5 @@ class ResolvedConfig:
     """Another OCI runtime than our own: its name or path; see `cgagent.engine.options.runtimes`."""
     cgroup_parent: str = ""
     """The path of the cgroup above the container's; empty means the agent's own parent."""
+    is_step: bool = False
+    """Of a build: what it writes becomes a layer, which is put on disk as layers are."""

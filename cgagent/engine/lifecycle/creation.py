@@ -156,6 +156,7 @@ class Creation:
         """Without a root so far. Raises CgagentError: what was asked for cannot be."""
         find = self._shared.containers.find
         resolved = resolve(wanted.config, wanted.choices, wanted.image.config, container_id, find)
+        resolved = replace(resolved, is_step=wanted.image.is_step)
         has_v1 = self._shared.placement.has_v1
         systemd.require_possible(wanted.config, resolved, has_v1=has_v1)
         return Record(

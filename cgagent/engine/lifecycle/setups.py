@@ -260,7 +260,7 @@ class Setups:
     def _job(self, record: Record, config: dict[str, Any]) -> ContainerJob:
         """What a zygote needs to know beside it."""
         bundle = self._shared.bundle(record.id)
-        thrown_away = record.config.auto_remove
+        thrown_away = record.config.auto_remove or record.resolved.is_step
         rootfs = (root_mount(record.rootfs, thrown_away=thrown_away),) if record.rootfs else ()
         return ContainerJob(
             bundle=str(bundle.path),
