@@ -27,13 +27,13 @@ _TEXTS: Final = {
     f"{_STEPS} steps: RUN echo > FILE": "RUN echo {} > /file-{}",
     f"{_STEPS} steps: ENV": "ENV A{}=1",
 }
+_ALONE: Final = ("--network", "none")
+_CHROOT: Final = ("--isolation", "chroot", "--network", "host")
+"""Without a runtime for each step: here no runtime of podman's makes a container in a build."""
 _FLAGS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
-    "cgagent": {"cgagent": ()},
-    "docker": {"docker": ()},
-    "podman": {
-        "podman": ("--isolation=chroot", "--layers"),
-        "podman, one layer": ("--isolation=chroot", "--layers=false"),
-    },
+    "cgagent": {"cgagent": _ALONE},
+    "docker": {"docker": _ALONE},
+    "podman": {"podman": (*_CHROOT, "--layers"), "podman, one layer": (*_CHROOT, "--layers=false")},
 }
 
 
@@ -43,7 +43,7 @@ def _build(engine: Client, text: str, flags: tuple[str, ...], folder: Path) -> N
     lines = [f"FROM {IMAGE}", *(text.replace("{}", str(n)) for n in range(_STEPS))]
     (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
     engine.environment = {**engine.environment, "DOCKER_BUILDKIT": "0"}
-    engine.cli("build", "-q", "--no-cache", "--network", "none", *flags, str(folder))
+    engine.cli("build", "-q", "--no-cache", *flags, str(folder))
 
 
 def _inside(options: argparse.Namespace, folder: Path) -> int:
