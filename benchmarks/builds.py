@@ -28,7 +28,10 @@ _TEXTS: Final = {
     f"{_STEPS} steps: ENV": "ENV A{}=1",
 }
 _ALONE: Final = ("--network", "none")
-_CHROOT: Final = ("--isolation", "chroot", "--network", "host")
+_CHROOT: Final = (
+    *("--isolation", "chroot", "--network", "host"),
+    *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"),
+)
 """Without a runtime for each step: here no runtime of podman's makes a container in a build."""
 _FLAGS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "cgagent": {"cgagent": _ALONE},

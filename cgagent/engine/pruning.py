@@ -52,7 +52,9 @@ class Pruning:
             chosen = [
                 c
                 for c in self._containers
-                if not c.up and filters.hold(c.record.created_ns, c.record.resolved.labels)
+                if not c.up
+                and not c.record.resolved.is_step
+                and filters.hold(c.record.created_ns, c.record.resolved.labels)
             ]
             sizes = await self._sizes.of(chosen)
             for container in chosen:

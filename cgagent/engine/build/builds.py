@@ -165,6 +165,7 @@ class Builds:
         request, workspace, names = asked.request, asked.workspace, asked.names
         parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
         group = await in_thread(lambda _: workspace.make_group(parent, asked.limits))
+        self._parents.builds.add(group.path)
         building = self._store.building
         try:
             async with building.holding() as hold:
@@ -178,6 +179,7 @@ class Builds:
                     await run.commands.close()
                 image_id = await self._made(state, names)
         finally:
+            self._parents.builds.discard(group.path)
             await to_its_end(asyncio.to_thread(building.collect))
         for name in names:
             self._events.publish("image", "tag", image_id, {"name": name})

@@ -123,8 +123,7 @@ class Commands:
                     await asyncio.wait([starting])
                 assert container is not None  # noqa: S101 -- the start has had it
                 await self._lifecycle.wait(container, "not-running")
-                async with container.lock:  # its last figures are there then
-                    return await self._result(step, what, container, around, began)
+                return await self._result(step, what, container, around, began)
             finally:
                 if container is not None:
                     removing = self._lifecycle.remove(container, force=True, volumes=True)
@@ -135,24 +134,35 @@ class Commands:
         self, step: Step, what: Run, container: Container, around: Surroundings, began: float
     ) -> tuple[Layers, Account]:
         outcome = container.record.outcome
-        used = account(self._monitor.used(container), time.monotonic() - began)
+        if outcome.exit_code == 0:  # all its processes are gone, and its mounts with them
+            layers, used = await asyncio.gather(
+                self._layers(container, around.layers), self._used(container, began)
+            )
+            if outcome.oom_kills:
+                killed = f"the OOM killer ended {outcome.oom_kills} of its processes"
+                self._tell(StepNote(step, f"{step.named}: {killed}"))
+            return layers, used
+        used = await self._used(container, began)
+        outcome = container.record.outcome
         shown = step.named
         if outcome.exit_code and (outcome.oom_killed or outcome.oom_kills):
             raise StepFailedError(over_the_limit(shown, outcome.oom, used), outcome.exit_code)
-        if outcome.exit_code != 0:
-            raise StepFailedError(
-                f"The command '{' '.join(what.args)}' returned a non-zero code: "
-                f"{outcome.exit_code}" + (f": {outcome.error}" if outcome.error else ""),
-                outcome.exit_code or 1,
-            )
-        if outcome.oom_kills:
-            text = f"{shown}: the OOM killer ended {outcome.oom_kills} of its processes"
-            self._tell(StepNote(step, text))
+        raise StepFailedError(
+            f"The command '{' '.join(what.args)}' returned a non-zero code: {outcome.exit_code}"
+            + (f": {outcome.error}" if outcome.error else ""),
+            outcome.exit_code or 1,
+        )
+
+    async def _used(self, container: Container, began: float) -> Account:
+        """With its last figures, which are there when its cgroup is gone."""
+        async with container.lock:
+            return account(self._monitor.used(container), time.monotonic() - began)
+
+    async def _layers(self, container: Container, below: Layers) -> Layers:
         root = container.record.rootfs
         assert root is not None  # noqa: S101 -- it stands on layers
         points = self._lifecycle.bundle(container.id).mount_points()
-        layers = await self._images.building.take(root, points, around.layers, self._hold)
-        return layers, account(self._monitor.used(container), time.monotonic() - began)
+        return await self._images.building.take(root, points, below, self._hold)
 
     def _create(
         self, what: Run, around: Surroundings, env: list[str], mounts: tuple[Any, ...]
