@@ -295,6 +295,7 @@ def test_the_limit_holds_all_steps_together(build):
     assert "memory limit of 70MiB" in build(text, *flags, fails=True).stderr
 
 
+@pytest.mark.native
 def test_nothing_is_left_of_what_is_cancelled_or_killed(own_agent, tmp_path):
     agent = own_agent
     (tmp_path / "Dockerfile").write_text(
