@@ -65,6 +65,7 @@ class Placer:
                 made = os.path.join(made, part)
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(made, 0o755)
+                    os.chown(made, *self._owner)
         return path
 
     def _place(self, entry: Entry, path: bytes, stream: TarStream) -> None:
