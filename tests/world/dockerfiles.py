@@ -306,6 +306,7 @@ COPY archive.tar.gz /copied/
         expected={
             "unpacked/inside/file": (0o640, 0, 0, "packed\n"),
             "added/plain.txt": "p\n",
+            "owned/inside": (0o755, 3, 4, ""),
             "owned/inside/file": (0o640, 3, 4, "packed\n"),
         },
         absent=("unpacked/archive.tar.gz",),

@@ -14,6 +14,7 @@ from cgagent.images.build import keys
 from cgagent.images.build.configuration import variables_of
 from cgagent.images.building import Layers
 from cgagent.images.manifest import this_architecture
+from cgagent.runtime.container.command import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,13 @@ class State:
     def of_scratch(cls, platform: str) -> State:
         parts = platform.split("/") if platform else ["linux", this_architecture()[0]]
         base = dict(zip(("os", "architecture", "variant"), parts, strict=False))
-        return cls(base=base, settings={}, layers=Layers(), history=[], key=keys.of_base("scratch"))
+        return cls(
+            base=base,
+            settings={"Env": [f"PATH={DEFAULT_PATH}"]},
+            layers=Layers(),
+            history=[],
+            key=keys.of_base("scratch"),
+        )
 
     @classmethod
     def of_image(cls, image: Image, document: dict[str, Any]) -> State:

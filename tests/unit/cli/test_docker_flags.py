@@ -28,10 +28,10 @@ RUN = (
 DOCKERS = {
     "run": RUN,
     "build": "add-host allow annotation attest build-arg build-context builder cache-from cache-to "
-    "call cgroup-parent check compress cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems debug "
-    "disable-content-trust file force-rm iidfile isolation label load memory memory-swap "
-    "metadata-file network no-cache no-cache-filter output platform policy progress provenance pull "
-    "push quiet rm sbom secret security-opt shm-size squash ssh tag target ulimit",
+    "call cgroup-parent check compress cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems "
+    "debug disable-content-trust file force-rm iidfile isolation label load memory memory-swap "
+    "metadata-file network no-cache no-cache-filter output platform policy progress provenance "
+    "pull push quiet rm sbom secret security-opt shm-size squash ssh tag target ulimit",
     "exec": "detach detach-keys env env-file interactive privileged tty user workdir",
     "ps": "all filter format last latest no-trunc quiet size",
     "logs": "details follow since tail timestamps until",
