@@ -12,6 +12,7 @@ from cgagent.api import errors
 from cgagent.api.answers import Json
 from cgagent.api.exposition import Exposition
 from cgagent.api.native import (
+    builds,
     cgroups,
     containers,
     execs,
@@ -52,6 +53,7 @@ def control_app(engine: Engine) -> FastAPI:
         containers,
         execs,
         images,
+        builds,
         registries,
         volumes,
         networks,

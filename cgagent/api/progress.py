@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import StreamingResponse
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cgagent.engine.values import Progress
 
     Tell = Callable[[Progress], None]
+
+Message = TypeVar("Message")
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,13 @@ class Failed:
 
 
 async def told(
-    work: Callable[[Tell], Awaitable[Any]],
-) -> AsyncGenerator[Progress | Done | Failed]:
+    work: Callable[[Callable[[Message], None]], Awaitable[Any]],
+) -> AsyncGenerator[Message | Done | Failed]:
     """What the work tells, and at the end what came of it; closing this cancels the work."""
-    queue: asyncio.Queue[Progress | Done | Failed] = asyncio.Queue()
+    queue: asyncio.Queue[Message | Done | Failed] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
-    def tell(progress: Progress) -> None:  # also called from worker threads
+    def tell(progress: Message) -> None:  # also called from worker threads
         loop.call_soon_threadsafe(queue.put_nowait, progress)
 
     async def run() -> None:

@@ -40,7 +40,7 @@ def save(context: Context) -> int:
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     args = parser.parse_args(context.args)
     names = "&".join(f"names={quote(name)}" for name in args.images)
-    _write(connect(context), f"/v1/images/save?{names}&form={args.format}", args.output)
+    write_archive(connect(context), f"/v1/images/save?{names}&form={args.format}", args.output)
     return 0
 
 
@@ -51,11 +51,11 @@ def export(context: Context) -> int:
     parser.add_argument("-o", "--output", metavar="FILE", help="instead of standard output")
     parser.add_argument("container", metavar="CONTAINER")
     args = parser.parse_args(context.args)
-    _write(connect(context), f"/v1/containers/{quote(args.container)}/export", args.output)
+    write_archive(connect(context), f"/v1/containers/{quote(args.container)}/export", args.output)
     return 0
 
 
-def _write(client: Client, path: str, output: str | None) -> None:
+def write_archive(client: Client, path: str, output: str | None) -> None:
     """A file appears under its name when it is whole."""
     if output in {None, "-"}:
         if os.isatty(1):

@@ -15,7 +15,7 @@ from cgagent.cli.output import short_id
 from cgagent.client.http import query, quote
 from cgagent.errors import InvalidInputError
 from cgagent.moments import moment
-from cgagent.units import show_age, show_command, show_size
+from cgagent.units import parse_size, show_age, show_command, show_size
 
 if TYPE_CHECKING:
     from cgagent.cli.flags import Flags, Namespace
@@ -48,6 +48,15 @@ _CONTAINER_HEADINGS: Final = {
     "RunningFor": "CREATED",
     "Status": "STATUS",
     "Names": "NAMES",
+}
+_BUILD_HEADINGS: Final = {
+    "ID": "CACHE ID",
+    "CacheType": "CACHE TYPE",
+    "Size": "SIZE",
+    "CreatedSince": "CREATED",
+    "LastUsedSince": "LAST USED",
+    "UsageCount": "USAGE",
+    "Shared": "SHARED",
 }
 _VOLUME_HEADINGS: Final = {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"}
 
@@ -100,6 +109,27 @@ def prune_networks(context: Context) -> int:
         return 0
     _tell("Deleted Networks:", _post(context, "/v1/networks/prune", args.filter)["removed"])
     return 0
+
+
+def prune_builds(context: Context) -> int:
+    parser = _parser(
+        context,
+        "[-a] [-f] [--filter FILTER] [--keep-storage SIZE]",
+        "Remove what builds have cached: results of steps, and directories of type=cache.",
+    )
+    parser.add_argument(
+        "-a", "--all", action="store_true", help="accepted: it is all that there is"
+    )
+    parser.add_argument(
+        "--keep-storage", metavar="SIZE", help="so much of what was used last may stay"
+    )
+    args = parser.parse_args(context.args)
+    if not _agrees(args, ["all build cache"]):
+        return 0
+    keep = parse_size(args.keep_storage, "--keep-storage") if args.keep_storage else None
+    done = _post(context, "/v1/build/prune", args.filter, keep_bytes=keep)
+    _tell("Deleted build cache objects:", [short_id(one) for one in done["removed"]])
+    return _reclaimed(done)
 
 
 def prune_system(context: Context) -> int:
@@ -214,6 +244,7 @@ def _totals(found: dict[str, Any]) -> list[dict[str, str]]:
     images, containers, volumes = found["images"], found["containers"], found["volumes"]
     written = [(c["size_rw_bytes"] or 0, c["running"]) for c in containers]
     kept = [(v["size_bytes"], v["containers"] > 0) for v in volumes]
+    built = [(b["size_bytes"], b["in_use"]) for b in found["builds"]]
     return [
         _total(
             "Images",
@@ -223,6 +254,7 @@ def _totals(found: dict[str, Any]) -> list[dict[str, str]]:
         ),
         _total("Containers", *_sums(written)),
         _total("Local Volumes", *_sums(kept)),
+        _total("Build Cache", *_sums(built)),
     ]
 
 
@@ -249,6 +281,7 @@ def _each(found: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
         "Images": [row for image in found["images"] for row in _image_rows(image)],
         "Containers": [_container_row(container) for container in found["containers"]],
         "Volumes": [_volume_row(volume) for volume in found["volumes"]],
+        "BuildCache": [_build_row(one) for one in found["builds"]],
     }
 
 
@@ -264,6 +297,8 @@ def _print_each(found: dict[str, Any]) -> None:
     print_listed(each["Containers"], "table", _CONTAINER_HEADINGS)
     print("\nLocal Volumes space usage:\n")
     print_listed(each["Volumes"], "table", _VOLUME_HEADINGS)
+    print("\nBuild cache usage:\n")
+    print_listed(each["BuildCache"], "table", _BUILD_HEADINGS)
 
 
 def _image_rows(image: dict[str, Any]) -> list[dict[str, str]]:
@@ -301,4 +336,18 @@ def _volume_row(volume: dict[str, Any]) -> dict[str, str]:
         "Name": volume["name"],
         "Links": str(volume["containers"]),
         "Size": show_size(volume["size_bytes"]),
+    }
+
+
+def _build_row(one: dict[str, Any]) -> dict[str, str]:
+    now = time.time()
+    return {
+        "ID": short_id(one["id"]),
+        "CacheType": "exec.cachemount" if one["kind"] == "cache mount" else "regular",
+        "Size": show_size(one["size_bytes"]),
+        "CreatedSince": f"{show_age(now - one['created_s'])} ago",
+        "LastUsedSince": f"{show_age(now - one['used_s'])} ago",
+        "UsageCount": str(one["uses"]),
+        "Shared": str(one["shared"]).lower(),
+        "Description": one["description"],
     }

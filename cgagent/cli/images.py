@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _VERBS: Final = {
+    "build": ("build", "build"),
     "ls": ("imagelist", "images"),
     "list": ("imagelist", "images"),
     "pull": ("images", "pull"),

@@ -55,6 +55,8 @@ COMMANDS: Final = (
     Command("adopt", "control", "bring a running process of the host under limits"),
     Command("release", "control", "put an adopted process back where it was"),
     Command("cgroup", "cgroup", "look at and control any cgroup of the host"),
+    Command("build", "build", "make an image of a Dockerfile, under limits"),
+    Command("builder", "build", "the commands about builds, and builder prune"),
     Command("images", "imagelist", "list images"),
     Command("pull", "images", "fetch an image from its registry"),
     Command("push", "registries", "send an image to its registry"),

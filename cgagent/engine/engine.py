@@ -15,6 +15,7 @@ from cgagent import __version__
 from cgagent.cgroups import Host
 from cgagent.engine.access import Access
 from cgagent.engine.access.judge import Judge
+from cgagent.engine.build.builds import Builds
 from cgagent.engine.commits import Commits
 from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
@@ -236,6 +237,19 @@ class Engine:
         )
         self.commits = Commits(images, self.lifecycle, self.control, self.jobs, self.events)
         self.registries = RegistryJobs(images, self.images, self.jobs, self.events)
+        self.builds = Builds(
+            settings=settings,
+            host=self.host,
+            store=images,
+            images=self.images,
+            containers=self.containers,
+            lifecycle=self.lifecycle,
+            parents=self._parents,
+            streams=self.streams,
+            monitor=self.monitor,
+            jobs=self.jobs,
+            events=self.events,
+        )
         self.sizes = ContainerSizes(self.images)
         self.pruning = Pruning(
             containers=self.containers,
@@ -243,6 +257,7 @@ class Engine:
             images=self.images,
             volumes=self.volumes,
             sizes=self.sizes,
+            builds=self.builds.cache,
             jobs=self.jobs,
         )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
@@ -276,6 +291,7 @@ class Engine:
         for container in self.containers:
             if container.running:
                 self.lifecycle.resources.resumed(container)
+        await self.builds.resume()
         await self.naming.resume()
         await self.control.resume()
         self.lifecycle.restarts.resume()

@@ -68,7 +68,7 @@ class ImageJobs:
 
     def resume(self) -> None:
         """At the agent's start: an earlier one may have been killed before this was done."""
-        self._settle()
+        self.settle()
 
     def all(self) -> list[Image]:
         return self._images.list()
@@ -137,7 +137,7 @@ class ImageJobs:
             image = await self._images.pull(
                 name, told(job, progress), credentials=credentials, platform=platform
             )
-        self._settle()
+        self.settle()
         self._events.publish("image", "pull", image.id, {"name": name})
         return image
 
@@ -153,7 +153,7 @@ class ImageJobs:
         async with self._jobs.run("load", archive=shown or archive) as job:
             job.step("read")
             loaded = await self._images.load(archive, told(job, progress), shown=shown)
-        self._settle()
+        self.settle()
         for image in loaded:
             self._events.publish("image", "load", image.id)
         return loaded
@@ -175,7 +175,7 @@ class ImageJobs:
                 name=about.name,
                 progress=told(job, progress),
             )
-        self._settle()
+        self.settle()
         self._events.publish("image", "import", image.id, {"name": about.name or ""})
         return image
 
@@ -224,7 +224,7 @@ class ImageJobs:
         async with self._jobs.run("check", repair=str(repair).lower()) as job:
             job.step("blobs")
             report = await self._images.check(told(job, progress), repair=repair)
-        self._settle()
+        self.settle()
         return report
 
     async def remove(self, name: str, *, force: bool) -> Removed:
@@ -261,7 +261,7 @@ class ImageJobs:
         for image_id in removed.images:
             self._events.publish("image", "delete", image_id)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Nobody waits until unpacked layers are on disk; they can be unpacked again."""
         task = asyncio.create_task(asyncio.to_thread(self._images.settle))
         self._settling.add(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cgagent.errors import CgagentError
@@ -13,6 +14,7 @@ from cgagent.metrics import disk_usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cgagent.engine.build.kept import BuildCache
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.filters import PruneFilters
     from cgagent.engine.images import ImageJobs
@@ -32,6 +34,7 @@ class Pruning:
         images: ImageJobs,
         volumes: Volumes,
         sizes: ContainerSizes,
+        builds: BuildCache,
         jobs: Jobs,
     ) -> None:
         self._containers = containers
@@ -39,6 +42,7 @@ class Pruning:
         self._images = images
         self._volumes = volumes
         self._sizes = sizes
+        self._builds = builds
         self._jobs = jobs
 
     async def containers(self, filters: PruneFilters) -> tuple[list[str], int]:
@@ -48,7 +52,9 @@ class Pruning:
             chosen = [
                 c
                 for c in self._containers
-                if not c.up and filters.hold(c.record.created_ns, c.record.resolved.labels)
+                if not c.up
+                and not c.record.resolved.is_step
+                and filters.hold(c.record.created_ns, c.record.resolved.labels)
             ]
             sizes = await self._sizes.of(chosen)
             for container in chosen:
@@ -59,7 +65,7 @@ class Pruning:
         return removed, freed
 
     async def disk_usage(self) -> dict[str, Any]:
-        """What images, containers and volumes take, in bytes; see `_images_usage`."""
+        """What images, containers, volumes and builds take, in bytes; see `_images_usage`."""
         containers = list(self._containers)
         sizes = await self._sizes.of(containers)
         return {
@@ -80,6 +86,7 @@ class Pruning:
                 for c in containers
             ],
             "volumes": await asyncio.to_thread(self._volumes_usage),
+            "builds": [asdict(one) for one in await self._builds.all()],
             "time": time.time(),
         }
 

@@ -4,6 +4,7 @@ The API knows the engine alone: what its requests and answers are made of it has
 """
 
 from cgagent.cgroups import Limits
+from cgagent.engine.build.values import BuildRequest, Built
 from cgagent.engine.networks.endpoint import Endpoint
 from cgagent.engine.networks.network import Network, built_in_id
 from cgagent.engine.networks.spec import NetworkSpec
@@ -23,6 +24,8 @@ from cgagent.runtime.spec import Process
 __all__ = [
     "Asked",
     "Authorship",
+    "BuildRequest",
+    "Built",
     "Endpoint",
     "Form",
     "HealthCheck",

@@ -73,6 +73,8 @@ class Image:
     """In bytes, of the files in each layer."""
     manifest: str | None = None
     """The digest of the one that it came with."""
+    is_step: bool = False
+    """What a step of a build stands on: layers without an image, which nobody else sees."""
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -14,8 +14,10 @@ that one layer is added once at a time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 import threading
 import time
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.images.content import digest_of
 from cgagent.images.unpack.trees import remove_tree
 from cgagent.images.unpacking import PlainLayer, UnpackingProcess
+from cgagent.kernel import beneath
 from cgagent.kernel.syncing import sync_file_system
 from cgagent.store import recordfiles
 from cgagent.store.disk import disk_full_is_no_space
@@ -63,6 +66,7 @@ class LayerStore:
     def __init__(self, data_root: Path, records: ImageRecords) -> None:
         self._layers = data_root / "overlay2"
         self._links = data_root / "l"
+        self._nothing = data_root / "empty"
         self._records = records
         self._placing = threading.Lock()  # a directory and its row come and go together
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -84,7 +88,8 @@ class LayerStore:
 
     def lowers(self, layers: Sequence[LayerRecord]) -> tuple[str, ...]:
         """The layers' directories by their short links, top first, as overlayfs wants them."""
-        return tuple(str(self._link(layer.number)) for layer in reversed(layers))
+        links = tuple(str(self._link(layer.number)) for layer in reversed(layers))
+        return links or (self.nothing,)
 
     def add(
         self,
@@ -119,6 +124,47 @@ class LayerStore:
             except BaseException:
                 _remove_if_there(Path(directory))
                 raise
+
+    def adopt(
+        self,
+        upper: str,
+        chain: Sequence[str],
+        diff_id: str,
+        size_bytes: int,
+        left_out: Iterable[str],
+    ) -> bool:
+        """Make an overlay's upper directory the layer that `chain` ends with, by renaming it.
+
+        Nothing has it mounted any more, and its content is what the diff id says, without the
+        paths `left_out`. False: it is on another file system, or in another project of a quota.
+
+        Raises:
+            NoSpaceError
+        """
+        with disk_full_is_no_space(f"layer {diff_id[:19]}: taking it over", self._layers):
+            directory = tempfile.mkdtemp(prefix="tmp-", dir=self._layers)
+            diff = os.path.join(directory, "diff")
+            try:
+                os.rename(upper, diff)
+            except OSError as e:
+                os.rmdir(directory)
+                if e.errno != errno.EXDEV:
+                    raise
+                return False
+            try:
+                for path in sorted(left_out, reverse=True):  # what is in a directory comes first
+                    _remove_made(diff, path)
+                self._commit(Path(directory), chain[-1], diff_id, size_bytes)
+            except BaseException:
+                _remove_if_there(Path(directory))
+                raise
+        return True
+
+    @property
+    def nothing(self) -> str:
+        """An empty directory, which stands below a root that no layer is below."""
+        self._nothing.mkdir(mode=0o755, exist_ok=True)
+        return str(self._nothing)
 
     def unpacking_process(self) -> UnpackingProcess:
         """One for several layers, which its caller closes."""
@@ -284,3 +330,18 @@ class LayerStore:
 def _remove_if_there(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         remove_tree(os.fsencode(path))
+
+
+def _remove_made(root: str, path: str) -> None:
+    """An empty file or directory that was made for a mount; no link on the way is followed."""
+    directory, name = os.path.split(path)
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, top)
+        parent = beneath.open_beneath(top, directory, os.O_PATH | os.O_DIRECTORY)
+        stack.callback(os.close, parent)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(name, dir_fd=parent)
+        elif stat.S_ISREG(found.st_mode) and not found.st_size:
+            os.unlink(name, dir_fd=parent)

@@ -21,6 +21,7 @@ from cgagent.images.archives.authors import Authors
 from cgagent.images.archives.members import open_archive
 from cgagent.images.archives.reading import candidates
 from cgagent.images.archives.writing import Wanted, chunks, together
+from cgagent.images.building import Building
 from cgagent.images.candidate import Candidate, Progress
 from cgagent.images.check import Check, Report
 from cgagent.images.content import ContentStore
@@ -33,6 +34,7 @@ from cgagent.images.layers import LayerStore
 from cgagent.images.manifest import Platform
 from cgagent.images.recovery import ImageFiles, Recovery
 from cgagent.images.removal import Removal, Removed, name_in
+from cgagent.store.builds import StepRecords
 from cgagent.store.content import ContentRecords
 from cgagent.store.images import ImageRecords
 from cgagent.store.origins import OriginRecords
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from cgagent.images.reference import Reference
     from cgagent.images.removal import Users
     from cgagent.store import Database
-    from cgagent.store.images import ImageRecord
+    from cgagent.store.images import ImageRecord, LayerRecord
 
 # `Images.list` hides the builtin inside the class.
 ImageList: TypeAlias = list[Image]
@@ -80,6 +82,9 @@ class Images:
         self._driver: Driver = self.storage.driver
         self._files = ImageFiles(settings.data_root / "images")
         self.authors = Authors(self._content, self._installer, self._stored, self._keep)
+        self.building = Building(
+            self._content, self._layers, self._installer, self._records, StepRecords(database)
+        )
         self._removal = Removal(self._records, self._content, self._layers, self._files)
 
     @cached_property
@@ -220,6 +225,10 @@ class Images:
         meant = name_in(record, name)
         yield Wanted(record, (str(meant),) if meant else ())
 
+    def kept(self, image_id: str) -> Image:
+        """An image that has just been installed, now that its rows have a second copy."""
+        return image_of(self._keep(image_id))
+
     def _kept(self, image_id: str, _stop: threading.Event) -> ImageRecord:
         return self._keep(image_id)
 
@@ -333,15 +342,17 @@ class Images:
         """
         if image.id == HOST.id:
             return self._driver.prepare(container_id, ("/",), limit_bytes)
-        record = self._stored(image.id)
-        lowers = self._layers.lowers(record.layers)
+        lowers = self._layers.lowers(self._layers_of(image))
         if not all(map(os.path.isdir, lowers)):
             raise InternalError(
                 f"image {image.id[:19]}: a layer of it is lost; 'cgagent system check --repair' "
                 "unpacks it again"
             )
         try:
-            self._records.add_rootfs(container_id, image.id)
+            if image.is_step:
+                self._records.add_step_rootfs(container_id, image.id, b"{}", image.layers)
+            else:
+                self._records.add_rootfs(container_id, image.id)
         except sqlite3.IntegrityError:
             raise ConflictError(
                 f"container {container_id[:12]} has a root file system already, or image "
@@ -352,6 +363,11 @@ class Images:
         except BaseException:
             self._records.delete_rootfs(container_id)
             raise
+
+    def _layers_of(self, image: Image) -> Sequence[LayerRecord]:
+        if not image.is_step:
+            return self._stored(image.id).layers
+        return [found for c in image.layers if (found := self._records.layer(c)) is not None]
 
     def written_bytes(self, container_id: str) -> int | None:
         """What the container has written, on disk; None: only a walk of its files can tell."""

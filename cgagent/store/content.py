@@ -21,6 +21,7 @@ _REACHABLE: Final = """
         UNION SELECT manifest FROM images WHERE manifest IS NOT NULL
         UNION SELECT target FROM image_names
         UNION SELECT digest FROM lease_digests
+        UNION SELECT diff_id FROM build_steps WHERE diff_id IS NOT NULL
         UNION SELECT child FROM reachable JOIN blob_links ON parent = reachable.digest
     )
 """

@@ -135,11 +135,13 @@ class ImageRecords:
         return [_layer(row) for row in rows]
 
     def delete_unused_layers(self) -> list[LayerRecord]:
-        """Deletes the rows of layers that no image and no lease has; top ones first."""
+        """Deletes the rows of layers that no image, lease or cached step has; top ones first."""
         with self._database.transaction() as db:
             rows = db.execute(
                 "SELECT * FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers) "
-                "AND chain_id NOT IN (SELECT digest FROM lease_digests) ORDER BY number DESC"
+                "AND chain_id NOT IN (SELECT digest FROM lease_digests) AND chain_id NOT IN "
+                "(SELECT chain_id FROM build_steps WHERE chain_id IS NOT NULL) "
+                "ORDER BY number DESC"
             ).fetchall()
             db.executemany("DELETE FROM layers WHERE number = ?", [(r["number"],) for r in rows])
         return [_layer(row) for row in rows]
@@ -190,6 +192,24 @@ class ImageRecords:
                 "INSERT INTO rootfs(container_id, image_id) VALUES (?, ?)",
                 (container_id, image_id),
             )
+
+    def add_step_rootfs(
+        self, container_id: str, image_id: str, config: bytes, chain_ids: Sequence[str]
+    ) -> None:
+        """A root on the layers of a build's step, which are no image that anybody sees.
+
+        Raises `sqlite3.IntegrityError` when a layer is gone or the container has one.
+        """
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO images(id, config, added_ns, removed) VALUES (?, ?, ?, 1)",
+                (image_id, config, time.time_ns()),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO image_layers(image_id, position, chain_id) VALUES (?, ?, ?)",
+                [(image_id, n, chain_id) for n, chain_id in enumerate(chain_ids)],
+            )
+            self.add_rootfs(container_id, image_id)
 
     def delete_rootfs(self, container_id: str) -> bool:
         """Whether the image, which was removed by force, went with it."""

@@ -178,4 +178,18 @@ MIGRATIONS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX request_keys_by_time ON request_keys(made_ns);
     """,
+    """
+    -- Results of builds' steps: what they are made of, and what they came to.
+    CREATE TABLE build_steps (
+        key        TEXT PRIMARY KEY,
+        chain_id   TEXT,               -- of its layer; null: it changed no file
+        diff_id    TEXT,               -- of the layer, and the digest of its blob
+        size_bytes INTEGER NOT NULL,   -- of the layer's files
+        history    TEXT NOT NULL,      -- JSON: its entry in an image's history
+        created_ns INTEGER NOT NULL,
+        used_ns    INTEGER NOT NULL,
+        uses       INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX build_steps_by_chain ON build_steps(chain_id);
+    """,
 )

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from cgagent import __version__
 from cgagent.api.docker import (
     attach,
+    builds,
     containers,
     errors,
     execs,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ROOMS: Final = (system, containers, attach, files, execs, images, networks, volumes, swarm)
+_ROOMS: Final = (
+    *(system, containers, attach, files, execs, images, builds, networks, volumes, swarm),
+)
 ROUTES: Final = tuple(route for room in _ROOMS for route in room.ROUTES)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.api.answers import Json
 from cgagent.api.docker import lookup, progress, schemas
 from cgagent.api.docker.creation import entrypoint
-from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.routing import Route
 from cgagent.api.docker.shapes import images as shapes
 from cgagent.api.docker.shapes.moments import unix_seconds
@@ -298,12 +297,6 @@ def _instructions(body: ConfigBody) -> list[str]:
     ]
 
 
-async def build(_call: Call) -> Response:
-    raise RefusedError(
-        501, "building images is not there yet: build with another tool and load the image"
-    )
-
-
 async def distribution(call: Call) -> Response:
     """The digest and the platforms of what a registry has under a name."""
     found = await call.engine.registries.look_up(call.names["name"], call.header(_AUTH))
@@ -339,5 +332,4 @@ ROUTES: Final = (
     Route("DELETE", "/images/{name:path}", remove),
     Route("GET", "/distribution/{name:path}/json", distribution),
     Route("POST", "/commit", commit),
-    Route("POST", "/build", build),
 )

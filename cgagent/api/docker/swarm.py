@@ -1,4 +1,4 @@
-"""What belongs to a swarm, to plugins or to a builder, as a docker answers that has none."""
+"""What belongs to a swarm, to plugins or to BuildKit, as a docker answers that has none."""
 
 from __future__ import annotations
 
@@ -37,14 +37,11 @@ async def no_plugin(call: Call) -> Response:
     raise RefusedError(404, f'plugin "{call.names["name"].partition("/")[0]}" not found')
 
 
-async def no_caches(_call: Call) -> Response:
-    """Nothing is built, so nothing is kept of it."""
-    return Json({"CachesDeleted": [], "SpaceReclaimed": 0})
-
-
 async def no_session(_call: Call) -> Response:
     raise RefusedError(
-        501, "building images is not there yet: build with another tool and load the image"
+        501,
+        "there are no sessions of BuildKit here: build with Docker's classic builder "
+        "(DOCKER_BUILDKIT=0) or with cgagent build",
     )
 
 
@@ -57,6 +54,4 @@ ROUTES: Final = (
     *(Route(method, "/plugins/{name:path}", no_plugin) for method in _METHODS),
     Route("POST", "/session", no_session),
     Route("POST", "/grpc", no_session),
-    Route("POST", "/build/prune", no_caches),
-    Route("POST", "/build/cancel", no_session),
 )

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from cgagent.api.docker.calls import Call
     from cgagent.api.endless import HangUp
 
-_KINDS: Final = {"container": "containers", "image": "images", "volume": "volumes"}
+_KINDS: Final = {
+    "container": "containers",
+    "image": "images",
+    "volume": "volumes",
+    "build-cache": "builds",
+}
 _FILTERS: Final = (
     *("container", "daemon", "event", "image", "label", "network", "plugin", "scope", "type"),
     *("volume", "config", "node", "secret", "service"),

@@ -174,6 +174,13 @@ _IMAGES: Final = (
         answer={"lines": ["Untagged: tree:1"]},
     ),
     Example(operation="POST /v1/images/prune", query={"all": False}, answer={"freed_bytes": 0}),
+    Example(
+        operation="POST /v1/build",
+        body={"names": ["app:1"], "limits": {"memory_max_bytes": 268435456}},
+        answer={"image": {"names": ["docker.io/library/app:1"]}, "report": {}, "warnings": []},
+    ),
+    Example(operation="GET /v1/build/cache", answer=[{"uses": 1, "size_bytes": 512}]),
+    Example(operation="POST /v1/build/prune", query={"keep_bytes": 0}, answer={"freed_bytes": 512}),
 )
 
 _VOLUMES_AND_NETWORKS: Final = (

@@ -10,19 +10,22 @@ option is a flag, a field here, and its use.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cgagent.bounds import BOUNDED
 from cgagent.cgroups import Limits
 from cgagent.engine.options.confinement import Confinement
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.logging import LogConfig
-from cgagent.engine.options.mounts import MountSpec, Storage
+from cgagent.engine.options.mounts import Mount, MountSpec, Storage
 from cgagent.engine.options.namespaces import NamespaceModes, Namespaces
 from cgagent.engine.options.networking import Networking, PortSpec
 from cgagent.engine.options.restart import RestartPolicy
 from cgagent.images.image import HealthCheck  # noqa: TC001 - pydantic reads it
 from cgagent.network.files import NameLookup
+
+if TYPE_CHECKING:
+    from cgagent.images.image import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,16 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStep:
+    """What the agent itself gives a step's container, whoever may ask for what."""
+
+    image: Image
+    """The layers that it stands on, which no name leads to."""
+    mounts: tuple[Mount, ...] = ()
+    """Of the build's own files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
     """A container that is to be made."""
 
@@ -80,6 +93,8 @@ class CreateRequest:
     """None: one that is free."""
     platform: str = ""
     """``OS/ARCH[/VARIANT]`` that the image has to be for; empty: whatever it is for."""
+    step: BuildStep | None = None
+    """Of a container that carries out a step of a build."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,3 +121,5 @@ class ResolvedConfig:
     """Another OCI runtime than our own: its name or path; see `cgagent.engine.options.runtimes`."""
     cgroup_parent: str = ""
     """The path of the cgroup above the container's; empty means the agent's own parent."""
+    is_step: bool = False
+    """Of a build: what it writes becomes a layer, which is put on disk as layers are."""

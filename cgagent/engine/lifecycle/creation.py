@@ -73,14 +73,16 @@ class Creation:
             jobs.step("resolve")
             name = self.choose_name(request.name)
             held = limits.resolve(request.limits, request.conveniences)
-            wanted = self._wanted(request.config, request.platform, held)
+            wanted = self._wanted(request, held)
             with (
                 self._names_of_those_made.held(name),
                 self._ids_of_those_made.held(wanted.choices.user_first_id),
             ):
-                return await self._create(wanted, name, of_run=of_run)
+                return await self._create(request, wanted, name, of_run=of_run)
 
-    async def _create(self, wanted: _Wanted, name: str, *, of_run: bool) -> Container:
+    async def _create(
+        self, request: CreateRequest, wanted: _Wanted, name: str, *, of_run: bool
+    ) -> Container:
         key = wanted.reuse_key()
         if await self._shared.images.complete(wanted.image):
             await self._shared.pool.discard_prewarmed()  # they stand on what was lost
@@ -94,10 +96,10 @@ class Creation:
         try:
             record = self._record(container_id, wanted, name=name)
             record = replace(record, outcome=Outcome(of_run=of_run))
-            self._shared.jobs.require_permitted_container(record)
+            self._shared.jobs.require_permitted_container(_judged(record, request))
             async with self._shared.volumes.held(record.resolved.mounts):
                 container = await self._make(Making(record, wanted.image))
-            if self._setups.can_prewarm(container.record):
+            if request.step is None and self._setups.can_prewarm(container.record):
                 make = partial(self._prewarmed, wanted)
                 prewarm = PrewarmRequest(reuse_key=key, network=wanted.choices.network, make=make)
         except BaseException:
@@ -108,11 +110,14 @@ class Creation:
             self._shared.pool.refill(prewarm)  # it may have been one of those kept ready
         return container
 
-    def _wanted(self, config: ContainerConfig, platform: str, held: Limits) -> _Wanted:
+    def _wanted(self, request: CreateRequest, held: Limits) -> _Wanted:
         """The request, completed by what the agent decides: runtime, cgroup parent, ids, log."""
+        config, platform, step = request.config, request.platform, request.step
         runtime = self._shared.runtimes.checked(config.runtime, image=config.image)
         user_mode = config.userns or self._shared.userns
-        image = self._shared.images.resolve(config.image)
+        image = step.image if step else self._shared.images.resolve(config.image)
+        if step:
+            config = replace(config, mounts=(*config.mounts, *step.mounts))
         if platform:
             require_platform(image, config.image, platform)
         require_runnable(image)
@@ -162,6 +167,7 @@ class Creation:
         """Without a root so far. Raises CgagentError: what was asked for cannot be."""
         find = self._shared.containers.find
         resolved = resolve(wanted.config, wanted.choices, wanted.image.config, container_id, find)
+        resolved = replace(resolved, is_step=wanted.image.is_step)
         has_v1 = self._shared.placement.has_v1
         systemd.require_possible(wanted.config, resolved, has_v1=has_v1)
         return Record(
@@ -215,3 +221,10 @@ class Creation:
             require_there(container)
             self._shared.containers.rename(container, self.choose_name(check_name(name)))
             await self._resources.renamed(container)
+
+
+def _judged(record: Record, request: CreateRequest) -> Record:
+    """What its caller has to be permitted: of a build's step, without the build's own files."""
+    if request.step is None:
+        return record
+    return replace(record, resolved=replace(record.resolved, mounts=()))

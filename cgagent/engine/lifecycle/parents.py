@@ -36,6 +36,8 @@ class Parents:
         self.own = own.rstrip("/") or "/"
         self._own = own.rstrip("/")
         self._file = notes
+        self.builds: set[str] = set()
+        """Paths of the groups of builds, which are made and removed with these."""
         self._made = _noted(notes)
 
     def path(self, container_id: str) -> str:
@@ -96,7 +98,7 @@ class Parents:
 
         The directories that were made. Raises as `Group.create` does.
         """
-        if os.path.dirname(group.path) != (self._own or "/"):
+        if os.path.dirname(group.path) not in {self._own or "/", *self.builds}:
             missing = group.missing()
             self._note(self._made | {d for d in missing if trial or not _is_containers(d)})
         return group.create()

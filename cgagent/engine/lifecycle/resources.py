@@ -273,7 +273,7 @@ class Cgroup(Resource):
     async def acquire(self, making: Making) -> None:
         record = making.record
         if not self._setups.configure_ahead(record):  # else its zygote prepares meanwhile
-            await self._setups.try_limits(record)
+            await self._setups.try_limits(record, is_step=making.image.is_step)
 
     def release(self, record: Record) -> None:
         self._placement.group(record.cgroup_path).remove()

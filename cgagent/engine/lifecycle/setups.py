@@ -80,17 +80,18 @@ class Setups:
             return False
         return True
 
-    async def try_limits(self, record: Record) -> None:
+    async def try_limits(self, record: Record, *, is_step: bool = False) -> None:
         """Write its limits to a group that is made for it, below its parent, and removed, 3 ms.
 
-        One below another parent than our own is made even if there are no limits.
+        One below another parent than our own is made even if there are no limits, unless the
+        agent has made that parent for a build.
 
         Raises:
             InvalidInputError, UnsupportedError: the kernel refuses one.
             CgagentError: no group can be made below that parent.
         """
         limits, parent = record.group_limits, record.resolved.cgroup_parent
-        if not dict(limits) and not parent:
+        if not dict(limits) and (is_step or not parent):
             return
         parents = self._shared.parents
         group = self._shared.placement.group(parents.below(parent, new_id()))
@@ -259,7 +260,7 @@ class Setups:
     def _job(self, record: Record, config: dict[str, Any]) -> ContainerJob:
         """What a zygote needs to know beside it."""
         bundle = self._shared.bundle(record.id)
-        thrown_away = record.config.auto_remove
+        thrown_away = record.config.auto_remove or record.resolved.is_step
         rootfs = (root_mount(record.rootfs, thrown_away=thrown_away),) if record.rootfs else ()
         return ContainerJob(
             bundle=str(bundle.path),

@@ -31,7 +31,7 @@ from cgagent.metrics import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cgagent.cgroups import Host
+    from cgagent.cgroups import Host, Usage
     from cgagent.config import Settings
     from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.containers.registry import Containers
@@ -193,6 +193,11 @@ class Monitor:
         """Sample a container at once: before its cgroup is removed, say."""
         with contextlib.suppress(NotFoundError):  # it has ended
             self._sampler.sample_now(self._target(container))
+
+    def used(self, container: Container) -> Usage | None:
+        """Of its last sample, also when it has ended; None: there was none."""
+        sample = self._sampler.latest(container.id)
+        return None if sample is None else sample.usage
 
     def forget(self, container_id: str) -> None:
         self._sampler.forget(container_id)

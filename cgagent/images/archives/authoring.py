@@ -5,17 +5,16 @@ The new layer is kept as a plain tar, whose digest is its diff id, as docker doe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent import bare
 from cgagent.concurrency import StoppedError
-from cgagent.errors import InternalError, InvalidInputError, from_kind
+from cgagent.errors import InternalError, InvalidInputError
 from cgagent.images import manifest
 from cgagent.images.archives import instructions
 from cgagent.images.changes import changes
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from cgagent.images.content import BlobWriter, Lease
     from cgagent.images.drivers import RootFs
+    from cgagent.images.packing import PackingProcess
 
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 CONFIG: Final = "application/vnd.oci.image.config.v1+json"
@@ -52,6 +52,8 @@ class NewLayer:
     digest: str
     """Also its diff id."""
     size_bytes: int
+    files_bytes: int = 0
+    """Of the files in it, where that is known."""
 
     @property
     def is_empty(self) -> bool:
@@ -88,31 +90,33 @@ def _stored(chunks: Iterator[bytes], lease: Lease, stop: threading.Event) -> New
 
 
 def packed(
-    root: RootFs, mount_points: Collection[str], lease: Lease, stop: threading.Event
+    root: RootFs,
+    left_out: Collection[str],
+    lease: Lease,
+    process: PackingProcess,
+    stop: threading.Event,
 ) -> NewLayer:
-    """What a container has changed, as a layer in the store. Empty `mount_points` are left out.
+    """What a container has changed, without the paths `left_out`, as a layer in the store.
 
     Raises:
         UnsupportedError: a change that no layer can express.
         NoSpaceError, InternalError, StoppedError.
     """
-    changed = {change.path for change in changes(root, mount_points)}
     request = {
         "upper": root.upper,
-        "skipped": sorted(_with_parents(mount_points) - changed),
-        "with_root": _differs(root.upper, root.lowers[0]),
+        "skipped": sorted(left_out),
+        "with_root": has_other_root(root),
     }
-    with subprocess.Popen(
-        bare.command("cgagent.images.unpack.pack", json.dumps(request)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        env={},
-    ) as child:
-        try:
-            return _stored(_output(child), lease, stop)
-        finally:
-            child.kill()
+    told: dict[str, Any] = {}
+    with contextlib.closing(process.pack(request, told)) as chunks:
+        layer = _stored(chunks, lease, stop)
+    return replace(layer, files_bytes=told["size_bytes"])
+
+
+def made_for_mounts(root: RootFs, mount_points: Collection[str]) -> set[str]:
+    """Paths in the upper directory that are there only because something was mounted on them."""
+    changed = {change.path for change in changes(root, mount_points)}
+    return _with_parents(mount_points) - changed
 
 
 def _with_parents(paths: Collection[str]) -> set[str]:
@@ -124,19 +128,9 @@ def _with_parents(paths: Collection[str]) -> set[str]:
     return found
 
 
-def _output(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    assert child.stdout is not None  # noqa: S101 -- asked for above
-    assert child.stderr is not None  # noqa: S101
-    while data := child.stdout.read(_CHUNK):
-        yield data
-    told = child.stderr.read()
-    if child.wait():
-        answer = json.loads(told) if told else {"kind": "internal", "message": "it was killed"}
-        raise from_kind(answer["kind"], f"packing what the container changed: {answer['message']}")
-
-
-def _differs(upper: str, lower: str) -> bool:
-    new, old = os.stat(upper), os.stat(lower)
+def has_other_root(root: RootFs) -> bool:
+    """Whether the container has changed the attributes of its root directory."""
+    new, old = os.stat(root.upper), os.stat(root.lowers[0])
     return (stat.S_IMODE(new.st_mode), new.st_uid, new.st_gid) != (
         stat.S_IMODE(old.st_mode),
         old.st_uid,
@@ -173,7 +167,7 @@ def committed_config(
     }
     diff_ids += [] if layer.is_empty else [layer.digest]
     history = [*(found.get("history") or ()), entry]
-    return _config(found, run, diff_ids, history, about.author)
+    return config_document(found, run, diff_ids, history, about.author)
 
 
 def imported_config(platform: str | None, layer: NewLayer, about: Authorship) -> bytes:
@@ -181,19 +175,20 @@ def imported_config(platform: str | None, layer: NewLayer, about: Authorship) ->
     run: dict[str, Any] = {}
     instructions.apply(run, about.changes)
     history = [{"created": _now(), "comment": about.message}]
-    return _config(_platform(platform), run, [layer.digest], history, about.author)
+    return config_document(_platform(platform), run, [layer.digest], history, about.author)
 
 
-def _config(
+def config_document(
     base: dict[str, Any],
     run: dict[str, Any],
     diff_ids: Sequence[str],
     history: Sequence[dict[str, Any]],
     author: str,
 ) -> bytes:
+    """An image's configuration; `run` is its object ``config``, `base` has what it is made for."""
     kept = ("architecture", "variant", "os", "os.version", "os.features")
     document = {
-        "created": history[-1]["created"],
+        "created": (history[-1].get("created") if history else None) or _now(),
         **({"author": author} if author else {}),
         **{name: base[name] for name in kept if base.get(name)},
         "config": run,

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cgagent.concurrency import in_thread
 from cgagent.images import reference as references
-from cgagent.images.archives.authoring import CONFIG, StoredLayer, imported, packed
+from cgagent.images.archives.authoring import (
+    CONFIG,
+    StoredLayer,
+    imported,
+    made_for_mounts,
+    packed,
+)
 from cgagent.images.candidate import Candidate
 from cgagent.images.image import Image, image_of
+from cgagent.images.packing import PackingProcess
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from cgagent.images.archives.authoring import NewLayer
     from cgagent.images.candidate import Progress
-    from cgagent.images.content import ContentStore
+    from cgagent.images.content import ContentStore, Lease
     from cgagent.images.drivers import RootFs
     from cgagent.images.install import Installer
     from cgagent.store.images import ImageRecord
@@ -61,7 +70,7 @@ class Authors:
         held = filter(None, (base.id, base.manifest))
         async with self._content.leasing("commit", held) as lease:
             async with paused:
-                layer = await in_thread(lambda stop: packed(root, mount_points, lease, stop))
+                layer = await in_thread(lambda stop: _packed(root, mount_points, lease, stop))
             config = make(base.config, layer)
             sources = [StoredLayer(layer.diff_id[7:19]) for layer in base.layers]
             if not layer.is_empty:
@@ -98,3 +107,11 @@ class Authors:
         made = Candidate(what, config, CONFIG, tuple(sources), names)
         (image_id,) = await self._installer.install([made], progress)
         return image_of(await in_thread(lambda _: self._keep(image_id)))
+
+
+def _packed(
+    root: RootFs, mount_points: Collection[str], lease: Lease, stop: threading.Event
+) -> NewLayer:
+    """Empty `mount_points` are left out."""
+    with closing(PackingProcess()) as process:
+        return packed(root, made_for_mounts(root, mount_points), lease, process, stop)

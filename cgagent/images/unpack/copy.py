@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MEMORY_LIMIT_BYTES: Final = 1 << 30
-_KINDS: Final = {
+KINDS: Final = {
     errno.ENOENT: "not_found",
     errno.ENOTDIR: "not_found",
     errno.EROFS: "conflict",
@@ -128,7 +128,7 @@ def main(request: dict[str, Any], enter: Callable[[], None]) -> None:
         _fail("invalid_input", f"the archive: {e}")
     except OSError as e:
         where = f"{os.fsdecode(e.filename)}: " if e.filename else ""
-        kind = _KINDS.get(e.errno or 0, "internal")
+        kind = KINDS.get(e.errno or 0, "internal")
         _fail(kind, f"{where}{(e.strerror or str(e)).lower()}")
     except Exception as e:  # noqa: BLE001 -- a traceback would read its source lines inside
         # errors of cgagent's have their kind and message

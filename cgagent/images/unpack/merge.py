@@ -153,14 +153,15 @@ def _copy_file(source: int, target: int, name: str) -> None:
     try:
         new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
         try:
-            _copy_content(old, new)
+            copy_content(old, new)
         finally:
             os.close(new)
     finally:
         os.close(old)
 
 
-def _copy_content(old: int, new: int) -> None:
+def copy_content(old: int, new: int) -> None:
+    """All of a file, with its holes; shared with it where the file system can."""
     try:
         fcntl.ioctl(new, _FICLONE, old)
     except OSError as e:
@@ -175,10 +176,20 @@ def _copy_content(old: int, new: int) -> None:
         end = os.lseek(old, position, os.SEEK_HOLE)
         while position < end:
             count = min(end - position, _COPY_BYTES)
-            copied = os.copy_file_range(old, new, count, position, position)
+            copied = _copy_range(old, new, count, position)
             if not copied:  # it has become shorter
                 return
             position += copied
+
+
+def _copy_range(old: int, new: int, count: int, position: int) -> int:
+    try:
+        return os.copy_file_range(old, new, count, position, position)
+    except OSError as e:
+        if e.errno != errno.EXDEV:  # of two kinds of file systems, since Linux 5.19
+            raise
+    os.lseek(new, position, os.SEEK_SET)
+    return os.sendfile(new, old, position, count)
 
 
 def _next_data(fd: int, position: int, size: int) -> int:

@@ -1,18 +1,21 @@
-"""The process that packs what a container has changed: its upper directory as a layer's tar.
+"""The process that packs what containers have changed: upper directories as layers' tars.
 
-Started by `cgagent.images.archives.authoring` in a bare interpreter. It changes its root to the
-upper directory before it looks at a name, so no link leads out. overlayfs's marks become those of a
-layer: a whiteout the file ``.wh.NAME``, an opaque directory the file ``.wh..wh..opq`` in it.
-
-The tar goes to standard output; of a failure it writes one JSON line, {"kind", "message"}, to
-standard error, and its exit status is 1.
+Started by `cgagent.images.packing` in a bare interpreter. A request is a packet, {"upper",
+"skipped", "with_root"}, with two pipes: the tar goes to the first, and a JSON line to the second,
+{"size_bytes"} of the files in it, or {"kind", "message"} of a failure. A child for each changes
+its root to the upper directory before it looks at a name, so no link leads out. overlayfs's marks
+become those of a layer: a whiteout the file ``.wh.NAME``, an opaque directory the file
+``.wh..wh..opq`` in it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import resource
+import socket
 import stat
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MEMORY_LIMIT_BYTES: Final = 1 << 30
+_PACKET_BYTES: Final = 1 << 18
 _WHITEOUT: Final = ".wh."
 _SHOWN: Final = 60
 _OPAQUE: Final = ".wh..wh..opq"
@@ -89,28 +93,51 @@ def _attribute(path: str, name: str) -> bytes | None:
         return None
 
 
-def _pack(request: dict[str, Any]) -> None:
+def _pack(request: dict[str, Any], tar: int) -> int:
+    """Write the tar; the bytes of the files in it."""
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.chroot(request["upper"])
     os.chdir("/")
     sys.meta_path.clear()  # a module would come from the container
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+    os.dup2(tar, 1)
     packer = Packer(write_all, proc_fd, frozenset(request["skipped"]))
     packer.run(with_root=request["with_root"])
+    return packer.size_bytes
+
+
+def _answer(request: dict[str, Any], tar: int) -> dict[str, Any]:
+    try:
+        return {"size_bytes": _pack(request, tar)}
+    except NotALayerError as e:
+        return {"kind": "unsupported", "message": str(e)}
+    except OSError as e:
+        where = f"{e.filename}: " if e.filename else ""
+        return {"kind": "internal", "message": f"{where}{(e.strerror or str(e)).lower()}"}
+    except Exception as e:  # noqa: BLE001 -- a traceback would read its source lines inside
+        return {"kind": "internal", "message": repr(e)}
 
 
 def main() -> None:
-    """The argument is the request, a JSON object: upper, skipped, with_root. Never returns."""
-    try:
-        _pack(json.loads(sys.argv[1]))
-        os._exit(0)
-    except NotALayerError as e:
-        told = {"kind": "unsupported", "message": str(e)}
-    except OSError as e:
-        where = f"{e.filename}: " if e.filename else ""
-        told = {"kind": "internal", "message": f"{where}{(e.strerror or str(e)).lower()}"}
-    except Exception as e:  # noqa: BLE001 -- a traceback would read its source lines inside
-        told = {"kind": "internal", "message": repr(e)}
-    os.write(2, json.dumps(told).encode() + b"\n")
-    os._exit(1)
+    """Standard input is a socket for requests; its end is the end, when the children have ended."""
+    requests = socket.socket(fileno=os.dup(0))
+    gc.disable()
+    while True:
+        raw, descriptors, _, _ = socket.recv_fds(requests, _PACKET_BYTES, 2)
+        if not raw:
+            break
+        tar, answer = descriptors
+        if os.fork() == 0:
+            requests.close()
+            told = _answer(json.loads(raw), tar)
+            os.write(answer, json.dumps(told).encode() + b"\n")
+            os._exit(0)
+        for fd in descriptors:
+            os.close(fd)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()

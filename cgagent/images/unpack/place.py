@@ -21,15 +21,24 @@ _KEPT_XATTRS: Final = (b"user.", b"security.capability")
 
 
 class Placer:
-    """`keep_owner`: entries keep their user and group, else all is root's.
+    """`keep_owner`: entries keep their user and group, else all is `owner`'s.
 
     `replace`: a directory may be replaced by something else, and the other way round.
     """
 
-    def __init__(self, directory: bytes, proc_fd: int, *, keep_owner: bool, replace: bool) -> None:
+    def __init__(
+        self,
+        directory: bytes,
+        proc_fd: int,
+        *,
+        keep_owner: bool,
+        replace: bool,
+        owner: tuple[int, int] = (0, 0),
+    ) -> None:
         self._directory = directory
         self._proc_fd = proc_fd
         self._keep_owner = keep_owner
+        self._owner = owner
         self._replace = replace
         self._times: dict[bytes, int] = {}
         self.entries = 0
@@ -56,6 +65,7 @@ class Placer:
                 made = os.path.join(made, part)
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(made, 0o755)
+                    os.chown(made, *self._owner)
         return path
 
     def _place(self, entry: Entry, path: bytes, stream: TarStream) -> None:
@@ -121,7 +131,7 @@ class Placer:
 
     def _attributes(self, path: bytes, entry: Entry) -> None:
         # Ownership first: changing it clears set-id bits and security.capability.
-        owner = (entry.uid, entry.gid) if self._keep_owner else (0, 0)
+        owner = (entry.uid, entry.gid) if self._keep_owner else self._owner
         os.chown(path, *owner, follow_symlinks=False)
         if entry.type != tarstream.SYMBOLIC_LINK:
             os.chmod(path, entry.mode)

@@ -190,7 +190,8 @@ class TarStream:
             for _ in self.data():
                 pass
         if self._padding:
-            self._exactly(self._padding)
+            # docker's command line sends contexts whose last entry has no padding after it
+            self._exactly(self._padding, at_end_ok=True)
             self._padding = 0
 
     def _exactly(self, size: int, *, at_end_ok: bool = False) -> bytes:

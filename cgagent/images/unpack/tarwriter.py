@@ -57,6 +57,8 @@ class TarWriter:
         self._write = write
         self._proc_fd = proc_fd
         self._links: dict[tuple[int, int], str] = {}
+        self.size_bytes = 0
+        """Of the files that were written so far."""
 
     def add_tree(self, path: str, name: str) -> None:
         """`path` and, of a directory, all below it, as `name`. What vanishes meanwhile is left out.
@@ -138,6 +140,7 @@ class TarWriter:
         try:
             records.update(_xattrs(fd))
             info.size = size
+            self.size_bytes += size
             self._header(info)
             left = size
             while left:

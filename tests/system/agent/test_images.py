@@ -322,6 +322,7 @@ def test_prune_and_df(other, alpine_docker_archive):
         "Images",
         "Containers",
         "Local Volumes",
+        "Build Cache",
     ]
     assert shown[1].split()[1:3] == ["1", "1"]
     assert re.search(r" 9[78]\d(\.\d)?KiB", shown[2])

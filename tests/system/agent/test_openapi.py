@@ -89,7 +89,12 @@ def _answer(agent, method, target, example, body):
     with connection.socket:
         connection.socket.settimeout(60)
         headers = [f"{name}: {value}" for name, value in example.headers.items()]
-        if example.operation in RAW:
+        if example.operation == BUILD:
+            line = json.dumps(body).encode() + b"\n"
+            context = tar_of({"Dockerfile": b"FROM alpine\nCOPY Dockerfile /\n"})
+            connection._common = (*connection._common, *headers)
+            connection.send_stream(method, target, iter([line, context]))
+        elif example.operation in RAW:
             connection._common = (*connection._common, *headers)
             connection.send_stream(method, target, iter([tar_of({"hello": b"world\n"})]))
         else:
@@ -143,6 +148,7 @@ def unlike(example, answer, where=""):
     return [] if is_like else [f"{where}: {answer!r} is unlike {example!r}"]
 
 
+BUILD = "POST /v1/build"
 RAW = ("PUT /v1/containers/{reference}/archive", "POST /v1/images/import")
 
 

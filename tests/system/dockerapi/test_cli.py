@@ -345,10 +345,33 @@ def test_prunes(docker):
     assert docker("volume", "prune", "-f") == "Total reclaimed space: 0B"
 
 
-def test_what_is_not_there_is_told(docker, tmp_path):
-    (tmp_path / "Dockerfile").write_text("FROM alpine\n")
-    legacy = {"DOCKER_BUILDKIT": "0"}
-    assert "not there yet" in docker("build", str(tmp_path), fails=1, environ=legacy)
+def test_build(docker, tmp_path):
+    def build(text, *flags, fails=0, stdin=""):
+        (tmp_path / "Dockerfile").write_text(text)
+        (tmp_path / "f").write_text("f\n")
+        legacy = {"DOCKER_BUILDKIT": "0"}
+        return docker("build", *flags, str(tmp_path), fails=fails, environ=legacy, stdin=stdin)
+
+    text = "FROM alpine\nCOPY f /f\nRUN cat /f > /g; echo said\nCMD cat /g\n"
+    shown = build(text, "-t", "classic:1", "--label", "a=b").split("\n")
+    assert "Step 3/5 : RUN cat /f > /g; echo said" in shown
+    assert "said" in shown
+    assert shown[-1] == "Successfully tagged classic:1"
+    assert docker("run", "--rm", "classic:1") == "f"
+    assert " ---> Using cache" in build(text)
+    image = build(text, "-q", "--label", "a=b")
+    assert image == docker("images", "-q", "--no-trunc", "classic:1")
+    assert "returned a non-zero code: 3" in build("FROM alpine\nRUN exit 3\n", fails=3)
+    assert "line 1: unknown instruction: NONE" in build("NONE\n", fails=1)
+    assert "f" in build("", "-f", "-", stdin="FROM alpine\nCOPY f /\nRUN cat /f\n").split("\n")
+    assert docker("ps", "-aq") == ""
+    docker("rmi", "classic:1")
+    docker("image", "prune", "-f")
+    docker("builder", "prune", "-f")
+    assert docker("system", "df", "--format", "{{.Type}} {{.TotalCount}}").endswith("Cache 0")
+
+
+def test_what_is_not_there_is_told(docker):
     assert "not a swarm manager" in docker("node", "ls", fails=1)
     assert "no log driver named 'nope'" in docker(
         "run", "--log-driver", "nope", "alpine", fails=125

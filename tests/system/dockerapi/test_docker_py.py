@@ -1,4 +1,4 @@
-"""The integration tests of docker's own library for Python, but for swarm, plugins and builds."""
+"""The integration tests of docker's own library for Python, but for swarm and plugins."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ from tests.world.agent import SLOWNESS
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
-_LEFT_OUT = re.compile("swarm|service|plugin|secret|config_test|nodes|build|credentials|context")
-"""Files about a swarm, plugins and builds, and about files of the client's own."""
+_LEFT_OUT = re.compile("swarm|service|plugin|secret|config_test|nodes|credentials|context")
+"""Files about a swarm and plugins, and about files of the client's own."""
 _VERSION = "1.45"
 """The version of the API that the library speaks by default."""
 _FAIL = {
-    # There is no builder yet.
-    "test_build": "builds",
-    "test_build_with_error": "builds",
-    "test_build_with_multiple_success": "builds",
-    "test_build_with_success_build_output": "builds",
     # They make a swarm for a network.
     "test_create_inspect_network_with_scope": "swarm",
     "test_create_network_attachable": "swarm",

@@ -27,6 +27,11 @@ RUN = (
 )
 DOCKERS = {
     "run": RUN,
+    "build": "add-host allow annotation attest build-arg build-context builder cache-from cache-to "
+    "call cgroup-parent check compress cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems "
+    "debug disable-content-trust file force-rm iidfile isolation label load memory memory-swap "
+    "metadata-file network no-cache no-cache-filter output platform policy progress provenance "
+    "pull push quiet rm sbom secret security-opt shm-size squash ssh tag target ulimit",
     "exec": "detach detach-keys env env-file interactive privileged tty user workdir",
     "ps": "all filter format last latest no-trunc quiet size",
     "logs": "details follow since tail timestamps until",
@@ -57,7 +62,10 @@ DOCKERS = {
     "version": "format",
     "info": "format",
 }
-"""As ``docker COMMAND --help`` of Docker 29 lists them, without those of Windows alone."""
+"""As ``docker COMMAND --help`` of Docker 29 lists them, without those of Windows alone.
+
+Those of build are buildx's, and those that the classic builder has beside them.
+"""
 
 
 def missing_here():

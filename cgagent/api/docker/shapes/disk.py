@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.api.docker import versions
 from cgagent.api.docker.shapes import containers as container_shapes
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
 
 
+_SHORT: Final = {
+    "images": "Image",
+    "containers": "Container",
+    "volumes": "Volume",
+    "builds": "BuildCache",
+}
+
+
 def usage(
     engine: Engine,
     found: dict[str, Any],
@@ -24,29 +33,24 @@ def usage(
     *,
     verbose: bool,
 ) -> dict[str, Any]:
-    """`found` is what the engine says; `wanted` of containers, images, volumes."""
+    """`found` is what the engine says; `wanted` of containers, images, volumes, builds."""
     items = {
         "images": _images(engine, found, version),
         "containers": _containers(engine, found, version),
         "volumes": _volumes(engine, found),
+        "builds": _builds(found),
     }
     shown: dict[str, Any] = {}
     if versions.has_old_disk_usage(version) and not verbose:
         shown["LayersSize"] = found["layers_bytes"]
         for kind in wanted:
-            shown[kind.capitalize()] = items[kind]
-        if len(wanted) == len(items):
-            shown["BuildCache"] = []
+            shown["BuildCache" if kind == "builds" else kind.capitalize()] = items[kind]
     if versions.has_new_disk_usage(version):
         for kind in wanted:
-            short = {"images": "Image", "containers": "Container", "volumes": "Volume"}[kind]
-            shown[f"{short}Usage"] = {
+            shown[f"{_SHORT[kind]}Usage"] = {
                 **_sums(kind, found),
                 **({"Items": items[kind]} if verbose else {}),
             }
-        if len(wanted) == len(items):
-            nothing = dict.fromkeys(("ActiveCount", "TotalCount", "Reclaimable", "TotalSize"), 0)
-            shown["BuildCacheUsage"] = nothing
     return shown
 
 
@@ -59,6 +63,10 @@ def _sums(kind: str, found: dict[str, Any]) -> dict[str, int]:
         active = [e for e in entries if e["running"]]
         total = sum(e["size_rw_bytes"] or 0 for e in entries)
         free = total - sum(e["size_rw_bytes"] or 0 for e in active)
+    elif kind == "builds":
+        active = [e for e in entries if e["in_use"]]
+        total = sum(e["size_bytes"] for e in entries)
+        free = total - sum(e["size_bytes"] for e in active)
     else:
         active = [e for e in entries if e["containers"]]
         total = sum(e["size_bytes"] for e in entries)
@@ -107,3 +115,25 @@ def _volumes(engine: Engine, found: dict[str, Any]) -> list[dict[str, Any]]:
         for volume in engine.volumes.all()
         if volume.name in sizes
     ]
+
+
+def _builds(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "ID": entry["id"],
+            "Parents": [],
+            "Type": "exec.cachemount" if entry["kind"] == "cache mount" else "regular",
+            "Description": entry["description"],
+            "InUse": entry["in_use"],
+            "Shared": entry["shared"],
+            "Size": entry["size_bytes"],
+            "CreatedAt": _date(entry["created_s"]),
+            "LastUsedAt": _date(entry["used_s"]),
+            "UsageCount": entry["uses"],
+        }
+        for entry in found["builds"]
+    ]
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,170 @@
+"""COPY and ADD: what of the context, of other stages and of the network they mean."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import tarfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from cgagent.concurrency import in_thread, in_waiting_thread
+from cgagent.engine.build import fetching
+from cgagent.engine.build.files import Files, Source, Writing
+from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.images.compression import decompressed
+from cgagent.pathpatterns import Ignore, is_glob
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+    from cgagent.engine.build.state import State
+    from cgagent.engine.build.values import Account
+    from cgagent.engine.build.workspace import Workspace
+    from cgagent.images.build.commands import Copy
+    from cgagent.images.build.context import Context
+    from cgagent.images.building import Layers
+
+_HEAD_BYTES: Final = 512
+
+
+@dataclass(slots=True)
+class Ready:
+    """A COPY or ADD whose sources are known."""
+
+    what: Copy
+    files: Files
+    sources: list[Source] = field(default_factory=list)
+    archives: list[Path] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    """What is copied, each by its digest or by what it comes from."""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return tuple(self.found)
+
+    async def write(self, below: Layers) -> tuple[Layers, Account]:
+        what = self.what
+        writing = Writing(
+            target=what.target,
+            sources=tuple(self.sources),
+            owner=what.chown,
+            keep_owner=bool(what.origin),
+            mode=what.chmod,
+            exclude=what.exclude,
+        )
+        target = what.target.rstrip("/") + "/"
+        extracting = [
+            Writing(target=target, owner=what.chown, archive=_plain(file)) for file in self.archives
+        ]
+        return await self.files.layer(below, [*([writing] if self.sources else []), *extracting])
+
+
+class Copies:
+    def __init__(self, workspace: Workspace, context: Context, files: Files) -> None:
+        self._workspace = workspace
+        self._context = context
+        self._files = files
+
+    @asynccontextmanager
+    async def prepared(self, what: Copy, origin: State | None) -> AsyncIterator[Ready]:
+        """`origin` is what ``--from`` names.
+
+        Raises:
+            NotFoundError: a source is not there.
+            InvalidInputError, UnsupportedError, RemoteError, UnavailableError.
+        """
+        ready = Ready(what, self._files)
+        local = [source for source in what.sources if source not in what.urls]
+        if origin is not None:
+            paths = tuple(_path(source) for source in local)
+            globs = any(map(is_glob, paths))
+            ready.sources.append(Source(paths=paths, layers=origin.layers, globs=globs))
+            ready.found += [origin.key, *paths]
+        elif local:
+            await in_thread(lambda _: self._of_context(what, local, ready))
+        if what.files:
+            self._heredocs(what, ready)
+        for url in what.urls:
+            await self._fetched(what, url, ready)
+        yield ready
+
+    def _of_context(self, what: Copy, local: Sequence[str], ready: Ready) -> None:
+        found = [path for source in local for path in self._context.matching(source)]
+        if what.exclude:
+            hides = Ignore.parse("\n".join(what.exclude)).hides
+            found = [path for path in found if not path or not hides(path)]
+        is_file_target = not what.target.endswith("/")
+        if len(found) > 1 and is_file_target:
+            raise InvalidInputError(
+                f"{'ADD' if what.is_add else 'COPY'}: {len(found)} sources match, and the "
+                f"destination {what.target} must be a directory then: end it with a /"
+            )
+        ready.found.append(self._context.digest(found))
+        kept = []
+        for path in found:
+            file = self._workspace.context / path
+            is_file = self._context.entries[path].kind == "file"
+            if what.is_add and is_file and is_archive(file):
+                ready.archives.append(file)
+            else:
+                kept.append(path)
+        if kept:
+            directory = str(self._workspace.context)
+            ready.sources.append(Source(paths=tuple(kept), directory=directory))
+
+    def _heredocs(self, what: Copy, ready: Ready) -> None:
+        made = self._workspace.fresh("heredoc")
+        for one in what.files:
+            name = posixpath.basename(one.name)
+            if name != one.name or name in {"", ".", ".."}:
+                raise InvalidInputError(f"heredoc {one.name!r} is no name of a file")
+            file = made / name
+            file.write_text(one.content)
+            file.chmod(0o644)
+            os.utime(file, (0, 0))
+        names = tuple(one.name for one in what.files)
+        ready.sources.append(Source(paths=names, directory=str(made)))
+
+    async def _fetched(self, what: Copy, url: str, ready: Ready) -> None:
+        name = fetching.name_of(url, what.target)
+        file = self._workspace.fresh("url") / name
+
+        def work(stop: threading.Event) -> str:
+            return fetching.fetch(url, file, what.checksum, stop)
+
+        digest = await in_waiting_thread(work)
+        ready.found.append(hashlib.sha256(f"{name} {digest}".encode()).hexdigest())
+        ready.sources.append(Source(paths=(name,), directory=str(file.parent)))
+
+
+def _path(source: str) -> str:
+    """Of a source of another stage, from its root."""
+    found = posixpath.normpath(posixpath.join("/", source)).lstrip("/")
+    if "\0" in found:
+        raise UnsupportedError(f"source {source!r} has a NUL in it")
+    return found
+
+
+def _plain(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as source:
+        yield from decompressed(source, f"archive {file.name}")
+
+
+def is_archive(file: Path) -> bool:
+    """Whether it is a tar, plain or compressed, by what it begins with."""
+    head = b""
+    try:
+        with file.open("rb") as source:
+            for chunk in decompressed(source, file.name):
+                head += chunk
+                if len(head) >= _HEAD_BYTES:
+                    break
+        tarfile.TarInfo.frombuf(head[:_HEAD_BYTES], "utf-8", "surrogateescape")
+    except (InvalidInputError, tarfile.HeaderError):
+        return False
+    return True

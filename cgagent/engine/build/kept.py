@@ -1,0 +1,111 @@
+"""What builds have left to be used again: cached steps and directories, listed and pruned."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cgagent.engine.build.caches import Caches
+    from cgagent.engine.jobs import Jobs
+    from cgagent.images.building import Building
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One of them. Times are Unix seconds."""
+
+    id: str
+    kind: str
+    """``step``, or ``cache mount``."""
+    description: str
+    size_bytes: int
+    """Of a step's layer that no image has; of one that an image has it is 0."""
+    in_use: bool
+    shared: bool
+    """An image has its layer."""
+    created_s: float
+    used_s: float
+    uses: int
+
+
+class BuildCache:
+    def __init__(self, building: Building, caches: Caches, jobs: Jobs) -> None:
+        self._building = building
+        self._caches = caches
+        self._jobs = jobs
+
+    async def all(self) -> list[Kept]:
+        return await asyncio.to_thread(self._all)
+
+    def _all(self) -> list[Kept]:
+        of_images = self._building.steps.chains_of_images()
+        found = []
+        counted: set[str] = set()
+        for step in self._building.steps.all():
+            shared = step.chain_id in of_images
+            is_first = step.chain_id is not None and step.chain_id not in counted
+            counted |= {step.chain_id} if step.chain_id else set()
+            found.append(
+                Kept(
+                    id=step.key.removeprefix("sha256:"),
+                    kind="step",
+                    description=json.loads(step.history).get("created_by", ""),
+                    size_bytes=step.size_bytes if is_first and not shared else 0,
+                    in_use=False,
+                    shared=shared,
+                    created_s=step.created_ns / 1e9,
+                    used_s=step.used_ns / 1e9,
+                    uses=step.uses,
+                )
+            )
+        found += [
+            Kept(
+                id=one.name,
+                kind="cache mount",
+                description=f"mount of type=cache, id {one.id}",
+                size_bytes=one.size_bytes,
+                in_use=one.in_use,
+                shared=False,
+                created_s=one.used_s,
+                used_s=one.used_s,
+                uses=1,
+            )
+            for one in self._caches.all()
+        ]
+        return found
+
+    async def prune(
+        self,
+        *,
+        until_s: float | None = None,
+        keep_bytes: int = 0,
+        ids: frozenset[str] = frozenset(),
+    ) -> tuple[list[str], int]:
+        """Delete what no build uses now; the ids, and the bytes that became free.
+
+        `until_s`: only what was used last before that time. `keep_bytes`: of what was used last
+        so much stays. `ids`: only these, by the beginnings of their ids.
+        """
+        async with self._jobs.run("build prune"):
+            kept = sorted(await self.all(), key=lambda one: one.used_s, reverse=True)
+            chosen, held = [], 0
+            for one in kept:
+                held += one.size_bytes
+                is_old = until_s is None or one.used_s < until_s
+                is_meant = not ids or any(one.id.startswith(some) for some in ids)
+                if is_old and is_meant and not one.in_use and held > keep_bytes - (not keep_bytes):
+                    chosen.append(one)
+            return await asyncio.to_thread(self._remove, chosen)
+
+    def _remove(self, chosen: list[Kept]) -> tuple[list[str], int]:
+        steps = [one for one in chosen if one.kind == "step"]
+        freed = self._building.forget([f"sha256:{one.id}" for one in steps])
+        removed = [one.id for one in steps]
+        for one in chosen:
+            if one.kind != "step" and self._caches.remove(one.id):
+                removed.append(one.id)
+                freed += one.size_bytes
+        return removed, freed

@@ -1,0 +1,98 @@
+"""Stages, their arguments, and what a target needs."""
+
+import pytest
+
+from cgagent.errors import InvalidInputError, UnsupportedError
+from cgagent.images.build import stages
+from cgagent.images.build.syntax import parse
+
+PLATFORM = {"TARGETARCH": "amd64", "TARGETPLATFORM": "linux/amd64"}
+
+
+def plan(text, target="", **given):
+    return stages.plan(parse(text.encode()), target, given, PLATFORM)
+
+
+THREE = """\
+ARG VERSION=1
+ARG BASE=alpine:${VERSION}
+FROM --platform=$TARGETPLATFORM $BASE AS Build
+RUN x
+FROM other AS unneeded
+RUN y
+FROM build
+COPY --from=build /a /b
+RUN --mount=type=bind,from=0,target=/x z
+"""
+
+
+def test_what_the_last_stage_needs():
+    found = plan(THREE, VERSION="2", UNUSED="3")
+    assert [s.shown for s in found.stages] == ["build", "2"]
+    assert found.stages[0].base == "alpine:2"
+    assert found.stages[0].platform == "linux/amd64"
+    assert found.stages[1].base_stage == 0
+    assert found.stages[1].needs == {0}
+    assert found.unused == ("UNUSED",)
+    assert found.steps == 2 + 2 + 3
+    assert (found.stage_of("BUILD"), found.stage_of("0"), found.stage_of("7")) == (0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [("unneeded", "unneeded"), ("UNNEEDED", "unneeded"), ("1", "unneeded"), ("2", "2")],
+)
+def test_a_target(target, shown):
+    assert plan(THREE, target).stages[-1].shown == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("RUN x\nFROM a", "line 1: no build stage"),
+        ("ARG a=b", "there is no FROM"),
+        ("FROM a b c d", "line 1: FROM requires"),
+        ("FROM a AS 1", "invalid name for build stage"),
+        ("FROM $NOTHING", "should not be blank"),
+        ("FROM a\nCOPY --from=1 a b", "line 2: invalid from flag value 1"),
+        ("FROM a\nCOPY a", "line 2: COPY requires at least two"),
+        ("FROM a\nCOPY --what=1 a b", "line 2: unknown flag: what"),
+        ("FROM a\nCOPY a b c", "line 2: when using COPY with more than one"),
+        ("FROM a\nRUN --mount=type=moon,target=/x y", "unsupported mount type 'moon'"),
+        ("FROM a\nRUN --mount=type=cache y", "requires a target"),
+        ("FROM a\nRUN --mount=type=tmpfs,target=/x,id=3 y", "unexpected key 'id'"),
+        ("FROM a\nRUN --mount=type=cache,target=/x,sharing=no y", "sharing 'no'"),
+        ("FROM a\nRUN --network=moon y", "unsupported network mode"),
+        ("FROM a\nHEALTHCHECK --interval=x CMD y", "line 2"),
+        ("FROM a\nHEALTHCHECK WHAT", "unknown type"),
+        ("FROM a\nSHELL /bin/sh", "JSON form"),
+        ("FROM a\nONBUILD FROM b", "FROM isn't allowed as an ONBUILD trigger"),
+        ("FROM a\nADD --checksum=sha256:1 a b", "checksum can't be specified"),
+    ],
+)
+def test_what_is_refused_before_anything_runs(text, message):
+    with pytest.raises(InvalidInputError, match=message):
+        plan(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RUN --mount=type=ssh x",
+        "RUN --security=insecure x",
+        "ADD https://example.com/repository.git /x",
+        "COPY --chmod=u+x a b",
+    ],
+)
+def test_what_is_not_there(text):
+    with pytest.raises(UnsupportedError, match="line 2"):
+        plan(f"FROM a\n{text}")
+
+
+def test_a_target_that_is_none():
+    with pytest.raises(InvalidInputError, match="could not be found; there are build, unneeded, 2"):
+        plan(THREE, "moon")
+
+
+def test_what_no_target_needs_is_not_looked_at():
+    assert plan("FROM a AS broken\nCOPY a\nFROM b").stages[0].base == "b"
