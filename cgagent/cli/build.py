@@ -15,7 +15,7 @@ from cgagent.cli.agent import connect
 from cgagent.cli.create_values import ulimits
 from cgagent.cli.verbs import dispatch
 from cgagent.client.http import error_of
-from cgagent.errors import CgagentError, InvalidInputError
+from cgagent.errors import CgagentError, InvalidInputError, UnavailableError
 from cgagent.standard import printable
 from cgagent.units import parse_size, show_size
 
@@ -237,7 +237,7 @@ def _followed(messages: Iterator[Any], args: Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:  # the agent ends the build with the connection
         standard.tell("cancelled")
         raise
-    raise from_kind("unavailable", "the agent ended the answer early; see its log")
+    raise UnavailableError("the agent ended the answer early; see its log")
 
 
 class _Lines:
