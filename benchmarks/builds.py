@@ -18,6 +18,7 @@ from benchmarks.peers import IMAGE
 from benchmarks.process import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _STEPS: Final = 40
@@ -49,32 +50,40 @@ def _build(engine: Client, text: str, flags: tuple[str, ...], folder: Path) -> N
     engine.cli("build", "-q", "--no-cache", *flags, str(folder))
 
 
+def _round(
+    running: list[Cgagent | Docker | Podman], failed: set[str], notes: list[str], folder: Path
+) -> Iterator[tuple[str, str, float]]:
+    """Each measure once of each that has not failed: measure, name and seconds."""
+    for measure, text in _TEXTS.items():
+        for engine in running:
+            for name, flags in _FLAGS[engine.name].items():
+                if name in failed:
+                    continue
+                began = time.perf_counter()
+                try:
+                    _build(engine, text, flags, folder / "context")
+                except Failure as failure:
+                    failed.add(name)
+                    notes.append(f"{name} is left out: {failure}")
+                else:
+                    yield measure, name, time.perf_counter() - began
+
+
 def _inside(options: argparse.Namespace, folder: Path) -> int:
     running: list[Cgagent | Docker | Podman] = []
     samples: dict[tuple[str, str], list[float]] = {}
+    failed: set[str] = set()
     notes: list[str] = []
+    wanted = options.only.split(",")
     try:
-        for kind in _ENGINES:
+        for kind in [kind for kind in _ENGINES if kind.name in wanted]:
             engine = kind(folder / kind.name)
             running.append(engine)
             engine.open()
-        failed: set[str] = set()
         for number in range(options.rounds + 1):
-            for measure, text in _TEXTS.items():
-                for engine in running:
-                    for name, flags in _FLAGS[engine.name].items():
-                        if name in failed:
-                            continue
-                        began = time.perf_counter()
-                        try:
-                            _build(engine, text, flags, folder / "context")
-                        except Failure as failure:
-                            failed.add(name)
-                            notes.append(f"{name} is left out: {failure}")
-                            continue
-                        taken = time.perf_counter() - began
-                        if number:  # the first round is for what is loaded but once
-                            samples.setdefault((measure, name), []).append(taken)
+            for measure, name, taken in _round(running, failed, notes, folder):
+                if number:  # the first round is for what is loaded but once
+                    samples.setdefault((measure, name), []).append(taken)
     finally:
         for engine in running:
             engine.close()
@@ -88,6 +97,7 @@ def _inside(options: argparse.Namespace, folder: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.builds", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", metavar="NAME,...", default="cgagent,docker,podman")
     options = parser.parse_args()
     folder = apart.folder()
     return apart.again("benchmarks.builds") if folder is None else _inside(options, folder)
