@@ -331,7 +331,7 @@ def test_prune_and_df(other, alpine_docker_archive):
     assert {row["Tag"] for row in each["Images"]} == {"3.23", "latest", "1"}
     assert each["Containers"][0]["ID"] == one[:12]
     other.client.request("POST", "/v1/volumes", {"labels": {"keep": "yes"}})
-    assert '"Links":"0"' in other.cli("system", "df", "-v", "--format", "{{.Volumes}}").stdout
+    assert '"Links":"0"' in other.cli("system", "df", "-v", "--format", "{{json .Volumes}}").stdout
     pruned = other.cli("system", "prune", "-f", "--volumes", "--filter", "label!=keep").stdout
     assert "Deleted Volumes" not in pruned
     one = other.create("sh", "-c", "head -c 1000000 /dev/zero > /big")
