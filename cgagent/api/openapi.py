@@ -20,7 +20,7 @@ _GO_ON: Final = frozenset(
         *("GET /v1/events", "GET /v1/containers/{reference}/logs"),
         *("POST /v1/images/pull", "POST /v1/images/push", "POST /v1/images/load"),
         *("POST /v1/images/import", "POST /v1/containers/{reference}/commit"),
-        "POST /v1/system/check",
+        *("POST /v1/system/check", "POST /v1/build"),
     }
 )
 """Operations that answer with JSON lines, or server-sent events."""
