@@ -109,9 +109,9 @@ async def test_the_next_agent_goes_on_with_it(world):
     async with world.agent() as engine:
         container = await started(engine, health=QUICK)
         await until(lambda: health(container).status == "healthy")
-    Commands(world, 1)
     async with world.agent() as engine:
         found = engine.containers.get(container.id)
         assert health(found).status == "healthy"
+        Commands(world, 1)
         await until(lambda: health(found).status == "unhealthy")
         assert health(found).log[-1].exit_code == 1
