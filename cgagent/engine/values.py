@@ -9,6 +9,7 @@ from cgagent.engine.networks.endpoint import Endpoint
 from cgagent.engine.networks.network import Network, built_in_id
 from cgagent.engine.networks.spec import NetworkSpec
 from cgagent.images.archives.authoring import Authorship
+from cgagent.images.archives.instructions import quoted
 from cgagent.images.archives.writing import Form
 from cgagent.images.candidate import Progress
 from cgagent.images.check import Report
@@ -43,4 +44,5 @@ __all__ = [
     "Report",
     "built_in_id",
     "parse_reference",
+    "quoted",
 ]

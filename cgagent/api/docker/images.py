@@ -15,7 +15,7 @@ from cgagent.api.docker.shapes.moments import unix_seconds
 from cgagent.api.transfers import downloaded, uploaded
 from cgagent.engine.filters import PruneFilters
 from cgagent.engine.imageselection import FILTERS, selected
-from cgagent.engine.values import Authorship, parse_reference
+from cgagent.engine.values import Authorship, parse_reference, quoted
 from cgagent.errors import DeniedError, InvalidInputError, NoSuchImageError, NotFoundError
 
 if TYPE_CHECKING:
@@ -288,8 +288,8 @@ def _instructions(body: ConfigBody) -> list[str]:
         *([f"USER {body.User}"] if body.User else []),
         *([f"WORKDIR {body.WorkingDir}"] if body.WorkingDir else []),
         *([f"STOPSIGNAL {body.StopSignal}"] if body.StopSignal else []),
-        *(f"ENV {n}={json.dumps(v)}" for n, _, v in (item.partition("=") for item in body.Env)),
-        *(f"LABEL {json.dumps(n)}={json.dumps(v)}" for n, v in body.Labels.items()),
+        *(f"ENV {n}={quoted(v)}" for n, _, v in (item.partition("=") for item in body.Env)),
+        *(f"LABEL {quoted(n)}={quoted(v)}" for n, v in body.Labels.items()),
         *(f"EXPOSE {port}" for port in body.ExposedPorts),
         *([f"ENTRYPOINT {json.dumps(list(words))}"] if words is not None else []),
         *([f"CMD {json.dumps(body.Cmd)}"] if body.Cmd else []),

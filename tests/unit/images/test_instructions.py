@@ -1,9 +1,11 @@
 """Instructions of a Dockerfile, as ``commit --change`` takes them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cgagent.errors import InvalidInputError
-from cgagent.images.archives.instructions import apply
+from cgagent.images.archives.instructions import apply, quoted
 
 SHELL = ("/bin/sh", "-c")
 PORTS = {port: {} for port in ("53/udp", "80/tcp", "8000/tcp", "8001/tcp")}
@@ -39,18 +41,26 @@ def test_what_instructions_change(before, changes, after):
     assert run == after
 
 
+@given(st.text(st.characters(exclude_characters="\0\n\r", codec="utf-8")))
+def test_a_quoted_word_is_taken_as_it_is(value):
+    run = {"Env": ["HOME=/root"]}
+    apply(run, [f"ENV A={quoted(value)} B=1", f"LABEL {quoted('a b')}={quoted(value)}"])
+    assert run["Env"] == ["HOME=/root", f"A={value}", "B=1"]
+    assert run["Labels"] == {"a b": value}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("RUN x", "RUN is none of CMD, ENTRYPOINT"),
-        ("", "nothing is none of"),
-        ("CMD", "CMD needs a value"),
+        ("", "it is no instruction"),
+        ("CMD", "CMD requires at least one argument"),
         ("ENV A", "'A' is not NAME=VALUE"),
-        ("ENV A=1 B", "'B' is not NAME=VALUE"),
-        ("ENV A='1", "a quote ' is not closed"),
-        ("EXPOSE x", "'x' is not PORT"),
-        ("EXPOSE 70000", "no[t] a range of ports"),
-        ("ONBUILD FROM x", "FROM cannot be a trigger"),
+        ("ENV A=1 B", "can't find = in 'B'"),
+        ("ENV A='1", "a single quote is not closed"),
+        ("EXPOSE x", "invalid containerPort: x"),
+        ("EXPOSE 70000", "invalid containerPort: 70000"),
+        ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
     ],
 )
 def test_what_is_refused(change, message):
