@@ -105,11 +105,9 @@ class Connection:
 
     def _offer(self, data: bytes) -> bool:
         """Send it all, unless the other end answers first."""
-        from select import select
-
         view = memoryview(data)
         while view:
-            answered, _, _ = select([self.socket], [self.socket], [])
+            answered, _ = ready(self.socket, to_send=True)
             if answered:
                 return False
             try:
@@ -179,6 +177,19 @@ class Connection:
         """What was read beyond the last answer."""
         data, self._buffer = self._buffer, b""
         return data
+
+
+def ready(sock: _socket.socket, *, to_send: bool) -> tuple[bool, bool]:
+    """Wait until there is something to receive, or it is to send and can; which of both.
+
+    A program may have so many descriptors that select(2) knows no number of a further one.
+    """
+    from select import POLLIN, POLLOUT, poll
+
+    waiting = poll()
+    waiting.register(sock, POLLIN | POLLOUT if to_send else POLLIN)
+    ((_, found),) = waiting.poll()
+    return bool(found & ~POLLOUT), bool(found & POLLOUT)
 
 
 class Frames:
