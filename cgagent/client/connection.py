@@ -25,6 +25,7 @@ STDERR: Final = 2
 STATUS: Final = 3
 """The streams of a `Frames`; the status is JSON, and the last one."""
 _FRAME_HEAD: Final = 8
+_SHOWN: Final = 60
 _HUNG_UP: Final = "the agent closed the connection; see its log"
 
 
@@ -145,7 +146,13 @@ class Connection:
 
     def head(self) -> tuple[int, dict[str, str]]:
         """Status and headers, the names in lower case."""
-        status = int(self._line().split(b" ", 2)[1])
+        line = self._line()
+        try:
+            status = int(line.split(b" ", 2)[1])
+        except (IndexError, ValueError):
+            raise UnavailableError(
+                f"no agent answers there, but something else: {line[:_SHOWN]!r}"
+            ) from None
         headers = {}
         while line := self._line():
             name, _, value = line.decode("latin-1").partition(":")

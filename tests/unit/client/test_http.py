@@ -148,6 +148,12 @@ def test_a_path_that_is_none_of_a_sockets(tmp_path, path):
         Client(str(tmp_path / path)).request("GET", "/x")
 
 
+@pytest.mark.parametrize("line", [b"hello\r\n", b"SSH-2.0-x y\r\n"])
+def test_something_that_is_no_agent(agent, line):
+    with pytest.raises(UnavailableError, match="no agent answers there, but something else"):
+        agent([line]).request("POST", "/x")
+
+
 def test_nobody_there(tmp_path):
     with pytest.raises(UnavailableError, match=r"no agent listens on .*; start one with"):
         Client(str(tmp_path / "s")).request("GET", "/x")
