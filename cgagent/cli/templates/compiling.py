@@ -441,9 +441,10 @@ def _range(
 ) -> Node:
     def node(scope: Scope, written: list[str]) -> None:
         found = value(scope)
-        pairs = _pairs(found)
         known = len(scope.variables)
-        for key, item in pairs:
+        is_empty = True
+        for key, item in _pairs(found):
+            is_empty = False
             _bound(scope, variables, key, item)
             try:
                 _run(body, scope.within(item), written)
@@ -452,7 +453,7 @@ def _range(
                     break
             finally:
                 del scope.variables[known:]
-        if not pairs:
+        if is_empty:
             _run(otherwise, scope, written)
 
     return node

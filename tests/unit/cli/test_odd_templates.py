@@ -48,9 +48,10 @@ def test_it_is_an_error(text: str) -> None:
         ("{{range 1000000000000}}{{break}}{{end}}", ""),
         ('{{printf "%c%c" -1 0xd800}}', "\ufffd\ufffd"),
         ('{{printf "%*d" 99999999999 1}}', "%!(BADWIDTH)%!(EXTRA int=1)"),
+        *((f"{{{{range {none}}}}}a{{{{else}}}}b{{{{end}}}}", "b") for none in ("0", "-1", ".E")),
         ("x" * _MANY, "x" * _MANY),
     ],
     ids=lambda text: text[:20],
 )
 def test_it_is_a_text(text: str, shown: str) -> None:
-    assert Template(text).render({"A": 1}) == shown
+    assert Template(text).render({"A": 1, "E": []}) == shown
