@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -37,7 +38,7 @@ class Broadcast(Generic[T]):
     def __init__(self, kept: int) -> None:
         self._values: deque[T] = deque(maxlen=kept)
         self._told = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._to_wake: deque[asyncio.Future[None]] = deque()
         self._listeners: dict[Listener[T], None] = {}
 
@@ -61,8 +62,8 @@ class Broadcast(Generic[T]):
             waiting = self._to_wake.popleft()
             if not waiting.done():
                 waiting.set_result(None)
-        if self._to_wake:
-            asyncio.get_running_loop().call_soon(self._wake)
+        if self._to_wake:  # in a context of its own: urgent work that tells has none to wait for
+            asyncio.get_running_loop().call_soon(self._wake, context=Context())
 
     def _look_for_laggards(self) -> None:
         """Those that have missed something are told now: they may never ask again by themselves."""
@@ -92,11 +93,14 @@ class Broadcast(Generic[T]):
             raise BehindError(first - place)
         return list(islice(self._values, place - first, None))
 
-    def waiter(self) -> asyncio.Future[None]:
-        """Done when there is another value, and it is this one's turn."""
+    async def wait(self) -> None:
+        """Until there is another value, and it is this one's turn."""
         waiting = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
-        return waiting
+        self._waiting[waiting] = None
+        try:
+            await waiting
+        finally:
+            self._waiting.pop(waiting, None)
 
     def add(self, one: Listener[T]) -> None:
         self._listeners[one] = None
@@ -140,7 +144,7 @@ class Listener(Generic[T]):
             BehindError: some of them are not kept any more.
         """
         while self.place == self._of.told:
-            await self._of.waiter()
+            await self._of.wait()
         try:
             found = self._of.since(self.place)
         except BehindError as e:
@@ -152,6 +156,6 @@ class Listener(Generic[T]):
     async def latest(self) -> T:
         """The last value, once it is one that this listener has not had; others are skipped."""
         while self.place == self._of.told:
-            await self._of.waiter()
+            await self._of.wait()
         self.place = self._of.told
         return self._of.since(self.place - 1)[0]

@@ -67,8 +67,8 @@ class LoopWatch:
 class _Loop(asyncio.SelectorEventLoop):
     """Of all callbacks that are ready the urgent ones come first, in their order.
 
-    Asyncio has one queue for all, to which every callback comes by this method, from other threads
-    as well. An urgent one has a place before the others', in which the first urgent one is run.
+    Asyncio has one queue for all, to which whatever is called soon comes by `_call_soon`. An urgent
+    callback has a place before the others', in which the first urgent one is run.
     """
 
     _ready: deque[asyncio.Handle]
@@ -86,6 +86,15 @@ class _Loop(asyncio.SelectorEventLoop):
             self._ready.appendleft(asyncio.Handle(self._run_urgent, (), self))
         else:
             self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As asyncio's, which since Python 3.14 has another way to the queue."""
+        self._check_closed()  # type: ignore[attr-defined]
+        handle = self._call_soon(callback, args, context)
+        self._write_to_self()  # type: ignore[attr-defined]
         return handle
 
     def _run_urgent(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _VARIABLE: Final = "CGAGENT_LISTENERS"
+TOLD_LATER: Final = (signal.SIGHUP, signal.SIGUSR2)
+"""Signals that mean nothing to an agent which has only just begun, and would end it."""
+
+
+def wait_with_signals() -> None:
+    """Until the event loop takes them. A child does not inherit this, as it would ignoring them."""
+    for number in TOLD_LATER:
+        signal.signal(number, lambda *_: None)
 
 
 class Kept:
@@ -65,7 +74,7 @@ class Restart:
 
     def __init__(self) -> None:
         self.is_asked_for = False
-        self.held: object = None
+        self.held: contextlib.ExitStack | None = None
         """What must not be let go of before the process has started anew."""
         self._copies: list[tuple[int, bool]] = []
 
@@ -76,8 +85,19 @@ class Restart:
             for is_systemds, socks in ((False, ours), (True, from_systemd)):
                 self._copies += [(os.dup(sock.fileno()), is_systemds) for sock in socks]
 
+    def forget(self) -> None:
+        """The agent is to end after all."""
+        self.is_asked_for = False
+        for fd, _ in self._copies:
+            os.close(fd)
+        self._copies.clear()
+        if self.held is not None:
+            self.held.close()
+
     def go(self) -> NoReturn:
         """Become the next agent; all of this one has ended."""
+        for number in TOLD_LATER:  # which the next agent heeds again in `wait_with_signals`
+            signal.signal(number, signal.SIG_IGN)
         for fd, _ in self._copies:
             os.set_inheritable(fd, True)
         os.environ[_VARIABLE] = json.dumps(self._copies)

@@ -68,13 +68,10 @@ class HijackProtocol(Bounded):
         }
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if is_urgent(self.scope["path"]):
-            start = super()._start_asgi_task
-            context = contextvars.copy_context()
-            context.run(URGENT.set, True)
-            context.run(start, cycle, app)
-        else:
-            super()._start_asgi_task(cycle, app)
+        """A request that was sent ahead begins where the one before it, or another's, has ended."""
+        context = contextvars.copy_context()
+        context.run(URGENT.set, is_urgent(self.scope["path"]))
+        context.run(super()._start_asgi_task, cycle, app)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

@@ -76,9 +76,22 @@ def tcp_listener(address: str, flag: str, kept: Kept) -> Iterator[socket.socket]
     if not separator or not port.isdecimal():
         raise InvalidInputError(f"{flag} {address!r} must be HOST:PORT")
     place = host.strip("[]"), int(port)
-    with kept.take(place) or _bound_tcp(place, address, flag) as sock:
+    with kept.take(_numeric(*place)) or _bound_tcp(place, address, flag) as sock:
         sock.listen(BACKLOG)
         yield sock
+
+
+def _numeric(host: str, port: int) -> tuple[str, int]:
+    """As a bound socket has it, of a name or any spelling; what is no address stays as it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, OverflowError):  # binding it tells why
+        return host, port
+    address: tuple[str, int] = found[0][4][:2]  # type: ignore[assignment]
+    return address
 
 
 def _bound_tcp(place: tuple[str, int], address: str, flag: str) -> socket.socket:

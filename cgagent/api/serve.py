@@ -23,7 +23,7 @@ from cgagent.api.bounds import Bounds
 from cgagent.api.calm import OnceAWhile
 from cgagent.api.doors import Doors
 from cgagent.api.ending import Ending, NoCancellations
-from cgagent.api.handover import Kept, Restart
+from cgagent.api.handover import Kept, Restart, wait_with_signals
 from cgagent.api.hijack import HijackProtocol
 from cgagent.api.listeners import is_loopback, tcp_listener
 from cgagent.api.servers import Apart, Server
@@ -60,6 +60,7 @@ def serve(settings: Settings, *, adopt_lost: bool = False) -> None:
     """
     if os.geteuid() != 0:
         raise DeniedError("cgagent serve needs root: rootless operation is not there yet")
+    wait_with_signals()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(OnceAWhile())
@@ -102,7 +103,8 @@ async def _serve(settings: Settings, restart: Restart, *, adopt_lost: bool) -> N
         gc.collect()
         gc.freeze()
         ours = (*listening.ours, *([metrics_sock] if metrics_sock else []))
-        _take_signals(engine, control, remote, lambda: restart.ask(ours, listening.from_systemd))
+        keep = partial(restart.ask, ours, listening.from_systemd)
+        _take_signals(engine, control, remote, keep, restart.forget)
         log.info("listening on %s", ", ".join((str(settings.socket), *settings.hosts)))
         systemd.notify("READY=1")
         chores = [asyncio.create_task(c) for c in (systemd.keep_watchdog(), memory.give_back())]
@@ -151,17 +153,26 @@ def _metrics(engine: Engine, origins: Origins, sock: socket.socket) -> Apart:
 
 
 def _take_signals(
-    engine: Engine, control: Server, remote: Remote | None, keep: Callable[[], None]
+    engine: Engine,
+    control: Server,
+    remote: Remote | None,
+    keep: Callable[[], None],
+    forget: Callable[[], None],
 ) -> None:
     """SIGTERM and SIGINT end; SIGHUP has the policy and the certificates read again.
 
-    SIGUSR2 ends as well, and `keep` is called first: the agent is to start anew.
+    SIGUSR2 ends as well, and `keep` is called first: the agent is to start anew. Whoever wants its
+    end, before or after that, gets it: `forget` is called.
     """
 
-    def end() -> None:
+    def finish() -> None:
         control.end()
         if remote is not None:
             remote.end()
+
+    def end() -> None:
+        forget()
+        finish()
 
     def reload() -> None:
         engine.access.reload()
@@ -175,9 +186,10 @@ def _take_signals(
     loop.add_signal_handler(signal.SIGHUP, reload)
 
     def start_anew() -> None:
-        log.info("starting anew")
-        keep()
-        end()
+        if not control.should_exit:
+            log.info("starting anew")
+            keep()
+            finish()
 
     loop.add_signal_handler(signal.SIGUSR2, start_anew)
 

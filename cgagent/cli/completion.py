@@ -8,6 +8,7 @@ last word being what is typed so far. Each answer is a line: a word, a tab, what
 from __future__ import annotations
 
 import contextlib
+import signal
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cli import catalog
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     Words = Iterator[tuple[str, str]]
 
+_PATIENCE_S: Final = 2.0
+_TOLD: Final = frozenset({"-h", "--help", "--version"})
+"""Global flags that print something and end."""
 _FILES: Final = (":files", "")
 _SCRIPTS: Final = {
     "bash": r"""# cgagent in bash: eval "$(cgagent completion bash)"
@@ -102,10 +106,11 @@ def _words(context: Context) -> int:
     parser = context.parser("-- [WORD...]", "Print what the last word may become, for the scripts.")
     parser.add_argument("words", nargs=REMAINDER, metavar="WORD")
     words = parser.parse_args(context.args).words
-    with contextlib.suppress(CgagentError):
-        context.flags = global_flags().parse_args(words[:-1])  # which agent is meant
-    for word, about in following(words, lambda path: _names(context, path)):
-        print(f"{word}\t{printable(about)}")
+    with contextlib.suppress(CgagentError):  # which agent is meant
+        context.flags = global_flags().parse_args([w for w in words[:-1] if w not in _TOLD])
+    with _patience():
+        for word, about in following(words, lambda path: _names(context, path)):
+            print(f"{word}\t{printable(about)}")
     return 0
 
 
@@ -118,6 +123,27 @@ def _names(context: Context, path: str) -> Iterable[str]:
                 yield from (f"{name}:{tag}" for name, tag, _ in names(item, with_digest=False))
             else:
                 yield item["name"]
+
+
+class _Over(Exception):  # noqa: N818 - no error: an agent that does not answer at once
+    pass
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Its body ends when it takes longer than a person at a prompt waits."""
+
+    def over(*_: object) -> None:
+        raise _Over
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S)
+    try:
+        with contextlib.suppress(_Over):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 _PLACES: Final = {

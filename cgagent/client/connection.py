@@ -25,6 +25,7 @@ STDERR: Final = 2
 STATUS: Final = 3
 """The streams of a `Frames`; the status is JSON, and the last one."""
 _FRAME_HEAD: Final = 8
+_SHOWN: Final = 60
 _HUNG_UP: Final = "the agent closed the connection; see its log"
 
 
@@ -105,11 +106,9 @@ class Connection:
 
     def _offer(self, data: bytes) -> bool:
         """Send it all, unless the other end answers first."""
-        from select import select
-
         view = memoryview(data)
         while view:
-            answered, _, _ = select([self.socket], [self.socket], [])
+            answered, _ = ready(self.socket, to_send=True)
             if answered:
                 return False
             try:
@@ -147,7 +146,13 @@ class Connection:
 
     def head(self) -> tuple[int, dict[str, str]]:
         """Status and headers, the names in lower case."""
-        status = int(self._line().split(b" ", 2)[1])
+        line = self._line()
+        try:
+            status = int(line.split(b" ", 2)[1])
+        except (IndexError, ValueError):
+            raise UnavailableError(
+                f"no agent answers there, but something else: {line[:_SHOWN]!r}"
+            ) from None
         headers = {}
         while line := self._line():
             name, _, value = line.decode("latin-1").partition(":")
@@ -179,6 +184,19 @@ class Connection:
         """What was read beyond the last answer."""
         data, self._buffer = self._buffer, b""
         return data
+
+
+def ready(sock: _socket.socket, *, to_send: bool) -> tuple[bool, bool]:
+    """Wait until there is something to receive, or it is to send and can; which of both.
+
+    A program may have so many descriptors that select(2) knows no number of a further one.
+    """
+    from select import POLLIN, POLLOUT, poll
+
+    waiting = poll()
+    waiting.register(sock, POLLIN | POLLOUT if to_send else POLLIN)
+    ((_, found),) = waiting.poll()
+    return bool(found & ~POLLOUT), bool(found & POLLOUT)
 
 
 class Frames:

@@ -110,6 +110,9 @@ class Client:
                 f"the agent's socket {self.path} is closed to this user: permission denied; root "
                 "can let them in with usermod -aG cgagent USER, from their next login on"
             ) from None
+        except OSError as e:
+            sock.close()
+            raise UnavailableError(f"{self.path} cannot be an agent's socket: {e}") from None
         return Connection(sock, self._common)
 
     def request(
@@ -123,21 +126,28 @@ class Client:
     ) -> tuple[Any, dict[str, str]]:
         """The same, with the answer's headers, their names in lower case."""
         was_kept = self._connection is not None
-        connection = self.keep()
         try:
-            connection.send(method, path, body, headers)
-            status, answered = connection.head()
-        except UnavailableError:
-            self.close()
-            if method != "GET" or not was_kept:  # else it was closed just then, for idleness
+            status, answered, data = self._exchange(method, path, body, headers)
+        except BaseException as e:
+            self.close()  # what still comes would be taken for the next request's answer
+            # One that was kept may have been closed just then, for idleness.
+            if not isinstance(e, UnavailableError) or method != "GET" or not was_kept:
                 raise
             return self.ask(method, path, body, headers)
-        data = b"" if status in {204, 304} else b"".join(connection.pieces(answered))
         if answered.get("connection", "").lower() == "close":
             self.close()
         if status not in _OK:
             raise _error(status, data)
         return (compact_json.loads(data) if data else None), answered
+
+    def _exchange(
+        self, method: str, path: str, body: Any, headers: tuple[str, ...]
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = self.keep()
+        connection.send(method, path, body, headers)
+        status, answered = connection.head()
+        data = b"" if status in {204, 304} else b"".join(connection.pieces(answered))
+        return status, answered, data
 
     def requests(
         self, method: str, names: Iterable[str], path: Callable[[str], str]

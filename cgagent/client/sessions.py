@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from cgagent.client.connection import STATUS, STDERR, Frames
+from cgagent.client.connection import STATUS, STDERR, Frames, ready
 from cgagent.client.http import exit_code
 from cgagent.errors import UnavailableError
 
@@ -113,7 +112,7 @@ class Session:
                 is_open = False
                 with contextlib.suppress(OSError):  # as in `_send`
                     self.close_input()
-            readable, writable, _ = select.select([self._sock], [self._sock] if left else [], [])
+            readable, writable = ready(self._sock, to_send=bool(left))
             if writable:
                 left = left[self._send(left) :]
             if readable:

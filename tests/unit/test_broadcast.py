@@ -1,10 +1,12 @@
 """What is told to many: in order, in slices, and not without end to who does not listen."""
 
 import asyncio
+import contextvars
 
 import pytest
 
 from cgagent.broadcast import _AT_ONCE, BehindError, Broadcast
+from cgagent.loopwatch import URGENT, LoopWatch
 
 pytestmark = pytest.mark.anyio
 
@@ -97,3 +99,42 @@ async def test_who_has_stopped_waiting_is_passed_over():
         waiting.cancel()
         told.tell("a")
         assert await listener.next() == ["a"]
+
+
+async def test_who_stops_to_listen_leaves_nothing():
+    told = Broadcast(8)
+
+    async def listen():
+        with told.listen() as listener:
+            await listener.next()
+
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listen(), 0.001)
+    assert not told._waiting
+
+
+def test_urgent_work_that_tells_wakes_a_few_in_each_turn():
+    woken = []
+
+    async def main():
+        told = Broadcast(8)
+
+        async def listen(number):
+            with told.listen() as listener:
+                await listener.next()
+                woken.append(number)
+
+        tasks = [asyncio.create_task(listen(n)) for n in range(20 * _AT_ONCE)]
+        await asyncio.sleep(0)
+        context = contextvars.copy_context()
+        context.run(URGENT.set, True)
+        context.run(told.tell, "frozen")
+        for _ in range(3):  # what is usual comes between them
+            await asyncio.sleep(0)
+        assert len(woken) <= 3 * _AT_ONCE
+        await asyncio.gather(*tasks)
+
+    with asyncio.Runner(loop_factory=LoopWatch().loop) as runner:
+        runner.run(main())
+    assert len(woken) == 20 * _AT_ONCE

@@ -79,3 +79,16 @@ def test_an_error_in_an_urgent_thread_is_raised_and_a_cancelled_callback_not_run
 
     with asyncio.Runner(loop_factory=LoopWatch().loop) as runner:
         runner.run(main())
+
+
+def test_a_thread_reaches_the_loop_by_the_way_that_urgent_work_has():
+    """Whatever asyncio of this Python does."""
+    loop = LoopWatch().loop()
+    context = contextvars.copy_context()
+    context.run(URGENT.set, True)
+    loop.call_soon_threadsafe(int)
+    loop.call_soon_threadsafe(int, context=context)
+    assert len(loop._urgent) == 1
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.call_soon_threadsafe(int)

@@ -7,6 +7,7 @@ how a connection ends, is the business of the library `websockets`, which does n
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import socket
 from dataclasses import dataclass
@@ -116,13 +117,16 @@ class _Pump:
 
     async def _down(self) -> None:
         """From the container, until its end, which the client is told."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may cut a letter
         with contextlib.suppress(OSError):
             while data := await self._loop.sock_recv(self._stream, _READ_BYTES):
                 if self._is_binary:
                     self._protocol.send_binary(data)
-                else:
-                    self._protocol.send_text(data.decode("utf-8", "replace").encode())
+                elif text := decoder.decode(data):
+                    self._protocol.send_text(text.encode())
                 await self._flush()
+            if rest := decoder.decode(b"", final=True):
+                self._protocol.send_text(rest.encode())
             self._protocol.send_close(1000)
             await self._flush()
 

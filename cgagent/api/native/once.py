@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -32,3 +34,11 @@ async def once(
     target = f"{request.method} {request.scope['path']}?{request.url.query}\n"
     fingerprint = hashlib.sha256(target.encode() + await request.body()).digest()
     return await engine.request_keys.once(key, fingerprint, kind, make, describe)
+
+
+def refuse_key(request: Request) -> None:
+    """Raises InvalidInputError: the request has a key, and takes its connection over."""
+    if HEADER in request.headers:
+        raise InvalidInputError(
+            "a connection cannot be given twice; leave Idempotency-Key or Upgrade out"
+        )

@@ -12,12 +12,11 @@ from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.lines import EndlessLines, Lines, last_id, wants_events
 from cgagent.api.native.logplaces import Place, placed, plain
 from cgagent.api.native.numbers import Nanoseconds
-from cgagent.api.native.once import HEADER, once
+from cgagent.api.native.once import once, refuse_key
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import ExecBody, exec_view
 from cgagent.engine.sessions.streams import Attachment
 from cgagent.engine.values import LogQuery
-from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +97,7 @@ def _add_run(router: APIRouter, engine: Engine) -> None:
         end is done, its removal with `auto_remove`.
         """
         require_upgrade(request.headers)
+        refuse_key(request)
         keys = engine.streams.detach_keys(detach_keys) if body.tty else b""
 
         async def connect(take: Take, container: Container) -> Attachment:
@@ -152,10 +152,7 @@ def _add_exec(router: APIRouter, engine: Engine) -> None:
             return {"id": run.id, "pid": run.pid}
 
         if start and request.headers.get("upgrade") is not None:
-            if HEADER in request.headers:
-                raise InvalidInputError(
-                    "a connection cannot be given twice; leave Idempotency-Key or Upgrade out"
-                )
+            refuse_key(request)
             return await started(engine, request, create, detach_keys)
         return await once(engine, request, "exec", make, lambda made: {"id": made, "pid": None})
 

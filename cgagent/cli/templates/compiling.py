@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cgagent.cli.templates.functions import FUNCTIONS, is_true
@@ -9,12 +11,14 @@ from cgagent.cli.templates.lexing import TemplateError, Word, pieces, unquoted
 from cgagent.cli.templates.printing import printed, verbatim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Value: TypeAlias = Callable[["Scope"], Any]
     Node: TypeAlias = Callable[["Scope", list[str]], None]
 
 _CONSTANTS: Final = {"true": True, "false": False, "nil": None}
+_INTEGERS: Final = range(-(2**63), 2**64)
+_SHOWN: Final = 40
 _ENDS: Final = frozenset({"end", "else"})
 _OTHERS: Final = frozenset({"define", "block", "template"})
 
@@ -65,14 +69,25 @@ class Template:
     """
 
     def __init__(self, text: str) -> None:
-        self._nodes = _Compiler(pieces(text)).template()
+        with _within_reason():
+            self._nodes = _Compiler(pieces(text)).template()
 
     def render(self, data: Any, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS) -> str:
         """Raises TemplateError: it asks for what `data` does not have."""
         written: list[str] = []
         scope = Scope(data, [("$", data)], functions)
-        _run(self._nodes, scope, written)
+        with _within_reason():
+            _run(self._nodes, scope, written)
         return "".join(written)
+
+
+@contextmanager
+def _within_reason() -> Iterator[None]:
+    """Raises TemplateError: the template is nested too deeply for this interpreter."""
+    try:
+        yield
+    except RecursionError:
+        raise TemplateError("it is nested too deeply") from None
 
 
 def _run(nodes: Iterable[Node], scope: Scope, written: list[str]) -> None:
@@ -133,6 +148,8 @@ class _Compiler:
         otherwise: list[Node] = []
         if end is not None and end[0].text == "else":
             if len(end) > 1:  # {{else if x}}: the rest, up to the same end
+                if end[1].text not in _CONTROLS:
+                    raise TemplateError(f"unexpected {end[1].text!r} in {{{{else}}}}")
                 otherwise = [self._control(end[1].text, end[2:])]
                 return _CONTROLS[name](variables, value, body, otherwise)
             otherwise, end = self._nodes()
@@ -252,7 +269,7 @@ def _operand(word: Word) -> Value:
         case "string":
             return _constant(unquoted(word.text))
         case "char":
-            return _constant(ord(unquoted(word.text)))
+            return _constant(_character(word.text))
         case "number":
             return _constant(_number(word.text))
         case "name":
@@ -262,7 +279,22 @@ def _operand(word: Word) -> Value:
             raise TemplateError(f"unexpected {word.text!r}")
 
 
+def _character(text: str) -> int:
+    letter = unquoted(text)
+    if len(letter) != 1:
+        raise TemplateError(f"{text} must be one character")
+    return ord(letter)
+
+
 def _number(text: str) -> int | float:
+    """Of 64 bits, as Go has them."""
+    number = _parsed(text)
+    if number not in _INTEGERS if isinstance(number, int) else not math.isfinite(number):
+        raise TemplateError(f"number out of range: {text[:_SHOWN]}")
+    return number
+
+
+def _parsed(text: str) -> int | float:
     try:
         return int(text, 0)
     except ValueError:
@@ -325,7 +357,7 @@ def _called(name: str, arguments: list[Value]) -> Value:
     def value(scope: Scope) -> Any:
         try:
             return scope.functions[name](*(argument(scope) for argument in arguments))
-        except (TypeError, ValueError, AttributeError) as e:
+        except (TypeError, ValueError, AttributeError, OverflowError) as e:
             raise TemplateError(f"error calling {name}: {e}") from None
 
     return value
@@ -409,9 +441,10 @@ def _range(
 ) -> Node:
     def node(scope: Scope, written: list[str]) -> None:
         found = value(scope)
-        pairs = list(_pairs(found))
         known = len(scope.variables)
-        for key, item in pairs:
+        is_empty = True
+        for key, item in _pairs(found):
+            is_empty = False
             _bound(scope, variables, key, item)
             try:
                 _run(body, scope.within(item), written)
@@ -420,7 +453,7 @@ def _range(
                     break
             finally:
                 del scope.variables[known:]
-        if not pairs:
+        if is_empty:
             _run(otherwise, scope, written)
 
     return node

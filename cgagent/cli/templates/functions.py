@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cli.templates.lexing import TemplateError
-from cgagent.cli.templates.printing import print_all, printf, verbatim
+from cgagent.cli.templates.printing import WIDEST, print_all, printf, verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,6 +100,8 @@ def _json(value: Any) -> str:
 
 def _pad(text: str, before: int, after: int) -> str:
     """docker's: an empty text stays empty."""
+    if max(before, after) > WIDEST:
+        raise TemplateError(f"pad: more than {WIDEST} blanks")
     return f"{' ' * before}{text}{' ' * after}" if text else text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,11 +11,12 @@ if TYPE_CHECKING:
 
 _ACTION: Final = re.compile(
     r"""\{\{(?P<trim_left>-\s)?
-        (?P<words>(?: /\*.*?\*/ | "(?:\\.|[^"\\\n])*" | `[^`]*` | '(?:\\.|[^'\\\n])*'
-            | (?!\}\}|\{\{|["`']). )*?)
+        (?P<words>(?: (?>/\*.*?\*/) | "(?:\\.|[^"\\\n])*" | `[^`]*` | '(?:\\.|[^'\\\n])*'
+            | (?!\}\}|\{\{|/\*|["`']). )*?)
         (?P<trim_right>\s-)?\}\}""",
     re.VERBOSE | re.DOTALL,
 )
+"""Each alternative begins as no other does and ends in one way: a long text is no long work."""
 _WORD: Final = re.compile(
     r"""(?P<space>\s+)
       | (?P<comment>/\*.*?\*/)
@@ -29,6 +31,8 @@ _WORD: Final = re.compile(
       | (?P<sign>:=|=|\||\(|\)|,)""",
     re.VERBOSE | re.DOTALL,
 )
+SURROGATES: Final = range(0xD800, 0xE000)
+"""No characters: halves of pairs in UTF-16."""
 _TURNED: Final = dict(zip("abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\"", strict=True))
 _ESCAPE: Final = re.compile(
     r"\\(?:([abfnrtv\\'\"])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.?))",
@@ -111,10 +115,9 @@ def unquoted(text: str) -> str:
             return _TURNED[simple]
         if octal:
             return chr(int(octal, 8))
-        digits = two or four or eight
-        try:
-            return chr(int(digits or "", 16))
-        except (ValueError, OverflowError):
-            raise TemplateError(f"{text}: {match[0]!r} is no escape") from None
+        code = int(two or four or eight or "d800", 16)
+        if code > sys.maxunicode or code in SURROGATES:
+            raise TemplateError(f"{text}: {match[0]!r} is no escape")
+        return chr(code)
 
     return _ESCAPE.sub(turned, text[1:-1])

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.cli.templates.lexing import SURROGATES, TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 NO_VALUE: Final = "<no value>"
 """What text/template prints of a key that a map does not have."""
-
+WIDEST: Final = 1_000_000
+"""No width and no precision may be more, as in Go."""
+_DIGITS: Final = 7
+_SHOWN: Final = 40
 _VERB: Final = re.compile(
     r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d*))?(?P<verb>.?)", re.DOTALL
 )
@@ -79,9 +85,11 @@ def printf(form: str, values: Sequence[Any]) -> str:
         width = match["width"] or ""
         flags = match["flags"]
         if width == "*":
-            if not left or not isinstance(asked := left.pop(0), int):
+            if not left or not isinstance(asked := left.pop(0), int) or abs(asked) > WIDEST:
                 return "%!(BADWIDTH)"
             flags, width = (flags + "-" if asked < 0 else flags), str(abs(asked))
+        if len(width) > _DIGITS or len(match["precision"] or "") > _DIGITS:
+            raise TemplateError(f"printf: {match[0][:_SHOWN]!r} is too wide")
         if not left:
             return f"%!{match['verb']}(MISSING)"
         precision = None if match["precision"] is None else int(match["precision"] or 0)
@@ -116,6 +124,8 @@ def _one(verb: str, flags: str, precision: int | None, value: Any) -> str:
             return f"[{' '.join(_one(verb, flags, precision, v) for v in value)}]"
         case _, str() if verb in _OF_STRINGS:
             return _OF_STRINGS[verb](value[:precision])
+        case "c", int() if not 0 <= value <= sys.maxunicode or value in SURROGATES:
+            return "\N{REPLACEMENT CHARACTER}"
         case _, int() if verb in "dboxXc" and not isinstance(value, bool):
             return _signed(value, format(value, verb), "" if verb == "c" else flags)
         case _, float() if verb in "eEfFgG":

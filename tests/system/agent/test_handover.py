@@ -92,6 +92,16 @@ def test_restarts_while_others_connect(own_agent):
     assert len([d for d in descriptors if d.startswith("socket:")]) < 40
 
 
+def test_no_signal_in_the_middle_of_a_restart_ends_the_agent(own_agent):
+    before, pid = started(own_agent), own_agent.pid
+    for _ in range(100):
+        os.kill(pid, signal.SIGUSR2)
+        os.kill(pid, signal.SIGHUP)
+        time.sleep(0.01)
+    eventually(lambda: started(own_agent) != before, "no other agent", timeout_s=20)
+    assert own_agent.pid == pid
+
+
 def test_streams_end_cleanly_and_what_is_asked_for_is_done(own_agent):
     box = own_agent.launch("sh", "-c", "trap 'sleep 1; exit 4' TERM; while :; do sleep 0.1; done")
     streams = [

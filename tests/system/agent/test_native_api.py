@@ -199,8 +199,10 @@ def test_a_key_of_a_command(agent, running):
     assert agent.client.ask("POST", path, body, header)[0] == first
     eventually(lambda: agent.client.request("GET", f"/v1/exec/{first['id']}")["exit_code"] == 0)
     assert agent.exec(running, "cat", "/ran").stdout == "x\n"
-    with pytest.raises(InvalidInputError, match="cannot be given twice"):
-        agent.client.ask("POST", path, body, (*header, "Connection: Upgrade", "Upgrade: tcp"))
+    upgrade = (*header, "Connection: Upgrade", "Upgrade: tcp")
+    for where, what in ((path, body), ("/v1/containers/run", {"image": "alpine"})):
+        with pytest.raises(InvalidInputError, match="cannot be given twice"):
+            agent.client.ask("POST", where, what, upgrade)
 
 
 @pytest.mark.timeout(300)

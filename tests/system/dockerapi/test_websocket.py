@@ -71,6 +71,18 @@ def test_the_past_and_what_each_version_is_told(agent, container):
         assert until(line, b"then\n") == b"first\nthen\n"
 
 
+def test_a_letter_of_text_may_come_in_two_pieces(agent, container):
+    command = r"read go; printf '\303'; sleep 0.3; printf '\251\n'; printf '\303'"
+    box = container("sh", "-c", command, stdin=True)
+    with connected(agent, f"/v1.24/containers/{box}/attach/ws?{_ALL}") as line:
+        line.send("go\n")
+        told = ""
+        with contextlib.suppress(ConnectionClosedOK):
+            while True:
+                told += line.recv(timeout=20 * SLOWNESS)
+    assert told == "\u00e9\n\ufffd"
+
+
 def test_who_leaves_ends_nothing_but_the_session(agent, container):
     box = container("sh", "-c", "while :; do echo more; sleep 0.01; done")
     with connected(agent, f"/v1.57/containers/{box}/attach/ws?{_ALL}") as line:

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from cgagent.api.bounds import Bounds
+from cgagent.api.bounds import Bounded, Bounds
 from cgagent.api.exposition import Exposition
+from cgagent.api.hijack import HijackProtocol
 from cgagent.api.servers import Server
+from cgagent.loopwatch import URGENT
 from cgagent.metrics import Asked, Rendering
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -18,9 +20,10 @@ WIDE = Bounds(connections=8, of_one=8)
 class World:
     """A server with an app that counts, and clients of it."""
 
-    def __init__(self, path, bounds, size=2):
+    def __init__(self, path, bounds, size=2, base=Bounded):
         self.path = str(path)
         self.size = size
+        self.urgent = []
         self.begun = self.now = self.most = 0
         self.hold = asyncio.Event()
         self.hold.set()
@@ -30,12 +33,13 @@ class World:
         async def app(scope, receive, send):
             await self.app(scope["path"], send)
 
-        self.server = Server(app, bounds)
+        self.server = Server(app, bounds, base)
         self.server.config.load()
         self.writers = []
 
     async def app(self, path, send):
         self.begun += 1
+        self.urgent.append((path, URGENT.get()))
         self.now += 1
         self.most = max(self.most, self.now)
         await (self.endless if path == "/endless" else self.hold).wait()
@@ -203,3 +207,13 @@ def test_scrapes_at_the_same_moment_are_rendered_once():
         assert rendered == [Asked(), Asked(gzip=True)]
 
     over(look())
+
+
+@pytest.mark.anyio
+async def test_what_is_sent_behind_something_urgent_is_not_urgent(tmp_path):
+    async with world(tmp_path / "s", base=HijackProtocol) as w:
+        asked = [GET.replace(b"/ ", path + b" ", 1) for path in (b"/_ping", b"/x", b"/-/healthy")]
+        reader, _ = await w.client(b"".join(asked))
+        for _ in range(3):
+            await asyncio.wait_for(reader.readuntil(b"xx"), 10)
+        assert w.urgent == [("/_ping", True), ("/x", False), ("/-/healthy", True)]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgagent.client.connection import Connection
 from cgagent.client.http import Client, query, quote
 from cgagent.errors import (
     ConflictError,
@@ -124,6 +125,33 @@ def test_an_agent_that_hangs_up_in_the_middle(agent):
     client = agent([b"HTTP/1.1 200 X\r\ncontent-length: 10\r\n\r\nhalf"])
     with pytest.raises(UnavailableError, match="the agent closed the connection"):
         client.request("GET", "/x")
+
+
+def test_what_is_left_of_an_interrupted_answer_is_not_the_next_ones(agent, monkeypatch):
+    client = agent([http(200, b'"first"')], [http(200, b'"second"')])
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "head", raise_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.request("GET", "/x")
+    assert client.request("GET", "/y") == "second"
+
+
+def raise_interrupted(connection):
+    connection._more()
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("path", ["x" * 200, "file/s"])
+def test_a_path_that_is_none_of_a_sockets(tmp_path, path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match="cannot be an agent's socket"):
+        Client(str(tmp_path / path)).request("GET", "/x")
+
+
+@pytest.mark.parametrize("line", [b"hello\r\n", b"SSH-2.0-x y\r\n"])
+def test_something_that_is_no_agent(agent, line):
+    with pytest.raises(UnavailableError, match="no agent answers there, but something else"):
+        agent([line]).request("POST", "/x")
 
 
 def test_nobody_there(tmp_path):

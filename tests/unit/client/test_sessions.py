@@ -1,6 +1,8 @@
 """A command's input and output over a connection that was taken over."""
 
 import json
+import os
+import resource
 import socket
 import threading
 
@@ -20,6 +22,18 @@ def status(**fields):
 
 
 @pytest.fixture
+def many_descriptors():
+    """More than select(2) has numbers for."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for fd in opened:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.fixture
 def pair():
     ours, theirs = socket.socketpair()
     theirs.settimeout(20)
@@ -35,6 +49,14 @@ def test_output_as_it_comes_and_an_exit_code(pair):
     assert list(session) == [Output("stdout", b"hi\n"), Output("stderr", b"oh\n")]
     assert session.exit_code == 3
     assert list(session) == []
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_program_may_have_many_descriptors(request):
+    session, theirs = request.getfixturevalue("pair")
+    assert theirs.fileno() > 1024
+    theirs.sendall(status(exit_code=0))
+    assert session.communicate(b"abc") == Completed(0, b"", b"")
 
 
 def test_input_reaches_the_command(pair):
