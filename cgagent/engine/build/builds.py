@@ -125,9 +125,10 @@ class Builds:
                 async with self._workspace() as workspace:
                     job.step("context")
                     context, text = await workspaces.unpacked(workspace, archive, request)
+                    plan = await in_thread(lambda _: _plan(text, request))
                     asked = _Asked(
                         request=request,
-                        plan=_plan(text, request),
+                        plan=plan,
                         names=names,
                         limits=limits,
                         workspace=workspace,

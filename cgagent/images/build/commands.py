@@ -130,12 +130,18 @@ def expander(
     instruction: Instruction, variables: Mapping[str, str], escape: str
 ) -> Callable[[str], str]:
     """What replaces the variables in one word of the instruction."""
+    left = words.MAX_VALUES + len(instruction.arguments)
 
     def expand(word: str) -> str:
+        nonlocal left
         try:
-            return words.expanded(word, variables, escape)
+            found = words.expanded(word, variables, escape)
         except words.WordError as e:
             raise bad(instruction.line, f"{instruction.name}: {e}") from None
+        left -= max(0, len(found) - len(word))
+        if left < 0:
+            raise bad(instruction.line, f"{instruction.name}: with its variables it is too long")
+        return found
 
     return expand
 
