@@ -108,10 +108,15 @@ def test_what_fits_once_is_not_tried_again(pattern, path):
     assert bool(glob(pattern).fullmatch(path)) is bool(re.fullmatch(plain, path))
 
 
-@given(st.lists(st.sampled_from(["**", "a", "b", "a*", "*b", "*"]), min_size=1, max_size=5), st.text("ab/", max_size=9))
+@given(
+    st.lists(st.sampled_from(["**", "a", "b", "a*", "*b", "*"]), min_size=1, max_size=5),
+    st.text("ab/", max_size=9),
+)
 def test_any_number_of_directories(parts, path):
     *above, last = parts
-    plain = "".join("(?:.*/)?" if part == "**" else part.replace("*", "[^/]*") + "/" for part in above)
+    plain = "".join(
+        "(?:.*/)?" if part == "**" else part.replace("*", "[^/]*") + "/" for part in above
+    )
     plain += ".*" if last == "**" else last.replace("*", "[^/]*")
     above = [path]
     while "/" in above[-1]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from cgagent.api.answers import Json
+from cgagent.api.bodies import parse as parse_json
 from cgagent.api.docker.buildlines import Classic
 from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.progress import encoded
@@ -90,7 +91,7 @@ def _request(call: Call) -> BuildRequest:
         platform=platform,
         pull=call.flag("pull"),
         no_cache=call.flag("nocache"),
-        cache_from=tuple(_json(call, "cachefrom", list)),
+        cache_from=tuple(_names(call, "cachefrom")),
         cache_from_alone=bool(_json(call, "cachefrom", list)),
         network=call.text("networkmode"),
         extra_hosts=tuple(
@@ -146,11 +147,18 @@ def _json(call: Call, name: str, kind: type) -> Any:
     """A parameter that is JSON; empty where it was left out."""
     text = call.text(name)
     try:
-        found = (json.loads(text) if text else None) or kind()
-    except (ValueError, RecursionError):
-        found = None
+        found = (parse_json(text.encode()) if text else None) or kind()
+    except ValueError as e:
+        raise InvalidInputError(f"{name}: {e}") from None
     if not isinstance(found, kind):
         raise InvalidInputError(f"{name}: it is not a JSON {kind.__name__}: {text[:60]!r}")
+    return found
+
+
+def _names(call: Call, name: str) -> list[str]:
+    found: list[str] = _json(call, name, list)
+    if not all(isinstance(one, str) for one in found):
+        raise InvalidInputError(f"{name}: not all in it is text")
     return found
 
 

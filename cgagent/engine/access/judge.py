@@ -90,8 +90,13 @@ class Judge:
                 yield f"volume {arguments['volume']} is none that it may use"
         elif arguments.get("driver", _BRIDGE) != _BRIDGE:
             yield f"a network of driver {arguments['driver']} has an interface of the host"
+        elif name == "fetch":
+            yield "the agent would fetch that over the host's network; let a RUN do it"
         elif name not in _FREE | _BY_IMAGE | _MAKING_IMAGES:
             yield "this is about more than its own containers"
+        parent = arguments.get("cgroup_parent")
+        if parent is not None and not rule.has_group(f"{parent.rstrip('/')}/", self._own):
+            yield f"cgroup parent {parent} is none that it may use; give --cgroup-parent"
         if arguments.get("privileged") == "true":
             yield "the command would be privileged"
         if rule.images is not None:

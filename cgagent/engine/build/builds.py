@@ -66,6 +66,8 @@ class _Asked:
     plan: Plan
     names: tuple[str, ...]
     limits: Limits
+    parent: str
+    """The path of the cgroup that the build's own is made in."""
     workspace: Workspace
     context: Context
     job: Job
@@ -120,7 +122,9 @@ class Builds:
         limits = limit_options.resolve(request.limits, request.conveniences)
         if request.platform:
             Platform.parse(request.platform)
-        async with self._jobs.run("build", image=" ".join(request.names)) as job:
+        parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
+        about = {"image": " ".join(request.names), "cgroup_parent": parent}
+        async with self._jobs.run("build", **about) as job:
             with self._known(request.client_id, job):
                 async with self._workspace() as workspace:
                     job.step("context")
@@ -131,6 +135,7 @@ class Builds:
                         plan=plan,
                         names=names,
                         limits=limits,
+                        parent=parent,
                         workspace=workspace,
                         context=context,
                         job=job,
@@ -164,8 +169,7 @@ class Builds:
     async def _carried_out(self, asked: _Asked) -> Built:
         began = time.monotonic()
         request, workspace, names = asked.request, asked.workspace, asked.names
-        parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
-        group = await in_thread(lambda _: workspace.make_group(parent, asked.limits))
+        group = await in_thread(lambda _: workspace.make_group(asked.parent, asked.limits))
         self._parents.builds.add(group.path)
         building = self._store.building
         try:
@@ -240,11 +244,14 @@ class Builds:
                 self._store.building, hold.lease, reads=not request.no_cache, reads_own=reads_own
             ),
             files=files,
-            copies=Copies(workspace, context, files),
+            copies=Copies(workspace, context, files, self._may_fetch),
             mounts=mounts,
             commands=commands,
             steps=asked.plan.steps + bool(request.labels),
         )
+
+    def _may_fetch(self, url: str) -> None:
+        self._jobs.require_permitted("fetch", url=url)
 
     def _of_each_step(self, limits: Limits) -> Limits | None:
         """Caps of block devices: on cgroup v1 a group's do not hold for those below it."""

@@ -35,7 +35,11 @@ def test_what_the_last_stage_needs():
     assert found.stages[1].needs == {0}
     assert found.unused == ("UNUSED",)
     assert found.steps == 2 + 2 + 3
-    assert (found.stage_of("BUILD", 2), found.stage_of("0", 2), found.stage_of("x", 2)) == (0, 0, None)
+    assert (found.stage_of("BUILD", 2), found.stage_of("0", 2), found.stage_of("x", 2)) == (
+        0,
+        0,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
