@@ -7,11 +7,12 @@ import binascii
 import json
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from cgagent.api.answers import Json
+from cgagent.api.attendance import while_there
 from cgagent.api.bodies import parse as parse_json
 from cgagent.api.docker.buildlines import Classic
 from cgagent.api.docker.errors import RefusedError
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from cgagent.api.docker.calls import Call
     from cgagent.engine.build.values import Tell
 
+Message = TypeVar("Message")
+
 _HUB: Final = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
 _LIMITS: Final = {
     "memory": "Memory",
@@ -51,7 +54,7 @@ async def build(call: Call) -> Response:
     try:
         work = partial(_work, call, request, got.path)
         messages = told(work)
-        first = await anext(messages)
+        first = await while_there(call.request, _next(messages))
         if isinstance(first, Failed):
             await messages.aclose()
             raise first.error
@@ -71,6 +74,11 @@ async def build(call: Call) -> Response:
                     yield encoded(line)
 
     return Streamed(lines(), got.close, "application/json")
+
+
+async def _next(messages: AsyncGenerator[Message]) -> Message:
+    """It may be long: a context is read before the first step begins."""
+    return await anext(messages)
 
 
 async def _work(call: Call, request: BuildRequest, archive: str, tell: Tell) -> Any:
