@@ -345,7 +345,6 @@ def test_nothing_is_left_of_what_is_cancelled_or_killed(own_agent, tmp_path):
         'buildargs={"A":"%5Cud800"}',
         'labels={"a":"%5Cu0000"}',
         "buildargs=" + "[" * 9000,
-        "shmsize=-1&networkmode=none",
     ],
 )
 def test_odd_parameters_are_refused(agent, query):
