@@ -15,6 +15,7 @@ from typing import Final
 from cgagent.errors import InvalidInputError
 
 _META: Final = re.compile(r"[*?\[\\]")
+_MAX_WITHIN_NAMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +70,68 @@ class Ignore:
 
 
 def _ignored(pattern: str) -> re.Pattern[str]:
-    found, position = "", 0
+    """A name is matched in time in proportion to its length, whatever the pattern.
+
+    Between two ``**`` are whole parts of a path, and where they fit first is as good as where they
+    fit later: what was matched once (``(?>...)``) is not tried again.
+    """
+    found = ""
+    *blocks, last = _blocks(pattern)
+    if any(block and block[-1] != "/" for block in (blocks if last else blocks[:-1])):
+        return _within_names(pattern, [*blocks, last])
+    for number, block in enumerate(blocks):
+        found += f"(?>(?:.*?/)??{_stars(block)})" if number else _stars(block)
+    if blocks and not last:
+        return re.compile(f"{found}.*", re.DOTALL)
+    found += "(?:.*/)?" if blocks else ""
+    return re.compile(found + _stars(last, to_end=True), re.DOTALL)
+
+
+def _within_names(pattern: str, blocks: list[list[str]]) -> re.Pattern[str]:
+    """Of a ``**`` amid a name, which has to be tried everywhere: there cannot be many."""
+    if pattern.count("*") > _MAX_WITHIN_NAMES:
+        raise re.error("too many * beside a ** that is amid a name; write /**/")
+    texts = ("".join(piece or "[^/]*" for piece in block) for block in blocks)
+    return re.compile("(?:.*/)?".join(texts), re.DOTALL)
+
+
+def _blocks(pattern: str) -> list[list[str]]:
+    """What is between the ``**``, and after the last one: a list of pieces, "" is a ``*``."""
+    found: list[list[str]] = [[]]
+    position = 0
     while position < len(pattern):
-        c = pattern[position]
-        position += 1
-        if pattern.startswith("**", position - 1):
-            position += 1
-            if position == len(pattern):
-                found += ".*"
-            else:
-                position += pattern[position] == "/"
-                found += "(?:.*/)?"
+        if not pattern.startswith("**", position):
+            piece, position = _piece(pattern, position + 1, pattern[position])
+            found[-1].append(piece)
+            continue
+        while pattern.startswith("**", position):
+            position += 2
+            position += position < len(pattern) and pattern[position] == "/"
+        found.append([])
+    return found
+
+
+def _stars(pieces: list[str], *, to_end: bool = False) -> str:
+    """Each ``*`` and what follows it; `to_end`: the last one has to fit at the end of the text."""
+    first, *others = _at_stars(pieces)
+    last = [f"[^/]*{others.pop()}"] if others and to_end else []
+    return "".join([first, *(f"(?>[^/]*?{one})" for one in others), *last])
+
+
+def _at_stars(pieces: list[str]) -> list[str]:
+    found = [""]
+    for piece in pieces:
+        if piece:
+            found[-1] += piece
         else:
-            piece, position = _piece(pattern, position, c)
-            found += piece
-    return re.compile(found, re.DOTALL)
+            found.append("")
+    return found
 
 
 def _piece(pattern: str, position: int, c: str) -> tuple[str, int]:
-    """The expression for what begins with `c`, and where it ends."""
+    """The expression for what begins with `c`, "" for a ``*``, and where it ends."""
     if c == "*":
-        return "[^/]*", position
+        return "", position
     if c == "?":
         return "[^/]", position
     if c == "\\" and position < len(pattern):
@@ -114,11 +156,12 @@ def glob(pattern: str) -> re.Pattern[str]:
     Raises:
         InvalidInputError: it is malformed.
     """
-    found, position = "", 0
+    found: list[str] = []
+    position = 0
     try:
         while position < len(pattern):
             piece, position = _piece(pattern, position + 1, pattern[position])
-            found += piece
-        return re.compile(found, re.DOTALL)
+            found.append(piece)
+        return re.compile(_stars(found, to_end=True), re.DOTALL)
     except re.error as e:
         raise InvalidInputError(f"pattern {pattern!r} is malformed: {e}") from None

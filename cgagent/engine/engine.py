@@ -249,6 +249,7 @@ class Engine:
             monitor=self.monitor,
             jobs=self.jobs,
             events=self.events,
+            database=self.database,
         )
         self.sizes = ContainerSizes(self.images)
         self.pruning = Pruning(

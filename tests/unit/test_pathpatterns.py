@@ -1,5 +1,7 @@
 """Patterns of a .dockerignore and of COPY."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +90,36 @@ def test_any_pattern_fits_or_does_not_or_is_refused(pattern, path):
         glob(pattern).fullmatch(path)
     except InvalidInputError:
         return
+
+
+def test_no_pattern_takes_long():
+    assert not glob("*a" * 20 + "*b").fullmatch("a" * 250)
+    assert glob("*a" * 20 + "*b").fullmatch("a" * 250 + "b")
+    assert not Ignore.parse("**/a*a*/" * 20 + "b").hides("aa/" * 80 + "a")
+    assert Ignore.parse("**/a*a*/" * 20 + "b").hides("aa/" * 80 + "b")
+    assert Ignore.parse("a**b").hides("axx/b")
+    with pytest.raises(InvalidInputError, match="too many"):
+        Ignore.parse("a*a*a**b")
+
+
+@given(st.text("a*?/b", max_size=8), st.text("ab/", max_size=8))
+def test_what_fits_once_is_not_tried_again(pattern, path):
+    plain = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    assert bool(glob(pattern).fullmatch(path)) is bool(re.fullmatch(plain, path))
+
+
+@given(
+    st.lists(st.sampled_from(["**", "a", "b", "a*", "*b", "*"]), min_size=1, max_size=5),
+    st.text("ab/", max_size=9),
+)
+def test_any_number_of_directories(parts, path):
+    *above, last = parts
+    plain = "".join(
+        "(?:.*/)?" if part == "**" else part.replace("*", "[^/]*") + "/" for part in above
+    )
+    plain += ".*" if last == "**" else last.replace("*", "[^/]*")
+    above = [path]
+    while "/" in above[-1]:
+        above.append(above[-1].rpartition("/")[0])
+    wanted = any(re.fullmatch(plain, one) for one in above)
+    assert Ignore.parse("/".join(parts)).hides(path) is wanted

@@ -7,11 +7,13 @@ import binascii
 import json
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from cgagent.api.answers import Json
+from cgagent.api.attendance import while_there
+from cgagent.api.bodies import parse as parse_json
 from cgagent.api.docker.buildlines import Classic
 from cgagent.api.docker.errors import RefusedError
 from cgagent.api.docker.progress import encoded
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from cgagent.api.docker.calls import Call
     from cgagent.engine.build.values import Tell
 
+Message = TypeVar("Message")
+
 _HUB: Final = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
 _LIMITS: Final = {
     "memory": "Memory",
@@ -50,7 +54,7 @@ async def build(call: Call) -> Response:
     try:
         work = partial(_work, call, request, got.path)
         messages = told(work)
-        first = await anext(messages)
+        first = await while_there(call.request, _next(messages))
         if isinstance(first, Failed):
             await messages.aclose()
             raise first.error
@@ -72,6 +76,11 @@ async def build(call: Call) -> Response:
     return Streamed(lines(), got.close, "application/json")
 
 
+async def _next(messages: AsyncGenerator[Message]) -> Message:
+    """It may be long: a context is read before the first step begins."""
+    return await anext(messages)
+
+
 async def _work(call: Call, request: BuildRequest, archive: str, tell: Tell) -> Any:
     return await call.engine.builds.build(request, archive, tell)
 
@@ -90,7 +99,7 @@ def _request(call: Call) -> BuildRequest:
         platform=platform,
         pull=call.flag("pull"),
         no_cache=call.flag("nocache"),
-        cache_from=tuple(_json(call, "cachefrom", list)),
+        cache_from=tuple(_names(call, "cachefrom")),
         cache_from_alone=bool(_json(call, "cachefrom", list)),
         network=call.text("networkmode"),
         extra_hosts=tuple(
@@ -146,11 +155,18 @@ def _json(call: Call, name: str, kind: type) -> Any:
     """A parameter that is JSON; empty where it was left out."""
     text = call.text(name)
     try:
-        found = (json.loads(text) if text else None) or kind()
-    except (ValueError, RecursionError):
-        found = None
+        found = (parse_json(text.encode()) if text else None) or kind()
+    except ValueError as e:
+        raise InvalidInputError(f"{name}: {e}") from None
     if not isinstance(found, kind):
         raise InvalidInputError(f"{name}: it is not a JSON {kind.__name__}: {text[:60]!r}")
+    return found
+
+
+def _names(call: Call, name: str) -> list[str]:
+    found: list[str] = _json(call, name, list)
+    if not all(isinstance(one, str) for one in found):
+        raise InvalidInputError(f"{name}: not all in it is text")
     return found
 
 

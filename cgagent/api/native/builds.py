@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from contextlib import aclosing
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.bodies import parse as parse_json
@@ -70,7 +69,7 @@ class BuildBody(Strict):
     cache_from: list[str] = []
     network: str = ""
     extra_hosts: list[str] = []
-    shm_size_bytes: int | None = None
+    shm_size_bytes: Annotated[int, Field(ge=0)] | None = None
     ulimits: list[UlimitBody] = []
     secrets: dict[str, str] = {}
     """Base64, by their ids. They are used for this build and not kept."""
@@ -86,7 +85,7 @@ class BuildBody(Strict):
             secrets = {
                 name: base64.b64decode(text, validate=True) for name, text in self.secrets.items()
             }
-        except binascii.Error:
+        except ValueError:
             raise InvalidInputError("secrets: one of them is not base64") from None
         return BuildRequest(
             names=tuple(self.names),
@@ -122,9 +121,9 @@ def routes(engine: Engine) -> APIRouter:
         last has ``image`` with ``report`` and ``warnings``, or ``error``.
         """
         body = _Body(request)
-        asked = await body.line()
+        asked = (await body.line()).request()
         got = await body.file(engine)
-        return _streamed(engine, asked.request(), got)
+        return _streamed(engine, asked, got)
 
     @router.get("/cache")
     async def list_build_cache() -> list[dict[str, Any]]:

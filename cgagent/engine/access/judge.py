@@ -44,6 +44,10 @@ _FREE: Final = frozenset(
 )
 """Jobs that are judged by what they come to, or are nobody's harm."""
 
+_BEYOND: Final = {
+    "fetch": "the agent would fetch it over the host's network; let a RUN do that",
+}
+
 
 class Judge:
     """`find` looks containers up; `own` is the cgroup that containers are in by default."""
@@ -60,7 +64,8 @@ class Judge:
         if not includes(asking.rule.allow, "control") and name not in _READING:
             raise _denied(asking, f"{name} is a change")
         if not asking.rule.privileged:
-            for cause in self._against(asking.rule, name, arguments):
+            causes = self._against(asking.rule, name, arguments)
+            for cause in (*self._about_parent(asking.rule, arguments), *causes):
                 raise _denied(asking, f"{name}: {cause}")
 
     def record(self, record: Record) -> None:
@@ -91,11 +96,17 @@ class Judge:
         elif arguments.get("driver", _BRIDGE) != _BRIDGE:
             yield f"a network of driver {arguments['driver']} has an interface of the host"
         elif name not in _FREE | _BY_IMAGE | _MAKING_IMAGES:
-            yield "this is about more than its own containers"
+            yield _BEYOND.get(name, "this is about more than its own containers")
         if arguments.get("privileged") == "true":
             yield "the command would be privileged"
         if rule.images is not None:
             yield from _about_images(rule, name, arguments)
+
+    def _about_parent(self, rule: Rule, arguments: Mapping[str, str]) -> Iterator[str]:
+        """Of a build, whose own group is made below it."""
+        parent = arguments.get("cgroup_parent")
+        if parent is not None and not rule.has_group(f"{parent.rstrip('/')}/", self._own):
+            yield f"cgroup parent {parent} is none that it may use; give --cgroup-parent"
 
     def _about(self, rule: Rule, record: Record) -> Iterator[str]:
         """Why a rule does not let its caller have a container."""

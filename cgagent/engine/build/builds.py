@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,9 @@ from cgagent.engine.build.files import Files
 from cgagent.engine.build.kept import BuildCache
 from cgagent.engine.build.mounts import RunMounts
 from cgagent.engine.build.run import Run
-from cgagent.engine.build.stage import StageRun, check
-from cgagent.engine.build.values import Built, StageDone, Step, StepBegun
+from cgagent.engine.build.stage import check
+from cgagent.engine.build.together import all_stages
+from cgagent.engine.build.values import Built
 from cgagent.engine.build.workspace import Workspace
 from cgagent.engine.containers.names import new_id
 from cgagent.engine.options import limits as limit_options
@@ -34,7 +35,8 @@ from cgagent.images.manifest import Platform, this_architecture
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
 
     from cgagent.cgroups import Host, Limits
     from cgagent.config import Settings
@@ -49,9 +51,10 @@ if TYPE_CHECKING:
     from cgagent.engine.observe.monitor import Monitor
     from cgagent.engine.sessions.streams import Streams
     from cgagent.images.build.context import Context
-    from cgagent.images.build.stages import Plan, Stage
+    from cgagent.images.build.stages import Plan
     from cgagent.images.building import Hold
     from cgagent.images.store import Images
+    from cgagent.store.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,8 @@ class _Asked:
     plan: Plan
     names: tuple[str, ...]
     limits: Limits
+    parent: str
+    """The path of the cgroup that the build's own is made in."""
     workspace: Workspace
     context: Context
     job: Job
@@ -87,7 +92,9 @@ class Builds:
         monitor: Monitor,
         jobs: Jobs,
         events: Events,
+        database: Database,
     ) -> None:
+        self._database = database
         self._settings = settings
         self._host = host
         self._store = store
@@ -120,23 +127,28 @@ class Builds:
         limits = limit_options.resolve(request.limits, request.conveniences)
         if request.platform:
             Platform.parse(request.platform)
-        async with self._jobs.run("build", image=" ".join(request.names)) as job:
+        parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
+        about = {"image": " ".join(request.names), "cgroup_parent": parent}
+        async with self._jobs.run("build", **about) as job:
             with self._known(request.client_id, job):
                 async with self._workspace() as workspace:
                     job.step("context")
                     context, text = await workspaces.unpacked(workspace, archive, request)
+                    plan = await in_thread(lambda _: _plan(text, request))
                     asked = _Asked(
                         request=request,
-                        plan=_plan(text, request),
+                        plan=plan,
                         names=names,
                         limits=limits,
+                        parent=parent,
                         workspace=workspace,
                         context=context,
                         job=job,
                         tell=tell,
                     )
                     job.step("steps")
-                    built = await self._carried_out(asked)
+                    with self._discreetly(secrets=bool(request.secrets)):
+                        built = await self._carried_out(asked)
         self._images.settle()
         return built
 
@@ -163,8 +175,7 @@ class Builds:
     async def _carried_out(self, asked: _Asked) -> Built:
         began = time.monotonic()
         request, workspace, names = asked.request, asked.workspace, asked.names
-        parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
-        group = await in_thread(lambda _: workspace.make_group(parent, asked.limits))
+        group = await in_thread(lambda _: workspace.make_group(asked.parent, asked.limits))
         self._parents.builds.add(group.path)
         building = self._store.building
         try:
@@ -174,7 +185,7 @@ class Builds:
                 run.commands.limits = self._of_each_step(asked.limits)
                 try:
                     await run.prefer(request.cache_from)
-                    state = await _all_stages(run)
+                    state = await all_stages(run)
                 finally:
                     await run.commands.close()
                 image_id = await self._made(state, names)
@@ -239,11 +250,18 @@ class Builds:
                 self._store.building, hold.lease, reads=not request.no_cache, reads_own=reads_own
             ),
             files=files,
-            copies=Copies(workspace, context, files),
+            copies=Copies(workspace, context, files, self._may_fetch),
             mounts=mounts,
             commands=commands,
             steps=asked.plan.steps + bool(request.labels),
         )
+
+    def _discreetly(self, *, secrets: bool) -> AbstractContextManager[None]:
+        """A step's secret may be in its environment, which is in its container's record."""
+        return self._database.without_traces() if secrets else nullcontext()
+
+    def _may_fetch(self, url: str) -> None:
+        self._jobs.require_permitted("fetch", url=url)
 
     def _of_each_step(self, limits: Limits) -> Limits | None:
         """Caps of block devices: on cgroup v1 a group's do not hold for those below it."""
@@ -256,7 +274,14 @@ class Builds:
 
     async def resume(self) -> None:
         """At the agent's start: builds that were going on ended with the agent before."""
-        for directory in await asyncio.to_thread(_left, self._directory):
+        left = await asyncio.to_thread(_left, self._directory)
+        with self._discreetly(secrets=bool(left)):
+            await self._end_those(left)
+        await asyncio.to_thread(workspaces.remove_directory, self._secrets)
+        await asyncio.to_thread(self.caches.sweep)
+
+    async def _end_those(self, left: list[Path]) -> None:
+        for directory in left:
             path = workspaces.left_group(directory)
             for container in list(self._containers):
                 if path and container.record.resolved.cgroup_parent == path:
@@ -265,8 +290,6 @@ class Builds:
                     except CgagentError as e:  # the agent starts all the same
                         log.error("container %s of a build: %s", container.name, e.message)  # noqa: TRY400
             await asyncio.to_thread(self._clean_up, directory, path)
-        await asyncio.to_thread(workspaces.remove_directory, self._secrets)
-        await asyncio.to_thread(self.caches.sweep)
 
     def _clean_up(self, directory: Path, group: str) -> None:
         try:
@@ -308,48 +331,6 @@ def _plan(text: bytes, request: BuildRequest) -> Plan:
         )
     }
     return stages.plan(syntax.parse(text), request.target, request.arguments, platforms)
-
-
-async def _all_stages(run: Run) -> State:
-    """Each as soon as those are done that it needs; the first failure ends all.
-
-    Raises:
-        CgagentError: that failure.
-    """
-    run.expect()
-    for number, instruction in enumerate(run.plan.global_instructions, 1):
-        step = Step(number=number, total=run.steps, stage=-1, shown="", text=instruction.text)
-        run.tell(StepBegun(step))
-    run.tell(StageDone(-1))
-    numbers = dict(_numbered(run.plan.stages, len(run.plan.global_instructions) + 1))
-
-    async def one(stage: Stage) -> None:
-        state = await StageRun(run, stage, numbers[stage.index]).carry_out()
-        run.tell(StageDone(stage.index))
-        run.finish(stage.index, state)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for stage in run.plan.stages:
-                group.create_task(one(stage))
-    except BaseExceptionGroup as e:
-        raise _first(e) from None
-    return await run.finished(run.plan.stages[-1].index)
-
-
-def _numbered(found: tuple[Stage, ...], first: int) -> Iterator[tuple[int, int]]:
-    for stage in found:
-        yield stage.index, first
-        first += 1 + len(stage.instructions)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of several stages that fail at the same moment."""
-    for one in group.exceptions:
-        found = _first(one) if isinstance(one, BaseExceptionGroup) else one
-        if isinstance(found, CgagentError):
-            return found
-    return group.exceptions[0]
 
 
 def _left(directory: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from cgagent.pathpatterns import Ignore, is_glob
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from cgagent.engine.build.state import State
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cgagent.images.building import Layers
 
 _HEAD_BYTES: Final = 512
+_MAX_NAME: Final = 255
+"""Bytes that Linux has for a file's name."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,15 @@ class Ready:
 
 
 class Copies:
-    def __init__(self, workspace: Workspace, context: Context, files: Files) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        context: Context,
+        files: Files,
+        may_fetch: Callable[[str], None],
+    ) -> None:
+        """`may_fetch` raises DeniedError: whoever asks may not have the agent fetch a URL."""
+        self._may_fetch = may_fetch
         self._workspace = workspace
         self._context = context
         self._files = files
@@ -121,8 +131,8 @@ class Copies:
         made = self._workspace.fresh("heredoc")
         for one in what.files:
             name = posixpath.basename(one.name)
-            if name != one.name or name in {"", ".", ".."}:
-                raise InvalidInputError(f"heredoc {one.name!r} is no name of a file")
+            if name != one.name or name in {"", ".", ".."} or len(os.fsencode(name)) > _MAX_NAME:
+                raise InvalidInputError(f"heredoc {one.name[:60]!r} is no name of a file")
             file = made / name
             file.write_text(one.content)
             file.chmod(0o644)
@@ -131,6 +141,7 @@ class Copies:
         ready.sources.append(Source(paths=names, directory=str(made)))
 
     async def _fetched(self, what: Copy, url: str, ready: Ready) -> None:
+        self._may_fetch(url)
         name = fetching.name_of(url, what.target)
         file = self._workspace.fresh("url") / name
 

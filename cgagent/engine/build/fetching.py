@@ -10,7 +10,17 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
 
 from cgagent.concurrency import StoppedError
 from cgagent.errors import InvalidInputError, NotFoundError, RemoteError, UnavailableError
@@ -25,6 +35,20 @@ _CHUNK: Final = 1 << 18
 _NOT_FOUND: Final = 404
 
 
+def _opener() -> OpenerDirector:
+    """Of http and https alone, so that no redirect leads to ftp: or to a file."""
+    made = OpenerDirector()
+    for handler in (
+        *(ProxyHandler(), UnknownHandler(), HTTPHandler(), HTTPSHandler()),
+        *(HTTPDefaultErrorHandler(), HTTPRedirectHandler(), HTTPErrorProcessor()),
+    ):
+        made.add_handler(handler)
+    return made
+
+
+_OPENER: Final = _opener()
+
+
 def name_of(url: str, target: str) -> str:
     """What the file is called at its destination.
 
@@ -33,7 +57,10 @@ def name_of(url: str, target: str) -> str:
     """
     if not target.endswith("/"):
         return posixpath.basename(target)
-    name = posixpath.basename(unquote(urlsplit(url).path))
+    try:
+        name = posixpath.basename(unquote(urlsplit(url).path))
+    except ValueError as e:
+        raise InvalidInputError(f"ADD {url}: that is no URL: {e}") from None
     if name in {"", ".", ".."}:
         raise InvalidInputError(
             f"ADD {url}: the URL names no file; give the destination a name of a file"
@@ -49,15 +76,15 @@ def fetch(url: str, file: Path, checksum: str, stop: threading.Event) -> str:
         InvalidInputError: it is not what `checksum` says.
     """
     found = hashlib.sha256()
-    request = Request(url, headers={"User-Agent": "cgagent"})  # noqa: S310 - http and https alone
     try:
-        with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+        request = Request(url, headers={"User-Agent": "cgagent"})  # noqa: S310 - see _opener
+        with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with (
                 disk_full_is_no_space(f"ADD {url}", file),
                 os.fdopen(os.open(file, flags, 0o600), "wb") as out,
             ):
-                while data := answer.read(_CHUNK):
+                while data := answer.read1(_CHUNK):
                     if stop.is_set():
                         raise StoppedError
                     found.update(data)

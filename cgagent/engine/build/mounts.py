@@ -100,7 +100,12 @@ class RunMounts:
         if one.origin:
             source = Source(paths=(one.source.lstrip("/"),), layers=origins[one.origin])
         else:
-            (path,) = self._context.matching(one.source or ".")
+            path, *others = self._context.matching(one.source or ".")
+            if others:
+                raise InvalidInputError(
+                    f"mount {one.target}: source {one.source} matches {1 + len(others)} files; "
+                    "name one, or the directory that they are in"
+                )
             if one.read_only:
                 return str(self._workspace.context / path)
             source = Source(paths=(path,), directory=str(self._workspace.context))

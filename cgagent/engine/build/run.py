@@ -75,11 +75,14 @@ class Run:
         """What a stage has come to, when it has."""
         return await asyncio.shield(self._stages[stage])
 
-    async def origin(self, name: str) -> State:
-        """The stage or the image that ``--from`` names."""
-        stage = self.plan.stage_of(name)
+    async def origin(self, name: str, before: int) -> State:
+        """The stage or the image that ``--from`` names in the stage `before`.
+
+        It may not be that stage or a later one, which would wait for itself.
+        """
+        stage = self.plan.stage_of(name, before)
         if stage is not None:
-            if stage not in self._stages:  # of a trigger of the base's
+            if stage not in self._stages:  # of a trigger of the base's, or by a variable
                 raise UnsupportedError(f"stage {name} is no part of this build")
             return await self.finished(stage)
         image = await self.image(name, self.request.platform, lambda _progress, _tag: None)

@@ -45,7 +45,7 @@ class StageRun:
         state.base_id = "" if triggers else state.base_id
         self._done(step, state)
         for text in triggers:
-            for one in syntax.parse(text.encode()).instructions:
+            for one in _trigger(text, self._stage.shown):
                 await self._carry_out(state, one, self._step(f"ONBUILD {one.text}"))
         labels = self._run.request.labels if self._stage is self._run.plan.stages[-1] else {}
         for one in (*self._stage.instructions, *_labels(labels)):
@@ -112,6 +112,7 @@ class StageRun:
                 value = plan.arguments.get(name)
             if value is not None:
                 state.arguments[name] = value
+        stages.check_size(one, state.arguments)
         await self._empty(state, one.text, step)
 
     async def _setting(self, state: State, one: Instruction, step: Step) -> None:
@@ -180,7 +181,7 @@ class StageRun:
 
     async def _origins(self, names: list[str]) -> dict[str, State]:
         """The states of what ``--from`` and ``from=`` name: stages, or images."""
-        return {name: await self._run.origin(name) for name in names}
+        return {name: await self._run.origin(name, self._stage.index) for name in names}
 
     # -- COPY, ADD ------------------------------------------------------------------------------
 
@@ -236,6 +237,17 @@ class StageRun:
         state.key = key
         state.base_id = ""
         state.history.append(result.history)
+
+
+def _trigger(text: str, stage: str) -> tuple[syntax.Instruction, ...]:
+    """What the base of a stage has for those that begin with it."""
+    found = syntax.parse(text.encode()).instructions
+    for one in found:
+        if one.name in configuration.NO_TRIGGERS:
+            raise InvalidInputError(
+                f"the base of stage {stage} has {one.name} as an ONBUILD trigger: it may have none"
+            )
+    return found
 
 
 def _run_text(one: Instruction, arguments: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.build.cache import MARK
+from cgagent.errors import InvalidInputError
 from cgagent.images.archives.authoring import config_document
 from cgagent.images.build import keys
 from cgagent.images.build.configuration import variables_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cgagent.images.image import Image
 
 _SHOWN: Final = 12
+_MAX_BYTES: Final = 4 << 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +90,13 @@ class State:
     def document(self) -> bytes:
         """The configuration of an image that is made of it."""
         kept = {name: value for name, value in self.settings.items() if value not in (None, [], {})}
-        return config_document(self.base, kept, self.layers.diff_ids, self.history, self.author)
+        found = config_document(self.base, kept, self.layers.diff_ids, self.history, self.author)
+        if len(found) > _MAX_BYTES:
+            raise InvalidInputError(
+                f"the image's configuration, with its history, would have more than {_MAX_BYTES} "
+                "bytes: the values in it are too long"
+            )
+        return found
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _GROUP: Final = "group"
 _SHOWN: Final = 12
+_STOPS_WITHIN_MS: Final = 200
 
 
 class Workspace:
@@ -155,6 +157,19 @@ async def unpacked(
     return Context.of(found.values()), text
 
 
+def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    """Until it has ended. Raises StoppedError: sooner than that, however much it has to read."""
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        while not ended.poll(_STOPS_WITHIN_MS):
+            if stop.is_set():
+                raise StoppedError
+    finally:
+        os.close(pidfd)
+
+
 def _unpack(request: dict[str, Any], archive: str, stop: threading.Event) -> list[dict[str, Any]]:
     """What the process tells, to its end."""
     command = bare.command("cgagent.images.unpack.context", json.dumps(request))
@@ -171,6 +186,7 @@ def _unpack(request: dict[str, Any], archive: str, stop: threading.Event) -> lis
                     if stop.is_set():
                         raise StoppedError
                     child.stdin.write(chunk)
+            _wait(child, stop)
         except BaseException:
             child.kill()
             raise

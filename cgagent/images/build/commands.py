@@ -42,6 +42,7 @@ _FLAGS: Final = {
     "FROM": frozenset({"platform"}),
     "HEALTHCHECK": frozenset({"interval", "timeout", "start-period", "start-interval", "retries"}),
 }
+_MAX_ID: Final = 2**32 - 2
 _SHARING: Final = frozenset({"shared", "private", "locked"})
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
@@ -130,12 +131,18 @@ def expander(
     instruction: Instruction, variables: Mapping[str, str], escape: str
 ) -> Callable[[str], str]:
     """What replaces the variables in one word of the instruction."""
+    left = words.MAX_VALUES + len(instruction.arguments)
 
     def expand(word: str) -> str:
+        nonlocal left
         try:
-            return words.expanded(word, variables, escape)
+            found = words.expanded(word, variables, escape)
         except words.WordError as e:
             raise bad(instruction.line, f"{instruction.name}: {e}") from None
+        left -= max(0, len(found) - len(word))
+        if left < 0:
+            raise bad(instruction.line, f"{instruction.name}: with its variables it is too long")
+        return found
 
     return expand
 
@@ -225,18 +232,34 @@ def _checked(
         origin=expand(given.get("from", "")),
         read_only=read_only and not ("rw" in given and _bool(given, "rw")),
         sharing=sharing,
-        mode=int(given["mode"], 8) if "mode" in given else None,
-        uid=int(expand(given.get("uid", "0"))),
-        gid=int(expand(given.get("gid", "0"))),
+        mode=_octal(given["mode"]) if "mode" in given else None,
+        uid=_id(expand(given.get("uid", "0"))),
+        gid=_id(expand(given.get("gid", "0"))),
         required="required" in given and _bool(given, "required"),
         env=env,
         size_bytes=parse_size(given["size"], "size") if "size" in given else None,
     )
 
 
+def _octal(text: str) -> int:
+    if not re.fullmatch(r"0*[0-7]{1,4}", text):
+        raise ValueError(f"mode {text[:20]!r} is not up to four octal digits, such as 0755")
+    return int(text, 8)
+
+
+def _id(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _MAX_ID:
+        raise ValueError(f"id {text[:20]!r} is not a number up to {_MAX_ID}")
+    return int(text)
+
+
 def _options(instruction: Instruction, text: str) -> dict[str, str]:
     given: dict[str, str] = {}
-    for field in next(csv.reader(io.StringIO(text)), []):
+    try:
+        fields = next(csv.reader(io.StringIO(text)), [])
+    except csv.Error as e:
+        raise bad(instruction.line, f"mount {text[:60]}: {e}") from None
+    for field in fields:
         name, separator, value = field.partition("=")
         name = name.strip().lower()
         name = _SAME.get(name, name)
@@ -321,11 +344,12 @@ def absolute(directory: str, path: str) -> str:
 def _mode(instruction: Instruction, text: str) -> int | None:
     if not text:
         return None
-    if not re.fullmatch(r"[0-7]{1,5}", text):
+    try:
+        return _octal(text)
+    except ValueError:
         raise UnsupportedError(
             f"line {instruction.line}: chmod {text!r}: only a number such as 755 is understood"
-        )
-    return int(text, 8)
+        ) from None
 
 
 def sources_of(instruction: Instruction) -> list[str]:

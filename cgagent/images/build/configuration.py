@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Change = Callable[[Settings, Instruction, Callable[[str], str], str], None]
 
 SHELL: Final = ("/bin/sh", "-c")
+NO_TRIGGERS: Final = frozenset({"ONBUILD", "FROM", "MAINTAINER"})
 _PORT: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 _MAX_PORT: Final = 65535
 _TIMES: Final = {
@@ -175,7 +176,7 @@ def _maintainer(
 
 def _on_build(settings: Settings, i: Instruction, _expand: object, _escape: str) -> None:
     word = i.arguments.split(maxsplit=1)[0].upper()
-    if word in {"ONBUILD", "FROM", "MAINTAINER"}:
+    if word in NO_TRIGGERS:
         raise ValueError(f"{word} isn't allowed as an ONBUILD trigger")
     lines = [i.arguments, *(f"{h.content}{h.name}" for h in i.heredocs)]
     settings["OnBuild"] = [*(settings.get("OnBuild") or ()), "\n".join(lines)]

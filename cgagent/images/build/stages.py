@@ -30,6 +30,9 @@ PROXIES: Final = frozenset(
     for name in (proxy, proxy.lower())
 )
 """Arguments that every RUN sees without an ARG; no cache and no history knows them."""
+MAX_ARGUMENTS: Final = 4 << 20
+"""Characters that the values of all arguments of a stage may have."""
+_SHOWN: Final = 20
 _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9._-]*")
 
 
@@ -53,6 +56,38 @@ class Stage:
         return self.name or str(self.index)
 
 
+class Names:
+    """Stages by their names. One sees those before it alone, of two of a name the later one."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[int]] = {}
+
+    def add(self, name: str, index: int) -> None:
+        """In the order of the stages."""
+        self._found.setdefault(name, []).append(index)
+
+    def find(self, name: str, before: int) -> int | None:
+        found = self._found.get(name.lower(), ())
+        return next((index for index in reversed(found) if index < before), None)
+
+    def stage_of(self, text: str, before: int) -> int | None:
+        """The same, by its name or its number. Raises InvalidInputError: no such number."""
+        found = self.find(text, before)
+        if found is None and text.isdecimal():
+            found = _number(text, before)
+            if found is None:
+                raise InvalidInputError(
+                    f"invalid from flag value {text[:20]}: no stage before it has that index"
+                )
+        return found
+
+
+def _number(text: str, count: int) -> int | None:
+    """Of one of so many stages."""
+    is_short = text.isdecimal() and len(text) <= len(str(count))
+    return int(text) if is_short and int(text) < count else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a build of a target comes to."""
@@ -63,10 +98,7 @@ class Plan:
     """Global ones, for a stage that repeats their names."""
     global_instructions: tuple[Instruction, ...]
     escape: str
-    names: Mapping[str, int]
-    """Of all stages, needed or not."""
-    count: int
-    """Of all stages."""
+    names: Names
     unused: tuple[str, ...]
     """Arguments that were given, and that no ARG takes."""
 
@@ -75,11 +107,13 @@ class Plan:
         count = sum(1 + len(stage.instructions) for stage in self.stages)
         return count + len(self.global_instructions)
 
-    def stage_of(self, name: str) -> int | None:
-        """The stage that ``--from`` means; None: it is an image."""
-        if name.lower() in self.names:
-            return self.names[name.lower()]
-        return int(name) if name.isdecimal() and int(name) < self.count else None
+    def stage_of(self, name: str, before: int) -> int | None:
+        """The stage that ``--from`` means in stage `before`; None: it is an image.
+
+        Raises:
+            InvalidInputError: a number, and no stage before it has it.
+        """
+        return self.names.stage_of(name, before)
 
 
 def plan(
@@ -120,7 +154,6 @@ def plan(
         global_instructions=head,
         escape=dockerfile.escape,
         names=names,
-        count=len(stages),
         unused=tuple(sorted(set(given) - taken - PROXIES - set(platform))),
     )
 
@@ -158,7 +191,14 @@ def _global_arguments(
             chosen = given.get(name, value)
             if chosen is not None:
                 found[name] = chosen
+        check_size(one, found)
     return found
+
+
+def check_size(one: Instruction, arguments: Mapping[str, str]) -> None:
+    """Raises InvalidInputError: with those of `one` they are too many."""
+    if sum(map(len, arguments.values())) > MAX_ARGUMENTS:
+        raise bad(one.line, f"the arguments have more than {MAX_ARGUMENTS} characters together")
 
 
 def declared(
@@ -183,9 +223,9 @@ def _argument_names(instruction: Instruction, escape: str) -> list[str]:
 
 def _stages(
     groups: list[list[Instruction]], arguments: Mapping[str, str], escape: str
-) -> tuple[list[Stage], dict[str, int]]:
+) -> tuple[list[Stage], Names]:
     stages: list[Stage] = []
-    names: dict[str, int] = {}
+    names = Names()
     for index, (origin, *rest) in enumerate(groups):
         check_flags(origin)
         expand = expander(origin, arguments, escape)
@@ -193,7 +233,7 @@ def _stages(
         base = expand(base)
         if not base:
             raise bad(origin.line, f"base name ({origin.arguments}) should not be blank")
-        base_stage = names.get(base.lower())
+        base_stage = names.find(base, index)
         own = {
             n
             for one in rest
@@ -213,7 +253,7 @@ def _stages(
             )
         )
         if name:
-            names[name] = index
+            names.add(name, index)
     return stages, names
 
 
@@ -234,28 +274,26 @@ def _from(origin: Instruction) -> tuple[str, str]:
     return parts[0], name
 
 
-def _earlier(one: Instruction, text: str, names: Mapping[str, int], index: int) -> int | None:
+def _earlier(one: Instruction, text: str, names: Names, index: int) -> int | None:
     """The stage that ``from`` means; None: it is an image."""
-    if text.lower() in names:
-        return names[text.lower()]
-    if text.isdecimal():
-        if int(text) >= index:
-            raise bad(
-                one.line, f"invalid from flag value {text}: no stage before it has that index"
-            )
-        return int(text)
-    return None
+    try:
+        return names.stage_of(text, index)
+    except InvalidInputError as e:
+        raise bad(one.line, e.message) from None
 
 
-def _target(stages: list[Stage], names: Mapping[str, int], target: str) -> int:
+def _target(stages: list[Stage], names: Names, target: str) -> int:
     if not target:
         return stages[-1].index
-    if target.lower() in names:
-        return names[target.lower()]
-    if target.isdecimal() and int(target) < len(stages):
-        return int(target)
-    known = ", ".join(stage.shown for stage in stages)
-    raise InvalidInputError(f"target stage {target!r} could not be found; there are {known}")
+    found = names.find(target, len(stages))
+    found = _number(target, len(stages)) if found is None else found
+    if found is not None:
+        return found
+    known = ", ".join(stage.shown for stage in stages[:_SHOWN])
+    more = ", ..." if len(stages) > _SHOWN else ""
+    raise InvalidInputError(
+        f"target stage {target[:60]!r} could not be found; there are {known}{more}"
+    )
 
 
 def _check(stage: Stage, escape: str) -> None:

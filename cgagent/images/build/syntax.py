@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cgagent.errors import InvalidInputError
-from cgagent.images.build.words import end_of_word, plain_words, split
+from cgagent.images.build.words import after_blanks, end_of_word, plain_words, split
 
 NAMES: Final = frozenset(
     {
@@ -22,12 +22,14 @@ NAMES: Final = frozenset(
     }
 )
 _WITH_HEREDOCS: Final = frozenset({"ADD", "COPY", "RUN"})
-_DIRECTIVE: Final = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVE: Final = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+)")
 _DIRECTIVES: Final = frozenset({"syntax", "escape", "check"})
 _HEREDOC: Final = re.compile(r"(\d*)<<(-?)([^<]+)")
 _FLAG: Final = re.compile(r"--([A-Za-z][A-Za-z0-9-]*)(?:=(.*))?", re.DOTALL)
 _BAD: Final = "dockerfile parse error"
 _MAX_BYTES: Final = 4 << 20
+_MAX_INSTRUCTIONS: Final = 5000
+_NO_TEXT: Final = re.compile(r"[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ class _Reader:
         while (logical := self._logical_line(escape)) is not None:
             if logical[0]:
                 found.append(self._instruction(*logical, escape))
+            if len(found) > _MAX_INSTRUCTIONS:
+                raise bad(logical[1], f"there are more than {_MAX_INSTRUCTIONS} instructions")
         if not found:
             raise InvalidInputError("dockerfile parse error: file with no instructions")
         return Dockerfile(tuple(found), escape, self._directives.get("syntax", ""))
@@ -174,6 +178,8 @@ class _Reader:
         )
         if not rest:
             raise bad(line, f"{made.name} requires at least one argument")
+        if any(map(_NO_TEXT.search, made.words or ())):
+            raise bad(line, f"{made.name}: a NUL or half of a surrogate pair is no text")
         return made
 
     def _heredoc(self, name: str, strips: bool, expands: bool, line: int) -> Heredoc:
@@ -196,17 +202,18 @@ def _first_word(text: str) -> tuple[str, str]:
 def _flags(text: str, escape: str) -> tuple[tuple[tuple[str, str | None], ...], str]:
     """Those at the beginning, and what follows."""
     found: list[tuple[str, str | None]] = []
-    while text.startswith("--"):
-        end = end_of_word(text, escape)
-        word, text = text[:end], text[end:].lstrip()
-        if word == "--":
-            break
+    position = 0
+    while text.startswith("--", position):
+        end = end_of_word(text, escape, position)
+        word = text[position:end]
         match = _FLAG.fullmatch("".join(plain_words(word, escape)))
+        if match is None and word != "--":
+            break
+        position = after_blanks(text, end)
         if match is None:
-            text = f"{word} {text}"
             break
         found.append((match[1], match[2]))
-    return tuple(found), text
+    return tuple(found), text[position:]
 
 
 def _heredocs(text: str, escape: str) -> list[tuple[str, bool, bool]]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#]")
 _OPERATORS: Final = re.compile(r":[-+?]|##|#|%%|%|//|/|[-+?]")
+MAX_VALUES: Final = 1 << 20
+"""Characters that values put into one instruction: a command may have no more in all."""
+_MAX_DEPTH: Final = 50
+_MAX_REPLACED_IN: Final = 4096
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -56,9 +60,9 @@ def in_text(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     return _Expansion(text, variables, escape).in_text()
 
 
-def end_of_word(text: str, escape: str = "\\") -> int:
-    """Where the first word ends, which has its quotes still."""
-    quote, position = "", 0
+def end_of_word(text: str, escape: str = "\\", position: int = 0) -> int:
+    """Where the word at `position` ends, which has its quotes still."""
+    quote = ""
     while position < len(text):
         c = text[position]
         if c == escape and position + 1 < len(text):
@@ -76,11 +80,18 @@ def end_of_word(text: str, escape: str = "\\") -> int:
 def split(text: str, escape: str = "\\") -> list[str]:
     """Its words as they are written, with their quotes."""
     found = []
-    while text := text.lstrip():
-        end = end_of_word(text, escape)
-        found.append(text[:end])
-        text = text[end:]
+    position = after_blanks(text, 0)
+    while position < len(text):
+        end = end_of_word(text, escape, position)
+        found.append(text[position:end])
+        position = after_blanks(text, end)
     return found
+
+
+def after_blanks(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
 
 
 def plain_words(text: str, escape: str = "\\") -> list[str]:
@@ -109,6 +120,8 @@ class _Expansion:
         self._escape = escape
         self._is_plain = is_plain
         self._at = 0
+        self._depth = 0
+        self._left = MAX_VALUES
 
     def run(self, end: str = "") -> list[tuple[str, bool]]:
         """Up to `end` outside of quotes, which is passed over; to the text's end without."""
@@ -182,6 +195,20 @@ class _Expansion:
         raise WordError(f"{self._text!r}: a double quote is not closed")
 
     def _variable(self) -> str:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise WordError(f"variables are nested deeper than {_MAX_DEPTH}")
+        found = self._value()
+        self._depth -= 1
+        self._take(len(found))
+        return found
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise WordError(f"the values of its variables have over {MAX_VALUES} characters")
+
+    def _value(self) -> str:
         is_braced = self._text[self._at : self._at + 1] == "{"
         start = self._at + is_braced
         match = _NAME.match(self._text, start)
@@ -206,8 +233,7 @@ class _Expansion:
         if operator in {"/", "//"}:
             pattern = self._raw("/}")
             new = self._word() if self._text[self._at - 1] == "/" else ""
-            count = 0 if operator == "//" else 1
-            return _glob(pattern, self._escape).sub(lambda _: new, value or "", count=count)
+            return self._replaced(name, value or "", pattern, new, 0 if operator == "//" else 1)
         if operator[0] in "#%":
             return _trimmed(value or "", self._raw("}"), operator, self._escape)
         word = self._word()
@@ -220,6 +246,13 @@ class _Expansion:
         if not is_set:
             raise WordError(f"{name}: {word or 'not allowed to be unset'}")
         return value or ""
+
+    def _replaced(self, name: str, value: str, pattern: str, new: str, count: int) -> str:
+        if len(value) > _MAX_REPLACED_IN:
+            raise WordError(f"{name} has over {_MAX_REPLACED_IN} characters to replace some of")
+        expression = re.compile(_glob(_pieces(pattern, self._escape), is_longest=True), re.DOTALL)
+        self._take(len(new) * (count or len(expression.findall(value))))
+        return expression.sub(lambda _: new, value, count=count)
 
     def _word(self) -> str:
         return "".join(piece for piece, _ in self.run("}"))
@@ -242,26 +275,36 @@ class _Expansion:
         raise WordError(f"{self._text!r}: a }} is missing")
 
 
-def _glob(pattern: str, escape: str, *, lazy: bool = False) -> re.Pattern[str]:
-    """A shell's pattern, with ``*`` and ``?``."""
-    found, characters = "", iter(pattern)
+def _pieces(pattern: str, escape: str) -> list[list[str]]:
+    """What is between the ``*`` of a shell's pattern: an expression for each character."""
+    found: list[list[str]] = [[]]
+    characters = iter(pattern)
     for c in characters:
         if c == "*":
-            found += ".*?" if lazy else ".*"
+            found.append([])
         elif c == "?":
-            found += "."
+            found[-1].append(".")
         else:
-            found += re.escape(next(characters, c) if c == escape else c)
-    return re.compile(found, re.DOTALL)
+            found[-1].append(re.escape(next(characters, c) if c == escape else c))
+    return found
+
+
+def _glob(pieces: list[list[str]], *, is_longest: bool) -> str:
+    """What matches from its beginning on, in time in proportion to the text's length.
+
+    Where a piece fits first is as good as where it fits later, so it is not tried again. Only the
+    last one says how long the match is.
+    """
+    first, *others = ("".join(piece) for piece in pieces)
+    last = [f".*{others.pop()}"] if others and is_longest else []
+    return "".join([first, *(f"(?>.*?{piece})" for piece in others), *last])
 
 
 def _trimmed(value: str, pattern: str, operator: str, escape: str) -> str:
-    expression = _glob(pattern, escape)
-    lengths = range(len(value) + 1)
-    if operator[0] == "#":
-        fitting = [n for n in lengths if expression.fullmatch(value[:n])]
-        cut = (max if operator == "##" else min)(fitting, default=0)
-        return value[cut:]
-    fitting = [n for n in lengths if expression.fullmatch(value[n:])]
-    cut = (min if operator == "%%" else max)(fitting, default=len(value))
-    return value[:cut]
+    pieces = _pieces(pattern, escape)
+    is_end = operator[0] == "%"
+    if is_end:
+        value, pieces = value[::-1], [piece[::-1] for piece in reversed(pieces)]
+    found = re.compile(_glob(pieces, is_longest=len(operator) > 1), re.DOTALL).match(value)
+    left = value[found.end() :] if found else value
+    return left[::-1] if is_end else left

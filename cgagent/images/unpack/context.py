@@ -39,6 +39,7 @@ _CHUNK: Final = 1 << 18
 _SENT_ALONG: Final = ".dockerfile."
 """How clients call a Dockerfile that is none of the context's files."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
@@ -83,8 +84,10 @@ def _file(name: str) -> bytes | None:
             return None
         with open(path, "rb") as file:
             return file.read(_MAX_DOCKERFILE_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as e:
+        if e.errno in _NOT_THERE:
+            return None
+        raise
 
 
 def _walk(ignore: Ignore) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,8 @@ _KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE: Final = 0o755
+_NO_ID: Final = 2**32 - 1
+"""To the kernel it means that a file's owner stays."""
 
 
 class NothingThereError(Exception):
@@ -271,7 +273,7 @@ def _user(name: str) -> tuple[int, int]:
     for fields in _lines("/etc/passwd"):
         if fields[0] == name and len(fields) > 3 and fields[2].isdecimal():  # noqa: PLR2004
             return int(fields[2]), int(fields[3]) if fields[3].isdecimal() else 0
-    if name.isdecimal() and int(name) < 1 << 32:
+    if _is_id(name):
         return int(name), int(name)
     raise ValueError(f"unable to find user {name}: no matching entries in passwd file")
 
@@ -280,9 +282,13 @@ def _group(name: str) -> int:
     for fields in _lines("/etc/group"):
         if fields[0] == name and len(fields) > 2 and fields[2].isdecimal():  # noqa: PLR2004
             return int(fields[2])
-    if name.isdecimal() and int(name) < 1 << 32:
+    if _is_id(name):
         return int(name)
     raise ValueError(f"unable to find group {name}: no matching entries in group file")
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) <= len(str(_NO_ID)) and int(text) < _NO_ID
 
 
 def _lines(path: str) -> Iterator[list[str]]:

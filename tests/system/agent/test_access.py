@@ -1,10 +1,12 @@
 """Who may reach the agent and what they may do: every refusal is logged and changes nothing."""
 
 import contextlib
+import io
 import json
 import os
 import socket
 import subprocess
+import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -367,6 +369,10 @@ def create(**fields):
     return ("POST", "/v1/containers", body)
 
 
+def build(step, **fields):
+    return ("POST", "/v1/build", {"text": f"FROM alpine\n{step}\n", **fields})
+
+
 def on(path, method="POST", body=None):
     return (method, f"/v1/containers/BOX/{path}", body)
 
@@ -424,6 +430,12 @@ RULES = [
     ("groups", create(), "give --cgroup-parent"),
     ("groups", create(cgroup_parent="teamwork"), "is not below"),
     ("groups", ("POST", "/v1/cgroups/BOXGROUP", {"action": "freeze"}), "below no parent"),
+    ("groups", build("ENV A=1"), "cgroup parent"),
+    ("plain", build("ENV A=1", cgroup_parent="/cgagent-test-elsewhere"), "cgroup parent"),
+    ("plain", build("RUN true", network="host"), "in the host's network namespace"),
+    ("plain", build("ADD http://127.0.0.1:1/x /x"), "over the host's network"),
+    ("images", build("RUN true"), "any name"),
+    ("reader", build("RUN true"), "this needs control"),
     ("storage", create(binds=["other:/x"]), "volume other is none"),
     ("storage", ("POST", "/v1/volumes", {"name": "other"}), "volume other is none"),
     ("storage", create(binds=["/srv/sub:/x"]), "path /srv/sub of the host"),
@@ -432,12 +444,28 @@ RULES = [
 ]
 
 
+def built(body):
+    """The request's line, and a context that is a Dockerfile."""
+    text = body.pop("text").encode()
+    yield json.dumps(body).encode() + b"\n"
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        info = tarfile.TarInfo("Dockerfile")
+        info.size = len(text)
+        tar.addfile(info, io.BytesIO(text))
+    yield raw.getvalue()
+
+
 def asked(client, method, path, body):
     """Raises as the client does, whatever the form of the answer."""
     if path.endswith("/attach"):
         client.upgrade(path)
     elif path.partition("?")[0].endswith(("/pull", "/load", "/commit")):
         for line in client.lines(method, path, body):
+            if "error" in line:
+                raise DeniedError(line["error"]["detail"])
+    elif path == "/v1/build":
+        for line in client.sent(path, iter(built(body))):
             if "error" in line:
                 raise DeniedError(line["error"]["detail"])
     elif method == "HEAD":

@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from cgagent.errors import CgagentError
+from cgagent.errors import CgagentError, InvalidInputError
 from tests.world.agent import SLOWNESS, eventually
 from tests.world.dockerfiles import CASES, Case
 
@@ -218,6 +218,13 @@ def test_contexts_and_dockerfiles(agent, tmp_path):
         ("FROM alpine\nRUN --network=host true\n", "--network host"),
         ('FROM alpine\nRUN ["/none"]\n', "/none"),
         ("FROM alpine\nENV A=${B:?it is needed}\n", "it is needed"),
+        ("FROM alpine AS a\nCOPY --from=a /x /y\n", "image docker.io/library/a"),
+        ("FROM alpine\nARG N=0\nRUN --mount=from=$N,target=/m true\n", "no stage before it"),
+        ("FROM alpine\nRUN --mount=source=*,target=/m true\n", "source * matches 2 files"),
+        ("FROM alpine\nRUN --mount=type=cache,target=/c,uid=99999999999 true\n", "is not a number"),
+        ("FROM alpine\nCOPY --chown=4294967295 f /x\n", "unable to find user"),
+        ("FROM alpine\nCOPY <<" + "x" * 300 + " /y/\n" + "x" * 300, "no name of a file"),
+        ("FROM alpine\nADD http://[::1/ /x\n", "ADD http://[::1/"),
         ("FROM alpine\nADD http://127.0.0.1:1/x /x\n", "cannot be fetched"),
     ],
 )
@@ -328,3 +335,61 @@ def test_nothing_is_left_of_what_is_cancelled_or_killed(own_agent, tmp_path):
     agent.start()
     eventually(lambda: nothing_is_left(agent), "something was left", 20 * SLOWNESS)
     assert agent.cli("images", "-aq").stdout == images
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cachefrom=[1]",
+        'buildargs={"A":"%5Cud800"}',
+        'labels={"a":"%5Cu0000"}',
+        "buildargs=" + "[" * 9000,
+    ],
+)
+def test_odd_parameters_are_refused(agent, query):
+    with pytest.raises(InvalidInputError):
+        agent.client.request("POST", f"/build?{query}")
+
+
+@pytest.mark.native
+def test_a_secret_that_is_no_base64_leaves_nothing(agent):
+    line = json.dumps({"secrets": {"a": "\u00e9"}}).encode() + b"\n"
+    with pytest.raises(InvalidInputError, match="not base64"):
+        list(agent.client.sent("/v1/build", iter((line,))))
+
+
+@pytest.mark.native
+def test_no_trace_of_a_secret(own_agent, tmp_path):
+    (tmp_path / "Dockerfile").write_text(
+        "FROM alpine\nRUN --mount=type=secret,id=k,env=K --mount=type=secret,id=k,target=/k "
+        '[ "$K" = "$(cat /k)" ] && [ -n "$K" ]\n'
+    )
+    (tmp_path / ".dockerignore").write_text("key\n")
+    secret = f"secret-{os.urandom(8).hex()}"
+    (tmp_path / "key").write_text(secret)
+    done = own_agent.cli("build", "--secret", f"id=k,src={tmp_path}/key", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    above = own_agent.data_root.parent
+    found = subprocess.run(["grep", "-rl", secret, above], capture_output=True, check=False)
+    assert found.stdout == b""
+
+
+@pytest.mark.native
+def test_a_context_that_takes_long_to_read_ends_with_its_client(agent):
+    """Four TiB of holes, all of which would be read for its digest."""
+    numbers = b"1\n0\n1\n".ljust(512, b"\0") + b"x"
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in (("Dockerfile", b"FROM alpine\n"), ("holes", numbers)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            if name == "holes":
+                sparse = {"major": "1", "minor": "0", "name": name, "realsize": str(1 << 42)}
+                info.pax_headers = {f"GNU.sparse.{key}": text for key, text in sparse.items()}
+            tar.addfile(info, io.BytesIO(content))
+    connection = agent.client.connect()
+    with connection.socket:
+        connection.send_stream("POST", "/build", iter((raw.getvalue(),)))
+        eventually(lambda: left(agent)["directories"], "it did not begin", 20 * SLOWNESS)
+    eventually(lambda: nothing_is_left(agent), "something was left", 20 * SLOWNESS)

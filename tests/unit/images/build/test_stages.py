@@ -35,7 +35,11 @@ def test_what_the_last_stage_needs():
     assert found.stages[1].needs == {0}
     assert found.unused == ("UNUSED",)
     assert found.steps == 2 + 2 + 3
-    assert (found.stage_of("BUILD"), found.stage_of("0"), found.stage_of("7")) == (0, 0, None)
+    assert (found.stage_of("BUILD", 2), found.stage_of("0", 2), found.stage_of("x", 2)) == (
+        0,
+        0,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,34 @@ def test_a_target_that_is_none():
 
 def test_what_no_target_needs_is_not_looked_at():
     assert plan("FROM a AS broken\nCOPY a\nFROM b").stages[0].base == "b"
+
+
+def test_a_stage_sees_those_before_it_alone():
+    text = "FROM x AS a\nFROM y AS b\nCOPY --from=a f g\nCOPY --from=b f g\nFROM z AS a\n"
+    found = plan(f"{text}COPY --from=b f g\nCOPY --from=a f g\n")
+    assert [stage.needs for stage in found.stages] == [frozenset(), {0}, {0, 1}]
+    assert [found.stage_of("a", index) for index in range(4)] == [None, 0, 0, 2]
+    with pytest.raises(InvalidInputError, match="no stage before it"):
+        found.stage_of("1", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nCOPY --from=" + "9" * 5000 + " a b",
+        "ARG A=" + "x" * 1000 + "\n" + "ARG A=$A$A$A$A$A$A$A$A$A$A\n" * 9 + "FROM a",
+        "ARG A=" + "x" * 9999 + "\n" + "".join(f"ARG A{n}=$A\n" for n in range(999)) + "FROM a",
+        "FROM a\nARG A=" + "${A:-" * 2000 + "}" * 2000,
+        "FROM a\n" * 6000,
+        'FROM a\nCMD ["\\ud800"]',
+        'FROM a\nCOPY ["\\u0000", "x"]',
+    ],
+)
+def test_what_would_keep_the_agent_busy_is_refused(text):
+    with pytest.raises(InvalidInputError):
+        plan(text)
+
+
+def test_a_long_target():
+    with pytest.raises(InvalidInputError, match="could not be found"):
+        plan(THREE, "9" * 5000)

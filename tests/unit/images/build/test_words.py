@@ -1,5 +1,7 @@
 """Variables and quotes in a Dockerfile."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +79,28 @@ def test_any_text_is_expanded_or_refused(text):
         words.words(text, VARIABLES)
     except words.WordError:
         return
+
+
+@given(st.text("ab*?", min_size=1, max_size=6), st.text("ab", max_size=8))
+def test_patterns_are_those_of_a_shell(pattern, value):
+    whole = re.compile("".join({"*": ".*", "?": "."}.get(c, c) for c in pattern))
+    starts = [n for n in range(len(value) + 1) if whole.fullmatch(value[:n])]
+    ends = [n for n in range(len(value) + 1) if whole.fullmatch(value[n:])]
+    found = {op: words.expanded(f"${{x{op}{pattern}}}", {"x": value}) for op in ("##", "%", "%%")}
+    assert found["##"] == value[max(starts, default=0) :]
+    assert found["%"] == value[: max(ends, default=len(value))]
+    assert found["%%"] == value[: min(ends, default=len(value))]
+    replaced = words.expanded(f"${{x/{pattern}/-}}", {"x": value})
+    assert replaced == whole.sub("-", value, count=1)
+
+
+def test_no_pattern_takes_long():
+    a = {"x": "a" * 4000}
+    for operator in ("#", "##", "%", "%%", "/"):
+        pattern = "*a" * 20 + "*b"
+        assert words.expanded(f"${{x{operator}{pattern}}}", a) == a["x"]
+    assert len(words.split("a " * 100_000)) == 100_000
+    with pytest.raises(words.WordError, match="to replace"):
+        words.expanded("${x/b/c}", {"x": "a" * 5000})
+    with pytest.raises(words.WordError, match="have over"):
+        words.expanded("$x" * 1000, a)
