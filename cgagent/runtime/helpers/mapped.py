@@ -30,7 +30,10 @@ _MERGED: Final = "merged"
 
 def main() -> None:
     """The child: a socket's descriptor is its argument, and `MapFiles` on its standard input."""
-    job = decode(sys.stdin.buffer.read(), MapFiles)
+    said = sys.stdin.buffer.read()
+    if not said:  # who started it has given up
+        return
+    job = decode(said, MapFiles)
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             root, trees = _open(job)

@@ -20,7 +20,10 @@ from cgagent.runtime.helpers import copyup
 
 def main() -> None:
     """The child: the job on standard input, one JSON object of an answer on standard output."""
-    job = json.load(sys.stdin.buffer)
+    said = sys.stdin.buffer.read()
+    if not said:  # who started it has given up
+        return
+    job = json.loads(said)
     answer: dict[str, Any]
     try:
         filled = _fill(job["root"], job["staging"], job["copies"])
