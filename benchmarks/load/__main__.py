@@ -53,7 +53,7 @@ class _Cpu:
         yield "machine", (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
 
     def shares(self, clients_s: float) -> dict[str, float]:
-        """Of one core."""
+        """The CPU time of each part since the beginning, in cores."""
         seconds = time.monotonic() - self._began_s
         spent = {name: now - self._before[name] for name, now in self._now()}
         return {

@@ -86,7 +86,7 @@ class Client:
         return found
 
     async def until_logged(self, target: str) -> None:
-        """What it has written comes soon after its start."""
+        """Wait until the log at `target` has the line that the container writes at its start."""
         for _ in range(_LOG_TRIES):
             if b"ready" in await self.do("logs", "GET", target):
                 return

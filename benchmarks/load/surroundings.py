@@ -1,4 +1,4 @@
-"""What goes on beside the clients: pulls of a gigabyte, and a container that writes without end."""
+"""The work beside the clients: pulls of a gigabyte, and a container that writes without end."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class Bounded(HttpToolsProtocol):
 
     @property
     def is_half_open(self) -> bool:
-        """Nothing has come so far, or the beginning of a head."""
+        """Whether the client has sent nothing so far, or only the beginning of a head."""
         return not self.busy and (self._is_fresh or self._head_bytes > 0)
 
     def is_overdue(self, now: float, bounds: Bounds) -> bool:

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from cgagent.errors import CgagentError, ConflictError, InternalError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -83,9 +83,10 @@ class Streamed(StreamingResponse):
         lines: AsyncGenerator[bytes],
         end: Callable[[], None] | None = None,
         media_type: str = "application/x-ndjson",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(lines, media_type=media_type)
-        self._lines = lines
+        super().__init__(lines, media_type=media_type, headers=headers)
+        self._lines: AsyncGenerator[Any] = lines
         self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,7 +37,7 @@ def described(words: Sequence[str]) -> Described | None:
     if command is None or command.name == "oci":  # runc's words, not ours
         return None
     found = _ask(command, words[1:])
-    return found if found is not None and len(words) == 1 + len(found.words[1:]) else None
+    return found if found is not None and len(words) == len(found.words) else None
 
 
 def all_described() -> Iterator[Described]:

@@ -13,9 +13,9 @@ import sys
 
 from cgagent import standard
 from cgagent.client import compact_json
-from cgagent.client.connection import STATUS, Frames
+from cgagent.client.connection import STATUS, Frames, received
 from cgagent.client.http import exit_code
-from cgagent.errors import CgagentError, UnavailableError
+from cgagent.errors import CgagentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,16 +116,10 @@ class _Pump:
             self._stdin_open = False
 
     def _receive(self) -> None:
-        try:
-            data = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise UnavailableError("the connection to the container ended without its exit code")
-        self._incoming.feed(data)
-        self._show()
+        data = received(self._sock, _CHUNK)
+        if data is not None:
+            self._incoming.feed(data)
+            self._show()
 
     def _show(self) -> None:
         for stream, payload in self._incoming:

@@ -186,6 +186,23 @@ class Connection:
         return data
 
 
+def received(sock: _socket.socket, most: int) -> bytes | None:
+    """The next bytes of a container's session; None: there are none yet.
+
+    Raises:
+        UnavailableError: the connection has ended.
+    """
+    try:
+        data: bytes = sock.recv(most)
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:
+        data = b""
+    if not data:
+        raise UnavailableError("the connection to the container ended without its exit code")
+    return data
+
+
 def ready(sock: _socket.socket, *, to_send: bool) -> tuple[bool, bool]:
     """Wait until there is something to receive, or it is to send and can; which of both.
 

@@ -8,9 +8,8 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from cgagent.client.connection import STATUS, STDERR, Frames, ready
+from cgagent.client.connection import STATUS, STDERR, Frames, ready, received
 from cgagent.client.http import exit_code
-from cgagent.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,15 +127,9 @@ class Session:
             return len(data)
 
     def _receive(self) -> None:
-        try:
-            data = self._sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise UnavailableError("the connection to the container ended without its exit code")
-        self._frames.feed(data)
+        data = received(self._sock, _CHUNK)
+        if data is not None:
+            self._frames.feed(data)
 
     def _whole_frames(self) -> Iterator[Output]:
         for number, payload in self._frames:

@@ -10,6 +10,8 @@ from cgagent.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from cgagent.engine.volumes import Volume
+
     Values = Mapping[str, tuple[str, ...]]
     """By the filter's name."""
 
@@ -70,13 +72,13 @@ def _kinds(filters: Values) -> tuple[str, ...]:
     return kinds
 
 
-def volume_holds(filters: Values, *, name: str, labels: Mapping[str, str], is_used: bool) -> bool:
+def volume_holds(filters: Values, volume: Volume) -> bool:
     """Raises InvalidInputError: a filter has a value that is none."""
     return (
-        flag(filters, "dangling") in {None, not is_used}
+        flag(filters, "dangling") in {None, not volume.users}
         and _any(filters, "driver", lambda value: value == "local")
-        and _any(filters, "name", lambda value: value in name)
-        and all(has_label(labels, wanted) for wanted in filters.get("label", ()))
+        and _any(filters, "name", lambda value: value in volume.name)
+        and all(has_label(volume.row.labels, wanted) for wanted in filters.get("label", ()))
     )
 
 

@@ -1,4 +1,4 @@
-"""What a request needs its caller to have, by its method and path alone, in either API."""
+"""The scope that a caller needs for a request, by method and path alone, in either API."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Sockets:
     """TCP without TLS, on loopback."""
     tls: list[socket.socket] = field(default_factory=list)
     from_systemd: list[socket.socket] = field(default_factory=list)
-    """Those of all of these that systemd has bound."""
+    """The sockets, among all of these, that systemd has bound."""
 
     @property
     def ours(self) -> list[socket.socket]:

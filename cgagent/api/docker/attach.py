@@ -34,7 +34,7 @@ class _Asked:
     container: Container
     wanted: dict[str, Any]
     past: LogQuery | None
-    """What was written before is sent first."""
+    """The part of the log that is sent before what comes; None: none of it."""
     websocket: Upgrade | None = None
 
     @property
@@ -64,7 +64,7 @@ class _Asked:
                 past.close()
 
     async def _tell(self, past: Past, client: Attachment) -> None:
-        """What was written, and with `stream` what comes, without a gap.
+        """Send the log so far and, with `stream`, the output that follows, without a gap.
 
         It is told again as long as the container writes faster than it is told. A log that somebody
         has removed or emptied has no end that is to be found.
@@ -91,7 +91,7 @@ class _Asked:
 
 
 async def attach(call: Call) -> Hijack:
-    """With `logs` what was written before, with `stream` what comes."""
+    """Connect a client: `logs` sends it the output so far, `stream` the output that follows."""
     wanted = {name: call.flag(name) for name in _STREAMS}
     return call.hijack(_asked(call, wanted).handle)
 

@@ -1,4 +1,4 @@
-"""What a build tells, in the lines that Docker's classic builder prints.
+"""The lines that Docker's classic builder prints, made of what a build tells.
 
 Stages go on at the same time, and their lines come one stage after the other: those of a later
 one are held back until the stages before it are done.

@@ -186,7 +186,7 @@ def _ulimits(call: Call) -> tuple[Ulimit, ...]:
 
 
 def _logins(call: Call) -> Any:
-    """Of ``X-Registry-Config``: an object of logins by registry. Its text is not told."""
+    """The logins by registry of the header ``X-Registry-Config``; no error repeats its text."""
     text = call.header("x-registry-config") or ""
     try:
         usual = text.strip().translate(str.maketrans("-_", "+/"))

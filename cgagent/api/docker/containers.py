@@ -241,7 +241,7 @@ async def remove(call: Call) -> Response:
 
 
 async def remove_link(call: Call) -> Response:
-    """Of the container that has it, by the alias."""
+    """Remove the link that a container has under an alias."""
     container = lookup.container(call)
     if not call.flag("link"):
         raise RefusedError(404, f"No such container: {call.names['id']}/{call.names['alias']}")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from cgagent.api.docker.calls import Call
-    from cgagent.api.docker.filters import Filters
     from cgagent.engine.volumes import Volume
 
 _ANONYMOUS: Final = "com.docker.volume.anonymous"
@@ -39,15 +38,9 @@ def shape(volume: Volume) -> dict[str, Any]:
 
 
 async def list_(call: Call) -> Response:
-    filters = call.filters(*listfilters.VOLUMES)
-    found = [shape(v) for v in call.engine.volumes.all() if _is_wanted(v, filters)]
+    filters = dict(call.filters(*listfilters.VOLUMES))
+    found = [shape(v) for v in call.engine.volumes.all() if listfilters.volume_holds(filters, v)]
     return Json({"Volumes": found, "Warnings": []})
-
-
-def _is_wanted(volume: Volume, filters: Filters) -> bool:
-    return listfilters.volume_holds(
-        dict(filters), name=volume.name, labels=volume.row.labels, is_used=bool(volume.users)
-    )
 
 
 def _find(call: Call) -> Volume:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from fastapi.responses import StreamingResponse
 from starlette.datastructures import Headers
 
 from cgagent.api.endless import Endless
+from cgagent.api.progress import Streamed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -48,8 +48,8 @@ def last_id(request: Request) -> str:
     return request.headers.get("last-event-id", "")[:_LONGEST_ID]
 
 
-class Lines(StreamingResponse):
-    """Of work that has an end. Closes `lines` however it ends, and calls `end` then."""
+class Lines(Streamed):
+    """The answer that tells of work which has an end."""
 
     def __init__(
         self,
@@ -58,24 +58,18 @@ class Lines(StreamingResponse):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """`lines` gives those together that come together."""
-        super().__init__(_as_lines(lines), media_type=LINES, headers=headers)
+        super().__init__(_as_lines(lines), end, LINES, headers)
         self._lines = lines
-        self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if wants_events(Headers(scope=scope)):
             _be_events(self)
             self.body_iterator = _as_events(self._lines)
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._lines.aclose()
-            if self._end is not None:
-                self._end()
+        await super().__call__(scope, receive, send)
 
 
 class EndlessLines(Endless):
-    """Of what goes on until its client leaves; `make` as `Endless` has it."""
+    """The answer that tells what goes on until its client leaves; `make` as `Endless` has it."""
 
     def __init__(self, make: Callable[[HangUp], AsyncGenerator[list[Line]]]) -> None:
         super().__init__(lambda hang_up: _as_lines(make(hang_up)), LINES)

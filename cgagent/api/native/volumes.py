@@ -17,7 +17,6 @@ from cgagent.engine.filters import PruneFilters, by_name
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
-    from cgagent.engine.volumes import Volume
 
 
 class VolumeBody(Strict):
@@ -36,7 +35,7 @@ def routes(engine: Engine) -> APIRouter:
         """By name; `filter` is ``NAME=VALUE`` with docker's names."""
         wanted = by_name(filters or ())
         listfilters.check(wanted, listfilters.VOLUMES)
-        found = [v for v in engine.volumes.all() if _is_wanted(wanted, v)]
+        found = [v for v in engine.volumes.all() if listfilters.volume_holds(wanted, v)]
         return [volume_view(v) for v in page.of(found, lambda v: v.name)]
 
     @router.post("", status_code=201)
@@ -66,9 +65,3 @@ def routes(engine: Engine) -> APIRouter:
         return Response(status_code=204)
 
     return router
-
-
-def _is_wanted(filters: dict[str, tuple[str, ...]], volume: Volume) -> bool:
-    return listfilters.volume_holds(
-        filters, name=volume.name, labels=volume.row.labels, is_used=bool(volume.users)
-    )
