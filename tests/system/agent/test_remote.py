@@ -353,10 +353,14 @@ def test_nothing_more_listens_than_before(data_root):
 # -- users of the socket ------------------------------------------------------------------------
 
 ASK = """
-import json, sys
+import json, os, sys
 from cgagent.client.http import Client
 from cgagent.errors import CgagentError
-for method, path in json.loads(sys.argv[2]):
+requests, uid, groups = json.loads(sys.argv[2])
+os.setgroups(groups)
+os.setgid(99)
+os.setuid(uid)
+for method, path in requests:
     try:
         Client(sys.argv[1]).request(method, path, {} if method == "POST" else None)
         print("done")
@@ -377,15 +381,10 @@ def test_users_and_groups_of_the_socket_have_rules(data_root, tmp_path):
 
     def asked(uid, *groups):
         done = subprocess.run(
-            [sys.executable, "-c", ASK, f"{folder}/s", json.dumps(requests)],
+            [sys.executable, "-c", ASK, f"{folder}/s", json.dumps([requests, uid, groups])],
             check=False,
             capture_output=True,
             text=True,
-            cwd="/work" if Path("/work").is_dir() else "/",
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-            user=uid,
-            group=99,
-            extra_groups=list(groups),
         )
         return done.stdout.split() or done.stderr
 

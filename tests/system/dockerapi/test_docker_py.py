@@ -31,36 +31,51 @@ _FAIL = {
     # Not on a registry of the tests.
     "test_pull_with_sha": "a digest of Docker Hub",
 }
+_RACE = {
+    "test_build_out_of_context_dockerfile",
+    "test_build_in_context_dockerfile",
+    "test_build_in_context_nested_dockerfile",
+    "test_build_in_context_abs_dockerfile",
+}
+"""They read a log at once after the start, and do not wait for the container to write it."""
 
 
 @pytest.mark.timeout(900)
 def test_its_own_integration_tests(host, docker, tmp_path):
     library = dockers.python_library()
     docker("pull", "-q", "alpine:3.10")
+
+    def outcomes(*chosen):
+        done = subprocess.run(
+            [
+                *(library / "bin" / "python", "-m", "pytest", "-q", "-rA", "--timeout", "60"),
+                *("-p", "no:cacheprovider", "--rootdir", library / "tests", "--tb=short"),
+                *chosen,
+            ],
+            check=False,
+            cwd=library,
+            capture_output=True,
+            text=True,
+            timeout=800 * SLOWNESS,
+            env={
+                **os.environ,
+                "DOCKER_HOST": host,
+                "DOCKER_TEST_API_VERSION": os.environ.get("CGAGENT_TEST_DOCKER_API", _VERSION),
+                "HOME": str(tmp_path),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+        )
+        print(done.stdout)
+        found = re.findall(r"^(PASSED|FAILED|ERROR) (\S+::\w+)", done.stdout, re.MULTILINE)
+        return {test: word == "PASSED" for word, test in found}
+
+    def name_of(test):
+        return test.rpartition("::")[2]
+
     files = sorted(library.glob("tests/integration/*_test.py"))
-    done = subprocess.run(
-        [
-            *(library / "bin" / "python", "-m", "pytest", "-q", "-rA", "--timeout", "60"),
-            *("-p", "no:cacheprovider", "--rootdir", library / "tests", "--tb=short"),
-            *(file for file in files if not _LEFT_OUT.search(file.name)),
-        ],
-        check=False,
-        cwd=library,
-        capture_output=True,
-        text=True,
-        timeout=800 * SLOWNESS,
-        env={
-            **os.environ,
-            "DOCKER_HOST": host,
-            "DOCKER_TEST_API_VERSION": os.environ.get("CGAGENT_TEST_DOCKER_API", _VERSION),
-            "HOME": str(tmp_path),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-    )
-    print(done.stdout)
-    found = {
-        word: set(re.findall(rf"^{word} \S+::(\w+)", done.stdout, re.MULTILINE))
-        for word in ("PASSED", "FAILED", "ERROR")
-    }
-    assert found["FAILED"] | found["ERROR"] == set(_FAIL)
-    assert len(found["PASSED"]) > 190
+    passed = outcomes(*(file for file in files if not _LEFT_OUT.search(file.name)))
+    for _ in range(3):
+        if again := [test for test, well in passed.items() if not well and name_of(test) in _RACE]:
+            passed |= outcomes(*again)
+    assert {name_of(test) for test, well in passed.items() if not well} == set(_FAIL)
+    assert list(passed.values()).count(True) > 190
