@@ -16,13 +16,15 @@ from cgagent.defaults import DEFAULT_SOCKET, path_of
 from cgagent.errors import InvalidInputError
 from cgagent.registryrules import RegistryRule, words
 from cgagent.registryrules import parse as parse_registries
+from cgagent.units import parse_size
 from cgagent.watchlist import Watch, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEFAULT_CONFIG: Final = "/etc/cgagent/config.toml"
 DEFAULT_DATA_ROOT: Final = Path("/var/lib/cgagent")
+_SHARE: Final = re.compile(r"(\d{1,2}|100)%")
 _REGISTRY_VARIABLES: Final = {
     "ADD_REGISTRY": "add_registries",
     "BLOCK_REGISTRY": "block_registries",
@@ -71,6 +73,8 @@ class Settings:
     """Of every container, in the kernel's words: ``memory some 150000 1000000`` (microseconds)."""
     storage_driver: str = ""
     """What containers' roots are made with: overlay2, btrfs or vfs; empty: the first that works."""
+    build_cache_size: str = "10%"
+    """What builds may leave to be used again: a size, or a share of the data root's disk."""
     registry_mirrors: tuple[str, ...] = ()
     """Base URLs tried in order before docker.io, as Docker's ``registry-mirrors``."""
     add_registries: tuple[str, ...] = ()
@@ -143,12 +147,25 @@ def _truth(name: str, value: Any, origin: str) -> bool:
     return found
 
 
+def _size_or_share(name: str, value: Any, origin: str) -> str:
+    text = str(value).strip()
+    if not _SHARE.fullmatch(text):
+        parse_size(text, f"{origin}: {name.replace('_', '-')}")
+    return text
+
+
+_PARSERS: Final[Mapping[str, Callable[[str, Any, str], Any]]] = {
+    "registries": lambda _, value, origin: parse_registries(value, origin),
+    "build_cache_size": _size_or_share,
+    "runtimes": _runtimes,
+}
+"""Of settings whose values are of a kind of their own."""
+
+
 def _typed(name: str, value: Any, origin: str) -> Any:
     default = getattr(Settings(), name)
-    if name == "registries":
-        return parse_registries(value, origin)
-    if isinstance(default, dict):
-        return _runtimes(name, value, origin)
+    if name in _PARSERS:
+        return _PARSERS[name](name, value, origin)
     if isinstance(default, tuple):
         return _listed(name, value, origin)
     if isinstance(default, int):

@@ -220,6 +220,11 @@ def serve(context: Context) -> int:
     add("--log-driver", metavar="NAME", help="of containers without one (default json-file)")
     add("--log-opt", metavar="KEY=VALUE", action="append", dest="log_opts")
     add("--storage-driver", metavar="NAME", help="overlay2, btrfs or vfs (default: what works)")
+    add(
+        "--build-cache-size",
+        metavar="SIZE",
+        help="what builds may leave to be used again, or a share of the disk (default 10%%)",
+    )
     add("--registry-mirror", metavar="URL", action="append", dest="registry_mirrors")
     add("--insecure-registry", metavar="HOST", action="append", dest="insecure_registries")
     add("--add-registry", metavar="HOST", action="append", dest="add_registries")

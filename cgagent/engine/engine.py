@@ -249,7 +249,6 @@ class Engine:
             monitor=self.monitor,
             jobs=self.jobs,
             events=self.events,
-            database=self.database,
         )
         self.sizes = ContainerSizes(self.images)
         self.pruning = Pruning(
@@ -318,6 +317,7 @@ class Engine:
         await self.naming.close()
         await self.networks.close(in_use=any(c.running for c in self.containers))
         await self.images.close()
+        await self.builds.cache.close()
         self.policies.stop()
         self.monitor.stop()
         self.watch.close()

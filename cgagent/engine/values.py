@@ -11,6 +11,7 @@ from cgagent.engine.networks.spec import NetworkSpec
 from cgagent.images.archives.authoring import Authorship
 from cgagent.images.archives.instructions import quoted
 from cgagent.images.archives.writing import Form
+from cgagent.images.build.syntax import Instruction
 from cgagent.images.candidate import Progress
 from cgagent.images.check import Report
 from cgagent.images.image import HealthCheck, Image
@@ -31,6 +32,7 @@ __all__ = [
     "Form",
     "HealthCheck",
     "Image",
+    "Instruction",
     "Limits",
     "LogQuery",
     "NameLookup",

@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 
 from cgagent.errors import InternalError
 from cgagent.kernel import descriptors, namespaces, signals, userns
+from cgagent.kernel.joining import join_cgroup
 from cgagent.messages import wire
 from cgagent.runtime.container import birth, command, console, hooks, process, steps
 from cgagent.runtime.container.isolation import FLAGS, Isolation
@@ -73,7 +74,7 @@ def _live(report: birth.Reporter, plan: Plan) -> NoReturn:
     report("join the cgroup")
     # beyond a user namespace nothing of ours can be joined: that has been done
     join = () if plan.isolation.is_user_private else plan.join
-    birth.join_cgroup(plan.join_files)
+    join_cgroup(plan.join_files)
     spec = plan.config["process"]
     outside = process.Outside.prepare(spec)
     report("make namespaces")

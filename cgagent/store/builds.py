@@ -5,7 +5,6 @@ Every function that writes takes part in the transaction its caller holds, or is
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,12 +53,10 @@ class StepRecords:
                 ),
             )
 
-    def use(self, keys: Iterable[str]) -> None:
-        now = time.time_ns()
+    def use(self, key: str, used_ns: int) -> None:
         with self._database.transaction() as db:
-            db.executemany(
-                "UPDATE build_steps SET used_ns = ?, uses = uses + 1 WHERE key = ?",
-                [(now, key) for key in keys],
+            db.execute(
+                "UPDATE build_steps SET used_ns = ?, uses = uses + 1 WHERE key = ?", (used_ns, key)
             )
 
     def delete(self, keys: Iterable[str]) -> None:

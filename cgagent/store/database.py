@@ -60,7 +60,6 @@ class Database:
     def __init__(self, data_root: Path) -> None:
         self.path = data_root / "cgagent.db"
         self._lock = threading.RLock()
-        self._secretive = 0
         self._reserve = Reserve(data_root / "reserve")
         self._reserve.release()
         with disk_full_is_no_space(f"database {self.path}", self.path):
@@ -89,8 +88,6 @@ class Database:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("PRAGMA foreign_keys = ON")
                 self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                if self._secretive:
-                    self._connection.execute("PRAGMA secure_delete = ON")
             except BaseException:
                 self._connection.close()
                 raise
@@ -171,21 +168,6 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
-
-    @contextmanager
-    def without_traces(self) -> Iterator[None]:
-        """What is deleted meanwhile is overwritten in the file, and at the end in its log."""
-        with self._lock, self._errors("write"):
-            self._secretive += 1
-            self._connection.execute("PRAGMA secure_delete = ON")
-        try:
-            yield
-        finally:
-            with self._lock, self._errors("write"):
-                self._secretive -= 1
-                if not self._secretive:
-                    self._connection.execute("PRAGMA secure_delete = OFF")
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Every row of one SELECT."""

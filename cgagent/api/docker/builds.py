@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Message = TypeVar("Message")
 
 _HUB: Final = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
+_MAY_STAY: Final = ("reserved-space", "max-used-space", "keep-storage")
 _LIMITS: Final = {
     "memory": "Memory",
     "memswap": "MemorySwap",
@@ -216,7 +217,7 @@ async def prune(call: Call) -> Response:
     if texts := filters.get("until") or filters.get("unused-for"):
         found = moment(texts[0], "until")
         until_s = (found or 0) / 1e9
-    keep = call.number("reserved-space") or call.number("keep-storage") or 0
+    keep = next(filter(None, map(call.number, _MAY_STAY)), 0)
     removed, freed = await call.engine.builds.cache.prune(
         until_s=until_s, keep_bytes=keep, ids=frozenset(filters.get("id"))
     )

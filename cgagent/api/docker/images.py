@@ -15,7 +15,7 @@ from cgagent.api.docker.shapes.moments import unix_seconds
 from cgagent.api.transfers import downloaded, uploaded
 from cgagent.engine.filters import PruneFilters
 from cgagent.engine.imageselection import FILTERS, selected
-from cgagent.engine.values import Authorship, parse_reference, quoted
+from cgagent.engine.values import Authorship, Instruction, parse_reference, quoted
 from cgagent.errors import DeniedError, InvalidInputError, NoSuchImageError, NotFoundError
 
 if TYPE_CHECKING:
@@ -279,22 +279,23 @@ async def commit(call: Call) -> Response:
     return Json({"Id": image.id}, 201)
 
 
-def _instructions(body: ConfigBody) -> list[str]:
+def _instructions(body: ConfigBody) -> list[Instruction]:
     """What the request says of the image's configuration, as a Dockerfile has it."""
     import json
 
     words = entrypoint(body)
-    return [
-        *([f"USER {body.User}"] if body.User else []),
-        *([f"WORKDIR {body.WorkingDir}"] if body.WorkingDir else []),
-        *([f"STOPSIGNAL {body.StopSignal}"] if body.StopSignal else []),
-        *(f"ENV {n}={quoted(v)}" for n, _, v in (item.partition("=") for item in body.Env)),
-        *(f"LABEL {quoted(n)}={quoted(v)}" for n, v in body.Labels.items()),
-        *(f"EXPOSE {port}" for port in body.ExposedPorts),
-        *([f"ENTRYPOINT {json.dumps(list(words))}"] if words is not None else []),
-        *([f"CMD {json.dumps(body.Cmd)}"] if body.Cmd else []),
-        *(f"VOLUME {json.dumps([path])}" for path in body.Volumes),
+    found = [
+        *([("USER", quoted(body.User))] if body.User else []),
+        *([("WORKDIR", quoted(body.WorkingDir))] if body.WorkingDir else []),
+        *([("STOPSIGNAL", quoted(body.StopSignal))] if body.StopSignal else []),
+        *(("ENV", f"{n}={quoted(v)}") for n, _, v in (item.partition("=") for item in body.Env)),
+        *(("LABEL", f"{quoted(n)}={quoted(v)}") for n, v in body.Labels.items()),
+        *(("EXPOSE", port) for port in body.ExposedPorts),
+        *([("ENTRYPOINT", json.dumps(list(words)))] if words is not None else []),
+        *([("CMD", json.dumps(body.Cmd))] if body.Cmd else []),
+        *(("VOLUME", json.dumps([path])) for path in body.Volumes),
     ]
+    return [Instruction(name=name, arguments=arguments) for name, arguments in found]
 
 
 async def distribution(call: Call) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,6 @@ from cgagent.images.manifest import Platform, this_architecture
 if TYPE_CHECKING:
     import threading
     from collections.abc import AsyncIterator
-    from contextlib import AbstractContextManager
 
     from cgagent.cgroups import Host, Limits
     from cgagent.config import Settings
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     from cgagent.images.build.stages import Plan
     from cgagent.images.building import Hold
     from cgagent.images.store import Images
-    from cgagent.store.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +67,6 @@ class _Asked:
     plan: Plan
     names: tuple[str, ...]
     limits: Limits
-    parent: str
-    """The path of the cgroup that the build's own is made in."""
     workspace: Workspace
     context: Context
     job: Job
@@ -92,9 +88,7 @@ class Builds:
         monitor: Monitor,
         jobs: Jobs,
         events: Events,
-        database: Database,
     ) -> None:
-        self._database = database
         self._settings = settings
         self._host = host
         self._store = store
@@ -111,7 +105,9 @@ class Builds:
         self._running: dict[str, int] = {}
         """Jobs, by what their clients call them."""
         self.caches = Caches(settings.data_root / "build-cache")
-        self.cache = BuildCache(store.building, self.caches, jobs)
+        self.cache = BuildCache(
+            store.building, self.caches, jobs, settings.build_cache_size, settings.data_root
+        )
 
     async def build(self, request: BuildRequest, archive: str, tell: Tell) -> Built:
         """An image of the Dockerfile in a context, which is the tar at `archive`.
@@ -131,7 +127,7 @@ class Builds:
         about = {"image": " ".join(request.names), "cgroup_parent": parent}
         async with self._jobs.run("build", **about) as job:
             with self._known(request.client_id, job):
-                async with self._workspace() as workspace:
+                async with self._workspace(parent, limits) as workspace:
                     job.step("context")
                     context, text = await workspaces.unpacked(workspace, archive, request)
                     plan = await in_thread(lambda _: _plan(text, request))
@@ -140,16 +136,15 @@ class Builds:
                         plan=plan,
                         names=names,
                         limits=limits,
-                        parent=parent,
                         workspace=workspace,
                         context=context,
                         job=job,
                         tell=tell,
                     )
                     job.step("steps")
-                    with self._discreetly(secrets=bool(request.secrets)):
-                        built = await self._carried_out(asked)
+                    built = await self._carried_out(asked)
         self._images.settle()
+        self.cache.bound()
         return built
 
     def cancel(self, client_id: str) -> None:
@@ -160,13 +155,18 @@ class Builds:
         self._jobs.cancel(job_id)
 
     @asynccontextmanager
-    async def _workspace(self) -> AsyncIterator[Workspace]:
+    async def _workspace(self, parent: str, limits: Limits) -> AsyncIterator[Workspace]:
+        """With its cgroup below `parent`."""
         build_id = new_id()
         made = Workspace(self._directory / build_id, self._secrets / build_id, self._host)
         try:
             await in_thread(lambda _: made.make())
+            group = await in_thread(lambda _: made.make_group(parent, limits))
+            self._parents.builds.add(group.path)
             yield made
         finally:
+            if made.group is not None:
+                self._parents.builds.discard(made.group.path)
             await to_its_end(made.remove())
 
     def _known(self, client_id: str, job: Job) -> _Known:
@@ -175,13 +175,11 @@ class Builds:
     async def _carried_out(self, asked: _Asked) -> Built:
         began = time.monotonic()
         request, workspace, names = asked.request, asked.workspace, asked.names
-        group = await in_thread(lambda _: workspace.make_group(asked.parent, asked.limits))
-        self._parents.builds.add(group.path)
         building = self._store.building
         try:
             async with building.holding() as hold:
                 run = self._run(asked, hold)
-                run.commands.group = group.path
+                run.commands.group = workspace.group.path if workspace.group else ""
                 run.commands.limits = self._of_each_step(asked.limits)
                 try:
                     await run.prefer(request.cache_from)
@@ -190,7 +188,6 @@ class Builds:
                     await run.commands.close()
                 image_id = await self._made(state, names)
         finally:
-            self._parents.builds.discard(group.path)
             await to_its_end(asyncio.to_thread(building.collect))
         for name in names:
             self._events.publish("image", "tag", image_id, {"name": name})
@@ -256,10 +253,6 @@ class Builds:
             steps=asked.plan.steps + bool(request.labels),
         )
 
-    def _discreetly(self, *, secrets: bool) -> AbstractContextManager[None]:
-        """A step's secret may be in its environment, which is in its container's record."""
-        return self._database.without_traces() if secrets else nullcontext()
-
     def _may_fetch(self, url: str) -> None:
         self._jobs.require_permitted("fetch", url=url)
 
@@ -275,8 +268,7 @@ class Builds:
     async def resume(self) -> None:
         """At the agent's start: builds that were going on ended with the agent before."""
         left = await asyncio.to_thread(_left, self._directory)
-        with self._discreetly(secrets=bool(left)):
-            await self._end_those(left)
+        await self._end_those(left)
         await asyncio.to_thread(workspaces.remove_directory, self._secrets)
         await asyncio.to_thread(self.caches.sweep)
 

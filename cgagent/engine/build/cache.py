@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MARK: Final = "cgagent.build"
 """The member of an entry of an image's history that has the step's key, and what it has used."""
 
+_APART_NS: Final = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -36,6 +38,7 @@ class StepCache:
         self._lease = lease
         self._reads = reads
         self._reads_own = reads_own
+        self._used_ns = time.time_ns()
         self._of_images: dict[str, tuple[dict[str, Any], str | None, int]] = {}
         """By key: the entry, and the diff id and size of its layer."""
 
@@ -63,13 +66,12 @@ class StepCache:
         found = self._building.cached(key, below, self._lease)
         if found is None:
             return None
-        self._building.steps.use((key,))
+        self._building.steps.use(key, self._used())
         return Result(found[1], json.loads(found[0].history))
 
     def keep(self, key: str, below: Layers, result: Result) -> None:
         """For a thread. What a build without a cache has made is kept for the next one, too."""
         is_new = result.layers != below
-        now = time.time_ns()
         self._building.steps.add(
             StepRecord(
                 key=key,
@@ -77,8 +79,16 @@ class StepCache:
                 diff_id=result.layers.diff_ids[-1] if is_new else None,
                 size_bytes=result.layers.sizes[-1] if is_new else 0,
                 history=json.dumps(result.history),
-                created_ns=now,
-                used_ns=now,
+                created_ns=time.time_ns(),
+                used_ns=self._used(),
                 uses=0,
             )
         )
+
+    def _used(self) -> int:
+        """When a step counts as used: before those that it stands on, which are then kept longer.
+
+        Its own layer would be of no use without theirs.
+        """
+        self._used_ns -= _APART_NS
+        return self._used_ns

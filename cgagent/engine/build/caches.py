@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Caches:
         self._directory = directory
         self._locks = KeyedLock()
         self._users: Counter[str] = Counter()
+        self._placing = threading.Lock()
+        """Held where a directory comes or goes: in threads, while builds come to use it."""
 
     @contextlib.asynccontextmanager
     async def held(self, mount: RunMount) -> AsyncIterator[str]:
@@ -68,7 +71,8 @@ class Caches:
     def _made(self, name: str, mount: RunMount) -> str:
         top = self._directory / name
         files = top / _FILES
-        with disk_full_is_no_space(f"cache {mount.id or mount.target}", self._directory):
+        about = f"cache {mount.id or mount.target}"
+        with disk_full_is_no_space(about, self._directory), self._placing:
             if not files.is_dir():
                 top.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (top / _ABOUT).write_text(json.dumps({"id": mount.id or mount.target}))
@@ -99,10 +103,10 @@ class Caches:
 
     def remove(self, name: str) -> bool:
         """For a thread. False: a build uses it."""
-        if self._users[name]:
-            return False
         aside = self._directory / f"gone-{time.monotonic_ns()}"
-        with contextlib.suppress(FileNotFoundError):
+        with self._placing, contextlib.suppress(FileNotFoundError):
+            if self._users[name]:
+                return False
             (self._directory / name).rename(aside)
         remove_directory(aside)
         return True

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from cgagent.cgroups import Limits
-    from cgagent.engine.build.mounts import RunMounts
+    from cgagent.engine.build.mounts import Mounted, RunMounts
     from cgagent.engine.build.values import Account, BuildRequest, Step, Tell
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle import Lifecycle
@@ -100,7 +100,7 @@ class Commands:
             began = time.monotonic()
             directory = around.settings.get("WorkingDir") or "/"
             mounted = await self._mounts.made(what, directory, around.origins, stack)
-            create = self._create(what, around, mounted.env, tuple(mounted.mounts))
+            create = self._create(what, around, mounted)
             container: Container | None = None
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
@@ -164,9 +164,7 @@ class Commands:
         points = self._lifecycle.bundle(container.id).mount_points()
         return await self._images.building.take(root, points, below, self._hold)
 
-    def _create(
-        self, what: Run, around: Surroundings, env: list[str], mounts: tuple[Any, ...]
-    ) -> CreateRequest:
+    def _create(self, what: Run, around: Surroundings, mounted: Mounted) -> CreateRequest:
         settings, asked = around.settings, self._request
         image = self._images.building.image(
             around.layers,
@@ -183,7 +181,7 @@ class Commands:
                 image=image.id,
                 entrypoint=(),
                 command=what.args,
-                env=(*arguments, *env),
+                env=tuple(arguments),
                 networks=(EndpointSpec(network=self._network(what)),),
                 extra_hosts=asked.extra_hosts,
                 shm_size_bytes=asked.shm_size_bytes,
@@ -191,7 +189,7 @@ class Commands:
                 log=LogConfig("none"),
                 cgroup_parent=self.group,
             ),
-            step=BuildStep(image=image, mounts=mounts),
+            step=BuildStep(image=image, mounts=tuple(mounted.mounts), secrets=tuple(mounted.env)),
         )
         return request if self.limits is None else replace(request, limits=self.limits)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.concurrency import in_thread, to_its_end
 from cgagent.engine import children
 from cgagent.engine.build.accounts import account
-from cgagent.engine.build.workspace import end_group
+from cgagent.engine.build.workspace import join_files
 from cgagent.engine.containers.bundle import root_mount
 from cgagent.engine.containers.names import new_id
-from cgagent.errors import CgagentError, InternalError, from_kind
+from cgagent.errors import from_kind
 from cgagent.images.image import ImageConfig
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Files:
             InvalidInputError: what the files cannot be, such as an unknown owner.
         """
         began = time.monotonic()
-        async with self._root(below) as root, self._group() as group:
+        async with self._root(below) as root, self._workspace.worker_group() as group:
             for one in writings:
                 await self._write(one, {"rootfs": [root_mount(root, thrown_away=True)]}, group)
             used = await asyncio.to_thread(group.usage)
@@ -80,7 +80,7 @@ class Files:
     async def copy_out(self, source: Source, directory: str, target: str) -> None:
         """To the path `target` below a directory of the build's own."""
         writing = Writing(target=target, sources=(source,), keep_owner=True)
-        async with self._group() as group:
+        async with self._workspace.worker_group() as group:
             await self._write(writing, {"directory": directory}, group)
 
     @contextlib.asynccontextmanager
@@ -93,23 +93,11 @@ class Files:
         finally:
             await to_its_end(asyncio.to_thread(self._images.release, name))
 
-    @contextlib.asynccontextmanager
-    async def _group(self) -> AsyncIterator[Group]:
-        above = self._workspace.group
-        if above is None:
-            raise InternalError("the build has no cgroup")
-        group = above.at(f"{above.path}/files-{new_id()[:12]}")
-        try:
-            await asyncio.to_thread(group.create)
-            yield group
-        finally:
-            await to_its_end(asyncio.to_thread(end_group, group))
-
     async def _write(self, one: Writing, place: dict[str, Any], group: Group) -> None:
         async with contextlib.AsyncExitStack() as stack:
             sources = [await self._opened(source, stack) for source in one.sources]
             request = {
-                "groups": _join_files(group),
+                "groups": join_files(group),
                 "op": "directory" if one.archive is None and not sources else "copy",
                 "sources": sources,
                 "place": {**place, "staging": str(self._workspace.fresh("root"))},
@@ -158,17 +146,7 @@ class Files:
 
     def _check(self, line: bytes, status: int | None) -> None:
         if not line:
-            above = self._workspace.group
-            kills = above.oom_kills() if above else 0
-            why = "the build's memory limit ended it" if kills else f"it died with status {status}"
-            raise from_kind("no_space" if kills else "internal", f"writing files: {why}")
+            raise self._workspace.died("writing files", f"it died with status {status}")
         answer = json.loads(line)
         if "error" in answer:
             raise from_kind(answer["error"]["kind"], answer["error"]["message"])
-
-
-def _join_files(group: Group) -> list[str]:
-    unified = group.unified_dir()
-    with contextlib.suppress(CgagentError):
-        return [*group.join_files(), *([f"{unified}/cgroup.procs"] if unified else [])]
-    return []

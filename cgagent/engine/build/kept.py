@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cgagent.errors import CgagentError
+from cgagent.units import parse_size, show_size
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     from cgagent.engine.build.caches import Caches
     from cgagent.engine.jobs import Jobs
     from cgagent.images.building import Building
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +42,14 @@ class Kept:
 
 
 class BuildCache:
-    def __init__(self, building: Building, caches: Caches, jobs: Jobs) -> None:
+    """`size` is what may be kept: bytes, or a share of the disk that `data_root` is on."""
+
+    def __init__(
+        self, building: Building, caches: Caches, jobs: Jobs, size: str, data_root: Path
+    ) -> None:
+        self._size = size
+        self._data_root = data_root
+        self._bounding: asyncio.Task[None] | None = None
         self._building = building
         self._caches = caches
         self._jobs = jobs
@@ -90,17 +107,43 @@ class BuildCache:
         so much stays. `ids`: only these, by the beginnings of their ids.
         """
         async with self._jobs.run("build prune"):
-            kept = sorted(await self.all(), key=lambda one: one.used_s, reverse=True)
-            chosen, held = [], 0
-            for one in kept:
-                held += one.size_bytes
-                is_old = until_s is None or one.used_s < until_s
-                is_meant = not ids or any(one.id.startswith(some) for some in ids)
-                if is_old and is_meant and not one.in_use and held > keep_bytes - (not keep_bytes):
-                    chosen.append(one)
+            chosen = [
+                one
+                for one in _beyond(await self.all(), keep_bytes)
+                if (until_s is None or one.used_s < until_s)
+                and (not ids or any(one.id.startswith(some) for some in ids))
+            ]
             return await asyncio.to_thread(self._remove, chosen)
 
-    def _remove(self, chosen: list[Kept]) -> tuple[list[str], int]:
+    def bound(self) -> None:
+        """After a build. Nobody waits until there is no more than may be kept."""
+        if self._bounding is None or self._bounding.done():
+            self._bounding = asyncio.create_task(asyncio.to_thread(self._bound))
+
+    def _bound(self) -> None:
+        try:
+            kept, limit = self._all(), self.limit_bytes()
+            if sum(one.size_bytes for one in kept) > limit:
+                removed, freed = self._remove(_beyond(kept, limit))
+                log.info(
+                    "the build cache was over %s: %s freed", show_size(limit), show_size(freed)
+                )
+                log.debug("no more in the build cache: %s", " ".join(removed))
+        except (CgagentError, OSError) as e:  # the next build tries again
+            log.warning("the build cache is not known to be within its size: %s", e)
+
+    def limit_bytes(self) -> int:
+        if not self._size.endswith("%"):
+            return parse_size(self._size, "build-cache-size")
+        return shutil.disk_usage(self._data_root).total * int(self._size[:-1]) // 100
+
+    async def close(self) -> None:
+        """Wait for what goes on beside the builds."""
+        if self._bounding is not None:
+            await asyncio.wait([self._bounding])
+
+    def _remove(self, chosen: Iterable[Kept]) -> tuple[list[str], int]:
+        chosen = list(chosen)
         steps = [one for one in chosen if one.kind == "step"]
         freed = self._building.forget([f"sha256:{one.id}" for one in steps])
         removed = [one.id for one in steps]
@@ -109,3 +152,12 @@ class BuildCache:
                 removed.append(one.id)
                 freed += one.size_bytes
         return removed, freed
+
+
+def _beyond(kept: Iterable[Kept], keep_bytes: int) -> Iterator[Kept]:
+    """What no build uses now, but for as much as may stay of what was used last."""
+    held = 0
+    for one in sorted(kept, key=lambda one: one.used_s, reverse=True):
+        held += one.size_bytes
+        if not one.in_use and (held > keep_bytes or not keep_bytes):
+            yield one

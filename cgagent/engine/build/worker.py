@@ -29,6 +29,7 @@ from cgagent.images.unpack.gather import Gatherer, NothingThereError, globbed, o
 from cgagent.images.unpack.place import Placer
 from cgagent.images.unpack.tarstream import BadTarError, TarStream
 from cgagent.kernel import namespaces
+from cgagent.kernel.joining import join_cgroup
 from cgagent.pathpatterns import Ignore, glob, is_glob
 from cgagent.runtime.container import steps
 from cgagent.runtime.helpers import enter
@@ -39,15 +40,6 @@ if TYPE_CHECKING:
 _OWN_MOUNTS: Final = {"namespaces": [{"type": "mount"}]}
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _MEMORY_LIMIT_BYTES: Final = 1 << 30
-
-
-def _join(files: list[str]) -> None:
-    for path in files:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, b"0")
-        finally:
-            os.close(fd)
 
 
 def _opened(place: dict[str, Any]) -> int:
@@ -76,7 +68,7 @@ def _paths(root: int, source: dict[str, Any]) -> list[str]:
 
 
 def _carry_out(request: dict[str, Any]) -> None:
-    _join(request["groups"])
+    join_cgroup(request["groups"])
     proc_fd = os.open("/proc/self/fd", _DIRECTORY)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     roots = [(_opened(source), source) for source in request.get("sources", ())]

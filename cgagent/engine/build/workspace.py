@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import bare
-from cgagent.concurrency import StoppedError, in_thread
+from cgagent.concurrency import StoppedError, in_thread, to_its_end
+from cgagent.engine.containers.names import new_id
 from cgagent.engine.options import limits as limit_options
 from cgagent.errors import CgagentError, InternalError, NotFoundError, UnsupportedError, from_kind
 from cgagent.images.build.context import Context
@@ -29,6 +30,7 @@ from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import AsyncIterator
 
     from cgagent.cgroups import Group, Host, Limits, Usage
     from cgagent.engine.build.values import BuildRequest
@@ -87,6 +89,24 @@ class Workspace:
             group.apply(limits, new=True)
         return group
 
+    @contextlib.asynccontextmanager
+    async def worker_group(self) -> AsyncIterator[Group]:
+        """A cgroup below the build's, for a child that does a part of it; see `join_files`."""
+        if self.group is None:
+            raise InternalError("the build has no cgroup")
+        group = self.group.at(f"{self.group.path}/files-{new_id()[:_SHOWN]}")
+        try:
+            await asyncio.to_thread(group.create)
+            yield group
+        finally:
+            await to_its_end(asyncio.to_thread(end_group, group))
+
+    def died(self, what: str, how: str) -> CgagentError:
+        """Why a child in it ended without an answer."""
+        kills = self.group.oom_kills() if self.group else 0
+        why = "the build's memory limit ended it" if kills else how
+        return from_kind("no_space" if kills else "internal", f"{what}: {why}")
+
     def usage(self) -> Usage | None:
         try:
             return self.group.usage() if self.group else None
@@ -101,6 +121,14 @@ class Workspace:
             end_group(self.group, self._made_groups)
         remove_directory(self._secrets)
         remove_directory(self.path)
+
+
+def join_files(group: Group) -> list[str]:
+    """Into which a process writes "0" to be in the group, in each hierarchy that it is in."""
+    unified = group.unified_dir()
+    with contextlib.suppress(CgagentError):
+        return [*group.join_files(), *([f"{unified}/cgroup.procs"] if unified else [])]
+    return []
 
 
 def end_group(group: Group, made: tuple[str, ...] = ()) -> None:
@@ -130,15 +158,17 @@ def left_group(directory: Path) -> str:
 async def unpacked(
     workspace: Workspace, archive: str, request: BuildRequest
 ) -> tuple[Context, bytes]:
-    """The context in a tar, which may be compressed, and the Dockerfile.
+    """The context in a tar, which may be compressed, and the Dockerfile; under the build's limits.
 
     Raises:
         InvalidInputError: a bad archive. NotFoundError: it has no such Dockerfile.
         NoSpaceError.
     """
     name = os.path.normpath(request.dockerfile or "Dockerfile").lstrip("/")
-    told = {"directory": str(workspace.context), "dockerfile": name}
-    lines = await in_thread(lambda stop: _unpack(told, archive, stop))
+    told: dict[str, Any] = {"directory": str(workspace.context), "dockerfile": name}
+    async with workspace.worker_group() as group:
+        told["groups"] = join_files(group)
+        lines = await in_thread(lambda stop: _unpack(told, archive, stop))
     found: dict[str, dict[str, Any]] = {}
     text = request.dockerfile_text
     for line in lines:
@@ -151,7 +181,7 @@ async def unpacked(
         elif line.get("dockerfile") is not None and text is None:
             text = base64.b64decode(line["dockerfile"])
     if not lines or "done" not in lines[-1]:
-        raise InternalError("build context: the unpacking process died")
+        raise workspace.died("build context", "the unpacking process died")
     if text is None:
         raise NotFoundError(f"Cannot locate specified Dockerfile: {name}")
     return Context.of(found.values()), text

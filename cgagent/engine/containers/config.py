@@ -80,6 +80,8 @@ class BuildStep:
     """The layers that it stands on, which no name leads to."""
     mounts: tuple[Mount, ...] = ()
     """Of the build's own files."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """``NAME=VALUE``: variables of its command that no record, answer or file has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,8 @@ class Creation:
             self._shared.jobs.require_permitted_container(_judged(record, request))
             async with self._shared.volumes.held(record.resolved.mounts):
                 container = await self._make(Making(record, wanted.image))
+            if request.step is not None and request.step.secrets:
+                self._shared.secrets[container.id] = request.step.secrets
             if request.step is None and self._setups.can_prewarm(container.record):
                 make = partial(self._prewarmed, wanted)
                 prewarm = PrewarmRequest(reuse_key=key, network=wanted.choices.network, make=make)

@@ -80,5 +80,6 @@ class Removal:
             self._shared.leftovers.delete(f"container {container.name}", remove_files)
 
     def _drop(self, container: Container, last: Record, *told: tuple[str, dict[str, str]]) -> None:
+        self._shared.secrets.pop(container.id, None)
         self._shared.containers.drop(container, last, *told, ("destroy", {}))
         self._resources.forgotten(container.id)

@@ -268,7 +268,17 @@ class Setups:
             rootfs=rootfs,
             seccomp=self._shared.filters.path(config["linux"].get("seccomp")),
             filter_is_usual=seccomp_choice(record.config) == seccomp.DEFAULT,
+            process=self._discreet(record.id, config["process"]),
         )
+
+    def _discreet(self, container_id: str, process: dict[str, Any]) -> dict[str, Any] | None:
+        """The process with the secrets of a build's step, which its configuration has not."""
+        secrets = self._shared.secrets.get(container_id)
+        if not secrets:
+            return None
+        names = {item.partition("=")[0] for item in secrets}
+        others = (item for item in process["env"] if item.partition("=")[0] not in names)
+        return {**process, "env": [*others, *secrets]}
 
     def _limit(self, record: Record, made: Configured) -> None:
         wanted = record.limits_in_force

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cgagent.engine.containers.bundle import Bundle
@@ -57,6 +57,8 @@ class Shared:
     userns: str
     """The user namespace of a container for which none was asked: host or auto."""
     monitor: Monitor
+    secrets: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """Variables of steps' commands, by their containers; see `BuildStep.secrets`."""
 
     def bundle(self, container_id: str) -> Bundle:
         return Bundle(self.containers_dir, container_id)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from cgagent.images.build.syntax import Instruction
     from cgagent.images.content import BlobWriter, Lease
     from cgagent.images.drivers import RootFs
     from cgagent.images.packing import PackingProcess
@@ -43,7 +44,7 @@ class Authorship:
     name: str | None = None
     message: str = ""
     author: str = ""
-    changes: tuple[str, ...] = ()
+    changes: tuple[str | Instruction, ...] = ()
     """Instructions of a Dockerfile."""
 
 

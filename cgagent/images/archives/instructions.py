@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InvalidInputError
 from cgagent.images.build import configuration
-from cgagent.images.build.syntax import parse
+from cgagent.images.build.syntax import Dockerfile, Instruction, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from cgagent.images.build.syntax import Dockerfile
 
     Run = dict[str, Any]
     """The object ``config`` of an image's configuration, with Docker's names."""
@@ -29,8 +27,10 @@ def quoted(value: str) -> str:
     return f'"{value}"'
 
 
-def apply(run: Run, changes: Iterable[str]) -> None:
-    """Change `run` as the instructions say, in their order.
+def apply(run: Run, changes: Iterable[str | Instruction]) -> None:
+    """Change `run` as the instructions say, in their order: lines, or such as are parsed.
+
+    A value in a line has no line break in it; one that is parsed may, where it is `quoted`.
 
     Raises:
         InvalidInputError: an instruction that there is not, or a malformed one.
@@ -50,7 +50,9 @@ def apply(run: Run, changes: Iterable[str]) -> None:
             seen.add(one.name)
 
 
-def _parsed(line: str) -> Dockerfile:
+def _parsed(line: str | Instruction) -> Dockerfile:
+    if isinstance(line, Instruction):
+        return Dockerfile((line,))
     if not line.strip():
         raise _refused(line, "it is no instruction")
     try:
@@ -59,8 +61,9 @@ def _parsed(line: str) -> Dockerfile:
         raise _refused(line, e.message) from None
 
 
-def _refused(line: str, why: str) -> InvalidInputError:
-    return InvalidInputError(f"--change {line!r}: {why.removeprefix(_WHERE)}")
+def _refused(line: str | Instruction, why: str) -> InvalidInputError:
+    text = line.text if isinstance(line, Instruction) else line
+    return InvalidInputError(f"--change {text!r}: {why.removeprefix(_WHERE)}")
 
 
 _WHERE: Final = "dockerfile parse error on line 1: "

@@ -33,22 +33,6 @@ _KEPT_XATTRS: Final = (b"user.", _CAPABILITY, _ACL)
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PERMISSIONS: Final = 0o777
 _ROOT: Final = b"/"
-_BAD_ENTRY: Final = frozenset(
-    {
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.ENOENT,
-        errno.EINVAL,
-        errno.EPERM,
-        errno.EMLINK,
-        errno.EEXIST,
-        errno.E2BIG,
-        errno.EFBIG,
-        errno.ERANGE,
-    }
-)
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
@@ -82,7 +66,7 @@ class Unpacker:
             try:
                 self._apply(entry, stream)
             except (OSError, OverflowError) as e:
-                raise _blamed(entry, e) from None
+                raise tarstream.blamed(entry, e) from None
         # Whiteouts hide what lower layers have, not what this one brings, wherever they stand
         # in it; some tools list those of a directory's content beside that of the directory,
         # which comes first here and leaves nothing for the others to do.
@@ -90,7 +74,7 @@ class Unpacker:
             try:
                 self._white_out(_parts(entry, entry.name))
             except (OSError, OverflowError) as e:
-                raise _blamed(entry, e) from None
+                raise tarstream.blamed(entry, e) from None
         for path, mtime_ns in self._directory_times.items():
             if _is_directory(path):
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
@@ -254,15 +238,6 @@ class Unpacker:
             if name.startswith(_KEPT_XATTRS) and not name.startswith(b"user.overlay."):
                 self._modes_differ = self._modes_differ or name.startswith(_ACL)
                 _set_xattr(where, name, value)
-
-
-def _blamed(entry: Entry, error: OSError | OverflowError) -> Exception:
-    """What the kernel refuses because of what an entry asks for makes the archive a bad one."""
-    if isinstance(error, OverflowError):
-        return BadTarError(f"entry {entry.shown}: a number out of range")
-    if error.errno in _BAD_ENTRY:
-        return BadTarError(f"entry {entry.shown}: {error.strerror}")
-    return error
 
 
 def _parts(entry: Entry, name: bytes) -> list[bytes]:

@@ -1,7 +1,8 @@
 """The process that unpacks a build's context: a plain tar on standard input, into a directory.
 
-Started by `cgagent.engine.build` in a bare interpreter, with the directory and the name of the
-Dockerfile in it as a JSON object. It changes its root to the directory before the first byte is
+Started by `cgagent.engine.build` in a bare interpreter, with the directory, the name of the
+Dockerfile in it and the files by which it joins its cgroup (`groups`) as a JSON object. It changes
+its root to the directory before the first byte is
 read. What the .dockerignore leaves out is deleted; all files become root's. Lines of JSON on
 standard output:
 
@@ -24,8 +25,10 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
+from cgagent.kernel.joining import join_cgroup
 from cgagent.pathpatterns import Ignore
 
+from .copy import KINDS
 from .place import Placer
 from .tarstream import BadTarError, TarStream
 from .tarwriter import write_all
@@ -38,7 +41,6 @@ _MAX_DOCKERFILE_BYTES: Final = 4 << 20
 _CHUNK: Final = 1 << 18
 _SENT_ALONG: Final = ".dockerfile."
 """How clients call a Dockerfile that is none of the context's files."""
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
@@ -49,6 +51,7 @@ class _Stdin:
 
 
 def _unpack(request: dict[str, Any]) -> None:
+    join_cgroup(request["groups"])
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.chdir(request["directory"])
     os.chroot(".")
@@ -149,7 +152,7 @@ def main() -> None:
     except CgagentError as e:
         told = {"kind": e.kind, "message": e.message}
     except OSError as e:
-        kind = "no_space" if e.errno in _FULL else "internal"
+        kind = KINDS.get(e.errno or 0, "internal")
         where = f"{os.fsdecode(e.filename)}: " if e.filename else ""
         told = {"kind": kind, "message": f"build context: {where}{(e.strerror or str(e)).lower()}"}
     except Exception as e:  # noqa: BLE001 -- a traceback would read its source lines inside

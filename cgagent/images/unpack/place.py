@@ -47,8 +47,12 @@ class Placer:
         for entry in stream:
             self.entries += 1
             parts = _parts(entry, entry.name)
-            if parts:
+            if not parts:
+                continue
+            try:
                 self._place(entry, self._path(entry, parts), stream)
+            except (OSError, OverflowError) as e:
+                raise tarstream.blamed(entry, e) from None
         for path, mtime_ns in self._times.items():
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
@@ -63,8 +67,15 @@ class Placer:
             made = self._directory
             for part in parts[:-1]:
                 made = os.path.join(made, part)
-                with contextlib.suppress(FileExistsError):
+                try:
                     os.mkdir(made, 0o755)
+                except FileExistsError:
+                    if not os.path.isdir(made):
+                        raise BadTarError(
+                            f"entry {entry.shown}: {tarstream.shown(made)}, above it, is no "
+                            "directory, nor a link to one"
+                        ) from None
+                else:
                     os.chown(made, *self._owner)
         return path
 

@@ -10,6 +10,7 @@ Formats: POSIX.1-2017 pax(1), https://www.gnu.org/software/tar/manual/html_node/
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -48,6 +49,22 @@ _XATTR: Final = b"SCHILY.xattr."
 _ZEROS: Final = bytes(BLOCK)
 _PLAIN: Final = frozenset(
     {REGULAR, HARD_LINK, SYMBOLIC_LINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO}
+)
+_BAD_ENTRY: Final = frozenset(
+    {
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENOENT,
+        errno.EINVAL,
+        errno.EPERM,
+        errno.EMLINK,
+        errno.EEXIST,
+        errno.E2BIG,
+        errno.EFBIG,
+        errno.ERANGE,
+    }
 )
 
 
@@ -253,6 +270,15 @@ def make_special(path: bytes, entry: Entry) -> None:
     else:
         kind = stat.S_IFCHR if entry.type == CHARACTER_DEVICE else stat.S_IFBLK
         os.mknod(path, kind, os.makedev(entry.major, entry.minor))
+
+
+def blamed(entry: Entry, error: OSError | OverflowError) -> Exception:
+    """What the kernel refuses because of what an entry asks for makes the archive a bad one."""
+    if isinstance(error, OverflowError):
+        return BadTarError(f"entry {entry.shown}: a number out of range")
+    if error.errno in _BAD_ENTRY:
+        return BadTarError(f"entry {entry.shown}: {error.strerror}")
+    return error
 
 
 def shown(name: bytes) -> str:

@@ -141,13 +141,6 @@ def live(sock: socket.socket, life: Callable[[Reporter], NoReturn]) -> NoReturn:
     os._exit(FAILED)
 
 
-def join_cgroup(files: Iterable[str]) -> None:
-    """``tasks`` files of v1 hierarchies; writing "0" moves the writer."""
-    for path in files:
-        with open(path, "w", encoding="ascii") as f:
-            f.write("0")
-
-
 def own_namespaces(own: frozenset[str], join: Iterable[tuple[int, int]]) -> None:
     """Those that clone does not make, and (flag, descriptor) of those of others.
 

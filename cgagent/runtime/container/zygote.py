@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from cgagent.errors import CgagentError, InternalError
 from cgagent.kernel import descriptors, namespaces, seccomp, signals, userns
+from cgagent.kernel.joining import join_cgroup
 from cgagent.messages import wire
 from cgagent.runtime.container import birth, console, process, stage, steps
 from cgagent.runtime.messages.agent import Prepare, Start
@@ -42,7 +43,7 @@ class Surroundings:
     """Where the process shall be before it knows its job."""
 
     join_files: tuple[str, ...]
-    """As for `birth.join_cgroup`."""
+    """As for `join_cgroup`."""
     own: frozenset[str] = frozenset()
     """Kinds of namespaces that are new, as in `isolation`."""
     join: tuple[tuple[int, int], ...] = ()
@@ -70,7 +71,7 @@ def _live(progress: birth.Reporter, where: Surroundings) -> NoReturn:
     keep |= {fd for fd in (where.enter_pidfd, where.host_mounts) if fd is not None}
     descriptors.close_all_but(keep)
     progress("join the cgroup")
-    birth.join_cgroup(where.join_files)
+    join_cgroup(where.join_files)
     if where.enter_pidfd is None:
         progress("make namespaces")
         birth.own_namespaces(where.own, where.join)

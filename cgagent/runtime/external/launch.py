@@ -110,6 +110,8 @@ def _create(this: _Launch, job: ContainerJob) -> None:
     this.progress("write the runtime's configuration")
     with open(os.path.join(job.bundle, CONFIG_FILE), encoding="utf-8") as f:
         config = json.load(f)
+    if job.process is not None:
+        config["process"] = job.process
     translated = translate.container(config, root, job.root)
     with open(os.path.join(this.folder, CONFIG_FILE), "w", encoding="utf-8") as f:
         json.dump(translated, f)

@@ -52,7 +52,8 @@ class ContainerJob(Message):
     filter_is_usual: bool
     """The filter is known to let the set-up go on after it is loaded."""
     process: dict[str, Any] | None = None
-    """The ``process`` of the OCI configuration, for a zygote that is in its root already."""
+    """Instead of the one in the OCI configuration: for a zygote that is in its root already, and
+    with variables that no file has."""
 
 
 class ExecJob(Message):
