@@ -17,16 +17,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cgagent.concurrency import KeyedLock
+from cgagent.concurrency import KeyedLock, to_its_end
 from cgagent.engine.build.workspace import remove_directory
 from cgagent.metrics import disk_usage
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from cgagent.images.build.commands import RunMount
+    from cgagent.images.build.runmounts import RunMount
 
 _FILES: Final = "files"
 _ABOUT: Final = "cache.json"
@@ -41,6 +41,16 @@ class Cache:
     in_use: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """With which files a cache begins: ``from`` and ``source`` of its mount."""
+
+    key: str
+    """Of what the files are; a cache with another beginning is another cache."""
+    write: Callable[[str, str], Awaitable[None]]
+    """Into a directory, below a name in that."""
+
+
 class Caches:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -50,9 +60,9 @@ class Caches:
         """Held where a directory comes or goes: in threads, while builds come to use it."""
 
     @contextlib.asynccontextmanager
-    async def held(self, mount: RunMount) -> AsyncIterator[str]:
+    async def held(self, mount: RunMount, beginning: Beginning | None = None) -> AsyncIterator[str]:
         """The directory of a cache, which is made if there is none."""
-        name = _name(mount.id or mount.target)
+        name = _name(mount.id or mount.target, beginning.key if beginning else "")
         if mount.sharing == "private":  # the first that nobody has
             number = 2
             first = name
@@ -64,11 +74,27 @@ class Caches:
             async with contextlib.AsyncExitStack() as stack:
                 if mount.sharing == "locked":
                     await stack.enter_async_context(self._locks.hold(name))
-                yield await asyncio.to_thread(self._made, name, mount)
+                async with self._locks.hold(f"making {name}"), self._begun(name, beginning) as new:
+                    made = await asyncio.to_thread(self._made, name, mount, new)
+                yield made
         finally:
             self._users[name] -= 1
 
-    def _made(self, name: str, mount: RunMount) -> str:
+    @contextlib.asynccontextmanager
+    async def _begun(self, name: str, beginning: Beginning | None) -> AsyncIterator[Path | None]:
+        """What a cache is to begin with; None: it begins empty, or is there."""
+        if beginning is None or (self._directory / name / _FILES).is_dir():
+            yield None
+            return
+        new = self._directory / f"new-{time.monotonic_ns()}"
+        try:
+            await asyncio.to_thread(new.mkdir, mode=0o700, parents=True)
+            await beginning.write(str(new), _FILES)
+            yield new / _FILES
+        finally:
+            await to_its_end(asyncio.to_thread(remove_directory, new))
+
+    def _made(self, name: str, mount: RunMount, new: Path | None) -> str:
         top = self._directory / name
         files = top / _FILES
         about = f"cache {mount.id or mount.target}"
@@ -76,7 +102,10 @@ class Caches:
             if not files.is_dir():
                 top.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (top / _ABOUT).write_text(json.dumps({"id": mount.id or mount.target}))
-                files.mkdir()
+                if new is None:
+                    files.mkdir()
+                else:
+                    new.rename(files)
                 os.chown(files, mount.uid, mount.gid)
                 os.chmod(files, 0o755 if mount.mode is None else mount.mode)
             os.utime(top)
@@ -112,10 +141,12 @@ class Caches:
         return True
 
     def sweep(self) -> None:
-        """At the agent's start: what was being removed."""
-        for path in self._directory.glob("gone-*"):
-            remove_directory(path)
+        """At the agent's start: what was being removed, or made."""
+        for pattern in ("gone-*", "new-*"):
+            for path in self._directory.glob(pattern):
+                remove_directory(path)
 
 
-def _name(cache_id: str) -> str:
-    return hashlib.sha256(os.path.normpath(cache_id).encode()).hexdigest()[:32]
+def _name(cache_id: str, beginning: str) -> str:
+    known = os.path.normpath(cache_id) + (f"\0{beginning}" if beginning else "")
+    return hashlib.sha256(known.encode()).hexdigest()[:32]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Limits
     from cgagent.engine.build.mounts import Mounted, RunMounts
+    from cgagent.engine.build.state import State
     from cgagent.engine.build.values import Account, BuildRequest, Step, Tell
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle import Lifecycle
@@ -58,7 +59,8 @@ class Surroundings:
     settings: Mapping[str, Any]
     arguments: Mapping[str, str]
     """Build arguments, which are in its environment."""
-    origins: Mapping[str, Layers]
+    origins: Mapping[str, State]
+    """What ``from`` names in its mounts."""
     architecture: str
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import posixpath
 import tarfile
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.concurrency import in_thread, in_waiting_thread
 from cgagent.engine.build import fetching
+from cgagent.engine.build.cloning import clone
 from cgagent.engine.build.files import Files, Source, Writing
 from cgagent.errors import InvalidInputError, UnsupportedError
 from cgagent.images.compression import decompressed
@@ -89,22 +91,33 @@ class Copies:
             InvalidInputError, UnsupportedError, RemoteError, UnavailableError.
         """
         ready = Ready(what, self._files)
-        local = [source for source in what.sources if source not in what.urls]
+        local = what.local
         if origin is not None:
-            paths = tuple(_path(source) for source in local)
+            paths = tuple(map(_path, local))
+            skipped = tuple(map(_skipped, local)) if what.parents else ()
             globs = any(map(is_glob, paths))
-            ready.sources.append(Source(paths=paths, layers=origin.layers, globs=globs))
-            ready.found += [origin.key, *paths]
+            ready.sources.append(
+                Source(paths=paths, layers=origin.layers, globs=globs, skipped=skipped)
+            )
+            ready.found += [origin.key, *paths, *map(str, skipped)]
         elif local:
             await in_thread(lambda _: self._of_context(what, local, ready))
         if what.files:
             self._heredocs(what, ready)
         for url in what.urls:
             await self._fetched(what, url, ready)
+        for repository in what.repositories:
+            self._may_fetch(repository.url)
+            cloned = await clone(self._workspace, repository)
+            ready.found += [cloned.commit, repository.directory]
+            ready.archives.append(cloned.archive)
         yield ready
 
     def _of_context(self, what: Copy, local: Sequence[str], ready: Ready) -> None:
-        found = [path for source in local for path in self._context.matching(source)]
+        skips = {
+            path: _skipped(source) for source in local for path in self._context.matching(source)
+        }
+        found = list(skips)
         if what.exclude:
             hides = Ignore.parse("\n".join(what.exclude)).hides
             found = [path for path in found if not path or not hides(path)]
@@ -115,6 +128,8 @@ class Copies:
                 f"destination {what.target} must be a directory then: end it with a /"
             )
         ready.found.append(self._context.digest(found))
+        if what.parents:
+            ready.found.append(json.dumps([(path, skips[path]) for path in found]))
         kept = []
         for path in found:
             file = self._workspace.context / path
@@ -125,7 +140,8 @@ class Copies:
                 kept.append(path)
         if kept:
             directory = str(self._workspace.context)
-            ready.sources.append(Source(paths=tuple(kept), directory=directory))
+            skipped = tuple(skips[path] for path in kept) if what.parents else ()
+            ready.sources.append(Source(paths=tuple(kept), directory=directory, skipped=skipped))
 
     def _heredocs(self, what: Copy, ready: Ready) -> None:
         made = self._workspace.fresh("heredoc")
@@ -159,6 +175,12 @@ def _path(source: str) -> str:
     if "\0" in found:
         raise UnsupportedError(f"source {source!r} has a NUL in it")
     return found
+
+
+def _skipped(source: str) -> int:
+    """How many of the directories above it --parents leaves out: those before a ``/./``."""
+    before, pivot, _ = f"/{source}".partition("/./")
+    return len([part for part in before.split("/") if part]) if pivot else 0
 
 
 def _plain(file: Path) -> Iterator[bytes]:

@@ -38,6 +38,8 @@ class Source:
     """Files below a directory, or below the root that layers make."""
 
     paths: tuple[str, ...]
+    skipped: tuple[int, ...] = ()
+    """The directories above each path are copied with it, but for so many of the first."""
     directory: str = ""
     layers: Layers | None = None
     globs: bool = False
@@ -51,7 +53,7 @@ class Writing:
     sources: tuple[Source, ...] = ()
     owner: str = ""
     keep_owner: bool = False
-    mode: int | None = None
+    mode: int | str | None = None
     exclude: tuple[str, ...] = ()
     archive: Iterator[bytes] | None = None
 
@@ -78,7 +80,7 @@ class Files:
         return made, account(used, time.monotonic() - began)
 
     async def copy_out(self, source: Source, directory: str, target: str) -> None:
-        """To the path `target` below a directory of the build's own."""
+        """To the path `target` below a directory of the agent's own."""
         writing = Writing(target=target, sources=(source,), keep_owner=True)
         async with self._workspace.worker_group() as group:
             await self._write(writing, {"directory": directory}, group)
@@ -112,7 +114,9 @@ class Files:
             await self._work(request, one.archive)
 
     async def _opened(self, source: Source, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
-        found: dict[str, Any] = {"paths": source.paths, "globs": source.globs}
+        skipped = source.skipped or [None] * len(source.paths)
+        paths = list(zip(source.paths, skipped, strict=True))
+        found: dict[str, Any] = {"paths": paths, "globs": source.globs}
         if source.layers is None:
             return {**found, "directory": source.directory}
         opened: AbstractAsyncContextManager[RootFs] = self._root(source.layers)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cgagent.engine.build.caches import Beginning
 from cgagent.engine.build.files import Source
 from cgagent.engine.options.mounts import Mount
 from cgagent.errors import InvalidInputError, NotFoundError
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
     from cgagent.engine.build.caches import Caches
     from cgagent.engine.build.files import Files
+    from cgagent.engine.build.state import State
     from cgagent.engine.build.workspace import Workspace
-    from cgagent.images.build.commands import Run, RunMount
+    from cgagent.images.build.commands import Run
     from cgagent.images.build.context import Context
-    from cgagent.images.building import Layers
+    from cgagent.images.build.runmounts import RunMount
 
 _SECRET_MODE: Final = 0o400
 
@@ -33,7 +35,7 @@ class Mounted:
 
 
 class RunMounts:
-    """`origins` are the layers of what ``from`` names, all of which are there."""
+    """`origins` are what ``from`` names, all of which are there."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class RunMounts:
         self._secrets = secrets
 
     async def made(
-        self, step: Run, directory: str, origins: Mapping[str, Layers], stack: AsyncExitStack
+        self, step: Run, directory: str, origins: Mapping[str, State], stack: AsyncExitStack
     ) -> Mounted:
         """They are there until `stack` ends.
 
@@ -69,7 +71,7 @@ class RunMounts:
                 found.mounts.append(Mount(type="tmpfs", destination=target, tmpfs_options=options))
             else:
                 source = (
-                    await self._cache(one, stack)
+                    await self._cache(one, origins, stack)
                     if one.type == "cache"
                     else await self._bound(one, origins)
                 )
@@ -87,18 +89,23 @@ class RunMounts:
         """Of what a bind mount of the context shows."""
         return self._context.digest(self._context.matching(one.source or "."))
 
-    async def _cache(self, one: RunMount, stack: AsyncExitStack) -> str:
-        if one.origin or one.source:
-            raise InvalidInputError(
-                f"mount {one.target}: a cache that begins with files of something else is not "
-                "there; copy them in the RUN"
+    async def _cache(
+        self, one: RunMount, origins: Mapping[str, State], stack: AsyncExitStack
+    ) -> str:
+        beginning = None
+        if one.origin:
+            origin = origins[one.origin]
+            source = Source(paths=(one.source.lstrip("/"),), layers=origin.layers)
+            beginning = Beginning(
+                key=f"{origin.key} {one.source}",
+                write=lambda directory, name: self._files.copy_out(source, directory, f"/{name}/"),
             )
-        return await stack.enter_async_context(self._caches.held(one))
+        return await stack.enter_async_context(self._caches.held(one, beginning))
 
-    async def _bound(self, one: RunMount, origins: Mapping[str, Layers]) -> str:
+    async def _bound(self, one: RunMount, origins: Mapping[str, State]) -> str:
         """A path of the build's own; what is written there is thrown away with it."""
         if one.origin:
-            source = Source(paths=(one.source.lstrip("/"),), layers=origins[one.origin])
+            source = Source(paths=(one.source.lstrip("/"),), layers=origins[one.origin].layers)
         else:
             path, *others = self._context.matching(one.source or ".")
             if others:

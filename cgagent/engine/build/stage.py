@@ -172,7 +172,7 @@ class StageRun:
             layers=state.layers,
             settings=state.settings,
             arguments={**proxies, **seen},
-            origins={name: other.layers for name, other in origins.items()},
+            origins=origins,
             architecture=state.base.get("architecture") or "",
         )
         async with self._run.working:

@@ -4,7 +4,8 @@
 
     groups      files into which "0" is written to join the step's cgroup
     op          "copy", "directory", or "extract" of a plain tar on standard input
-    sources     [{"directory"} or {"rootfs", "staging"}, with "paths", and "globs" where these are
+    sources     [{"directory"} or {"rootfs", "staging"}, with "paths", each with how many of the
+                directories above it are not copied (null: none is), and "globs" where they are
                 patterns]
     place       {"directory"} or {"rootfs", "staging"}: the root that is written to
     target      where, in that
@@ -24,6 +25,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
+from cgagent.images.build import modes
 from cgagent.images.unpack.copy import KINDS
 from cgagent.images.unpack.gather import Gatherer, NothingThereError, globbed, owner_of
 from cgagent.images.unpack.place import Placer
@@ -52,18 +54,18 @@ def _opened(place: dict[str, Any]) -> int:
     return setup.root_fd
 
 
-def _paths(root: int, source: dict[str, Any]) -> list[str]:
+def _paths(root: int, source: dict[str, Any]) -> list[tuple[str, int | None]]:
     if not source.get("globs"):
-        return list(source["paths"])
-    found = []
-    for path in source["paths"]:
+        return [(path, skipped) for path, skipped in source["paths"]]
+    found: list[tuple[str, int | None]] = []
+    for path, skipped in source["paths"]:
         parts: list[str | re.Pattern[str]] = [
             glob(part) if is_glob(part) else part for part in path.split("/") if part
         ]
         some = list(globbed(root, parts))
         if not some:
             raise NothingThereError(path)
-        found += some
+        found += [(one, skipped) for one in some]
     return found
 
 
@@ -83,7 +85,7 @@ def _carry_out(request: dict[str, Any]) -> None:
     gatherer = Gatherer(
         proc_fd,
         owner=owner or (None if keeps else (0, 0)),
-        mode=request.get("mode"),
+        mode=None if request["mode"] is None else modes.change(request["mode"]),
         hides=hides,
     )
     target = request["target"]

@@ -187,7 +187,7 @@ async def unpacked(
     return Context.of(found.values()), text
 
 
-def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> None:
+def wait_for(child: subprocess.Popen[bytes], stop: threading.Event) -> None:
     """Until it has ended. Raises StoppedError: sooner than that, however much it has to read."""
     pidfd = os.pidfd_open(child.pid)
     try:
@@ -216,7 +216,7 @@ def _unpack(request: dict[str, Any], archive: str, stop: threading.Event) -> lis
                     if stop.is_set():
                         raise StoppedError
                     child.stdin.write(chunk)
-            _wait(child, stop)
+            wait_for(child, stop)
         except BaseException:
             child.kill()
             raise

@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from cgagent.errors import CgagentError, UnsupportedError
-from cgagent.images.build import words
+from cgagent.errors import UnsupportedError
+from cgagent.images.build import modes, repositories, runmounts, words
 from cgagent.images.build.syntax import Heredoc, Instruction, bad
-from cgagent.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cgagent.images.build.repositories import Repository
+    from cgagent.images.build.runmounts import RunMount
 
-MountKind = Literal["bind", "cache", "tmpfs", "secret"]
+
 Network = Literal["default", "none", "host"]
 
-_KINDS: Final[tuple[MountKind, ...]] = ("bind", "cache", "tmpfs", "secret")
-_OPTIONS: Final[Mapping[MountKind, frozenset[str]]] = {
-    "bind": frozenset({"target", "source", "from", "rw"}),
-    "cache": frozenset({"target", "source", "from", "id", "ro", "sharing", "mode", "uid", "gid"}),
-    "tmpfs": frozenset({"target", "size"}),
-    "secret": frozenset({"target", "id", "required", "mode", "uid", "gid", "env"}),
-}
-_SAME: Final = {
-    "dst": "target",
-    "destination": "target",
-    "src": "source",
-    "readonly": "ro",
-    "readwrite": "rw",
-}
 _FLAGS: Final = {
     "RUN": frozenset({"mount", "network", "security"}),
-    "COPY": frozenset({"from", "chown", "chmod", "link", "exclude"}),
+    "COPY": frozenset({"from", "chown", "chmod", "link", "exclude", "parents"}),
     "ADD": frozenset({"chown", "chmod", "link", "checksum", "exclude", "keep-git-dir"}),
     "FROM": frozenset({"platform"}),
     "HEALTHCHECK": frozenset({"interval", "timeout", "start-period", "start-interval", "retries"}),
 }
-_MAX_ID: Final = 2**32 - 2
-_SHARING: Final = frozenset({"shared", "private", "locked"})
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
-_GIT: Final = re.compile(r"(git@|git://|ssh://|https?://[^ ]+\.git(#.*)?$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunMount:
-    type: MountKind
-    target: str
-    id: str = ""
-    source: str = ""
-    origin: str = ""
-    """``from``: a stage or an image; empty: the build context, and of a cache nothing."""
-    read_only: bool = False
-    sharing: str = "shared"
-    mode: int | None = None
-    uid: int = 0
-    gid: int = 0
-    required: bool = False
-    env: str = ""
-    """A variable that has the secret; with no target it is no file then."""
-    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +50,11 @@ class Copy:
     origin: str = ""
     """``--from``."""
     chown: str = ""
-    chmod: int | None = None
+    chmod: int | str | None = None
+    """A number, or symbols; see `modes`."""
     link: bool = False
+    parents: bool = False
+    """The directories above a source, from a ``/./`` in it on, are copied with it."""
     checksum: str = ""
     exclude: tuple[str, ...] = ()
     files: tuple[Heredoc, ...] = ()
@@ -96,7 +62,20 @@ class Copy:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        return tuple(one for one in self.sources if self.is_add and _URL.match(one))
+        found = (one for one in self.sources if self.is_add and _URL.match(one))
+        return tuple(one for one in found if repositories.parse(one) is None)
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        found = map(repositories.parse, self.sources if self.is_add else ())
+        return tuple(filter(None, found))
+
+    @property
+    def local(self) -> tuple[str, ...]:
+        """Sources that are paths."""
+        urls = self.urls
+        paths = (one for one in self.sources if one not in urls)
+        return tuple(one for one in paths if not (self.is_add and repositories.parse(one)))
 
 
 SCRIPT: Final = "/dev/pipes/script"
@@ -167,7 +146,7 @@ def run(
     made = Run(
         args=(),
         mounts=tuple(
-            _mount(instruction, value or "", expand)
+            runmounts.parse(instruction, value or "", expand)
             for name, value in instruction.flags
             if name == "mount"
         ),
@@ -184,96 +163,6 @@ def run(
         return replace(made, args=(*shell, content))
     lines = [instruction.arguments, *(f"{h.content}{h.name}" for h in heredocs)]
     return replace(made, args=(*shell, "\n".join(lines)))
-
-
-def _mount(instruction: Instruction, text: str, expand: Callable[[str], str]) -> RunMount:
-    given = _options(instruction, text)
-    kind = given.pop("type", "bind")
-    if kind == "ssh":
-        raise UnsupportedError(
-            f"line {instruction.line}: RUN --mount=type=ssh is not there: nothing passes an "
-            "agent's socket on; a key can come as a secret"
-        )
-    if kind not in _KINDS:
-        raise bad(instruction.line, f"unsupported mount type {kind!r}: {', '.join(_KINDS)}")
-    allowed = _OPTIONS[kind]
-    for name in given:
-        if name not in allowed and not (name in {"ro", "rw"} and kind in {"bind", "cache"}):
-            raise bad(instruction.line, f"unexpected key {name!r} for mount type {kind!r}")
-    target = expand(given.get("target", ""))
-    env = given.get("env", "")
-    if not target and kind != "secret":
-        raise bad(instruction.line, f"mount type {kind!r} requires a target")
-    try:
-        return _checked(kind, given, target, env, expand)
-    except CgagentError as e:
-        raise bad(instruction.line, f"mount {target or text}: {e.message}") from None
-    except ValueError as e:
-        raise bad(instruction.line, f"mount {target or text}: {e}") from None
-
-
-def _checked(
-    kind: MountKind, given: Mapping[str, str], target: str, env: str, expand: Callable[[str], str]
-) -> RunMount:
-    secret_id = given.get("id", "") or posixpath.basename(target)
-    if kind == "secret" and not secret_id:
-        raise ValueError("a secret needs an id or a target")
-    if kind == "secret" and not target and not env:
-        target = f"/run/secrets/{secret_id}"
-    sharing = given.get("sharing", "shared")
-    if sharing not in _SHARING:
-        raise ValueError(f"sharing {sharing!r} is none of {', '.join(sorted(_SHARING))}")
-    read_only = _bool(given, "ro") if "ro" in given else kind == "bind"
-    return RunMount(
-        type=kind,
-        target=target,
-        id=expand(secret_id if kind == "secret" else given.get("id", "")),
-        source=expand(given.get("source", "")),
-        origin=expand(given.get("from", "")),
-        read_only=read_only and not ("rw" in given and _bool(given, "rw")),
-        sharing=sharing,
-        mode=_octal(given["mode"]) if "mode" in given else None,
-        uid=_id(expand(given.get("uid", "0"))),
-        gid=_id(expand(given.get("gid", "0"))),
-        required="required" in given and _bool(given, "required"),
-        env=env,
-        size_bytes=parse_size(given["size"], "size") if "size" in given else None,
-    )
-
-
-def _octal(text: str) -> int:
-    if not re.fullmatch(r"0*[0-7]{1,4}", text):
-        raise ValueError(f"mode {text[:20]!r} is not up to four octal digits, such as 0755")
-    return int(text, 8)
-
-
-def _id(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _MAX_ID:
-        raise ValueError(f"id {text[:20]!r} is not a number up to {_MAX_ID}")
-    return int(text)
-
-
-def _options(instruction: Instruction, text: str) -> dict[str, str]:
-    given: dict[str, str] = {}
-    try:
-        fields = next(csv.reader(io.StringIO(text)), [])
-    except csv.Error as e:
-        raise bad(instruction.line, f"mount {text[:60]}: {e}") from None
-    for field in fields:
-        name, separator, value = field.partition("=")
-        name = name.strip().lower()
-        name = _SAME.get(name, name)
-        if not separator and name not in {"ro", "rw", "required"}:
-            raise bad(instruction.line, f"invalid field {field!r} must be a key=value pair")
-        given[name] = value if separator else "true"
-    return given
-
-
-def _bool(given: Mapping[str, str], name: str) -> bool:
-    value = given[name].lower()
-    if value not in {"true", "false", "1", "0"}:
-        raise ValueError(f"{name} {value!r} is neither true nor false")
-    return value in {"true", "1"}
 
 
 # -- COPY, ADD ----------------------------------------------------------------------------------
@@ -296,7 +185,8 @@ def copy(
     sources = tuple(
         word for word, written in zip(given[:-1], raw, strict=False) if not written.startswith("<<")
     )
-    target = given[-1]
+    parents = switch(instruction, "parents")
+    target = f"{given[-1]}/" if parents else given[-1]
     is_many = len(sources) + len(files) > 1
     if is_many and not target.endswith("/") and posixpath.basename(target) not in {".", ".."}:
         raise bad(
@@ -309,8 +199,9 @@ def copy(
         target=absolute(directory, target),
         origin=flag(instruction, "from"),
         chown=expand(flag(instruction, "chown")),
-        chmod=_mode(instruction, expand(flag(instruction, "chmod"))),
+        chmod=_mode(instruction, flag(instruction, "chmod"), expand),
         link=switch(instruction, "link"),
+        parents=parents,
         checksum=expand(flag(instruction, "checksum")),
         exclude=tuple(expand(v or "") for n, v in instruction.flags if n == "exclude"),
         files=files,
@@ -321,16 +212,28 @@ def copy(
 
 
 def _check_add(instruction: Instruction, made: Copy) -> None:
-    for source in made.sources:
-        if made.is_add and _GIT.match(source):
-            raise UnsupportedError(
-                f"line {instruction.line}: ADD {source}: repositories are not fetched; clone it "
-                "into the build context, or in a RUN"
-            )
+    if made.repositories:
+        _check_repositories(instruction, made)
     if made.checksum and (len(made.sources) != 1 or not made.urls):
         raise bad(instruction.line, "checksum can't be specified for multiple or local sources")
     if made.checksum and not _CHECKSUM.fullmatch(made.checksum):
         raise bad(instruction.line, f"checksum {made.checksum!r} is not sha256: and 64 digits")
+
+
+def _check_repositories(instruction: Instruction, made: Copy) -> None:
+    for one in made.repositories:
+        if one.needs_key:
+            raise UnsupportedError(
+                f"line {instruction.line}: ADD {one.url}: no key is passed on to fetch it with; "
+                "name it by https, or clone it into the build context"
+            )
+        if one.ref.startswith("-"):
+            raise bad(instruction.line, f"ADD {one.url}: {one.ref!r} is no branch, tag or commit")
+    if made.chmod is not None or made.exclude or switch(instruction, "keep-git-dir"):
+        raise UnsupportedError(
+            f"line {instruction.line}: ADD of a repository has no --chmod, --exclude and "
+            "--keep-git-dir"
+        )
 
 
 def absolute(directory: str, path: str) -> str:
@@ -341,15 +244,20 @@ def absolute(directory: str, path: str) -> str:
     return found + "/" if is_directory and found != "/" else found
 
 
-def _mode(instruction: Instruction, text: str) -> int | None:
-    if not text:
-        return None
+def _mode(instruction: Instruction, text: str, expand: Callable[[str], str]) -> int | str | None:
+    """What has variables in it is checked when the files are written."""
+    found = expand(text)
     try:
-        return _octal(text)
+        return modes.octal(found)
     except ValueError:
-        raise UnsupportedError(
-            f"line {instruction.line}: chmod {text!r}: only a number such as 755 is understood"
-        ) from None
+        if not found:
+            return None
+    try:
+        modes.change(found)
+    except ValueError as e:
+        if "$" not in text:
+            raise bad(instruction.line, f"--chmod: {e}") from None
+    return found
 
 
 def sources_of(instruction: Instruction) -> list[str]:
@@ -360,4 +268,4 @@ def sources_of(instruction: Instruction) -> list[str]:
     if instruction.name != "RUN":
         return []
     mounts = [value or "" for name, value in instruction.flags if name == "mount"]
-    return [o["from"] for text in mounts if (o := _options(instruction, text)).get("from")]
+    return [o["from"] for text in mounts if (o := runmounts.options(instruction, text)).get("from")]

@@ -56,5 +56,6 @@ def of_copy(before: str, step: Copy, digests: tuple[str, ...]) -> str:
     """`digests` are of what is copied."""
     files = [[h.name, h.content] for h in step.files]
     about = [step.target, step.chown, step.chmod, step.exclude, files]
+    about += ["parents"] if step.parents else []
     kind = "ADD" if step.is_add else "COPY"
     return _key(before, kind, about, digests)

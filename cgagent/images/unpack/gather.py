@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SEARCHED: Final = os.O_RDONLY | os.O_DIRECTORY
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE: Final = 0o755
 _NO_ID: Final = 2**32 - 1
@@ -46,14 +47,14 @@ class _Place:
 
 
 class Gatherer:
-    """`owner` None: each file keeps its own. `mode` None: the same. `hides` leaves paths out."""
+    """`owner` None: each file keeps its own. `mode` makes permissions of a file's ``st_mode``."""
 
     def __init__(
         self,
         proc_fd: int,
         *,
         owner: tuple[int, int] | None,
-        mode: int | None,
+        mode: Callable[[int], int] | None,
         hides: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._proc_fd = proc_fd
@@ -63,13 +64,16 @@ class Gatherer:
         self._links: dict[tuple[int, int], str] = {}
         self._times: list[tuple[str, int]] = []
 
-    def run(self, root: int, paths: Iterable[str], target: str) -> None:
+    def run(self, root: int, paths: Iterable[tuple[str, int | None]], target: str) -> None:
         """Copy what is at `paths` below the descriptor `root`; see `make_directory` for `target`.
+
+        The number beside a path says that the directories above it are copied as well, but for so
+        many of the first.
 
         Raises:
             NothingThereError, OSError.
         """
-        for path in paths:
+        for path, skipped in paths:
             try:
                 source = beneath.open_in_root(root, path or ".", os.O_PATH)
             except OSError as e:
@@ -77,7 +81,10 @@ class Gatherer:
                     raise NothingThereError(path) from None
                 raise
             try:
-                self._one(source, path, target)
+                if skipped is None:
+                    self._one(source, path, target)
+                else:
+                    self._one(source, path, self._parents(root, path, skipped, target))
             finally:
                 os.close(source)
         for directory, mtime_ns in reversed(self._times):
@@ -99,6 +106,23 @@ class Gatherer:
                     ) from None
             else:
                 os.chown(made, *(self._owner or (0, 0)))
+
+    def _parents(self, root: int, path: str, skipped: int, target: str) -> str:
+        """Where a source goes to: a directory, below which those above it are as they were."""
+        self.make_directory(target)
+        here, parts = target.rstrip("/"), [part for part in path.split("/") if part]
+        for count in range(skipped + 1, len(parts) + 1):
+            try:
+                fd = beneath.open_in_root(root, "/".join(parts[:count]), _SEARCHED)
+            except NotADirectoryError:  # the source itself
+                break
+            try:
+                here = f"{here}/{parts[count - 1]}"
+                if not os.path.isdir(here):
+                    self._directory(here, os.fstat(fd), fd)
+            finally:
+                os.close(fd)
+        return f"{here}/"
 
     def _one(self, source: int, path: str, target: str) -> None:
         status = os.fstat(source)
@@ -137,15 +161,11 @@ class Gatherer:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         target = place.target
         if stat.S_ISDIR(status.st_mode):
-            if not os.path.isdir(target):
-                _remove_file(target)
-                os.mkdir(target, 0o700)
             fd = os.open(name, _READ | os.O_DIRECTORY, dir_fd=directory)
             try:
-                self._attributes(target, status, fd)
+                self._directory(target, status, fd)
             finally:
                 os.close(fd)
-            self._times.append((target, status.st_mtime_ns))
             return [place]
         if os.path.isdir(target) and not os.path.islink(target):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
@@ -158,6 +178,13 @@ class Gatherer:
         elif not stat.S_ISSOCK(status.st_mode):
             self._special(directory, name, status, target)
         return []
+
+    def _directory(self, target: str, status: os.stat_result, source: int) -> None:
+        if not os.path.isdir(target):
+            _remove_file(target)
+            os.mkdir(target, 0o700)
+        self._attributes(target, status, source)
+        self._times.append((target, status.st_mtime_ns))
 
     def _file(self, source: int, status: os.stat_result, target: str) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -192,7 +219,8 @@ class Gatherer:
         os.chown(target, *owner, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             return
-        os.chmod(target, stat.S_IMODE(status.st_mode) if self._mode is None else self._mode)
+        mode = status.st_mode
+        os.chmod(target, stat.S_IMODE(mode) if self._mode is None else self._mode(mode))
         for name in _xattrs(source):
             os.setxattr(target, name, os.getxattr(source or 0, name), follow_symlinks=False)
 

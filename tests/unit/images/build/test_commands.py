@@ -4,7 +4,7 @@ import pytest
 
 from cgagent.errors import InvalidInputError
 from cgagent.images.build import commands, configuration, keys
-from cgagent.images.build.commands import RunMount
+from cgagent.images.build.runmounts import RunMount
 from cgagent.images.build.syntax import parse
 
 SHELL = ("/bin/sh", "-c")
