@@ -93,17 +93,21 @@ class Gatherer:
         self._times.clear()
 
     def make_directory(self, path: str) -> None:
-        """With those above it, where they are missing."""
+        """With those above it, where they are missing, also where a link leads to nothing yet."""
         made = ""
         for part in [part for part in path.split("/") if part]:
             made = f"{made}/{part}"
             try:
                 os.mkdir(made, _DIRECTORY_MODE)
             except FileExistsError:
-                if not os.path.isdir(made):
+                if os.path.isdir(made):
+                    continue
+                real = os.path.realpath(made)
+                if os.path.lexists(real):  # a file, or links in a circle
                     raise NotADirectoryError(
                         errno.ENOTDIR, os.strerror(errno.ENOTDIR), made
                     ) from None
+                self.make_directory(real)
             else:
                 os.chown(made, *(self._owner or (0, 0)))
 

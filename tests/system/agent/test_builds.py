@@ -13,7 +13,9 @@ import pytest
 
 from cgagent.errors import CgagentError, InvalidInputError
 from tests.world.agent import SLOWNESS, eventually
+from tests.world.buildahs import RECORD
 from tests.world.dockerfiles import CASES, Case
+from tests.world.dockerfiles.case import changes, entries, settings
 
 pytestmark = pytest.mark.system
 
@@ -53,23 +55,32 @@ def nothing_is_left(agent):
     return not any(left(agent).values())
 
 
-def archive():
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
-        info = tarfile.TarInfo("inside/file")
-        info.size, info.mode = 7, 0o640
-        tar.addfile(info, io.BytesIO(b"packed\n"))
-    return raw.getvalue()
+@pytest.fixture(scope="module")
+def recorded():
+    """What Debian 13's buildah made of the same Dockerfiles."""
+    return json.loads(RECORD.read_text())["cases"]
+
+
+@pytest.fixture(scope="module")
+def base_files(agent):
+    """The files of alpine."""
+    container = agent.create("none")
+    raw = b"".join(agent.client.download(f"/v1/containers/{container}/export"))
+    agent.remove(container)
+    return listed(raw)
+
+
+def listed(raw):
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        return entries(tar.getmembers(), tar)
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_people_write(agent, tmp_path, case):
+def test_what_people_write(agent, tmp_path, case, recorded, base_files):
     context = tmp_path / "context"
     context.mkdir()
     case.write(context)
-    if case.name == "add":
-        (context / "archive.tar.gz").write_bytes(archive())
     name = f"built:{case.name}"
     done = subprocess.run(
         agent.cli_command("build", "-t", name, *case.flags, "."),
@@ -97,7 +108,18 @@ def test_what_people_write(agent, tmp_path, case):
     for path in case.absent:
         assert path not in found
         assert not any(name.startswith(f"{path}/") for name in found)
+    if case.name in recorded:
+        of_buildah = recorded[case.name]
+        assert_same(settings(config), of_buildah["config"], case.otherwise)
+        assert_same(changes(base_files, listed(raw)), of_buildah["files"], case.otherwise)
     assert nothing_is_left(agent), left(agent)
+
+
+def assert_same(ours, theirs, otherwise):
+    def but_for(found):
+        return {name: value for name, value in found.items() if name not in otherwise}
+
+    assert but_for(ours) == but_for(theirs)
 
 
 def files(raw):

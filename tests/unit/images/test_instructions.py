@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cgagent.errors import InvalidInputError
 from cgagent.images.archives.instructions import apply, quoted
+from cgagent.images.build.syntax import Instruction
 
 SHELL = ("/bin/sh", "-c")
 PORTS = {port: {} for port in ("53/udp", "80/tcp", "8000/tcp", "8001/tcp")}
@@ -47,6 +48,13 @@ def test_a_quoted_word_is_taken_as_it_is(value):
     apply(run, [f"ENV A={quoted(value)} B=1", f"LABEL {quoted('a b')}={quoted(value)}"])
     assert run["Env"] == ["HOME=/root", f"A={value}", "B=1"]
     assert run["Labels"] == {"a b": value}
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))
+def test_a_quoted_word_of_a_parsed_instruction_may_have_lines(value):
+    run = {}
+    apply(run, [Instruction(name="ENV", arguments=f"A={quoted(value)}"), "LABEL b=1"])
+    assert run == {"Env": [f"A={value}"], "Labels": {"b": "1"}}
 
 
 @pytest.mark.parametrize(

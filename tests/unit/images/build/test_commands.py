@@ -144,3 +144,24 @@ def test_keys_differ_by_what_a_step_is_made_of():
     }
     assert len(known) == 10
     assert keys.of_copy(base, copy("COPY a b"), ("1",)) in known
+
+
+def test_modes_and_parents_of_a_copy():
+    assert copy("COPY --chmod=0755 a b").chmod == 0o755
+    assert copy("COPY --chmod=u+x,go= a b").chmod == "u+x,go="
+    assert copy("COPY --chmod=$M a b", M="a+$").chmod == "a+$"  # the files' writer refuses it
+    assert copy("COPY a b").chmod is None
+    with_parents = copy("COPY --parents x/./y /dir")
+    assert (with_parents.parents, with_parents.target) == (True, "/dir/")
+
+
+def test_what_add_fetches():
+    found = copy("ADD f https://h/a.tar https://h/r.git#v1:sub git://h/s http://h/t.git /x/")
+    assert found.local == ("f",)
+    assert found.urls == ("https://h/a.tar",)
+    assert [(one.url, one.ref, one.directory) for one in found.repositories] == [
+        ("https://h/r.git", "v1", "sub"),
+        ("git://h/s", "", ""),
+        ("http://h/t.git", "", ""),
+    ]
+    assert copy("COPY a.git git://h/s /x/").local == ("a.git", "git://h/s")

@@ -72,6 +72,10 @@ def test_a_target(target, shown):
         ("FROM a\nSHELL /bin/sh", "JSON form"),
         ("FROM a\nONBUILD FROM b", "FROM isn't allowed as an ONBUILD trigger"),
         ("FROM a\nADD --checksum=sha256:1 a b", "checksum can't be specified"),
+        ("FROM a\nCOPY --chmod=u+y a b", "line 2: --chmod: mode 'u\\+y' is neither"),
+        ("FROM a\nADD --parents a b", "unknown flag: parents"),
+        ("FROM a\nADD https://h/x.git#-x /y", "'-x' is no branch"),
+        ("FROM a\nRUN --mount=type=cache,target=/c,source=/x y", "from= names, which is missing"),
     ],
 )
 def test_what_is_refused_before_anything_runs(text, message):
@@ -84,8 +88,8 @@ def test_what_is_refused_before_anything_runs(text, message):
     [
         "RUN --mount=type=ssh x",
         "RUN --security=insecure x",
-        "ADD https://example.com/repository.git /x",
-        "COPY --chmod=u+x a b",
+        "ADD git@example.com:some/repository.git /x",
+        "ADD --keep-git-dir https://example.com/repository.git /x",
     ],
 )
 def test_what_is_not_there(text):

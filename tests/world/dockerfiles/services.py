@@ -1,37 +1,10 @@
-"""Dockerfiles as people write them, on bases that need no network, and what comes of each."""
+"""Dockerfiles of services as people write them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from tests.world.dockerfiles.case import ARCHIVE, Case
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    name: str
-    text: str
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Of the context; a name that ends with ``*`` is executable."""
-    flags: tuple[str, ...] = ()
-    expected: Mapping[str, str | tuple[int, int, int, str]] = field(default_factory=dict)
-    """Of the image: a file's content, or mode, uid, gid and content; ``->`` begins a link."""
-    absent: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    def write(self, folder: Path) -> None:
-        """The context and the Dockerfile."""
-        for name, content in {**self.files, "Dockerfile": self.text}.items():
-            path = folder / name.removesuffix("*")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-            path.chmod(0o755 if name.endswith("*") else 0o644)
-
-
-CASES = (
+SERVICES = (
     Case(
         name="static-binary",
         text="""\
@@ -302,7 +275,7 @@ ADD plain.txt /added/
 ADD --chown=3:4 archive.tar.gz /owned/
 COPY archive.tar.gz /copied/
 """,
-        files={"plain.txt": "p\n"},
+        files={"plain.txt": "p\n", "archive.tar.gz": ARCHIVE},
         expected={
             "unpacked/inside/file": (0o640, 0, 0, "packed\n"),
             "added/plain.txt": "p\n",
