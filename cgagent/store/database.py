@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import InternalError, UnsupportedError
+from cgagent.store.checkpoints import Checkpoints
 from cgagent.store.disk import disk_full_is_no_space, no_space
 from cgagent.store.migrations import MIGRATIONS
 from cgagent.store.reserve import Reserve
@@ -61,6 +62,7 @@ class Database:
         self.path = data_root / "cgagent.db"
         self._lock = threading.RLock()
         self._reserve = Reserve(data_root / "reserve")
+        self._checkpoints = Checkpoints(self.path)
         self._reserve.release()
         with disk_full_is_no_space(f"database {self.path}", self.path):
             data_root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,6 +88,7 @@ class Database:
                 self._connection.row_factory = sqlite3.Row
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # see Checkpoints
                 self._connection.execute("PRAGMA foreign_keys = ON")
                 self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             except BaseException:
@@ -142,6 +145,7 @@ class Database:
         return self._reserve.free_bytes()
 
     def close(self) -> None:
+        self._checkpoints.close()
         with self._lock:
             self._connection.close()
 
@@ -168,6 +172,7 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
+            self._checkpoints.wrote(self._connection.total_changes)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Every row of one SELECT."""

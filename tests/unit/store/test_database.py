@@ -169,3 +169,19 @@ def test_a_blank_file_is_one_without_any_database(tmp_path):
     assert Database.is_blank(path)
     Database(tmp_path).close()
     assert not Database.is_blank(path)
+
+
+def test_the_log_is_moved_into_the_file_beside_commits(database, tmp_path):
+    log = tmp_path / "cgagent.db-wal"
+
+    def write(first, count):
+        for number in range(first, first + count):
+            with database.transaction() as db:
+                db.execute(INSERT, (f"c{number}",))
+
+    write(0, 600)
+    database._checkpoints.close()  # when it is done
+    size_bytes = log.stat().st_size
+    write(600, 300)
+    assert log.stat().st_size == size_bytes  # from its beginning
+    assert len(database.query("SELECT * FROM containers")) == 900
