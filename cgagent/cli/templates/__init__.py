@@ -1,7 +1,7 @@
 """Go's text/template, as far as docker's ``--format`` has a use for it.
 
-Actions are compiled to closures: `lexing` cuts a text into words, `compiling` makes closures of
-them, `functions` are what a pipeline may call, `printing` writes values as Go's fmt does. There is
+Actions are compiled to closures: `lexing` cuts a text into words, `compiling` reads them and makes
+closures, which are in `nodes` and, what a pipeline's words stand for, in `values`; `functions` are what a pipeline may call, `printing` writes values as Go's fmt does. There is
 no ``define``, ``block`` and ``template``: a format is one template. (https://pkg.go.dev/text/template)
 """
 

@@ -1,64 +1,22 @@
-"""Closures made of a template's words."""
+"""Reading a template: its pieces become nodes, the words of its actions values."""
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cli.templates.functions import FUNCTIONS, is_true
-from cgagent.cli.templates.lexing import TemplateError, Word, pieces, unquoted
-from cgagent.cli.templates.printing import printed, verbatim
+from cgagent.cli.templates import nodes, values
+from cgagent.cli.templates.functions import FUNCTIONS
+from cgagent.cli.templates.lexing import TemplateError, Word, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    Value: TypeAlias = Callable[["Scope"], Any]
-    Node: TypeAlias = Callable[["Scope", list[str]], None]
+    from cgagent.cli.templates.nodes import Node
+    from cgagent.cli.templates.values import Value
 
-_CONSTANTS: Final = {"true": True, "false": False, "nil": None}
-_INTEGERS: Final = range(-(2**63), 2**64)
-_SHOWN: Final = 40
 _ENDS: Final = frozenset({"end", "else"})
 _OTHERS: Final = frozenset({"define", "block", "template"})
-
-
-class Scope:
-    """What a name means at some place: ``.``, variables, functions."""
-
-    __slots__ = ("dot", "functions", "variables")
-
-    def __init__(
-        self,
-        dot: Any,
-        variables: list[tuple[str, Any]],
-        functions: Mapping[str, Callable[..., Any]],
-    ) -> None:
-        self.dot = dot
-        self.variables = variables
-        """The latest last; shared by the scopes inside, which cut theirs off again."""
-        self.functions = functions
-
-    def within(self, dot: Any) -> Scope:
-        return Scope(dot, self.variables, self.functions)
-
-    def lookup(self, name: str) -> Any:
-        for known, value in reversed(self.variables):
-            if known == name:
-                return value
-        raise TemplateError(f"undefined variable {name!r}")
-
-    def assign(self, name: str, value: Any) -> None:
-        for i in range(len(self.variables) - 1, -1, -1):
-            if self.variables[i][0] == name:
-                self.variables[i] = (name, value)
-                return
-        raise TemplateError(f"undefined variable {name!r}")
-
-
-class _Leave(Exception):  # noqa: N818 - no error: what `break` and `continue` do
-    def __init__(self, *, whole: bool) -> None:
-        self.whole = whole
 
 
 class Template:
@@ -75,9 +33,9 @@ class Template:
     def render(self, data: Any, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS) -> str:
         """Raises TemplateError: it asks for what `data` does not have."""
         written: list[str] = []
-        scope = Scope(data, [("$", data)], functions)
+        scope = values.Scope(data, [("$", data)], functions)
         with _within_reason():
-            _run(self._nodes, scope, written)
+            nodes.run(self._nodes, scope, written)
         return "".join(written)
 
 
@@ -90,16 +48,6 @@ def _within_reason() -> Iterator[None]:
         raise TemplateError("it is nested too deeply") from None
 
 
-def _run(nodes: Iterable[Node], scope: Scope, written: list[str]) -> None:
-    """Variables of these nodes end with them."""
-    known = len(scope.variables)
-    try:
-        for node in nodes:
-            node(scope, written)
-    finally:
-        del scope.variables[known:]
-
-
 class _Compiler:
     """Reads pieces one after the other; `_depth` counts the ranges that it is in."""
 
@@ -108,25 +56,25 @@ class _Compiler:
         self._depth = 0
 
     def template(self) -> list[Node]:
-        nodes, end = self._nodes()
+        found, end = self._nodes()
         if end is not None:
             raise TemplateError(f"unexpected {{{{{end[0].text}}}}}")
-        return nodes
+        return found
 
     def _nodes(self) -> tuple[list[Node], list[Word] | None]:
         """Up to an ``end`` or ``else``, whose words come with them."""
-        nodes: list[Node] = []
+        found: list[Node] = []
         for piece in self._pieces:
             if isinstance(piece, str):
-                nodes.append(_text(piece))
+                found.append(nodes.text(piece))
                 continue
             if not piece:
                 raise TemplateError("missing value for command: {{}}")
             name = piece[0].text if piece[0].kind == "name" else ""
             if name in _ENDS:
-                return nodes, piece
-            nodes.append(self._action(name, piece))
-        return nodes, None
+                return found, piece
+            found.append(self._action(name, piece))
+        return found, None
 
     def _action(self, name: str, words: list[Word]) -> Node:
         if name in _OTHERS:
@@ -134,11 +82,11 @@ class _Compiler:
         if name in {"break", "continue"}:
             if not self._depth:
                 raise TemplateError(f"{{{{{name}}}}} outside of a range")
-            return _leave(whole=name == "break")
+            return nodes.leave(whole=name == "break")
         if name in {"if", "with", "range"}:
             return self._control(name, words[1:])
         variables, value = _Pipeline(words).statement(most=1)
-        return _shown(value) if not variables else _set(variables, value)
+        return nodes.shown(value) if not variables else nodes.assigned(variables, value)
 
     def _control(self, name: str, words: list[Word]) -> Node:
         variables, value = _Pipeline(words).statement(most=2 if name == "range" else 1)
@@ -148,14 +96,14 @@ class _Compiler:
         otherwise: list[Node] = []
         if end is not None and end[0].text == "else":
             if len(end) > 1:  # {{else if x}}: the rest, up to the same end
-                if end[1].text not in _CONTROLS:
+                if end[1].text not in nodes.CONTROLS:
                     raise TemplateError(f"unexpected {end[1].text!r} in {{{{else}}}}")
                 otherwise = [self._control(end[1].text, end[2:])]
-                return _CONTROLS[name](variables, value, body, otherwise)
+                return nodes.CONTROLS[name](variables, value, body, otherwise)
             otherwise, end = self._nodes()
         if end is None or end[0].text != "end" or len(end) > 1:
             raise TemplateError(f"{{{{{name}}}}} has no {{{{end}}}}")
-        return _CONTROLS[name](variables, value, body, otherwise)
+        return nodes.CONTROLS[name](variables, value, body, otherwise)
 
 
 class _Pipeline:
@@ -213,19 +161,19 @@ class _Pipeline:
         """A function or method with its arguments, or one value."""
         if self._at >= len(self._words):
             raise TemplateError("missing value for command")
-        if self._peek("name") and self._words[self._at].text not in _CONSTANTS:
+        if self._peek("name") and self._words[self._at].text not in values.CONSTANTS:
             name = self._take().text
             arguments = self._arguments()
             if piped is not None:
                 arguments.append(piped)
-            return self._fields(_called(name, arguments))
+            return self._fields(values.called(name, arguments))
         if self._peek("name", "nil"):
             raise TemplateError("nil is not a command")
         operand = self._operand()
         arguments = self._arguments()
         if piped is not None:
             arguments.append(piped)
-        return operand if not arguments else _named(operand, arguments)
+        return operand if not arguments else values.named(operand, arguments)
 
     def _arguments(self) -> list[Value]:
         arguments: list[Value] = []
@@ -247,234 +195,11 @@ class _Pipeline:
                 raise TemplateError("unclosed left paren")
             self._take()
             return self._fields(inside)
-        value = _operand(word)
+        value = values.operand(word)
         return self._fields(value) if word.kind in {"field", "variable"} else value
 
     def _fields(self, value: Value) -> Value:
         """``.b.c`` right after a value."""
         while self._peek("field") and not self._words[self._at].spaced:
-            value = _field(value, self._take().text[1:])
+            value = values.field(value, self._take().text[1:])
         return value
-
-
-def _operand(word: Word) -> Value:
-    """What one word stands for."""
-    match word.kind:
-        case "field":
-            return _field(_dot, word.text[1:])
-        case "dot":
-            return _dot
-        case "variable":
-            return _variable(word.text)
-        case "string":
-            return _constant(unquoted(word.text))
-        case "char":
-            return _constant(_character(word.text))
-        case "number":
-            return _constant(_number(word.text))
-        case "name":
-            known = word.text in _CONSTANTS
-            return _constant(_CONSTANTS[word.text]) if known else _called(word.text, [])
-        case _:
-            raise TemplateError(f"unexpected {word.text!r}")
-
-
-def _character(text: str) -> int:
-    letter = unquoted(text)
-    if len(letter) != 1:
-        raise TemplateError(f"{text} must be one character")
-    return ord(letter)
-
-
-def _number(text: str) -> int | float:
-    """Of 64 bits, as Go has them."""
-    number = _parsed(text)
-    if number not in _INTEGERS if isinstance(number, int) else not math.isfinite(number):
-        raise TemplateError(f"number out of range: {text[:_SHOWN]}")
-    return number
-
-
-def _parsed(text: str) -> int | float:
-    try:
-        return int(text, 0)
-    except ValueError:
-        try:
-            return int(text, 8) if text.isdecimal() and text[0] == "0" else float(text)
-        except ValueError:
-            raise TemplateError(f"bad number syntax: {text!r}") from None
-
-
-def _dot(scope: Scope) -> Any:
-    return scope.dot
-
-
-def _constant(value: Any) -> Value:
-    return lambda _: value
-
-
-def _variable(name: str) -> Value:
-    return lambda scope: scope.lookup(name)
-
-
-def _field(of: Value, name: str) -> Value:
-    def value(scope: Scope) -> Any:
-        thing = of(scope)
-        if isinstance(thing, dict) and name in thing:
-            return thing[name]
-        if isinstance(thing, dict) and _is_map(thing, scope):
-            return None
-        raise TemplateError(f"there is no field .{name}")
-
-    return value
-
-
-def _is_map(thing: dict[str, Any], scope: Scope) -> bool:
-    """Labels and attributes, whose keys are not known: there docker prints ``<no value>``."""
-    return thing is not scope.lookup("$") and all(isinstance(v, str) for v in thing.values())
-
-
-def _named(of: Value, arguments: list[Value]) -> Value:
-    """``.Label "name"``: docker's one method with an argument, a look into a map."""
-
-    def value(scope: Scope) -> Any:
-        thing = of(scope)
-        keys = [argument(scope) for argument in arguments]
-        if not isinstance(thing, dict) or len(keys) != 1 or not isinstance(keys[0], str):
-            raise TemplateError(f"{verbatim(thing)} is no function and takes no argument")
-        return thing.get(keys[0], "")
-
-    return value
-
-
-def _called(name: str, arguments: list[Value]) -> Value:
-    if name in {"and", "or"}:
-        if not arguments:
-            raise TemplateError(f"wrong number of args for {name}")
-        return _shortcut(arguments, until=name == "or")
-    if name not in FUNCTIONS:
-        raise TemplateError(f"function {name!r} not defined")
-
-    def value(scope: Scope) -> Any:
-        try:
-            return scope.functions[name](*(argument(scope) for argument in arguments))
-        except (TypeError, ValueError, AttributeError, OverflowError) as e:
-            raise TemplateError(f"error calling {name}: {e}") from None
-
-    return value
-
-
-def _shortcut(arguments: list[Value], *, until: bool) -> Value:
-    def value(scope: Scope) -> Any:
-        found: Any = None
-        for argument in arguments:
-            found = argument(scope)
-            if is_true(found) is until:
-                break
-        return found
-
-    return value
-
-
-def _text(text: str) -> Node:
-    return lambda _, written: written.append(text)
-
-
-def _shown(value: Value) -> Node:
-    return lambda scope, written: written.append(printed(value(scope)))
-
-
-def _set(variables: tuple[list[str], str], value: Value) -> Node:
-    (name,), sign = variables
-
-    def node(scope: Scope, _: list[str]) -> None:
-        if sign == ":=":
-            scope.variables.append((name, value(scope)))
-        else:
-            scope.assign(name, value(scope))
-
-    return node
-
-
-def _leave(*, whole: bool) -> Node:
-    def node(_: Scope, __: list[str]) -> None:
-        raise _Leave(whole=whole)
-
-    return node
-
-
-def _bound(scope: Scope, variables: tuple[list[str], str] | None, *values: Any) -> None:
-    """Give the last of them to one variable, each to several."""
-    if variables is None:
-        return
-    names, sign = variables
-    for name, value in zip(names, values[-len(names) :], strict=True):
-        if sign == ":=":
-            scope.variables.append((name, value))
-        else:
-            scope.assign(name, value)
-
-
-def _choice(*, moves_dot: bool) -> Callable[..., Node]:
-    def made(
-        variables: tuple[list[str], str] | None,
-        value: Value,
-        body: list[Node],
-        otherwise: list[Node],
-    ) -> Node:
-        def node(scope: Scope, written: list[str]) -> None:
-            known = len(scope.variables)
-            found = value(scope)
-            _bound(scope, variables, found)
-            if is_true(found):
-                _run(body, scope.within(found) if moves_dot else scope, written)
-            else:
-                _run(otherwise, scope, written)
-            del scope.variables[known:]
-
-        return node
-
-    return made
-
-
-def _range(
-    variables: tuple[list[str], str] | None, value: Value, body: list[Node], otherwise: list[Node]
-) -> Node:
-    def node(scope: Scope, written: list[str]) -> None:
-        found = value(scope)
-        known = len(scope.variables)
-        is_empty = True
-        for key, item in _pairs(found):
-            is_empty = False
-            _bound(scope, variables, key, item)
-            try:
-                _run(body, scope.within(item), written)
-            except _Leave as leave:
-                if leave.whole:
-                    break
-            finally:
-                del scope.variables[known:]
-        if is_empty:
-            _run(otherwise, scope, written)
-
-    return node
-
-
-def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
-    match value:
-        case dict():
-            return sorted(value.items())
-        case list():
-            return enumerate(value)
-        case None:
-            return ()
-        case int() if not isinstance(value, bool):
-            return ((i, i) for i in range(value))
-        case _:
-            raise TemplateError(f"range can't iterate over {verbatim(value)}")
-
-
-_CONTROLS: Final = {
-    "if": _choice(moves_dot=False),
-    "with": _choice(moves_dot=True),
-    "range": _range,
-}
