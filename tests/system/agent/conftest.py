@@ -13,6 +13,7 @@ import pytest
 from cgagent.errors import NotFoundError
 from tests.world.agent import SLOWNESS, Agent, eventually
 from tests.world.audit import Snapshot, difference
+from tests.world.building import Builds
 from tests.world.screen import Screen
 
 
@@ -135,6 +136,14 @@ def cp(agent):
         return done.stdout
 
     return copy
+
+
+@pytest.fixture
+def build(agent, tmp_path):
+    """Build a context: ``build(text, *flags, files={...})``; images are removed afterwards."""
+    made = Builds(agent, tmp_path)
+    yield made
+    made.clean_up()
 
 
 @pytest.fixture

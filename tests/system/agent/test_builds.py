@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import subprocess
 import tarfile
 
 import pytest
 
-from cgagent.errors import CgagentError, InvalidInputError
 from tests.world.agent import SLOWNESS, eventually
 from tests.world.buildahs import RECORD
-from tests.world.dockerfiles import CASES, Case
+from tests.world.building import left, nothing_is_left
+from tests.world.dockerfiles import CASES
 from tests.world.dockerfiles.case import changes, entries, settings
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def build(agent, tmp_path):
-    """Build a context: ``build(text, *flags, files={...})``; images are removed afterwards."""
-    made = []
-
-    def run(text, *flags, files=(), fails=False):
-        folder = tmp_path / f"context-{len(made)}"
-        folder.mkdir(exist_ok=True)
-        Case(name="", text=text, files=dict(files)).write(folder)
-        done = agent.cli("build", *flags, str(folder), timeout=180)
-        assert (done.returncode != 0) is fails, done.stderr
-        made.append("" if fails else done.stdout.strip())
-        return done
-
-    yield run
-    for image in filter(None, made):
-        with contextlib.suppress(CgagentError):
-            agent.client.request("DELETE", f"/v1/images/{image}?force=true")
-    agent.cli("builder", "prune", "-f")
-
-
-def left(agent):
-    """What a build could leave, beside images and cache."""
-    builds = agent.data_root / "builds"
-    return {
-        "directories": os.listdir(builds) if builds.exists() else [],
-        "containers": [c["name"] for c in agent.containers()],
-        "groups": [path for path in agent.cgroups() if "build-" in path],
-    }
-
-
-def nothing_is_left(agent):
-    return not any(left(agent).values())
 
 
 @pytest.fixture(scope="module")
@@ -357,61 +320,3 @@ def test_nothing_is_left_of_what_is_cancelled_or_killed(own_agent, tmp_path):
     agent.start()
     eventually(lambda: nothing_is_left(agent), "something was left", 20 * SLOWNESS)
     assert agent.cli("images", "-aq").stdout == images
-
-
-@pytest.mark.native
-@pytest.mark.parametrize(
-    "query",
-    [
-        "cachefrom=[1]",
-        'buildargs={"A":"%5Cud800"}',
-        'labels={"a":"%5Cu0000"}',
-        "buildargs=" + "[" * 9000,
-    ],
-)
-def test_odd_parameters_are_refused(agent, query):
-    with pytest.raises(InvalidInputError):
-        agent.client.request("POST", f"/build?{query}")
-
-
-@pytest.mark.native
-def test_a_secret_that_is_no_base64_leaves_nothing(agent):
-    line = json.dumps({"secrets": {"a": "\u00e9"}}).encode() + b"\n"
-    with pytest.raises(InvalidInputError, match="not base64"):
-        list(agent.client.sent("/v1/build", iter((line,))))
-
-
-@pytest.mark.native
-def test_no_trace_of_a_secret(own_agent, tmp_path):
-    (tmp_path / "Dockerfile").write_text(
-        "FROM alpine\nRUN --mount=type=secret,id=k,env=K --mount=type=secret,id=k,target=/k "
-        '[ "$K" = "$(cat /k)" ] && [ -n "$K" ]\n'
-    )
-    (tmp_path / ".dockerignore").write_text("key\n")
-    secret = f"secret-{os.urandom(8).hex()}"
-    (tmp_path / "key").write_text(secret)
-    done = own_agent.cli("build", "--secret", f"id=k,src={tmp_path}/key", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    above = own_agent.data_root.parent
-    found = subprocess.run(["grep", "-rl", secret, above], capture_output=True, check=False)
-    assert found.stdout == b""
-
-
-@pytest.mark.native
-def test_a_context_that_takes_long_to_read_ends_with_its_client(agent):
-    """Four TiB of holes, all of which would be read for its digest."""
-    numbers = b"1\n0\n1\n".ljust(512, b"\0") + b"x"
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, content in (("Dockerfile", b"FROM alpine\n"), ("holes", numbers)):
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            if name == "holes":
-                sparse = {"major": "1", "minor": "0", "name": name, "realsize": str(1 << 42)}
-                info.pax_headers = {f"GNU.sparse.{key}": text for key, text in sparse.items()}
-            tar.addfile(info, io.BytesIO(content))
-    connection = agent.client.connect()
-    with connection.socket:
-        connection.send_stream("POST", "/build", iter((raw.getvalue(),)))
-        eventually(lambda: left(agent)["directories"], "it did not begin", 20 * SLOWNESS)
-    eventually(lambda: nothing_is_left(agent), "something was left", 20 * SLOWNESS)

@@ -269,4 +269,47 @@ RUN installed > /said
         expected={"usr/bin/installed": (0o755, 0, 0, "#!/bin/sh\necho installed\n")},
         absent=("var/cache/apk/index",),
     ),
+    Case(
+        name="parents",
+        text="""\
+FROM alpine AS made
+RUN mkdir -p /a/b/c /a/d && chmod 2750 /a/b && echo 1 > /a/b/c/one && echo 2 > /a/d/two
+FROM alpine
+COPY --parents x/y/file x/z/ /with/
+COPY --parents ./x/./y/*le /without
+COPY --from=made --parents /a/./b/c/one /a/d /stage/
+""",
+        files={"x/y/file": "file\n", "x/z/deep/other": "other\n"},
+        expected={
+            "with/x/y/file": "file\n",
+            "with/x/z/deep/other": "other\n",
+            "without/y/file": "file\n",
+            "stage/b": (0o2750, 0, 0, ""),
+            "stage/b/c/one": "1\n",
+            "stage/a/d/two": "2\n",
+        },
+        absent=("without/x", "stage/a/b"),
+    ),
+    Case(
+        name="symbols",
+        text="""\
+FROM alpine AS seed
+RUN mkdir -p /seed/sub && echo seed > /seed/sub/file
+FROM alpine
+COPY --chmod=u=rwX,go=rX tree /tree/
+COPY --chmod=go-r,+x tree/plain /plain
+RUN --mount=type=cache,target=/c,id=seeded,from=seed,source=/seed cp -r /c /seen && echo x > /c/x
+RUN --mount=type=cache,target=/c,id=seeded,from=seed,source=/seed cp /c/x /kept
+RUN --mount=type=cache,target=/c,id=seeded test ! -e /c/sub
+""",
+        files={"tree/plain": "p\n", "tree/sub/program*": "x\n"},
+        expected={
+            "tree/plain": (0o644, 0, 0, "p\n"),
+            "tree/sub/program": (0o755, 0, 0, "x\n"),
+            "plain": (0o711, 0, 0, "p\n"),
+            "seen/sub/file": "seed\n",
+            "kept": "x\n",
+        },
+        absent=("c",),
+    ),
 )
