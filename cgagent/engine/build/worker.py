@@ -29,7 +29,7 @@ from cgagent.images.build import modes
 from cgagent.images.unpack.copy import KINDS
 from cgagent.images.unpack.gather import Gatherer, NothingThereError, globbed, owner_of
 from cgagent.images.unpack.place import Placer
-from cgagent.images.unpack.tarstream import BadTarError, TarStream
+from cgagent.images.unpack.tarstream import BadTarError
 from cgagent.kernel import namespaces
 from cgagent.kernel.joining import join_cgroup
 from cgagent.pathpatterns import Ignore, glob, is_glob
@@ -102,14 +102,7 @@ def _extract(target: str, proc_fd: int, owner: tuple[int, int] | None) -> None:
     directory = os.path.realpath(os.fsencode(target))
     keeps = owner is None
     placer = Placer(directory, proc_fd, keep_owner=keeps, replace=True, owner=owner or (0, 0))
-    placer.run(TarStream(_Stdin(), sparse=True))
-    while os.read(0, 1 << 16):
-        pass  # padding after the end of the archive
-
-
-class _Stdin:
-    def read(self, size: int, /) -> bytes:
-        return os.read(0, size)
+    placer.run_on_input()
 
 
 def main() -> None:

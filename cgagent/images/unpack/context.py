@@ -30,7 +30,7 @@ from cgagent.pathpatterns import Ignore
 
 from .copy import KINDS
 from .place import Placer
-from .tarstream import BadTarError, TarStream
+from .tarstream import BadTarError
 from .tarwriter import write_all
 
 if TYPE_CHECKING:
@@ -45,11 +45,6 @@ _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, 
 _KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
-class _Stdin:
-    def read(self, size: int, /) -> bytes:
-        return os.read(0, size)
-
-
 def _unpack(request: dict[str, Any]) -> None:
     join_cgroup(request["groups"])
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -59,9 +54,7 @@ def _unpack(request: dict[str, Any]) -> None:
     os.umask(0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
-    Placer(b"/", proc_fd, keep_owner=False, replace=True).run(TarStream(_Stdin(), sparse=True))
-    while os.read(0, 1 << 16):
-        pass  # padding after the end of the archive
+    Placer(b"/", proc_fd, keep_owner=False, replace=True).run_on_input()
     name = request["dockerfile"]
     content = _file(name)
     if content is None and name == "Dockerfile":

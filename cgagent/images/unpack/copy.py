@@ -23,7 +23,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from .place import Placer
-from .tarstream import BadTarError, TarStream
+from .tarstream import BadTarError
 from .tarwriter import TarWriter, write_all
 
 if TYPE_CHECKING:
@@ -86,15 +86,8 @@ def _place(request: dict[str, Any], proc_fd: int) -> None:
     placer = Placer(
         directory, proc_fd, keep_owner=request["keep_owner"], replace=request["replace"]
     )
-    placer.run(TarStream(_Stdin(), sparse=True))
-    while os.read(0, 1 << 16):
-        pass  # padding after the end of the archive
+    placer.run_on_input()
     _answer({"entries": placer.entries})
-
-
-class _Stdin:
-    def read(self, size: int, /) -> bytes:
-        return os.read(0, size)
 
 
 def _answer(value: dict[str, Any]) -> None:

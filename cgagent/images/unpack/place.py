@@ -17,6 +17,7 @@ from . import tarstream
 from .tarstream import BadTarError, Entry, TarStream
 from .trees import PATH_MAX, remove_tree
 
+_CHUNK: Final = 1 << 16
 _KEPT_XATTRS: Final = (b"user.", b"security.capability")
 
 
@@ -56,6 +57,12 @@ class Placer:
         for path, mtime_ns in self._times.items():
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+    def run_on_input(self) -> None:
+        """The same with standard input, which is read to its end."""
+        self.run(TarStream(_Input(), sparse=True))
+        while os.read(0, _CHUNK):
+            pass  # padding after the end of the archive
 
     def _path(self, entry: Entry, parts: list[bytes]) -> bytes:
         """Where it goes; its parents are made where they are missing."""
@@ -153,6 +160,11 @@ class Placer:
             self._times[path] = entry.mtime_ns  # its entries would change it again
         else:
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+
+class _Input:
+    def read(self, size: int, /) -> bytes:
+        return os.read(0, size)
 
 
 def _fill(fd: int, entry: Entry, stream: TarStream) -> None:
