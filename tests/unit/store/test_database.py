@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 
@@ -173,15 +174,17 @@ def test_a_blank_file_is_one_without_any_database(tmp_path):
 
 def test_the_log_is_moved_into_the_file_beside_commits(database, tmp_path):
     log = tmp_path / "cgagent.db-wal"
+    numbers = itertools.count()
 
-    def write(first, count):
-        for number in range(first, first + count):
-            with database.transaction() as db:
-                db.execute(INSERT, (f"c{number}",))
+    def write():
+        with database.transaction() as db:
+            db.execute(INSERT, (f"c{next(numbers)}",))
 
-    write(0, 600)
+    while database._checkpoints._thread is None:
+        write()
     database._checkpoints.close()  # when it is done
     size_bytes = log.stat().st_size
-    write(600, 300)
+    for _ in range(100):
+        write()
     assert log.stat().st_size == size_bytes  # from its beginning
-    assert len(database.query("SELECT * FROM containers")) == 900
+    assert len(database.query("SELECT * FROM containers")) == next(numbers)
