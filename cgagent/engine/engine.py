@@ -122,6 +122,7 @@ class Engine:
         self.tracer = tracing.tracer()
         self.jobs = Jobs(
             lambda job: self.monitor.observe_job(job),  # noqa: PLW0108 - it is not there yet
+            lambda job: self.builds.cache.observe(job),  # noqa: PLW0108 - nor is this
             *([self.tracer.observe] if self.tracer else []),
             judge=Judge(self.containers.find, settings.cgroup_parent),
         )

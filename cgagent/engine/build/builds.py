@@ -144,7 +144,6 @@ class Builds:
                     job.step("steps")
                     built = await self._carried_out(asked)
         self._images.settle()
-        self.cache.bound()
         return built
 
     def cancel(self, client_id: str) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import CgagentError
 from cgagent.units import parse_size, show_size
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cgagent.engine.build.caches import Caches
-    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.jobs import Job, Jobs
     from cgagent.images.building import Building
 
 log = logging.getLogger(__name__)
+
+_BEFORE: Final = frozenset({"build", "rmi", "image prune"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class BuildCache:
         self._size = size
         self._data_root = data_root
         self._bounding: asyncio.Task[None] | None = None
+        self._is_due = False
         self._building = building
         self._caches = caches
         self._jobs = jobs
@@ -115,10 +118,21 @@ class BuildCache:
             ]
             return await asyncio.to_thread(self._remove, chosen)
 
+    def observe(self, job: Job) -> None:
+        """A build leaves more; and what was an image's as well is the cache's alone without it."""
+        if job.name in _BEFORE:
+            self.bound()
+
     def bound(self) -> None:
-        """After a build. Nobody waits until there is no more than may be kept."""
+        """Nobody waits until there is no more than may be kept."""
+        self._is_due = True
         if self._bounding is None or self._bounding.done():
-            self._bounding = asyncio.create_task(asyncio.to_thread(self._bound))
+            self._bounding = asyncio.create_task(self._bounded())
+
+    async def _bounded(self) -> None:
+        while self._is_due:
+            self._is_due = False
+            await asyncio.to_thread(self._bound)
 
     def _bound(self) -> None:
         try:
@@ -129,7 +143,7 @@ class BuildCache:
                     "the build cache was over %s: %s freed", show_size(limit), show_size(freed)
                 )
                 log.debug("no more in the build cache: %s", " ".join(removed))
-        except (CgagentError, OSError) as e:  # the next build tries again
+        except (CgagentError, OSError) as e:  # the next job tries again
             log.warning("the build cache is not known to be within its size: %s", e)
 
     def limit_bytes(self) -> int:
