@@ -88,7 +88,7 @@ class _Git:
         fetched = ("fetch", "--quiet", "--depth=1", "--no-tags", "--", what.url)
         self._run(stop, *fetched, what.ref or "HEAD")
         commit = self._run(stop, "rev-parse", "FETCH_HEAD^{commit}").strip()
-        tree = f"{commit}:{what.directory}"
+        tree = f"{commit}:{what.directory}" if what.directory else commit
         try:
             self._run(stop, "archive", "--format=tar", f"--output={archive}", tree)
         except UnavailableError:
@@ -127,7 +127,9 @@ class _Git:
     def _failed(self, text: str) -> CgagentError:
         lines = text.strip().splitlines() or ["git has ended, and does not say why"]
         if any("couldn't find remote ref" in line or "not our ref" in line for line in lines):
-            return NotFoundError(f"ADD {self._what.url}: it has no {self._what.ref or 'HEAD'}")
+            return NotFoundError(
+                f"ADD {self._what.url}: it has no branch, tag or commit {self._what.ref or 'HEAD'}"
+            )
         return UnavailableError(
             f"ADD {self._what.url}: cannot be fetched: {lines[-1].removeprefix('fatal: ')[:_SHOWN]}"
         )
