@@ -165,3 +165,15 @@ def glob(pattern: str) -> re.Pattern[str]:
         return re.compile(_stars(found, to_end=True), re.DOTALL)
     except re.error as e:
         raise InvalidInputError(f"pattern {pattern!r} is malformed: {e}") from None
+
+
+def deep_glob(pattern: str) -> re.Pattern[str]:
+    """The same with ``**`` for any number of directories, as COPY --parents has it.
+
+    Raises:
+        InvalidInputError: it is malformed.
+    """
+    try:
+        return _ignored(pattern)
+    except re.error as e:
+        raise InvalidInputError(f"pattern {pattern!r} is malformed: {e}") from None

@@ -115,7 +115,9 @@ class Copies:
 
     def _of_context(self, what: Copy, local: Sequence[str], ready: Ready) -> None:
         skips = {
-            path: _skipped(source) for source in local for path in self._context.matching(source)
+            path: _skipped(source)
+            for source in local
+            for path in self._context.matching(source, deep=what.parents)
         }
         found = list(skips)
         if what.exclude:

@@ -59,10 +59,12 @@ def _paths(root: int, source: dict[str, Any]) -> list[tuple[str, int | None]]:
         return [(path, skipped) for path, skipped in source["paths"]]
     found: list[tuple[str, int | None]] = []
     for path, skipped in source["paths"]:
-        parts: list[str | re.Pattern[str]] = [
-            glob(part) if is_glob(part) else part for part in path.split("/") if part
+        parts: list[str | re.Pattern[str] | None] = [
+            None if part == "**" and skipped is not None else glob(part) if is_glob(part) else part
+            for part in path.split("/")
+            if part
         ]
-        some = list(globbed(root, parts))
+        some = list(dict.fromkeys(globbed(root, parts)))
         if not some:
             raise NothingThereError(path)
         found += [(one, skipped) for one in some]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.errors import InvalidInputError, NotFoundError
-from cgagent.pathpatterns import glob, is_glob
+from cgagent.pathpatterns import deep_glob, glob, is_glob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 _MAX_LINKS: Final = 40
 Kind = Literal["file", "directory", "link", "other"]
@@ -58,15 +58,19 @@ class Context:
             }
         )
 
-    def matching(self, source: str) -> list[str]:
+    def matching(self, source: str, *, deep: bool = False) -> list[str]:
         """The paths, without links on their way, that a source of COPY or ADD means.
+
+        `deep`: a ``**`` in it stands for any number of directories.
 
         Raises:
             NotFoundError: there is none.
             InvalidInputError: a malformed pattern.
         """
         wanted = posixpath.normpath("/" + source).lstrip("/")
-        if is_glob(source):
+        if deep and "**" in wanted:
+            named = self._deeply(wanted)
+        elif is_glob(source):
             expression = glob(wanted)
             depth = wanted.count("/")
             named = [
@@ -83,6 +87,15 @@ class Context:
                 f"{source}: {what} in the build context (or .dockerignore leaves it out)"
             )
         return found
+
+    def _deeply(self, pattern: str) -> list[str]:
+        """But for what is in a directory that matches, too."""
+        expression = deep_glob(pattern)
+        found: dict[str, None] = {}
+        for path in self.entries:  # a directory comes before what is in it
+            if path and expression.fullmatch(path) and not _is_below(path, found):
+                found[path] = None
+        return list(found)
 
     def real(self, path: str) -> str | None:
         """Without links; they lead nowhere out of the context. None: there is nothing."""
@@ -138,3 +151,12 @@ class Context:
         if self.entries[real].kind != "file":
             raise InvalidInputError(f"{path} in the build context is no file")
         return real
+
+
+def _is_below(path: str, directories: Collection[str]) -> bool:
+    above = posixpath.dirname(path)
+    while above:
+        if above in directories:
+            return True
+        above = posixpath.dirname(above)
+    return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,6 @@ from cgagent.kernel import beneath
 from .merge import copy_content
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
@@ -27,6 +27,7 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SEARCHED: Final = os.O_RDONLY | os.O_DIRECTORY
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE: Final = 0o755
+_ANY: Final = re.compile(".*", re.DOTALL)
 _NO_ID: Final = 2**32 - 1
 """To the kernel it means that a file's owner stays."""
 
@@ -245,10 +246,11 @@ def _xattrs(source: int | None) -> list[str]:
         return []
 
 
-def globbed(root: int, pattern: Sequence[str | re.Pattern[str]]) -> Iterator[str]:
+def globbed(root: int, pattern: Sequence[str | re.Pattern[str] | None]) -> Iterator[str]:
     """The paths below `root` of which each part is like that of the pattern, in order.
 
-    A text stands for itself, an expression for the names that it matches in full.
+    A text stands for itself, an expression for the names that it matches in full, None for any
+    number of directories.
     """
     pending = [("", 0)]
     while pending:
@@ -257,6 +259,13 @@ def globbed(root: int, pattern: Sequence[str | re.Pattern[str]]) -> Iterator[str
             yield path
             continue
         part = pattern[depth]
+        if part is None:
+            pending.append((path, depth + 1))
+            for name in _names(root, path, _ANY):
+                inner = os.path.join(path, name)
+                if _is_there(root, inner, os.O_DIRECTORY):
+                    pending.append((inner, depth))
+            continue
         names = [part] if isinstance(part, str) else _names(root, path, part)
         found = [os.path.join(path, name) for name in names]
         pending += [(inner, depth + 1) for inner in reversed(found) if _is_there(root, inner)]
@@ -273,9 +282,9 @@ def _names(root: int, path: str, expression: re.Pattern[str]) -> list[str]:
         os.close(fd)
 
 
-def _is_there(root: int, path: str) -> bool:
+def _is_there(root: int, path: str, flags: int = 0) -> bool:
     try:
-        os.close(beneath.open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW))
+        os.close(beneath.open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW | flags))
     except OSError:
         return False
     return True

@@ -219,7 +219,10 @@ def test_a_repository(build, agent, repository, tmp_path):
     ]
     again = build(f"FROM alpine\nADD {repository} /newest\n")
     assert again.stderr.count("CACHED") == 1
-    for reference, message in (("#none", "it has no branch, tag or commit none"), ("#:none", "no directory none")):
+    for reference, message in (
+        ("#none", "it has no branch, tag or commit none"),
+        ("#:none", "no directory none"),
+    ):
         done = build(f"FROM alpine\nADD {repository}{reference} /x\n", fails=True)
         assert message in done.stderr
     done = build("FROM alpine\nADD git://127.0.0.1:1/x /x\n", fails=True)

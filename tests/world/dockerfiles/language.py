@@ -278,6 +278,8 @@ FROM alpine
 COPY --parents x/y/file x/z/ /with/
 COPY --parents ./x/./y/*le /without
 COPY --from=made --parents /a/./b/c/one /a/d /stage/
+COPY --parents **/other /deep/
+COPY --from=made --parents /a/./**/o* /**/two /deep/stage/
 """,
         files={"x/y/file": "file\n", "x/z/deep/other": "other\n"},
         expected={
@@ -287,8 +289,11 @@ COPY --from=made --parents /a/./b/c/one /a/d /stage/
             "stage/b": (0o2750, 0, 0, ""),
             "stage/b/c/one": "1\n",
             "stage/a/d/two": "2\n",
+            "deep/x/z/deep/other": "other\n",
+            "deep/stage/b/c/one": "1\n",
+            "deep/stage/a/d/two": "2\n",
         },
-        absent=("without/x", "stage/a/b"),
+        absent=("without/x", "stage/a/b", "deep/x/y"),
     ),
     Case(
         name="symbols",

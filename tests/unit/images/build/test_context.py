@@ -40,6 +40,21 @@ def test_what_a_source_means(source, found):
     assert made().matching(source) == found
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("**/*.py", ["a/in/z.py", "a/x.py", "a/y.py"]),
+        ("a/**/z.py", ["a/in/z.py"]),
+        ("/**/in", ["a/in"]),
+        ("a/**", ["a/in", "a/x.py", "a/y.py"]),
+        ("**", ["a", "a", "a/x.py"]),
+        ("a/*.py", ["a/x.py", "a/y.py"]),
+    ],
+)
+def test_what_a_source_means_at_any_depth(source, found):
+    assert made().matching(source, deep=True) == found
+
+
 @pytest.mark.parametrize("source", ["b", "a/x.py/z", "*.c", "loop"])
 def test_what_is_not_there(source):
     with pytest.raises(NotFoundError, match="in the build context"):
