@@ -181,8 +181,8 @@ def _path(source: str) -> str:
 
 def _skipped(source: str) -> int:
     """How many of the directories above it --parents leaves out: those before a ``/./``."""
-    before, pivot, _ = f"/{source}".partition("/./")
-    return len([part for part in before.split("/") if part]) if pivot else 0
+    before, pivot, _ = source.partition("/./")
+    return len([part for part in before.split("/") if part not in {"", "."}]) if pivot else 0
 
 
 def _plain(file: Path) -> Iterator[bytes]:

@@ -92,7 +92,7 @@ FROM alpine AS made
 RUN addgroup -g 600 group && adduser -D -u 500 -G group someone \\
     && mkdir /made && echo 1 > /made/own && chown someone:group /made/own && chmod 2755 /made
 FROM alpine
-RUN addgroup -g 70 group && adduser -D -u 7 -G group someone
+RUN addgroup -g 70 group && adduser -D -u 77 -G group someone
 COPY --from=made /made /kept/
 COPY --from=made --chown=someone:group /made /given/
 COPY --chown=someone f /by-user
@@ -104,9 +104,9 @@ ADD --chown=someone:group archive.tar.gz /unpacked/
 """,
         files={"f": "f\n", "tree/sub/x*": "x\n", "archive.tar.gz": ARCHIVE},
         expected={
-            "by-user": (0o644, 7, 70, "f\n"),
+            "by-user": (0o644, 77, 70, "f\n"),
             "by-number": (0o644, 123, 123, "f\n"),
-            "tree/sub/x": (0o755, 7, 99, "x\n"),
+            "tree/sub/x": (0o755, 77, 99, "x\n"),
             "new/directory/file": (0o640, 123, 456, "f\n"),
         },
     ),
