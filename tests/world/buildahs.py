@@ -22,7 +22,7 @@ from tests.world.dockerfiles.case import Entry, changes, entries, settings
 
 RECORD: Final = Path(__file__).parent / "dockerfiles" / "buildah.json"
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent.parent
-_PACKAGES: Final = ("buildah", "ca-certificates", "crun", "python3")
+_PACKAGES: Final = ("buildah", "ca-certificates", "crun", "netavark", "python3")
 _POLICY: Final = '{"default": [{"type": "insecureAcceptAnything"}]}'
 _ENTER: Final = """
 new=$1 here=$2 archive=$3 state=$4 work=$5

@@ -293,13 +293,14 @@ def _is_there(root: int, path: str, flags: int = 0) -> bool:
 def owner_of(text: str) -> tuple[int, int]:
     """The ids of ``USER[:GROUP]`` by the current root's /etc/passwd and /etc/group.
 
-    Without a group it is that of the user's name or number, or else the user's own.
+    Without a group it is that of the user's name or number, or else the user's own; without a user
+    it is root.
 
     Raises:
         ValueError: there is no such user or group.
     """
     user, _, group = text.partition(":")
-    uid, own = _user(user)
+    uid, own = _user(user) if user else (0, 0)
     if group:
         return uid, _group(group)
     if user.isdecimal():
