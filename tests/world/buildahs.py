@@ -68,6 +68,7 @@ class _Buildah:
         self._folder = folder
         storage = ("--root", folder / "root", "--runroot", folder / "run")
         self._flags = [str(word) for word in (*storage, "--storage-driver", "overlay")]
+        (folder / "scratch").mkdir()  # not in this root, which is an overlay itself
         policy = Path("/etc/containers/policy.json")
         policy.parent.mkdir(exist_ok=True)
         policy.write_text(_POLICY)
@@ -79,6 +80,7 @@ class _Buildah:
             cwd=cwd,
             capture_output=True,
             text=True,
+            env={**os.environ, "TMPDIR": str(self._folder / "scratch")},
         )
         if done.returncode:
             raise RuntimeError(f"buildah {' '.join(words)}: {done.stderr[-2000:]}")

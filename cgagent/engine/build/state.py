@@ -48,7 +48,7 @@ class State:
         base = dict(zip(("os", "architecture", "variant"), parts, strict=False))
         return cls(
             base=base,
-            settings={"Env": [f"PATH={DEFAULT_PATH}"]},
+            settings={"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"},
             layers=Layers(),
             history=[],
             key=keys.of_base("scratch"),

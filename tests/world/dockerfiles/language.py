@@ -109,6 +109,7 @@ ADD --chown=someone:group archive.tar.gz /unpacked/
             "tree/sub/x": (0o755, 77, 99, "x\n"),
             "new/directory/file": (0o640, 123, 456, "f\n"),
         },
+        otherwise={"unpacked/inside/file": "--chown is for what an archive has as well"},
     ),
     Case(
         name="stages",
@@ -116,7 +117,7 @@ ADD --chown=someone:group archive.tar.gz /unpacked/
 ARG FROM_HERE=alpine
 FROM ${FROM_HERE} AS first
 RUN echo first > /first
-FROM alpine AS Second
+FROM alpine AS second
 COPY --from=0 /first /second
 RUN exit 0
 FROM alpine AS not-needed
@@ -126,7 +127,7 @@ COPY --from=first /first /again
 ENV THIRD=3
 FROM alpine
 COPY --from=third /second /again /from-third/
-COPY --from=SECOND /second /from-second
+COPY --from=second /second /from-second
 """,
         expected={"from-third/second": "first\n", "from-second": "first\n"},
         absent=("second",),
@@ -156,6 +157,7 @@ RUN echo "$KEPT $NEXT $(id -u)" > /tmp/seen
             "tmp/seen": (0o644, 65534, 65534, "/srv/name/x /srv/name-y 65534\n"),
         },
         config={"User": "65534:65534", "StopSignal": "SIGUSR1", "WorkingDir": "/srv/name"},
+        otherwise={"ExposedPorts": "a range is each of its ports, as Docker has it"},
     ),
     Case(
         name="commands",
@@ -180,6 +182,7 @@ RUN echo "$0" > /zero
             "Cmd": ["/bin/sh", "-exc", 'echo "$HOME"  &&  true'],
             "Healthcheck": {"Test": ["NONE"]},
         },
+        otherwise={"Cmd": "SHELL goes on in stages that begin with this one, as Docker has it"},
     ),
     Case(
         name="ignored",
@@ -237,13 +240,14 @@ LABEL one=1 `
 """,
         files={"a.txt": "a\n"},
         expected={"seen": "one two\n", "x/a.txt": "a\n"},
+        otherwise={"Env": "a backslash is none but a character where the escape is another"},
     ),
     Case(
         name="special",
         text="""\
 FROM alpine
 RUN mkdir -m 1777 /sticky && mkdir -m 2750 /group && touch /group/f && chmod 6711 /group/f \\
-    && mkfifo -m 620 /fifo && mknod /null c 1 3 && ln /group/f /hard && ln -s /group/f /soft
+    && mkfifo -m 620 /fifo && ln /group/f /hard && ln -s /group/f /soft
 RUN rm -rf /group && mkdir /group && echo new > /group/g && chown -R 5:6 /group
 RUN mv /sticky /moved && rm /hard && touch -d 2001-02-03 /moved/old
 RUN rm -rf /srv /opt && mkdir -p /opt/app
@@ -296,9 +300,14 @@ COPY --from=made --parents /a/./**/o* /**/two /deep/stage/
         absent=("without/x", "stage/a/b", "deep/x/y"),
     ),
     Case(
-        name="symbols",
+        name="newest",
         text="""\
-FROM alpine AS seed
+FROM alpine AS Seed
+RUN <<SCRIPT
+#!/bin/sh
+echo "by $0" > /script
+SCRIPT
+RUN --mount=type=secret,id=token,env=TOKEN echo -n "$TOKEN" | wc -c > /length
 RUN mkdir -p /seed/sub && echo seed > /seed/sub/file
 FROM alpine
 COPY --chmod=u=rwX,go=rX tree /tree/
@@ -306,15 +315,19 @@ COPY --chmod=go-r,+x tree/plain /plain
 RUN --mount=type=cache,target=/c,id=seeded,from=seed,source=/seed cp -r /c /seen && echo x > /c/x
 RUN --mount=type=cache,target=/c,id=seeded,from=seed,source=/seed cp /c/x /kept
 RUN --mount=type=cache,target=/c,id=seeded test ! -e /c/sub
+COPY --from=SEED /script /length /of-seed/
 """,
-        files={"tree/plain": "p\n", "tree/sub/program*": "x\n"},
+        files={"tree/plain": "p\n", "tree/sub/program*": "x\n", "token": "s3cret"},
+        flags=("--secret", "id=token,src=token"),
         expected={
             "tree/plain": (0o644, 0, 0, "p\n"),
             "tree/sub/program": (0o755, 0, 0, "x\n"),
             "plain": (0o711, 0, 0, "p\n"),
             "seen/sub/file": "seed\n",
             "kept": "x\n",
+            "of-seed/script": "by /dev/pipes/script\n",
+            "of-seed/length": "6\n",
         },
-        absent=("c",),
+        absent=("c", "dev/pipes"),
     ),
 )

@@ -147,10 +147,6 @@ set -e
 echo "hello $NAME" > /greeting
 cat /greeting /greeting > /twice
 EOF
-RUN <<SCRIPT
-#!/bin/sh
-echo "by $0" > /script
-SCRIPT
 COPY <<nginx.conf <<'plain' /etc/conf/
 server $NAME;
 nginx.conf
@@ -164,12 +160,10 @@ END
         expected={
             "greeting": "hello world\n",
             "twice": "hello world\nhello world\n",
-            "script": "by /dev/pipes/script\n",
             "etc/conf/nginx.conf": (0o644, 0, 0, "server world;\n"),
             "etc/conf/plain": "literal $NAME\n",
             "entry.sh": (0o700, 0, 0, '#!/bin/sh\nexec "$@"\n'),
         },
-        absent=("dev/pipes",),
     ),
     Case(
         name="secrets",
@@ -177,12 +171,11 @@ END
 FROM alpine
 RUN --mount=type=secret,id=token,target=/root/.token,mode=0400 \\
     test "$(cat /root/.token)" = s3cret && stat -c %a /root/.token > /mode
-RUN --mount=type=secret,id=token,env=TOKEN sh -c 'echo -n "$TOKEN" | wc -c' > /length
 RUN --mount=type=secret,id=missing test ! -e /run/secrets/missing
 """,
         flags=("--secret", "id=token,src=token.txt"),
         files={"token.txt": "s3cret", ".dockerignore": "token.txt\n"},
-        expected={"mode": "400\n", "length": "6\n"},
+        expected={"mode": "400\n"},
         absent=("root/.token", "run/secrets"),
     ),
     Case(
@@ -283,6 +276,7 @@ COPY archive.tar.gz /copied/
             "owned/inside/file": (0o640, 3, 4, "packed\n"),
         },
         absent=("unpacked/archive.tar.gz",),
+        otherwise={"owned/inside/file": "--chown is for what an archive has as well"},
     ),
     Case(
         name="users",

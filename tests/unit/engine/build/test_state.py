@@ -49,7 +49,7 @@ def test_until_a_step_is_carried_out_it_is_its_base():
 def test_what_is_empty_is_left_out():
     one = state()
     one.settings.update(Cmd=None, Labels={}, User="x")
-    assert set(json.loads(one.document())["config"]) == {"Env", "User"}
+    assert set(json.loads(one.document())["config"]) == {"Env", "User", "WorkingDir"}
 
 
 def test_a_configuration_has_a_bound():
