@@ -113,7 +113,7 @@ def _inside(folder: Path, archive: str) -> None:
     os.umask(0o022)
     buildah = _Buildah(folder)
     pulled = buildah.run("pull", f"docker-archive:{archive}:alpine:latest")
-    buildah.run("tag", pulled.splitlines()[-1], "localhost/alpine:latest")
+    buildah.run("tag", pulled.split("\n")[-1], "localhost/alpine:latest")
     found: dict[str, Any] = {"buildah": buildah.run("--version"), "cases": {}, "failed": {}}
     for case in CASES:
         try:

@@ -187,7 +187,7 @@ FROM alpine
 RUN --mount=target=/ctx cat /ctx/sub/a > /from-context
 RUN --mount=type=bind,source=sub,target=/src,rw echo more >> /src/a && cat /src/a > /changed
 RUN --mount=from=tools,source=/tools,target=/opt/tools /opt/tools/t && ls /opt/tools > /listed
-RUN --mount=type=tmpfs,target=/scratch,size=1m touch /scratch/x
+RUN --mount=type=tmpfs,target=/scratch touch /scratch/x
 RUN --mount=type=bind,source=sub/a,target=/file cat /file > /from-file
 """,
         files={"sub/a": "a\n"},
