@@ -164,6 +164,7 @@ END
             "etc/conf/plain": "literal $NAME\n",
             "entry.sh": (0o700, 0, 0, '#!/bin/sh\nexec "$@"\n'),
         },
+        otherwise={"entry.sh": "an escaped dollar in a heredoc is a dollar, as Docker has it"},
     ),
     Case(
         name="secrets",
