@@ -125,7 +125,7 @@ class _Git:
         return told.read_text(errors="replace")
 
     def _failed(self, text: str) -> CgagentError:
-        lines = text.strip().split("\n") if text.strip() else ["git has ended, and does not say why"]
+        lines = (text.strip() or "git has ended, and does not say why").split("\n")
         if any("couldn't find remote ref" in line or "not our ref" in line for line in lines):
             return NotFoundError(
                 f"ADD {self._what.url}: it has no branch, tag or commit {self._what.ref or 'HEAD'}"
