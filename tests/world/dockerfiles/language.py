@@ -157,7 +157,10 @@ RUN echo "$KEPT $NEXT $(id -u)" > /tmp/seen
             "tmp/seen": (0o644, 65534, 65534, "/srv/name/x /srv/name-y 65534\n"),
         },
         config={"User": "65534:65534", "StopSignal": "SIGUSR1", "WorkingDir": "/srv/name"},
-        otherwise={"ExposedPorts": "a range is each of its ports, as Docker has it"},
+        otherwise={
+            "ExposedPorts": "a range is each of its ports, as Docker has it",
+            "srv/name/data": "a volume's directory is made where it is used, as by BuildKit",
+        },
     ),
     Case(
         name="commands",

@@ -259,6 +259,7 @@ LABEL arch=${TARGETARCH:?needed}x
         flags=("--build-arg", "GIVEN=prefix"),
         expected={"seen": "latest|prefix|set|none|fix|$GIVEN|style value\n"},
         config={"WorkingDir": "/a/b/prefix"},
+        otherwise=dict.fromkeys(("a", "a/b", "a/b/prefix"), "WORKDIR makes it, as Docker has it"),
     ),
     Case(
         name="add",
