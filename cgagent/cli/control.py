@@ -9,9 +9,11 @@ from cgagent.cli.agent import connect
 from cgagent.cli.containers import at_once, each
 from cgagent.cli.create_flags import restart_policy
 from cgagent.client.http import query, quote
-from cgagent.units import parse_duration
+from cgagent.units import parse_duration, show_size
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from cgagent.cli.main import Context
 
 
@@ -50,7 +52,12 @@ def hibernate(context: Context) -> int:
     def path(container: str) -> str:
         return f"/v1/containers/{quote(container)}/hibernate{options}"
 
-    return at_once(connect(context), "POST", args.containers, path)
+    def slept(sleep: dict[str, Any]) -> str:
+        before, after = sleep["memory_before_bytes"], sleep["memory_after_bytes"]
+        sizes = f"  {show_size(before)} -> {show_size(after)}" if before and after else ""
+        return f"{sleep['name']}{sizes}"
+
+    return at_once(connect(context), "POST", args.containers, path, slept)
 
 
 def thaw(context: Context) -> int:

@@ -72,7 +72,7 @@ def _cause(body: bytes, *, is_tcp: bool) -> str | None:
     _family, state, _timer, _retransmits, queued, *_ = _MESSAGE.unpack_from(body)
     if queued:
         if is_tcp and state == _LISTEN:
-            return f"{queued} connection{'s' if queued > 1 else ''} wait to be accepted"
+            return f"{queued} connection{'s wait' if queued > 1 else ' waits'} to be accepted"
         return "data waits to be read"
     if is_tcp and state == _ESTABLISHED:
         info = netlink.attributes(body[_MESSAGE.size :]).get(_INFO, b"")

@@ -246,11 +246,10 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         its sleep, with its memory before and after, where that is known.
         """
         container = engine.containers.find(reference)
-        return asdict(
-            await engine.hibernation.hibernate(
-                container, lease_s=lease_s, reclaim=reclaim, force=force
-            )
+        sleep = await engine.hibernation.hibernate(
+            container, lease_s=lease_s, reclaim=reclaim, force=force
         )
+        return {"id": container.id, "name": container.name, **asdict(sleep)}
 
     @router.post("/{reference}/update", response_model=dict[str, Any])
     async def update_container(

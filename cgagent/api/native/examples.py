@@ -51,6 +51,8 @@ _CONTAINER: Final = {
     "restart_count": 0,
 }
 _SLEEP: Final = {
+    "id": WEB,
+    "name": "web",
     "since_ns": NS,
     "by": "user",
     "hears_packets": True,
