@@ -21,7 +21,7 @@ from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 # Controllers, and what counts kills, are loaded where they are used: 35 ms, which a program that
 # makes a group, puts a process into it and removes it does not spend.
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.controllers import Controllers
@@ -215,6 +215,28 @@ class Group:
         """The usage now. To read it often, keep a `Reader`."""
         self._require_there()
         return self.controllers().usage()
+
+    def reclaim(
+        self, amount_bytes: int | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Have the kernel take memory back that is not used, of a group that is frozen, say.
+
+        With None all that goes. `stop` is asked between two pieces of some milliseconds.
+
+        Returns:
+            The bytes that fewer are in use now.
+
+        Raises:
+            UnsupportedError: no memory controller, or one that cannot (v2: before Linux 5.19), or
+                not a part of it (v1).
+        """
+        from cgagent.cgroups.reclaim import reclaim
+
+        self._require_there()
+        memory = self.controllers().memory
+        if memory is None:
+            raise UnsupportedError(f"cgroup {self.path}: this host has no memory controller")
+        return reclaim(memory, amount_bytes, stop)
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""

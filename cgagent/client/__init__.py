@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         LogEntry,
         Network,
         Progress,
+        Sleep,
         State,
         Stats,
         Volume,
@@ -61,7 +62,7 @@ _HOMES: Final = {
     "cgagent.client.agent": ("Agent", "connect"),
     "cgagent.client.answers": (
         *("Container", "ContainerSummary", "Created", "Event", "Exec", "Image", "Job", "LogEntry"),
-        *("Network", "Progress", "State", "Stats", "Volume"),
+        *("Network", "Progress", "Sleep", "State", "Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -107,6 +108,7 @@ __all__ = [
     "Progress",
     "RemoteError",
     "Session",
+    "Sleep",
     "State",
     "Stats",
     "UnauthenticatedError",
