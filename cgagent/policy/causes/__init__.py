@@ -1,0 +1,34 @@
+"""Why a group is slow: figures of it, of those above and beside it and of the host, to causes."""
+
+from cgagent.policy.causes.figures import (
+    DeviceUse,
+    Disk,
+    Figures,
+    Group,
+    Machine,
+    Neighbour,
+    OomReport,
+    Situation,
+)
+from cgagent.policy.causes.measuring import averaged, between
+from cgagent.policy.causes.ranking import causes, verdict
+from cgagent.policy.causes.values import LEAST_SHARE, Cause, Evidence, Kind
+
+__all__ = [
+    "LEAST_SHARE",
+    "Cause",
+    "DeviceUse",
+    "Disk",
+    "Evidence",
+    "Figures",
+    "Group",
+    "Kind",
+    "Machine",
+    "Neighbour",
+    "OomReport",
+    "Situation",
+    "averaged",
+    "between",
+    "causes",
+    "verdict",
+]
