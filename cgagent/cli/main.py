@@ -47,6 +47,7 @@ COMMANDS: Final = (
     Command("inspect", "inspect", "show everything about containers or images, as JSON"),
     Command("logs", "containers", "show a container's output"),
     Command("stats", "stats", "show live resource usage"),
+    Command("why", "why", "show what holds a container back, and what would help"),
     Command("update", "control", "change the limits of containers"),
     Command("freeze", "control", "stop all tasks of containers where they are"),
     Command("thaw", "control", "let frozen containers go on"),

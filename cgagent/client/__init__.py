@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from cgagent.client.agent import Agent, connect
     from cgagent.client.answers import (
+        Cause,
         Container,
         ContainerSummary,
         Created,
         Event,
         Exec,
+        Explanation,
         Image,
         Job,
         LogEntry,
@@ -60,8 +62,8 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "cgagent.client.agent": ("Agent", "connect"),
     "cgagent.client.answers": (
-        *("Container", "ContainerSummary", "Created", "Event", "Exec", "Image", "Job", "LogEntry"),
-        *("Network", "Progress", "State", "Stats", "Volume"),
+        *("Cause", "Container", "ContainerSummary", "Created", "Event", "Exec", "Explanation"),
+        *("Image", "Job", "LogEntry", "Network", "Progress", "State", "Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -80,6 +82,7 @@ _HOMES: Final = {
 
 __all__ = [
     "Agent",
+    "Cause",
     "CgagentError",
     "ChangedError",
     "CommandNotFoundError",
@@ -92,6 +95,7 @@ __all__ = [
     "DeniedError",
     "Event",
     "Exec",
+    "Explanation",
     "Image",
     "InternalError",
     "InvalidInputError",

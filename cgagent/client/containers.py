@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from cgagent.client.answers import Container, ContainerSummary, Created, Exec, LogEntry, Stats
+from cgagent.client.answers import (
+    Container,
+    ContainerSummary,
+    Created,
+    Exec,
+    Explanation,
+    LogEntry,
+    Stats,
+)
 from cgagent.client.http import query, quote
 from cgagent.client.parts import Part, filters_of, keyed
 from cgagent.client.sessions import Completed, Session
@@ -175,6 +183,16 @@ class Containers(Part):
     def stats(self, reference: str) -> Stats:
         """The last sample. Raises ConflictError: it does not run."""
         return Stats.of(self._client.request("GET", _path(reference, "stats")))
+
+    def why(
+        self, reference: str, *, window_s: float | None = None, since_s: float | None = None
+    ) -> Explanation:
+        """Why it is slow: looked at for `window_s`, or what is kept since `since_s` (Unix seconds).
+
+        Raises ConflictError: nothing is kept of that time.
+        """
+        asked = query(window_s=window_s, since=since_s)
+        return Explanation.of(self._client.request("GET", _path(reference, "why") + asked))
 
     def watch(self, reference: str) -> Iterator[Stats]:
         """Every sample from now on, until it has ended."""

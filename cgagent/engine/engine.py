@@ -20,6 +20,7 @@ from cgagent.engine.commits import Commits
 from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
+from cgagent.engine.explaining import Explanations
 from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
@@ -210,6 +211,9 @@ class Engine:
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
+        self.explanations = Explanations(
+            *(self.host, self.containers, self.monitor, self.events), settings.cgroup_parent
+        )
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)

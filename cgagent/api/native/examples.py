@@ -254,6 +254,11 @@ _CONTAINERS: Final = (
         answer={"id": WEB, "name": "web", "status": "running", "at_s": 1764460801.5, "usage": {}},
     ),
     Example(operation="GET /v1/stats", answer=[{"name": "web", "at_s": 1764460801.5}]),
+    _web(
+        "GET why",
+        query={"window_s": 0.2},
+        answer={"container": "web", "status": "running", "lost": {}, "neighbours": []},
+    ),
     _web("POST freeze", query={"lease_s": 30}, status=204),
     _web("POST thaw", status=204),
     _web(
@@ -375,6 +380,11 @@ _REST: Final = (
         operation="GET /v1/cgroups",
         query={"depth": 0},
         answer=[{"path": "/", "container": None, "state": "thawed"}],
+    ),
+    Example(
+        operation="GET /v1/cgroups/why",
+        query={"path": "/", "window_s": 0.2},
+        answer={"cgroup": "/", "container": None, "lost": {}},
     ),
     Example(
         operation="GET /v1/cgroups/{path}",

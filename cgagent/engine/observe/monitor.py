@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Job
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
-    from cgagent.metrics import Asked, Rendering
+    from cgagent.metrics import Asked, HostSample, Rendering
 
 
 class Monitor:
@@ -245,6 +245,15 @@ class Monitor:
         """The machine and the agent's process at the last round; empty before the first."""
         machine = self._sampler.machine()
         return asdict(machine) if machine else {}
+
+    def rows(self, target_id: str, since_s: float) -> list[dict[str, float | None]]:
+        """The same of any target, each row with its columns' names; empty where none is kept."""
+        kept = self._sampler.history(target_id, since_s)
+        return [{"at_s": at_s, **row._asdict()} for at_s, row in kept]
+
+    def machine(self) -> HostSample | None:
+        """The machine at the last round; None before the first."""
+        return self._sampler.machine()
 
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""

@@ -10,8 +10,9 @@ from cgagent.policy.causes.figures import (
     OomReport,
     Situation,
 )
-from cgagent.policy.causes.measuring import averaged, between
+from cgagent.policy.causes.measuring import averaged, between, machine
 from cgagent.policy.causes.ranking import causes, verdict
+from cgagent.policy.causes.tasks import Ended, ended
 from cgagent.policy.causes.values import LEAST_SHARE, Cause, Evidence, Kind
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Cause",
     "DeviceUse",
     "Disk",
+    "Ended",
     "Evidence",
     "Figures",
     "Group",
@@ -30,5 +32,7 @@ __all__ = [
     "averaged",
     "between",
     "causes",
+    "ended",
+    "machine",
     "verdict",
 ]

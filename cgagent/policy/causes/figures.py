@@ -148,6 +148,7 @@ class Machine:
     """Averaged over the last minute."""
     cpu_some: float | None = None
     memory_some: float | None = None
+    io_some: float | None = None
     memory_bytes: int | None = None
     available_bytes: int | None = None
     swapped_in: float | None = None

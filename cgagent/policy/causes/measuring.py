@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cgagent.policy.causes.figures import DeviceUse, Figures
+from cgagent.policy.causes.figures import DeviceUse, Disk, Figures, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cgagent.cgroups import DeviceIo, Memory, Pids, Psi, Usage
+    from cgagent.metrics import CpuTime, HostLoad
 
 _DEVICE: Final = {
     "read_bytes": "rbytes",
@@ -67,6 +68,70 @@ def averaged(rows: Sequence[Mapping[str, float | None]]) -> Figures:
         pids=mean("pids"),
         io={"": DeviceUse(read_bytes=read or 0.0, write_bytes=written or 0.0)},
     )
+
+
+def machine(earlier: HostLoad, later: HostLoad) -> Machine:
+    """The machine from one reading to another."""
+    span_s = max((later.monotonic_ns - earlier.monotonic_ns) / 1e9, 1e-3)
+
+    def a_second(name: str) -> float | None:
+        grown = _grown(getattr(earlier, name), getattr(later, name))
+        return None if grown is None else grown / span_s
+
+    def stalled(resource: str) -> float | None:
+        before, after = earlier.stalled_us.get(resource), later.stalled_us.get(resource)
+        return _share(_grown(before, after), span_s * 1e6)
+
+    passed = {
+        number: (earlier.cpus[number], now)
+        for number, now in later.cpus.items()
+        if number in earlier.cpus
+    }
+    return Machine(
+        cpus={number: _busy(*times) for number, times in passed.items()},
+        cores=len(later.cpus) or 1,
+        steal=sum(_stolen(*times) for times in passed.values()),
+        running=later.running,
+        load=later.load1,
+        cpu_some=stalled("cpu"),
+        memory_some=stalled("memory"),
+        io_some=stalled("io"),
+        memory_bytes=later.memory_bytes,
+        available_bytes=later.available_bytes,
+        swapped_in=a_second("swapped_in"),
+        swapped_out=a_second("swapped_out"),
+        disks=_disks(earlier, later, span_s),
+    )
+
+
+def _busy(before: CpuTime, after: CpuTime) -> float:
+    """What the hypervisor took is no idle time either."""
+    idle, passed = after.idle - before.idle, sum(after) - sum(before)
+    return 1 - min(max(idle / passed, 0.0), 1.0) if passed > 0 else 0.0
+
+
+def _stolen(before: CpuTime, after: CpuTime) -> float:
+    passed = sum(after) - sum(before)
+    return max(after.steal - before.steal, 0) / passed if passed > 0 else 0.0
+
+
+def _disks(earlier: HostLoad, later: HostLoad, span_s: float) -> dict[str, Disk]:
+    """Those that did something."""
+    found = {}
+    for device, now in later.disks.items():
+        before = earlier.disks.get(device)
+        done = now.operations - (before.operations if before else 0)
+        busy_ms = now.busy_ms - (before.busy_ms if before else 0)
+        if done <= 0 and busy_ms <= 0:
+            continue
+        waited_ms = now.waited_ms - (before.waited_ms if before else 0)
+        found[device] = Disk(
+            name=now.name,
+            busy=min(max(busy_ms / 1000 / span_s, 0.0), 1.0),
+            latency_ms=waited_ms / done if done > 0 else None,
+            bytes=max(now.bytes - (before.bytes if before else 0), 0) / span_s,
+        )
+    return found
 
 
 def _grown(before: int | None, after: int | None) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgagent.policy.causes import commands
@@ -11,7 +13,52 @@ from cgagent.units import show_age, show_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.policy.causes.figures import Group, Situation
+    from cgagent.policy.causes.figures import Group, OomReport, Situation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A container that does not run."""
+
+    status: str
+    """created, exited or restarting."""
+    exit_code: int | None
+    error: str | None
+    age_s: float | None
+    """Since its end; None: it was never started."""
+
+
+def ended(container: Group, how: Ended, oom: OomReport | None) -> Cause:
+    """Why a container that does not run does not."""
+    says = "it was never started"
+    if how.age_s is not None:
+        ago = f"{show_age(how.age_s).lower()} ago"
+        says = f"it ended {ago} with exit code {how.exit_code}"
+    evidence = [Evidence(what="status", value=how.status)]
+    more: tuple[str, ...] = ()
+    if how.error:
+        says = f"{says}: {how.error}"
+    if oom is not None:
+        where = oom.limiting_group or "the host"
+        limit = "" if oom.limit_bytes is None else f" of {show_size(oom.limit_bytes)}"
+        says = f"{says}: the OOM killer ended it, as the memory{limit} of {where} was used up"
+        evidence.append(Evidence(what="killed", value=oom.victims, unit="processes"))
+        if oom.limiting_group == container.path and oom.limit_bytes:
+            more = (commands.change(container, "--memory", commands.memory(2 * oom.limit_bytes)),)
+    if how.exit_code is not None:
+        evidence.append(Evidence(what="exit code", value=how.exit_code))
+    name = container.container or container.path
+    start = () if how.status == "restarting" else (shlex.join(["cgagent", "start", name]),)
+    return Cause(
+        kind="oom" if oom is not None else "ended",
+        group=(oom.limiting_group or "/") if oom is not None else container.path,
+        container=container.container,
+        share=1.0,
+        fails=True,
+        says=says,
+        evidence=tuple(evidence),
+        commands=(*more, *start, shlex.join(["cgagent", "logs", "--tail", "20", name])),
+    )
 
 
 def frozen(situation: Situation) -> Cause | None:
@@ -48,8 +95,10 @@ def _of_oom(situation: Situation) -> Cause:
     own, report = situation.own, situation.oom
     if report is not None:
         path = report.limiting_group
-    else:
-        path = next((g.path for g in situation.chain if g.figures.max_hits), None)
+    else:  # v1 does not count each way of reaching a limit
+        limited = [g for g in situation.chain if isinstance(g.limits.memory_max_bytes, int)]
+        hit = (g.path for g in situation.chain if g.figures.max_hits)
+        path = next(hit, limited[0].path if limited else None)
     group = next((g for g in situation.chain if g.path == path), None)
     evidence = []
     if own.figures.oom_kills is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Kind = Literal[
+    "ended",
     "frozen",
     "oom",
     "pids-limit",

@@ -1,0 +1,96 @@
+"""The situation over a time that has passed, as far as the sampler and the events have kept it.
+
+A history has no devices, no refaults and no counts of limits; the limits are those of now.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cgagent.engine.explaining.kinship import held
+from cgagent.errors import ConflictError
+from cgagent.policy.causes import Figures, Machine, Neighbour, Situation, averaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cgagent.cgroups import Limits
+    from cgagent.engine.explaining.kinship import Kinship
+    from cgagent.metrics import HostSample
+
+    Row = Mapping[str, float | None]
+    Rows = Callable[[str, float], Sequence[Row]]
+    """Of a group by its path, since a time; each has "at_s" too."""
+
+
+def situation(
+    kinship: Kinship,
+    path: str,
+    since_s: float,
+    rows: Rows,
+    *,
+    host: HostSample | None,
+    limits: Limits | None = None,
+) -> Situation:
+    """`limits`: of a container that does not run, whose group is gone.
+
+    Raises:
+        ConflictError: nothing is kept of the group since then.
+    """
+    own = rows(path, since_s)
+    if not own:
+        raise ConflictError(
+            f"cgroup {path}: nothing is kept of it since then; the sampler keeps six hours of "
+            "containers, of groups above them, and of those that the setting watch names"
+        )
+    chain = kinship.chain(path)
+    beside = kinship.beside(chain)
+    kept = {one: averaged(rows(one, since_s)) for one in beside}
+    return Situation(
+        span_s=time.time() - (own[0].get("at_s") or since_s),
+        chain=tuple(
+            kinship.describe(
+                one,
+                averaged(rows(one, since_s)),
+                limits if limits and one == path else held(kinship.host.group(one)),
+            )
+            for one in chain
+        ),
+        neighbours=tuple(
+            Neighbour(
+                group=kinship.describe(one, kept[one], held(kinship.host.group(one))),
+                beside=member,
+            )
+            for one, member in beside.items()
+            if kept[one] != averaged(())
+        ),
+        machine=_machine(averaged(rows("/", since_s)), host),
+    )
+
+
+def _machine(figures: Figures, host: HostSample | None) -> Machine:
+    """CPU time of the root group is the machine's; how it divided over CPUs is not kept."""
+    cores = host.cpu_cores if host else 1
+    busy = min((figures.cpu_cores or 0.0) / cores, 1.0)
+    return Machine(
+        cpus=dict.fromkeys(range(cores), busy),
+        cores=cores,
+        load=host.load[1] if host else None,
+        memory_bytes=host.memory_total_bytes if host else None,
+        available_bytes=host.memory_available_bytes if host else None,
+    )
+
+
+def with_events(situation: Situation, counts: Mapping[str, int]) -> Situation:
+    """With what the kernel announced of the container meanwhile, by the name of the event."""
+    own = situation.own
+    figures = replace(
+        own.figures,
+        oom_kills=counts.get("oom"),
+        forks_refused=counts.get("pids-refused"),
+        high_hits=counts.get("memory-high"),
+        max_hits=counts.get("memory-max"),
+    )
+    return replace(situation, chain=(replace(own, figures=figures), *situation.chain[1:]))
