@@ -1,7 +1,8 @@
 """What makes tasks wait for memory: a limit of the group or above it, swap, the host.
 
 Reaching a limit costs nothing while what is reclaimed is not needed again: so a limit is a cause
-only as far as tasks stalled for memory (memory.pressure).
+only as far as tasks stalled for memory (memory.pressure). Where most of what is read from disks is
+what reclaim had taken, waiting for disks is waiting for memory as well.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ _SCARCE: Final = 0.1
 """Of the host's memory: less is available, and all are reclaimed from."""
 _MOST: Final = 0.4
 """Of the memory of the group or the host that has too little."""
+_AGAIN: Final = 0.5
+"""Of what is read: so much had been in memory before."""
 _SWAPPED_PAGES: Final = 50
 """A second: fewer are no thrashing."""
 
 
 def causes(situation: Situation) -> Iterator[Cause]:
-    stalled = situation.own.figures.memory_some
+    found = _limit(situation)
+    stalled = _stalled(situation, found)
     if stalled is not None and stalled < LEAST_SHARE:
         return
-    found = _limit(situation)
     if stalled is None and (found is None or not _is_hit(found)):
         return  # v1 without pressure: only a limit that was hit says something
     if _is_swapping(situation):
@@ -41,6 +44,17 @@ def causes(situation: Situation) -> Iterator[Cause]:
         yield _of_limit(situation, found, stalled)
     else:
         yield _of_host(situation, stalled)
+
+
+def _stalled(situation: Situation, limit: Group | None) -> float | None:
+    figures, span_s = situation.own.figures, situation.span_s
+    stalled, waited = figures.memory_some, figures.io_some
+    if stalled is None or waited is None or limit is None:
+        return stalled
+    again = ((figures.refault_file or 0) + (figures.refault_anon or 0)) * _PAGE / span_s
+    read = sum(use.read_bytes for use in figures.io.values())
+    is_thrashing = again >= max(_AGAIN * read, _SWAPPED_PAGES * _PAGE)
+    return max(stalled, waited) if is_thrashing else stalled
 
 
 def _is_hit(group: Group) -> bool:

@@ -187,6 +187,21 @@ MADE = {
         situation(group(limits=SMALL, **FILLED, **STALLS, max_hits=50, refault_file=5000)),
         *("memory-max", "/cgagent/web", "cgagent update --memory 96m web"),
     ),
+    "memory.max, and what it took is read again": (
+        situation(
+            group(
+                limits=SMALL,
+                **FILLED,
+                memory_some=0.02,
+                max_hits=50,
+                refault_file=5000,
+                io_some=0.6,
+                io={"8:0": DeviceUse(read_bytes=20 * MIB, reads=100)},
+            ),
+            machine=SLOW,
+        ),
+        *("memory-max", "/cgagent/web", "cgagent update --memory 96m web"),
+    ),
     "a limit that counts no hits": (
         situation(group(limits=SMALL, **FILLED, **STALLS, max_hits=0)),
         *("memory-max", "/cgagent/web", "cgagent update --memory 96m web"),
