@@ -51,6 +51,8 @@ _EXAMPLES: Final = {
         "cgagent why web",
         "cgagent why --window 200ms --format '{{.Lost}} {{.Kind}} {{.Command}}' web",
     ),
+    "fits": ("cgagent fits --memory 16m --by use",),
+    "capacity": ("cgagent capacity",),
     "update": (
         "cgagent update --memory 128m --cpus 1.5 web",
         "cgagent update --restart on-failure:5 web",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cgagent.client.agent import Agent, connect
     from cgagent.client.answers import (
+        Capacity,
         Cause,
         Container,
         ContainerSummary,
@@ -62,8 +63,9 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "cgagent.client.agent": ("Agent", "connect"),
     "cgagent.client.answers": (
-        *("Cause", "Container", "ContainerSummary", "Created", "Event", "Exec", "Explanation"),
-        *("Image", "Job", "LogEntry", "Network", "Progress", "State", "Stats", "Volume"),
+        *("Capacity", "Cause", "Container", "ContainerSummary", "Created", "Event", "Exec"),
+        *("Explanation", "Image", "Job", "LogEntry", "Network", "Progress", "State"),
+        *("Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -82,6 +84,7 @@ _HOMES: Final = {
 
 __all__ = [
     "Agent",
+    "Capacity",
     "Cause",
     "CgagentError",
     "ChangedError",

@@ -227,6 +227,18 @@ class Explanation(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity(Answer):
+    """What the host and the groups above containers have, promise, hold and use."""
+
+    scopes: list[dict[str, Any]]
+    """The host ("/") first, each with its rooms: memory in bytes, cpus."""
+    fits: bool | None
+    """Whether what was asked about does, by promise and by use; None: nothing was."""
+    findings: list[dict[str, Any]]
+    """Of each scope and resource, by promise and by use, with a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Answer):
     """How far a pull or other long work is."""
 

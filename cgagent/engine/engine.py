@@ -54,6 +54,7 @@ from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
+from cgagent.engine.sizing.capacity import Capacity
 from cgagent.engine.volumes import Volumes
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images.store import Images
@@ -214,6 +215,7 @@ class Engine:
         self.explanations = Explanations(
             *(self.host, self.containers, self.monitor, self.events), settings.cgroup_parent
         )
+        self.capacity = Capacity(self.host, self.containers, self.monitor, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)

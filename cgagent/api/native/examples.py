@@ -398,6 +398,11 @@ _REST: Final = (
         status=204,
     ),
     Example(
+        operation="GET /v1/capacity",
+        query={"memory_bytes": 268435456, "cpus": 0.5},
+        answer={"scopes": [{"path": "/", "rooms": []}], "fits": True, "findings": []},
+    ),
+    Example(
         operation="GET /v1/system/df",
         answer={"containers": [], "volumes": [], "time": 1764460801.5},
     ),
