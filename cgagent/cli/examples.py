@@ -52,6 +52,7 @@ _EXAMPLES: Final = {
         "cgagent why --window 200ms --format '{{.Lost}} {{.Kind}} {{.Command}}' web",
     ),
     "fits": ("cgagent fits --memory 16m --by use",),
+    "advise": ("cgagent advise", "cgagent advise --format '{{.Name}} {{.Flags}}' web"),
     "capacity": ("cgagent capacity",),
     "update": (
         "cgagent update --memory 128m --cpus 1.5 web",

@@ -48,6 +48,7 @@ COMMANDS: Final = (
     Command("logs", "containers", "show a container's output"),
     Command("stats", "stats", "show live resource usage"),
     Command("why", "why", "show what holds a container back, and what would help"),
+    Command("advise", "sizing", "show which limits would do, by what was used"),
     Command("fits", "sizing", "say whether one more container fits"),
     Command("capacity", "sizing", "show what there is, what is promised and what is used"),
     Command("update", "control", "change the limits of containers"),

@@ -107,3 +107,65 @@ def _row(path: str, room: dict[str, Any]) -> dict[str, str]:
         "Max": shown(used["most"]),
         "Containers": f"{count} ({unlimited} unlimited)" if unlimited else count,
     }
+
+
+_ADVICE: Final = {
+    "Name": "NAME",
+    "Resource": "RESOURCE",
+    "Asked": "ASKED",
+    "P50": "P50",
+    "P95": "P95",
+    "Max": "MAX",
+    "Advised": "ADVISED",
+    "Confidence": "CONFIDENCE",
+    "Why": "WHY",
+}
+_FURTHER: Final = {"Flags": "FLAGS", "Command": "COMMAND"}
+
+
+def advise(context: Context) -> int:
+    parser = context.parser(
+        "[--format FORMAT] [CONTAINER...]",
+        "Show limits that what containers have used makes advisable, and why. Usage is kept "
+        "over restarts, and over a removal where name and image stay.",
+    )
+    add_table_format(parser, "Advised")
+    parser.add_argument("containers", nargs="*", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    asked = query(name=args.containers or None)
+    found = connect(context).request("GET", f"/v1/advice{asked}")
+    rows = [_advice(of, one) for of in found for one in of["advice"]]
+    print_listed(rows, args.format, {**_ADVICE, **_FURTHER} if args.format != "table" else _ADVICE)
+    if args.format == "table":
+        for of in found:
+            line = f"$ {of['command']}" if of["command"] else f"{of['container']}: {_UNKNOWN}"
+            print(printable(f"\n{line}" if of is found[0] else line))
+    return 0
+
+
+_UNKNOWN: Final = "nothing is known of it so far; it has to run for a minute"
+
+
+def _advice(of: dict[str, Any], one: dict[str, Any]) -> dict[str, str]:
+    def shown(value: float | None) -> str:
+        if value is None:
+            return "--"
+        if one["resource"] == "memory":
+            return show_size(value)
+        if one["resource"] in {"reads", "writes"}:
+            return f"{show_size(value)}/s"
+        return f"{value:.2f}" if one["resource"] == "cpus" else f"{value:.0f}"
+
+    return {
+        "Name": of["container"],
+        "Resource": one["resource"],
+        "Asked": shown(one["asked"]),
+        "P50": shown(one["p50"]),
+        "P95": shown(one["p95"]),
+        "Max": shown(one["most"]),
+        "Advised": shown(one["advised"]),
+        "Confidence": f"{100 * one['confidence']:.0f}%",
+        "Why": one["why"],
+        "Flags": " ".join(one["flags"]),
+        "Command": of["command"],
+    }

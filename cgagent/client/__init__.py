@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         LogEntry,
         Network,
         Progress,
+        Sizing,
         State,
         Stats,
         Volume,
@@ -65,7 +66,7 @@ _HOMES: Final = {
     "cgagent.client.answers": (
         *("Capacity", "Cause", "Container", "ContainerSummary", "Created", "Event", "Exec"),
         *("Explanation", "Image", "Job", "LogEntry", "Network", "Progress", "State"),
-        *("Stats", "Volume"),
+        *("Sizing", "Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -114,6 +115,7 @@ __all__ = [
     "Progress",
     "RemoteError",
     "Session",
+    "Sizing",
     "State",
     "Stats",
     "UnauthenticatedError",

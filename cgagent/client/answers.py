@@ -227,6 +227,20 @@ class Explanation(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing(Answer):
+    """Limits that a container's use makes advisable."""
+
+    id: str
+    container: str
+    samples: int
+    """Of a minute each; 0: nothing is known so far."""
+    advice: list[dict[str, Any]]
+    """By resource: asked, p50, p95, most, advised, confidence, why, flags."""
+    command: str
+    """One that takes all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity(Answer):
     """What the host and the groups above containers have, promise, hold and use."""
 

@@ -11,6 +11,7 @@ from cgagent.client.answers import (
     Exec,
     Explanation,
     LogEntry,
+    Sizing,
     Stats,
 )
 from cgagent.client.http import query, quote
@@ -193,6 +194,11 @@ class Containers(Part):
         """
         asked = query(window_s=window_s, since=since_s)
         return Explanation.of(self._client.request("GET", _path(reference, "why") + asked))
+
+    def advise(self, *references: str) -> Sequence[Sizing]:
+        """Limits that what they have used makes advisable; of all containers by default."""
+        asked = query(name=[*references] or None)
+        return [Sizing.of(one) for one in self._client.request("GET", f"/v1/advice{asked}")]
 
     def watch(self, reference: str) -> Iterator[Stats]:
         """Every sample from now on, until it has ended."""

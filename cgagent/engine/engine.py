@@ -55,6 +55,7 @@ from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
 from cgagent.engine.sizing.capacity import Capacity
+from cgagent.engine.sizing.usages import Usages
 from cgagent.engine.volumes import Volumes
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images.store import Images
@@ -65,6 +66,7 @@ from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
 from cgagent.store.requestkeys import RequestKeyRows
+from cgagent.store.usage import UsageRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -215,6 +217,8 @@ class Engine:
         self.explanations = Explanations(
             *(self.host, self.containers, self.monitor, self.events), settings.cgroup_parent
         )
+        self.usages = Usages(self.containers, UsageRows(self.database), self.monitor.device_name)
+        self.policies.add(self.usages)
         self.capacity = Capacity(self.host, self.containers, self.monitor, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
@@ -326,6 +330,7 @@ class Engine:
         await self.images.close()
         self.policies.stop()
         self.monitor.stop()
+        await self.usages.close()
         self.watch.close()
         self.supervisor.close()
         self._remove_empty_parent()

@@ -397,6 +397,7 @@ _REST: Final = (
         body={"action": "set", "limits": {"pids_max": 10000}},
         status=204,
     ),
+    Example(operation="GET /v1/advice", answer=[]),
     Example(
         operation="GET /v1/capacity",
         query={"memory_bytes": 268435456, "cpus": 0.5},

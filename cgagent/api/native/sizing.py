@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from cgagent.api.bodies import CheckedRoute
 
 if TYPE_CHECKING:
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.engine import Engine
 
 
@@ -36,4 +37,29 @@ def routes(engine: Engine) -> APIRouter:
             "findings": [asdict(finding) for finding in view.findings],
         }
 
+    @router.get("/v1/advice")
+    async def advise(
+        name: Annotated[list[str] | None, Query()] = None,
+    ) -> list[dict[str, Any]]:
+        """Limits that what each container has used makes advisable, and why; of all by default.
+
+        `flags` are those of ``update``. Of one of which nothing is known so far `advice` is empty.
+        """
+        chosen = engine.containers if name is None else map(engine.containers.find, name)
+        return [_advised(engine, container) for container in chosen]
+
     return router
+
+
+def _advised(engine: Engine, container: Container) -> dict[str, Any]:
+    use, found = engine.usages.of(container), engine.usages.advice(container)
+    return {
+        "id": container.id,
+        "container": container.name,
+        "image": container.record.config.image,
+        "since_s": use.first_s or None,
+        "samples": use.samples,
+        "oom_kills": use.ooms,
+        "advice": [asdict(one) for one in found],
+        "command": engine.usages.command(container),
+    }

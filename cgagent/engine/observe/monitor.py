@@ -251,6 +251,10 @@ class Monitor:
         kept = self._sampler.history(target_id, since_s)
         return [{"at_s": at_s, **row._asdict()} for at_s, row in kept]
 
+    def device_name(self, device: str) -> str:
+        """A block device's path for its "MAJOR:MINOR", as found when it was sampled."""
+        return self._sampler.device_name(device)
+
     def machine(self) -> HostSample | None:
         """The machine at the last round; None before the first."""
         return self._sampler.machine()
