@@ -58,6 +58,8 @@ def _reached(situation: Situation) -> Iterator[_Reached]:
     """The caps that are used up, where the group in question does something on the device."""
     own = situation.own.figures.io
     for group in situation.chain:
+        if "io" in group.v1 and group is not situation.own:
+            return  # in v1 a cap does not hold for the groups below
         for caps in group.limits.io_max or ():
             # A history has one figure for all devices.
             device = caps.device if caps.device in group.figures.io else ""

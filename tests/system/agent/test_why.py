@@ -131,7 +131,16 @@ def io_ones(device):
         Staged("read-cap", READ, "io-max", cap(rbps=MIB), devices=True),
         Staged("write-cap", WRITE, "io-max", cap(wbps=MIB), devices=True),
         Staged("iops-cap", READ, "io-max", cap(riops=20), devices=True),
-        Staged("cap-above", READ, "io-max", above=cap(rbps=MIB), blamed="above", devices=True),
+        *(
+            # in v1 a cap does not hold for the groups below
+            []
+            if has_v1("io")
+            else [
+                Staged(
+                    "cap-above", READ, "io-max", above=cap(rbps=MIB), blamed="above", devices=True
+                )
+            ]
+        ),
     ]
 
 
