@@ -17,6 +17,7 @@ from cgagent.policy.causes import (
     Group,
     OomReport,
     Situation,
+    averaged,
     causes,
     ended,
     verdict,
@@ -116,18 +117,21 @@ class Explanations:
     ) -> Situation:
         host = self._monitor.machine()
         return await asyncio.to_thread(
-            past.situation, kinship, path, since_s, self._rows, host=host, limits=limits
+            past.situation, kinship, path, since_s, self._kept, host=host, limits=limits
         )
 
-    def _rows(self, path: str, since_s: float) -> list[dict[str, float | None]]:
+    def _kept(self, path: str, since_s: float) -> dict[str, list[float | None]]:
         """What the sampler keeps of a group, a container's or another."""
+        return self._monitor.columns(self._target(path), since_s)
+
+    def _target(self, path: str) -> str:
         ids = (c.id for c in self._containers if c.record.cgroup_path == path)
-        return self._monitor.rows(next(ids, f"cgroup:{path}"), since_s)
+        return next(ids, f"cgroup:{path}")
 
     def _cores_lately(self, path: str) -> float | None:
-        rows = self._rows(path, time.time() - _LATELY_S)
-        known = [cores for row in rows if (cores := row["cpu_cores"]) is not None]
-        return sum(known) / len(known) if known else None
+        since_s = time.time() - _LATELY_S
+        kept = self._monitor.columns(self._target(path), since_s, ("cpu_cores",))
+        return averaged(kept).cpu_cores
 
     def _counts(self, container: Container, since_s: float) -> dict[str, int]:
         """How often each event was told of it since then."""

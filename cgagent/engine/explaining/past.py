@@ -20,16 +20,15 @@ if TYPE_CHECKING:
     from cgagent.engine.explaining.kinship import Kinship
     from cgagent.metrics import HostSample
 
-    Row = Mapping[str, float | None]
-    Rows = Callable[[str, float], Sequence[Row]]
-    """Of a group by its path, since a time; each has "at_s" too."""
+    Kept = Callable[[str, float], Mapping[str, Sequence[float | None]]]
+    """The columns of a group by its path, since a time, "at_s" among them."""
 
 
 def situation(
     kinship: Kinship,
     path: str,
     since_s: float,
-    rows: Rows,
+    kept: Kept,
     *,
     host: HostSample | None,
     limits: Limits | None = None,
@@ -39,34 +38,34 @@ def situation(
     Raises:
         ConflictError: nothing is kept of the group since then.
     """
-    own = rows(path, since_s)
-    if not own:
+    times = kept(path, since_s)["at_s"]
+    if not times:
         raise ConflictError(
             f"cgroup {path}: nothing is kept of it since then; the sampler keeps six hours of "
             "containers, of groups above them, and of those that the setting watch names"
         )
     chain = kinship.chain(path)
     beside = kinship.beside(chain)
-    kept = {one: averaged(rows(one, since_s)) for one in beside}
+    figures = {one: averaged(kept(one, since_s)) for one in (*chain, *beside)}
     return Situation(
-        span_s=time.time() - (own[0].get("at_s") or since_s),
+        span_s=time.time() - (times[0] or since_s),
         chain=tuple(
             kinship.describe(
                 one,
-                averaged(rows(one, since_s)),
+                figures[one],
                 limits if limits and one == path else held(kinship.host.group(one)),
             )
             for one in chain
         ),
         neighbours=tuple(
             Neighbour(
-                group=kinship.describe(one, kept[one], held(kinship.host.group(one))),
+                group=kinship.describe(one, figures[one], held(kinship.host.group(one))),
                 beside=member,
             )
             for one, member in beside.items()
-            if kept[one] != averaged(())
+            if figures[one] != Figures()
         ),
-        machine=_machine(averaged(rows("/", since_s)), host),
+        machine=_machine(averaged(kept("/", since_s)), host),
     )
 
 

@@ -246,10 +246,11 @@ class Monitor:
         machine = self._sampler.machine()
         return asdict(machine) if machine else {}
 
-    def rows(self, target_id: str, since_s: float) -> list[dict[str, float | None]]:
-        """The same of any target, each row with its columns' names; empty where none is kept."""
-        kept = self._sampler.history(target_id, since_s)
-        return [{"at_s": at_s, **row._asdict()} for at_s, row in kept]
+    def columns(
+        self, target_id: str, since_s: float, names: Iterable[str] = COLUMNS
+    ) -> dict[str, list[float | None]]:
+        """The same of any target by column, "at_s" among them; empty where nothing is kept."""
+        return self._sampler.columns(target_id, since_s, names)
 
     def device_name(self, device: str) -> str:
         """A block device's path for its "MAJOR:MINOR", as found when it was sampled."""

@@ -19,7 +19,7 @@ from cgagent.policy.advice.capacity import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cgagent.cgroups import Host, Limits
     from cgagent.engine.containers.container import Container
@@ -71,10 +71,10 @@ class Capacity:
         top = path.rstrip("/")
         inside = [own for below, own in claims.items() if below.startswith(f"{top}/")]
         totals = self._machine() if path == "/" else self._limits(path)
-        rows = self._monitor.rows(f"cgroup:{path}", 0.0)
+        kept = self._monitor.columns(f"cgroup:{path}", 0.0, _COLUMNS.values())
 
         def of(resource: Resource) -> Room:
-            used = _used(rows, resource)
+            used = _used(kept, resource)
             return room(resource, totals[resource], used, [own[resource] for own in inside])
 
         return Scope(path=path, rooms=(of("memory"), of("cpus")))
@@ -94,10 +94,10 @@ class Capacity:
     def _claims(self, container: Container) -> dict[Resource, Claim]:
         record = container.record
         asked, held = _of_limits(record.limits_in_force), self._limits(record.cgroup_path)
-        rows = self._monitor.rows(record.id, 0.0)
+        kept = self._monitor.columns(record.id, 0.0, _COLUMNS.values())
 
         def of(resource: Resource) -> Claim:
-            used = _used(rows, resource)
+            used = _used(kept, resource)
             return Claim(asked=asked[resource], held=held[resource], used=used)
 
         return {"memory": of("memory"), "cpus": of("cpus")}
@@ -116,6 +116,7 @@ def _of_limits(limits: Limits) -> dict[Resource, float | None]:
     }
 
 
-def _used(rows: Iterable[dict[str, float | None]], resource: Resource) -> Used:
-    column = _COLUMNS[resource]
-    return percentiles([(row["at_s"] or 0.0, row[column]) for row in rows], time.time())
+def _used(kept: Mapping[str, Sequence[float | None]], resource: Resource) -> Used:
+    times = (at_s or 0.0 for at_s in kept["at_s"])
+    rows = list(zip(times, kept[_COLUMNS[resource]], strict=True))
+    return percentiles(rows, time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from cgagent.policy.causes.figures import DeviceUse, Disk, Figures, Machine
@@ -18,6 +19,8 @@ _DEVICE: Final = {
     "reads": "rios",
     "writes": "wios",
 }
+_LONGEST_ROW_S: Final = 60.0
+"""A row after a gap says nothing of the gap."""
 
 
 def between(earlier: Usage, later: Usage, span_s: float, run_delay: float | None = None) -> Figures:
@@ -50,14 +53,25 @@ def between(earlier: Usage, later: Usage, span_s: float, run_delay: float | None
     )
 
 
-def averaged(rows: Sequence[Mapping[str, float | None]]) -> Figures:
-    """Of rows with the sampler's columns: what can be told of a time that has passed."""
+def averaged(kept: Mapping[str, Sequence[float | None]]) -> Figures:
+    """Of the sampler's columns: what can be told of a time that has passed.
+
+    A row counts for the time since the one before: of the last minutes there are more rows.
+    """
+    times = [at_s or 0.0 for at_s in kept.get("at_s", ())]
+    spans = [
+        min(max(at_s - before, 0.0), _LONGEST_ROW_S) for before, at_s in itertools.pairwise(times)
+    ]
+    spans = [*(spans[:1] or [1.0]), *spans]
 
     def mean(column: str) -> float | None:
-        known = [value for row in rows if (value := row.get(column)) is not None]
-        return sum(known) / len(known) if known else None
+        rows = zip(kept.get(column, ()), spans, strict=False)
+        known = [(value, span_s) for value, span_s in rows if value is not None]
+        whole_s = sum(span_s for _, span_s in known)
+        return sum(value * span_s for value, span_s in known) / whole_s if whole_s else None
 
     read, written = mean("read_bytes_per_s"), mean("write_bytes_per_s")
+    used = DeviceUse(read_bytes=read or 0.0, write_bytes=written or 0.0)
     return Figures(
         cpu_cores=mean("cpu_cores"),
         throttled=mean("throttled_ratio"),
@@ -66,7 +80,7 @@ def averaged(rows: Sequence[Mapping[str, float | None]]) -> Figures:
         io_some=mean("io_stalled_ratio"),
         memory_bytes=mean("memory_bytes"),
         pids=mean("pids"),
-        io={"": DeviceUse(read_bytes=read or 0.0, write_bytes=written or 0.0)},
+        io={"": used} if used.bytes else {},
     )
 
 

@@ -404,11 +404,14 @@ def test_figures_of_two_readings():
 
 
 def test_figures_of_a_history_tell_a_quota_and_a_full_limit():
-    rows = [
-        {"cpu_cores": 0.5, "throttled_ratio": 1.0, "cpu_stalled_ratio": 0.5, "memory_bytes": 9.0},
-        {"cpu_cores": 0.5, "throttled_ratio": None, "cpu_stalled_ratio": 0.7, "memory_bytes": 9.0},
-    ]
-    figures = averaged(rows)
+    kept = {
+        "at_s": [1.0, 2.0],
+        "cpu_cores": [0.5, 0.5],
+        "throttled_ratio": [1.0, None],
+        "cpu_stalled_ratio": [0.5, 0.7],
+        "memory_bytes": [9.0, 9.0],
+    }
+    figures = averaged(kept)
     assert (figures.cpu_cores, figures.throttled, figures.cpu_some) == (0.5, 1.0, 0.6)
     full = replace(figures, memory_bytes=64 * MIB, memory_some=0.3)
     own = replace(group(limits={**HALF, **SMALL}), figures=full)
