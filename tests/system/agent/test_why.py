@@ -25,13 +25,13 @@ MIB = 1 << 20
 WINDOW_S = 1.0 if SLOWNESS == 1 else 2.0
 BURN = "while :; do :; done"
 IDLE = "sleep 1000"
-EAT = "while :; do sh -c 'x=aaaaaaaa; while :; do x=$x$x; done'; done"
+EAT = "while :; do dd if=/dev/zero of=/dev/null bs=64M count=1; done"
 FILL = "sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000 & wait"
-THRASH = "dd if=/dev/zero of=/f bs=1M count=48; while :; do cat /f >/dev/null; done"
-SWAP = "x=$(head -c 40000000 /dev/zero | tr '\\0' a); while :; do y=$x; y=; done"
+THRASH = "while :; do cat /file >/dev/null; done"
+SWAP = "while :; do dd if=/dev/zero of=/dev/null bs=24M count=1000; done"
 HEAVY = {"cpu_shares": 200_000}
 LIGHT = {"cpu_shares": 2}
-SMALL = {"memory_max_bytes": 24 * MIB, "memory_swap_max_bytes": 0}
+SMALL = {"memory_max_bytes": 16 * MIB, "memory_swap_max_bytes": 0}
 
 
 @dataclass
@@ -49,7 +49,6 @@ class Staged:
     beside: dict = field(default_factory=dict)
     """Further containers: scripts and limits by name."""
     frozen: str = ""
-    devices: bool = False
 
 
 LIGHT_ONES = [
@@ -69,12 +68,12 @@ MEMORY_ONES = [
     Staged("thrash-above", THRASH, "memory-max", above=SMALL, blamed="above"),
 ]
 V2_ONES = [
-    Staged("high", THRASH, "memory-high", {"memory_high_bytes": 24 * MIB}),
+    Staged("high", THRASH, "memory-high", {"memory_high_bytes": 16 * MIB}),
     Staged(
-        "high-above", THRASH, "memory-high", above={"memory_high_bytes": 24 * MIB}, blamed="above"
+        "high-above", THRASH, "memory-high", above={"memory_high_bytes": 16 * MIB}, blamed="above"
     ),
     Staged(
-        "swap", SWAP, "swap", {"memory_max_bytes": 32 * MIB, "memory_swap_max_bytes": 100 * MIB}
+        "swap", SWAP, "swap", {"memory_max_bytes": 16 * MIB, "memory_swap_max_bytes": 100 * MIB}
     ),
 ]
 PINNED = {"cpuset_cpus": "0"}
@@ -117,9 +116,9 @@ CPU_ONES = [
         beside={f"n{n}": (BURN, HEAVY) for n in range(7)},
     ),
 ]
-READ = "while :; do dd if=$D of=/dev/null bs=64k count=64 iflag=direct; done"
-WRITE = "while :; do dd if=/dev/zero of=$D bs=64k count=64 oflag=direct conv=notrunc; done"
-CALM = "while :; do dd if=$D of=/dev/null bs=4k count=20 iflag=direct; sleep 0.01; done"
+READ = "while :; do dd if=$D of=/dev/null bs=64k count=512 iflag=direct; done"
+WRITE = "while :; do dd if=/dev/zero of=$D bs=64k count=512 oflag=direct conv=notrunc; done"
+CALM = "while :; do dd if=$D of=/dev/null bs=4k count=200 iflag=direct; done"
 
 
 def io_ones(device):
@@ -128,30 +127,25 @@ def io_ones(device):
         return {"io_max": [{"major": major, "minor": minor, **values}]}
 
     return [
-        Staged("read-cap", READ, "io-max", cap(rbps=MIB), devices=True),
-        Staged("write-cap", WRITE, "io-max", cap(wbps=MIB), devices=True),
-        Staged("iops-cap", READ, "io-max", cap(riops=20), devices=True),
+        Staged("read-cap", READ, "io-max", cap(rbps=MIB)),
+        Staged("write-cap", WRITE, "io-max", cap(wbps=MIB)),
+        Staged("iops-cap", READ, "io-max", cap(riops=20)),
         *(
             # in v1 a cap does not hold for the groups below
             []
             if has_v1("io")
-            else [
-                Staged(
-                    "cap-above", READ, "io-max", above=cap(rbps=MIB), blamed="above", devices=True
-                )
-            ]
+            else [Staged("cap-above", READ, "io-max", above=cap(rbps=MIB), blamed="above")]
         ),
     ]
 
 
 DISK_ONES = [
-    Staged("disk", f"({READ}) & ({READ}) & {READ}", "io-own", devices=True),
+    Staged("disk", f"({READ}) & ({READ}) & {READ}", "io-own"),
     Staged(
         "io-neighbour",
         CALM,
         "io-neighbour",
         blamed="noisy",
-        devices=True,
         beside={"noisy": (f"({WRITE}) & ({WRITE}) & ({READ}) & {READ}", {})},
     ),
 ]
@@ -160,12 +154,13 @@ DISK_ONES = [
 class Stage:
     """Situations side by side, each in the group `top` or in one of its own below it."""
 
-    def __init__(self, agent, top, device, ones):
-        self.agent, self.top, self.device, self.ones = agent, top, device, ones
+    def __init__(self, agent, top, device, folder, ones):
+        self.agent, self.top, self.device = agent, top, device
+        self.folder, self.ones = folder, ones
         self.host = Host.detect()
         self.asked = {}
         """The containers that are asked about, by the names of their situations."""
-        self._made = []
+        self._made, self._files = [], []
 
     def parent(self, one):
         return f"{self.top}/{one.name}" if one.above else self.top
@@ -195,14 +190,25 @@ class Stage:
 
     def _launch(self, one, name, script, limits, parent=None):
         options = {"name": name, "limits": limits, "cgroup_parent": parent or self.parent(one)}
-        if one.devices:
+        if "$D" in script:
             options |= {
                 "devices": [{"source": self.device.path}],
                 "env": [f"D={self.device.path}"],
             }
+        if "/file" in script:
+            options["mounts"] = [{"type": "bind", "source": self._file(), "destination": "/file"}]
         command = ("sh", "-c", f"exec 2>/dev/null; {script}")
         self._made.append(self.agent.launch(*command, networks=[], **options))
         return self._made[-1]
+
+    def _file(self):
+        """Its blocks are on disk, and nobody has them in memory."""
+        self._files.append(f"{self.folder}/why-{len(self._files)}")
+        with open(self._files[-1], "wb") as file:
+            file.write(bytes(32 * MIB))
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return self._files[-1]
 
     def __exit__(self, *_):
         for one in self.ones:
@@ -210,6 +216,8 @@ class Stage:
                 self.host.group(self.parent(one)).thaw(10 * SLOWNESS)
         for container in self._made:
             self.agent.remove(container)
+        for file in self._files:
+            os.unlink(file)
         for one in self.ones:
             if one.above:
                 self.host.group(self.parent(one)).remove(10 * SLOWNESS)
@@ -277,13 +285,13 @@ def device(state_root):
 
 
 @pytest.mark.timeout(600)
-def test_the_first_cause(agent, top, device):
+def test_the_first_cause(agent, top, device, state_root):
     batches = [LIGHT_ONES, MEMORY_ONES, io_ones(device), *([one] for one in DISK_ONES + CPU_ONES)]
     if not has_v1("memory"):
         batches.insert(2, V2_ONES)
     wrong = []
     for batch in batches:
-        tell(Stage(agent, top, device, batch), wrong)
+        tell(Stage(agent, top, device, state_root, batch), wrong)
     count = sum(map(len, batches))
     print(f"{count - len(wrong)} of {count} right")
     assert count >= 24
