@@ -72,15 +72,18 @@ class Usages:
         self._saving: asyncio.Task[None] | None = None
 
     def ticked(self, tick: Tick) -> None:
+        """All of them once a minute; one that has just begun to run at once."""
         now_s = time.monotonic()
-        if now_s < self._due_s:
+        running = [c for c in self._containers if c.running]
+        is_due = now_s >= self._due_s
+        for container in running:
+            if is_due or container.id not in self._before:
+                sample = tick.latest(container.id)
+                if sample is not None:
+                    self._sampled(container, sample)
+        if not is_due:
             return
         self._due_s = now_s + _EVERY_S
-        running = [c for c in self._containers if c.running]
-        for container in running:
-            sample = tick.latest(container.id)
-            if sample is not None:
-                self._sampled(container, sample)
         for gone in self._before.keys() - {c.id for c in running}:
             del self._before[gone]
         if now_s >= self._save_due_s:

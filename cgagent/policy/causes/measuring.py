@@ -130,14 +130,11 @@ def _stolen(before: CpuTime, after: CpuTime) -> float:
 
 
 def _disks(earlier: HostLoad, later: HostLoad, span_s: float) -> dict[str, Disk]:
-    """Those that did something."""
     found = {}
     for device, now in later.disks.items():
         before = earlier.disks.get(device)
         done = now.operations - (before.operations if before else 0)
         busy_ms = now.busy_ms - (before.busy_ms if before else 0)
-        if done <= 0 and busy_ms <= 0:
-            continue
         waited_ms = now.waited_ms - (before.waited_ms if before else 0)
         found[device] = Disk(
             name=now.name,
