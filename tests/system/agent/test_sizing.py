@@ -23,7 +23,7 @@ def test_one_more_fits_or_not(agent, container):
     assert "by promise: does NOT fit" in agent.cli("fits", "--cpus", "90").stdout
     for args, said in (((), "give --memory, --cpus or both"), (("--by", "luck"), "neither")):
         wrong = agent.cli("fits", *args, *(("--cpus", "1") if args else ()))
-        assert wrong.returncode == 125 or wrong.returncode == 2 or wrong.returncode == 1
+        assert wrong.returncode != 0
         assert said in wrong.stderr
     table = agent.cli("capacity", "--format", "{{.Group}} {{.Resource}} {{.Promised}}").stdout
     assert f"{parent} memory " in table
