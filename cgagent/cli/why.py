@@ -81,10 +81,10 @@ def _print(found: dict[str, Any]) -> None:
     name = found["container"] or found["cgroup"]
     print(printable(f"{name}: {_looked_at(found)}"))
     if not found["causes"]:
-        print(f"\n{printable(found['verdict'])}")
+        print("\n" + printable(found["verdict"]))
     for number, cause in enumerate(found["causes"], 1):
         lost = _lost(cause)
-        print(printable(f"\n{number}. {lost}  {cause['kind']}: {cause['says']}"))
+        print("\n" + printable(f"{number}. {lost}  {cause['kind']}: {cause['says']}"))
         rows = [(e["what"], _figure(e), e["file"]) for e in cause["evidence"]]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         for what, figure, file in rows:

@@ -47,4 +47,4 @@ def test_limits_are_advised_and_can_be_pasted(agent, container):
         (found,) = client.containers.advise("sized")
         assert len(client.containers.advise()) >= 1
     assert (found.container, found.command[:15]) == ("sized", "cgagent update ")
-    assert "no container" in agent.cli("advise", "nobody").stderr
+    assert "does not exist" in agent.cli("advise", "nobody").stderr

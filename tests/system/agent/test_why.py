@@ -1,7 +1,7 @@
 """Staged situations, and the cause that each is told by: real limits, real neighbours.
 
-Containers of one batch run side by side. What takes CPU is below a group of this test's with a
-large weight, so that other tests on the machine do not take it first.
+Containers of one batch run side by side. What takes CPU is below a group of this test's with ten
+times the usual weight, so that other tests on the machine do not take it first.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ EAT = "while :; do dd if=/dev/zero of=/dev/null bs=64M count=1; done"
 FILL = "sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000 & wait"
 THRASH = "while :; do cat /file >/dev/null; done"
 SWAP = "while :; do dd if=/dev/zero of=/dev/null bs=24M count=1000; done"
-HEAVY = {"cpu_shares": 200_000}
-LIGHT = {"cpu_shares": 2}
+HEAVY = {"cpu_shares": 4096}
+LIGHT = {"cpu_shares": 128}
 SMALL = {"memory_max_bytes": 16 * MIB, "memory_swap_max_bytes": 0}
 
 
@@ -191,9 +191,10 @@ class Stage:
     def _launch(self, one, name, script, limits, parent=None):
         options = {"name": name, "limits": limits, "cgroup_parent": parent or self.parent(one)}
         if "$D" in script:
+            path = self.device.path
             options |= {
-                "devices": [{"source": self.device.path}],
-                "env": [f"D={self.device.path}"],
+                "devices": [{"path_on_host": path, "path_in_container": path}],
+                "env": [f"D={path}"],
             }
         if "/file" in script:
             options["mounts"] = [{"type": "bind", "source": self._file(), "destination": "/file"}]
@@ -214,7 +215,7 @@ class Stage:
         for one in self.ones:
             if one.frozen == "above":
                 self.host.group(self.parent(one)).thaw(10 * SLOWNESS)
-        for container in self._made:
+        for container in reversed(self._made):  # first those beside, which take the CPU
             self.agent.remove(container)
         for file in self._files:
             os.unlink(file)
@@ -272,7 +273,7 @@ def top(agent):
     """A group at the root for containers' groups, with a weight that few others have."""
     group = Host.detect().group(f"{agent.cgroup_parent}-why")
     group.create()
-    group.apply(Limits(cpu_weight=10_000))
+    group.apply(Limits(cpu_weight=1_000))
     yield group.path
     eventually(lambda: not group.children(), f"{group.path} is not empty")
     group.remove(10 * SLOWNESS)
@@ -322,7 +323,7 @@ def test_it_is_shown_and_its_commands_help(agent, container):
     agent.wait(one)
     assert "it ended" in agent.cli("why", "slow").stdout
     for args, said in (
-        (("why", "nobody"), "no container"),
+        (("why", "nobody"), "does not exist"),
         (("why", "--window", "1h", "slow"), "window_s"),
         (("cgroup", "why", "/none/such"), "does not exist"),
     ):
