@@ -139,7 +139,7 @@ def advise(context: Context) -> int:
     if args.format == "table":
         for of in found:
             line = f"$ {of['command']}" if of["command"] else f"{of['container']}: {_UNKNOWN}"
-            print(printable(f"\n{line}" if of is found[0] else line))
+            print("\n" * (of is found[0]) + printable(line))
     return 0
 
 

@@ -19,7 +19,10 @@ from cgagent.policy.causes import (
     Situation,
     averaged,
     causes,
+    cores_of,
     ended,
+    largest,
+    memory_of,
     verdict,
 )
 
@@ -216,18 +219,9 @@ def _explanation(
 
 def _largest(neighbours: Sequence[Neighbour]) -> tuple[Neighbour, ...]:
     chosen = {}
-    for measure in (_cores, _memory, _io):
-        ranked = sorted(neighbours, key=measure, reverse=True)
-        chosen.update({n.group.path: n for n in ranked[:_LISTED] if measure(n) > 0})
+    for measure in (cores_of, memory_of, _io):
+        chosen.update({n.group.path: n for n in largest(neighbours, measure, _LISTED)})
     return tuple(chosen.values())
-
-
-def _cores(neighbour: Neighbour) -> float:
-    return neighbour.group.figures.cpu_cores or 0.0
-
-
-def _memory(neighbour: Neighbour) -> float:
-    return neighbour.group.figures.memory_bytes or 0.0
 
 
 def _io(neighbour: Neighbour) -> float:

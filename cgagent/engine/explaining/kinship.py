@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.cgroups import Limits
 from cgagent.errors import CgagentError
@@ -21,6 +22,16 @@ _MOST_BESIDE: Final = 300
 """Groups that are read at most: on a host with more of them an answer would take too long."""
 
 
+class Kin(NamedTuple):
+    """Paths of the groups that have to do with one."""
+
+    chain: list[str]
+    """Itself, then those above it, the nearest first."""
+    below: list[str]
+    beside: dict[str, str]
+    """Those beside one of the chain and below these, each with that member."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kinship:
     """Made for one explanation: containers come and go."""
@@ -35,6 +46,10 @@ class Kinship:
     def of(cls, host: Host, containers: Containers, parent: str) -> Kinship:
         names = {c.record.cgroup_path: c.name for c in containers if c.running}
         return cls(host, names, parent.rstrip("/"))
+
+    def of_group(self, path: str) -> Kin:
+        chain = self.chain(path)
+        return Kin(chain, self.below(path), self.beside(chain))
 
     def chain(self, path: str) -> list[str]:
         """The path, and those above it without the root group's; "/" itself has none above."""
@@ -59,6 +74,11 @@ class Kinship:
                             return found
                         found[one] = member
         return found
+
+    def below(self, path: str) -> list[str]:
+        """Those in a group that no container has; of the root group all are its own matter."""
+        found = itertools.islice(self._with_all_below(path), 1, _MOST_BESIDE)
+        return [] if path in {"/", *self.names} else list(found)
 
     def _with_all_below(self, path: str) -> Iterator[str]:
         yield path

@@ -1,7 +1,7 @@
 """The situation over a short window: two readings of the kernel's files, and nothing kept.
 
 Runs in a thread but for the time between the two. A window costs two readings of the group, of
-those above it and beside it.
+those above it, below it and beside it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cgagent.cgroups import Group, Usage
-    from cgagent.engine.explaining.kinship import Kinship
+    from cgagent.engine.explaining.kinship import Kin, Kinship
     from cgagent.metrics import HostLoad
     from cgagent.policy.causes import Machine
 
@@ -56,26 +56,25 @@ async def situation(
     Raises:
         NotFoundError: the group is gone, or went meanwhile.
     """
-    chain = kinship.chain(path)
-    beside = await asyncio.to_thread(kinship.beside, chain)
-    before = await asyncio.to_thread(_read, kinship, chain, beside)
+    kin = await asyncio.to_thread(kinship.of_group, path)
+    before = await asyncio.to_thread(_read, kinship, kin)
     await asyncio.sleep(window_s)
-    after = await asyncio.to_thread(_read, kinship, chain, beside)
-    return await asyncio.to_thread(
-        _situation, kinship, chain, beside, (before, after), cores_lately
-    )
+    after = await asyncio.to_thread(_read, kinship, kin)
+    return await asyncio.to_thread(_situation, kinship, kin, (before, after), cores_lately)
 
 
-def _read(kinship: Kinship, chain: list[str], beside: Mapping[str, str]) -> _Readings:
-    """Neighbours first, at the beginning and at the end: so the time between is the same."""
+def _read(kinship: Kinship, kin: Kin) -> _Readings:
+    """In the same order at the beginning and at the end: so the time between is the same."""
     groups: dict[str, _Reading] = {}
     load = hostload.read()
-    for path in beside:
+    for path in (*kin.beside, *kin.below):
         try:
-            usage = kinship.host.group(path).controllers(deep=False).usage(_OF_NEIGHBOURS)
+            controllers = kinship.host.group(path).controllers(deep=False)
+            usage = controllers.usage(_OF_NEIGHBOURS if path in kin.beside else None)
         except CgagentError:  # it has gone
             continue
         groups[path] = _Reading(time.monotonic_ns(), usage)
+    chain = kin.chain
     for path in chain:
         group = kinship.host.group(path)
         usage = group.usage() if path == chain[0] else group.controllers(deep=False).usage()
@@ -94,12 +93,12 @@ def _run_delay_ns(group: Group) -> int:
 
 def _situation(
     kinship: Kinship,
-    chain: list[str],
-    beside: Mapping[str, str],
+    kin: Kin,
     readings: tuple[_Readings, _Readings],
     cores_lately: Callable[[str], float | None],
 ) -> Situation:
     before, after = readings
+    chain = kin.chain
     host = machine(before.load, after.load)
     figures = {path: _figures(path, before, after) for path in after.groups}
     if chain == ["/"]:
@@ -112,9 +111,14 @@ def _situation(
             for path in chain
             for group in [kinship.host.group(path)]
         ),
+        below=tuple(
+            kinship.describe(path, figures[path], held(kinship.host.group(path)))
+            for path in kin.below
+            if path in figures
+        ),
         neighbours=tuple(
             _neighbour(kinship, path, figures[path], member, cores_lately)
-            for path, member in beside.items()
+            for path, member in kin.beside.items()
             if path in figures
         ),
         machine=host,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cgagent.engine.explaining.kinship import held
 from cgagent.errors import ConflictError
-from cgagent.policy.causes import Figures, Machine, Neighbour, Situation, averaged
+from cgagent.policy.causes import Figures, Group, Machine, Neighbour, Situation, averaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,25 +44,20 @@ def situation(
             f"cgroup {path}: nothing is kept of it since then; the sampler keeps six hours of "
             "containers, of groups above them, and of those that the setting watch names"
         )
-    chain = kinship.chain(path)
-    beside = kinship.beside(chain)
-    figures = {one: averaged(kept(one, since_s)) for one in (*chain, *beside)}
+    kin = kinship.of_group(path)
+    figures = {one: averaged(kept(one, since_s)) for one in (*kin.chain, *kin.below, *kin.beside)}
+
+    def group(one: str) -> Group:
+        known = limits if limits and one == path else held(kinship.host.group(one))
+        return kinship.describe(one, figures[one], known)
+
     return Situation(
         span_s=time.time() - (times[0] or since_s),
-        chain=tuple(
-            kinship.describe(
-                one,
-                figures[one],
-                limits if limits and one == path else held(kinship.host.group(one)),
-            )
-            for one in chain
-        ),
+        chain=tuple(map(group, kin.chain)),
+        below=tuple(group(one) for one in kin.below if figures[one] != Figures()),
         neighbours=tuple(
-            Neighbour(
-                group=kinship.describe(one, figures[one], held(kinship.host.group(one))),
-                beside=member,
-            )
-            for one, member in beside.items()
+            Neighbour(group=group(one), beside=member)
+            for one, member in kin.beside.items()
             if figures[one] != Figures()
         ),
         machine=_machine(averaged(kept("/", since_s)), host),

@@ -20,6 +20,7 @@ _WEEK_S: Final = 7 * 86400.0
 _LEAST_MEMORY: Final = 6 * _MIB
 """Less is refused as a limit, as docker does."""
 _LEAST_CPUS: Final = 0.05
+_YOUNG_S: Final = 3600.0
 _CPU_MARGIN: Final = 1.15
 _TASKS_MARGIN: Final = 1.5
 _MORE_TASKS: Final = 16
@@ -55,34 +56,44 @@ def command(name: str, found: list[Advice]) -> str:
 
 
 def _all(use: ContainerUse, asked: Limits, device: str | None) -> Iterator[Advice]:
-    seen = show_age(max(use.last_s - use.first_s, 1.0)).lower()
-    confidence = min((use.last_s - use.first_s) / _WEEK_S, 1.0)
+    seen_s = max(use.last_s - use.first_s, 1.0)
+    seen = show_age(seen_s).lower()
+    confidence = min(seen_s / _WEEK_S, 1.0)
 
     def one(resource: str, limit: object, advised: float, why: str, *flags: str) -> Advice:
         kept: Use = getattr(use, resource)
+        most = kept.peaks.most
+        p50, p95 = kept.histogram.percentile(0.5), kept.histogram.percentile(0.95)
         return Advice(
             resource=resource,
             asked=float(limit) if isinstance(limit, int | float) else None,
-            p50=kept.histogram.percentile(0.5),
-            p95=kept.histogram.percentile(0.95),
-            most=kept.peaks.most,
+            p50=p50 if p50 is None or most is None else min(p50, most),
+            p95=p95 if p95 is None or most is None else min(p95, most),
+            most=most,
             advised=advised,
             confidence=round(confidence, 2),
             why=why,
             flags=flags,
         )
 
-    memory = max(use.memory.advised() or 0.0, float(_LEAST_MEMORY))
-    mib = math.ceil(memory / _MIB)
-    yield one(
-        *("memory", asked.memory_max_bytes, float(mib * _MIB), _of_memory(use, seen)),
-        *("--memory", f"{mib}m"),
-    )
-    cpus = _cpus(use)
-    quota, period = asked.cpu_quota_us, asked.cpu_period_us or 100_000
-    why = f"95 % of the minutes of {seen}, newer ones counting more, and {_CPU_MARGIN - 1:.0%}"
-    limit = quota / period if isinstance(quota, int) else None
-    yield one("cpus", limit, cpus, why, "--cpus", f"{cpus:g}")
+    def careful(needed: float, limit: object) -> tuple[float, str]:
+        """In the first hour nothing is lowered: what comes later is not known."""
+        if seen_s >= _YOUNG_S:
+            return needed, ""
+        held = float(limit) if isinstance(limit, int | float) else 0.0
+        return max(2 * needed, held), f"; of {seen} only: twice that, nothing is lowered"
+
+    limit = asked.memory_max_bytes
+    memory, caution = careful(use.memory.advised() or 0.0, limit)
+    mib = math.ceil(max(memory, _LEAST_MEMORY) / _MIB)
+    why = _of_memory(use, seen) + caution
+    yield one("memory", limit, float(mib * _MIB), why, "--memory", f"{mib}m")
+    if not use.cpus.histogram.is_empty:
+        quota, period = asked.cpu_quota_us, asked.cpu_period_us or 100_000
+        cores = quota / period if isinstance(quota, int) else None
+        cpus, caution = careful(_cpus(use), cores)
+        why = f"95 % of the minutes of {seen}, newer ones counting more, and {_CPU_MARGIN - 1:.0%}"
+        yield one("cpus", cores, cpus, why + caution, "--cpus", f"{cpus:g}")
     tasks = max(math.ceil((use.pids.peaks.most or 0.0) * _TASKS_MARGIN), _MORE_TASKS)
     why = f"the most within a week, of {seen} that were seen, and {_TASKS_MARGIN - 1:.0%}"
     yield one("pids", asked.pids_max, float(tasks), why, "--pids-limit", str(tasks))

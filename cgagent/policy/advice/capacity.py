@@ -170,7 +170,7 @@ def _by_use(path: str, one: Room, total: float, wanted: float) -> Finding:
     show, used = _shown(one.resource), one.used
     taken = used.most if one.resource == "memory" else used.p95
     if taken is None:
-        says = f"how much {one.resource} of {_place(path)} is used is not known so far: ask again"
+        says = f"what is used of the {one.resource} of {_place(path)} is not known yet: ask again"
         return Finding(scope=path, resource=one.resource, by="use", fits=False, says=says)
     spare = _SPARE[one.resource] * total
     left = total - spare - taken

@@ -11,6 +11,7 @@ from cgagent.policy.causes.figures import (
     Situation,
 )
 from cgagent.policy.causes.measuring import averaged, between, machine
+from cgagent.policy.causes.neighbours import cores_of, largest, memory_of
 from cgagent.policy.causes.ranking import causes, verdict
 from cgagent.policy.causes.tasks import Ended, ended
 from cgagent.policy.causes.values import LEAST_SHARE, Cause, Evidence, Kind
@@ -32,7 +33,10 @@ __all__ = [
     "averaged",
     "between",
     "causes",
+    "cores_of",
     "ended",
+    "largest",
     "machine",
+    "memory_of",
     "verdict",
 ]

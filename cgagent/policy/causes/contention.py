@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import UNLIMITED
 from cgagent.policy.causes import commands
+from cgagent.policy.causes.neighbours import cores_of, largest
 from cgagent.policy.causes.values import Cause, Evidence
 from cgagent.policy.causes.waiting import waiting
 
@@ -22,6 +23,7 @@ _MOST: Final = 0.5
 """Of what all others take: one neighbour is to blame."""
 _LEAST_CORES: Final = 0.1
 _BUSY_CORES: Final = 0.02
+_LISTED: Final = 3
 _DEFAULT_WEIGHT: Final = 100
 _WEIGHT_OF_IDLE: Final = 1
 """A group with cpu.idle runs when nothing else wants to."""
@@ -38,8 +40,8 @@ def cause(situation: Situation, share: float) -> Cause:
     if fills:
         return _of_own_demand(situation, share)
     others = max(sum(machine.cpus.get(cpu, 0.0) for cpu in allowed) - used, 0.0)
-    first = deepest(situation.neighbours)
-    taken = (first.group.figures.cpu_cores or 0.0) if first else 0.0
+    first = next(iter(largest(situation.neighbours, cores_of)), None)
+    taken = cores_of(first) if first else 0.0
     if first is None or taken < max(_MOST * others, _LEAST_CORES):
         return _of_host(situation, share)
     member = next((g for g in situation.chain if g.path == first.beside), situation.own)
@@ -47,24 +49,6 @@ def cause(situation: Situation, share: float) -> Cause:
     if _weight(member) * 2 <= _weight(beside):
         return _of_weight(situation, member, beside, share)
     return _of_neighbour(situation, first, share)
-
-
-def deepest(neighbours: tuple[Neighbour, ...]) -> Neighbour | None:
-    """Who takes the most CPU; of groups in each other the lowest that takes nearly all of it."""
-    found: Neighbour | None = None
-    below = "/"
-    while True:
-        inside = [n for n in neighbours if n.group.path.startswith(below)]
-        best = max(inside, key=_cores, default=None)
-        if best is None or (found is not None and _cores(best) < 0.8 * _cores(found)):
-            return found
-        tops = [n for n in inside if _cores(n) >= 0.95 * _cores(best)]
-        found = min(tops, key=lambda n: len(n.group.path))
-        below = f"{found.group.path}/"
-
-
-def _cores(neighbour: Neighbour) -> float:
-    return neighbour.group.figures.cpu_cores or 0.0
 
 
 def _top_of(situation: Situation, neighbour: Neighbour) -> Group:
@@ -129,13 +113,13 @@ def _of_cpuset(situation: Situation, group: Group, allowed: list[int], share: fl
 
 
 def _of_own_demand(situation: Situation, share: float) -> Cause:
-    cores = situation.machine.cores
+    count = situation.machine.cores
     return Cause(
         kind="cpu-own",
         group=situation.own.path,
         container=situation.own.container,
         share=share,
-        says=f"its own tasks want more than the {cores} CPUs that the host has",
+        says=f"its own tasks want more than the {count} CPUs that the host has",
         evidence=(*waiting(situation), *_run_queue(situation.machine)),
     )
 
@@ -169,7 +153,7 @@ def _taken(neighbour: Neighbour) -> Iterator[Evidence]:
     group = neighbour.group
     yield Evidence(
         what=f"{group.called} took",
-        value=round(_cores(neighbour), 3),
+        value=round(cores_of(neighbour), 3),
         unit="CPUs",
         file=group.file("cpu.stat"),
     )
@@ -182,8 +166,8 @@ def _taken(neighbour: Neighbour) -> Iterator[Evidence]:
 
 
 def _of_host(situation: Situation, share: float) -> Cause:
-    tops = sorted(situation.neighbours, key=_cores, reverse=True)
-    listed = [n for n in tops if _cores(n) >= _BUSY_CORES][:3]
+    tops = largest(situation.neighbours, cores_of, _LISTED)
+    listed = [n for n in tops if cores_of(n) >= _BUSY_CORES]
     own = situation.own
     return Cause(
         kind="cpu-host",
@@ -195,9 +179,20 @@ def _of_host(situation: Situation, share: float) -> Cause:
             *waiting(situation),
             *_run_queue(situation.machine),
             *(evidence for neighbour in listed for evidence in _taken(neighbour)),
+            *_outside(situation),
         ),
         commands=(commands.change(own, "--cpu-weight", str(_more_weight(own))),),
     )
+
+
+def _outside(situation: Situation) -> Iterator[Evidence]:
+    """What processes took that are in none of the groups that were read."""
+    tops = [n.group for n in situation.neighbours if n.group.path.count("/") == 1]
+    known = sum(group.figures.cpu_cores or 0.0 for group in (*tops, situation.chain[-1]))
+    rest = sum(situation.machine.cpus.values()) - known
+    if rest >= _LEAST_CORES:
+        value = round(rest, 2)
+        yield Evidence(what="processes in no other group took", value=value, unit="CPUs")
 
 
 def _more_weight(group: Group) -> int:
@@ -235,15 +230,15 @@ def _of_weight(situation: Situation, member: Group, beside: Group, share: float)
 
 def _of_neighbour(situation: Situation, first: Neighbour, share: float) -> Cause:
     group, own = first.group, situation.own
-    fewer = commands.cpus(_cores(first) / 2, situation.machine.cores)
-    cores = situation.machine.cores
+    fewer = commands.cpus(cores_of(first) / 2, situation.machine.cores)
+    count = situation.machine.cores
     freely = ", without a quota" if group.limits.cpu_quota_us in {None, UNLIMITED} else ""
     return Cause(
         kind="cpu-neighbour",
         group=group.path,
         container=group.container,
         share=share,
-        says=f"{group.called} takes {_cores(first):.2g} of the host's {cores} CPUs{freely}",
+        says=f"{group.called} takes {cores_of(first):.2g} of the host's {count} CPUs{freely}",
         evidence=(*_taken(first), *waiting(situation), *_run_queue(situation.machine)),
         commands=(
             commands.change(group, "--cpus", fewer),

@@ -31,13 +31,13 @@ def causes(situation: Situation) -> Iterator[Cause]:
 
 
 def _throttled(situation: Situation, waited: float | None) -> list[tuple[Group, float]]:
-    """Each group in the chain whose quota was used up, with what that cost the one in question.
+    """Each group whose quota was used up, with what that cost the one in question.
 
     A quota above it holds it back no longer than it wanted to run. Time throttled is summed over
     CPUs, so that all together are no more than the time in which some task waited.
     """
     found = []
-    for group in situation.chain:
+    for group in (*situation.chain, *situation.below):
         quota, throttled = group.limits.cpu_quota_us, group.figures.throttled
         if not isinstance(quota, int) or not throttled:
             continue
@@ -64,10 +64,11 @@ def _of_quota(situation: Situation, group: Group, share: float) -> Cause:
         evidence.append(
             Evidence(what="throttled", value=periods, unit="periods", file=group.file("cpu.stat"))
         )
-    evidence += [
-        seconds("throttled", figures.throttled, situation, group.file("cpu.stat")),
-        *waiting(situation),
-    ]
+        evidence.append(seconds("throttled", figures.throttled, situation, group.file("cpu.stat")))
+    elif figures.throttled is not None:  # of a history
+        percent = round(100 * figures.throttled)
+        evidence.append(Evidence(what="throttled", value=percent, unit="% of its periods"))
+    evidence += waiting(situation)
     return Cause(
         kind="cpu-quota",
         group=group.path,

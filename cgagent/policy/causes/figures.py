@@ -104,7 +104,10 @@ class Group:
 
     def file(self, name: str) -> str:
         """The path of one of its files, named as in cgroup v2."""
-        controller = "pressure" if name.endswith(".pressure") else name.partition(".")[0]
+        controller, _, kind = name.partition(".")
+        if kind == "pressure" and self.path == "/":
+            return f"/proc/pressure/{controller}"
+        controller = "pressure" if kind == "pressure" else controller
         here = _V1_FILES.get(name, name) if controller in self.v1 else name
         directory = self.directories.get(controller, "")
         return f"{directory}/{here}" if directory else here
@@ -174,6 +177,8 @@ class Situation:
     span_s: float
     chain: tuple[Group, ...]
     """The group in question, then those above it, the nearest first; the root group is not."""
+    below: tuple[Group, ...] = ()
+    """Groups in the one in question, whose limits are felt in it as well."""
     neighbours: tuple[Neighbour, ...] = ()
     machine: Machine = Machine()
     oom: OomReport | None = None
@@ -184,5 +189,8 @@ class Situation:
         return self.chain[0]
 
     def whose(self, group: Group) -> str:
-        """How a sentence about a limit of a group in the chain begins."""
-        return "its own" if group is self.own else f"the {group.called} above it: its"
+        """How a sentence about a limit of a group in the chain, or below it, begins."""
+        if group is self.own:
+            return "its own"
+        place = "above" if group in self.chain else "below"
+        return f"the {group.called} {place} it: its"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.policy.causes import commands
 from cgagent.policy.causes.figures import DeviceUse
+from cgagent.policy.causes.neighbours import largest
 from cgagent.policy.causes.values import LEAST_SHARE, Cause, Evidence
 from cgagent.units import show_size
 
@@ -57,9 +58,9 @@ def causes(situation: Situation, explained: float) -> Iterator[Cause]:
 def _reached(situation: Situation) -> Iterator[_Reached]:
     """The caps that are used up, where the group in question does something on the device."""
     own = situation.own.figures.io
-    for group in situation.chain:
-        if "io" in group.v1 and group is not situation.own:
-            return  # in v1 a cap does not hold for the groups below
+    for group in (*situation.chain, *situation.below):
+        if "io" in group.v1 and group in situation.chain[1:]:
+            continue  # in v1 a cap does not hold for the groups below
         for caps in group.limits.io_max or ():
             # A history has one figure for all devices.
             device = caps.device if caps.device in group.figures.io else ""
@@ -133,9 +134,9 @@ def _of_disk(situation: Situation, share: float) -> Cause:
 
 
 def _first(neighbours: Iterable[Neighbour], device: str) -> Neighbour | None:
-    """Who does the most there; of groups in each other the lowest that does as much."""
+    """Who does the most there."""
     there = [n for n in neighbours if device in n.group.figures.io]
-    return max(there, key=lambda n: (_load(n.group.figures.io[device]), n.group.path), default=None)
+    return next(iter(largest(there, lambda n: _load(n.group.figures.io[device]))), None)
 
 
 def _load(use: DeviceUse) -> float:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cgagent.policy.causes import commands
+from cgagent.policy.causes.neighbours import largest, memory_of
 from cgagent.policy.causes.values import LEAST_SHARE, Cause, Evidence
 from cgagent.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cgagent.policy.causes.figures import Figures, Group, Situation
+    from cgagent.policy.causes.figures import Group, Situation
     from cgagent.policy.causes.values import Kind
 
 _PAGE: Final = 4096
@@ -62,11 +63,13 @@ def _is_hit(group: Group) -> bool:
 
 
 def _limit(situation: Situation) -> Group | None:
-    """The group in the chain at whose limit reclaim works, most often where several are.
+    """The group at whose limit reclaim works, one above or below it as well.
+
+    Where several are at theirs it is the one that was there most often.
 
     The kernel does not count every way of being at a limit: v1 with no swap allowed counts none.
     """
-    hit = [group for group in situation.chain if _is_hit(group)]
+    hit = [group for group in (*situation.chain, *situation.below) if _is_hit(group)]
     if hit:
         return max(hit, key=lambda g: (g.figures.high_hits or 0) + (g.figures.max_hits or 0))
     return next((group for group in situation.chain if _is_full(group)), None)
@@ -136,34 +139,33 @@ def _held(group: Group) -> Iterator[Evidence]:
         yield Evidence(what="hits", value=hits, unit="times", file=group.file("memory.events"))
 
 
-def _largest(situation: Situation, whole: float, below: str) -> Figures | None:
+def _largest(situation: Situation, whole: float, below: str) -> Group | None:
     """Of the neighbours below a group the one that has most of its memory, if one has."""
-    inside = (n.group.figures for n in situation.neighbours if n.group.path.startswith(below))
-    best = max(inside, key=lambda f: f.memory_bytes or 0, default=None)
+    inside = [n for n in situation.neighbours if n.group.path.startswith(below)]
+    best = next(iter(largest(inside, memory_of)), None)
     own = situation.own.figures.memory_bytes or 0
-    if best is None or (best.memory_bytes or 0) < max(_MOST * whole, own):
+    if best is None or memory_of(best) < max(_MOST * whole, own):
         return None
-    return best
+    return best.group
 
 
 def _of_limit(situation: Situation, group: Group, stalled: float | None) -> Cause:
     kind: Kind = "memory-high" if _is_high(group) else "memory-max"
     limit = _value(group)
-    is_own = group is situation.own
     flag = "--memory-high" if kind == "memory-high" else "--memory"
     evidence = [*_held(group), *_stalls(situation), *_refaults(situation.own)]
     more = [commands.change(group, flag, commands.memory(1.5 * (limit or 0)))]
-    largest = None if is_own else _largest(situation, limit or 0, f"{group.path}/")
-    if largest is not None:
-        neighbour = next(n.group for n in situation.neighbours if n.group.figures is largest)
+    is_above = group in situation.chain[1:]
+    neighbour = _largest(situation, limit or 0, f"{group.path}/") if is_above else None
+    if neighbour is not None:
         evidence.append(
             Evidence(
                 what=f"{neighbour.called} has",
-                value=_size(largest.memory_bytes),
+                value=_size(neighbour.figures.memory_bytes),
                 file=neighbour.file("memory.current"),
             )
         )
-        half = commands.memory((largest.memory_bytes or 0) / 2)
+        half = commands.memory((neighbour.figures.memory_bytes or 0) / 2)
         more.append(commands.change(neighbour, "--memory", half))
     return Cause(
         kind=kind,
@@ -231,8 +233,8 @@ def _of_host(situation: Situation, stalled: float | None) -> Cause:
     ]
     keep = commands.change(own, "--memory-low", _memory_of(own))
     is_scarce = free < _SCARCE * whole
-    largest = _largest(situation, whole, "/") if is_scarce else None
-    if largest is None:
+    group = _largest(situation, whole, "/") if is_scarce else None
+    if group is None:
         return Cause(
             kind="memory-host",
             group="/",
@@ -244,12 +246,11 @@ def _of_host(situation: Situation, stalled: float | None) -> Cause:
             evidence=tuple(evidence),
             commands=(keep,),
         )
-    group = next(n.group for n in situation.neighbours if n.group.figures is largest)
-    has = _size(largest.memory_bytes)
+    has = _size(group.figures.memory_bytes)
     evidence.append(
         Evidence(what=f"{group.called} has", value=has, file=group.file("memory.current"))
     )
-    half = commands.memory((largest.memory_bytes or 0) / 2)
+    half = commands.memory((group.figures.memory_bytes or 0) / 2)
     return Cause(
         kind="memory-neighbour",
         group=group.path,

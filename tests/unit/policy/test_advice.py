@@ -73,6 +73,16 @@ def test_a_margin_is_learned():
     assert steady.advised() >= 120 * MIB
 
 
+def test_in_the_first_hour_nothing_is_lowered():
+    use = ContainerUse()
+    use.memory.add(100.0 * MIB, NOW_S)
+    use.sampled(NOW_S)
+    (memory, tasks) = advice(use, Limits(memory_max_bytes=512 * MIB), None)
+    assert (memory.advised, memory.flags) == (512 * MIB, ("--memory", "512m"))
+    assert (memory.p50, tasks.p50) == (100 * MIB, None)
+    assert advice(use, Limits(), None)[0].advised == 230 * MIB
+
+
 def test_limits_with_their_flags():
     use = ContainerUse()
     assert advice(use, Limits(), None) == []

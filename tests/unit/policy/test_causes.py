@@ -89,6 +89,13 @@ MADE = {
         situation(group(**WAITS), above(limits=HALF, throttled=0.9, path="/a b", ours=False)),
         *("cpu-quota", "/a b", "cgagent cgroup set --force --cpus 2 '/a b'"),
     ),
+    "a quota of a container in the group": (
+        situation(
+            above(cpu_some=0.7, cpu_cores=0.5),
+            below=(group(limits=HALF, throttled=0.5, cpu_cores=0.5),),
+        ),
+        *("cpu-quota", "/cgagent/web", "cgagent update --cpus 1 web"),
+    ),
     "a pinned set that it fills": (
         situation(
             group(limits={"cpuset_cpus": "0"}, **WAITS, cpu_cores=0.95),
