@@ -2,6 +2,9 @@
 
 Containers of one batch run side by side. What takes CPU is below a group of this test's with ten
 times the usual weight, so that other tests on the machine do not take it first.
+
+In the guest, whose CPUs are slow, those are staged for which the version of cgroup makes a
+difference; with CGAGENT_TEST_WHY=all all of them.
 """
 
 from __future__ import annotations
@@ -285,18 +288,31 @@ def device(state_root):
         yield made
 
 
-@pytest.mark.timeout(600)
-def test_the_first_cause(agent, top, device, state_root):
-    batches = [LIGHT_ONES, MEMORY_ONES, io_ones(device), *([one] for one in DISK_ONES + CPU_ONES)]
+IN_GUEST = (
+    *("nothing", "quota-above", "frozen-above", "pids-above", "oom-above", "weight"),
+    *("thrash", "high-above", "swap", "read-cap", "cap-above"),
+)
+
+
+def batches(device):
+    found = [LIGHT_ONES, MEMORY_ONES, io_ones(device), *([one] for one in DISK_ONES + CPU_ONES)]
     if not has_v1("memory"):
-        batches.insert(2, V2_ONES)
-    wrong = []
-    for batch in batches:
+        found.insert(2, V2_ONES)
+    if SLOWNESS == 1 or os.environ.get("CGAGENT_TEST_WHY") == "all":
+        return found
+    chosen = ([one for one in batch if one.name in IN_GUEST] for batch in found)
+    return list(filter(None, chosen))
+
+
+@pytest.mark.timeout(900)
+def test_the_first_cause(agent, top, device, state_root):
+    """One of two dozen may be told wrong: others on the machine may be the cause just then."""
+    wrong, staged = [], batches(device)
+    for batch in staged:
         tell(Stage(agent, top, device, state_root, batch), wrong)
-    count = sum(map(len, batches))
+    count = sum(map(len, staged))
     print(f"{count - len(wrong)} of {count} right")
-    assert count >= 24
-    assert len(wrong) <= 1, wrong
+    assert len(wrong) <= count // 24, wrong
 
 
 @pytest.mark.native
