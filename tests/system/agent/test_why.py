@@ -300,8 +300,11 @@ def batches(device):
         found.insert(2, V2_ONES)
     if SLOWNESS == 1 or os.environ.get("CGAGENT_TEST_WHY") == "all":
         return found
-    chosen = ([one for one in batch if one.name in IN_GUEST] for batch in found)
-    return list(filter(None, chosen))
+    chosen = [[one for one in batch if one.name in IN_GUEST] for batch in found]
+    # What reads and reclaims all the time fills a CPU there: one after the other.
+    busy = (*MEMORY_ONES, *V2_ONES)
+    apart = [[one] for batch in chosen for one in batch if one in busy]
+    return [*apart, *(batch for batch in chosen if batch and batch[0] not in busy)]
 
 
 @pytest.mark.timeout(900)
