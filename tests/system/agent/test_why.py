@@ -289,8 +289,8 @@ def device(state_root):
 
 
 IN_GUEST = (
-    *("nothing", "quota-above", "frozen-above", "pids-above", "oom-above", "weight"),
-    *("thrash", "high-above", "swap", "read-cap", "cap-above"),
+    *("nothing", "quota-above", "frozen-above", "pids-above", "oom-above"),
+    *("high-above", "swap", "read-cap", "cap-above"),
 )
 
 
