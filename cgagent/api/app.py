@@ -19,6 +19,7 @@ from cgagent.api.native import (
     images,
     networks,
     registries,
+    sizing,
     stats,
     system,
     tokens,
@@ -59,6 +60,7 @@ def control_app(engine: Engine) -> FastAPI:
         networks,
         cgroups,
         stats,
+        sizing,
         system,
         tokens,
     )

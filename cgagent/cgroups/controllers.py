@@ -14,7 +14,7 @@ from cgagent.cgroups.usage import Cpu, Memory, Pids, Usage
 from cgagent.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.controller import Limiter, Meter
@@ -161,11 +161,12 @@ class Controllers:
         meters = (self.memory, self.pids)
         return list(dict.fromkeys(m.directory for m in meters if m))
 
-    def usage(self) -> Usage:
-        """Read once, each file opened and closed."""
+    def usage(self, only: Container[str] | None = None) -> Usage:
+        """Read once, each file opened and closed; `only` the meters of these names."""
         records = {
             name: meter.usage([files.read(path) for path in meter.paths()])
             for name, meter in self.meters().items()
+            if only is None or name in only or name == "core"
         }
         return assemble(records)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cli import limits
+from cgagent.cli import limits, why
 from cgagent.cli.agent import connect
 from cgagent.cli.output import table
 from cgagent.cli.verbs import choose
@@ -20,6 +20,7 @@ _VERBS: Final = {
     "ls": "the groups right below one",
     "tree": "all below one",
     "show": "limits, usage and state",
+    "why": "what holds one back",
     "set": "change limits",
     "freeze": "stop all tasks",
     "thaw": "let all tasks go on",
@@ -39,7 +40,9 @@ def cgroup(context: Context) -> int:
     )
     lists = verb in {"ls", "tree"}
     parser = context.parser(f"[flags] {'[PATH]' if lists else 'PATH'}", f"{_VERBS[verb]}.")
-    if verb not in {"ls", "tree", "show"}:
+    if verb == "why":
+        why.add_flags(parser)
+    if verb not in {"ls", "tree", "show", "why"}:
         parser.add_argument("--force", action="store_true", help="another's group, too")
     if verb in {"freeze", "thaw", "kill"}:
         parser.add_argument("--timeout", default="10", metavar="SECONDS")
@@ -52,6 +55,8 @@ def cgroup(context: Context) -> int:
         return _list(context, args.path, 1 if verb == "ls" else 32)
     if verb == "show":
         return _show(context, args.path)
+    if verb == "why":
+        return why.show(context, "/v1/cgroups/why", args, path=args.path)
     return _change(context, verb, args)
 
 

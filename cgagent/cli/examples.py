@@ -47,6 +47,13 @@ _EXAMPLES: Final = {
         "cgagent stats --no-stream",
         "cgagent stats --no-stream --format '{{.Name}} {{.CPUPerc}} {{.MemUsage}}' web",
     ),
+    "why": (
+        "cgagent why web",
+        "cgagent why --window 200ms --format '{{.Lost}} {{.Kind}} {{.Command}}' web",
+    ),
+    "fits": ("cgagent fits --memory 16m --by use",),
+    "advise": ("cgagent advise", "cgagent advise --format '{{.Name}} {{.Flags}}' web"),
+    "capacity": ("cgagent capacity",),
     "update": (
         "cgagent update --memory 128m --cpus 1.5 web",
         "cgagent update --restart on-failure:5 web",
@@ -58,6 +65,7 @@ _EXAMPLES: Final = {
     "rename": ("cgagent rename later sooner",),
     "rm": ("cgagent rm sooner", "cgagent rm -f $(cgagent ps -aq --filter name=box)"),
     "cgroup": ("cgagent cgroup tree", "cgagent cgroup show /"),
+    "cgroup why": ("cgagent cgroup why --window 200ms /",),
     "cgroup show": ("cgagent cgroup show /",),
     "images": (
         "cgagent images --filter dangling=false",

@@ -88,7 +88,7 @@ def request(args: Namespace) -> dict[str, Any]:
         else _size(args.memory_swap, "--memory-swap"),
         "memory_swappiness": args.memory_swappiness,
         "oom_group": args.oom_group,
-        "cpus": _cpus(args.cpus),
+        "cpus": cpus(args.cpus),
         "cpu_quota_us": _count(args.cpu_quota, "--cpu-quota"),
         "cpu_period_us": args.cpu_period,
         "cpu_burst_us": args.cpu_burst,
@@ -148,7 +148,7 @@ def _count(text: str | None, flag: str) -> int | str | None:
     return int(text)
 
 
-def _cpus(text: str | None) -> float | None:
+def cpus(text: str | None) -> float | None:
     if text is None:
         return None
     try:

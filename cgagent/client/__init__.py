@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
     from cgagent.client.agent import Agent, connect
     from cgagent.client.answers import (
+        Capacity,
+        Cause,
         Container,
         ContainerSummary,
         Created,
         Event,
         Exec,
+        Explanation,
         Image,
         Job,
         LogEntry,
         Network,
         Progress,
+        Sizing,
         Sleep,
         State,
         Stats,
@@ -61,8 +65,9 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "cgagent.client.agent": ("Agent", "connect"),
     "cgagent.client.answers": (
-        *("Container", "ContainerSummary", "Created", "Event", "Exec", "Image", "Job", "LogEntry"),
-        *("Network", "Progress", "Sleep", "State", "Stats", "Volume"),
+        *("Capacity", "Cause", "Container", "ContainerSummary", "Created", "Event", "Exec"),
+        *("Explanation", "Image", "Job", "LogEntry", "Network", "Progress", "Sizing", "Sleep"),
+        *("State", "Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -81,6 +86,8 @@ _HOMES: Final = {
 
 __all__ = [
     "Agent",
+    "Capacity",
+    "Cause",
     "CgagentError",
     "ChangedError",
     "CommandNotFoundError",
@@ -93,6 +100,7 @@ __all__ = [
     "DeniedError",
     "Event",
     "Exec",
+    "Explanation",
     "Image",
     "InternalError",
     "InvalidInputError",
@@ -108,6 +116,7 @@ __all__ = [
     "Progress",
     "RemoteError",
     "Session",
+    "Sizing",
     "Sleep",
     "State",
     "Stats",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from cgagent.client.answers import Event, Job, Stats
+from cgagent.client.answers import Capacity, Event, Job, Stats
 from cgagent.client.containers import Containers
 from cgagent.client.http import query
 from cgagent.client.images import Images
@@ -101,6 +101,20 @@ class Agent:
     def stats(self) -> list[Stats]:
         """The last sample of every running container and every watched group."""
         return [Stats.of(one) for one in self.request("GET", "/v1/stats")]
+
+    def capacity(
+        self,
+        *,
+        memory_bytes: int | None = None,
+        cpus: float | None = None,
+        parent: str | None = None,
+    ) -> Capacity:
+        """What there is, is promised and used; with limits, whether one more with these fits.
+
+        `parent` is the path of the cgroup it would be below.
+        """
+        asked = query(memory_bytes=memory_bytes, cpus=cpus, parent=parent)
+        return Capacity.of(self.request("GET", f"/v1/capacity{asked}"))
 
     def jobs(self) -> list[Job]:
         """Running ones, then the last finished, newest first."""

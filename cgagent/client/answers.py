@@ -201,6 +201,71 @@ class Stats(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cause(Answer):
+    """What holds something back."""
+
+    kind: str
+    """cpu-quota, memory-max, io-neighbour and so on; docs/why.md has them all."""
+    group: str
+    """The cgroup whose limit it is, or that takes what is missing; "/" is the host."""
+    container: str | None
+    """The name of the container whose cgroup that is."""
+    share: float | None
+    """Of the time that was looked at; None: it is not measured, or something fails."""
+    fails: bool
+    says: str
+    evidence: list[dict[str, Any]]
+    """Each with what, value, unit and file."""
+    commands: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Answer):
+    """Why a container is slow, or not."""
+
+    cgroup: str
+    container: str | None
+    status: str
+    span_s: float
+    lost: dict[str, float | None]
+    """Shares of the time in which some task waited for cpu, memory and io."""
+    verdict: str
+    causes: list[Cause]
+    """The worst first; none: nothing holds it back."""
+    neighbours: list[dict[str, Any]]
+
+    @classmethod
+    def _nested(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
+        return {"causes": [Cause.of(one) for one in raw["causes"]]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing(Answer):
+    """Limits that a container's use makes advisable."""
+
+    id: str
+    container: str
+    samples: int
+    """Of a minute each; 0: nothing is known so far."""
+    advice: list[dict[str, Any]]
+    """By resource: asked, p50, p95, most, advised, confidence, why, flags."""
+    command: str
+    """One that takes all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity(Answer):
+    """What the host and the groups above containers have, promise, hold and use."""
+
+    scopes: list[dict[str, Any]]
+    """The host ("/") first, each with its rooms: memory in bytes, cpus."""
+    fits: bool | None
+    """Whether what was asked about does, by promise and by use; None: nothing was."""
+    findings: list[dict[str, Any]]
+    """Of each scope and resource, by promise and by use, with a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Answer):
     """How far a pull or other long work is."""
 

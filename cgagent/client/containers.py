@@ -9,7 +9,9 @@ from cgagent.client.answers import (
     ContainerSummary,
     Created,
     Exec,
+    Explanation,
     LogEntry,
+    Sizing,
     Sleep,
     Stats,
 )
@@ -199,6 +201,21 @@ class Containers(Part):
     def stats(self, reference: str) -> Stats:
         """The last sample. Raises ConflictError: it does not run."""
         return Stats.of(self._client.request("GET", _path(reference, "stats")))
+
+    def why(
+        self, reference: str, *, window_s: float | None = None, since_s: float | None = None
+    ) -> Explanation:
+        """Why it is slow: looked at for `window_s`, or what is kept since `since_s` (Unix seconds).
+
+        Raises ConflictError: nothing is kept of that time.
+        """
+        asked = query(window_s=window_s, since=since_s)
+        return Explanation.of(self._client.request("GET", _path(reference, "why") + asked))
+
+    def advise(self, *references: str) -> Sequence[Sizing]:
+        """Limits that what they have used makes advisable; of all containers by default."""
+        asked = query(name=[*references] or None)
+        return [Sizing.of(one) for one in self._client.request("GET", f"/v1/advice{asked}")]
 
     def watch(self, reference: str) -> Iterator[Stats]:
         """Every sample from now on, until it has ended."""

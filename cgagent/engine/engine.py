@@ -20,6 +20,7 @@ from cgagent.engine.commits import Commits
 from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
+from cgagent.engine.explaining import Explanations
 from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
@@ -55,6 +56,8 @@ from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
+from cgagent.engine.sizing.capacity import Capacity
+from cgagent.engine.sizing.usages import Usages
 from cgagent.engine.volumes import Volumes
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.images.store import Images
@@ -65,6 +68,7 @@ from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
 from cgagent.store.requestkeys import RequestKeyRows
+from cgagent.store.usage import UsageRows
 from cgagent.store.volumes import VolumeRows
 
 if TYPE_CHECKING:
@@ -213,6 +217,12 @@ class Engine:
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
         )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
+        self.explanations = Explanations(
+            *(self.host, self.containers, self.monitor, self.events), settings.cgroup_parent
+        )
+        self.usages = Usages(self.containers, UsageRows(self.database), self.monitor.device_name)
+        self.policies.add(self.usages)
+        self.capacity = Capacity(self.host, self.containers, self.monitor, settings.cgroup_parent)
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)
@@ -332,6 +342,7 @@ class Engine:
         await self.builds.cache.close()
         self.policies.stop()
         self.monitor.stop()
+        await self.usages.close()
         self.watch.close()
         self.supervisor.close()
         self._remove_empty_parent()

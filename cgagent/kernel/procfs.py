@@ -86,3 +86,23 @@ def write(root: int, name: str, value: str) -> None:
         os.write(fd, value.encode())
     finally:
         os.close(fd)
+
+
+def tasks(pid: int) -> list[str]:
+    """The directories of a process's threads in /proc; none where it has ended."""
+    try:
+        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def run_delay_ns(task: str) -> int:
+    """How long a thread has waited for a CPU in all (schedstat, Linux 2.6.23); 0 if it ended.
+
+    `task` is one of `tasks`. Documentation/scheduler/sched-stats.rst.
+    """
+    try:
+        with open(f"{task}/schedstat", encoding="ascii") as f:
+            return int(f.read().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

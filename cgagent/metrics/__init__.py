@@ -8,6 +8,7 @@ from cgagent.metrics.disks import Disk
 from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
 from cgagent.metrics.history import COLUMNS
+from cgagent.metrics.hostload import CpuTime, HostLoad
 from cgagent.metrics.labels import ChosenLabels
 from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
@@ -30,7 +31,9 @@ __all__ = [
     "Asked",
     "ChosenLabels",
     "Counted",
+    "CpuTime",
     "Disk",
+    "HostLoad",
     "HostSample",
     "Interface",
     "Metrics",

@@ -114,6 +114,29 @@ class History:
         rows = [*((t, row) for t, row in self._coarse.rows() if t < fine_begins_s), *fine]
         return [(t, row) for t, row in rows if t > at_s]
 
+    def columns(self, at_s: float, names: Iterable[str] = COLUMNS) -> dict[str, list[float | None]]:
+        """The same by column, with the times as "at_s": for few columns of many rows."""
+        fine, coarse = self._fine.times(), self._coarse.times()
+        begins_s = fine[0] if fine else math.inf
+        places = (
+            [place for place, t in enumerate(coarse) if at_s < t < begins_s],
+            [place for place, t in enumerate(fine) if t > at_s],
+        )
+
+        def chosen(values: tuple[array[float], array[float]]) -> list[float | None]:
+            return [
+                None if math.isnan(value) else value
+                for which, kept in zip(values, places, strict=True)
+                for value in map(which.__getitem__, kept)
+            ]
+
+        rings = self._coarse, self._fine
+        found = {"at_s": chosen((coarse, fine))}
+        for name in names:
+            column = COLUMNS.index(name)
+            found[name] = chosen((rings[0].column(column), rings[1].column(column)))
+        return found
+
 
 class _Ring:
     """Rows in two arrays that grow up to `size` and are overwritten from then on."""
@@ -132,6 +155,15 @@ class _Ring:
         self._times[self._next] = time
         self._values[self._next * len(COLUMNS) : (self._next + 1) * len(COLUMNS)] = values
         self._next = (self._next + 1) % self._size
+
+    def times(self) -> array[float]:
+        """Oldest first."""
+        return self._times[self._next :] + self._times[: self._next]
+
+    def column(self, number: int) -> array[float]:
+        """In the same order; NaN for what is not known."""
+        values = self._values[number :: len(COLUMNS)]
+        return values[self._next :] + values[: self._next]
 
     def rows(self) -> Iterator[tuple[float, Row]]:
         """Oldest first."""

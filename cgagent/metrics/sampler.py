@@ -20,7 +20,7 @@ from cgagent.errors import NotFoundError
 from cgagent.metrics import host as machine
 from cgagent.metrics import network
 from cgagent.metrics.background import Background
-from cgagent.metrics.history import History, Row, row_of
+from cgagent.metrics.history import COLUMNS, History, Row, row_of
 from cgagent.metrics.rates import Rates, between, load
 from cgagent.metrics.rising import Rising
 from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
@@ -173,6 +173,19 @@ class Sampler:
         with self._lock:
             track = self._settled(target_id)
             return track.history.since(since_s) if track else []
+
+    def columns(
+        self, target_id: str, since_s: float, names: Iterable[str] = COLUMNS
+    ) -> dict[str, list[float | None]]:
+        """The same by column, "at_s" among them; empty lists where nothing is kept."""
+        names = tuple(names)
+        with self._lock:
+            track = self._settled(target_id)
+            return (
+                track.history.columns(since_s, names)
+                if track
+                else {name: [] for name in ("at_s", *names)}
+            )
 
     def _settled(self, target_id: str) -> _Track | None:
         track = self._tracks.get(target_id)

@@ -192,4 +192,15 @@ MIGRATIONS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX build_steps_by_chain ON build_steps(chain_id);
     """,
+    """
+    -- What containers have used, over their restarts and over removals.
+    CREATE TABLE container_usage (
+        name       TEXT NOT NULL,
+        image      TEXT NOT NULL,      -- as the container was asked for with it
+        document   TEXT NOT NULL,      -- JSON: histograms and peaks by resource
+        updated_ns INTEGER NOT NULL,
+        PRIMARY KEY (name, image)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX container_usage_by_time ON container_usage(updated_ns);
+    """,
 )

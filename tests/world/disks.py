@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.world import debian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _PACKAGES = {"btrfs": "btrfs-progs", "ext4": "e2fsprogs", "xfs": "xfsprogs"}
 
@@ -54,6 +56,39 @@ def mounted_image(image: Path, where: Path, kind: str, options: str = "") -> Ite
     finally:
         subprocess.run(["umount", where], check=True)
         where.rmdir()
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop device on a sparse file."""
+
+    path: str
+    rdev: int
+
+    @property
+    def number(self) -> str:
+        return f"{os.major(self.rdev)}:{os.minor(self.rdev)}"
+
+    @property
+    def scheduler(self) -> Path:
+        return Path(f"/sys/dev/block/{self.number}/queue/scheduler")
+
+
+@contextmanager
+def loop_device(file: str, mib: int = 64) -> Iterator[Loop]:
+    """A block device on `file`, which is made and removed."""
+    subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
+    with open(file, "wb") as made:
+        made.truncate(mib << 20)
+    try:
+        command = ["losetup", "--find", "--show", "--direct-io=off", file]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        try:
+            yield Loop(shown, os.stat(shown).st_rdev)
+        finally:
+            subprocess.run(["losetup", "--detach", shown], check=True)
+    finally:
+        os.unlink(file)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import GroupBody
+from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.options import limits as limit_json
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ def routes(engine: Engine) -> APIRouter:
         """A group and those below it, parents first."""
         found = await asyncio.to_thread(tree, path, depth)
         return page.of(found, lambda group: group["path"].split("/"))
+
+    @router.get("/why")
+    async def why_group(
+        path: str, window_s: Window = DEFAULT_WINDOW_S, since: Since = None
+    ) -> dict[str, Any]:
+        """Why a group is slow: causes, the worst first; see ``GET /v1/containers/{id}/why``."""
+        return explanation_view(await engine.explanations.of_group(path, window_s, since))
 
     @router.get("/{path:path}")
     async def show_group(path: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from cgagent.api.native.schemas import (
     container_detail,
     container_summary,
 )
+from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.containers.selection import Selection
 from cgagent.engine.filters import PruneFilters
 from cgagent.engine.sessions import processes
@@ -290,6 +291,19 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         """The user's limit is in force again, or none where the user asked for none."""
         await engine.control.lift(engine.containers.find(reference), owner)
         return Response(status_code=204)
+
+    @router.get("/{reference}/why")
+    async def why_container(
+        reference: str, window_s: Window = DEFAULT_WINDOW_S, since: Since = None
+    ) -> dict[str, Any]:
+        """Why it is slow: causes, the worst first, with the evidence and what would help.
+
+        It is looked at for `window_s`, or, with `since` (Unix seconds), as far as the kept figures
+        reach. `share` is of that time; of one that does not run the cause is why it does not.
+        """
+        container = engine.containers.find(reference)
+        found = await engine.explanations.of_container(container, window_s, since)
+        return explanation_view(found)
 
     @router.get("/{reference}/processes")
     async def container_processes(reference: str, ps_args: str = "") -> dict[str, Any]:

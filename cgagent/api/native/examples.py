@@ -263,6 +263,11 @@ _CONTAINERS: Final = (
         answer={"id": WEB, "name": "web", "status": "running", "at_s": 1764460801.5, "usage": {}},
     ),
     Example(operation="GET /v1/stats", answer=[{"name": "web", "at_s": 1764460801.5}]),
+    _web(
+        "GET why",
+        query={"window_s": 0.2},
+        answer={"container": "web", "status": "running", "lost": {}, "neighbours": []},
+    ),
     _web("POST freeze", query={"lease_s": 30}, status=204),
     _web("POST thaw", status=204),
     _web("POST hibernate", query={"lease_s": 28800}, answer=_SLEEP),
@@ -388,6 +393,11 @@ _REST: Final = (
         answer=[{"path": "/", "container": None, "state": "thawed"}],
     ),
     Example(
+        operation="GET /v1/cgroups/why",
+        query={"path": "/", "window_s": 0.2},
+        answer={"cgroup": "/", "container": None, "lost": {}},
+    ),
+    Example(
         operation="GET /v1/cgroups/{path}",
         names={"path": "cgagent"},
         answer={"path": "/cgagent", "container": None, "children": [], "limits_held": {}},
@@ -397,6 +407,12 @@ _REST: Final = (
         names={"path": "cgagent"},
         body={"action": "set", "limits": {"pids_max": 10000}},
         status=204,
+    ),
+    Example(operation="GET /v1/advice", answer=[]),
+    Example(
+        operation="GET /v1/capacity",
+        query={"memory_bytes": 268435456, "cpus": 0.5},
+        answer={"scopes": [{"path": "/", "rooms": []}], "fits": True, "findings": []},
     ),
     Example(
         operation="GET /v1/system/df",

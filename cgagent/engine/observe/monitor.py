@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Job
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
-    from cgagent.metrics import Asked, Rendering
+    from cgagent.metrics import Asked, HostSample, Rendering
 
 
 class Monitor:
@@ -246,6 +246,20 @@ class Monitor:
         """The machine and the agent's process at the last round; empty before the first."""
         machine = self._sampler.machine()
         return asdict(machine) if machine else {}
+
+    def columns(
+        self, target_id: str, since_s: float, names: Iterable[str] = COLUMNS
+    ) -> dict[str, list[float | None]]:
+        """The same of any target by column, "at_s" among them; empty where nothing is kept."""
+        return self._sampler.columns(target_id, since_s, names)
+
+    def device_name(self, device: str) -> str:
+        """A block device's path for its "MAJOR:MINOR", as found when it was sampled."""
+        return self._sampler.device_name(device)
+
+    def machine(self) -> HostSample | None:
+        """The machine at the last round; None before the first."""
+        return self._sampler.machine()
 
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""

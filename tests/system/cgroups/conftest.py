@@ -4,13 +4,12 @@ import ctypes
 import os
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cgagent.cgroups import Host
-from tests.world import guest
+from tests.world import disks, guest
 from tests.world.naming import cgroup_path
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
@@ -91,37 +90,8 @@ def hanging_file_system(directory):
             libc.umount2(where, 2)  # MNT_DETACH
 
 
-@dataclass(frozen=True)
-class Loop:
-    """A loop device on a sparse file."""
-
-    path: str
-    rdev: int
-
-    @property
-    def number(self):
-        return f"{os.major(self.rdev)}:{os.minor(self.rdev)}"
-
-    @property
-    def scheduler(self):
-        return Path(f"/sys/dev/block/{self.number}/queue/scheduler")
-
-
-@contextmanager
 def loop_device(mib=64):
-    subprocess.run(["modprobe", "loop"], check=False, capture_output=True)
-    path = disk_directory() + cgroup_path()
-    with open(path, "wb") as file:
-        file.truncate(mib << 20)
-    try:
-        command = ["losetup", "--find", "--show", "--direct-io=off", path]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        try:
-            yield Loop(shown, os.stat(shown).st_rdev)
-        finally:
-            subprocess.run(["losetup", "--detach", shown], check=True)
-    finally:
-        os.unlink(path)
+    return disks.loop_device(disk_directory() + cgroup_path(), mib)
 
 
 @contextmanager

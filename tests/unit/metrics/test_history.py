@@ -41,6 +41,12 @@ def test_samples_of_ten_minutes_then_averages():
     assert len(found) == FINE_ROWS + (3600 - FINE_ROWS) // COARSE_S - 1
     assert found[0][1].pids == pytest.approx(7)  # of 0 to 14
     assert made.since(3590.0) == found[-9:]
+    for since_s in (-1, 100.0, 3590.0):
+        kept = made.columns(since_s, ("pids", "cpu_cores"))
+        rows = made.since(since_s)
+        assert kept["at_s"] == [at_s for at_s, _ in rows]
+        assert kept["pids"] == [row.pids for _, row in rows]
+    assert History(0.0).columns(0.0, ("pids",)) == {"at_s": [], "pids": []}
 
 
 def test_it_does_not_grow_beyond_its_bound():

@@ -1,0 +1,65 @@
+"""``/v1/capacity``: what there is, what is promised, and whether one more fits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from cgagent.api.bodies import CheckedRoute
+
+if TYPE_CHECKING:
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.engine import Engine
+
+
+def routes(engine: Engine) -> APIRouter:
+    router = APIRouter(route_class=CheckedRoute, tags=["sizing"])
+
+    @router.get("/v1/capacity")
+    async def capacity(
+        memory_bytes: Annotated[int | None, Query(gt=0)] = None,
+        cpus: Annotated[float | None, Query(gt=0)] = None,
+        parent: str | None = None,
+    ) -> dict[str, Any]:
+        """Of the host and of each group above containers: promised, held and used, by resource.
+
+        With `memory_bytes` or `cpus` also whether a container with these limits fits below the
+        group `parent`, by what is promised and by what is used.
+        """
+        asked = {"memory": memory_bytes, "cpus": cpus}
+        wanted = {name: float(value) for name, value in asked.items() if value is not None}
+        view = await engine.capacity.view(wanted, parent)  # type: ignore[arg-type]
+        return {
+            "scopes": [asdict(scope) for scope in view.scopes],
+            "fits": all(finding.fits for finding in view.findings) if wanted else None,
+            "findings": [asdict(finding) for finding in view.findings],
+        }
+
+    @router.get("/v1/advice")
+    async def advise(
+        name: Annotated[list[str] | None, Query()] = None,
+    ) -> list[dict[str, Any]]:
+        """Limits that what each container has used makes advisable, and why; of all by default.
+
+        `flags` are those of ``update``. Of one of which nothing is known so far `advice` is empty.
+        """
+        chosen = engine.containers if name is None else map(engine.containers.find, name)
+        return [_advised(engine, container) for container in chosen]
+
+    return router
+
+
+def _advised(engine: Engine, container: Container) -> dict[str, Any]:
+    use, found = engine.usages.of(container), engine.usages.advice(container)
+    return {
+        "id": container.id,
+        "container": container.name,
+        "image": container.record.config.image,
+        "since_s": use.first_s or None,
+        "samples": use.samples,
+        "oom_kills": use.ooms,
+        "advice": [asdict(one) for one in found],
+        "command": engine.usages.command(container),
+    }

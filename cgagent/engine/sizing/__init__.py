@@ -1,0 +1,1 @@
+"""How much there is, how much is promised and used, and how much each container needs."""
