@@ -216,6 +216,20 @@ class Group:
         self._require_there()
         return self.controllers().usage()
 
+    def reclaim(self, amount_bytes: int) -> int:
+        """Give memory back to the host, about so much; how much less is in use then.
+
+        v2 reclaims what was not used for longest, v1 page cache and no given amount of it.
+
+        Raises:
+            UnsupportedError: no memory controller, or none that can (v2 before Linux 5.19).
+            DeniedError: no privilege.
+        """
+        from cgagent.cgroups import reclaim
+
+        self._require_there()
+        return reclaim.reclaim(self.controllers().memory, self.path, amount_bytes)
+
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""
         self._require_there()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__
 from cgagent.cgroups import Host
+from cgagent.engine import policies
 from cgagent.engine.access import Access
 from cgagent.engine.access.judge import Judge
 from cgagent.engine.build.builds import Builds
@@ -62,6 +63,7 @@ from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
+from cgagent.store.policies import PolicyRows
 from cgagent.store.requestkeys import RequestKeyRows
 from cgagent.store.volumes import VolumeRows
 
@@ -231,6 +233,19 @@ class Engine:
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
+        self.rulesets = policies.made(
+            settings,
+            PolicyRows(self.database),
+            host=self.host,
+            containers=self.containers,
+            lifecycle=self.lifecycle,
+            control=self.control,
+            groups=self.groups,
+            jobs=self.jobs,
+            events=self.events,
+            watch=self.monitor.watch_too,
+        )
+        self.policies.add(self.rulesets)
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
@@ -295,6 +310,7 @@ class Engine:
         await self.builds.resume()
         await self.naming.resume()
         await self.control.resume()
+        await self.rulesets.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
         self.monitor.start()
@@ -307,6 +323,8 @@ class Engine:
         """Let go of everything; running containers go on under the supervisor."""
         for task in list(self._background):
             task.cancel()
+        self.policies.stop()
+        await self.rulesets.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()
@@ -318,7 +336,6 @@ class Engine:
         await self.naming.close()
         await self.networks.close(in_use=any(c.running for c in self.containers))
         await self.images.close()
-        self.policies.stop()
         self.monitor.stop()
         self.watch.close()
         self.supervisor.close()

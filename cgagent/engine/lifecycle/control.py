@@ -181,11 +181,16 @@ class Control:
             changed = container.record
             if dict(changes):
                 limits = changed.limits.merged(changes)
-                changed = replace(changed, limits=limits, limits_changed_ns=time.time_ns())
+                changed = replace(
+                    changed,
+                    limits=limits,
+                    overrides=overrides.yielding(changed.overrides, changes),
+                    limits_changed_ns=time.time_ns(),
+                )
             if policy is not None:
                 changed = restarts.with_policy(changed, policy)
             self._jobs.require_permitted_container(changed)
-            write = overrides.seen_through(changes, changed.overrides)
+            write = overrides.updating(changes, container.record, changed)
             await self._change(container, changed, write, force=force)
             if policy is not None:
                 restarts.arm(container)

@@ -97,7 +97,16 @@ class Monitor:
         """After a round of the sampler, in its thread."""
         self._network.refresh()
         sampler = self._sampler
-        self._policies.tick_ended(Tick(sampler.latest, sampler.rates, sampler.frozen()))
+        self._policies.tick_ended(
+            Tick(
+                *(sampler.latest, sampler.rates, sampler.frozen(), sampler.fresh()),
+                sampler.machine(),
+            )
+        )
+
+    def watch_too(self, patterns: Iterable[str]) -> None:
+        """Sample these groups of the host beside those of the setting `watch`."""
+        self._watched.watch_too(patterns)
 
     def start(self) -> None:
         self._sampler.start()

@@ -107,7 +107,7 @@ class Course:
             return None
         while self._grade < len(self._ruleset.grades):
             step = Step(self._grade, self._victim or "")
-            if step in self._in_force or step in self._barred or step in self._told:
+            if self._has_been(step):
                 self._grade += 1  # it was given its time when it was taken
                 continue
             since = max(self._held_since, self._moved_at)
@@ -115,6 +115,12 @@ class Course:
         self._through.add(self._victim or "")
         self._begin_anew(now)
         return None
+
+    def _has_been(self, step: Step) -> bool:
+        """Nothing is left of it to be done. A limit may be raised again, up to its ceiling."""
+        if step in self._barred or step in self._told:
+            return True
+        return step in self._in_force and self._ruleset.grades[step.grade].action != "raise"
 
     @property
     def _current(self) -> Grade:
@@ -163,7 +169,7 @@ class Course:
             self._undone(order.step, now)
             return
         action = self._ruleset.grades[order.step.grade].action
-        if action in LASTING:
+        if action in LASTING and order.step not in self._in_force:
             self._in_force.append(order.step)
         if action in TOLD_ONCE:
             self._told.add(order.step)

@@ -173,5 +173,27 @@ class Ruleset:
         return OWNER + self.name
 
 
+def selectors(rules: Ruleset) -> tuple[Selector, ...]:
+    """Of all whom the ruleset looks at or acts on."""
+    return (rules.select,) if rules.against is None else (rules.select, rules.against.select)
+
+
+_TRENDS: Final = frozenset({"reclaiming", "reclaim_above", "network_above", "idle"})
+
+
+def needs_trends(rules: Ruleset) -> bool:
+    """Whether more has to be known of targets than what a single sample says."""
+    if rules.against is not None and rules.against.most in {"growth", "reclaim"}:
+        return True
+    parts: list[Condition] = [rules.when]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Combined):
+            parts += part.parts
+        elif part.figure in _TRENDS:
+            return True
+    return False
+
+
 OWNER: Final = "policy."
 """What the owners of all overrides begin with that rulesets have made."""

@@ -188,7 +188,8 @@ class Checked:
         assert now - max(self.held_since, self.moved) >= self.rules.grades[step.grade].after_s
         gentler = set(range(step.grade))
         assert gentler <= self.had[step.victim], "a gentler grade was left out"
-        assert step not in self.in_force
+        action = self.rules.grades[step.grade].action
+        assert step not in self.in_force or action == "raise"
         self.had[step.victim].add(step.grade)
 
     def check_undo(self, step, _now, holds):
@@ -199,7 +200,10 @@ class Checked:
         if isinstance(order, Undo):
             self.in_force.remove(order.step)
             self.had[order.step.victim].discard(order.step.grade)
-        elif self.rules.grades[order.step.grade].action in LASTING:
+        elif (
+            self.rules.grades[order.step.grade].action in LASTING
+            and order.step not in self.in_force
+        ):
             self.in_force.append(order.step)
 
     def meanwhile(self, what):
