@@ -246,6 +246,7 @@ class Engine:
             watch=self.monitor.watch_too,
         )
         self.policies.add(self.rulesets)
+        self.monitor.policy_counts = self.rulesets.counts
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images

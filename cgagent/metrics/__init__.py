@@ -14,6 +14,7 @@ from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
 from cgagent.metrics.samples import (
     HostSample,
+    PolicyCounts,
     PortUse,
     Sample,
     SamplerState,
@@ -34,6 +35,7 @@ __all__ = [
     "HostSample",
     "Interface",
     "Metrics",
+    "PolicyCounts",
     "PortUse",
     "Rates",
     "Rendering",

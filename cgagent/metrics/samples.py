@@ -5,7 +5,7 @@ Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -133,6 +133,17 @@ class HostSample:
     agent_resident_bytes: int
     agent_open_fds: int
     """As of the last round in which it was counted, which takes time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCounts:
+    """What policies have done since the agent began."""
+
+    decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """That were carried out, by policy and action."""
+    in_force: Mapping[str, int] = field(default_factory=dict)
+    """Grades that are in force, by policy."""
+    reclaimed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

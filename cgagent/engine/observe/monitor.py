@@ -17,6 +17,7 @@ from cgagent.metrics import (
     COLUMNS,
     ChosenLabels,
     Metrics,
+    PolicyCounts,
     Sample,
     Sampler,
     Sizes,
@@ -82,6 +83,7 @@ class Monitor:
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
         self.clients_cut_off = 0
+        self.policy_counts: Callable[[], PolicyCounts] = PolicyCounts
         self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
         self._metrics = Metrics(
             self._sampler,
@@ -90,6 +92,7 @@ class Monitor:
             clients_cut_off=lambda: self.clients_cut_off + events.cut_off,
             volume_bytes=self._sizes.volume_bytes,
             network_drops=network.drops,
+            policies=lambda: self.policy_counts(),  # noqa: PLW0108 - they come later
         )
         self._targets: dict[str, tuple[Record, Target]] = {}
 

@@ -10,6 +10,7 @@ from cgagent.engine.policies.running import View
 from cgagent.engine.policies.sources import Sources
 from cgagent.engine.policies.targets import HOST, sampled_id
 from cgagent.errors import ConflictError
+from cgagent.metrics import PolicyCounts
 from cgagent.policy.rulesets.model import OWNER, needs_trends, selectors
 
 if TYPE_CHECKING:
@@ -274,9 +275,13 @@ class Rulesets:
         """How many grades of each ruleset are in force."""
         return {running.rules.name: len(self.holds(running.rules.name)) for running in self.all()}
 
-    @property
-    def reclaimed_bytes(self) -> int:
-        return self._acting.reclaimed_bytes
+    def counts(self) -> PolicyCounts:
+        """For metrics; from any thread."""
+        return PolicyCounts(
+            decisions=dict(self.decisions.counts),
+            in_force=self.active(),
+            reclaimed_bytes=self._acting.reclaimed_bytes,
+        )
 
     def watched(self, running: Running) -> Iterator[tuple[Target, Facts]]:
         """Whom a ruleset looks at, with what is known of them now."""
