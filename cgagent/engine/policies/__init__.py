@@ -65,6 +65,7 @@ def made(
         holds=holds,
     )
     return Rulesets(
+        host=host,
         catalogue=Catalogue(rows, settings.policies, settings.cgroup_parent),
         holds=holds,
         decided=decided,

@@ -16,7 +16,7 @@ from cgagent.policy.rulesets.model import OWNER, needs_trends, selectors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cgagent.cgroups import Event
+    from cgagent.cgroups import Event, Host
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.jobs import Jobs
@@ -43,6 +43,7 @@ class Rulesets:
     def __init__(
         self,
         *,
+        host: Host,
         catalogue: Catalogue,
         holds: Holds,
         decided: Decisions,
@@ -65,9 +66,11 @@ class Rulesets:
         self._control = control
         self._jobs = jobs
         self._watch = watch
-        self._sources = Sources()
+        self._sources = Sources(host)
         self._needs_trends = False
         self._there: dict[str, Target] = {}
+        self._above: set[str] = set()
+        """Keys of groups above others, whose pressure is looked at in each round all the same."""
         self._selecting: dict[str, tuple[Target, tuple[Running, ...]]] = {}
         self._tidy_s = 0.0
         self._changed()
@@ -181,7 +184,8 @@ class Rulesets:
         self._sources.next(tick)
         fresh = self._learn(tick)
         view = self.view()
-        for target in (*fresh, HOST):
+        above = (t for key in self._above if (t := self._there.get(key)) and t not in fresh)
+        for target in (*fresh, *above, HOST):
             self._look(target, view)
         self._look_at_others(tick, view)
         for hold in self._holds:
@@ -195,6 +199,8 @@ class Rulesets:
         found = [target for id_ in tick.fresh if (target := self._targets.get(id_)) is not None]
         for target in found:
             self._there[target.key] = target
+            if target.kind == "cgroup" and self._sources.is_above(target):
+                self._above.add(target.key)
             if self._needs_trends:
                 self._sources.learn(target)
         if self._sources.at_s >= self._tidy_s:
@@ -207,6 +213,7 @@ class Rulesets:
         for key in [k for k, target in self._there.items() if self._facts(target) is None]:
             del self._there[key]
             self._selecting.pop(key, None)
+        self._above &= self._there.keys()
         kept = {HOST.key, *self._there}
         for running in self._catalogue:
             running.forget_all_but(kept)

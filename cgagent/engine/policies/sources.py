@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Pressure
@@ -13,7 +14,9 @@ from cgagent.policy.facts import Facts, HostFacts, Trend
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cgagent.cgroups import Host, Usage
     from cgagent.engine.observe.policies import Tick
+    from cgagent.metrics import Sample
     from cgagent.policy.rulesets.model import Target
 
 _PRESSURE: Final = "/proc/pressure"
@@ -26,7 +29,8 @@ _LEFT_OUT: Final = ("loop", "ram", "zram", "dm-", "md")
 class Sources:
     """Of one round of sampling after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Host) -> None:
+        self._cgroups = host
         self._trends: dict[str, Trend] = {}
         self._disks: dict[str, tuple[int, int]] = {}
         self._latency_ms: float | None = None
@@ -49,7 +53,7 @@ class Sources:
             swap_total_bytes=machine.swap_total_bytes if machine else 0,
             swap_free_bytes=machine.swap_free_bytes if machine else 0,
             cpus=machine.cpu_cores if machine else 1,
-            pressure=_pressure(),
+            pressure=_pressure(_PRESSURE),
             io_latency_ms=self._latency_ms,
             minute_of_day=now.tm_hour * 60 + now.tm_min,
             weekday=now.tm_wday,
@@ -73,12 +77,25 @@ class Sources:
         return Facts(
             at_s=self.at_s,
             host=self._host,
-            usage=sample.usage if sample else None,
+            usage=self._usage(sample) if sample else None,
             rates=tick.rates(id_) if tick else None,
             limits=sample.limits if sample else None,
             trend=self._trends.get(id_, _NO_TREND),
             is_host=is_host,
         )
+
+    def is_above(self, target: Target) -> bool:
+        """Whether it has groups of containers below it: it is sampled every few seconds only."""
+        sample = self._tick.latest(sampled_id(target)) if self._tick else None
+        return sample is not None and sample.target.is_above
+
+    def _usage(self, sample: Sample) -> Usage:
+        """Of what is above others with its pressure of now: the kernel has that summed up."""
+        if not sample.target.is_above:
+            return sample.usage
+        directory = self._cgroups.group(sample.target.cgroup_path).unified_dir()
+        now = _pressure(directory, "{}/{}.pressure") if directory else Pressure()
+        return replace(sample.usage, pressure=now)
 
     def forget_all_but(self, there: Iterable[str]) -> None:
         """What is remembered of targets that are not sampled any more."""
@@ -99,8 +116,9 @@ class Sources:
         self._disks = found
 
 
-def _pressure() -> Pressure:
-    cpu, memory, io = (psi.parse(_read(f"{_PRESSURE}/{name}")) for name in ("cpu", "memory", "io"))
+def _pressure(directory: str, form: str = "{}/{}") -> Pressure:
+    paths = (form.format(directory, name) for name in ("cpu", "memory", "io"))
+    cpu, memory, io = (psi.parse(_read(path)) for path in paths)
     return Pressure(cpu=cpu, memory=memory, io=io)
 
 

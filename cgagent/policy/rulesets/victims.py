@@ -7,21 +7,24 @@ nothing of it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgagent.policy.rulesets.figures import MOST_UNITS, most, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.policy.facts import Facts
     from cgagent.policy.rulesets.model import Against, Most, Target
 
 _GROWN: Final = 1.25
-"""oomd's `min_growth_ratio`: who has grown so much comes before those that are only large."""
+"""oomd's `min_growth_ratio`: who has so many times its average has grown."""
 _LARGE: Final = 0.5
-"""The part of the largest group's size that a group must have for its growth to count."""
+"""oomd's `size_threshold`: who has so much of what all have together goes first."""
+_LARGEST: Final = 0.2
+"""oomd's `growing_size_percentile`, 80: the part of all, the largest, among whom growth counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,17 @@ def ranked(
         if figure is None or known is None or figure < against.at_least:
             continue
         found.append(Victim(target, figure, _told(against.most, figure), mark))
+    sizes = {one.target.key: _size(facts(one.target)) for one in found}
     if against.most == "growth":
-        return sorted(found, key=lambda one: (_order(one.mark), *_by_growth(one, found, facts)))
-    return sorted(found, key=lambda one: (_order(one.mark), -one.figure, one.target.name))
+        rank = _growth_ranks(sizes)
+        return sorted(found, key=lambda one: (_order(one.mark), rank(one), one.target.name))
+    return sorted(
+        found,
+        key=lambda one: (
+            *(_order(one.mark), -one.figure, -sizes[one.target.key]),
+            one.target.name,
+        ),
+    )
 
 
 def _mark(against: Against, target: Target) -> str:
@@ -65,18 +76,28 @@ def _order(mark: str) -> int:
     return {"prefer": 0, "avoid": 2}.get(mark, 1)
 
 
-def _by_growth(
-    one: Victim, all_of_them: list[Victim], facts: Callable[[Target], Facts | None]
-) -> tuple[bool, float, str]:
-    """As oomd: among the large ones the one that grows fastest, else the largest."""
-    sizes = {v.target.key: _size(facts(v.target)) for v in all_of_them}
-    size = sizes[one.target.key]
-    has_grown = one.figure >= _GROWN and size >= _LARGE * max(sizes.values())
-    return not has_grown, -one.figure if has_grown else -size, one.target.name
+def _growth_ranks(sizes: Mapping[str, float]) -> Callable[[Victim], tuple[float, ...]]:
+    """As oomd: first who has most of all, then who grows among the largest, then by size."""
+    large = _LARGE * sum(sizes.values())
+    place = max(math.ceil(len(sizes) * _LARGEST) - 1, 0)
+    largest = sorted(sizes.values(), reverse=True)[place] if sizes else 0.0
+
+    def rank(one: Victim) -> tuple[float, ...]:
+        size = sizes[one.target.key]
+        grows = one.figure >= _GROWN and size >= largest
+        return -(size if size >= large else 0), -(one.figure if grows else 0), -size
+
+    return rank
 
 
 def _size(facts: Facts | None) -> float:
-    return most("memory")(facts) or 0.0 if facts else 0.0
+    """Of its memory what is not protected (memory.low, memory.min)."""
+    if facts is None:
+        return 0.0
+    limits = facts.limits
+    guards = (limits.memory_low_bytes, limits.memory_min_bytes) if limits else ()
+    spared = max((g for g in guards if isinstance(g, int)), default=0)
+    return max((most("memory")(facts) or 0.0) - spared, 0.0)
 
 
 def _told(by: Most, figure: float) -> str:
