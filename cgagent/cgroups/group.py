@@ -216,10 +216,11 @@ class Group:
         self._require_there()
         return self.controllers().usage()
 
-    def reclaim(self, amount_bytes: int) -> int:
+    def reclaim(self, amount_bytes: int, *, may_swap: bool = True) -> int:
         """Give memory back to the host, about so much; how much less is in use then.
 
-        v2 reclaims what was not used for longest, v1 page cache and no given amount of it.
+        v2 reclaims what was not used for longest, v1 page cache and no given amount of it. What is
+        anonymous is left alone where it may not be swapped (v2, since Linux 6.9).
 
         Raises:
             UnsupportedError: no memory controller, or none that can (v2 before Linux 5.19).
@@ -228,7 +229,8 @@ class Group:
         from cgagent.cgroups import reclaim
 
         self._require_there()
-        return reclaim.reclaim(self.controllers().memory, self.path, amount_bytes)
+        memory = self.controllers().memory
+        return reclaim.reclaim(memory, self.path, amount_bytes, may_swap=may_swap)
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""

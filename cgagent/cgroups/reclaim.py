@@ -16,13 +16,15 @@ _NOT_ALL: Final = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR})
 """Less could be reclaimed than was asked for."""
 
 
-def reclaim(memory: MemoryV1 | MemoryV2 | None, path: str, amount_bytes: int) -> int:
+def reclaim(
+    memory: MemoryV1 | MemoryV2 | None, path: str, amount_bytes: int, *, may_swap: bool
+) -> int:
     """As `Group.reclaim`, of the group `path`."""
     before = memory.current_bytes() if memory else None
     if memory is None or before is None:
         raise UnsupportedError(f"cgroup {path}: it has no memory controller to reclaim by")
     try:
-        memory.give_back(amount_bytes)
+        memory.give_back(amount_bytes, may_swap=may_swap)
     except FileNotFoundError:
         if not os.path.isdir(memory.directory):
             raise NotFoundError(f"cgroup {path}: it does not exist") from None

@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,7 @@ from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
+from cgagent.engine.policies.reclaiming import Reclaiming
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
 from cgagent.engine.requestkeys import RequestKeys
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.selection import Selection
     from cgagent.engine.lifecycle.pool import Slot
     from cgagent.engine.observe.abilities import Ability
+    from cgagent.metrics import PolicyCounts
     from cgagent.runtime.client import Tasks
     from cgagent.runtime.messages.outcomes import Exit
 
@@ -245,8 +248,12 @@ class Engine:
             events=self.events,
             watch=self.monitor.watch_too,
         )
+        self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
         self.policies.add(self.rulesets)
-        self.monitor.policy_counts = self.rulesets.counts
+        self.policies.add(self.reclaiming)
+        self.monitor.policy_counts = self._policy_counts
+        self.monitor.reclaimed = self.reclaiming.of
+        self.monitor.reclaim_view = self.reclaiming.view
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
@@ -279,6 +286,11 @@ class Engine:
         )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
+
+    def _policy_counts(self) -> PolicyCounts:
+        found = self.rulesets.counts()
+        reclaimed = found.reclaimed_bytes + self.reclaiming.reclaimed_bytes
+        return replace(found, reclaimed_bytes=reclaimed)
 
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
@@ -326,6 +338,7 @@ class Engine:
             task.cancel()
         self.policies.stop()
         await self.rulesets.close()
+        await self.reclaiming.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()

@@ -83,6 +83,16 @@ class PortUse:
     connections: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What was taken back from a container that has asked for that."""
+
+    bytes: int
+    """Since the agent began."""
+    step_ratio: float
+    """Of what is in use, in the next step."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What the engine knows of a container, running or not."""
@@ -110,6 +120,7 @@ class Standing:
     restarts: int | None = None
     """By its policy, since a user started it; None: it has none."""
     ports: tuple[PortUse, ...] = ()
+    reclaimed: Reclaimed | None = None
     health: str | None = None
     """One of `standing.HEALTH`; None: it has no check."""
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Job
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
-    from cgagent.metrics import Asked, Rendering
+    from cgagent.metrics import Asked, Reclaimed, Rendering
 
 
 class Monitor:
@@ -84,6 +84,8 @@ class Monitor:
         self._host = host
         self.clients_cut_off = 0
         self.policy_counts: Callable[[], PolicyCounts] = PolicyCounts
+        self.reclaimed: Callable[[str], Reclaimed | None] = lambda _id: None
+        self.reclaim_view: Callable[[str], dict[str, Any] | None] = lambda _id: None
         self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
         self._metrics = Metrics(
             self._sampler,
@@ -176,6 +178,7 @@ class Monitor:
             restarts=_restarts(container),
             health=outcome.health.status if outcome.health else None,
             ports=self._network.ports(container.id),
+            reclaimed=self.reclaimed(container.id),
         )
 
     def _all_to_count(self) -> Iterable[ToCount]:
@@ -281,6 +284,7 @@ class Monitor:
             "connections": counted and counted.connections,
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
+            "reclaim": self.reclaim_view(target.id),
         }
 
 
