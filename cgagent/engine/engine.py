@@ -247,6 +247,7 @@ class Engine:
             jobs=self.jobs,
             events=self.events,
             watch=self.monitor.watch_too,
+            own_pids=self._own_pids,
         )
         self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
         self.policies.add(self.rulesets)
@@ -286,6 +287,10 @@ class Engine:
         )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
+
+    def _own_pids(self) -> set[int]:
+        theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid
+        return {os.getpid(), *filter(None, theirs)}
 
     def _policy_counts(self) -> PolicyCounts:
         found = self.rulesets.counts()

@@ -100,7 +100,7 @@ def _summary(engine: Engine, running: Running) -> dict[str, Any]:
         "created_ns": running.created_ns,
         "dry_run": rules.dry_run,
         "actions": [grade.action for grade in rules.grades],
-        "watched": sum(1 for _ in engine.rulesets.watched(running)),
+        "watched": len(engine.rulesets.watched(running)),
         "in_force": len(engine.rulesets.holds(rules.name)),
         "unknown": running.unknown,
     }
@@ -109,7 +109,10 @@ def _summary(engine: Engine, running: Running) -> dict[str, Any]:
 def _evaluated(engine: Engine, running: Running) -> dict[str, Any]:
     view = engine.rulesets.view()
     targets = []
-    for target, facts in engine.rulesets.watched(running):
+    for target in engine.rulesets.watched(running):
+        facts = engine.rulesets.facts(target)
+        if facts is None:
+            continue  # it has just gone
         holds, findings = running.findings(target, facts)
         victims = running.ranked(target, view)
         targets.append(

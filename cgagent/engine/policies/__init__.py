@@ -48,6 +48,7 @@ def made(
     jobs: Jobs,
     events: Events,
     watch: Callable[[Iterable[str]], None],
+    own_pids: Callable[[], set[int]],
 ) -> Rulesets:
     """All of it put together; `watch` has groups of the host sampled.
 
@@ -63,6 +64,7 @@ def made(
         groups=groups,
         jobs=jobs,
         holds=holds,
+        own_pids=own_pids,
     )
     return Rulesets(
         host=host,

@@ -17,10 +17,12 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.policies import limiting, webhooks
 from cgagent.engine.policies.holds import Hold
-from cgagent.errors import ConflictError, NotFoundError, UnsupportedError
+from cgagent.errors import ConflictError, DeniedError, NotFoundError, UnsupportedError
 from cgagent.policy.rulesets.model import OWNER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.cgroups import Group, Host
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
@@ -50,7 +52,10 @@ class Acting:
         groups: HostGroups,
         jobs: Jobs,
         holds: Holds,
+        own_pids: Callable[[], set[int]],
     ) -> None:
+        """`own_pids` are the agent's own processes: no group that has one is frozen or ended."""
+        self._own_pids = own_pids
         self._host = host
         self._containers = containers
         self._lifecycle = lifecycle
@@ -154,6 +159,7 @@ class Acting:
     async def _kill(self, victim: Target) -> str:
         """As the kernel would for want of memory: a restart policy starts it again."""
         if victim.kind == "cgroup":
+            self._require_not_ours(victim)
             await self._groups.act(victim.id, "kill", force=True, timeout_s=_KILL_S)
             return ""
         container = self._running(victim)
@@ -166,6 +172,7 @@ class Acting:
     async def _freeze(self, hold: Hold, victim: Target, grade: Grade) -> str:
         for_s = grade.options["for"]
         if victim.kind == "cgroup":
+            self._require_not_ours(victim)
             until_ns = time.time_ns() + int(for_s * 1e9)
             group = self._host.group(victim.id)
             hold = replace(hold, until_ns=until_ns, inodes=group.inodes())
@@ -226,6 +233,11 @@ class Acting:
             await self._groups.act(group.path, "thaw", force=True, timeout_s=_FREEZE_S)
         else:
             await asyncio.to_thread(group.put_back, hold.undo)
+
+    def _require_not_ours(self, victim: Target) -> None:
+        """Raises DeniedError: the machine's first process is in it, or one of the agent's."""
+        if {1, *self._own_pids()} & {*self._host.group(victim.id).pids()}:
+            raise DeniedError(f"{victim}: the agent itself, or the machine's init, is in it")
 
     # -- targets ----------------------------------------------------------------------------
 

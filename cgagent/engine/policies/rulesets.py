@@ -14,7 +14,7 @@ from cgagent.metrics import PolicyCounts
 from cgagent.policy.rulesets.model import OWNER, needs_trends, selectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from cgagent.cgroups import Event, Host
     from cgagent.engine.containers.container import Container
@@ -210,17 +210,18 @@ class Rulesets:
 
     def _tidy(self) -> None:
         """Forget who has gone."""
-        for key in [k for k, target in self._there.items() if self._facts(target) is None]:
+        for key in [k for k, target in self._there.items() if self.facts(target) is None]:
             del self._there[key]
             self._selecting.pop(key, None)
         self._above &= self._there.keys()
         kept = {HOST.key, *self._there}
+        self._targets.forget_all_but(kept)
         for running in self._catalogue:
             running.forget_all_but(kept)
         self._sources.forget_all_but({sampled_id(t) for t in (HOST, *self._there.values())})
 
-    def _facts(self, target: Target) -> Facts | None:
-        """None: it does not run, or is not there."""
+    def facts(self, target: Target) -> Facts | None:
+        """What is known of it now; None: it does not run, or is not there."""
         is_there = target.kind == "host" or self._targets.get(sampled_id(target)) is not None
         return self._sources.of(target) if is_there else None
 
@@ -229,7 +230,7 @@ class Rulesets:
         return View(
             now_s=self._sources.at_s,
             there=self._there,
-            facts=self._facts,
+            facts=self.facts,
             marked=self._targets.marked,
         )
 
@@ -237,7 +238,7 @@ class Rulesets:
         selecting = self._selected_by(target)
         if not selecting:
             return
-        facts = self._facts(target)
+        facts = self.facts(target)
         for running in selecting:
             self._carrying.go(running.look(target, facts, view))
             if running.is_news:
@@ -255,7 +256,7 @@ class Rulesets:
         for running in self._catalogue:
             for one in running.active():
                 if one.target.kind != "host" and sampled_id(one.target) not in tick.fresh:
-                    self._carrying.go(running.look(one.target, self._facts(one.target), view))
+                    self._carrying.go(running.look(one.target, self.facts(one.target), view))
 
     def _tell_unknown(self, running: Running, target: Target) -> None:
         """Once for each ruleset: it would never do anything, and nobody would know why."""
@@ -290,12 +291,10 @@ class Rulesets:
             reclaimed_bytes=self._acting.reclaimed_bytes,
         )
 
-    def watched(self, running: Running) -> Iterator[tuple[Target, Facts]]:
-        """Whom a ruleset looks at, with what is known of them now."""
-        for target in (*self._there.values(), HOST):
-            facts = self._facts(target) if running.rules.select.fits(target) else None
-            if facts is not None:
-                yield target, facts
+    def watched(self, running: Running) -> list[Target]:
+        """Whom a ruleset looks at."""
+        fits = running.rules.select.fits
+        return [target for target in (*self._there.values(), HOST) if fits(target)]
 
 
 def _is_of(rules: Ruleset, hold: Hold) -> bool:

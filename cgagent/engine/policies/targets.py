@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from cgagent.policy.rulesets.model import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cgagent.cgroups import Host
     from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.containers.registry import Containers
@@ -33,12 +35,17 @@ class Targets:
         self._host = host
         self._containers = containers
         self._known: dict[str, tuple[Record, Target]] = {}
+        self._groups: dict[str, Target] = {}
 
     def get(self, sampled_id: str) -> Target | None:
         """None: a container that is gone or does not run."""
         if sampled_id.startswith(_GROUP):
-            path = sampled_id.removeprefix(_GROUP)
-            return Target(kind="cgroup", id=path, name=path)
+            known_group = self._groups.get(sampled_id)
+            if known_group is None:
+                path = sampled_id.removeprefix(_GROUP)
+                known_group = Target(kind="cgroup", id=path, name=path)
+                self._groups[sampled_id] = known_group
+            return known_group
         container = self._containers.get(sampled_id)
         if container is None or not container.running:
             self._known.pop(sampled_id, None)
@@ -47,6 +54,10 @@ class Targets:
         if known is None or known[0] is not container.record:
             known = self._known[sampled_id] = container.record, _of(container)
         return known[1]
+
+    def forget_all_but(self, kept: Collection[str]) -> None:
+        """Groups whose keys are not among these."""
+        self._groups = {id_: one for id_, one in self._groups.items() if one.key in kept}
 
     def of_key(self, key: str) -> Target | None:
         """The inverse of `Target.key`, of a container also where it does not run."""

@@ -1,6 +1,7 @@
 """Rulesets at work on the real engine: what is done at which round, undone, and left to nobody."""
 
 import asyncio
+import os
 import time
 from types import SimpleNamespace
 
@@ -280,6 +281,19 @@ async def test_groups_of_the_host(engine, world, rounds):
     assert world.tree.held("/other/deep", "cgroup.freeze") == "0"
     assert engine.monitor._watched._rules == []
     world.tree.leave(6_000_000)
+
+
+async def test_a_group_with_the_agent_in_it_is_not_ended(engine, world, rounds):
+    world.tree.make("/other", os.getpid())
+    freeze = {"action": "freeze", "for": "20s"}
+    grades = [freeze, {"action": "kill"}]
+    await engine.rulesets.add(document(select={"cgroup": "/other"}, grade=grades))
+    rounds.say("/other", pressure=60.0)
+    await rounds.go(3)
+    assert decided(engine) == [("freeze", "failed"), ("kill", "failed")]
+    assert "the agent itself" in engine.rulesets.decisions.page(1)[0].reason
+    assert world.tree.held("/other", "cgroup.procs") == str(os.getpid())
+    world.tree.leave(os.getpid())
 
 
 async def test_the_next_agent_goes_on(world, clock):
