@@ -74,6 +74,7 @@ class Running:
     is_news: bool = False
     """That has not been told so far."""
     watched: dict[str, Watched] = field(default_factory=dict)
+    _active: dict[str, Watched] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.condition = Compiled(self.rules.when)
@@ -81,25 +82,29 @@ class Running:
     def resume(self, target: Target, in_force: Iterable[Step]) -> None:
         """Go on with what an earlier agent has done."""
         course = Course(self.rules, in_force)
-        self.watched[target.key] = Watched(target, self.condition.fresh(), course)
+        one = Watched(target, self.condition.fresh(), course)
+        self.watched[target.key] = self._active[target.key] = one
 
     def active(self) -> list[Watched]:
         """Those of whom something is to be expected without any new figures."""
-        return [one for one in self.watched.values() if not one.course.is_at_rest]
+        return list(self._active.values())
 
     def look(self, target: Target, facts: Facts | None, view: View) -> Wish | None:
         """What is to be done now; `facts` None: the target has gone, and its trouble with it."""
-        one = self.watched.get(target.key)
+        key = target.key
+        one = self.watched.get(key)
         if one is None:
             one = Watched(target, self.condition.fresh(), Course(self.rules))
-            self.watched[target.key] = one
+            self.watched[key] = one
         one.target = target
         holds = False if facts is None else self.condition.holds(facts, one.state)
         if holds is None and facts is not None and not self.unknown:
             self.unknown, self.is_news = self._why_unknown(one, facts), True
         if not holds and one.course.is_at_rest:
-            one.failed.clear()
+            if self._active.pop(key, None) is not None:
+                one.failed.clear()
             return None
+        self._active[key] = one
         _, victim = one.course.next_grade
         if victim is not None and victim not in view.there:
             one.course.gone(victim)

@@ -22,7 +22,7 @@ BYTES: Final = "bytes"
 YES: Final = "yes"
 _FALLING: Final = 0.85
 """oomd's `fast_fall_ratio`: of a minute's pressure; with less in the last 10 s it falls."""
-_AVERAGES: Final = {"10s": "avg10", "60s": "avg60", "300s": "avg300"}
+_AVERAGES: Final = {"1s": "", "10s": "avg10", "60s": "avg60", "300s": "avg300"}
 _PRESSURE: Final = (
     "pressure is counted by cgroup2 alone, with PSI switched on: this host, or this group, has none"
 )
@@ -56,6 +56,8 @@ def _of_usage(read: Callable[[Usage], float | None]) -> Read:
 
 def _pressure(options: Mapping[str, Any], _unit: str) -> Read:
     resource, kind, average = options["resource"], options["kind"], _AVERAGES[options["over"]]
+    if not average:
+        return lambda f: f.rates.stalled_percent.get(resource) if f.rates else 0.0
 
     def read(facts: Facts) -> float | None:
         psi = getattr(facts.pressure, resource)
@@ -193,7 +195,7 @@ def _scheduled(options: Mapping[str, Any], _unit: str) -> Read:
 _PSI: Final = {
     "resource": ("memory", "cpu", "io"),
     "kind": ("full", "some"),
-    "over": ("10s", "60s", "300s"),
+    "over": ("10s", "1s", "60s", "300s"),
 }
 FIGURES: Final[Mapping[str, Figure]] = {
     "pressure_above": Figure(

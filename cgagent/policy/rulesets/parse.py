@@ -181,6 +181,8 @@ def _options(figure: Figure, found: dict[str, Any], where: str) -> dict[str, Any
         if word not in words:
             raise InvalidInputError(f"{where}: {name} {word!r} is none of {joined(words)}")
         options[name] = word
+    if options.get("over") == "1s" and options["kind"] == "full":
+        raise InvalidInputError(f"{where}: over 1s is known of kind some alone; give 10s")
     for name, usual in figure.seconds.items():
         options[name] = duration(found.get(name, usual), f"{where}: {name}")
     if "cpu" in figure.own:

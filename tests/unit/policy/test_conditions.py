@@ -1,5 +1,7 @@
 """Whether conditions hold: bounds, hysteresis, durations, and what cannot be told."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +140,11 @@ def test_all_and_any_of_what_may_not_be_known(answers):
         ({"detector": "idle"}, {"rates": rates(cpu_percent=0.4)}, True),
         ({"detector": "idle"}, {"rates": rates(cpu_percent=0.6)}, False),
         ({"detector": "idle"}, {"rates": rates(write_bytes_per_s=1.0)}, False),
+        (
+            {"detector": "pressure-above", "kind": "some", "over": "1s", "above": 5},
+            {"rates": replace(rates(), stalled_percent={"memory": 6.0})},
+            True,
+        ),
         (
             {"detector": "pressure-rising", "above": 50},
             {"pressure": psi(40, minute=60.0)},

@@ -81,6 +81,7 @@ def test_the_agents_own_group_has_a_name():
         ({"when": {**WHEN, "above": "600%"}}, "is not in 0..100"),
         ({"when": {**WHEN, "clear": "70%"}}, "clear must be on the other side"),
         ({"when": {**WHEN, "resource": "gpu"}}, "resource 'gpu' is none of"),
+        ({"when": {**WHEN, "over": "1s"}}, "of kind some alone"),
         ({"when": {**WHEN, "for": "soon"}}, "is not a duration"),
         ({"when": {"all": [WHEN], "any": [WHEN]}}, "have all or any"),
         ({"when": {"all": []}}, "must be a list"),
