@@ -1,6 +1,7 @@
 """Rulesets on a real kernel: pressure made by a quota, and what is done about it and undone."""
 
 import json
+import os
 import random
 import re
 import time
@@ -15,6 +16,7 @@ from tests.world.agent import SLOWNESS, Agent, eventually
 pytestmark = pytest.mark.system
 
 SHIPPED = Path(__file__).parents[3] / "deploy/policies"
+KILLS = int(os.environ.get("CGAGENT_TEST_POLICY_KILLS", "6" if SLOWNESS == 1 else "2"))
 BUSY = ("sh", "-c", "while :; do :; done")
 SLOW = {"cpu_quota_us": 10_000, "cpu_period_us": 100_000}
 """A tenth of a CPU: who is busy in that waits most of the time."""
@@ -188,7 +190,7 @@ def test_whenever_the_agent_is_killed_nothing_is_left_without_an_owner(own_agent
         "cool-down": 0,
     }
     agent.client.request("POST", "/v1/policies", {"ruleset": [table]})
-    for _ in range(8 if SLOWNESS == 1 else 2):
+    for _ in range(KILLS):
         eventually(lambda: agent.client.request("GET", "/v1/decisions?policy=crash&limit=1"))
         time.sleep(random_.uniform(0, 1.5))
         agent.kill9()
