@@ -75,7 +75,6 @@ def made(
         acting=acting,
         carrying=Carrying(acting, holds, targets, decided),
         containers=containers,
-        control=control,
         jobs=jobs,
         watch=watch,
     )

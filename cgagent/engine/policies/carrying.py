@@ -129,7 +129,7 @@ class Carrying:
         if self._orphans and now_s >= self._due_s:
             self._due_s = now_s + _RETRY_S
             orphans, self._orphans = self._orphans, []
-            for hold in orphans:
+            for hold in (one for one in orphans if one in self._holds):
                 work = self._end(hold, decisions.UNDONE, "it has no owner any more")
                 self._spawn(hold.policy, work)
 

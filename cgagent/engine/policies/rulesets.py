@@ -6,11 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.policies import decisions
+from cgagent.engine.policies.holds import Hold
 from cgagent.engine.policies.running import View
 from cgagent.engine.policies.sources import Sources
 from cgagent.engine.policies.targets import HOST, sampled_id
 from cgagent.errors import ConflictError
 from cgagent.metrics import PolicyCounts
+from cgagent.policy.rulesets.course import Step
 from cgagent.policy.rulesets.model import OWNER, needs_trends, selectors
 
 if TYPE_CHECKING:
@@ -20,13 +22,12 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.jobs import Jobs
-    from cgagent.engine.lifecycle.control import Control
     from cgagent.engine.observe.policies import Tick
     from cgagent.engine.policies.acting import Acting
     from cgagent.engine.policies.carrying import Carrying
     from cgagent.engine.policies.catalogue import Catalogue
     from cgagent.engine.policies.decisions import Decisions
-    from cgagent.engine.policies.holds import Hold, Holds
+    from cgagent.engine.policies.holds import Holds
     from cgagent.engine.policies.running import Running
     from cgagent.engine.policies.targets import Targets
     from cgagent.policy.facts import Facts
@@ -51,7 +52,6 @@ class Rulesets:
         acting: Acting,
         carrying: Carrying,
         containers: Containers,
-        control: Control,
         jobs: Jobs,
         watch: Callable[[Iterable[str]], None],
     ) -> None:
@@ -63,12 +63,11 @@ class Rulesets:
         self._acting = acting
         self._carrying = carrying
         self._containers = containers
-        self._control = control
         self._jobs = jobs
         self._watch = watch
         self._sources = Sources(host)
         self._needs_trends = False
-        self._there: dict[str, Target] = {}
+        self._there: dict[str, Target] = {HOST.key: HOST}
         self._above: set[str] = set()
         """Keys of groups above others, whose pressure is looked at in each round all the same."""
         self._selecting: dict[str, tuple[Target, tuple[Running, ...]]] = {}
@@ -147,16 +146,25 @@ class Rulesets:
                 await self._carrying.undo(hold, "its policy is not there any more")
         for running in self._catalogue:
             self._resume_courses(running)
-        owners = {(OWNER + hold.policy, hold.step.victim) for hold in self._holds}
+        await self._lift_orphans()
+
+    async def _lift_orphans(self) -> None:
+        """Overrides of policies that have no hold: it could not be kept, or the row was lost."""
+        owners = {(hold.policy, hold.step.victim) for hold in self._holds}
         for container in self._containers:
+            key = f"container:{container.id}"
             for override in container.record.overrides:
-                key = f"container:{container.id}"
-                if override.owner.startswith(OWNER) and (override.owner, key) not in owners:
-                    log.warning(
-                        "container %s: override of %s has no policy any more: lifted",
-                        *(container.name, override.owner),
-                    )
-                    await self._control.lift(container, override.owner)
+                policy = override.owner.removeprefix(OWNER)
+                if policy == override.owner or (policy, key) in owners:
+                    continue
+                hold = Hold(
+                    policy=policy,
+                    watched=key,
+                    step=Step(0, key),
+                    action="limits",
+                    limits=override.limits,
+                )
+                await self._carrying.undo(self._holds.put(hold), "no policy answers for it")
 
     def _resume_courses(self, running: Running) -> None:
         holds = self._holds.of(running.rules.name)
@@ -210,15 +218,15 @@ class Rulesets:
 
     def _tidy(self) -> None:
         """Forget who has gone."""
-        for key in [k for k, target in self._there.items() if self.facts(target) is None]:
+        for key in [k for k, t in self._there.items() if t is not HOST and not self.facts(t)]:
             del self._there[key]
             self._selecting.pop(key, None)
         self._above &= self._there.keys()
-        kept = {HOST.key, *self._there}
+        kept = set(self._there)
         self._targets.forget_all_but(kept)
         for running in self._catalogue:
             running.forget_all_but(kept)
-        self._sources.forget_all_but({sampled_id(t) for t in (HOST, *self._there.values())})
+        self._sources.forget_all_but(set(map(sampled_id, self._there.values())))
 
     def facts(self, target: Target) -> Facts | None:
         """What is known of it now; None: it does not run, or is not there."""
@@ -294,7 +302,7 @@ class Rulesets:
     def watched(self, running: Running) -> list[Target]:
         """Whom a ruleset looks at."""
         fits = running.rules.select.fits
-        return [target for target in (*self._there.values(), HOST) if fits(target)]
+        return [target for target in self._there.values() if fits(target)]
 
 
 def _is_of(rules: Ruleset, hold: Hold) -> bool:

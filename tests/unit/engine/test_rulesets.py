@@ -10,7 +10,7 @@ import pytest
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.policies import sources
+from cgagent.engine.policies import sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
 from tests.world.fakes.agent import started, until
@@ -57,6 +57,7 @@ class Rounds:
     def __init__(self, engine, clock):
         self.rulesets, self.clock = engine.rulesets, clock
         self.samples = {}
+        self.machine = None
 
     def say(self, container, **figures):
         found = sample(container, **figures)
@@ -65,9 +66,8 @@ class Rounds:
     async def go(self, seconds=1):
         """So many rounds, a second each; what they bring about is done at its end."""
         for _ in range(seconds):
-            tick = Tick(
-                self.samples.get, lambda _: None, frozenset(), frozenset(self.samples), None
-            )
+            fresh = frozenset(self.samples)
+            tick = Tick(self.samples.get, lambda _: None, frozenset(), fresh, self.machine)
             self.rulesets.ticked(tick)
             await until(lambda: not self.rulesets._carrying._work)
             self.clock.now += 1
@@ -281,6 +281,32 @@ async def test_groups_of_the_host(engine, world, rounds):
     assert world.tree.held("/other/deep", "cgroup.freeze") == "0"
     assert engine.monitor._watched._rules == []
     world.tree.leave(6_000_000)
+
+
+async def test_of_the_host_one_is_told(engine, rounds, monkeypatch):
+    """Free swap is below its bound for some seconds: an event, and an address is told."""
+    posted = []
+
+    async def post(url, body):
+        posted.append((url, body))
+
+    monkeypatch.setattr(webhooks, "post", post)
+    when = {"detector": "memory-free-below", "below": "10%", "for": "2s"}
+    grades = [{"action": "event"}, {"action": "webhook", "url": "http://localhost/x"}]
+    await engine.rulesets.add(document(select={"host": True}, when=when, grade=grades))
+    rounds.machine = SimpleNamespace(
+        memory_total_bytes=100,
+        memory_available_bytes=9,
+        swap_total_bytes=0,
+        swap_free_bytes=0,
+        cpu_cores=1,
+    )
+    await rounds.go(30)
+    assert decided(engine) == [("event", "done"), ("webhook", "done")]
+    ((url, body),) = posted
+    assert url == "http://localhost/x"
+    assert body["target"] == "the host"
+    assert "memory of the host that can be had 9% (below 10%) for 3 s" in body["reason"]
 
 
 async def test_a_group_with_the_agent_in_it_is_not_ended(engine, world, rounds):
