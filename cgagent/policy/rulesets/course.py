@@ -68,17 +68,14 @@ class Course:
         self._told: set[Step] = set()
         self._through: set[str] = set()
         """Victims for whom no grade is left."""
+        self.is_at_rest = not self._in_force
+        """Nothing is in force, and it was seen that the condition does not hold any more."""
         self.waits_for: Order | None = None
         """The order that is being carried out."""
 
     @property
     def in_force(self) -> tuple[Step, ...]:
         return tuple(self._in_force)
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Nothing is in force, and the condition has not held when it was last looked at."""
-        return not self._in_force and self._held_since is None and self.waits_for is None
 
     @property
     def next_grade(self) -> tuple[int, str | None]:
@@ -99,6 +96,7 @@ class Course:
 
     def _up(self, now: float, victims: Callable[[], Sequence[str]]) -> Order | None:
         self._clear_since = None
+        self.is_at_rest = False
         if self._held_since is None:
             self._held_since = now
         if now < self._cool_until:
@@ -144,12 +142,12 @@ class Course:
         self._held_since = None
         if self._clear_since is None:
             self._clear_since = now
-        if not self._in_force:
-            self._come_to_rest(now)
+        if self.is_at_rest or now - self._clear_since < self._ruleset.clear_for_s:
             return None
-        if now - self._clear_since < self._ruleset.clear_for_s:
-            return None
-        return Undo(self._in_force[-1])
+        if self._in_force:
+            return Undo(self._in_force[-1])
+        self._come_to_rest(now)
+        return None
 
     def _come_to_rest(self, now: float) -> None:
         if self._moved_at > self._cool_until:
@@ -158,6 +156,7 @@ class Course:
         self._barred.clear()
         self._told.clear()
         self._through.clear()
+        self.is_at_rest = True
 
     # -- what came of an order ----------------------------------------------------------------
 
@@ -216,3 +215,5 @@ class Course:
         self.over(step)
         self._clear_since = now
         self._victim, self._grade = step.victim, step.grade
+        if not self._in_force:
+            self._come_to_rest(now)

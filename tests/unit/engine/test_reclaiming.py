@@ -22,6 +22,7 @@ class Rounds:
 
     def __init__(self, engine, monkeypatch):
         self.engine, self.now = engine, 1000.0
+        engine.policies.stop()  # there are no rounds but ours
         monkeypatch.setattr(reclaiming, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     async def go(self, container, count=1, *, waited_s=0.0, swap_free=1 << 30):

@@ -56,6 +56,7 @@ def sample(container, *, pressure=0.0, memory=4096, io=()):
 class Rounds:
     def __init__(self, engine, clock):
         self.rulesets, self.clock = engine.rulesets, clock
+        engine.policies.stop()  # there are no rounds but ours
         self.samples = {}
         self.machine = None
 

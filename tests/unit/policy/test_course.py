@@ -71,7 +71,15 @@ def test_all_is_undone_step_by_step_the_last_first():
         (71, "Undo", 0, "v"),
     ]
     assert course.is_at_rest
-    assert go(course, range(72, 100))[0][:2] == (86 + 1, "Take")  # after the cool-down
+    assert go(course, range(120, 200))[0][:2] == (120, "Take")
+
+
+def test_after_all_was_undone_there_is_a_pause():
+    course = Course(ruleset(("weight", 0), cool_down=60, clear_for=5))
+    go(course, [0])
+    assert go(course, range(1, 8), holds=False) == [(6, "Undo", 0, "v")]
+    assert course.is_at_rest
+    assert go(course, range(8, 100)) == [(66, "Take", 0, "v")]
 
 
 def test_pressure_that_comes_back_goes_on_where_it_was():
