@@ -161,4 +161,4 @@ def _told(detector: Detector, value: float | None, held_s: float | None) -> str:
         found = f"{name} {shown(value, detector.unit)} ({_BEYOND[figure.below]} {bound})"
     if held_s is None:
         return found
-    return f"{found} for {held_s:.0f} s" + (f" of {detector.for_s:g} s" if detector.for_s else "")
+    return f"{found} for {held_s:.0f} s" + (f" of {detector.for_s:g}" * (held_s < detector.for_s))

@@ -67,7 +67,7 @@ def test_what_cannot_be_told_is_said_and_begins_anew():
     assert condition.holds(facts(12, pressure=psi(90)), state) is False
     assert condition.holds(facts(22, pressure=psi(90)), state) is True
     (finding,) = condition.findings(facts(22, pressure=psi(90)), state)
-    assert finding.text == "memory full 10s pressure 90% (above 60%) for 10 s of 10 s"
+    assert finding.text == "memory full 10s pressure 90% (above 60%) for 10 s"
 
 
 @given(st.lists(st.sampled_from([None, True, False]), min_size=1, max_size=5))
