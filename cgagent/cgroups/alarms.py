@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _RECENT_S: Final = 1.0
 """One shortage ends several processes, and not at one moment."""
+_LATE_S: Final = 30.0
+"""So long after an alarm a first kill is put down to it."""
 
 
 class Hits:
@@ -89,6 +91,8 @@ class Alarms:
         self._by_path: dict[str, int] = {}
         self._users: dict[str, set[str]] = {}
         self._rung_at: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}
+        """When a kill in a watched group was last put down to an alarm, or to none."""
         self._below: dict[str, str] = {}
         """Directories of groups below watched ones, by path: they come and go."""
 
@@ -130,6 +134,7 @@ class Alarms:
     def disarm(self, group_path: str) -> list[int]:
         """Close the alarms that only this group needed; returns their descriptors."""
         closed = []
+        self._told_at.pop(group_path, None)
         for path, users in list(self._users.items()):
             users.discard(group_path)
             if not users:
@@ -159,11 +164,18 @@ class Alarms:
 
     def limiting(self, group: Group) -> Group | None:
         """The topmost whose alarm rang lately: all below it rang with it."""
-        latest = time.monotonic() - _RECENT_S
-        rung = [g for g in oom.lineage(group) if self._rung_at.get(g.path, 0) > latest]
+        now = time.monotonic()
+        found = self._rung_since(group, now - _RECENT_S)
+        if found is None:  # the kill of an alarm comes when the kernel's report is written
+            found = self._rung_since(group, max(self._told_at.get(group.path, 0), now - _LATE_S))
+        self._told_at[group.path] = now
+        return found
+
+    def _rung_since(self, group: Group, since_s: float) -> Group | None:
+        rung = [g for g in oom.lineage(group) if self._rung_at.get(g.path, 0) > since_s]
         if rung:
             return rung[-1]
-        below = [p for p, at in self._rung_at.items() if p in self._below and at > latest]
+        below = [p for p, at in self._rung_at.items() if p in self._below and at > since_s]
         ours = [p for p in below if p.startswith(group.path + "/")]
         return group.at(min(ours, key=len)) if ours else None
 

@@ -21,7 +21,7 @@ from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 # Controllers, and what counts kills, are loaded where they are used: 35 ms, which a program that
 # makes a group, puts a process into it and removes it does not spend.
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cgagent.cgroups.changes import Write
     from cgagent.cgroups.controllers import Controllers
@@ -216,21 +216,32 @@ class Group:
         self._require_there()
         return self.controllers().usage()
 
-    def reclaim(self, amount_bytes: int, *, may_swap: bool = True) -> int:
-        """Give memory back to the host, about so much; how much less is in use then.
+    def reclaim(
+        self,
+        amount_bytes: int | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        may_swap: bool = True,
+    ) -> int:
+        """Have the kernel take memory back that is not used, of a group that is frozen, say.
 
-        v2 reclaims what was not used for longest, v1 page cache and no given amount of it. What is
+        With None all that goes. `stop` is asked between two pieces of some milliseconds. What is
         anonymous is left alone where it may not be swapped (v2, since Linux 6.9).
 
+        Returns:
+            The bytes that fewer are in use now.
+
         Raises:
-            UnsupportedError: no memory controller, or none that can (v2 before Linux 5.19).
-            DeniedError: no privilege.
+            UnsupportedError: no memory controller, or one that cannot (v2: before Linux 5.19), or
+                not a part of it (v1).
         """
-        from cgagent.cgroups import reclaim
+        from cgagent.cgroups.reclaim import reclaim
 
         self._require_there()
         memory = self.controllers().memory
-        return reclaim.reclaim(memory, self.path, amount_bytes, may_swap=may_swap)
+        if memory is None:
+            raise UnsupportedError(f"cgroup {self.path}: this host has no memory controller")
+        return reclaim(memory, amount_bytes, stop, may_swap=may_swap)
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""

@@ -179,15 +179,6 @@ class MemoryV1:
         """
         files.write(self.brake, str(max(target, step)))
 
-    def give_back(self, amount_bytes: int, *, may_swap: bool) -> None:
-        """Page cache that is not in use, all of it: v1 takes no amount and leaves what is mapped.
-
-        Raises:
-            OSError: as it came.
-        """
-        del amount_bytes, may_swap
-        files.write(f"{self.directory}/memory.force_empty", "0")
-
     def held(self) -> Limits:
         maximum, swap = self._held_maximum_and_swap()
         low = self._held("soft_limit_in_bytes")
@@ -333,23 +324,6 @@ class MemoryV2:
         left = (self.current_bytes() or 0) - step
         if left > 0 and os.path.exists(f"{self.directory}/memory.reclaim"):
             files.write(f"{self.directory}/memory.reclaim", str(left))
-
-    def give_back(self, amount_bytes: int, *, may_swap: bool) -> None:
-        """So much, of what was not used for longest (Linux 5.19).
-
-        Raises:
-            OSError: as it came; EAGAIN where less could be reclaimed.
-        """
-        path = f"{self.directory}/memory.reclaim"
-        if not may_swap:
-            try:
-                files.write(path, f"{amount_bytes} swappiness=0")
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # of kernels that know no such word
-                    raise
-            else:
-                return
-        files.write(path, str(amount_bytes))
 
     def held(self) -> Limits:
         def value(name: str) -> int | Unlimited | None:

@@ -43,9 +43,11 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups.group import Group
 
-_KILL_WAIT_S: Final = 0.25
-"""v1 signals before it kills: a kill is counted this much later at most."""
+_KILL_WAIT_S: Final = 5.0
+"""v1 signals before it kills, and counts a kill when it has written its report into the kernel's
+log: on a slow console, or behind another group's kill, seconds later."""
 _PAUSE_S: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.2
 _NESTED_MAX: Final = 64
 """Groups below one that is watched whose alarms are heard: they cost a descriptor each."""
 _TRIGGER_CAUSES: Final = {
@@ -64,6 +66,7 @@ class Watcher:
 
     def __init__(self) -> None:
         from cgagent.cgroups.inotify import Inotify
+        from cgagent.cgroups.timer import Timer
 
         self._watched: dict[str, _Watched] = {}
         self._by_watch: dict[int, _Watched] = {}
@@ -76,10 +79,11 @@ class Watcher:
         self._hits = Hits()
         self._alarms = Alarms()
         self._inotify = Inotify()
-        self._again = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._again = Timer()
+        self._pause_s = _PAUSE_S
         self._epoll = select.epoll()
         self._epoll.register(self._inotify.fd, select.EPOLLIN)
-        self._epoll.register(self._again, select.EPOLLIN)
+        self._epoll.register(self._again.fd, select.EPOLLIN)
 
     def fileno(self) -> int:
         """A descriptor that is readable when `read` has something to do."""
@@ -154,20 +158,21 @@ class Watcher:
             if fd == self._inotify.fd:
                 changed.update(dict.fromkeys(self._noticed()))
                 events += self._stalled()
-            elif fd == self._again:
-                os.eventfd_read(fd)
+            elif fd == self._again.fd:
+                self._again.read()
             elif fd in self._reclaims:
                 self._reclaims[fd].reclaims += os.eventfd_read(fd)
                 changed[self._reclaims[fd].group.path] = None
             else:
                 rung = self._alarms.ring(fd)
                 self._awaited.update(dict.fromkeys(rung, time.monotonic() + _KILL_WAIT_S))
+                self._pause_s = _PAUSE_S
         for path in [*changed, *(path for path in self._awaited if path not in changed)]:
             watched = self._watched.get(path)
             events += self._events_of(watched) if watched else ()
         if self._awaited:
-            time.sleep(_PAUSE_S)
-            os.eventfd_write(self._again, 1)
+            self._again.set(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         return events
 
     def close(self) -> None:
@@ -176,7 +181,7 @@ class Watcher:
         self._alarms.close()
         self._epoll.close()
         self._inotify.close()
-        os.close(self._again)
+        self._again.close()
 
     def __enter__(self) -> Self:
         return self
@@ -273,7 +278,7 @@ class Watcher:
             events.append(oom.describe(watched.group, self._limiting(watched), kills))
         elif path in self._awaited and watched.is_held_at_oom():
             events.append(oom.describe(watched.group, self._limiting(watched), 0))
-        elif time.monotonic() < self._awaited.get(path, 0):
+        elif time.monotonic() < self._awaited.get(path, 0) and not watched.is_gone():
             return events
         self._awaited.pop(path, None)
         if watched.is_gone():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _VERBS: Final = {
     **{name: ("containers", name) for name in ("start", "stop", "restart", "kill", "rename")},
     **{name: ("containers", name) for name in ("rm", "wait", "logs")},
-    **{name: ("control", name) for name in ("update", "freeze", "thaw")},
+    **{name: ("control", name) for name in ("update", "freeze", "thaw", "hibernate")},
     **{name: ("run", name) for name in ("run", "create", "attach")},
     **{name: ("inside", name) for name in ("diff", "top")},
     **{name: ("archives", name) for name in ("commit", "export")},

@@ -1,4 +1,4 @@
-"""``freeze``, ``thaw``, ``update``, ``adopt``, ``release``: control of what runs."""
+"""``freeze``, ``thaw``, ``hibernate``, ``update``, ``adopt``, ``release``: control of what runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from cgagent.cli.agent import connect
 from cgagent.cli.containers import at_once, each
 from cgagent.cli.create_flags import restart_policy
 from cgagent.client.http import query, quote
-from cgagent.units import parse_duration
+from cgagent.units import parse_duration, show_size
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from cgagent.cli.main import Context
 
 
@@ -31,6 +33,31 @@ def freeze(context: Context) -> int:
     return at_once(
         client, "POST", args.containers, lambda c: f"/v1/containers/{quote(c)}/freeze" + options
     )
+
+
+def hibernate(context: Context) -> int:
+    parser = context.parser(
+        "[--for TIME] [--force] [--no-reclaim] CONTAINER [CONTAINER...]",
+        "Put containers to sleep: frozen, their memory taken back, until something comes for them "
+        "(a packet, exec, attach, thaw, or the time).",
+    )
+    parser.add_argument("--for", metavar="TIME", dest="lease", help="wake by itself after so long")
+    parser.add_argument("--force", action="store_true", help="although something waits for it")
+    parser.add_argument("--no-reclaim", action="store_true", help="leave it its memory")
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+    args = parser.parse_args(context.args)
+    lease = None if args.lease is None else parse_duration(args.lease, "--for")
+    options = query(lease_s=lease, force=args.force or None, reclaim=not args.no_reclaim)
+
+    def path(container: str) -> str:
+        return f"/v1/containers/{quote(container)}/hibernate{options}"
+
+    def slept(sleep: dict[str, Any]) -> str:
+        before, after = sleep["memory_before_bytes"], sleep["memory_after_bytes"]
+        sizes = f"  {show_size(before)} -> {show_size(after)}" if before and after else ""
+        return f"{sleep['name']}{sizes}"
+
+    return at_once(connect(context), "POST", args.containers, path, slept)
 
 
 def thaw(context: Context) -> int:

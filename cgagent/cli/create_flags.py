@@ -34,6 +34,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--health-start-interval", "TIME", "between checks in it; 5s", "health_start_interval"),
     ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
     ("--reclaim", "MODE", "take back memory it does not need: auto, auto:psi=0.1", "reclaim"),
+    ("--hibernate-after", "TIME", "sleep after so long without work", "hibernate_after_s"),
     ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),
 )
@@ -174,6 +175,7 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
         "log": _log(args),
         "dns_options": args.dns_option or None,
         **{f: getattr(args, f) for *_, f in _TEXTS if not f.startswith("health_")},
+        "hibernate_after_s": _seconds(args.hibernate_after_s, "--hibernate-after"),
         "health": _health(args),
         "restart": None if args.restart is None else restart_policy(args.restart),
         **{f: getattr(args, f) or None for *_, f in _LISTS if f not in _NETWORKING},
@@ -183,6 +185,14 @@ def request(args: Namespace, *, foreground: bool) -> dict[str, Any]:
     if args.tty:
         values["console_size"] = console_size(interactive=foreground and args.interactive)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _seconds(text: str | None, what: str) -> float | None:
+    if text is None:
+        return None
+    from cgagent.units import parse_duration
+
+    return parse_duration(text, what)
 
 
 def console_size(*, interactive: bool) -> tuple[int, int] | None:

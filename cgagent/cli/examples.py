@@ -53,6 +53,7 @@ _EXAMPLES: Final = {
     ),
     "freeze": ("cgagent freeze --for 30s web",),
     "thaw": ("cgagent thaw web",),
+    "hibernate": ("cgagent hibernate --for 8h web",),
     "wait": ("cgagent wait later",),
     "rename": ("cgagent rename later sooner",),
     "rm": ("cgagent rm sooner", "cgagent rm -f $(cgagent ps -aq --filter name=box)"),

@@ -50,6 +50,7 @@ COMMANDS: Final = (
     Command("update", "control", "change the limits of containers"),
     Command("freeze", "control", "stop all tasks of containers where they are"),
     Command("thaw", "control", "let frozen containers go on"),
+    Command("hibernate", "control", "put containers to sleep until something comes for them"),
     Command("pause", "control", "another name of freeze", "freeze"),
     Command("unpause", "control", "another name of thaw", "thaw"),
     Command("adopt", "control", "bring a running process of the host under limits"),

@@ -111,10 +111,11 @@ def _size(item: Item) -> dict[str, str]:
 
 
 def status(state: dict[str, Any]) -> str:
-    """As docker ps has it, and ``(Frozen)``."""
+    """As docker ps has it, and ``(Frozen)`` or ``(Hibernates)``."""
     now = time.time()
     if state["status"] in statuses.RUNNING:
-        frozen = " (Frozen)" if state["status"] == "frozen" else ""
+        word = "Hibernates" if state.get("sleep") else "Frozen"
+        frozen = f" ({word})" if state["status"] == "frozen" else ""
         age = show_age(now - state["started_ns"] / 1e9)
         return f"Up {age}{frozen}{_health(state.get('health'))}"
     if state["status"] in {"exited", "restarting"}:

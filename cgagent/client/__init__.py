@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Network,
         Policy,
         Progress,
+        Sleep,
         State,
         Stats,
         Volume,
@@ -63,7 +64,7 @@ _HOMES: Final = {
     "cgagent.client.agent": ("Agent", "connect"),
     "cgagent.client.answers": (
         *("Container", "ContainerSummary", "Created", "Decision", "Event", "Exec", "Image", "Job"),
-        *("LogEntry", "Network", "Policy", "Progress", "State", "Stats", "Volume"),
+        *("LogEntry", "Network", "Policy", "Progress", "Sleep", "State", "Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -111,6 +112,7 @@ __all__ = [
     "Progress",
     "RemoteError",
     "Session",
+    "Sleep",
     "State",
     "Stats",
     "UnauthenticatedError",

@@ -39,6 +39,19 @@ class Created(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep(Answer):
+    """A container's hibernation."""
+
+    since_ns: int
+    by: str
+    """user or idle."""
+    hears_packets: bool
+    """Whether a packet wakes it."""
+    memory_before_bytes: int | None
+    memory_after_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State(Answer):
     """What became of a container's last start."""
 

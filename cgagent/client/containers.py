@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from cgagent.client.answers import Container, ContainerSummary, Created, Exec, LogEntry, Stats
+from cgagent.client.answers import (
+    Container,
+    ContainerSummary,
+    Created,
+    Exec,
+    LogEntry,
+    Sleep,
+    Stats,
+)
 from cgagent.client.http import query, quote
 from cgagent.client.parts import Part, filters_of, keyed
 from cgagent.client.sessions import Completed, Session
@@ -109,6 +117,22 @@ class Containers(Part):
     def freeze(self, reference: str, *, lease_s: float | None = None) -> None:
         """With `lease_s` it is thawed by itself after so long."""
         self._client.request("POST", _path(reference, "freeze") + query(lease_s=lease_s))
+
+    def hibernate(
+        self,
+        reference: str,
+        *,
+        lease_s: float | None = None,
+        reclaim: bool = True,
+        force: bool = False,
+    ) -> Sleep:
+        """Put it to sleep until something comes for it, or for `lease_s` at most.
+
+        Raises:
+            ConflictError: something waits for its programs, and it is not by `force`.
+        """
+        asked = query(lease_s=lease_s, reclaim=reclaim, force=force)
+        return Sleep.of(self._client.request("POST", _path(reference, "hibernate") + asked))
 
     def thaw(self, reference: str) -> None:
         self._client.request("POST", _path(reference, "thaw"))

@@ -28,6 +28,7 @@ from cgagent.engine.jobs import Jobs
 from cgagent.engine.lifecycle import Leftovers, Lifecycle, Shared, reconcile, recovery
 from cgagent.engine.lifecycle.adopt import Adoption
 from cgagent.engine.lifecycle.control import Control
+from cgagent.engine.lifecycle.hibernation import Hibernation
 from cgagent.engine.lifecycle.parents import Parents
 from cgagent.engine.lifecycle.placement import Placement
 from cgagent.engine.lifecycle.pool import Pool
@@ -40,6 +41,7 @@ from cgagent.engine.networks.traffic import Traffic
 from cgagent.engine.observe import tracing
 from cgagent.engine.observe.abilities import abilities
 from cgagent.engine.observe.freezes import ForeignFreezes
+from cgagent.engine.observe.idle import IdleSleep
 from cgagent.engine.observe.log_compression import LogCompression
 from cgagent.engine.observe.monitor import Monitor
 from cgagent.engine.observe.network import NetworkFigures
@@ -224,6 +226,13 @@ class Engine:
         )
         self.networks.relayed = self.naming.relayed
         self.traffic = Traffic(self.networks)
+        self.hibernation = Hibernation(
+            *(self.lifecycle, self.containers, self.control, self.traffic),
+            jobs=self.jobs,
+            events=self.events,
+        )
+        self._idle_sleep = IdleSleep(self.containers, self.hibernation, self.streams.is_used)
+        self.policies.add(self._idle_sleep)
         networked = Networked(
             *(self.networks, self.naming, self.containers, self.lifecycle.bundle),
             traffic=self.traffic,
@@ -348,6 +357,8 @@ class Engine:
         self.lifecycle.restarts.close()
         self.probes.close()
         self.control.close()
+        self._idle_sleep.close()
+        self.hibernation.close()
         await self._log_compression.close()
         await self.pool.close()
         await self._leftovers.gone()

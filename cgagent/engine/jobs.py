@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Record
 
 KEPT: Final = 256
+_MOST_UNSEEN: Final = 4096
 
 Status = Literal["running", "done", "failed", "cancelled"]
 
@@ -96,9 +97,13 @@ def step(name: str) -> None:
 
 
 class Changes:
-    """The jobs that have changed since one last looked; each once, however often it has."""
+    """The jobs that have changed since one last looked; each once, however often it has.
 
-    def __init__(self) -> None:
+    `hang_up` is called, once, for who has left too many of them unlooked at: nothing is kept then.
+    """
+
+    def __init__(self, hang_up: Callable[[], None]) -> None:
+        self._hang_up: Callable[[], None] | None = hang_up
         self._loop = asyncio.get_running_loop()
         self._changed: dict[int, Job] = {}
         self._some = asyncio.Event()
@@ -108,8 +113,14 @@ class Changes:
         self._loop.call_soon_threadsafe(self._put, job)
 
     def _put(self, job: Job) -> None:
+        if self._hang_up is None:
+            return
         self._changed[job.id] = job
         self._some.set()
+        if len(self._changed) > _MOST_UNSEEN:
+            self._changed.clear()
+            hang_up, self._hang_up = self._hang_up, None
+            hang_up()
 
     async def next(self) -> list[Job]:
         """At least one."""
@@ -131,9 +142,9 @@ class Jobs:
         self._followers: set[Changes] = set()
 
     @contextmanager
-    def followed(self) -> Iterator[Changes]:
+    def followed(self, hang_up: Callable[[], None] = lambda: None) -> Iterator[Changes]:
         """What changes in the body: a job begins, goes on to a step, tells how far it is, ends."""
-        changes = Changes()
+        changes = Changes(hang_up)
         self._followers.add(changes)
         try:
             yield changes

@@ -123,6 +123,8 @@ class Standing:
     reclaimed: Reclaimed | None = None
     health: str | None = None
     """One of `standing.HEALTH`; None: it has no check."""
+    sleep: tuple[int | None, int | None] | None = None
+    """Of one that hibernates: its memory before and after, in bytes, where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

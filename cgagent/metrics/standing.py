@@ -33,6 +33,11 @@ def _oom(standing: Standing) -> Values:
         yield (standing.limiting_group or "",), 1
 
 
+def _reclaimed(standing: Standing) -> float | None:
+    before, after = standing.sleep or (None, None)
+    return None if before is None or after is None else max(before - after, 0)
+
+
 def _tasks(standing: Standing) -> Values:
     for state, count in (standing.counted.tasks if standing.counted else {}).items():
         yield (state,), count
@@ -207,6 +212,20 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
             ("tcp_state",),
         )
         for family, version in (("tcp", "IPv4"), ("tcp6", "IPv6"))
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_hibernates",
+        "1 while it hibernates, else 0",
+        _RECORD,
+        lambda s: int(s.sleep is not None),
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_hibernation_reclaimed_bytes",
+        "Memory that was taken back when it was put to sleep; no series while it is awake",
+        "memory.current; v1: memory.usage_in_bytes",
+        _reclaimed,
     ),
     Family(
         "counter",

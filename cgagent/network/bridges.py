@@ -32,12 +32,12 @@ from cgagent.network.netlink import NetlinkError
 from cgagent.network.values import IPV6
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cgagent.network.netlink import Message
     from cgagent.network.rtnetlink import Route
     from cgagent.network.rtrecords import LinkRecord
-    from cgagent.network.values import Bridge
+    from cgagent.network.values import Address, Bridge
 
 STANDING: Final = "cgp"
 """How a standing port's name begins: no digit of the random names."""
@@ -56,6 +56,7 @@ class Bridges:
         self._slow = slow
         self._inside = inside
         self._lock = threading.Lock()
+        self._neighbours: dict[str, Mapping[Address, str]] = {}
 
     def make(self, bridge: Bridge) -> None:
         name = checked_name(bridge.name)
@@ -97,7 +98,13 @@ class Bridges:
         )
         self._address(bridge)
         self._route.batch(rt.change_link(name, up=True))
-        await_ready(self._route, name, with_link_local(bridge.addresses, _mac(bridge)))
+        addresses = with_link_local(bridge.addresses, _mac(bridge))
+        await_ready(self._route, name, addresses)
+        self._neighbours[name] = dict.fromkeys((a.ip for a in addresses), _mac(bridge))
+
+    def neighbours(self, name: str) -> Mapping[Address, str]:
+        """The addresses of a bridge that was made, and its MAC."""
+        return self._neighbours.get(name, {})
 
     def _other_mac(self, bridge: Bridge) -> Iterator[Message]:
         """The kernel forgets all neighbours even where it is the same again."""
@@ -136,6 +143,7 @@ class Bridges:
             self._delete(name)
 
     def _delete(self, name: str) -> None:
+        self._neighbours.pop(name, None)
         near, _ = self._standing(name)
         delete(self._slow, name, near)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
 
 from cgagent.errors import NotFoundError
 from cgagent.network import rtmessages as rt
@@ -16,15 +17,28 @@ from cgagent.network.interfaces import (
     with_link_local,
 )
 from cgagent.network.rtnetlink import Route
-from cgagent.network.values import IPV6
+from cgagent.network.values import IPV4, IPV6
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cgagent.network.netlink import Message
-    from cgagent.network.values import Interface, Link
+    from cgagent.network.values import Address, Interface, Link
+
+    Neighbours: TypeAlias = Mapping[Address, str]
 
 
-def set_up(link: Link, *, loopback: bool, carrier: bool = True, announce: bool = False) -> None:
+def set_up(
+    link: Link,
+    neighbours: Neighbours = MappingProxyType({}),
+    *,
+    loopback: bool,
+    carrier: bool = True,
+    announce: bool = False,
+) -> None:
     """Give a link that was just made all that it is to have.
+
+    `neighbours`, by address with their MACs, need not be asked where they are.
 
     `carrier`: wait until it works. `announce`: the kernel tells neighbours where it is when it is
     set up and when its MAC changes.
@@ -34,7 +48,8 @@ def set_up(link: Link, *, loopback: bool, carrier: bool = True, announce: bool =
         if announce:
             announce_changes(link.name)
         first = (rt.loopback_up(),) if loopback else ()
-        addresses = _configure(route, link, route.index(link.name) or 0, *first)
+        index = route.index(link.name) or 0
+        addresses = _configure(route, link, index, neighbours, *first)
         if carrier:
             await_ready(route, link.name, addresses)
     finally:
@@ -52,7 +67,9 @@ def remove(index: int) -> None:
         route.close()
 
 
-def _configure(route: Route, link: Link, index: int, *first: Message) -> tuple[Interface, ...]:
+def _configure(
+    route: Route, link: Link, index: int, neighbours: Neighbours, *first: Message
+) -> tuple[Interface, ...]:
     """Returns its addresses with the link-local one."""
     ipv6 = has(IPV6, link.addresses)
     set_ipv6(link.name, on=ipv6)
@@ -64,10 +81,17 @@ def _configure(route: Route, link: Link, index: int, *first: Message) -> tuple[I
         for gateway in link.gateways
     ]
     route.batch(*first, *own, rt.change_link(link.name, up=True), *routes)  # routes need it up
+    route.attempt(
+        *(
+            rt.neighbour(index, address, mac, uncounted=True)
+            for address, mac in neighbours.items()
+            if ipv6 or address.version == IPV4
+        )
+    )
     return addresses
 
 
-def readdress(link: Link) -> None:
+def readdress(link: Link, neighbours: Neighbours) -> None:
     """Give it another MAC, other addresses and gateways; a `Child` keeps its MAC."""
     route = Route.of_this_process()
     try:
@@ -77,6 +101,6 @@ def readdress(link: Link) -> None:
         old = [rt.remove_address(index, a.interface) for a in route.addresses(index)]
         mac = () if link.child else (rt.change_link(link.name, rt.mac(link.mac)),)
         route.batch(*old, *mac)
-        await_ready(route, link.name, _configure(route, link, index))
+        await_ready(route, link.name, _configure(route, link, index, neighbours))
     finally:
         route.close()

@@ -128,7 +128,8 @@ class Links:
             raise NotFoundError(f"bridge {link.bridge} is not there: restart the agent")
         self._make_veth(link, bridge, netns_fd)
         try:
-            in_network_of(netns_fd, partial(set_up, link, loopback=loopback))
+            beside = self._bridges.neighbours(link.bridge)
+            in_network_of(netns_fd, partial(set_up, link, beside, loopback=loopback))
             self._introduce(link, bridge)
         except BaseException:
             self.detach(link.host_name)
@@ -200,12 +201,13 @@ class Links:
     def readdress(self, link: Link, netns_fd: int) -> None:
         """Give a link that is attached the MAC, addresses and gateways of this one instead."""
         if link.child is not None:
-            in_network_of(netns_fd, partial(readdress, link))
+            in_network_of(netns_fd, partial(readdress, link, {}))
             return
         bridge = self._route.index(link.bridge)
         if bridge is None:
             raise NotFoundError(f"bridge {link.bridge} is not there: restart the agent")
-        in_network_of(netns_fd, partial(readdress, link))
+        beside = self._bridges.neighbours(link.bridge)
+        in_network_of(netns_fd, partial(readdress, link, beside))
         self._introduce(link, bridge)
 
     def detach_child(self, host_name: str, netns_fd: int) -> None:

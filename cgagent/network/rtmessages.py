@@ -61,7 +61,7 @@ _MAIN, _PROTOCOL_BOOT, _UNICAST, _ONLINK = 254, 3, 1, 4
 _SCOPE_LINK: Final = 253
 _POINT_TO_POINT: Final = 31
 _NDA_DST, _NDA_LLADDR = 1, 2
-_NUD_REACHABLE, _NTF_MASTER = 2, 4
+_NUD_REACHABLE, _NTF_MASTER, _NTF_EXT_LEARNED = 2, 4, 16
 
 
 def address_bytes(mac: str) -> bytes:
@@ -283,9 +283,15 @@ def get_route(index: int, address: Address) -> Message:
     return Message(RTM_GETROUTE, body, what=f"find the route to {address}")
 
 
-def neighbour(index: int, address: Address, mac: str) -> Message:
-    """On the interface `index`, `address` is at `mac`."""
-    body = _NDMSG.pack(_family(address), index, _NUD_REACHABLE, 0, 0)
+def neighbour(index: int, address: Address, mac: str, *, uncounted: bool = False) -> Message:
+    """On the interface `index`, `address` is at `mac`.
+
+    `uncounted`: the kernel looks after it as after any other, but it is not one of those that all
+    network namespaces together may have (gc_thresh3, 1,024; since Linux 5.0). It goes with its
+    interface alone.
+    """
+    flags = _NTF_EXT_LEARNED if uncounted else 0
+    body = _NDMSG.pack(_family(address), index, _NUD_REACHABLE, flags, 0)
     body += attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, address_bytes(mac))
     return Message(RTM_NEWNEIGH, body, NLM_F_CREATE | NLM_F_REPLACE, f"tell where {address} is")
 

@@ -11,17 +11,20 @@ import json
 import os
 import socket
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import StreamingResponse
 
 from cgagent.api.docker import versions
 from cgagent.api.endless import Endless
+from cgagent.concurrency import in_thread
 from cgagent.engine.sessions.streams import Attachment
 from cgagent.engine.values import LogQuery
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from starlette.responses import Response
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from cgagent.api.hijack import TakenOver
     from cgagent.engine.containers.container import Container
 
+_FEW: Final = 32
+"""Entries that are put into frames in the event loop."""
 _NUMBERS: Final = {"stdout": 1, "stderr": 2}
 _FRAMED: Final = "application/vnd.docker.multiplexed-stream"
 _RAW: Final = "application/vnd.docker.raw-stream"
@@ -72,8 +77,13 @@ async def pieces(
     call: Call, batches: AsyncIterator[list[bytes]], *, framed: bool
 ) -> AsyncIterator[bytes]:
     timestamps = call.flag("timestamps")
+
+    def shown(entries: list[bytes], _stop: threading.Event | None = None) -> bytes:
+        return b"".join(_piece(entry, framed=framed, timestamps=timestamps) for entry in entries)
+
     async for entries in batches:
-        yield b"".join(_piece(entry, framed=framed, timestamps=timestamps) for entry in entries)
+        few = len(entries) <= _FEW
+        yield shown(entries) if few else await in_thread(partial(shown, entries))
 
 
 def _piece(line: bytes, *, framed: bool, timestamps: bool) -> bytes:

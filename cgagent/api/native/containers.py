@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -230,6 +231,25 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
     async def thaw_container(reference: str) -> Response:
         await engine.control.thaw(engine.containers.find(reference))
         return Response(status_code=204)
+
+    @router.post("/{reference}/hibernate", response_model=dict[str, Any])
+    async def hibernate_container(
+        reference: str,
+        lease_s: LeaseSeconds | None = None,
+        *,
+        reclaim: bool = True,
+        force: bool = False,
+    ) -> dict[str, Any]:
+        """Freeze it and take its memory back; a packet, exec, attach, a thaw or its time wake it.
+
+        One for whose programs something waits is left awake (409), but with `force`. The answer is
+        its sleep, with its memory before and after, where that is known.
+        """
+        container = engine.containers.find(reference)
+        sleep = await engine.hibernation.hibernate(
+            container, lease_s=lease_s, reclaim=reclaim, force=force
+        )
+        return {"id": container.id, "name": container.name, **asdict(sleep)}
 
     @router.post("/{reference}/update", response_model=dict[str, Any])
     async def update_container(

@@ -51,5 +51,5 @@ def condition(request: Request, what: str, view: Callable[[], Any]) -> Callable[
 
 def _has(request: Request, header: str, tag: str) -> bool:
     """A weak tag is as good as a strong one here: ours are all strong."""
-    given = [one.strip() for one in request.headers.get(header, "").split(",")]
+    given = [one.strip() for one in ",".join(request.headers.getlist(header)).split(",")]
     return "*" in given or tag in [one.removeprefix("W/") for one in given]

@@ -50,6 +50,15 @@ _CONTAINER: Final = {
     "state": _STATE,
     "restart_count": 0,
 }
+_SLEEP: Final = {
+    "id": WEB,
+    "name": "web",
+    "since_ns": NS,
+    "by": "user",
+    "hears_packets": True,
+    "memory_before_bytes": 62914560,
+    "memory_after_bytes": 4194304,
+}
 _LIMITS: Final = {"memory_max_bytes": 268435456, "pids_max": 100}
 _VOLUME: Final = {
     "name": "data",
@@ -255,6 +264,8 @@ _CONTAINERS: Final = (
     ),
     Example(operation="GET /v1/stats", answer=[{"name": "web", "at_s": 1764460801.5}]),
     _web("POST freeze", query={"lease_s": 30}, status=204),
+    _web("POST thaw", status=204),
+    _web("POST hibernate", query={"lease_s": 28800}, answer=_SLEEP),
     _web("POST thaw", status=204),
     _web(
         "POST exec",

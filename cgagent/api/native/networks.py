@@ -239,11 +239,11 @@ def add_traffic(router: APIRouter, engine: Engine) -> None:
 
         ARP, neighbour discovery, broadcasts and multicast are none. It ends with the agent.
         """
-        await engine.traffic.arm(engine.containers.find(reference))
+        await engine.traffic.tell(engine.containers.find(reference))
         return Response(status_code=204)
 
     @router.delete("/{reference}/traffic", status_code=204)
     async def disarm_traffic(reference: str) -> Response:
         """No event any more; no error if there would have been none."""
-        engine.traffic.disarm(engine.containers.find(reference).id)
+        engine.traffic.untell(engine.containers.find(reference).id)
         return Response(status_code=204)

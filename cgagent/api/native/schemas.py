@@ -249,6 +249,8 @@ def container_summary(container: Container) -> dict[str, Any]:
     if record.outcome.health is not None:
         outcome["health"] = asdict(record.outcome.health)
         del outcome["health"]["log"]
+    sleep = record.outcome.sleep
+    outcome["sleep"] = asdict(sleep) if sleep is not None and container.sleeps else None
     if container.frozen:
         outcome["status"] = "frozen"
     return {

@@ -191,7 +191,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
         wanted = by_name(filters or ())
         listfilters.check(wanted, _JOB_FILTERS)
         if wants_events(request.headers):
-            return EndlessLines(lambda _: _changes(engine, wanted))
+            return EndlessLines(lambda hang_up: _changes(engine, wanted, hang_up))
         found = [job for job in engine.jobs.all() if _is_wanted(wanted, job)]
         return [job_view(job) for job in page.of(found, lambda job: job.id, descending=True)]
 
@@ -200,7 +200,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
         """As server-sent events: how far it is, until it has ended."""
         found = engine.jobs.get(job_id)
         if wants_events(request.headers):
-            return EndlessLines(lambda _: _progress(engine, found))
+            return EndlessLines(lambda hang_up: _progress(engine, found, hang_up))
         return job_view(found)
 
     @router.delete("/v1/jobs/{job_id}", status_code=204)
@@ -222,17 +222,17 @@ def _is_wanted(filters: dict[str, tuple[str, ...]], job: Job) -> bool:
 
 
 async def _changes(
-    engine: Engine, filters: dict[str, tuple[str, ...]]
+    engine: Engine, filters: dict[str, tuple[str, ...]], hang_up: HangUp
 ) -> AsyncGenerator[list[Line]]:
-    with engine.jobs.followed() as changes:
+    with engine.jobs.followed(hang_up) as changes:
         yield []  # the head of the answer
         while True:
             jobs = await changes.next()
             yield [_job_line(job) for job in jobs if _is_wanted(filters, job)]
 
 
-async def _progress(engine: Engine, job: Job) -> AsyncGenerator[list[Line]]:
-    with engine.jobs.followed() as changes:
+async def _progress(engine: Engine, job: Job, hang_up: HangUp) -> AsyncGenerator[list[Line]]:
+    with engine.jobs.followed(hang_up) as changes:
         has_ended = False
         while not has_ended:
             has_ended = job.duration_s is not None

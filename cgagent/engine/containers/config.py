@@ -57,6 +57,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     stop_signal: str | None = None
     stop_timeout_s: float | None = None
     """Between the stop signal and SIGKILL; None: the agent's setting; -1: for ever."""
+    hibernate_after_s: float | None = None
+    """It is put to sleep after so long without work; None: never."""
     health: HealthCheck | None = None
     """The image's check, or Docker's default, fills in what this one leaves out."""
     restart: RestartPolicy = RestartPolicy()  # noqa: RUF009 - frozen

@@ -41,6 +41,20 @@ _MIGRATIONS: Final[Mapping[int, Migration]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """A container's hibernation: it is frozen, and woken by whatever comes for it."""
+
+    since_ns: int
+    by: str
+    """``user`` has asked for it, or it was ``idle``."""
+    hears_packets: bool
+    """Whether a packet wakes it; else exec, attach, a thaw, and its time."""
+    memory_before_bytes: int | None = None
+    memory_after_bytes: int | None = None
+    """When its memory had been taken back; None: it was not, or is being."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of the last start. Times are Unix nanoseconds."""
 
@@ -61,14 +75,20 @@ class Outcome:
     frozen_since_ns: int | None = None
     thaw_at_ns: int | None = None
     """When a freeze ends by itself."""
+    sleep: Sleep | None = None
+    """It is frozen for hibernation, or is about to be."""
     health: Health | None = None
     """None: it has no check."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Outcome:
         """The inverse of `asdict`, after JSON."""
-        health = value.get("health")
-        return cls(**{**value, "health": None if health is None else Health.from_json(health)})
+        health, sleep = value.get("health"), value.get("sleep")
+        parts = {
+            "health": None if health is None else Health.from_json(health),
+            "sleep": None if sleep is None else Sleep(**sleep),
+        }
+        return cls(**{**value, **parts})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +307,11 @@ class Container:
     def frozen(self) -> bool:
         """Whether its tasks are frozen, by us or, as was seen, by another program."""
         return self.running and self.record.outcome.frozen_since_ns is not None
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it hibernates, or is about to."""
+        return self.running and self.record.outcome.sleep is not None
 
     @property
     def restarting(self) -> bool:

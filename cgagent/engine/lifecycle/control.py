@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgagent.cgroups import Group, Limits
-    from cgagent.engine.containers.container import Container, Record
+    from cgagent.engine.containers.container import Container, Record, Sleep
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 def _nothing() -> None:
     """Every state is right for a change."""
+
+
+def _unheard(container: Container, sleep: Sleep, by: str, took_s: float) -> None:
+    """Nobody asks."""
 
 
 class Control:
@@ -55,11 +59,19 @@ class Control:
         self._network = network
         self._leases: set[asyncio.Task[None]] = set()
         self._freezing: set[str] = set()
+        self.woken: Callable[[Container, Sleep, str, float], None] = _unheard
+        """Told of each hibernation that a thaw has ended: by what, and in how many seconds."""
 
     async def freeze(
-        self, container: Container, timeout_s: float = 10.0, lease_s: float | None = None
+        self,
+        container: Container,
+        timeout_s: float = 10.0,
+        lease_s: float | None = None,
+        sleep: Sleep | None = None,
     ) -> None:
         """Stop all tasks where they are; with a lease, they are thawed again after it.
+
+        With `sleep` for hibernation, which an agent's death in the middle ends.
 
         Raises:
             ConflictError: not running, or frozen already; thawed, killed or ended meanwhile.
@@ -71,18 +83,17 @@ class Control:
             if group.freezer_state() == "frozen":
                 raise ConflictError(f"container {container.name} is frozen already")
             until = None if lease_s is None else time.time_ns() + int(lease_s * 1e9)
-            if until is not None:  # kept first: a crash must not make a freeze of a lease
-                self._containers.save(container, container.with_outcome(thaw_at_ns=until))
+            ends = {"thaw_at_ns": until, "sleep": sleep}
+            if any(ends.values()):  # kept first: a crash must not make it a freeze without an end
+                self._containers.save(container, container.with_outcome(**ends))
             try:
                 await self._stop_tasks(container, group, timeout_s)
             except BaseException:
-                self._containers.note(container, container.with_outcome(thaw_at_ns=None))
+                ended = container.with_outcome(**dict.fromkeys(ends))
+                self._containers.note(container, ended)
                 raise
-            self._containers.note(
-                container,
-                container.with_outcome(frozen_since_ns=time.time_ns(), thaw_at_ns=until),
-                "pause",
-            )
+            frozen = container.with_outcome(frozen_since_ns=time.time_ns(), **ends)
+            self._containers.note(container, frozen, "pause")
             self._arm(container)
         self._refresh(container)
 
@@ -102,8 +113,10 @@ class Control:
         finally:
             self._freezing.discard(container.id)
 
-    async def thaw(self, container: Container) -> None:
+    async def thaw(self, container: Container, by: str = "user") -> None:
         """Let frozen tasks go on; a freeze that is under way ends, too.
+
+        `by` is what wakes it if it hibernates: told in the event.
 
         Raises:
             ConflictError: not running, or not frozen.
@@ -113,27 +126,43 @@ class Control:
             if was_freezing:  # it holds the lock until all tasks stand, or it sees this
                 await in_urgent_thread(self._lifecycle.group(container).thaw)
             async with container.lock:
-                await self._thaw(container, may_be_thawed=was_freezing)
+                await self._thaw(container, by, may_be_thawed=was_freezing)
         self._refresh(container)
 
-    async def _thaw(self, container: Container, *, may_be_thawed: bool) -> None:
+    async def _thaw(self, container: Container, by: str, *, may_be_thawed: bool) -> None:
         require_running(container)
+        began_s = time.perf_counter()
         group = self._lifecycle.group(container)
         if group.freezer_state() == "thawed":
             if may_be_thawed:
                 return
             raise ConflictError(f"container {container.name} is not frozen")
         await in_urgent_thread(group.thaw)
-        thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None)
+        sleep = container.record.outcome.sleep
+        thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None, sleep=None)
         self._containers.note(container, thawed, "unpause")
+        if sleep is not None:
+            self.woken(container, sleep, by, time.perf_counter() - began_s)
 
     async def resume(self) -> None:
-        """After a restart of the agent: undo updates that were cut short, and let leases go on."""
+        """After a restart of the agent: undo updates that were cut short, and let leases go on.
+
+        What hibernates is woken: nobody has listened for its packets.
+        """
         for container in self._containers:
+            if container.sleeps:
+                await self._wake(container)
             if container.record.undo:
                 log.warning("container %s: an update was cut short: undone", container.name)
                 await self.undo_update(container)
             self._arm(container)
+
+    async def _wake(self, container: Container) -> None:
+        """Of an agent that has just started."""
+        try:
+            await self.thaw(container, by="agent")
+        except CgagentError:  # it was not frozen yet, or is not any more
+            self._containers.note(container, container.with_outcome(sleep=None, thaw_at_ns=None))
 
     def _arm(self, container: Container) -> None:
         until = container.record.outcome.thaw_at_ns
@@ -147,7 +176,7 @@ class Control:
         await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
         if container.running and container.record.outcome.thaw_at_ns == until_ns:
             with contextlib.suppress(ConflictError):  # ended or thawed at this very moment
-                await self.thaw(container)
+                await self.thaw(container, by="time")
 
     def close(self) -> None:
         for task in self._leases:

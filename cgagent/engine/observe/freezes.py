@@ -38,6 +38,6 @@ class ForeignFreezes:
 
     def _note(self, container: Container, *, is_frozen: bool) -> None:
         since_ns = time.time_ns() if is_frozen else None
-        record = container.with_outcome(frozen_since_ns=since_ns, thaw_at_ns=None)
+        record = container.with_outcome(frozen_since_ns=since_ns, thaw_at_ns=None, sleep=None)
         action = "pause" if is_frozen else "unpause"
         self._containers.note(container, record, action, by="another program")

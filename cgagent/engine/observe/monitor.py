@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Host, Usage
     from cgagent.config import Settings
-    from cgagent.engine.containers.container import Container, Record
+    from cgagent.engine.containers.container import Container, Record, Sleep
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
     from cgagent.engine.jobs import Job
@@ -177,6 +177,7 @@ class Monitor:
             ended_at_s=None if container.running else _seconds(outcome.finished_ns),
             restarts=_restarts(container),
             health=outcome.health.status if outcome.health else None,
+            sleep=_memory_of(container.record.outcome.sleep) if container.sleeps else None,
             ports=self._network.ports(container.id),
             reclaimed=self.reclaimed(container.id),
         )
@@ -290,6 +291,10 @@ class Monitor:
 
 def _seconds(time_ns: int | None) -> float | None:
     return None if time_ns is None else time_ns / 1e9
+
+
+def _memory_of(sleep: Sleep | None) -> tuple[int | None, int | None] | None:
+    return None if sleep is None else (sleep.memory_before_bytes, sleep.memory_after_bytes)
 
 
 def _restarts(container: Container) -> int | None:

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 _HOST_NAME_MAX: Final = 64  # the kernel's
 _STOP_TIMEOUT_MAX_S: Final = 1e9
+_HIBERNATE_LEAST_S, _HIBERNATE_MOST_S = 1, 366 * 86400
 _PAGE: Final = 4096
 READ_LATE: Final = frozenset(
     {
         *("image", "command", "entrypoint", "env", "working_dir", "user", "labels"),
         *("stdin", "stdin_once", "stop_signal", "stop_timeout_s", "health", "restart", "log"),
-        "reclaim",
+        *("reclaim", "hibernate_after_s"),
         *("networks", "ports", "publish_all", "exposed_ports"),
     }
 )
@@ -79,6 +80,7 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
         raise InvalidInputError(f"invalid isolation {config.isolation!r}: there is only 'default'")
     _check_shm_size(config)
     _check_stop_timeout(config.stop_timeout_s)
+    _check_hibernate_after(config.hibernate_after_s)
     if "" in config.annotations:
         raise InvalidInputError("annotation: it has no name; write NAME=VALUE")
     if config.console_size is not None:
@@ -248,6 +250,14 @@ def _check_shm_size(config: ContainerConfig) -> None:
     if config.ipc not in {"", "private", "shareable"}:
         raise InvalidInputError(
             f"shm size: with ipc mode {config.ipc} there is no /dev/shm of its own"
+        )
+
+
+def _check_hibernate_after(seconds: float | None) -> None:
+    if seconds is not None and not _HIBERNATE_LEAST_S <= seconds <= _HIBERNATE_MOST_S:
+        raise InvalidInputError(
+            f"hibernate after {seconds:g} s: it must be from {_HIBERNATE_LEAST_S} to "
+            f"{_HIBERNATE_MOST_S} seconds"
         )
 
 

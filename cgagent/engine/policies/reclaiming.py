@@ -98,7 +98,8 @@ class Reclaiming:
     ) -> None:
         group = self._group(container)
         try:
-            freed = await asyncio.to_thread(group.reclaim, amount_bytes, may_swap=may_swap)
+            amount = amount_bytes if self._takes_amounts else None
+            freed = await asyncio.to_thread(group.reclaim, amount, may_swap=may_swap)
         except UnsupportedError as e:
             one.cannot = e.message
             log.warning("container %s: no memory is taken back: %s", container.name, e.message)

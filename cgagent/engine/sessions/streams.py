@@ -150,6 +150,7 @@ class Streams:
         """
         self._jobs.require_permitted("attach", container=container.id)
         container.require_started_here("attaching")
+        await self._wake(container, "attach")
         async with container.lock:
             if not container.running:
                 if past is not None and not past.is_complete():
@@ -220,7 +221,8 @@ class Streams:
         self._jobs.require_permitted("exec", **_about(container, privileged=privileged))
         container.require_started_here("exec")
         resolve.check_process(process)
-        self._require_thawed(container)
+        if not container.sleeps:  # the start wakes it
+            self._require_thawed(container)
         run = Exec(
             id=secrets.token_hex(32),
             container=container,
@@ -243,6 +245,7 @@ class Streams:
             raise ConflictError(f"exec {run.id[:12]} was started before; create another one")
         about = _about(run.container, privileged=run.privileged)
         async with self._jobs.run("exec", **about):
+            await self._wake(run.container, "exec")
             self._require_thawed(run.container)
             takes = None if take is None else partial(take, run)
             run.status = "running"
@@ -287,6 +290,12 @@ class Streams:
         """Kill it and what it has started."""
         with contextlib.suppress(CgagentError):  # it has ended by itself
             await self._supervisor.request(Signal(key=key, signal=signal.SIGKILL, group=True))
+
+    async def _wake(self, container: Container, by: str) -> None:
+        """Have it go on, if it hibernates."""
+        if container.sleeps:
+            with contextlib.suppress(ConflictError):  # something else has woken it
+                await self._control.thaw(container, by=by)
 
     def _require_thawed(self, container: Container) -> None:
         require_running(container)
@@ -423,6 +432,10 @@ class Streams:
     def running_in(self, container: Container) -> list[Exec]:
         """The commands that run inside now."""
         return [run for run in self._execs.values() if run.running and run.container is container]
+
+    def is_used(self, container: Container) -> bool:
+        """Whether somebody may type something into it: in a command, or its standard input."""
+        return container.record.config.stdin or bool(self.running_in(container))
 
     async def exited(self, key: str, exit_: Exit) -> None:
         """A command run inside a container has ended."""

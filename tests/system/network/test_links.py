@@ -59,6 +59,15 @@ def test_a_link_has_all_that_was_asked_for(host, make_host, links):
     assert (data["state"], data["isolated"], data["hairpin"]) == ("forwarding", True, True)
 
 
+def test_it_knows_where_its_bridge_is_and_the_kernel_does_not_count_that(make_host, links, bridge):
+    container = make_host()
+    links.attach(link_of(2), container.fd)
+    known = [line.split() for line in container.run("ip", "neigh", "show").splitlines()]
+    found = {words[0]: words for words in known if "extern_learn" in words}
+    assert found.keys() == {"10.5.0.1", "fd05::1", "fe80::42:aff:fe05:1"}
+    assert {words[words.index("lladdr") + 1] for words in found.values()} == {"02:42:0a:05:00:01"}
+
+
 def test_without_ipv6_addresses_a_container_has_no_ipv6_there(make_host, links, bridge):
     container = make_host()
     four = (ip_interface("10.5.1.2/16"),)

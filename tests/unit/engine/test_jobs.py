@@ -54,6 +54,21 @@ def test_who_follows_is_told_of_what_changes_and_never_the_same_twice(jobs):
     asyncio.run(scenario())
 
 
+def test_who_follows_and_does_not_look_is_hung_up_on_and_keeps_nothing(jobs):
+    async def scenario():
+        hung_up = []
+        with jobs.followed(lambda: hung_up.append(True)) as changes:
+            for _ in range(10):
+                for _ in range(500):
+                    async with jobs.run("pull"):
+                        pass
+                await asyncio.sleep(0)
+            assert hung_up == [True]
+            assert changes._changed == {}
+
+    asyncio.run(scenario())
+
+
 def test_steps_follow_each_other_to_the_end(jobs):
     async def scenario():
         step("of no job")

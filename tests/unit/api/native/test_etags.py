@@ -38,6 +38,12 @@ def test_a_condition_that_holds(headers):
     condition(request("POST", **headers), "container 'web'", lambda: VIEW)()
 
 
+def test_a_condition_in_two_headers_holds_by_either():
+    asked = request("POST", if_match='"x"')
+    asked.scope["headers"].append((b"if-match", TAG.encode()))
+    condition(asked, "container 'web'", lambda: VIEW)()
+
+
 def test_a_condition_that_does_not():
     check = condition(request("POST", if_match='"x"'), "container 'web'", lambda: VIEW)
     with pytest.raises(ChangedError, match="look at it again") as caught:

@@ -169,6 +169,7 @@ LATE = {
     "stdin_once": True,
     "stop_signal": "SIGINT",
     "stop_timeout_s": 3.0,
+    "hibernate_after_s": 60.0,
     "health": HealthCheck(test=("CMD", "true")),
     "restart": RestartPolicy("always"),
     "log": LogConfig("none"),

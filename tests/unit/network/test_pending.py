@@ -1,0 +1,36 @@
+"""What waits in a network namespace: of sockets as the kernel lists them."""
+
+import socket
+import struct
+
+import pytest
+
+from cgagent.network.pending import _cause
+
+LISTEN, ESTABLISHED, CLOSE = 10, 1, 7
+
+
+def listed(state, queued=0, sent_ms=0, received_ms=0):
+    head = struct.pack("=BBBB48x5I", socket.AF_INET, state, 0, 0, 0, queued, 0, 0, 0)
+    info = struct.pack("=44x3I", sent_ms, 0, received_ms) + bytes(100)
+    return head + struct.pack("=HH", 4 + len(info), 2) + info
+
+
+@pytest.mark.parametrize(
+    ("is_tcp", "body", "cause"),
+    [
+        (True, listed(LISTEN), None),
+        (True, listed(LISTEN, queued=1), "1 connection waits to be accepted"),
+        (True, listed(LISTEN, queued=3), "3 connections wait to be accepted"),
+        (True, listed(ESTABLISHED, queued=9), "data waits to be read"),
+        (True, listed(ESTABLISHED, sent_ms=20, received_ms=20), None),
+        (True, listed(ESTABLISHED, sent_ms=10, received_ms=40), None),
+        (True, listed(ESTABLISHED, sent_ms=40, received_ms=10), "a request has no answer yet"),
+        (True, listed(ESTABLISHED, sent_ms=90_000, received_ms=5_000), None),
+        (False, listed(CLOSE, queued=1), "data waits to be read"),
+        (False, listed(CLOSE, sent_ms=40, received_ms=10), None),
+        (True, listed(ESTABLISHED, sent_ms=40, received_ms=10)[:72], None),
+    ],
+)
+def test_why_its_programs_must_not_stand_still(is_tcp, body, cause):
+    assert _cause(body, is_tcp=is_tcp) == cause
