@@ -51,6 +51,8 @@ class Settings:
     """Names that requests over TCP may be for, beside this machine's own and addresses."""
     access_policy: Path = Path("/etc/cgagent/access.toml")
     """Which caller may do what; the usual file need not be there."""
+    policies: Path = Path("/etc/cgagent/policies")
+    """Rulesets: a file, or a directory with ``*.toml``; the usual one need not be there."""
     cgroup_parent: str = "/cgagent"
     metrics_listen: str = "127.0.0.1:9753"
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""

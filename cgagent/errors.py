@@ -41,7 +41,7 @@ _OBJECTS: Final = frozenset(
         *("process", "registry", "layer", "blob", "port", "address", "subnet", "gateway"),
         *("interface", "bridge", "device", "limit", "signal", "command", "user", "group"),
         *("runtime", "capability", "mount", "context", "directory", "file", "access", "host"),
-        *("label", "filter", "tag", "database"),
+        *("label", "filter", "tag", "database", "policy", "webhook"),
     }
 )
 """The first words of messages that begin with an object's name."""

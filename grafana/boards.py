@@ -675,6 +675,46 @@ PRESSURE: Final = Board(
                 ),
             ],
         ),
+        Row(
+            "Policies",
+            [
+                Graph(
+                    "Decisions",
+                    "What policies have done, by policy and action.",
+                    "short",
+                    [
+                        Query(
+                            "sum by (instance, policy, action) (increase("
+                            f"cgagent_policy_decisions_total{{{INSTANCE}}}[$__rate_interval]))",
+                            "{{action}} by {{policy}} on {{instance}}",
+                        )
+                    ],
+                ),
+                Graph(
+                    "In force",
+                    "Limits that policies hold containers to beside their users', and freezes.",
+                    "short",
+                    [
+                        Query(
+                            f"cgagent_policy_in_force{{{INSTANCE}}}",
+                            "{{policy}} on {{instance}}",
+                        )
+                    ],
+                ),
+                Graph(
+                    "Memory taken back",
+                    f"The {TOP} containers from which most memory was taken back that they did not "
+                    "need.",
+                    "Bps",
+                    [
+                        Query(
+                            _top(_rate("cgagent_container_reclaimed_bytes_total", INSTANCE)),
+                            _NAMED,
+                        )
+                    ],
+                ),
+            ],
+        ),
     ],
 )
 

@@ -217,11 +217,16 @@ class Group:
         return self.controllers().usage()
 
     def reclaim(
-        self, amount_bytes: int | None = None, stop: Callable[[], bool] = lambda: False
+        self,
+        amount_bytes: int | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        may_swap: bool = True,
     ) -> int:
         """Have the kernel take memory back that is not used, of a group that is frozen, say.
 
-        With None all that goes. `stop` is asked between two pieces of some milliseconds.
+        With None all that goes. `stop` is asked between two pieces of some milliseconds. What is
+        anonymous is left alone where it may not be swapped (v2, since Linux 6.9).
 
         Returns:
             The bytes that fewer are in use now.
@@ -236,7 +241,7 @@ class Group:
         memory = self.controllers().memory
         if memory is None:
             raise UnsupportedError(f"cgroup {self.path}: this host has no memory controller")
-        return reclaim(memory, amount_bytes, stop)
+        return reclaim(memory, amount_bytes, stop, may_swap=may_swap)
 
     def oom_kills(self) -> int:
         """How many processes of the group or below the kernel's OOM killer has ended."""

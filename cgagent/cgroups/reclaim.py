@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import files
 from cgagent.cgroups.memory import MemoryV1, MemoryV2
-from cgagent.errors import UnsupportedError
+from cgagent.errors import InvalidInputError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,13 @@ _FRUITLESS_TRIES: Final = 2
 _NOT_ALL: Final = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR})
 
 
-def reclaim(memory: MemoryV1 | MemoryV2, amount_bytes: int | None, stop: Callable[[], bool]) -> int:
+def reclaim(
+    memory: MemoryV1 | MemoryV2,
+    amount_bytes: int | None,
+    stop: Callable[[], bool],
+    *,
+    may_swap: bool = True,
+) -> int:
     """Take back so much, or with None all that goes; the bytes that fewer are in use now.
 
     Raises:
@@ -39,21 +45,32 @@ def reclaim(memory: MemoryV1 | MemoryV2, amount_bytes: int | None, stop: Callabl
         if not stop():
             _write(f"{memory.directory}/memory.force_empty", "0")
     else:
-        _in_pieces(memory, before if amount_bytes is None else amount_bytes, stop)
+        amount = before if amount_bytes is None else amount_bytes
+        _in_pieces(memory, amount, stop, may_swap=may_swap)
     return max(before - (memory.current_bytes() or 0), 0)
 
 
-def _in_pieces(memory: MemoryV2, amount: int, stop: Callable[[], bool]) -> None:
+def _in_pieces(memory: MemoryV2, amount: int, stop: Callable[[], bool], *, may_swap: bool) -> None:
     path = f"{memory.directory}/memory.reclaim"
     if not os.path.exists(path):
         raise UnsupportedError(f"{path}: this kernel takes no memory back (it is in Linux 5.19)")
     start = used = memory.current_bytes() or 0
     fruitless = 0
     while (left := amount - (start - used)) > 0 and fruitless < _FRUITLESS_TRIES and not stop():
-        _write(path, str(min(left, _PIECE_BYTES)))
+        _write_piece(path, str(min(left, _PIECE_BYTES)), may_swap=may_swap)
         now = memory.current_bytes() or 0
         fruitless = fruitless + 1 if now >= used else 0
         used = min(now, used)
+
+
+def _write_piece(path: str, text: str, *, may_swap: bool) -> None:
+    if not may_swap:
+        try:
+            _write(path, f"{text} swappiness=0")
+        except InvalidInputError:  # this kernel does not know the word
+            may_swap = True
+    if may_swap:
+        _write(path, text)
 
 
 def _write(path: str, text: str) -> None:

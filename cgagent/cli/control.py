@@ -94,11 +94,12 @@ def release(context: Context) -> int:
 
 def update(context: Context) -> int:
     parser = context.parser(
-        "[limits] [--restart POLICY] CONTAINER [CONTAINER...]",
+        "[limits] [--restart POLICY] [--reclaim MODE] CONTAINER [CONTAINER...]",
         "Change limits, at once where a container runs, or what happens when it ends.",
     )
     limits.add_flags(parser)
     parser.add_argument("--restart", metavar="POLICY", help="as of run")
+    parser.add_argument("--reclaim", metavar="MODE", help="off, or auto[:psi=0.1], as of run")
     parser.add_argument(
         "--force",
         action="store_true",
@@ -109,8 +110,10 @@ def update(context: Context) -> int:
     body = limits.request(args)
     if args.restart is not None:
         body["restart"] = restart_policy(args.restart)
+    if args.reclaim is not None:
+        body["reclaim"] = args.reclaim
     if not body:
-        parser.error("no limit is given, and no --restart")
+        parser.error("no limit is given, and no --restart or --reclaim")
     client = connect(context)
 
     def change(container: str) -> str:

@@ -189,6 +189,7 @@ def serve(context: Context) -> int:
     add("--tlskey", metavar="FILE", help="its key")
     add("--allowed-host", metavar="NAME", action="append", dest="allowed_hosts")
     add("--access-policy", metavar="FILE", help="who may do what (/etc/cgagent/access.toml)")
+    add("--policies", metavar="DIR", help="files of rulesets (default /etc/cgagent/policies)")
     add("--cgroup-parent", metavar="PATH", help="where containers' cgroups go (default /cgagent)")
     add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
     add(

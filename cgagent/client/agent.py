@@ -11,6 +11,7 @@ from cgagent.client.images import Images
 from cgagent.client.networks import Networks
 from cgagent.client.parts import filters_of
 from cgagent.client.places import client_at, place_of
+from cgagent.client.policies import Policies
 from cgagent.client.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Agent:
         self.containers = Containers(client)
         self.images = Images(client)
         self.networks = Networks(client)
+        self.policies = Policies(client)
         self.volumes = Volumes(client)
 
     def __enter__(self) -> Self:

@@ -266,6 +266,43 @@ class Capacity(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy(Answer):
+    """A ruleset by which the agent acts by itself."""
+
+    name: str
+    description: str
+    origin: str
+    """A file of the agent's settings; empty: it was added by a request."""
+    dry_run: bool
+    actions: list[str]
+    watched: int
+    """How many targets it looks at now."""
+    in_force: int
+    """How many of its grades are in force now."""
+    unknown: str
+    """Why its condition cannot be evaluated here; empty: it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Answer):
+    """What a ruleset decided, and what came of it."""
+
+    number: int
+    time_ns: int
+    policy: str
+    watched: str
+    """What was looked at."""
+    action: str
+    container: str
+    """The id of whom it is about; empty: a cgroup of the host."""
+    target: str
+    outcome: str
+    """done, undone, dry run, failed, over, given up or cannot be evaluated."""
+    reason: str
+    """The figures it was decided on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Answer):
     """How far a pull or other long work is."""
 

@@ -8,11 +8,13 @@ import fcntl
 import logging
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent import __version__
 from cgagent.cgroups import Host
+from cgagent.engine import policies
 from cgagent.engine.access import Access
 from cgagent.engine.access.judge import Judge
 from cgagent.engine.build.builds import Builds
@@ -49,6 +51,7 @@ from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
+from cgagent.engine.policies.reclaiming import Reclaiming
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
 from cgagent.engine.requestkeys import RequestKeys
@@ -67,6 +70,7 @@ from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
+from cgagent.store.policies import PolicyRows
 from cgagent.store.requestkeys import RequestKeyRows
 from cgagent.store.usage import UsageRows
 from cgagent.store.volumes import VolumeRows
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.selection import Selection
     from cgagent.engine.lifecycle.pool import Slot
     from cgagent.engine.observe.abilities import Ability
+    from cgagent.metrics import PolicyCounts
     from cgagent.runtime.client import Tasks
     from cgagent.runtime.messages.outcomes import Exit
 
@@ -251,6 +256,25 @@ class Engine:
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
+        self.rulesets = policies.made(
+            settings,
+            PolicyRows(self.database),
+            host=self.host,
+            containers=self.containers,
+            lifecycle=self.lifecycle,
+            control=self.control,
+            groups=self.groups,
+            jobs=self.jobs,
+            events=self.events,
+            watch=self.monitor.watch_too,
+            own_pids=self._own_pids,
+        )
+        self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
+        self.policies.add(self.rulesets)
+        self.policies.add(self.reclaiming)
+        self.monitor.policy_counts = self._policy_counts
+        self.monitor.reclaimed = self.reclaiming.of
+        self.monitor.reclaim_view = self.reclaiming.view
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
@@ -283,6 +307,15 @@ class Engine:
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
 
+    def _own_pids(self) -> set[int]:
+        theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid
+        return {os.getpid(), *filter(None, theirs)}
+
+    def _policy_counts(self) -> PolicyCounts:
+        found = self.rulesets.counts()
+        reclaimed = found.reclaimed_bytes + self.reclaiming.reclaimed_bytes
+        return replace(found, reclaimed_bytes=reclaimed)
+
     async def start(self) -> None:
         """Find the containers of an earlier agent, clean up after it, begin to sample."""
         if self.database.free_bytes() < _SCARCE_BYTES:
@@ -314,6 +347,7 @@ class Engine:
         await self.builds.resume()
         await self.naming.resume()
         await self.control.resume()
+        await self.rulesets.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
         self.monitor.start()
@@ -326,6 +360,9 @@ class Engine:
         """Let go of everything; running containers go on under the supervisor."""
         for task in list(self._background):
             task.cancel()
+        self.policies.stop()
+        await self.rulesets.close()
+        await self.reclaiming.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()
@@ -340,7 +377,6 @@ class Engine:
         await self.networks.close(in_use=any(c.running for c in self.containers))
         await self.images.close()
         await self.builds.cache.close()
-        self.policies.stop()
         self.monitor.stop()
         await self.usages.close()
         self.watch.close()

@@ -117,7 +117,7 @@ class Events:
     def publish(
         self, type_: str, action: str, id_: str, attributes: dict[str, str] | None = None
     ) -> None:
-        """`type_` is ``container``, ``image`` or ``volume``; `action` is Docker's word if any."""
+        """`type_` is ``container``, ``image`` and so on; `action` is Docker's word if any."""
         self._publish(_event(type_, action, id_, attributes or {}))
 
     def tell(self, container: Container, action: str, **attributes: str) -> None:

@@ -15,7 +15,9 @@ from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
 from cgagent.metrics.samples import (
     HostSample,
+    PolicyCounts,
     PortUse,
+    Reclaimed,
     Sample,
     SamplerState,
     Standing,
@@ -37,8 +39,10 @@ __all__ = [
     "HostSample",
     "Interface",
     "Metrics",
+    "PolicyCounts",
     "PortUse",
     "Rates",
+    "Reclaimed",
     "Rendering",
     "Sample",
     "Sampler",

@@ -28,6 +28,7 @@ from cgagent.metrics.cadvisor import CADVISOR, SEEN
 from cgagent.metrics.details import DETAILS
 from cgagent.metrics.own import Own
 from cgagent.metrics.rendering import Sheet, whole
+from cgagent.metrics.samples import PolicyCounts
 from cgagent.metrics.standing import DISK, STANDING
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Metrics:
     `containers` returns the standing of every container there is, stopped ones too,
     `events_dropped` how many events a slow reader did not get, `clients_cut_off` how many attached
     clients were cut off because they did not read, `volume_bytes` sizes by name,
-    `network_drops` packets and bytes by rule.
+    `network_drops` packets and bytes by rule, `policies` what they have done.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Metrics:
         clients_cut_off: Callable[[], int] = lambda: 0,
         volume_bytes: Callable[[], Mapping[str, int]] = dict,
         network_drops: Callable[[], Mapping[str, tuple[int, int]]] = dict,
+        policies: Callable[[], PolicyCounts] = PolicyCounts,
     ) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -108,7 +110,14 @@ class Metrics:
         self._seen = Sheet((SEEN,), lambda sample: (sample.target, sample.at_s), names)
         self._states = Sheet(STANDING, lambda s: replace(s, disk=None), names)
         self._disks = Sheet(DISK, lambda s: (s.target, s.disk), names)
-        own = Own(sampler, events_dropped, clients_cut_off, volume_bytes, network_drops)
+        own = Own(
+            sampler,
+            events_dropped,
+            clients_cut_off,
+            volume_bytes=volume_bytes,
+            network_drops=network_drops,
+            policies=policies,
+        )
         self._registry.register(own)
 
     def observe_job(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from cgagent.metrics.sampler import Sampler
-    from cgagent.metrics.samples import HostSample, SamplerState
+    from cgagent.metrics.samples import HostSample, PolicyCounts, SamplerState
 
 
 class Own(Collector):
@@ -26,10 +26,13 @@ class Own(Collector):
         sampler: Sampler,
         events_dropped: Callable[[], int],
         clients_cut_off: Callable[[], int],
+        *,
         volume_bytes: Callable[[], Mapping[str, int]],
         network_drops: Callable[[], Mapping[str, tuple[int, int]]],
+        policies: Callable[[], PolicyCounts],
     ) -> None:
         self._sampler = sampler
+        self._policies = policies
         self._network_drops = network_drops
         self._volume_bytes = volume_bytes
         self._events_dropped = events_dropped
@@ -56,6 +59,7 @@ class Own(Collector):
         )
         yield from _volumes(self._volume_bytes())
         yield from _drops(self._network_drops())
+        yield from _of_policies(self._policies())
         machine = self._sampler.machine()
         if machine:
             yield from _machine(machine)
@@ -94,6 +98,30 @@ def _drops(by_rule: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
         for rule, counts in by_rule.items():
             dropped.add_metric((rule,), counts[place])
         yield dropped
+
+
+def _of_policies(counts: PolicyCounts) -> Iterator[Metric]:
+    decisions = CounterMetricFamily(
+        "cgagent_policy_decisions",
+        "Decisions of policies that were carried out, by action (cgagent's count)",
+        labels=("policy", "action"),
+    )
+    for names, number in sorted(counts.decisions.items()):
+        decisions.add_metric(names, number)
+    in_force = GaugeMetricFamily(
+        "cgagent_policy_in_force",
+        "Grades of a policy that are in force: overrides of limits, and freezes (cgagent's count)",
+        labels=("policy",),
+    )
+    for name, number in counts.in_force.items():
+        in_force.add_metric((name,), number)
+    yield decisions
+    yield in_force
+    yield CounterMetricFamily(
+        "cgagent_reclaimed_bytes",
+        "Memory that policies have had given back, in bytes (memory.force_empty; memory.reclaim)",
+        value=counts.reclaimed_bytes,
+    )
 
 
 def _sampler(state: SamplerState) -> Iterator[Metric]:

@@ -138,6 +138,7 @@ class Sampler:
         self._machine: HostSample | None = None
         self._state = SamplerState()
         self._frozen: set[str] = set()
+        self._fresh: set[str] = set()
         self._tick_ended = tick_ended
         self._view = view
         self._background = Background("sampler", self._run)
@@ -240,6 +241,7 @@ class Sampler:
         targets = {target.id: target for target in self._targets()}
         turn = self._state.ticks % self._ticks_per_full
         with self._lock:
+            self._fresh.clear()
             for gone in self._sources.keys() - targets.keys():
                 self._drop(gone)
         failures, read = self._state.failures, 0
@@ -267,6 +269,11 @@ class Sampler:
         """Ids of the targets that were frozen when they were last sampled."""
         with self._lock:
             return frozenset(self._frozen)
+
+    def fresh(self) -> frozenset[str]:
+        """Ids of those that the last round has read: the others' figures are as they were."""
+        with self._lock:
+            return frozenset(self._fresh)
 
     def _failed(self, error: str) -> None:
         with self._lock:
@@ -333,6 +340,7 @@ class Sampler:
         else:
             self._tracks[target.id] = _Track(self._tracks_made % self._ticks_per_full, sample)
             self._tracks_made += 1
+        self._fresh.add(target.id)
         (self._frozen.add if sample.usage.frozen else self._frozen.discard)(target.id)
         for device in _devices(sample):
             if device not in self._devices:

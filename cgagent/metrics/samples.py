@@ -5,7 +5,7 @@ Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ class PortUse:
     connections: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What was taken back from a container that has asked for that."""
+
+    bytes: int
+    """Since the agent began."""
+    step_ratio: float
+    """Of what is in use, in the next step."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What the engine knows of a container, running or not."""
@@ -110,6 +120,7 @@ class Standing:
     restarts: int | None = None
     """By its policy, since a user started it; None: it has none."""
     ports: tuple[PortUse, ...] = ()
+    reclaimed: Reclaimed | None = None
     health: str | None = None
     """One of `standing.HEALTH`; None: it has no check."""
     sleep: tuple[int | None, int | None] | None = None
@@ -135,6 +146,17 @@ class HostSample:
     agent_resident_bytes: int
     agent_open_fds: int
     """As of the last round in which it was counted, which takes time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCounts:
+    """What policies have done since the agent began."""
+
+    decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """That were carried out, by policy and action."""
+    in_force: Mapping[str, int] = field(default_factory=dict)
+    """Grades that are in force, by policy."""
+    reclaimed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

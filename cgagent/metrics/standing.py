@@ -159,6 +159,20 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         lambda s: s.limits_changed_at_s,
     ),
     _one(
+        "counter",
+        "cgagent_container_reclaimed_bytes",
+        "Memory that was taken back from it, in bytes; no series without --reclaim",
+        "memory.force_empty; memory.reclaim",
+        lambda s: s.reclaimed.bytes if s.reclaimed else None,
+    ),
+    _one(
+        "gauge",
+        "cgagent_container_reclaim_step_ratio",
+        "Part of its memory that the next step takes back; no series without --reclaim",
+        "cgagent's policy",
+        lambda s: s.reclaimed.step_ratio if s.reclaimed else None,
+    ),
+    _one(
         "gauge",
         "container_file_descriptors",
         "Open file descriptors of all its processes; counted once a minute",

@@ -1,5 +1,5 @@
-"""What is decided by itself about groups and containers: pure functions of plain figures.
+"""What should be done, and why: decided by figures, in pure functions of plain values.
 
-Nothing here reads a file, asks the kernel or changes a container; the engine brings figures and
-does what comes of them.
+Nothing here reads a file, asks the kernel or changes a container. The engine brings figures, and
+carries out what is decided as a user would.
 """

@@ -203,4 +203,36 @@ MIGRATIONS: Final = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX container_usage_by_time ON container_usage(updated_ns);
     """,
+    """
+    -- Rulesets that were added by a request; those of the settings are in their files.
+    CREATE TABLE rulesets (
+        name       TEXT PRIMARY KEY,
+        document   TEXT NOT NULL,      -- JSON: the table as it was asked for
+        created_ns INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- What rulesets hold somebody to. A row is here before that begins, and until it has ended.
+    CREATE TABLE policy_holds (
+        policy     TEXT NOT NULL,
+        watched    TEXT NOT NULL,      -- the key of the target that was looked at
+        grade      INTEGER NOT NULL,
+        victim     TEXT NOT NULL,      -- the key of the target that is held
+        action     TEXT NOT NULL,
+        since_ns   INTEGER NOT NULL,
+        document   TEXT NOT NULL,      -- JSON: what undoing it takes
+        PRIMARY KEY (policy, watched, grade, victim)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE decisions (
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        time_ns    INTEGER NOT NULL,
+        policy     TEXT NOT NULL,
+        watched    TEXT NOT NULL,
+        action     TEXT NOT NULL,
+        container  TEXT NOT NULL,      -- an id; empty: it is about a cgroup, or the host
+        target     TEXT NOT NULL,
+        outcome    TEXT NOT NULL,
+        reason     TEXT NOT NULL
+    ) STRICT;
+    """,
 )

@@ -75,7 +75,8 @@ async def events(call: Call) -> Response:
         events = call.engine.events.stream(query, follow=True, hang_up=hang_up)
         async with aclosing(events) as stream:
             async for event in stream:
-                yield prefix + event_shapes.line(event, call.version)
+                if event.type not in event_shapes.OURS:
+                    yield prefix + event_shapes.line(event, call.version)
 
     return Endless(lines, kind)
 

@@ -264,6 +264,7 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         policy = None if body.restart is None else body.restart.policy()
         await engine.control.update(
             *(container, body.limits(), body.conveniences(), policy),
+            reclaim=body.reclaim,
             force=force,
             check=_unchanged(engine, request, container),
         )

@@ -367,6 +367,58 @@ _ENDS: Final = (
     ),
 )
 
+_RULESET: Final = {
+    "name": "calm-batch",
+    "select": {"label": "tier=front"},
+    "when": {"detector": "pressure-above", "resource": "cpu", "kind": "some", "above": "20%"},
+    "against": {"label": "tier=batch", "most": "cpu"},
+    "grade": [
+        {"action": "weight", "cpu": 1},
+        {"action": "freeze", "for": "10s", "after": "15s"},
+    ],
+}
+_POLICY: Final = {
+    "name": "calm-batch",
+    "description": "",
+    "origin": "",
+    "created_ns": NS,
+    "dry_run": False,
+    "actions": ["weight", "freeze"],
+    "watched": 0,
+    "in_force": 0,
+    "unknown": "",
+}
+_POLICIES: Final = (
+    Example(
+        operation="POST /v1/policies",
+        query={"replace": True},
+        body={"ruleset": [_RULESET]},
+        status=201,
+        answer=[_POLICY],
+    ),
+    Example(operation="GET /v1/policies", query={"limit": 50}, answer=[_POLICY]),
+    Example(
+        operation="GET /v1/policies/{name}",
+        names={"name": "calm-batch"},
+        answer={**_POLICY, "ruleset": _RULESET, "holds": []},
+    ),
+    Example(
+        operation="GET /v1/policies/{name}/test",
+        names={"name": "calm-batch"},
+        answer={
+            "name": "calm-batch",
+            "targets": [],
+            "grades": [{"action": "weight", "after_s": 0, "options": {"cpu": 1}}],
+        },
+    ),
+    Example(
+        operation="GET /v1/decisions",
+        query={"policy": "calm-batch", "limit": 20},
+        answer=[],
+    ),
+    Example(operation="DELETE /v1/policies/{name}", names={"name": "calm-batch"}, status=204),
+)
+
 _REST: Final = (
     Example(operation="GET /v1/jobs", query={"filter": "name=create", "limit": 1}, answer=[_JOB]),
     Example(operation="GET /v1/jobs/{job_id}", names={"job_id": JOB}, answer=_JOB),
@@ -453,5 +505,6 @@ EXAMPLES: Final = (
     *_CONTAINERS,
     *_FILES,
     *_ENDS,
+    *_POLICIES,
     *_REST,
 )

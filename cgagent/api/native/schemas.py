@@ -178,9 +178,11 @@ class UpdateBody(ChangeBody):
     """Limits, and what else can be changed of a container that is there."""
 
     restart: RestartBody | None = None
+    reclaim: str | None = None
+    """``off``, ``auto`` or ``auto:psi=0.1%``."""
 
     def limits(self) -> Limits:
-        values = self.model_dump(exclude_none=True, exclude={"restart"})
+        values = self.model_dump(exclude_none=True, exclude={"restart", "reclaim"})
         return ChangeBody(**values).limits()
 
 

@@ -70,6 +70,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     """Docker's word for how a container is kept apart: on Linux ``default``, or empty."""
     annotations: Annotated[dict[str, str], BOUNDED] = field(default_factory=dict)
     """Annotations are passed on in the container's OCI configuration, for runtimes and hooks."""
+    reclaim: str = ""
+    """``auto`` or ``auto:psi=0.1%``: memory it does not need is taken back; empty: it is not."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
 

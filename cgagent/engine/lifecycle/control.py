@@ -16,6 +16,7 @@ from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options import overrides
 from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.policy import reclaim as reclaim_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,10 +189,11 @@ class Control:
         extra: Conveniences,
         restart: RestartPolicy | None = None,
         *,
+        reclaim: str | None = None,
         force: bool = False,
         check: Check = _nothing,
     ) -> None:
-        """Change limits, at once if it runs, and the restart policy. All of it or nothing.
+        """Change limits, at once if it runs, restart policy and reclaim. All of it or nothing.
 
         A memory limit below what is used is reached in steps that kill nothing; with `force` it
         is set at once, whatever dies of it. `check` is called when nobody else can change it any
@@ -210,11 +212,19 @@ class Control:
             changed = container.record
             if dict(changes):
                 limits = changed.limits.merged(changes)
-                changed = replace(changed, limits=limits, limits_changed_ns=time.time_ns())
+                changed = replace(
+                    changed,
+                    limits=limits,
+                    overrides=overrides.yielding(changed.overrides, changes),
+                    limits_changed_ns=time.time_ns(),
+                )
             if policy is not None:
                 changed = restarts.with_policy(changed, policy)
+            if reclaim is not None:
+                reclaim = reclaim_rules.canonical(reclaim)
+                changed = replace(changed, config=replace(changed.config, reclaim=reclaim))
             self._jobs.require_permitted_container(changed)
-            write = overrides.seen_through(changes, changed.overrides)
+            write = overrides.updating(changes, container.record, changed)
             await self._change(container, changed, write, force=force)
             if policy is not None:
                 restarts.arm(container)

@@ -17,6 +17,7 @@ from cgagent.metrics import (
     COLUMNS,
     ChosenLabels,
     Metrics,
+    PolicyCounts,
     Sample,
     Sampler,
     Sizes,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Job
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
-    from cgagent.metrics import Asked, HostSample, Rendering
+    from cgagent.metrics import Asked, HostSample, Reclaimed, Rendering
 
 
 class Monitor:
@@ -82,6 +83,9 @@ class Monitor:
         self._labels = ChosenLabels(settings.metric_labels)
         self._host = host
         self.clients_cut_off = 0
+        self.policy_counts: Callable[[], PolicyCounts] = PolicyCounts
+        self.reclaimed: Callable[[str], Reclaimed | None] = lambda _id: None
+        self.reclaim_view: Callable[[str], dict[str, Any] | None] = lambda _id: None
         self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
         self._metrics = Metrics(
             self._sampler,
@@ -90,6 +94,7 @@ class Monitor:
             clients_cut_off=lambda: self.clients_cut_off + events.cut_off,
             volume_bytes=self._sizes.volume_bytes,
             network_drops=network.drops,
+            policies=lambda: self.policy_counts(),  # noqa: PLW0108 - they come later
         )
         self._targets: dict[str, tuple[Record, Target]] = {}
 
@@ -97,7 +102,16 @@ class Monitor:
         """After a round of the sampler, in its thread."""
         self._network.refresh()
         sampler = self._sampler
-        self._policies.tick_ended(Tick(sampler.latest, sampler.rates, sampler.frozen()))
+        self._policies.tick_ended(
+            Tick(
+                *(sampler.latest, sampler.rates, sampler.frozen(), sampler.fresh()),
+                sampler.machine(),
+            )
+        )
+
+    def watch_too(self, patterns: Iterable[str]) -> None:
+        """Sample these groups of the host beside those of the setting `watch`."""
+        self._watched.watch_too(patterns)
 
     def start(self) -> None:
         self._sampler.start()
@@ -165,6 +179,7 @@ class Monitor:
             health=outcome.health.status if outcome.health else None,
             sleep=_memory_of(container.record.outcome.sleep) if container.sleeps else None,
             ports=self._network.ports(container.id),
+            reclaimed=self.reclaimed(container.id),
         )
 
     def _all_to_count(self) -> Iterable[ToCount]:
@@ -284,6 +299,7 @@ class Monitor:
             "connections": counted and counted.connections,
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
+            "reclaim": self.reclaim_view(target.id),
         }
 
 

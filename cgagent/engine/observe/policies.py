@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Event
     from cgagent.engine.containers.container import Container
-    from cgagent.metrics import Rates, Sample
+    from cgagent.metrics import HostSample, Rates, Sample
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,9 @@ class Tick(NamedTuple):
     """From the sample before the latest to the latest."""
     frozen: frozenset[str]
     """Ids of the targets that were frozen when they were last sampled."""
+    fresh: frozenset[str] = frozenset()
+    """Ids of the targets that were read in this round; the others' figures are as they were."""
+    machine: HostSample | None = None
 
 
 class Policy(Protocol):

@@ -12,12 +12,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from cgagent.metrics import ChosenLabels, Target
+from cgagent.watchlist import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cgagent.cgroups import Group, Host
-    from cgagent.watchlist import Watch
 
 
 class WatchedGroups:
@@ -31,6 +31,7 @@ class WatchedGroups:
     ) -> None:
         """`containers` has the paths of containers' groups, wherever they are."""
         self._host = host
+        self._settings = rules
         self._rules = [_Rule(rule) for rule in rules]
         self._own_parent = own_parent.rstrip("/")
         self._interval_s = interval_s
@@ -39,12 +40,18 @@ class WatchedGroups:
         self._found: dict[str, Target] = {}
         self._due_s = 0.0
 
+    def watch_too(self, patterns: Iterable[str]) -> None:
+        """Patterns beside those of the settings, in place of the last ones. From any thread."""
+        extra = (Watch(pattern) for pattern in sorted(set(patterns)))
+        self._rules = [_Rule(rule) for rule in (*self._settings, *extra)]
+        self._due_s = 0.0
+
     def targets(self) -> tuple[list[Target], list[Target]]:
         """Those there are, looked for anew at each interval, and those that have gone since.
 
         Of several patterns that match a group the first counts.
         """
-        if not self._rules or time.monotonic() < self._due_s:
+        if not (self._rules or self._found) or time.monotonic() < self._due_s:
             return list(self._found.values()), []
         self._due_s = time.monotonic() + self._interval_s
         before, self._found = self._found, {}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.cgroups import UNLIMITED, IoLatency, IoMax, IoWeight, Limits
 from cgagent.errors import InvalidInputError, NotFoundError
+from cgagent.policy.rulesets.model import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -39,7 +40,10 @@ _OTHER_UNIT: Final = {
     "cpu_weight": "cpu_shares",
     "cpu_shares": "cpu_weight",
     "io_weight": "blkio_weight",
+    "blkio_weight": "io_weight",
 }
+_QUOTA: Final = frozenset({"cpu_quota_us", "cpu_period_us"})
+"""One limit in two fields."""
 _CAPS: Final = ("rbps", "wbps", "riops", "wiops")
 _PER_DEVICE: Final = ("io_max", "io_latency", "io_weight_device")
 
@@ -90,6 +94,41 @@ def without(overrides: Iterable[LimitOverride], owner: str) -> tuple[LimitOverri
     if len(kept) == len(before):
         raise NotFoundError(f"there is no override of {owner}")
     return kept
+
+
+def yielding(overrides: Iterable[LimitOverride], changes: Limits) -> tuple[LimitOverride, ...]:
+    """What is left of them when a user updates these limits: rulesets never fight a user.
+
+    Overrides of other owners stay as they are: they have been set by hand.
+    """
+    names = {name for name, _ in changes}
+    taken = names | {_OTHER_UNIT[name] for name in names if name in _OTHER_UNIT}
+    if names & _QUOTA:
+        taken |= _QUOTA
+    kept = []
+    for override in overrides:
+        if not override.owner.startswith(OWNER):
+            kept.append(override)
+        elif left := {name: value for name, value in override.limits if name not in taken}:
+            kept.append(replace(override, limits=Limits(**left)))
+    return tuple(kept)
+
+
+def updating(changes: Limits, before: Overridden, after: Overridden) -> Limits:
+    """What an update of the user's limits writes: its fields, and those that overrides yield."""
+    write = seen_through(changes, after.overrides)
+    names = {name for override in before.overrides for name, _ in override.limits}
+    yielded = names - {name for override in after.overrides for name, _ in override.limits}
+    return write.merged(to_write(yielded, before.limits_in_force, after.limits_in_force))
+
+
+class Overridden(Protocol):
+    """A container's record."""
+
+    @property
+    def overrides(self) -> tuple[LimitOverride, ...]: ...
+    @property
+    def limits_in_force(self) -> Limits: ...
 
 
 def in_force(asked: Limits, overrides: Iterable[LimitOverride]) -> Limits:

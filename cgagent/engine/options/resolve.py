@@ -15,6 +15,7 @@ from cgagent.engine.options.logging import LogConfig
 from cgagent.errors import InvalidInputError
 from cgagent.kernel import signals
 from cgagent.network import files
+from cgagent.policy import reclaim
 from cgagent.runtime.container import console
 from cgagent.runtime.container.command import DEFAULT_PATH
 
@@ -35,7 +36,7 @@ READ_LATE: Final = frozenset(
     {
         *("image", "command", "entrypoint", "env", "working_dir", "user", "labels"),
         *("stdin", "stdin_once", "stop_signal", "stop_timeout_s", "health", "restart", "log"),
-        "hibernate_after_s",
+        *("reclaim", "hibernate_after_s"),
         *("networks", "ports", "publish_all", "exposed_ports"),
     }
 )
@@ -95,6 +96,7 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
     return replace(
         config,
         restart=restart_policy.checked(config.restart, auto_remove=config.auto_remove),
+        reclaim=reclaim.canonical(config.reclaim),
         cap_add=confinement.capability_names(config.cap_add),
         cap_drop=confinement.capability_names(config.cap_drop),
         extra_hosts=hosts,

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Event
 
 _DOCKERS: Final = {"exit_code": "exitCode", "old_name": "oldName"}
-
+OURS: Final = frozenset({"policy"})
+"""Types that docker's contract does not know: its clients are not told of these."""
 
 _last: dict[tuple[bool, bool], tuple[Event, bytes]] = {}
 

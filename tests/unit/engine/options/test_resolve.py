@@ -173,6 +173,7 @@ LATE = {
     "health": HealthCheck(test=("CMD", "true")),
     "restart": RestartPolicy("always"),
     "log": LogConfig("none"),
+    "reclaim": "auto",
     "networks": (EndpointSpec(network="blue"),),
     "ports": (PortSpec(container_port=80),),
     "publish_all": True,

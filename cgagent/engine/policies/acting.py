@@ -1,0 +1,285 @@
+"""What grades do, to containers as a user would, and to groups of the host; and undoing it.
+
+Where it holds somebody to something its row comes first, and goes last. So after a crash there may
+be a row of something that has not come about, and never something without a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from cgagent.cgroups import Limits
+from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.overrides import LimitOverride
+from cgagent.engine.policies import limiting, webhooks
+from cgagent.engine.policies.holds import Hold
+from cgagent.errors import ConflictError, DeniedError, NotFoundError, UnsupportedError
+from cgagent.policy.rulesets.model import OWNER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.cgroups import Group, Host
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.hostgroups import HostGroups
+    from cgagent.engine.jobs import Jobs
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.policies.holds import Holds
+    from cgagent.engine.policies.running import Wish
+    from cgagent.policy.facts import Facts
+    from cgagent.policy.rulesets.model import Grade, Target
+
+State = Literal["in force", "over", "given up"]
+_FREEZE_S: Final = 10.0
+_KILL_S: Final = 10.0
+_NO_MORE: Final = Conveniences()
+
+
+class Acting:
+    def __init__(
+        self,
+        *,
+        host: Host,
+        containers: Containers,
+        lifecycle: Lifecycle,
+        control: Control,
+        groups: HostGroups,
+        jobs: Jobs,
+        holds: Holds,
+        own_pids: Callable[[], set[int]],
+    ) -> None:
+        """`own_pids` are the agent's own processes: no group that has one is frozen or ended."""
+        self._own_pids = own_pids
+        self._host = host
+        self._containers = containers
+        self._lifecycle = lifecycle
+        self._control = control
+        self._groups = groups
+        self._jobs = jobs
+        self._holds = holds
+        self.reclaimed_bytes = 0
+
+    async def take(self, wish: Wish) -> str:
+        """Do what the grade says; what it came to, in words.
+
+        Raises:
+            CgagentError: it cannot be.
+        """
+        rules, step = wish.running.rules, wish.order.step
+        grade, watched = rules.grades[step.grade], wish.watched.target
+        victim = wish.victim or watched
+        hold = Hold(policy=rules.name, watched=watched.key, step=step, action=grade.action)
+        match grade.action:
+            case "event":
+                return str(grade.options.get("message", ""))
+            case "webhook":
+                return await self._tell(wish, grade, victim)
+            case "reclaim":
+                return await self._reclaim(victim, grade, _known(wish))
+            case "restart":
+                await self._lifecycle.restart(self._running(victim))
+                return ""
+            case "kill":
+                return await self._kill(victim)
+            case "freeze":
+                return await self._freeze(hold, victim, grade)
+            case _:
+                limits = limiting.limits(grade, self._held(victim), _known(wish))
+                await self._limit(hold, victim, limits, wish.reason)
+                return limiting.shown(limits)
+
+    async def undo(self, hold: Hold) -> None:
+        """End what is in force.
+
+        Raises:
+            CgagentError: it cannot be ended now; it is still in force.
+        """
+        kind, _, id_ = hold.step.victim.partition(":")
+        if kind == "cgroup":
+            await self._undo_group(self._host.group(id_), hold)
+        else:
+            container = self._containers.get(id_)
+            if container is not None:
+                await self._undo_container(container, hold)
+        self._holds.drop(hold)
+
+    def state(self, hold: Hold) -> State:
+        """Whether it still is in force, has ended by itself, or by its user's will."""
+        kind, _, id_ = hold.step.victim.partition(":")
+        if kind == "cgroup":
+            has_ended = hold.until_ns is not None and time.time_ns() >= hold.until_ns
+            is_there = self._host.group(id_).inodes() == hold.inodes
+            return "in force" if is_there and not has_ended else "over"
+        container = self._containers.get(id_)
+        if container is None:
+            return "over"
+        if hold.action == "freeze":
+            return _freeze_state(container, hold)
+        held = next(
+            (o.limits for o in container.record.overrides if o.owner == OWNER + hold.policy), None
+        )
+        names = {name for name, _ in held} if held is not None else set()
+        return "in force" if {name for name, _ in hold.limits} <= names else "given up"
+
+    # -- what is done once ------------------------------------------------------------------
+
+    @staticmethod
+    async def _tell(wish: Wish, grade: Grade, victim: Target) -> str:
+        url, rules = grade.options["url"], wish.running.rules
+        body: dict[str, Any] = {
+            "policy": rules.name,
+            "watched": str(wish.watched.target),
+            "target": str(victim),
+            "container": victim.id if victim.kind == "container" else None,
+            "reason": wish.reason,
+            "message": grade.options.get("message", rules.description),
+            "time_ns": time.time_ns(),
+        }
+        await webhooks.post(url, body)
+        return f"told {url}"
+
+    async def _reclaim(self, victim: Target, grade: Grade, facts: Facts) -> str:
+        value, unit = grade.options["amount"]
+        used = facts.usage.memory.current_bytes if facts.usage else None
+        if used is None:
+            raise UnsupportedError(f"{victim}: its memory is not known")
+        amount = int(used * value / 100 if unit == "percent" else min(value, used))
+        group = self._group(victim)
+        async with self._jobs.run("reclaim", **_named(victim)):
+            place = self._host.placements.get("memory")
+            is_v1 = place is not None and place.version == 1
+            freed = await asyncio.to_thread(group.reclaim, None if is_v1 else amount)
+        self.reclaimed_bytes += freed
+        return f"{freed} bytes were given back of {amount}"
+
+    async def _kill(self, victim: Target) -> str:
+        """As the kernel would for want of memory: a restart policy starts it again."""
+        if victim.kind == "cgroup":
+            self._require_not_ours(victim)
+            await self._groups.act(victim.id, "kill", force=True, timeout_s=_KILL_S)
+            return ""
+        container = self._running(victim)
+        async with self._jobs.run("kill", container=container.id):
+            await asyncio.to_thread(self._lifecycle.group(container).kill, _KILL_S)
+        return ""
+
+    # -- what is in force for a time ---------------------------------------------------------
+
+    async def _freeze(self, hold: Hold, victim: Target, grade: Grade) -> str:
+        for_s = grade.options["for"]
+        if victim.kind == "cgroup":
+            self._require_not_ours(victim)
+            until_ns = time.time_ns() + int(for_s * 1e9)
+            group = self._host.group(victim.id)
+            hold = replace(hold, until_ns=until_ns, inodes=group.inodes())
+            with self._holds.kept(hold):
+                await self._groups.act(victim.id, "freeze", force=True, timeout_s=_FREEZE_S)
+            return f"for {for_s:g} s"
+        container = self._running(victim)
+        with self._holds.kept(hold):
+            await self._control.freeze(container, _FREEZE_S, for_s)
+            self._holds.until(hold, container.record.outcome.thaw_at_ns)
+        return f"for {for_s:g} s"
+
+    async def _limit(self, hold: Hold, victim: Target, limits: Limits, why: str) -> None:
+        hold = replace(hold, limits=limits)
+        if victim.kind == "cgroup":
+            group = self._host.group(victim.id)
+            undo = await asyncio.to_thread(group.earlier, limits)
+            hold = replace(hold, undo=undo, inodes=group.inodes())
+            with self._holds.kept(hold):
+                await self._groups.change(victim.id, limits, _NO_MORE, force=True)
+            return
+        container = self._running(victim)
+        with self._holds.kept(hold):
+            await self._override(container, hold.policy, why)
+
+    async def _override(self, container: Container, policy: str, why: str) -> None:
+        limits = self._holds.limits(policy, f"container:{container.id}")
+        override = LimitOverride(
+            owner=OWNER + policy, reason=why[:1000], since_ns=time.time_ns(), limits=limits
+        )
+        await self._control.override(container, override)
+
+    async def _undo_container(self, container: Container, hold: Hold) -> None:
+        if hold.action != "freeze":
+            await self._let_go(container, hold)
+        elif self.state(hold) == "in force":
+            with contextlib.suppress(ConflictError, NotFoundError):  # it has just ended
+                await self._control.thaw(container)
+
+    async def _let_go(self, container: Container, hold: Hold) -> None:
+        """Of the override there is, leave what other grades have put there."""
+        owner = OWNER + hold.policy
+        there = next((o for o in container.record.overrides if o.owner == owner), None)
+        if there is None:
+            return
+        names = {name for name, _ in there.limits}
+        others = self._holds.limits(hold.policy, hold.step.victim, but=hold)
+        left = Limits(**{name: value for name, value in others if name in names})
+        if not dict(left):
+            await self._control.lift(container, owner)
+        elif left != there.limits:
+            await self._control.override(container, replace(there, limits=left))
+
+    async def _undo_group(self, group: Group, hold: Hold) -> None:
+        if group.inodes() != hold.inodes:
+            return  # it is gone, and what we did with it
+        if hold.action == "freeze":
+            await self._groups.act(group.path, "thaw", force=True, timeout_s=_FREEZE_S)
+        else:
+            await asyncio.to_thread(group.put_back, hold.undo)
+
+    def _require_not_ours(self, victim: Target) -> None:
+        """Raises DeniedError: the machine's first process is in it, or one of the agent's."""
+        if {1, *self._own_pids()} & {*self._host.group(victim.id).pids()}:
+            raise DeniedError(f"{victim}: the agent itself, or the machine's init, is in it")
+
+    # -- targets ----------------------------------------------------------------------------
+
+    def _running(self, target: Target) -> Container:
+        container = self._containers.get(target.id)
+        if container is None or not container.running:
+            raise ConflictError(f"{target} has ended")
+        return container
+
+    def _group(self, target: Target) -> Group:
+        if target.kind == "cgroup":
+            return self._host.group(target.id)
+        return self._lifecycle.group(self._running(target))
+
+    def _held(self, target: Target) -> Limits:
+        if target.kind == "cgroup":
+            return self._host.group(target.id).held()
+        held = self._control.held_limits(self._running(target))
+        if held is None:
+            raise ConflictError(f"{target} has ended")
+        return held
+
+
+def _known(wish: Wish) -> Facts:
+    if wish.facts is None:
+        raise ConflictError(f"{wish.victim or wish.watched.target} has gone")
+    return wish.facts
+
+
+def _freeze_state(container: Container, hold: Hold) -> State:
+    lease = container.record.outcome.thaw_at_ns
+    if hold.until_ns is not None and container.frozen and lease == hold.until_ns:
+        return "in force"
+    is_early = hold.until_ns is not None and time.time_ns() < hold.until_ns - _SOON_NS
+    return "given up" if is_early and container.running else "over"
+
+
+_SOON_NS: Final = 200_000_000
+"""A lease's end and our look at it are not the same moment."""
+
+
+def _named(target: Target) -> dict[str, str]:
+    return {target.kind: target.id}

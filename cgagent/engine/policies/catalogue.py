@@ -1,0 +1,105 @@
+"""Which rulesets there are: those of the settings' files, and those that were added by requests."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.engine.policies import files
+from cgagent.engine.policies.running import Running
+from cgagent.errors import ConflictError, NotFoundError
+from cgagent.policy.rulesets.parse import rulesets as parse
+from cgagent.store.policies import RulesetRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from cgagent.policy.rulesets.model import Ruleset
+    from cgagent.store.policies import PolicyRows
+
+_MOST: Final = 200
+
+
+class Catalogue:
+    def __init__(self, rows: PolicyRows, directory: Path, parent: str) -> None:
+        """`directory` has the files of the settings, or is one; `parent` the containers' groups.
+
+        Raises:
+            InvalidInputError, ConflictError: a file of the settings has a mistake.
+        """
+        self._rows = rows
+        self._parent = parent
+        self._all: dict[str, Running] = {}
+        for row in rows.rulesets():
+            table = json.loads(row.document)
+            (rules,) = parse({"ruleset": [table]}, "database", parent)
+            self._all[rules.name] = _running(rules, table, "", row.created_ns)
+        for origin, document in files.read(directory):
+            for rules, table in self.parsed(document, origin):
+                known = self._all.get(rules.name)
+                if known is not None and known.origin:
+                    raise ConflictError(
+                        f"policy {rules.name} is in {known.origin} and in {origin}; rename one"
+                    )
+                self._all[rules.name] = _running(rules, table, origin, time.time_ns())
+
+    def __iter__(self) -> Iterator[Running]:
+        return iter(tuple(self._all[name] for name in sorted(self._all)))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def find(self, name: str) -> Running | None:
+        return self._all.get(name)
+
+    def get(self, name: str) -> Running:
+        """Raises NotFoundError."""
+        found = self._all.get(name)
+        if found is None:
+            raise NotFoundError(f"policy {name!r} does not exist; see cgagent policy ls")
+        return found
+
+    def parsed(self, document: Any, origin: str) -> list[tuple[Ruleset, dict[str, Any]]]:
+        """Each ruleset of a document, with its table. Raises InvalidInputError."""
+        found = parse(document, origin, self._parent)
+        return list(zip(found, document["ruleset"], strict=True))
+
+    def require_free(self, names: Iterable[str], *, replace: bool) -> None:
+        """Raises ConflictError: there is one of a name already, or there would be too many."""
+        for name in names:
+            known = self._all.get(name)
+            if known is not None and known.origin:
+                raise ConflictError(f"policy {name} is in {known.origin}; change it there")
+            if known is not None and not replace:
+                raise ConflictError(f"policy {name} exists already; give --replace")
+        if len(self._all.keys() | set(names)) > _MOST:
+            raise ConflictError(f"there are {_MOST} policies already; remove some")
+
+    def keep(self, new: list[tuple[Ruleset, dict[str, Any]]]) -> None:
+        """For the next agent; `put` has them at work."""
+        now_ns = time.time_ns()
+        self._rows.put(
+            [
+                RulesetRow(name=rules.name, document=json.dumps(table), created_ns=now_ns)
+                for rules, table in new
+            ]
+        )
+
+    def put(self, new: list[tuple[Ruleset, dict[str, Any]]]) -> list[Running]:
+        now_ns = time.time_ns()
+        made = [_running(rules, table, "", now_ns) for rules, table in new]
+        self._all.update({one.rules.name: one for one in made})
+        return made
+
+    def withdraw(self, name: str) -> None:
+        """It is at work no more; `forget` takes its row."""
+        self._all.pop(name, None)
+
+    def forget(self, name: str) -> None:
+        self._rows.delete(name)
+
+
+def _running(rules: Ruleset, table: dict[str, Any], origin: str, created_ns: int) -> Running:
+    return Running(rules=rules, table=table, origin=origin, created_ns=created_ns)

@@ -1,0 +1,125 @@
+"""What rulesets hold targets to: in the database before it begins, until after it has ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from cgagent.cgroups import Limits
+from cgagent.engine.options import limits as limit_json
+from cgagent.errors import CgagentError
+from cgagent.policy.rulesets.course import Step
+from cgagent.store.policies import HoldRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cgagent.store.policies import PolicyRows
+
+_NOTHING = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One grade that is in force on one target."""
+
+    policy: str
+    watched: str
+    step: Step
+    action: str
+    since_ns: int = field(default_factory=time.time_ns)
+    limits: Limits = _NOTHING
+    """Of an override of a container, or of a group."""
+    until_ns: int | None = None
+    """When a freeze ends; of a container it is the lease that its record has, by which it is known
+    to be ours. None: it was not noted before the agent died, and ends by itself."""
+    undo: tuple[tuple[str, str], ...] = ()
+    """Of a group: what puts its files back."""
+    inodes: dict[str, int] = field(default_factory=dict)
+    """Of a group's directories: another group of the same name is not ours."""
+
+    def row(self) -> HoldRow:
+        document = {
+            "limits": limit_json.to_json(self.limits),
+            "until_ns": self.until_ns,
+            "undo": self.undo,
+            "inodes": self.inodes,
+        }
+        return HoldRow(
+            policy=self.policy,
+            watched=self.watched,
+            grade=self.step.grade,
+            victim=self.step.victim,
+            action=self.action,
+            since_ns=self.since_ns,
+            document=json.dumps(document),
+        )
+
+    @classmethod
+    def of(cls, row: HoldRow) -> Hold:
+        value: dict[str, Any] = json.loads(row.document)
+        return cls(
+            policy=row.policy,
+            watched=row.watched,
+            step=Step(row.grade, row.victim),
+            action=row.action,
+            since_ns=row.since_ns,
+            limits=limit_json.from_json(value["limits"]),
+            until_ns=value["until_ns"],
+            undo=tuple((path, text) for path, text in value["undo"]),
+            inodes=value["inodes"],
+        )
+
+
+class Holds:
+    """All of them, the oldest first."""
+
+    def __init__(self, rows: PolicyRows) -> None:
+        self._rows = rows
+        self._all = [Hold.of(row) for row in rows.holds()]
+
+    def __iter__(self) -> Iterator[Hold]:
+        return iter(tuple(self._all))
+
+    def of(self, policy: str, watched: str | None = None) -> list[Hold]:
+        return [h for h in self._all if h.policy == policy and watched in {None, h.watched}]
+
+    def find(self, policy: str, watched: str, step: Step) -> Hold | None:
+        return next((h for h in self.of(policy, watched) if h.step == step), None)
+
+    def limits(self, policy: str, victim: str, but: Hold | None = None) -> Limits:
+        """What a ruleset holds a target to by all its grades, and for whomever."""
+        found = Limits()
+        for hold in self._all:
+            if hold.policy == policy and hold.step.victim == victim and hold is not but:
+                found = found.merged(hold.limits)
+        return found
+
+    def put(self, hold: Hold) -> Hold:
+        """Keep it, in the place of an earlier one of the same grade."""
+        self._rows.hold(hold.row())
+        same = self.find(hold.policy, hold.watched, hold.step)
+        self._all = [*(h for h in self._all if h is not same), hold]
+        return hold
+
+    def until(self, hold: Hold, until_ns: int | None) -> Hold:
+        return self.put(replace(hold, until_ns=until_ns))
+
+    @contextmanager
+    def kept(self, hold: Hold) -> Iterator[None]:
+        """Its row is there during the block that brings it about, and after it if that works."""
+        before = self.find(hold.policy, hold.watched, hold.step)
+        self.put(hold)
+        try:
+            yield
+        except CgagentError:
+            self.drop(hold) if before is None else self.put(before)
+            raise
+
+    def drop(self, hold: Hold) -> None:
+        self._rows.let_go(hold.row())
+        same = self.find(hold.policy, hold.watched, hold.step)
+        self._all = [h for h in self._all if h is not same]

@@ -1,0 +1,117 @@
+"""The limits that a grade comes to, for what a target is held to and does now. Pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.cgroups import UNLIMITED, IoMax, Limits, convert
+from cgagent.engine.options.limits import host_memory_bytes, to_json
+from cgagent.errors import ConflictError, UnsupportedError
+from cgagent.policy.rulesets.actions import RAISED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.policy.facts import Facts
+    from cgagent.policy.rulesets.model import Grade
+
+_IO: Final = {"read": "rbps", "write": "wbps", "read_iops": "riops", "write_iops": "wiops"}
+
+
+def limits(grade: Grade, held: Limits, facts: Facts) -> Limits:
+    """What to override.
+
+    Raises:
+        ConflictError: it would be no change, or the contrary of what is wanted.
+        UnsupportedError: nothing is known that it could be about.
+    """
+    return _MAKERS[grade.action](grade.options, held, facts)
+
+
+def _weight(options: Any, held: Limits, _facts: Facts) -> Limits:
+    values: dict[str, Any] = {}
+    cpu, io = options.get("cpu"), options.get("io")
+    if cpu is not None and (held.weight or 100) > cpu:
+        values["cpu_weight"] = cpu
+    if io is not None and (held.io_weight or 100) > io:
+        values["io_weight"] = io
+    if not values:
+        raise ConflictError("its weight is as low already")
+    return Limits(**values)
+
+
+def _cpu_cap(options: Any, held: Limits, _facts: Facts) -> Limits:
+    quota, period = convert.cpus_to_quota(options["cpus"])
+    before = _cpus(held)
+    if before is not None and before <= options["cpus"]:
+        raise ConflictError(f"it has no more than {before:g} CPUs already")
+    return Limits(cpu_quota_us=quota, cpu_period_us=period)
+
+
+def _cpus(held: Limits) -> float | None:
+    if not isinstance(held.cpu_quota_us, int) or not held.cpu_period_us:
+        return None
+    return held.cpu_quota_us / held.cpu_period_us
+
+
+def _io_cap(options: Any, held: Limits, facts: Facts) -> Limits:
+    """Of each device that it has used, and nowhere above what it is held to."""
+    used = facts.usage.io if facts.usage else None
+    if not used:
+        raise UnsupportedError("it has read and written nothing on a device so far")
+    before = {caps.device: caps for caps in held.io_max or ()}
+    caps = []
+    for device in used:
+        major, minor = map(int, device.device.split(":"))
+        values = {field: options[name] for name, field in _IO.items() if name in options}
+        known = before.get(device.device)
+        lower = {n: v for n, v in values.items() if not _is_at_most(getattr(known, n, None), v)}
+        if lower:
+            caps.append(IoMax(major=major, minor=minor, **lower))
+    if not caps:
+        raise ConflictError("its IO is capped as low already")
+    return Limits(io_max=tuple(caps))
+
+
+def _is_at_most(held: Any, cap: int) -> bool:
+    return isinstance(held, int) and held <= cap
+
+
+def _raise(options: Any, held: Limits, _facts: Facts) -> Limits:
+    name, (by, unit), ceiling = options["limit"], options["by"], options["to"]
+    field = RAISED[name]
+    before = _cpus(held) if name == "cpus" else getattr(held, field)
+    if before is None or before is UNLIMITED:
+        raise ConflictError(f"it has no limit {name} that could be raised")
+    after = min(before * (1 + by / 100) if unit == "percent" else before + by, ceiling)
+    if after <= before:
+        raise ConflictError(f"its limit {name} is at the ceiling already")
+    if name == "cpus":
+        quota, period = convert.cpus_to_quota(after)
+        return Limits(cpu_quota_us=quota, cpu_period_us=period)
+    most = host_memory_bytes() if field.endswith("_bytes") else after
+    raised: dict[str, Any] = {field: int(min(after, most))}
+    return Limits(**raised)
+
+
+_MAKERS: Final[dict[str, Callable[[Any, Limits, Facts], Limits]]] = {
+    "weight": _weight,
+    "cpu_cap": _cpu_cap,
+    "io_cap": _io_cap,
+    "raise": _raise,
+}
+
+
+def shown(found: Limits) -> str:
+    """In a line."""
+    return ", ".join(f"{name}={_told(value)}" for name, value in to_json(found).items())
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    entries = []
+    for entry in value:
+        caps = " ".join(f"{n}={v}" for n, v in entry.items() if n not in {"major", "minor"} and v)
+        entries.append(f"{entry['major']}:{entry['minor']} {caps}")
+    return "; ".join(entries)

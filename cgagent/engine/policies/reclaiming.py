@@ -1,0 +1,165 @@
+"""Memory taken back from containers that asked for it (``--reclaim auto``), step by step.
+
+What is known of a container is in memory alone: a new agent begins anew with small steps. Nothing
+is held to anything, so a crash leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cgagent.errors import CgagentError, UnsupportedError
+from cgagent.metrics import Reclaimed
+from cgagent.policy.reclaim import Figures, Reclaimer, threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cgagent.cgroups import Event, Group, Host
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.observe.policies import Tick
+    from cgagent.metrics import Sample
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _One:
+    """A container that memory is taken back from."""
+
+    text: str
+    reclaimer: Reclaimer
+    due_s: float = 0.0
+    reason: str = ""
+    reclaimed_bytes: int = 0
+    is_busy: bool = False
+    cannot: str = ""
+    """Why nothing can be taken here; empty: it can."""
+
+
+class Reclaiming:
+    """A policy: it is told of each round of sampling."""
+
+    def __init__(
+        self, host: Host, containers: Containers, group: Callable[[Container], Group]
+    ) -> None:
+        place = host.placements.get("memory")
+        self._takes_amounts = place is not None and place.version != 1
+        self._containers = containers
+        self._group = group
+        self._all: dict[str, _One] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self.reclaimed_bytes = 0
+        """Of all containers there ever were."""
+
+    def happened(self, container: Container, event: Event) -> None:
+        """The next round's figures tell enough."""
+
+    def ticked(self, tick: Tick) -> None:
+        now_s = time.monotonic()
+        for container in self._containers:
+            if container.record.config.reclaim:
+                self._look(container, tick, now_s)
+            elif container.id in self._all:
+                del self._all[container.id]
+        if len(self._all) > len(self._containers):
+            self._all = {id_: one for id_, one in self._all.items() if self._containers.get(id_)}
+
+    def _look(self, container: Container, tick: Tick, now_s: float) -> None:
+        text = container.record.config.reclaim
+        one = self._all.get(container.id)
+        if one is None or one.text != text:
+            percent = threshold(text) or 0.0
+            one = _One(text, Reclaimer(percent, takes_amounts=self._takes_amounts))
+            self._all[container.id] = one
+        if one.is_busy or now_s < one.due_s or not container.running or container.frozen:
+            return
+        sample = tick.latest(container.id)
+        figures = None if sample is None else _figures(sample, tick)
+        if figures is None or sample is None:
+            return
+        one.due_s = now_s + one.reclaimer.interval_s
+        step = one.reclaimer.step(sample.full_ns / 1e9, figures)
+        one.reason = step.reason
+        if step.amount_bytes and not one.cannot:
+            one.is_busy = True
+            work = self._take(container, one, step.amount_bytes, may_swap=step.may_swap)
+            task = asyncio.create_task(work)
+            self._work.add(task)
+            task.add_done_callback(self._work.discard)
+
+    async def _take(
+        self, container: Container, one: _One, amount_bytes: int, *, may_swap: bool
+    ) -> None:
+        group = self._group(container)
+        try:
+            amount = amount_bytes if self._takes_amounts else None
+            freed = await asyncio.to_thread(group.reclaim, amount, may_swap=may_swap)
+        except UnsupportedError as e:
+            one.cannot = e.message
+            log.warning("container %s: no memory is taken back: %s", container.name, e.message)
+        except CgagentError as e:
+            one.reason = e.message  # it has ended, say
+        else:
+            one.reclaimer.taken(freed)
+            one.reclaimed_bytes += freed
+            self.reclaimed_bytes += freed
+        finally:
+            one.is_busy = False
+
+    async def close(self) -> None:
+        if self._work:
+            await asyncio.wait(self._work)
+
+    def of(self, container_id: str) -> Reclaimed | None:
+        """For metrics; from any thread. None: it has not asked for it."""
+        one = self._all.get(container_id)
+        return None if one is None else Reclaimed(one.reclaimed_bytes, one.reclaimer.part)
+
+    def view(self, container_id: str) -> dict[str, Any] | None:
+        """For people."""
+        one = self._all.get(container_id)
+        if one is None:
+            return None
+        return {
+            "mode": one.text,
+            "reclaimed_bytes": one.reclaimed_bytes,
+            "step_ratio": one.reclaimer.part,
+            "waited_percent": one.reclaimer.waited_percent,
+            "backing_off": one.reclaimer.is_backing_off,
+            "reason": one.cannot or one.reason,
+        }
+
+
+def _figures(sample: Sample, tick: Tick) -> Figures | None:
+    memory, limits = sample.usage.memory, sample.limits
+    if memory.current_bytes is None:
+        return None
+    psi = sample.usage.pressure.memory
+    counts = [n for n in (memory.refault_anon, memory.refault_file) if n is not None]
+    guards = (limits.memory_low_bytes, limits.memory_min_bytes)
+    return Figures(
+        current_bytes=memory.current_bytes,
+        inactive_file_bytes=memory.inactive_file_bytes or 0,
+        file_bytes=memory.file_bytes or 0,
+        waited_ns=psi.some.total_ns if psi else None,
+        refaults=sum(counts) if counts else memory.pgmajfault,
+        protected_bytes=max((g for g in guards if isinstance(g, int)), default=0),
+        swap_free=_swap_free(sample, tick),
+    )
+
+
+def _swap_free(sample: Sample, tick: Tick) -> float:
+    """Of the host's swap, or of the container's own share of it where less of that is free."""
+    machine, limit = tick.machine, sample.limits.memory_swap_max_bytes
+    if machine is None or not machine.swap_total_bytes or limit == 0:
+        return 0.0
+    free = machine.swap_free_bytes / machine.swap_total_bytes
+    if isinstance(limit, int):
+        free = min(free, 1 - (sample.usage.memory.swap_bytes or 0) / limit)
+    return free

@@ -1,0 +1,164 @@
+"""One ruleset at work: its condition looked at for each target, and the next order of its course.
+
+It carries nothing out: whoever owns it gets the orders, and tells what came of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cgagent.policy.rulesets import victims
+from cgagent.policy.rulesets.conditions import Compiled
+from cgagent.policy.rulesets.course import Course, Undo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping
+
+    from cgagent.policy.facts import Facts
+    from cgagent.policy.rulesets.conditions import Finding, State
+    from cgagent.policy.rulesets.course import Order, Step
+    from cgagent.policy.rulesets.model import Ruleset, Target
+    from cgagent.policy.rulesets.victims import Victim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What there is to look at in one round."""
+
+    now_s: float
+    """Of the monotonic clock."""
+    there: Mapping[str, Target]
+    """What runs, by key."""
+    facts: Callable[[Target], Facts | None]
+    marked: Callable[[Target], Target]
+    """The target with the mark that it has for itself."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """A target that a ruleset looks at."""
+
+    target: Target
+    state: State
+    course: Course
+    failed: set[Order] = field(default_factory=set)
+    """Orders that could not be carried out, which is told once until all is quiet again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """An order with what it was made of."""
+
+    running: Running
+    watched: Watched
+    order: Order
+    victim: Target | None
+    """None: it has gone."""
+    facts: Facts | None
+    """Of the victim."""
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    rules: Ruleset
+    table: dict[str, Any]
+    """As it was asked for."""
+    origin: str
+    """A file of the settings; empty: it was added by a request."""
+    created_ns: int
+    condition: Compiled = field(init=False)
+    unknown: str = ""
+    """Why it could not be evaluated when that was first tried in vain; empty: it always could."""
+    is_news: bool = False
+    """That has not been told so far."""
+    watched: dict[str, Watched] = field(default_factory=dict)
+    _active: dict[str, Watched] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.condition = Compiled(self.rules.when)
+
+    def resume(self, target: Target, in_force: Iterable[Step]) -> None:
+        """Go on with what an earlier agent has done."""
+        course = Course(self.rules, in_force)
+        one = Watched(target, self.condition.fresh(), course)
+        self.watched[target.key] = self._active[target.key] = one
+
+    def active(self) -> list[Watched]:
+        """Those of whom something is to be expected without any new figures."""
+        return list(self._active.values())
+
+    def look(self, target: Target, facts: Facts | None, view: View) -> Wish | None:
+        """What is to be done now; `facts` None: the target has gone, and its trouble with it."""
+        key = target.key
+        one = self.watched.get(key)
+        if one is None:
+            one = Watched(target, self.condition.fresh(), Course(self.rules))
+            self.watched[key] = one
+        one.target = target
+        holds = False if facts is None else self.condition.holds(facts, one.state)
+        if holds is None and facts is not None and not self.unknown:
+            self.unknown, self.is_news = self._why_unknown(one, facts), True
+        if not holds and one.course.is_at_rest:
+            if self._active.pop(key, None) is not None:
+                one.failed.clear()
+            return None
+        self._active[key] = one
+        _, victim = one.course.next_grade
+        if victim is not None and victim not in view.there:
+            one.course.gone(victim)
+        order = one.course.next(
+            view.now_s,
+            holds,
+            lambda: [found.target.key for found in self.ranked(one.target, view)],
+        )
+        return None if order is None else self._wish(one, order, facts, view)
+
+    def _wish(self, one: Watched, order: Order, facts: Facts | None, view: View) -> Wish:
+        victim = view.there.get(order.step.victim)
+        reason = "the condition does not hold any more"
+        if not isinstance(order, Undo) and facts is not None:
+            reason = self.why(one, facts, victim, view)
+        return Wish(
+            running=self,
+            watched=one,
+            order=order,
+            victim=victim,
+            facts=view.facts(victim) if victim else None,
+            reason=reason,
+        )
+
+    def why(self, one: Watched, facts: Facts, victim: Target | None, view: View) -> str:
+        """The figures that a decision is made on, in words."""
+        found = [f.text for f in self.condition.findings(facts, one.state) if f.holds]
+        text = f"{one.target}: {'; '.join(found)}"
+        if self.rules.against is None or victim is None:
+            return text
+        ranked = victims.ranked(self.rules.against, [victim], view.facts)
+        return f"{text}; {victim}: {ranked[0].text}" if ranked else text
+
+    def _why_unknown(self, one: Watched, facts: Facts) -> str:
+        missing = (f.text for f in self.condition.findings(facts, one.state) if f.holds is None)
+        return f"it cannot be evaluated: {one.target}: {'; '.join(missing)}"
+
+    def forget_all_but(self, kept: Container[str]) -> None:
+        """Those of the keys, and those of whom something is still in force."""
+        for key in [k for k, one in self.watched.items() if one.course.is_at_rest]:
+            if key not in kept:
+                del self.watched[key]
+
+    def ranked(self, one: Target, view: View) -> list[Victim]:
+        """Whom it would act on, the first to go first."""
+        against = self.rules.against
+        if against is None:
+            return [victims.Victim(one, 0.0, "")] if one.key in view.there else []
+        others = (t for t in view.there.values() if t.key != one.key and against.select.fits(t))
+        return victims.ranked(against, map(view.marked, others), view.facts)
+
+    def findings(self, target: Target, facts: Facts) -> tuple[bool | None, list[Finding]]:
+        """Whether the condition holds of a target, and what each detector says."""
+        one = self.watched.get(target.key)
+        state = list(one.state) if one else self.condition.fresh()
+        holds = self.condition.holds(facts, state)
+        return holds, self.condition.findings(facts, state)

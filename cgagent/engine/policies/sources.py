@@ -1,0 +1,141 @@
+"""Where the facts of decisions are from: the last samples, and files of the host's own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from cgagent.cgroups import Pressure
+from cgagent.cgroups import pressure as psi
+from cgagent.engine.policies.targets import sampled_id
+from cgagent.policy.facts import Facts, HostFacts, Trend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cgagent.cgroups import Host, Usage
+    from cgagent.engine.observe.policies import Tick
+    from cgagent.metrics import Sample
+    from cgagent.policy.rulesets.model import Target
+
+_PRESSURE: Final = "/proc/pressure"
+_DISKSTATS: Final = "/proc/diskstats"
+_NO_TREND: Final = Trend()
+_LEFT_OUT: Final = ("loop", "ram", "zram", "dm-", "md")
+"""Devices on top of others, and those that are memory."""
+
+
+class Sources:
+    """Of one round of sampling after the other."""
+
+    def __init__(self, host: Host) -> None:
+        self._cgroups = host
+        self._trends: dict[str, Trend] = {}
+        self._disks: dict[str, tuple[int, int]] = {}
+        self._latency_ms: float | None = None
+        self._tick: Tick | None = None
+        self._host = HostFacts()
+        self.at_s = 0.0
+        """Of the monotonic clock, when the round ended."""
+
+    def next(self, tick: Tick) -> None:
+        self._tick = tick
+        self.at_s = time.monotonic()
+        self._host = self._host_facts(tick)
+
+    def _host_facts(self, tick: Tick) -> HostFacts:
+        machine, now = tick.machine, time.localtime()
+        self._look_at_disks()
+        return HostFacts(
+            memory_total_bytes=machine.memory_total_bytes if machine else 0,
+            memory_available_bytes=machine.memory_available_bytes if machine else 0,
+            swap_total_bytes=machine.swap_total_bytes if machine else 0,
+            swap_free_bytes=machine.swap_free_bytes if machine else 0,
+            cpus=machine.cpu_cores if machine else 1,
+            pressure=_pressure(_PRESSURE),
+            io_latency_ms=self._latency_ms,
+            minute_of_day=now.tm_hour * 60 + now.tm_min,
+            weekday=now.tm_wday,
+        )
+
+    def learn(self, target: Target) -> None:
+        """From its last sample, what a single one does not say."""
+        id_ = sampled_id(target)
+        sample = self._tick.latest(id_) if self._tick else None
+        if sample is not None:
+            self._trends.setdefault(id_, Trend()).add(sample, sample.monotonic_ns / 1e9)
+
+    def of(self, target: Target) -> Facts | None:
+        """None: it has not been sampled, or is not any more."""
+        tick = self._tick
+        is_host = target.kind == "host"
+        id_ = sampled_id(target)
+        sample = tick.latest(id_) if tick else None
+        if sample is None and not is_host:
+            return None
+        return Facts(
+            at_s=self.at_s,
+            host=self._host,
+            usage=self._usage(sample) if sample else None,
+            rates=tick.rates(id_) if tick else None,
+            limits=sample.limits if sample else None,
+            trend=self._trends.get(id_, _NO_TREND),
+            is_host=is_host,
+        )
+
+    def is_above(self, target: Target) -> bool:
+        """Whether it has groups of containers below it: it is sampled every few seconds only."""
+        sample = self._tick.latest(sampled_id(target)) if self._tick else None
+        return sample is not None and sample.target.is_above
+
+    def _usage(self, sample: Sample) -> Usage:
+        """Of what is above others with its pressure of now: the kernel has that summed up."""
+        if not sample.target.is_above:
+            return sample.usage
+        directory = self._cgroups.group(sample.target.cgroup_path).unified_dir()
+        now = _pressure(directory, "{}/{}.pressure") if directory else Pressure()
+        return replace(sample.usage, pressure=now)
+
+    def forget_all_but(self, there: Iterable[str]) -> None:
+        """What is remembered of targets that are not sampled any more."""
+        kept = set(there)
+        for id_ in self._trends.keys() - kept:
+            del self._trends[id_]
+
+    def _look_at_disks(self) -> None:
+        """How long an operation of the last round took on the device where it took longest."""
+        found = _disks()
+        slowest = [
+            (spent - before[1]) / (done - before[0])
+            for name, (done, spent) in found.items()
+            if (before := self._disks.get(name)) is not None and done > before[0]
+        ]
+        if found:
+            self._latency_ms = max(slowest, default=0.0)
+        self._disks = found
+
+
+def _pressure(directory: str, form: str = "{}/{}") -> Pressure:
+    paths = (form.format(directory, name) for name in ("cpu", "memory", "io"))
+    cpu, memory, io = (psi.parse(_read(path)) for path in paths)
+    return Pressure(cpu=cpu, memory=memory, io=io)
+
+
+def _disks() -> dict[str, tuple[int, int]]:
+    """Operations that are done, and the milliseconds spent on them, by device."""
+    found = {}
+    for line in (_read(_DISKSTATS) or "").split("\n"):
+        words = line.split()
+        if len(words) > 10 and not words[2].startswith(_LEFT_OUT):  # noqa: PLR2004 - its form
+            reads, read_ms, writes, write_ms = (int(words[n]) for n in (3, 6, 7, 10))
+            found[words[2]] = reads + writes, read_ms + write_ms
+    return found
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except OSError:  # no PSI, or it is switched off
+        return None

@@ -1,0 +1,97 @@
+"""What the grades of a ruleset may do, with their options and what these may be."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from cgagent.errors import InvalidInputError
+from cgagent.policy.rulesets.values import bound, duration, number, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cgagent.policy.rulesets.model import Action
+
+    Parse = Callable[[Any, str], Any]
+
+_LONGEST_FREEZE_S: Final = 3600.0
+RAISED: Final[Mapping[str, str]] = {
+    "memory_max": "memory_max_bytes",
+    "memory_high": "memory_high_bytes",
+    "pids_max": "pids_max",
+    "cpus": "cpu_quota_us",
+}
+"""The limits that can be raised: their fields in `Limits`."""
+
+
+def _weight(value: Any, where: str) -> int:
+    return int(number(value, where, 1, 10_000))
+
+
+def _size(value: Any, where: str) -> int:
+    return int(bound(value, ("bytes",), where)[0])
+
+
+def _share(value: Any, where: str) -> tuple[float, str]:
+    """Bytes, a count or CPUs, or a share of what there is."""
+    found, unit = bound(value, ("bytes", "percent"), where)
+    if not found:
+        raise InvalidInputError(f"{where}: 0 is nothing")
+    return found, unit
+
+
+def _ceiling(value: Any, where: str) -> float:
+    return bound(value, ("bytes",), where)[0]
+
+
+def _limit(value: Any, where: str) -> str:
+    name = str(value).replace("-", "_")
+    if name not in RAISED:
+        raise InvalidInputError(f"{where}: {plain(value)} is none of {', '.join(RAISED)}")
+    return name
+
+
+def _freeze(value: Any, where: str) -> float:
+    found = duration(value, where)
+    if not 0 < found <= _LONGEST_FREEZE_S:
+        raise InvalidInputError(f"{where}: a freeze lasts up to an hour, and not {plain(value)}")
+    return found
+
+
+def _url(value: Any, where: str) -> str:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        is_one = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise InvalidInputError(f"{where}: {plain(value)} is not an address such as https://HOST/")
+    return str(value)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or len(value) > 200:  # noqa: PLR2004 - a line
+        raise InvalidInputError(f"{where}: it must be a text of 200 letters at most")
+    return value
+
+
+_IOPS: Final[Parse] = lambda value, where: int(number(value, where, 1, 2**32 - 1))  # noqa: E731
+_OPTIONS: Final[Mapping[Action, Mapping[str, Parse]]] = {
+    "event": {"message": _text},
+    "webhook": {"url": _url, "message": _text},
+    "reclaim": {"amount": _share},
+    "raise": {"limit": _limit, "by": _share, "to": _ceiling},
+    "weight": {"cpu": _weight, "io": _weight},
+    "io_cap": {"read": _size, "write": _size, "read_iops": _IOPS, "write_iops": _IOPS},
+    "cpu_cap": {"cpus": partial(number, least=0.01, largest=4096)},
+    "freeze": {"for": _freeze},
+    "restart": {},
+    "kill": {},
+}
+
+
+def options_of(action: Action) -> Mapping[str, Parse]:
+    """By name, each with what makes a value of what the table has."""
+    return _OPTIONS[action]

@@ -1,0 +1,199 @@
+"""What a ruleset is, as frozen values. `parse` makes and checks them; nothing here decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Action = Literal[
+    "event",
+    "webhook",
+    "reclaim",
+    "raise",
+    "weight",
+    "io_cap",
+    "cpu_cap",
+    "freeze",
+    "restart",
+    "kill",
+]
+SEVERITY: Final[Mapping[Action, int]] = {
+    "event": 0,
+    "webhook": 0,
+    "reclaim": 0,
+    "raise": 0,
+    "weight": 0,
+    "io_cap": 0,
+    "cpu_cap": 0,
+    "freeze": 0,
+    "restart": 1,
+    "kill": 2,
+}
+"""From gentle to harsh: what takes nothing away for good, what starts anew, what ends."""
+TOLD_ONCE: Final[frozenset[Action]] = frozenset({"event", "webhook"})
+LASTING: Final[frozenset[Action]] = frozenset({"raise", "weight", "io_cap", "cpu_cap", "freeze"})
+"""Actions that are in force until they are undone."""
+Most = Literal["memory", "growth", "pressure", "swap", "io", "reclaim", "cpu"]
+Kind = Literal["container", "cgroup", "host"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A container, a cgroup of the host, or the host: what is looked at, and acted on."""
+
+    kind: Kind
+    id: str
+    """A container's id, a group's path; empty for the host."""
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mark: str = ""
+    """``prefer``, ``avoid`` or ``omit``: what the target itself says, by a label or an xattr."""
+
+    @property
+    def key(self) -> str:
+        """Its name among all targets."""
+        return f"{self.kind}:{self.id}"
+
+    def __str__(self) -> str:
+        return "the host" if self.kind == "host" else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Which targets are meant; each field that is given has to fit."""
+
+    name: str = ""
+    """A pattern of containers' names."""
+    label: str = ""
+    """``KEY`` or ``KEY=PATTERN``, of containers."""
+    cgroup: str = ""
+    """A pattern of paths of the host's cgroups."""
+    host: bool = False
+
+    def fits(self, target: Target) -> bool:
+        if target.kind == "host":
+            return self.host
+        if target.kind == "cgroup":
+            return bool(self.cgroup) and fits_path(target.id, self.cgroup)
+        if self.host or self.cgroup or not (self.name or self.label):
+            return False
+        return self._has_label(target) and fnmatchcase(target.name, self.name or "*")
+
+    def _has_label(self, target: Target) -> bool:
+        key, separator, pattern = self.label.partition("=")
+        if not key:
+            return True
+        value = target.labels.get(key)
+        return value is not None and (not separator or fnmatchcase(value, pattern))
+
+
+def fits_path(path: str, pattern: str) -> bool:
+    """Part by part; ``**`` as the last part is any depth below."""
+    parts, wanted = path.strip("/").split("/"), pattern.strip("/").split("/")
+    if wanted[-1] == "**":
+        wanted.pop()
+        if len(parts) <= len(wanted):
+            return False
+        parts = parts[: len(wanted)]
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """One figure beyond a bound for some time."""
+
+    figure: str
+    """A key of `figures.FIGURES`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    bound: float
+    """In the figure's unit."""
+    unit: str
+    clear: float
+    """Once it holds, it holds until the figure is on this side of it again."""
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combined:
+    """Several conditions as one, which has to hold for some time."""
+
+    how: Literal["all", "any"]
+    parts: tuple[Condition, ...]
+    for_s: float = 0.0
+
+
+Condition = Detector | Combined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """Who is acted on, where that is not the target that was looked at."""
+
+    select: Selector
+    beside: Selector | None = None
+    """Those that are spared altogether."""
+    most: Most = "memory"
+    prefer: Selector | None = None
+    avoid: Selector | None = None
+    at_least: float = 0.0
+    """Of the figure of `most`, in its unit; who has less is no victim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    action: Action
+    after_s: float = 0.0
+    """How long the condition has held since the grade before was taken, or since it began."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The action's own; see `parse.ACTIONS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruleset:
+    name: str
+    description: str = ""
+    select: Selector
+    when: Condition
+    against: Against | None = None
+    """None: the target that was looked at itself."""
+    grades: tuple[Grade, ...]
+    cool_down_s: float = 15.0
+    """After the last grade, and after all has been undone, nothing is done for so long."""
+    clear_for_s: float = 30.0
+    """For so long the condition must not hold before a grade is undone, and each one below it."""
+    dry_run: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Of its overrides."""
+        return OWNER + self.name
+
+
+def selectors(rules: Ruleset) -> tuple[Selector, ...]:
+    """Of all whom the ruleset looks at or acts on."""
+    return (rules.select,) if rules.against is None else (rules.select, rules.against.select)
+
+
+_TRENDS: Final = frozenset({"reclaiming", "reclaim_above", "network_above", "idle"})
+
+
+def needs_trends(rules: Ruleset) -> bool:
+    """Whether more has to be known of targets than what a single sample says."""
+    if rules.against is not None and rules.against.most in {"growth", "reclaim"}:
+        return True
+    parts: list[Condition] = [rules.when]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Combined):
+            parts += part.parts
+        elif part.figure in _TRENDS:
+            return True
+    return False
+
+
+OWNER: Final = "policy."
+"""What the owners of all overrides begin with that rulesets have made."""

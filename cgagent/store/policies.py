@@ -1,0 +1,130 @@
+"""Rulesets that were added, what is in force of them, and what was decided. Rows in, rows out."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from cgagent.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesetRow:
+    name: str
+    document: str
+    """JSON, as it was asked for."""
+    created_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRow:
+    """A grade that is in force, or is about to be: its row comes before it and goes after it."""
+
+    policy: str
+    watched: str
+    """The key of the target that was looked at."""
+    grade: int
+    victim: str
+    """The key of the target that is acted on."""
+    action: str
+    since_ns: int
+    document: str
+    """JSON: what undoing it takes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DecisionRow:
+    number: int = 0
+    """Its place among all; it is given when it is kept."""
+    time_ns: int
+    policy: str
+    watched: str
+    """The target that was looked at, for people."""
+    action: str
+    container: str
+    """The id of the container that it is about; empty: a cgroup, or the host."""
+    target: str
+    """Its name, or the path of a cgroup."""
+    outcome: str
+    reason: str
+
+
+class PolicyRows:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rulesets(self) -> list[RulesetRow]:
+        rows = self._database.query("SELECT name, document, created_ns FROM rulesets ORDER BY name")
+        return [RulesetRow(**dict(row)) for row in rows]
+
+    def put(self, rows: list[RulesetRow]) -> None:
+        """Keep all of them; one of the same name is replaced."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO rulesets (name, document, created_ns) VALUES (?, ?, ?)",
+                map(astuple, rows),
+            )
+
+    def delete(self, name: str) -> None:
+        with self._database.transaction(essential=True) as connection:
+            connection.execute("DELETE FROM rulesets WHERE name = ?", (name,))
+
+    def holds(self) -> list[HoldRow]:
+        """The oldest first."""
+        rows = self._database.query(
+            "SELECT policy, watched, grade, victim, action, since_ns, document FROM policy_holds "
+            "ORDER BY since_ns"
+        )
+        return [HoldRow(**dict(row)) for row in rows]
+
+    def hold(self, row: HoldRow) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO policy_holds "
+                "(policy, watched, grade, victim, action, since_ns, document) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                astuple(row),
+            )
+
+    def let_go(self, row: HoldRow) -> None:
+        with self._database.transaction(essential=True) as connection:
+            connection.execute(
+                "DELETE FROM policy_holds WHERE policy = ? AND watched = ? AND grade = ? "
+                "AND victim = ?",
+                (row.policy, row.watched, row.grade, row.victim),
+            )
+
+    def insert(self, row: DecisionRow) -> None:
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO decisions "
+                "(time_ns, policy, watched, action, container, target, outcome, reason) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                astuple(row)[1:],
+            )
+        row.number = cursor.lastrowid or 0
+
+    def before(self, number: int, count: int, *, policy: str, container: str) -> list[DecisionRow]:
+        """So many of those with a smaller number, the newest first; empty: of all."""
+        rows = self._database.query(
+            "SELECT number, time_ns, policy, watched, action, container, target, outcome, reason "
+            "FROM decisions WHERE number < ? AND ? IN ('', policy) AND ? IN ('', container) "
+            "ORDER BY number DESC LIMIT ?",
+            (number, policy, container, count),
+        )
+        return [_decision(row) for row in rows]
+
+    def prune(self, kept: int) -> None:
+        """All decisions but the last so many."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM decisions WHERE number <= (SELECT max(number) FROM decisions) - ?",
+                (kept,),
+            )
+
+
+def _decision(row: sqlite3.Row) -> DecisionRow:
+    return DecisionRow(**dict(row))

@@ -1,0 +1,422 @@
+"""Rulesets at work on the real engine: what is done at which round, undone, and left to nobody."""
+
+import asyncio
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
+from cgagent.engine.observe.policies import Tick
+from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.policies import sources, webhooks
+from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
+from cgagent.metrics import Sample, Target
+from tests.world.fakes.agent import started, until
+
+pytestmark = pytest.mark.anyio
+NOTHING = Conveniences()
+WEIGHT = {"action": "weight", "cpu": 5}
+FREEZE = {"action": "freeze", "for": "20s", "after": "10s"}
+KILL = {"action": "kill", "after": "20s"}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The monotonic clock, which stands still until it is told to go on."""
+    found = SimpleNamespace(now=1000.0)
+    patched = SimpleNamespace(
+        monotonic=lambda: found.now, localtime=time.localtime, time_ns=time.time_ns
+    )
+    monkeypatch.setattr(sources, "time", patched)
+    from cgagent.engine.policies import carrying
+
+    monkeypatch.setattr(carrying, "time", patched)
+    return found
+
+
+def sample(container, *, pressure=0.0, memory=4096, io=()):
+    stall = Stall(avg10=pressure, avg60=pressure, avg300=0.0, total_ns=0)
+    psi = None if pressure is None else Psi(some=stall, full=stall)
+    usage = Usage(
+        cpu=Cpu(usage_ns=1),
+        memory=Memory(current_bytes=memory),
+        io=io,
+        pids=Pids(current=1),
+        pressure=Pressure(memory=psi),
+        frozen=False,
+    )
+    path = container if isinstance(container, str) else container.record.cgroup_path
+    id_ = f"cgroup:{path}" if isinstance(container, str) else container.id
+    target = Target(id_, "", "", path, 0.0)
+    return Sample(target, 0.0, 1, 1, usage, Limits())
+
+
+class Rounds:
+    def __init__(self, engine, clock):
+        self.rulesets, self.clock = engine.rulesets, clock
+        engine.policies.stop()  # there are no rounds but ours
+        self.samples = {}
+        self.machine = None
+
+    def say(self, container, **figures):
+        found = sample(container, **figures)
+        self.samples[found.target.id] = found
+
+    async def go(self, seconds=1):
+        """So many rounds, a second each; what they bring about is done at its end."""
+        for _ in range(seconds):
+            fresh = frozenset(self.samples)
+            tick = Tick(self.samples.get, lambda _: None, frozenset(), fresh, self.machine)
+            self.rulesets.ticked(tick)
+            await until(lambda: not self.rulesets._carrying._work)
+            self.clock.now += 1
+
+
+@pytest.fixture
+def rounds(engine, clock):
+    return Rounds(engine, clock)
+
+
+def document(name="a", **changes):
+    table = {
+        "name": name,
+        "when": {"detector": "pressure-above", "above": 50},
+        "cool-down": "5s",
+        "clear-for": "5s",
+        "grade": [WEIGHT, FREEZE, KILL],
+        **changes,
+    }
+    return {"ruleset": [table]}
+
+
+def decided(engine):
+    return [(d.action, d.outcome) for d in reversed(engine.rulesets.decisions.page(100))]
+
+
+def weight(container):
+    return container.record.limits_in_force.weight
+
+
+async def test_grade_after_grade_and_back(engine, world, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document())
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert weight(container) == 5
+    assert world.tree.held(container.record.cgroup_path, "cpu.weight") == "5"
+    (override,) = container.record.overrides
+    assert override.owner == "policy.a"
+    assert override.reason == "container one: memory full 10s pressure 60% (above 50%) for 0 s"
+    await rounds.go(9)
+    assert not container.frozen
+    await rounds.go(1)
+    assert container.frozen
+    rounds.say(container, pressure=1.0)
+    await rounds.go(6)
+    assert not container.frozen
+    assert weight(container) == 5
+    await rounds.go(6)
+    assert container.record.overrides == ()
+    assert world.tree.held(container.record.cgroup_path, "cpu.weight") == "100"
+    assert engine.rulesets.active() == {"a": 0}
+    assert decided(engine) == [
+        ("weight", "done"),
+        ("freeze", "done"),
+        ("freeze", "undone"),
+        ("weight", "undone"),
+    ]
+    assert engine.rulesets.decisions.counts == {
+        ("a", "weight"): 1,
+        ("a", "freeze"): 1,
+        ("a", "undo freeze"): 1,
+        ("a", "undo weight"): 1,
+    }
+
+
+async def test_it_ends_in_a_kill_of_the_group(engine, world, rounds):
+    killed = []
+    world.tree.on_kill.append(killed.extend)
+    container = await started(engine, "one")
+    pid = container.record.outcome.pid
+    grades = [WEIGHT, {"action": "kill", "after": "10s"}]
+    await engine.rulesets.add(document(grade=grades))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(10)
+    assert killed == []
+    await rounds.go(1)
+    assert killed == [pid]
+
+
+async def test_who_takes_most_is_acted_on_and_marks_count(engine, rounds):
+    looked_at = await started(engine, "web")
+    large = await started(engine, "large")
+    small = await started(engine, "small", labels={"cgagent.policy": "prefer"})
+    spared = await started(engine, "spared", labels={"cgagent.policy": "omit"})
+    against = {"name": "*", "most": "memory"}
+    await engine.rulesets.add(document(select={"name": "web"}, against=against, grade=[WEIGHT]))
+    rounds.say(looked_at, pressure=60.0, memory=10 << 20)
+    for one, size in ((large, 8), (small, 1), (spared, 9)):
+        rounds.say(one, memory=size << 20)
+    await rounds.go(1)
+    assert [weight(c) for c in (small, large, spared, looked_at)] == [5, None, None, None]
+    (override,) = small.record.overrides
+    assert override.reason.endswith("container small: memory 1MiB")
+    await rounds.go(6)  # after the cool-down the next one
+    assert [weight(c) for c in (small, large, spared, looked_at)] == [5, 5, None, None]
+
+
+async def test_a_users_update_wins(engine, world, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[WEIGHT]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    await engine.control.update(container, Limits(cpu_shares=2048), NOTHING)
+    assert container.record.overrides == ()
+    assert weight(container) == 174
+    assert world.tree.held(container.record.cgroup_path, "cpu.weight") == "174"
+    await rounds.go(30)
+    assert weight(container) == 174
+    assert decided(engine) == [("weight", "done"), ("weight", "given up")]
+    assert list(engine.rulesets._holds) == []
+    rounds.say(container)
+    await rounds.go(8)
+    rounds.say(container, pressure=60.0)
+    await rounds.go(6)
+    assert weight(container) == 5, "another time it may be again"
+
+
+async def test_a_users_update_of_a_part(engine, world, rounds):
+    """Of two fields the user takes one: the other is let go of, too, and nothing is left."""
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[{"action": "weight", "cpu": 5, "io": 7}]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    path = container.record.cgroup_path
+    assert world.tree.held(path, "io.weight") == "7"
+    await engine.control.update(container, Limits(cpu_weight=50), NOTHING)
+    await rounds.go(2)
+    assert container.record.overrides == ()
+    assert world.tree.held(path, "cpu.weight") == "50"
+    assert world.tree.held(path, "io.weight") == "100"
+
+
+async def test_a_users_thaw_wins(engine, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[{"action": "freeze", "for": "60s"}]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert container.frozen
+    await engine.control.thaw(container)
+    await rounds.go(30)
+    assert not container.frozen
+    assert decided(engine) == [("freeze", "done"), ("freeze", "given up")]
+
+
+async def test_a_dry_run_does_nothing(engine, world, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(**{"dry-run": True}))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(40)
+    assert container.running
+    assert container.record.overrides == ()
+    assert not container.frozen
+    assert {outcome for _, outcome in decided(engine)} == {"dry run"}
+    assert [action for action, _ in decided(engine)][:3] == ["weight", "freeze", "kill"]
+
+
+async def test_what_cannot_be_evaluated_is_said_once(engine, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document())
+    rounds.say(container, pressure=None)
+    await rounds.go(5)
+    (decision,) = engine.rulesets.decisions.page(9)
+    assert decision.outcome == "cannot be evaluated"
+    assert "pressure is counted by cgroup2 alone" in decision.reason
+    assert engine.rulesets.get("a").unknown == decision.reason
+
+
+async def test_what_is_impossible_is_told_and_the_next_has_its_time(engine, world, rounds):
+    container = await started(engine, "one")
+    world.tree.refuse("cpu.weight")
+    await engine.rulesets.add(document())
+    rounds.say(container, pressure=60.0)
+    await rounds.go(11)
+    assert decided(engine)[0] == ("weight", "failed")
+    assert container.frozen
+    assert container.record.overrides == ()
+    assert [hold.action for hold in engine.rulesets._holds] == ["freeze"]
+
+
+async def test_io_is_capped_of_the_devices_in_use_and_a_limit_is_raised(engine, world, rounds):
+    container = await started(engine, "one")
+    await engine.control.update(container, Limits(pids_max=100), NOTHING)
+    raises = {"action": "raise", "limit": "pids-max", "by": "50%", "to": 200}
+    caps = {"action": "io-cap", "write": "1m"}
+    await engine.rulesets.add(document(grade=[caps, raises]))
+    rounds.say(container, pressure=60.0, io=(DeviceIo(device="8:0", wbytes=1),))
+    await rounds.go(2)
+    path = container.record.cgroup_path
+    assert world.tree.held(path, "io.max").startswith("8:0 ")
+    assert "wbps=1048576" in world.tree.held(path, "io.max")
+    await rounds.go(30)
+    assert world.tree.held(path, "pids.max") == "200"
+    rounds.say(container)
+    await rounds.go(20)
+    assert container.record.overrides == ()
+    assert world.tree.held(path, "pids.max") == "100"
+
+
+async def test_groups_of_the_host(engine, world, rounds):
+    world.tree.make("/other/deep", 6_000_000)
+    grades = [WEIGHT, {"action": "freeze", "for": "20s"}]
+    await engine.rulesets.add(document(select={"cgroup": "/other/*"}, grade=grades))
+    assert [rule.parts for rule in engine.monitor._watched._rules] == [["other", "*"]]
+    rounds.say("/other/deep", pressure=60.0)
+    await rounds.go(2)
+    assert world.tree.held("/other/deep", "cpu.weight") == "5"
+    assert world.tree.held("/other/deep", "cgroup.freeze") == "1"
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other/deep", "cpu.weight") == "100"
+    assert world.tree.held("/other/deep", "cgroup.freeze") == "0"
+    assert engine.monitor._watched._rules == []
+    world.tree.leave(6_000_000)
+
+
+async def test_of_the_host_one_is_told(engine, rounds, monkeypatch):
+    """Free swap is below its bound for some seconds: an event, and an address is told."""
+    posted = []
+
+    async def post(url, body):
+        posted.append((url, body))
+
+    monkeypatch.setattr(webhooks, "post", post)
+    when = {"detector": "memory-free-below", "below": "10%", "for": "2s"}
+    grades = [{"action": "event"}, {"action": "webhook", "url": "http://localhost/x"}]
+    await engine.rulesets.add(document(select={"host": True}, when=when, grade=grades))
+    rounds.machine = SimpleNamespace(
+        memory_total_bytes=100,
+        memory_available_bytes=9,
+        swap_total_bytes=0,
+        swap_free_bytes=0,
+        cpu_cores=1,
+    )
+    await rounds.go(30)
+    assert decided(engine) == [("event", "done"), ("webhook", "done")]
+    ((url, body),) = posted
+    assert url == "http://localhost/x"
+    assert body["target"] == "the host"
+    assert "memory of the host that can be had 9% (below 10%) for 3 s" in body["reason"]
+
+
+async def test_a_group_with_the_agent_in_it_is_not_ended(engine, world, rounds):
+    world.tree.make("/other", os.getpid())
+    freeze = {"action": "freeze", "for": "20s"}
+    grades = [freeze, {"action": "kill"}]
+    await engine.rulesets.add(document(select={"cgroup": "/other"}, grade=grades))
+    rounds.say("/other", pressure=60.0)
+    await rounds.go(3)
+    assert decided(engine) == [("freeze", "failed"), ("kill", "failed")]
+    assert "the agent itself" in engine.rulesets.decisions.page(1)[0].reason
+    assert world.tree.held("/other", "cgroup.procs") == str(os.getpid())
+    world.tree.leave(os.getpid())
+
+
+async def test_the_next_agent_goes_on(world, clock):
+    async with world.agent() as engine:
+        container = await started(engine, "one")
+        await engine.rulesets.add(document(grade=[WEIGHT]))
+        rounds = Rounds(engine, clock)
+        rounds.say(container, pressure=60.0)
+        await rounds.go(1)
+        assert weight(container) == 5
+    async with world.agent() as engine:
+        container = engine.containers.find("one")
+        assert weight(container) == 5
+        assert engine.rulesets.active() == {"a": 1}
+        rounds = Rounds(engine, clock)
+        rounds.say(container)
+        await rounds.go(7)
+        assert container.record.overrides == ()
+
+
+async def test_nothing_is_left_without_an_owner(world, clock):
+    """An override without a row, a row without an override, and a row without its ruleset."""
+    async with world.agent() as engine:
+        container = await started(engine, "one")
+        for name in "abc":
+            await engine.rulesets.add(document(name, grade=[WEIGHT]))
+        rounds = Rounds(engine, clock)
+        rounds.say(container, pressure=60.0)
+        await rounds.go(1)
+        assert [o.owner for o in container.record.overrides] == ["policy.a"]
+        assert decided(engine).count(("weight", "failed")) == 2, "it is as low already"
+        rows = engine.rulesets._catalogue._rows
+        (hold,) = engine.rulesets._holds
+        rows.let_go(hold.row())  # a: the override has no row
+        second = engine.rulesets._holds.put(
+            type(hold)(
+                policy="b",
+                watched=hold.watched,
+                step=hold.step,
+                action="weight",
+                limits=hold.limits,
+            )
+        )  # b: a row of what has not come about
+        assert second.policy == "b"
+    async with world.agent() as engine:
+        container = engine.containers.find("one")
+        assert container.record.overrides == ()
+        assert list(engine.rulesets._holds) == []
+        rounds = Rounds(engine, clock)
+        rounds.say(container, pressure=60.0)
+        await rounds.go(1)
+        engine.rulesets._catalogue.forget("a")
+    async with world.agent() as engine:
+        assert engine.containers.find("one").record.overrides == ()
+        assert [one.rules.name for one in engine.rulesets.all()] == ["b", "c"]
+
+
+async def test_added_replaced_and_removed(engine, world):
+    await engine.rulesets.add(document())
+    with pytest.raises(ConflictError, match="policy a exists already"):
+        await engine.rulesets.add(document())
+    await engine.rulesets.add(document(description="another"), replace=True)
+    assert engine.rulesets.get("a").rules.description == "another"
+    with pytest.raises(InvalidInputError):
+        await engine.rulesets.add({"ruleset": [document()["ruleset"][0], {"name": "b"}]})
+    await engine.rulesets.remove("a")
+    with pytest.raises(NotFoundError, match="policy 'a' does not exist"):
+        await engine.rulesets.remove("a")
+
+
+async def test_files_of_the_settings(world, tmp_path):
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "one.toml").write_text(
+        '[[ruleset]]\nname = "a"\nwhen = {detector = "idle", for = "10m"}\n'
+        'grade = [{action = "freeze", for = "1m"}]\n'
+    )
+    async with world.agent(policies=folder) as engine:
+        (found,) = engine.rulesets.all()
+        assert found.origin.endswith("one.toml")
+        for change in (engine.rulesets.remove("a"), engine.rulesets.add(document(), replace=True)):
+            with pytest.raises(ConflictError, match=r"policy a is in .*one\.toml"):
+                await change
+    (folder / "two.toml").write_text("[[ruleset")
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        async with world.agent(policies=folder):
+            pass
+
+
+async def test_at_rest_little_is_looked_at(engine, rounds):
+    """A ruleset that selects nothing that has new figures asks for none."""
+    container = await started(engine, "one")
+    await engine.rulesets.add(document())
+    asked = []
+    tick = Tick(asked.append, asked.append, frozenset(), frozenset(), None)
+    engine.rulesets.ticked(tick)
+    await asyncio.sleep(0)
+    assert asked == []
+    assert container.running

@@ -1,0 +1,239 @@
+"""The course through the grades: delays, roll-back, and nothing harsh while the gentle works."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cgagent.policy.rulesets.course import Course, Step, Take, Undo
+from cgagent.policy.rulesets.model import LASTING, SEVERITY
+from cgagent.policy.rulesets.parse import rulesets
+
+OPTIONS = {
+    "weight": {"cpu": 1},
+    "freeze": {"for": "20s"},
+    "io_cap": {"read": "1m"},
+    "reclaim": {"amount": "10%"},
+    "cpu_cap": {"cpus": 0.5},
+    "raise": {"limit": "cpus", "by": "10%", "to": 2},
+    "webhook": {"url": "http://localhost/"},
+}
+
+
+def ruleset(*grades, cool_down=15, clear_for=30):
+    table = {
+        "name": "a",
+        "when": {"detector": "pressure-above", "above": 50},
+        "cool-down": cool_down,
+        "clear-for": clear_for,
+        "grade": [
+            {"action": action, "after": after, **OPTIONS.get(action, {})}
+            for action, after in grades
+        ],
+    }
+    (found,) = rulesets({"ruleset": [table]}, "test", "/cgagent")
+    return found
+
+
+LADDER = (("weight", 0), ("freeze", 10), ("kill", 20))
+
+
+def go(course, times, victims=("v",), holds=True):
+    """What is done at which second; each order is carried out at once."""
+    found = []
+    for now in times:
+        order = course.next(float(now), holds, lambda: victims)
+        if order is not None:
+            course.done(float(now))
+            found.append((now, type(order).__name__, order.step.grade, order.step.victim))
+    return found
+
+
+def test_grades_one_after_the_other():
+    course = Course(ruleset(*LADDER))
+    assert go(course, range(32)) == [
+        (0, "Take", 0, "v"),
+        (10, "Take", 1, "v"),
+        (30, "Take", 2, "v"),
+    ]
+
+
+def test_a_delay_begins_anew_when_the_condition_has_not_held():
+    course = Course(ruleset(*LADDER))
+    assert len(go(course, range(10))) == 1
+    go(course, [10], holds=False)
+    assert go(course, range(11, 25)) == [(21, "Take", 1, "v")]
+
+
+def test_all_is_undone_step_by_step_the_last_first():
+    course = Course(ruleset(*LADDER))
+    go(course, range(11))
+    assert go(course, range(11, 120), holds=False) == [
+        (41, "Undo", 1, "v"),
+        (71, "Undo", 0, "v"),
+    ]
+    assert course.is_at_rest
+    assert go(course, range(120, 200))[0][:2] == (120, "Take")
+
+
+def test_after_all_was_undone_there_is_a_pause():
+    course = Course(ruleset(("weight", 0), cool_down=60, clear_for=5))
+    go(course, [0])
+    assert go(course, range(1, 8), holds=False) == [(6, "Undo", 0, "v")]
+    assert course.is_at_rest
+    assert go(course, range(8, 100)) == [(66, "Take", 0, "v")]
+
+
+def test_pressure_that_comes_back_goes_on_where_it_was():
+    course = Course(ruleset(*LADDER))
+    go(course, range(11))
+    assert go(course, range(11, 42), holds=False) == [(41, "Undo", 1, "v")]
+    assert go(course, range(42, 60)) == [(52, "Take", 1, "v")]
+
+
+def test_the_next_victim_begins_with_the_gentle_ones():
+    course = Course(ruleset(("weight", 0), ("freeze", 10), cool_down=5))
+    found = go(course, range(40), victims=("a", "b"))
+    assert [(kind, grade, victim) for _, kind, grade, victim in found] == [
+        ("Take", 0, "a"),
+        ("Take", 1, "a"),
+        ("Take", 0, "b"),
+        ("Take", 1, "b"),
+    ]
+
+
+def test_who_is_ended_twice_has_its_time_again():
+    course = Course(ruleset(("weight", 0), ("kill", 10), cool_down=15))
+    assert go(course, range(30)) == [
+        (0, "Take", 0, "v"),
+        (10, "Take", 1, "v"),
+        (25, "Take", 1, "v"),  # after the cool-down; its weight is down all the time
+    ]
+
+
+def test_what_its_user_wanted_otherwise_is_not_done_again_before_all_is_quiet():
+    course = Course(ruleset(("weight", 0), ("freeze", 10), cool_down=0, clear_for=5))
+    go(course, range(2))
+    course.given_up(Step(0, "v"))
+    assert course.in_force == ()
+    found = go(course, range(2, 200))
+    assert [grade for _, _, grade, _ in found] == [1]
+    go(course, range(200, 220), holds=False)
+    assert course.is_at_rest
+    assert go(course, [230])[0][2] == 0
+
+
+def test_what_is_impossible_has_its_time_all_the_same():
+    course = Course(ruleset(*LADDER))
+    assert course.next(0.0, holds=True, victims=lambda: ["v"]) == Take(Step(0, "v"))
+    course.impossible(0.0)
+    assert go(course, range(1, 31)) == [(10, "Take", 1, "v"), (30, "Take", 2, "v")]
+
+
+def test_nothing_is_ordered_twice():
+    course = Course(ruleset(*LADDER))
+    assert course.next(0.0, holds=True, victims=lambda: ["v"]) is not None
+    assert course.next(1.0, holds=True, victims=lambda: ["v"]) is None
+    assert not course.is_at_rest
+
+
+def test_a_new_agent_goes_on_with_what_is_in_force():
+    course = Course(ruleset(*LADDER), [Step(0, "v")])
+    assert go(course, range(12))[0] == (10, "Take", 1, "v")
+    course = Course(ruleset(*LADDER), [Step(0, "v")])
+    assert go(course, range(31), holds=False) == [(30, "Undo", 0, "v")]
+
+
+def test_nobody_to_act_on():
+    course = Course(ruleset(*LADDER))
+    assert go(course, range(50), victims=()) == []
+
+
+def test_who_has_gone_makes_room_for_another():
+    course = Course(ruleset(*LADDER))
+    go(course, [0], victims=("a",))
+    course.gone("a")
+    assert go(course, range(1, 12), victims=("b",)) == [(1, "Take", 0, "b"), (11, "Take", 1, "b")]
+
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from(list(SEVERITY)), st.integers(0, 20)), min_size=1, max_size=5
+).map(lambda grades: sorted(grades, key=lambda one: SEVERITY[one[0]]))
+MOMENTS = st.lists(
+    st.tuples(
+        st.integers(1, 15),  # seconds that pass
+        st.sampled_from([True, True, True, False, None]),
+        st.sampled_from(["done", "done", "done", "impossible"]),
+        st.sampled_from(["", "", "", "given_up", "over", "gone"]),
+    ),
+    min_size=1,
+    max_size=120,
+)
+
+
+class Checked:
+    """A course that is carried out, and each of its orders held against what it may be."""
+
+    def __init__(self, rules):
+        self.rules, self.course = rules, Course(rules)
+        self.held_since, self.moved, self.in_force = None, 0.0, []
+        self.had = {"a": set(), "b": set()}
+
+    def look(self, now, holds, outcome="done"):
+        if not holds:
+            self.held_since = None
+        elif self.held_since is None:
+            self.held_since = now
+        order = self.course.next(float(now), holds, lambda: ("a", "b"))
+        if order is None:
+            return
+        (self.check_take if isinstance(order, Take) else self.check_undo)(order.step, now, holds)
+        self.moved = float(now)
+        getattr(self.course, outcome)(float(now))
+        if outcome == "done":
+            self.note(order)
+
+    def check_take(self, step, now, holds):
+        assert holds, "something was done while the condition did not hold"
+        assert now - max(self.held_since, self.moved) >= self.rules.grades[step.grade].after_s
+        gentler = set(range(step.grade))
+        assert gentler <= self.had[step.victim], "a gentler grade was left out"
+        action = self.rules.grades[step.grade].action
+        assert step not in self.in_force or action == "raise"
+        self.had[step.victim].add(step.grade)
+
+    def check_undo(self, step, _now, holds):
+        assert not holds
+        assert step == self.in_force[-1], "the last comes first"
+
+    def note(self, order):
+        if isinstance(order, Undo):
+            self.in_force.remove(order.step)
+            self.had[order.step.victim].discard(order.step.grade)
+        elif (
+            self.rules.grades[order.step.grade].action in LASTING
+            and order.step not in self.in_force
+        ):
+            self.in_force.append(order.step)
+
+    def meanwhile(self, what):
+        if what == "gone":
+            self.course.gone(self.in_force[-1].victim)
+        else:
+            getattr(self.course, what)(self.in_force.pop())
+
+
+@settings(max_examples=300, deadline=None)
+@given(ACTIONS, MOMENTS, st.integers(0, 20), st.integers(0, 20))
+def test_random_courses(grades, moments, cool_down, clear_for):
+    """Nothing ends before each gentler grade has had its time, while the condition held."""
+    checked = Checked(ruleset(*grades, cool_down=cool_down, clear_for=clear_for))
+    now = 0
+    for passed, holds, outcome, also in moments:
+        now += passed
+        checked.look(now, holds, outcome)
+        if also and checked.in_force:
+            checked.meanwhile(also)
+        assert list(checked.course.in_force) == checked.in_force
+    for _ in range(2 * len(checked.in_force) + 1):  # when it is quiet for long all is undone
+        now += clear_for + 1
+        checked.look(now, holds=False)
+    assert checked.course.in_force == ()

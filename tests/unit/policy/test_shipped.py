@@ -1,0 +1,43 @@
+"""The rulesets in deploy/policies are ones, and do what they are there for."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cgagent.policy.rulesets.model import SEVERITY
+from cgagent.policy.rulesets.parse import rulesets
+
+DIRECTORY = Path(__file__).parents[3] / "deploy/policies"
+
+
+def shipped(name):
+    table = tomllib.loads((DIRECTORY / name).read_text())
+    return {one.name: one for one in rulesets(table, name, "/cgagent")}
+
+
+@pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.toml")), ids=lambda path: path.name)
+def test_they_can_be_read_and_say_what_they_are_for(path):
+    for one in shipped(path.name).values():
+        assert one.description
+
+
+def test_names_are_in_one_file_alone():
+    names = [name for path in DIRECTORY.glob("*.toml") for name in shipped(path.name)]
+    assert len(set(names)) == len(names)
+
+
+def test_protection_never_ends_anything():
+    for one in shipped("protect.toml").values():
+        assert all(SEVERITY[grade.action] == 0 for grade in one.grades)
+        assert one.against.beside.label == one.select.label
+
+
+def test_defaults_of_the_others():
+    pressure = shipped("systemd-oomd.toml")["systemd-oomd-pressure"]
+    limit, reclaim = pressure.when.parts
+    assert (limit.bound, limit.for_s, limit.options["kind"]) == (60.0, 30.0, "full")
+    assert (reclaim.options["within"], pressure.cool_down_s) == (30.0, 15.0)
+    assert pressure.select.cgroup == "/cgagent"
+    swap = shipped("oomd.toml")["oomd-swap"]
+    assert (swap.when.bound, swap.against.most) == (15.0, "swap")
