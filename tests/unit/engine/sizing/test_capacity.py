@@ -38,3 +38,9 @@ async def test_promised_held_and_used(engine, world):
     assert (await engine.capacity.view({})).findings == ()
     with pytest.raises(InvalidInputError):
         await engine.capacity.view({}, "relative")
+
+
+async def test_groups_above_the_agents_own_are_scopes(engine):
+    engine.capacity._parent = "/a/b/c"
+    view = await engine.capacity.view({})
+    assert [scope.path for scope in view.scopes] == ["/", "/a", "/a/b", "/a/b/c"]
