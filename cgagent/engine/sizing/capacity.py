@@ -62,7 +62,7 @@ class Capacity:
     def _scopes(self, running: Sequence[Container]) -> tuple[Scope, ...]:
         claims = {c.record.cgroup_path: self._claims(c) for c in running}
         above = {self._parent.rstrip("/"), *(_above(path) for path in claims)}
-        for path in list(above):
+        for path in above.copy():
             while path := _above(path):
                 above.add(path)
         return tuple(self._scope(path or "/", claims) for path in sorted({"", *above}))
