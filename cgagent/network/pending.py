@@ -24,7 +24,8 @@ _MESSAGE: Final = struct.Struct(
 )  # inet_diag_msg: ..., bytes or connections to be read
 _INFO: Final = 2
 _ALL_STATES: Final = 0xFFF
-_ESTABLISHED, _LISTEN = 1, 10
+_ESTABLISHED, _CLOSE_WAIT, _LISTEN = 1, 8, 10
+"""A peer that has said all it will, as `_CLOSE_WAIT` tells, may still wait for an answer."""
 _TIMES: Final = struct.Struct("=44xIII")  # tcp_info: last data sent, last ACK sent, last received
 _RECENT_MS: Final = 5_000
 """A peer that has said something this long ago without an answer may not want any."""
@@ -74,7 +75,7 @@ def _cause(body: bytes, *, is_tcp: bool) -> str | None:
         if is_tcp and state == _LISTEN:
             return f"{queued} connection{'s wait' if queued > 1 else ' waits'} to be accepted"
         return "data waits to be read"
-    if is_tcp and state == _ESTABLISHED:
+    if is_tcp and state in {_ESTABLISHED, _CLOSE_WAIT}:
         info = netlink.attributes(body[_MESSAGE.size :]).get(_INFO, b"")
         if len(info) >= _TIMES.size:
             sent_ms, _acked_ms, received_ms = _TIMES.unpack_from(info)

@@ -7,7 +7,7 @@ import pytest
 
 from cgagent.network.pending import _cause
 
-LISTEN, ESTABLISHED, CLOSE = 10, 1, 7
+LISTEN, ESTABLISHED, CLOSE, CLOSE_WAIT = 10, 1, 7, 8
 
 
 def listed(state, queued=0, sent_ms=0, received_ms=0):
@@ -26,6 +26,7 @@ def listed(state, queued=0, sent_ms=0, received_ms=0):
         (True, listed(ESTABLISHED, sent_ms=20, received_ms=20), None),
         (True, listed(ESTABLISHED, sent_ms=10, received_ms=40), None),
         (True, listed(ESTABLISHED, sent_ms=40, received_ms=10), "a request has no answer yet"),
+        (True, listed(CLOSE_WAIT, sent_ms=40, received_ms=10), "a request has no answer yet"),
         (True, listed(ESTABLISHED, sent_ms=90_000, received_ms=5_000), None),
         (False, listed(CLOSE, queued=1), "data waits to be read"),
         (False, listed(CLOSE, sent_ms=40, received_ms=10), None),
