@@ -134,9 +134,10 @@ class Control:
         began_s = time.perf_counter()
         group = self._lifecycle.group(container)
         if group.freezer_state() == "thawed":
-            if may_be_thawed:
+            if not may_be_thawed:
+                raise ConflictError(f"container {container.name} is not frozen")
+            if not container.frozen:
                 return
-            raise ConflictError(f"container {container.name} is not frozen")
         await in_urgent_thread(group.thaw)
         sleep = container.record.outcome.sleep
         thawed = container.with_outcome(frozen_since_ns=None, thaw_at_ns=None, sleep=None)
