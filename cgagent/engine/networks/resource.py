@@ -70,6 +70,7 @@ class Networked(Resource):
         await self._endpoints.attach(container.id, pid)
         await self._limits.hold(container.id, container.record.network_limits)
         await self._naming.enter(container, pid)
+        await self._traffic.connected(container)
         self.write_files(container)
 
     async def publish(self, container: Container) -> None:

@@ -7,7 +7,7 @@ one. An armed one is disarmed by its packet and its end; the agent's end disarms
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,8 +46,7 @@ class Traffic:
         Raises:
             ConflictError: it does not run, or has no network of its own.
         """
-        before = self._armed.get(container.id)
-        await self._arm(container, before.heard if before else None, tells=True)
+        await self._arm(container, tells=True)
 
     async def listen(self, container: Container, heard: Callable[[], None]) -> None:
         """Have `heard` called once, when a packet comes.
@@ -55,25 +54,47 @@ class Traffic:
         Raises:
             ConflictError: as `tell`.
         """
-        before = self._armed.get(container.id)
-        await self._arm(container, heard, tells=before.tells if before else False)
+        await self._arm(container, heard)
 
     async def _arm(
-        self, container: Container, heard: Callable[[], None] | None, *, tells: bool
+        self,
+        container: Container,
+        heard: Callable[[], None] | None = None,
+        *,
+        tells: bool = False,
     ) -> None:
         async with container.lock:
-            places = [e for e in self._networks.endpoints.of(container.id) if e.host_name]
-            if not container.running or not places:
+            if not container.running or not self.hears(container):
                 why = "is in no network of its own" if container.running else "is not running"
                 raise ConflictError(f"container {container.name} {why}: no packet comes for it")
-            pid = container.record.outcome.pid or 0
-            names, namespace = [e.name for e in places], f"/proc/{pid}/ns/net"
-            signals = await in_thread(lambda _: traffic.arm(names, namespace))
-            self.disarm(container.id)
-            self._armed[container.id] = _Armed(signals, heard, tells)
-            loop = asyncio.get_running_loop()
-            for signal in signals:
-                loop.add_reader(signal.descriptor, partial(self._comes, container, signal))
+            signals = await self._signals(container)
+            armed = self._armed.get(container.id) or _Armed([], None, tells=False)
+            self._replace(container, _Armed(signals, heard or armed.heard, tells or armed.tells))
+
+    async def connected(self, container: Container) -> None:
+        """One that is armed is in one more network, whose packets count as well.
+
+        Its lock is held.
+        """
+        if container.id not in self._armed:
+            return
+        signals = await self._signals(container)
+        armed = self._armed.get(container.id) or _Armed([], None, tells=False)  # a packet came
+        self._replace(container, replace(armed, signals=signals))
+        self._disarm_unheard(container.id)
+
+    async def _signals(self, container: Container) -> list[traffic.Signal]:
+        pid = container.record.outcome.pid or 0
+        names = [e.name for e in self._networks.endpoints.of(container.id) if e.host_name]
+        return await in_thread(lambda _: traffic.arm(names, f"/proc/{pid}/ns/net"))
+
+    def _replace(self, container: Container, armed: _Armed) -> None:
+        """What came on the old ones is told by now: the new ones were armed in a thread."""
+        self.disarm(container.id)
+        self._armed[container.id] = armed
+        loop = asyncio.get_running_loop()
+        for signal in armed.signals:
+            loop.add_reader(signal.descriptor, partial(self._comes, container, signal))
 
     def listens(self, container_id: str) -> bool:
         """Whether `heard` has not been called so far."""
