@@ -111,7 +111,7 @@ def _asked(call: Call, wanted: dict[str, Any]) -> _Asked:
     container = lookup.container(call)
     if container.record.config.tty:
         wanted["detach_keys"] = call.engine.streams.detach_keys(call.text("detachKeys"))
-    if container.frozen:
+    if container.frozen and not container.sleeps:  # which the attach wakes
         raise RefusedError(
             409, f"container {container.id} is paused, unpause the container before attach"
         )
