@@ -239,6 +239,7 @@ class Engine:
         self.traffic = Traffic(self.networks)
         self.hibernation = Hibernation(
             *(self.lifecycle, self.containers, self.control, self.traffic),
+            commands=self.streams.running_in,
             jobs=self.jobs,
             events=self.events,
         )

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from cgagent.concurrency import in_thread
+from cgagent.concurrency import in_thread, to_its_end
 from cgagent.engine.containers.container import Sleep
 from cgagent.engine.lifecycle.shared import require_running
 from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
@@ -28,6 +28,8 @@ from cgagent.network.netns import opened
 from cgagent.network.pending import pending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from cgagent.cgroups import Group
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
@@ -51,16 +53,20 @@ class Hibernation:
         control: Control,
         traffic: Traffic,
         *,
+        commands: Callable[[Container], Collection[object]],
         jobs: Jobs,
         events: Events,
     ) -> None:
+        """`commands`: those of ``exec`` that run in one."""
         self._containers = containers
         self._lifecycle = lifecycle
         self._control = control
         self._traffic = traffic
+        self._commands = commands
         self._jobs = jobs
         self._events = events
         self._waking: set[asyncio.Task[None]] = set()
+        self._beginning: set[str] = set()
         control.woken = self._woken
 
     async def hibernate(
@@ -88,33 +94,47 @@ class Hibernation:
             group = self._lifecycle.group(container)
             if self._control.is_frozen(container):
                 raise ConflictError(f"container {container.name} is frozen already")
-            hears = self._traffic.hears(container)
-            if hears:
-                await self._traffic.listen(container, partial(self._heard, container))
-            sleep = Sleep(since_ns=time.time_ns(), by=by, hears_packets=hears)
+            if container.id in self._beginning:
+                raise ConflictError(f"container {container.name} is being put to sleep already")
+            self._beginning.add(container.id)
             try:
-                await self._control.freeze(container, lease_s=lease_s, sleep=sleep)
-                await self._require_quiet(container, hears=hears, force=force)
-            except BaseException:
-                self._traffic.unlisten(container.id)
-                raise
+                sleep = await self._begin(container, by, lease_s, force=force)
+            finally:
+                self._beginning.discard(container.id)
             return await self._settled(container, group, sleep, reclaim=reclaim)
 
-    async def _require_quiet(self, container: Container, *, hears: bool, force: bool) -> None:
-        """Raises ConflictError, and it is awake again: it was not to be put to sleep."""
+    async def _begin(
+        self, container: Container, by: str, lease_s: float | None, *, force: bool
+    ) -> Sleep:
+        """It sleeps when this returns, unless something has come; it is awake when it raises."""
+        inside: Collection[object] = () if by == IDLE else self._commands(container)
+        hears = self._traffic.hears(container)
+        if hears:
+            await self._traffic.listen(container, partial(self._heard, container))
+        sleep = Sleep(since_ns=time.time_ns(), by=by, hears_packets=hears)
+        try:
+            await self._control.freeze(container, lease_s=lease_s, sleep=sleep)
+            cause = await self._cause(container, inside, hears=hears, force=force)
+            if cause is not None:
+                raise ConflictError(
+                    f"container {container.name} was not put to sleep: {cause}; try again, or "
+                    "--force it"
+                )
+        except BaseException:
+            self._traffic.unlisten(container.id)
+            await to_its_end(self.wake(container, "pending"))
+            raise
+        return sleep
+
+    async def _cause(
+        self, container: Container, inside: Collection[object], *, hears: bool, force: bool
+    ) -> str | None:
+        """Why it is not to be put to sleep. `inside`: commands that are to sleep with it."""
         if hears and not self._traffic.listens(container.id):
-            cause: str | None = "a packet came for it"
-        elif force:
-            return
-        else:
-            cause = await in_thread(lambda _: _pending(container))
-        if cause is None:
-            return
-        with contextlib.suppress(ConflictError):  # a packet was quicker
-            await self._control.thaw(container, by="pending")
-        raise ConflictError(
-            f"container {container.name} was not put to sleep: {cause}; try again, or --force it"
-        )
+            return "a packet came for it"
+        if any(command not in inside for command in self._commands(container)):
+            return "a command was begun in it"
+        return None if force else await in_thread(lambda _: _pending(container))
 
     async def _settled(
         self, container: Container, group: Group, sleep: Sleep, *, reclaim: bool

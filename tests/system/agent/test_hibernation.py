@@ -114,6 +114,29 @@ def test_what_waits_for_it_keeps_it_awake(agent, server, container):
         container("true", hibernate_after_s=0)
 
 
+def test_one_that_two_put_to_sleep_or_that_changes_networks_still_hears(agent, server, network):
+    one, where = server
+    both = [agent.client.connect() for _ in range(2)]
+    for connection in both:
+        connection.send("POST", f"/v1/containers/{one}/hibernate?force=true", None)
+    assert 200 in [connection.head()[0] for connection in both]
+    for connection in both:
+        connection.socket.close()
+    assert said(where) == b"hello"
+    network("green")
+    hibernate(agent, one)
+    assert agent.cli("network", "connect", "green", one).returncode == 0
+    assert sleep_of(agent, one)
+    assert said(address(agent, one, "green")) == b"hello"
+    hibernate(agent, one)
+    attaching = agent.client.connect()
+    with attaching.socket:
+        attaching.send("POST", f"/containers/{one}/attach?stream=1&stdout=1", None)
+        assert attaching.head()[0] == 200
+    assert sleep_of(agent, one) is None
+    assert agent.cli("network", "disconnect", "green", one).returncode == 0
+
+
 def test_no_connect_at_any_moment_is_lost(agent, server):
     one, where = server
     chance = random.Random(7)  # noqa: S311
