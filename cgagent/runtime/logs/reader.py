@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ async def _seek(file: OpenFile, query: LogQuery, count: int) -> int:
 async def _seek_compressed(file: OpenFile, query: LogQuery, count: int) -> int:
     """As `_seek`, by reading all of it: it has no other end than its last."""
     offset, rest = 0, b""
-    begins: deque[int] = deque(maxlen=count)
+    begins: deque[int] = deque(maxlen=min(count, sys.maxsize))
     while data := file.read(_BATCH_BYTES):
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:

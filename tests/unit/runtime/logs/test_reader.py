@@ -5,6 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgagent.runtime.logs.files import compress
 from cgagent.runtime.logs.json_file import MAX_LINE, STREAM_NAMES, LogFile, timestamp
 from cgagent.runtime.logs.reader import LogQuery, follow
 from cgagent.runtime.protocol import STDERR, STDOUT
@@ -148,6 +149,11 @@ def test_the_tail_is_found_over_the_files_and_may_be_all_of_them(tmp_path):
         assert found == everything[9 - min(count, 9) :]
     only = read(tmp_path / "log", tail=2, streams=frozenset({"stdout"}))
     assert [e["log"] for e in only] == ["3\n", "6\n"]
+    compress(str(tmp_path / "log"))
+    assert names(tmp_path) == ["log", "log.1.gz", "log.2.gz"]
+    for count in (4, 10**30):
+        found = "".join(e["log"][0] for e in read(tmp_path / "log", tail=count))
+        assert found == everything[9 - min(count, 9) :]
 
 
 def test_following_through_rotations_misses_nothing_and_repeats_nothing(tmp_path):
