@@ -16,3 +16,5 @@ FreezeSeconds = Annotated[float, Field(gt=0, le=_FREEZE_MOST_S, allow_inf_nan=Fa
 """How long a freeze is waited for: the container's lock is held meanwhile."""
 LeaseSeconds = Annotated[float, Field(gt=0, le=_YEAR_S, allow_inf_nan=False)]
 Nanoseconds = Annotated[int, Field(ge=0, le=_INT64)]
+SomeBytes = Annotated[int, Field(gt=0, le=_INT64)]
+SomeCpus = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query
 
 from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.numbers import SomeBytes, SomeCpus
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
@@ -19,8 +20,8 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.get("/v1/capacity")
     async def capacity(
-        memory_bytes: Annotated[int | None, Query(gt=0)] = None,
-        cpus: Annotated[float | None, Query(gt=0)] = None,
+        memory_bytes: SomeBytes | None = None,
+        cpus: SomeCpus | None = None,
         parent: str | None = None,
     ) -> dict[str, Any]:
         """Of the host and of each group above containers: promised, held and used, by resource.

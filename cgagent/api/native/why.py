@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DEFAULT_WINDOW_S: Final = 1.0
 Window = Annotated[float, Query(ge=0.1, le=60)]
 """How long it is looked at, in seconds."""
-Since = Annotated[float | None, Query(ge=0)]
+Since = Annotated[float | None, Query(ge=0, allow_inf_nan=False)]
 """From when on, in Unix seconds, instead of a window."""
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cgagent.client import connect
+from cgagent.errors import InvalidInputError
 from tests.world.agent import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
@@ -19,6 +20,9 @@ def test_one_more_fits_or_not(agent, container):
     done = agent.cli("fits", "--memory", "900t", "--format", "json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["fits"] is False
+    for odd in (f"memory_bytes={10**400}", "cpus=inf"):
+        with pytest.raises(InvalidInputError):
+            agent.client.request("GET", f"/v1/capacity?{odd}")
     assert agent.cli("fits", "--memory", "900t", "--by", "use").returncode == 1
     assert "by promise: does NOT fit" in agent.cli("fits", "--cpus", "90").stdout
     for args, said in (((), "give --memory, --cpus or both"), (("--by", "luck"), "neither")):
