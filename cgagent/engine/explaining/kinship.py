@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cgagent.cgroups import Limits
+from cgagent.cgroups import Limits, files
 from cgagent.errors import CgagentError
 from cgagent.policy.causes import Group
 
@@ -95,6 +95,9 @@ class Kinship:
     def describe(
         self, path: str, figures: Figures, limits: Limits, *, is_frozen: bool = False
     ) -> Group:
+        directories = self._directories(path)
+        if is_frozen and not _is_frozen_by_v1(directories):  # cgroup2's freezer comes first
+            directories.pop("freezer", None)
         return Group(
             path=path,
             container=self.names.get(path),
@@ -102,7 +105,7 @@ class Kinship:
             is_frozen=is_frozen,
             limits=limits,
             figures=figures,
-            directories=self._directories(path),
+            directories=directories,
             v1=frozenset(n for n, place in self.host.placements.items() if place.version == 1),
         )
 
@@ -117,6 +120,11 @@ class Kinship:
             unified = self.host.unified.mount + inside
             return {"cgroup": unified, "pressure": unified, **found}
         return found
+
+
+def _is_frozen_by_v1(directories: dict[str, str]) -> bool:
+    state = files.read(f"{directories.get('freezer', '')}/freezer.state")
+    return state is not None and state.strip() != "THAWED"
 
 
 def held(group: KernelGroup) -> Limits:

@@ -3,13 +3,18 @@
 import asyncio
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
 from cgagent.cgroups import Limits
+from cgagent.cgroups.hierarchy import Placement
+from cgagent.engine.explaining.kinship import Kinship
 from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.kernel import procfs
+from cgagent.policy.causes import Figures, Machine, Situation
+from cgagent.policy.causes.tasks import frozen
 from tests.world.fakes.agent import over, request, started
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +94,22 @@ async def test_nothing_and_the_host_itself(engine):
     assert (found.causes[0].kind, found.status) == ("frozen", "frozen")
     assert found.causes[0].commands == ("cgagent thaw web",)
     assert (await engine.explanations.of_group("/", 0.05, None)).path == "/"
+
+
+async def test_the_file_of_a_freeze_is_the_one_that_says_so(engine, tmp_path):
+    v1 = Placement(controller="freezer", version=1, mount=str(tmp_path), own_path="/")
+    host = replace(engine.host, placements={**engine.host.placements, "freezer": v1})
+    kinship = Kinship(host, {}, "/cgagent")
+
+    def file():
+        (tmp_path / "one").mkdir(exist_ok=True)
+        one = kinship.describe("/one", Figures(), Limits(), is_frozen=True)
+        return frozen(Situation(span_s=1, chain=(one,), machine=Machine())).evidence[0].file
+
+    assert file().endswith("/one/cgroup.freeze")
+    for state, name in (("THAWED", "cgroup.freeze"), ("FROZEN", "freezer.state")):
+        (tmp_path / "one/freezer.state").write_text(f"{state}\n")
+        assert file().endswith(f"/one/{name}")
 
 
 async def test_one_that_does_not_run(engine, world):
