@@ -152,9 +152,8 @@ class Alarms:
     def ring(self, descriptor: int) -> set[str]:
         """The watched groups that an alarm is for, now that it has rung; () if it is none."""
         path = next((p for p, d in self._by_path.items() if d == descriptor), None)
-        if path is None:
+        if path is None or not times_rung(descriptor):
             return set()
-        os.eventfd_read(descriptor)
         if path in self._below and not os.path.exists(self._below[path]):  # a group's end rings it
             del self._users[path]
             self._close(path)
@@ -183,6 +182,14 @@ class Alarms:
         for descriptor in self._by_path.values():
             os.close(descriptor)
         self._by_path = {}
+
+
+def times_rung(descriptor: int) -> int:
+    """How often, since it was asked last; 0 of one that has the number of one that rang before."""
+    try:
+        return os.eventfd_read(descriptor)
+    except BlockingIOError:
+        return 0
 
 
 def reclaim_alarm(group: Group) -> int | None:

@@ -22,7 +22,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cgagent.cgroups import files, oom
-from cgagent.cgroups.alarms import Alarms, Hits, reclaim_alarm
+from cgagent.cgroups.alarms import Alarms, Hits, reclaim_alarm, times_rung
 from cgagent.cgroups.events import (
     Event,
     Frozen,
@@ -161,7 +161,7 @@ class Watcher:
             elif fd == self._again.fd:
                 self._again.read()
             elif fd in self._reclaims:
-                self._reclaims[fd].reclaims += os.eventfd_read(fd)
+                self._reclaims[fd].reclaims += times_rung(fd)
                 changed[self._reclaims[fd].group.path] = None
             else:
                 rung = self._alarms.ring(fd)

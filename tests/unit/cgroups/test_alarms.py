@@ -51,6 +51,14 @@ def test_a_kill_long_after_its_alarm_is_put_down_to_it_once(clock, rung):
     assert made.limiting(Named("/up/one")) is None
 
 
+def test_a_new_one_with_the_number_of_one_that_rang_has_not_rung(rung):
+    made, _ = rung
+    made._by_path["/up/one"] = os.eventfd(0, os.EFD_NONBLOCK)
+    made._users["/up/one"] = {"/up/one"}
+    assert made.ring(made._by_path["/up/one"]) == set()
+    assert made.limiting(Named("/up/one")) is None
+
+
 def test_several_kills_of_one_shortage_are_put_down_to_one_alarm(clock, rung):
     made, ring = rung
     ring("/up")
