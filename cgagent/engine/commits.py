@@ -88,6 +88,9 @@ class Commits:
     @contextlib.asynccontextmanager
     async def _standing_still(self, container: Container, *, pause: bool) -> AsyncIterator[None]:
         """Frozen if it runs and nobody has frozen it; one that does not run cannot be removed."""
+        if pause and container.sleeps:  # a packet would wake it in the middle
+            with contextlib.suppress(ConflictError):  # one just has
+                await self._control.thaw(container, by="commit")
         if container.running and (not pause or self._control.is_frozen(container)):
             yield
             return

@@ -87,3 +87,14 @@ async def test_a_thaw_that_comes_when_the_last_task_just_stands(engine, world, m
     assert is_awake(world, container)
     assert container.record.outcome.thaw_at_ns is None
     assert [event.action for event in engine.events.past(EventQuery())][-2:] == ["pause", "unpause"]
+
+
+async def test_who_makes_an_image_of_one_that_sleeps_pauses_it(engine, world):
+    container = await started(engine)
+    await engine.hibernation.hibernate(container)
+    async with engine.commits._standing_still(container, pause=True):
+        assert freezing(world, container)
+        assert not container.sleeps
+        await engine.hibernation.wake(container, "packet")
+        assert container.frozen
+    assert is_awake(world, container)
