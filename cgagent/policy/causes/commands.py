@@ -14,7 +14,12 @@ _LEAST_CPUS: Final = 0.1
 
 
 def change(group: Group, *flags: str) -> str:
-    """Of a limit: the group of a container by its name, any other by its path."""
+    """Of a limit: the group of a container by its name, any other by its path.
+
+    Empty for the root group, which has none.
+    """
+    if group.path == "/":
+        return ""
     if group.container:
         return shlex.join(["cgagent", "update", *flags, group.container])
     return shlex.join(["cgagent", "cgroup", "set", *_insisting(group), *flags, group.path])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.policy.causes import cpu, io, memory, tasks
@@ -32,7 +33,8 @@ def causes(situation: Situation) -> list[Cause]:
         *of_memory,
         *io.causes(situation, explained),
     ]
-    return sorted(found, key=_rank)
+    told = (replace(cause, commands=tuple(filter(None, cause.commands))) for cause in found)
+    return sorted(told, key=_rank)
 
 
 def _rank(cause: Cause) -> tuple[bool, float]:

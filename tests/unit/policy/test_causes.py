@@ -356,6 +356,14 @@ def test_the_first_cause(name):
         assert first.commands[0] == command
 
 
+def test_nothing_is_advised_that_would_change_the_root_group():
+    of_host = group("/", None, cpu_cores=1.0, **WAITS, **STALLS)
+    short = replace(FULL, available_bytes=100 * MIB)
+    found = causes(situation(of_host, machine=short))
+    assert {cause.kind for cause in found} == {"cpu-host", "memory-host"}
+    assert [cause.commands for cause in found] == [(), ()]
+
+
 def test_what_fails_comes_before_what_waits_and_more_of_the_time_before_less():
     own = group(
         limits={**HALF, **SMALL, "pids_max": 5},
