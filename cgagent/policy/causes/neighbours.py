@@ -31,14 +31,14 @@ def largest(neighbours: Iterable[Neighbour], measure: Measure, most: int = 1) ->
     # With the same amount the lower one comes first.
     ranked = sorted(neighbours, key=lambda n: (measure(n), len(n.group.path)), reverse=True)
     for one in ranked:
-        if measure(one) <= 0:
+        if measure(one) <= 0 or len(found) == most:
             break
         inside = [n for n in ranked if n.group.path.startswith(f"{one.group.path}/")]
         if any(measure(n) >= _NEARLY * measure(one) for n in inside):
             continue
         if not any(_are_kin(one, other) for other in found):
             found.append(one)
-    return found[:most]
+    return found
 
 
 def _are_kin(one: Neighbour, other: Neighbour) -> bool:
