@@ -133,6 +133,8 @@ class Usages:
         if before is not None and before.monotonic_ns == now.monotonic_ns:
             return
         self._before[container.id] = now
+        if sample.usage.frozen:  # what it does not use in its sleep is no measure of its work
+            return
         use, at_s, usage = self.of(container), sample.at_s, sample.usage
         if usage.memory.working_set_bytes is not None:
             use.memory.add(usage.memory.working_set_bytes, at_s)

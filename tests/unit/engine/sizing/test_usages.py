@@ -59,6 +59,23 @@ async def test_it_is_kept_over_a_removal_and_another_agent(world):
         assert engine.usages.of(other).samples == 0
 
 
+async def test_the_sleep_of_one_that_hibernates_is_no_measure_of_its_work(engine, world):
+    web = await started(engine, "web")
+    for seconds in (1, 2):
+        used(world, web, 40, seconds, 0)
+        minute(engine, web)
+    wanted = [one.advised for one in engine.usages.advice(web)]
+    await engine.control.freeze(web)
+    used(world, web, 1, 2, 0)
+    for _ in range(30):
+        minute(engine, web)
+    assert [one.advised for one in engine.usages.advice(web)] == wanted
+    assert engine.usages.of(web).samples == 2
+    await engine.control.thaw(web)
+    minute(engine, web)
+    assert engine.usages.of(web).samples == 3
+
+
 async def test_a_kill_by_its_own_limit_asks_for_more(engine):
     web = await started(engine, "web")
     path = web.record.cgroup_path
