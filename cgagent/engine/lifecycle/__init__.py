@@ -67,7 +67,7 @@ class Lifecycle:
         removal = Removal(shared, signals, self.resources)
         creation = Creation(shared, setups, self.resources, log_default)
         starts = Starts(shared, setups, removal, self.resources)
-        stops = Stops(shared, signals, starts, stop_timeout_s)
+        stops = self.stops = Stops(shared, signals, starts, stop_timeout_s)
         self.restarts = Restarts(shared, starts)
 
         self.create = creation.create

@@ -68,6 +68,7 @@ class Hibernation:
         self._waking: set[asyncio.Task[None]] = set()
         self._beginning: set[str] = set()
         control.woken = self._woken
+        lifecycle.stops.signalled = partial(self._rouse, by="kill")
 
     async def hibernate(
         self,
@@ -110,7 +111,7 @@ class Hibernation:
         inside: Collection[object] = () if by == IDLE else self._commands(container)
         hears = self._traffic.hears(container)
         if hears:
-            await self._traffic.listen(container, partial(self._heard, container))
+            await self._traffic.listen(container, partial(self._rouse, container, by="packet"))
         sleep = Sleep(since_ns=time.time_ns(), by=by, hears_packets=hears)
         try:
             await self._control.freeze(container, lease_s=lease_s, sleep=sleep)
@@ -163,8 +164,9 @@ class Hibernation:
         except (UnsupportedError, OSError) as e:
             log.warning("container %s sleeps with all its memory: %s", container.name, e)
 
-    def _heard(self, container: Container) -> None:
-        task = asyncio.create_task(self.wake(container, "packet"))
+    def _rouse(self, container: Container, by: str) -> None:
+        """Begin to wake it."""
+        task = asyncio.create_task(self.wake(container, by))
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)
 

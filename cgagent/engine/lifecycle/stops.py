@@ -13,10 +13,16 @@ from cgagent.errors import ConflictError
 from cgagent.kernel import signals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.shared import Shared
     from cgagent.engine.lifecycle.signals import Signals
     from cgagent.engine.lifecycle.starts import Starts
+
+
+def _unheard(container: Container) -> None:
+    """Nobody asks."""
 
 
 class Stops:
@@ -27,6 +33,8 @@ class Stops:
         self._signals = signals
         self._starts = starts
         self._stop_timeout_s = stop_timeout_s
+        self.signalled: Callable[[Container], None] = _unheard
+        """Told of each signal that was sent and does not end what is frozen."""
 
     async def kill(self, container: Container, signal_name: str, *, wait: bool = False) -> None:
         """Send a signal to the first process. Its stop signal, or SIGKILL, also ends restarts.
@@ -44,6 +52,8 @@ class Stops:
                 await self._signals.hold(container)
             if container.running or not was_up:
                 await self._signals.send(container, number)
+                if number != signal.SIGKILL:
+                    self.signalled(container)
         if wait and number == signal.SIGKILL:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KILL_TIMEOUT_S):

@@ -1,6 +1,7 @@
 """Hibernation that is not to be, or ends while it begins: nobody is left asleep by it."""
 
 import asyncio
+import signal
 import threading
 
 import pytest
@@ -98,3 +99,13 @@ async def test_who_makes_an_image_of_one_that_sleeps_pauses_it(engine, world):
         await engine.hibernation.wake(container, "packet")
         assert container.frozen
     assert is_awake(world, container)
+
+
+async def test_a_signal_wakes_it(engine, world):
+    container = await started(engine)
+    world.supervisor.ignored.add(signal.SIGUSR1)
+    await engine.hibernation.hibernate(container)
+    await engine.lifecycle.kill(container, "USR1")
+    await until(lambda: is_awake(world, container))
+    told = list(engine.events.past(EventQuery()))[-1]
+    assert (told.action, told.attributes["by"]) == ("wake", "kill")
