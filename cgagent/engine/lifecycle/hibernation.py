@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.concurrency import in_thread, to_its_end
 from cgagent.engine.containers.container import Sleep
 from cgagent.engine.lifecycle.shared import require_running
-from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
 from cgagent.network.netns import opened
 from cgagent.network.pending import pending
 
@@ -161,7 +161,7 @@ class Hibernation:
             )
         except NotFoundError:
             return  # it has ended
-        except (UnsupportedError, OSError) as e:
+        except (CgagentError, OSError) as e:
             log.warning("container %s sleeps with all its memory: %s", container.name, e)
 
     def _rouse(self, container: Container, by: str) -> None:

@@ -1,6 +1,7 @@
 """Hibernation that is not to be, or ends while it begins: nobody is left asleep by it."""
 
 import asyncio
+import errno
 import signal
 import threading
 
@@ -109,3 +110,13 @@ async def test_a_signal_wakes_it(engine, world):
     await until(lambda: is_awake(world, container))
     told = list(engine.events.past(EventQuery()))[-1]
     assert (told.action, told.attributes["by"]) == ("wake", "kill")
+
+
+async def test_where_memory_cannot_be_taken_back_it_sleeps_with_all_of_it(engine, world):
+    container = await started(engine)
+    world.tree.say(container.record.cgroup_path, "memory.current", str(32 << 20))
+    world.tree.refuse("memory.reclaim", errno.EACCES)
+    sleep = await engine.hibernation.hibernate(container)
+    assert sleep.memory_after_bytes == 32 << 20
+    assert container.sleeps
+    assert list(engine.events.past(EventQuery()))[-1].action == "hibernate"
