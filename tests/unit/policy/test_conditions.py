@@ -168,6 +168,13 @@ def test_all_and_any_of_what_may_not_be_known(answers):
             True,
         ),
         (
+            {"detector": "schedule", "during": "00:00-00:00", "days": "tue"},
+            {"host": HostFacts(minute_of_day=1439, weekday=1)},
+            True,
+        ),
+        ({"detector": "idle"}, {}, False),
+        ({"detector": "idle"}, {"rates": rates()}, True),
+        (
             {"detector": "io-latency-above", "above": "20ms"},
             {"host": HostFacts(io_latency_ms=21.0)},
             True,
