@@ -17,7 +17,13 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.policies import limiting, webhooks
 from cgagent.engine.policies.holds import Hold
-from cgagent.errors import ConflictError, DeniedError, NotFoundError, UnsupportedError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    DeniedError,
+    NotFoundError,
+    UnsupportedError,
+)
 from cgagent.policy.rulesets.model import OWNER
 
 if TYPE_CHECKING:
@@ -100,6 +106,10 @@ class Acting:
         Raises:
             CgagentError: it cannot be ended now; it is still in force.
         """
+        there = self._holds.find(hold.policy, hold.watched, hold.step)
+        if there is None:
+            return  # another has been faster
+        hold = there
         kind, _, id_ = hold.step.victim.partition(":")
         if kind == "cgroup":
             await self._undo_group(self._host.group(id_), hold)
@@ -177,6 +187,8 @@ class Acting:
             self._require_not_ours(victim)
             until_ns = time.time_ns() + int(for_s * 1e9)
             group = self._host.group(victim.id)
+            if group.freezer_state() == "frozen":
+                raise ConflictError(f"{victim} is frozen already")
             hold = replace(hold, until_ns=until_ns, inodes=group.inodes())
             with self._holds.kept(hold):
                 await self._groups.act(victim.id, "freeze", force=True, timeout_s=_FREEZE_S)
@@ -195,6 +207,9 @@ class Acting:
             hold = replace(hold, undo=undo, inodes=group.inodes())
             with self._holds.kept(hold):
                 await self._groups.change(victim.id, limits, _NO_MORE, force=True)
+            with contextlib.suppress(CgagentError):  # then all is put back, whoever changes it
+                left = await asyncio.to_thread(group.earlier, limits)
+                self._holds.put(replace(hold, left=left))
             return
         container = self._running(victim)
         with self._holds.kept(hold):
@@ -234,7 +249,8 @@ class Acting:
         if hold.action == "freeze":
             await self._groups.act(group.path, "thaw", force=True, timeout_s=_FREEZE_S)
         else:
-            await asyncio.to_thread(group.put_back, hold.undo)
+            now = await asyncio.to_thread(group.earlier, hold.limits)
+            await asyncio.to_thread(group.put_back, self._holds.bequeath(hold, now))
 
     def _require_not_ours(self, victim: Target) -> None:
         """Raises DeniedError: the machine's first process is in it, or one of the agent's."""

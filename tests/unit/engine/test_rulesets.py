@@ -284,6 +284,39 @@ async def test_groups_of_the_host(engine, world, rounds):
     world.tree.leave(6_000_000)
 
 
+async def test_of_groups_each_undoes_its_own_in_any_order(engine, world, rounds):
+    """Of two rulesets the one that was first ends first; a third value is another's, and stays."""
+    world.tree.make("/other/deep")
+    for name, cpu in (("a", 50), ("b", 10)):
+        grades = [{"action": "weight", "cpu": cpu}]
+        await engine.rulesets.add(document(name, select={"cgroup": "/other/*"}, grade=grades))
+        rounds.say("/other/deep", pressure=60.0)
+        await rounds.go(1)
+    assert world.tree.held("/other/deep", "cpu.weight") == "10"
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other/deep", "cpu.weight") == "10", "b is still at it"
+    await engine.rulesets.remove("b")
+    assert world.tree.held("/other/deep", "cpu.weight") == "100"
+    await engine.rulesets.add(document(select={"cgroup": "/other/*"}))
+    await rounds.go(1)
+    await engine.groups.change("/other/deep", Limits(cpu_weight=30), NOTHING, force=True)
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other/deep", "cpu.weight") == "30"
+
+
+async def test_a_group_that_another_has_frozen_stays_frozen(engine, world, rounds):
+    world.tree.make("/other", 6_000_001)
+    await engine.groups.act("/other", "freeze", force=True, timeout_s=1)
+    grades = [{"action": "freeze", "for": "20s"}]
+    await engine.rulesets.add(document(select={"cgroup": "/other"}, grade=grades))
+    rounds.say("/other", pressure=60.0)
+    await rounds.go(2)
+    assert decided(engine) == [("freeze", "failed")]
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other", "cgroup.freeze") == "1"
+    world.tree.leave(6_000_001)
+
+
 async def test_of_the_host_one_is_told(engine, rounds, monkeypatch):
     """Free swap is below its bound for some seconds: an event, and an address is told."""
     posted = []
