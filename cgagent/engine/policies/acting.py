@@ -131,10 +131,8 @@ class Acting:
             return "over"
         if hold.action == "freeze":
             return _freeze_state(container, hold)
-        held = next(
-            (o.limits for o in container.record.overrides if o.owner == OWNER + hold.policy), None
-        )
-        names = {name for name, _ in held} if held is not None else set()
+        held = _override(container, hold.policy)
+        names = {name for name, _ in held.limits} if held is not None else set()
         return "in force" if {name for name, _ in hold.limits} <= names else "given up"
 
     # -- what is done once ------------------------------------------------------------------
@@ -213,14 +211,13 @@ class Acting:
             return
         container = self._running(victim)
         with self._holds.kept(hold):
-            await self._override(container, hold.policy, why)
-
-    async def _override(self, container: Container, policy: str, why: str) -> None:
-        limits = self._holds.limits(policy, f"container:{container.id}")
-        override = LimitOverride(
-            owner=OWNER + policy, reason=why[:1000], since_ns=time.time_ns(), limits=limits
-        )
-        await self._control.override(container, override)
+            override = LimitOverride(
+                owner=OWNER + hold.policy,
+                reason=why[:1000],
+                since_ns=time.time_ns(),
+                limits=self._left(container, hold).merged(limits),
+            )
+            await self._control.override(container, override)
 
     async def _undo_container(self, container: Container, hold: Hold) -> None:
         if hold.action != "freeze":
@@ -232,16 +229,21 @@ class Acting:
     async def _let_go(self, container: Container, hold: Hold) -> None:
         """Of the override there is, leave what other grades have put there."""
         owner = OWNER + hold.policy
-        there = next((o for o in container.record.overrides if o.owner == owner), None)
+        there = _override(container, hold.policy)
         if there is None:
             return
-        names = {name for name, _ in there.limits}
-        others = self._holds.limits(hold.policy, hold.step.victim, but=hold)
-        left = Limits(**{name: value for name, value in others if name in names})
+        left = self._left(container, hold)
         if not dict(left):
             await self._control.lift(container, owner)
         elif left != there.limits:
             await self._control.override(container, replace(there, limits=left))
+
+    def _left(self, container: Container, hold: Hold) -> Limits:
+        """Of the override there is what other grades have put there, and no user has taken."""
+        there = _override(container, hold.policy)
+        names = {name for name, _ in there.limits} if there else set()
+        others = self._holds.limits(hold.policy, hold.step.victim, but=hold)
+        return Limits(**{name: value for name, value in others if name in names})
 
     async def _undo_group(self, group: Group, hold: Hold) -> None:
         if group.inodes() != hold.inodes:
@@ -277,6 +279,12 @@ class Acting:
         if held is None:
             raise ConflictError(f"{target} has ended")
         return held
+
+
+def _override(container: Container, policy: str) -> LimitOverride | None:
+    """What a ruleset holds it to."""
+    owner = OWNER + policy
+    return next((o for o in container.record.overrides if o.owner == owner), None)
 
 
 def _known(wish: Wish) -> Facts:

@@ -192,18 +192,19 @@ class Rulesets:
         self._sources.next(tick)
         fresh = self._learn(tick)
         view = self.view()
+        for hold in self._holds:  # before anything more is done: a user may want it otherwise
+            self._carrying.look_after(self._catalogue.find(hold.policy), hold)
         above = (t for key in self._above if (t := self._there.get(key)) and t not in fresh)
         for target in (*fresh, *above, HOST):
             self._look(target, view)
         self._look_at_others(tick, view)
-        for hold in self._holds:
-            self._carrying.look_after(self._catalogue.find(hold.policy), hold)
         self._carrying.retry(self._sources.at_s)
 
     def _learn(self, tick: Tick) -> list[Target]:
         """Who is there: all that is sampled comes by as fresh every few seconds."""
         for key in [k for k, t in self._there.items() if self._targets.get(sampled_id(t)) is None]:
             del self._there[key]  # it has ended
+            self._selecting.pop(key, None)
         found = [target for id_ in tick.fresh if (target := self._targets.get(id_)) is not None]
         for target in found:
             self._there[target.key] = target

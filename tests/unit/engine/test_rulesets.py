@@ -187,6 +187,20 @@ async def test_a_users_update_wins(engine, world, rounds):
     assert weight(container) == 5, "another time it may be again"
 
 
+async def test_a_users_update_wins_right_before_the_next_grade(engine, world, rounds):
+    container = await started(engine, "one")
+    cap = {"action": "cpu-cap", "cpus": 0.5, "after": "10s"}
+    await engine.rulesets.add(document(grade=[WEIGHT, cap]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(10)
+    assert weight(container) == 5
+    await engine.control.update(container, Limits(cpu_weight=50), NOTHING)
+    await rounds.go(3)
+    assert weight(container) == 50
+    assert container.record.limits_in_force.cpu_quota_us == 50_000
+    assert [hold.action for hold in engine.rulesets._holds] == ["cpu_cap"]
+
+
 async def test_a_users_update_of_a_part(engine, world, rounds):
     """Of two fields the user takes one: the other is let go of, too, and nothing is left."""
     container = await started(engine, "one")
@@ -447,9 +461,14 @@ async def test_at_rest_little_is_looked_at(engine, rounds):
     """A ruleset that selects nothing that has new figures asks for none."""
     container = await started(engine, "one")
     await engine.rulesets.add(document())
+    rounds.say(container)
+    await rounds.go(1)
     asked = []
     tick = Tick(asked.append, asked.append, frozenset(), frozenset(), None)
     engine.rulesets.ticked(tick)
     await asyncio.sleep(0)
     assert asked == []
     assert container.running
+    await engine.lifecycle.stop(container, 0)
+    await rounds.go(1)
+    assert engine.rulesets._selecting.keys() == {"host:"}, "who has ended is forgotten"
