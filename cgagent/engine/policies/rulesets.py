@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,6 +68,8 @@ class Rulesets:
         self._watch = watch
         self._sources = Sources(host)
         self._needs_trends = False
+        self._changing = asyncio.Lock()
+        """One request after the other: what is let go of takes a while."""
         self._there: dict[str, Target] = {HOST.key: HOST}
         self._above: set[str] = set()
         """Keys of groups above others, whose pressure is looked at in each round all the same."""
@@ -100,7 +103,7 @@ class Rulesets:
         """
         new = self._catalogue.parsed(document, "request")
         names = [rules.name for rules, _ in new]
-        async with self._jobs.run("policy add", policy=", ".join(names)[:200]):
+        async with self._jobs.run("policy add", policy=", ".join(names)[:200]), self._changing:
             self._catalogue.require_free(names, replace=replace)
             self._catalogue.keep(new)
             for name in names:
@@ -116,12 +119,12 @@ class Rulesets:
             NotFoundError: there is none.
             ConflictError: it is in a file of the settings.
         """
-        origin = self._catalogue.get(name).origin
-        if origin:
-            raise ConflictError(
-                f"policy {name} is in {origin}; remove it there and start the agent anew"
-            )
-        async with self._jobs.run("policy remove", policy=name):
+        async with self._jobs.run("policy remove", policy=name), self._changing:
+            origin = self._catalogue.get(name).origin
+            if origin:
+                raise ConflictError(
+                    f"policy {name} is in {origin}; remove it there and start the agent anew"
+                )
             await self._let_go(name)
             self._catalogue.forget(name)
             self._changed()
