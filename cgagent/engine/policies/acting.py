@@ -89,7 +89,7 @@ class Acting:
             case "reclaim":
                 return await self._reclaim(victim, grade, _known(wish))
             case "restart":
-                await self._lifecycle.restart(self._running(victim))
+                await self._lifecycle.restart(self._not_stopping(victim))
                 return ""
             case "kill":
                 return await self._kill(victim)
@@ -265,6 +265,12 @@ class Acting:
         container = self._containers.get(target.id)
         if container is None or not container.running:
             raise ConflictError(f"{target} has ended")
+        return container
+
+    def _not_stopping(self, target: Target) -> Container:
+        container = self._running(target)
+        if container.record.restart.held:
+            raise ConflictError(f"{target} is being stopped by its user")
         return container
 
     def _group(self, target: Target) -> Group:

@@ -135,11 +135,7 @@ class Holds:
         same = self.find(hold.policy, hold.watched, hold.step)
         later = self._all[self._all.index(same) + 1 :] if same is not None else []
         return next(
-            (
-                h
-                for h in later
-                if h.step.victim == hold.step.victim and place in _by_place(h.undo)
-            ),
+            (h for h in later if h.step.victim == hold.step.victim and place in _by_place(h.undo)),
             None,
         )
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.policies import sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
+from cgagent.store.policies import RulesetRow
 from tests.world.fakes.agent import started, until
 
 pytestmark = pytest.mark.anyio
@@ -283,19 +285,25 @@ async def test_io_is_capped_of_the_devices_in_use_and_a_limit_is_raised(engine, 
 
 
 async def test_groups_of_the_host(engine, world, rounds):
-    world.tree.make("/other/deep", 6_000_000)
+    deep = "/other/d\udcff\xf6p"  # a name that is not UTF-8
+    world.tree.make(deep, 6_000_000)
     grades = [WEIGHT, {"action": "freeze", "for": "20s"}]
     await engine.rulesets.add(document(select={"cgroup": "/other/*"}, grade=grades))
     assert [rule.parts for rule in engine.monitor._watched._rules] == [["other", "*"]]
-    rounds.say("/other/deep", pressure=60.0)
+    rounds.say(deep, pressure=60.0)
     await rounds.go(2)
-    assert world.tree.held("/other/deep", "cpu.weight") == "5"
-    assert world.tree.held("/other/deep", "cgroup.freeze") == "1"
+    assert world.tree.held(deep, "cpu.weight") == "5"
+    assert world.tree.held(deep, "cgroup.freeze") == "1"
+    rows = engine.rulesets._catalogue._rows.holds()
+    assert [row.victim for row in rows] == [f"cgroup:{deep}"] * 2
     await engine.rulesets.remove("a")
-    assert world.tree.held("/other/deep", "cpu.weight") == "100"
-    assert world.tree.held("/other/deep", "cgroup.freeze") == "0"
+    assert world.tree.held(deep, "cpu.weight") == "100"
+    assert world.tree.held(deep, "cgroup.freeze") == "0"
     assert engine.monitor._watched._rules == []
     world.tree.leave(6_000_000)
+    made = engine.rulesets.decisions.page(9)
+    assert {one.target for one in made} == {"/other/d\\xff\xf6p"}
+    assert [one.outcome for one in made] == ["undone", "undone", "done", "done"]
 
 
 async def test_of_groups_each_undoes_its_own_in_any_order(engine, world, rounds):
@@ -423,6 +431,53 @@ async def test_nothing_is_left_without_an_owner(world, clock):
     async with world.agent() as engine:
         assert engine.containers.find("one").record.overrides == ()
         assert [one.rules.name for one in engine.rulesets.all()] == ["b", "c"]
+
+
+async def test_a_container_that_its_user_stops_is_not_started_again(engine, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[{"action": "restart"}]))
+    restart = replace(container.record.restart, held=True)  # as of a stop that is under way
+    engine.containers.note(container, replace(container.record, restart=restart))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert decided(engine) == [("restart", "failed")]
+
+
+async def test_a_fault_of_ours_leaves_nothing_behind(engine, rounds, monkeypatch):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[WEIGHT]))
+    rounds.say(container, pressure=60.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.rulesets.decisions, "note", lambda *_, **__: 1 / 0)
+        await rounds.go(1)
+    assert weight(container) == 5
+    rounds.say(container)
+    await rounds.go(8)
+    assert container.record.overrides == ()
+    assert list(engine.rulesets._holds) == []
+
+
+async def test_requests_at_once(engine, rounds):
+    """While one lets go of a container the other waits: what is at work has its row."""
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[WEIGHT]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert weight(container) == 5
+    replacing = engine.rulesets.add(document(), replace=True)
+    await asyncio.gather(engine.rulesets.remove("a"), replacing)
+    assert [one.rules.name for one in engine.rulesets.all()] == ["a"]
+    assert [row.name for row in engine.rulesets._catalogue._rows.rulesets()] == ["a"]
+
+
+async def test_a_ruleset_of_another_version_keeps_no_agent_from_starting(world):
+    async with world.agent() as engine:
+        await engine.rulesets.add(document())
+        rows = engine.rulesets._catalogue._rows
+        rows.put([RulesetRow(name="b", document='{"name": "b"}', created_ns=1)])
+    async with world.agent() as engine:
+        assert [one.rules.name for one in engine.rulesets.all()] == ["a"]
+        await engine.rulesets.add(document("b"))
 
 
 async def test_added_replaced_and_removed(engine, world):
