@@ -102,7 +102,7 @@ def _summary(engine: Engine, running: Running) -> dict[str, Any]:
         "actions": [grade.action for grade in rules.grades],
         "watched": len(engine.rulesets.watched(running)),
         "in_force": len(engine.rulesets.holds(rules.name)),
-        "unknown": running.unknown,
+        "unknown": "" if running.is_known else running.unknown,
     }
 
 

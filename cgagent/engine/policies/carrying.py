@@ -122,7 +122,7 @@ class Carrying:
         state = self._acting.state(hold)
         if state == "over":
             course.over(hold.step)
-            self._spawn(hold.policy, self._end(hold, decisions.OVER, "its time is over"))
+            self._spawn(hold.policy, self._end(hold, decisions.OVER, _why_over(hold)))
         elif state == "given up":
             course.given_up(hold.step)
             reason = "its user wants it otherwise"
@@ -170,3 +170,7 @@ class Carrying:
         victim = wish.victim or self._targets.of_key(wish.order.step.victim)
         watched = str(wish.watched.target)
         self._decided.note(rules.name, watched, action, victim, outcome=outcome, reason=reason)
+
+
+def _why_over(hold: Hold) -> str:
+    return "its time is over" if hold.action == "freeze" else "its target has gone"

@@ -250,7 +250,12 @@ async def test_what_cannot_be_evaluated_is_said_once(engine, rounds):
     (decision,) = engine.rulesets.decisions.page(9)
     assert decision.outcome == "cannot be evaluated"
     assert "pressure is counted by cgroup2 alone" in decision.reason
-    assert engine.rulesets.get("a").unknown == decision.reason
+    ruleset = engine.rulesets.get("a")
+    assert (ruleset.unknown, ruleset.is_known) == (decision.reason, False)
+    rounds.say(await started(engine, "two"), pressure=1.0)
+    await rounds.go(1)
+    assert ruleset.is_known, "of another it can be"
+    assert len(engine.rulesets.decisions.page(9)) == 1
 
 
 async def test_what_is_impossible_is_told_and_the_next_has_its_time(engine, world, rounds):
