@@ -53,7 +53,7 @@ class Catalogue:
                 self._all[rules.name] = _running(rules, table, origin, time.time_ns())
 
     def __iter__(self) -> Iterator[Running]:
-        return iter(tuple(self._all[name] for name in sorted(self._all)))
+        return iter([one for _, one in sorted(self._all.items())])  # also in metrics' thread
 
     def __len__(self) -> int:
         return len(self._all)

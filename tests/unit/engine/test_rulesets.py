@@ -383,6 +383,13 @@ async def test_a_group_with_the_agent_in_it_is_not_ended(engine, world, rounds):
     world.tree.leave(os.getpid())
 
 
+async def test_a_reason_has_an_end(engine):
+    engine.rulesets.decisions.note(
+        *("a", "the host", "event", None), outcome="done", reason="x" * 9999
+    )
+    assert len(engine.rulesets.decisions.page(1)[0].reason) == 2000
+
+
 async def test_the_next_agent_goes_on(world, clock):
     async with world.agent() as engine:
         container = await started(engine, "one")
