@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 State = Literal["in force", "over", "given up"]
 _FREEZE_S: Final = 10.0
 _KILL_S: Final = 10.0
+_RECLAIMS_AT_ONCE: Final = 2
+"""They may take long, and other work needs the threads, too."""
 _NO_MORE: Final = Conveniences()
 
 
@@ -69,6 +71,7 @@ class Acting:
         self._groups = groups
         self._jobs = jobs
         self._holds = holds
+        self._reclaims = asyncio.Semaphore(_RECLAIMS_AT_ONCE)
         self.reclaimed_bytes = 0
 
     async def take(self, wish: Wish) -> str:
@@ -159,7 +162,7 @@ class Acting:
             raise UnsupportedError(f"{victim}: its memory is not known")
         amount = int(used * value / 100 if unit == "percent" else min(value, used))
         group = self._group(victim)
-        async with self._jobs.run("reclaim", **_named(victim)):
+        async with self._jobs.run("reclaim", **_named(victim)), self._reclaims:
             place = self._host.placements.get("memory")
             is_v1 = place is not None and place.version == 1
             freed = await asyncio.to_thread(group.reclaim, None if is_v1 else amount)
