@@ -11,9 +11,11 @@ import pytest
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.policies import sources, webhooks
+from cgagent.engine.policies import limiting, sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
+from cgagent.policy.facts import Facts, HostFacts
+from cgagent.policy.rulesets.parse import rulesets
 from cgagent.store.policies import RulesetRow
 from tests.world.fakes.agent import started, until
 
@@ -539,3 +541,11 @@ async def test_at_rest_little_is_looked_at(engine, rounds):
     await engine.lifecycle.stop(container, 0)
     await rounds.go(1)
     assert engine.rulesets._selecting.keys() == {"host:"}, "who has ended is forgotten"
+
+
+def test_a_weight_of_v1_is_not_made_gentler():
+    (grade,) = rulesets(document(grade=[{"action": "weight", "io": 50}]), "test", "/")[0].grades
+    facts = Facts(at_s=0.0, host=HostFacts())
+    with pytest.raises(ConflictError, match="as low already"):
+        limiting.limits(grade, Limits(blkio_weight=11), facts)
+    assert limiting.limits(grade, Limits(blkio_weight=100), facts) == Limits(io_weight=50)

@@ -192,3 +192,11 @@ def test_a_combination_lasts():
     told = [(0, 11), (4, 11), (5, 11), (6, 9), (7, 11), (11, 11), (12, 11)]
     answers = [condition.holds(facts(t, memory=m), state) for t, m in told]
     assert answers == [False, False, True, False, False, False, True]
+
+
+def test_a_host_without_swap_has_none_that_could_run_out():
+    condition = compiled({"detector": "swap-free-below", "below": "1g"})
+    state = condition.fresh()
+    assert condition.holds(facts(), state) is False
+    (finding,) = condition.findings(facts(), state)
+    assert finding.text == "free swap of the host is none at all (below 1GiB)"
