@@ -64,6 +64,7 @@ def _document(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             text = file.read().decode()
         found: Any = json.loads(text) if path.endswith(".json") else tomllib.loads(text)
+        json.dumps(found, default=_no_json, allow_nan=False)
     except (OSError, ValueError) as e:
         cause = getattr(e, "strerror", None) or e
         raise InvalidInputError(f"file {path}: it cannot be read: {cause}") from None
@@ -71,6 +72,11 @@ def _document(path: str) -> dict[str, Any]:
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise InvalidInputError(f"file {path}: it has no [[ruleset]]; see docs/policies.md")
     return {"ruleset": listed}
+
+
+def _no_json(value: Any) -> Any:
+    """Of TOML's values dates and times are none."""
+    raise ValueError(f"{value} is a date or a time; write it in quotes")
 
 
 def list_(context: Context) -> int:

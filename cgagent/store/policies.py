@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+import json
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
@@ -78,7 +79,7 @@ class PolicyRows:
             "SELECT policy, watched, grade, victim, action, since_ns, document FROM policy_holds "
             "ORDER BY since_ns"
         )
-        return [HoldRow(**dict(row)) for row in rows]
+        return [_hold(row) for row in rows]
 
     def hold(self, row: HoldRow) -> None:
         with self._database.transaction() as connection:
@@ -86,7 +87,7 @@ class PolicyRows:
                 "INSERT OR REPLACE INTO policy_holds "
                 "(policy, watched, grade, victim, action, since_ns, document) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                astuple(row),
+                astuple(replace(row, watched=_key(row.watched), victim=_key(row.victim))),
             )
 
     def let_go(self, row: HoldRow) -> None:
@@ -94,7 +95,7 @@ class PolicyRows:
             connection.execute(
                 "DELETE FROM policy_holds WHERE policy = ? AND watched = ? AND grade = ? "
                 "AND victim = ?",
-                (row.policy, row.watched, row.grade, row.victim),
+                (row.policy, _key(row.watched), row.grade, _key(row.victim)),
             )
 
     def insert(self, row: DecisionRow) -> None:
@@ -103,7 +104,7 @@ class PolicyRows:
                 "INSERT INTO decisions "
                 "(time_ns, policy, watched, action, container, target, outcome, reason) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                astuple(row)[1:],
+                tuple(map(_readable, astuple(row)[1:])),
             )
         row.number = cursor.lastrowid or 0
 
@@ -128,3 +129,29 @@ class PolicyRows:
 
 def _decision(row: sqlite3.Row) -> DecisionRow:
     return DecisionRow(**dict(row))
+
+
+def _hold(row: sqlite3.Row) -> HoldRow:
+    keys = {name: _key_of(row[name]) for name in ("watched", "victim")}
+    return HoldRow(**{**dict(row), **keys})
+
+
+def _key(text: str) -> str:
+    """A target's key as it is kept: in JSON, which no key is, where it is not UTF-8."""
+    return text if _is_utf8(text) else json.dumps(text)
+
+
+def _key_of(kept: str) -> str:
+    return str(json.loads(kept)) if kept.startswith('"') else kept
+
+
+def _is_utf8(text: str) -> bool:
+    """A cgroup's name need not be; Python has lone surrogates for it then (PEP 383)."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _readable(value: Any) -> Any:
+    """For people."""
+    if not isinstance(value, str) or _is_utf8(value):
+        return value
+    return value.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -66,7 +67,7 @@ def routes(engine: Engine) -> APIRouter:
     @router.get("/v1/policies/{name}/test")
     async def evaluate_policy(name: str) -> dict[str, Any]:
         """Look once and do nothing: what each detector finds, and what would be done to whom."""
-        return _evaluated(engine, engine.rulesets.get(name))
+        return await _evaluated(engine, engine.rulesets.get(name))
 
     @router.get("/v1/decisions")
     async def list_decisions(
@@ -102,14 +103,15 @@ def _summary(engine: Engine, running: Running) -> dict[str, Any]:
         "actions": [grade.action for grade in rules.grades],
         "watched": len(engine.rulesets.watched(running)),
         "in_force": len(engine.rulesets.holds(rules.name)),
-        "unknown": running.unknown,
+        "unknown": "" if running.is_known else running.unknown,
     }
 
 
-def _evaluated(engine: Engine, running: Running) -> dict[str, Any]:
+async def _evaluated(engine: Engine, running: Running) -> dict[str, Any]:
     view = engine.rulesets.view()
     targets = []
     for target in engine.rulesets.watched(running):
+        await asyncio.sleep(0)  # each may have a thousand victims to rank, and others wait
         facts = engine.rulesets.facts(target)
         if facts is None:
             continue  # it has just gone

@@ -17,7 +17,13 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.policies import limiting, webhooks
 from cgagent.engine.policies.holds import Hold
-from cgagent.errors import ConflictError, DeniedError, NotFoundError, UnsupportedError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    DeniedError,
+    NotFoundError,
+    UnsupportedError,
+)
 from cgagent.policy.rulesets.model import OWNER
 
 if TYPE_CHECKING:
@@ -38,6 +44,8 @@ if TYPE_CHECKING:
 State = Literal["in force", "over", "given up"]
 _FREEZE_S: Final = 10.0
 _KILL_S: Final = 10.0
+_RECLAIMS_AT_ONCE: Final = 2
+"""They may take long, and other work needs the threads, too."""
 _NO_MORE: Final = Conveniences()
 
 
@@ -63,6 +71,7 @@ class Acting:
         self._groups = groups
         self._jobs = jobs
         self._holds = holds
+        self._reclaims = asyncio.Semaphore(_RECLAIMS_AT_ONCE)
         self.reclaimed_bytes = 0
 
     async def take(self, wish: Wish) -> str:
@@ -83,7 +92,7 @@ class Acting:
             case "reclaim":
                 return await self._reclaim(victim, grade, _known(wish))
             case "restart":
-                await self._lifecycle.restart(self._running(victim))
+                await self._lifecycle.restart(self._not_stopping(victim))
                 return ""
             case "kill":
                 return await self._kill(victim)
@@ -100,6 +109,10 @@ class Acting:
         Raises:
             CgagentError: it cannot be ended now; it is still in force.
         """
+        there = self._holds.find(hold.policy, hold.watched, hold.step)
+        if there is None:
+            return  # another has been faster
+        hold = there
         kind, _, id_ = hold.step.victim.partition(":")
         if kind == "cgroup":
             await self._undo_group(self._host.group(id_), hold)
@@ -121,10 +134,8 @@ class Acting:
             return "over"
         if hold.action == "freeze":
             return _freeze_state(container, hold)
-        held = next(
-            (o.limits for o in container.record.overrides if o.owner == OWNER + hold.policy), None
-        )
-        names = {name for name, _ in held} if held is not None else set()
+        held = _override(container, hold.policy)
+        names = {name for name, _ in held.limits} if held is not None else set()
         return "in force" if {name for name, _ in hold.limits} <= names else "given up"
 
     # -- what is done once ------------------------------------------------------------------
@@ -151,7 +162,7 @@ class Acting:
             raise UnsupportedError(f"{victim}: its memory is not known")
         amount = int(used * value / 100 if unit == "percent" else min(value, used))
         group = self._group(victim)
-        async with self._jobs.run("reclaim", **_named(victim)):
+        async with self._jobs.run("reclaim", **_named(victim)), self._reclaims:
             place = self._host.placements.get("memory")
             is_v1 = place is not None and place.version == 1
             freed = await asyncio.to_thread(group.reclaim, None if is_v1 else amount)
@@ -177,6 +188,8 @@ class Acting:
             self._require_not_ours(victim)
             until_ns = time.time_ns() + int(for_s * 1e9)
             group = self._host.group(victim.id)
+            if group.freezer_state() == "frozen":
+                raise ConflictError(f"{victim} is frozen already")
             hold = replace(hold, until_ns=until_ns, inodes=group.inodes())
             with self._holds.kept(hold):
                 await self._groups.act(victim.id, "freeze", force=True, timeout_s=_FREEZE_S)
@@ -195,17 +208,19 @@ class Acting:
             hold = replace(hold, undo=undo, inodes=group.inodes())
             with self._holds.kept(hold):
                 await self._groups.change(victim.id, limits, _NO_MORE, force=True)
+            with contextlib.suppress(CgagentError):  # then all is put back, whoever changes it
+                left = await asyncio.to_thread(group.earlier, limits)
+                self._holds.put(replace(hold, left=left))
             return
         container = self._running(victim)
         with self._holds.kept(hold):
-            await self._override(container, hold.policy, why)
-
-    async def _override(self, container: Container, policy: str, why: str) -> None:
-        limits = self._holds.limits(policy, f"container:{container.id}")
-        override = LimitOverride(
-            owner=OWNER + policy, reason=why[:1000], since_ns=time.time_ns(), limits=limits
-        )
-        await self._control.override(container, override)
+            override = LimitOverride(
+                owner=OWNER + hold.policy,
+                reason=why[:1000],
+                since_ns=time.time_ns(),
+                limits=self._left(container, hold).merged(limits),
+            )
+            await self._control.override(container, override)
 
     async def _undo_container(self, container: Container, hold: Hold) -> None:
         if hold.action != "freeze":
@@ -217,16 +232,21 @@ class Acting:
     async def _let_go(self, container: Container, hold: Hold) -> None:
         """Of the override there is, leave what other grades have put there."""
         owner = OWNER + hold.policy
-        there = next((o for o in container.record.overrides if o.owner == owner), None)
+        there = _override(container, hold.policy)
         if there is None:
             return
-        names = {name for name, _ in there.limits}
-        others = self._holds.limits(hold.policy, hold.step.victim, but=hold)
-        left = Limits(**{name: value for name, value in others if name in names})
+        left = self._left(container, hold)
         if not dict(left):
             await self._control.lift(container, owner)
         elif left != there.limits:
             await self._control.override(container, replace(there, limits=left))
+
+    def _left(self, container: Container, hold: Hold) -> Limits:
+        """Of the override there is what other grades have put there, and no user has taken."""
+        there = _override(container, hold.policy)
+        names = {name for name, _ in there.limits} if there else set()
+        others = self._holds.limits(hold.policy, hold.step.victim, but=hold)
+        return Limits(**{name: value for name, value in others if name in names})
 
     async def _undo_group(self, group: Group, hold: Hold) -> None:
         if group.inodes() != hold.inodes:
@@ -234,7 +254,8 @@ class Acting:
         if hold.action == "freeze":
             await self._groups.act(group.path, "thaw", force=True, timeout_s=_FREEZE_S)
         else:
-            await asyncio.to_thread(group.put_back, hold.undo)
+            now = await asyncio.to_thread(group.earlier, hold.limits)
+            await asyncio.to_thread(group.put_back, self._holds.bequeath(hold, now))
 
     def _require_not_ours(self, victim: Target) -> None:
         """Raises DeniedError: the machine's first process is in it, or one of the agent's."""
@@ -249,6 +270,12 @@ class Acting:
             raise ConflictError(f"{target} has ended")
         return container
 
+    def _not_stopping(self, target: Target) -> Container:
+        container = self._running(target)
+        if container.record.restart.held:
+            raise ConflictError(f"{target} is being stopped by its user")
+        return container
+
     def _group(self, target: Target) -> Group:
         if target.kind == "cgroup":
             return self._host.group(target.id)
@@ -261,6 +288,12 @@ class Acting:
         if held is None:
             raise ConflictError(f"{target} has ended")
         return held
+
+
+def _override(container: Container, policy: str) -> LimitOverride | None:
+    """What a ruleset holds it to."""
+    owner = OWNER + policy
+    return next((o for o in container.record.overrides if o.owner == owner), None)
 
 
 def _known(wish: Wish) -> Facts:

@@ -79,11 +79,16 @@ class Carrying:
             if wish.order not in wish.watched.failed:
                 wish.watched.failed.add(wish.order)
                 self._note(wish, decisions.FAILED, f"{e.message}; {wish.reason}")
-        except BaseException:
-            course.impossible(time.monotonic())
+        except BaseException:  # a fault of ours, or the agent's end: its row says what is left
+            is_held = isinstance(wish.order, Take) and self._hold(wish) is not None
+            (course.done if is_held else course.impossible)(time.monotonic())
             raise
         else:
             course.done(time.monotonic())
+
+    def _hold(self, wish: Wish) -> Hold | None:
+        watched = wish.watched.target.key
+        return self._holds.find(wish.running.rules.name, watched, wish.order.step)
 
     async def _take(self, wish: Wish) -> None:
         if wish.running.rules.dry_run:
@@ -94,12 +99,11 @@ class Carrying:
         self._note(wish, decisions.DONE, f"{wish.reason}: {told}" if told else wish.reason)
 
     async def _undo(self, wish: Wish) -> None:
-        rules, watched = wish.running.rules, wish.watched.target
-        hold = self._holds.find(rules.name, watched.key, wish.order.step)
+        hold = self._hold(wish)
         if hold is not None:
             async with self._turns.hold(hold.step.victim):
                 await self._acting.undo(hold)
-        if hold is not None or rules.dry_run:
+        if hold is not None or wish.running.rules.dry_run:
             self._note(wish, decisions.UNDONE, wish.reason)
 
     # -- what is in force --------------------------------------------------------------------
@@ -118,7 +122,7 @@ class Carrying:
         state = self._acting.state(hold)
         if state == "over":
             course.over(hold.step)
-            self._spawn(hold.policy, self._end(hold, decisions.OVER, "its time is over"))
+            self._spawn(hold.policy, self._end(hold, decisions.OVER, _why_over(hold)))
         elif state == "given up":
             course.given_up(hold.step)
             reason = "its user wants it otherwise"
@@ -166,3 +170,7 @@ class Carrying:
         victim = wish.victim or self._targets.of_key(wish.order.step.victim)
         watched = str(wish.watched.target)
         self._decided.note(rules.name, watched, action, victim, outcome=outcome, reason=reason)
+
+
+def _why_over(hold: Hold) -> str:
+    return "its time is over" if hold.action == "freeze" else "its target has gone"

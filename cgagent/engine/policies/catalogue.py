@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.policies import files
 from cgagent.engine.policies.running import Running
-from cgagent.errors import ConflictError, NotFoundError
+from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.policy.rulesets.parse import rulesets as parse
 from cgagent.store.policies import RulesetRow
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from cgagent.policy.rulesets.model import Ruleset
     from cgagent.store.policies import PolicyRows
+
+log = logging.getLogger(__name__)
 
 _MOST: Final = 200
 
@@ -34,7 +37,11 @@ class Catalogue:
         self._all: dict[str, Running] = {}
         for row in rows.rulesets():
             table = json.loads(row.document)
-            (rules,) = parse({"ruleset": [table]}, "database", parent)
+            try:
+                (rules,) = parse({"ruleset": [table]}, "database", parent)
+            except InvalidInputError as e:  # another version of the agent took it
+                log.error("policy %s is not at work; add it anew: %s", row.name, e.message)  # noqa: TRY400
+                continue
             self._all[rules.name] = _running(rules, table, "", row.created_ns)
         for origin, document in files.read(directory):
             for rules, table in self.parsed(document, origin):
@@ -46,7 +53,7 @@ class Catalogue:
                 self._all[rules.name] = _running(rules, table, origin, time.time_ns())
 
     def __iter__(self) -> Iterator[Running]:
-        return iter(tuple(self._all[name] for name in sorted(self._all)))
+        return iter([one for _, one in sorted(self._all.items())])  # also in metrics' thread
 
     def __len__(self) -> int:
         return len(self._all)

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 KEPT: Final = 10_000
 _PRUNE_EVERY: Final = 500
 _LAST: Final = 2**62
+_LONGEST: Final = 2000
+"""Of a reason: a condition may have any number of detectors."""
 
 DONE: Final = "done"
 DRY_RUN: Final = "dry run"
@@ -59,7 +61,7 @@ class Decisions:
             container=target.id if target and target.kind == "container" else "",
             target=target.name if target else "",
             outcome=outcome,
-            reason=reason,
+            reason=reason[:_LONGEST],
         )
         try:
             self._rows.insert(made)
@@ -69,7 +71,7 @@ class Decisions:
         if outcome in {DONE, UNDONE}:
             self.counts[policy, action if outcome == DONE else f"undo {action}"] += 1
         self._events.publish("policy", action, policy, _attributes(made))
-        log.info("policy %s: %s %s: %s: %s", policy, action, made.target, outcome, reason)
+        log.info("policy %s: %s %s: %s: %s", policy, action, made.target, outcome, made.reason)
         return made
 
     def _prune(self) -> None:

@@ -15,7 +15,7 @@ from cgagent.policy.rulesets.course import Step
 from cgagent.store.policies import HoldRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cgagent.store.policies import PolicyRows
 
@@ -38,6 +38,9 @@ class Hold:
     to be ours. None: it was not noted before the agent died, and ends by itself."""
     undo: tuple[tuple[str, str], ...] = ()
     """Of a group: what puts its files back."""
+    left: tuple[tuple[str, str], ...] = ()
+    """Of a group: what would put its files back to what they were left with. Where one says
+    something else now, another has changed it. Empty: it was not noted before the agent died."""
     inodes: dict[str, int] = field(default_factory=dict)
     """Of a group's directories: another group of the same name is not ours."""
 
@@ -46,6 +49,7 @@ class Hold:
             "limits": limit_json.to_json(self.limits),
             "until_ns": self.until_ns,
             "undo": self.undo,
+            "left": self.left,
             "inodes": self.inodes,
         }
         return HoldRow(
@@ -70,6 +74,7 @@ class Hold:
             limits=limit_json.from_json(value["limits"]),
             until_ns=value["until_ns"],
             undo=tuple((path, text) for path, text in value["undo"]),
+            left=tuple((path, text) for path, text in value.get("left", ())),
             inodes=value["inodes"],
         )
 
@@ -105,6 +110,35 @@ class Holds:
         self._all = [*(h for h in self._all if h is not same), hold]
         return hold
 
+    def bequeath(self, hold: Hold, now: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+        """What is to be written to undo a hold of a group whose files say `now`.
+
+        What a later hold has changed since is put back when that one ends, so it gets our text.
+        What neither of us has changed was another's will, and stays.
+        """
+        left, there = _by_place(hold.left), _by_place(now)
+        pairs = []
+        for place, pair in _by_place(hold.undo).items():
+            ours = left.get(place)
+            heir = self._heir(hold, place)
+            if heir is None:
+                if ours in {None, there.get(place)}:
+                    pairs.append(pair)
+            elif ours in {None, _by_place(heir.undo)[place]}:
+                undo = tuple({**_by_place(heir.undo), place: pair}.values())
+                self._rows.hold(replace(heir, undo=undo).row())
+                self._all = [replace(h, undo=undo) if h is heir else h for h in self._all]
+        return pairs
+
+    def _heir(self, hold: Hold, place: tuple[str, str]) -> Hold | None:
+        """The next after this one that has changed the same."""
+        same = self.find(hold.policy, hold.watched, hold.step)
+        later = self._all[self._all.index(same) + 1 :] if same is not None else []
+        return next(
+            (h for h in later if h.step.victim == hold.step.victim and place in _by_place(h.undo)),
+            None,
+        )
+
     def until(self, hold: Hold, until_ns: int | None) -> Hold:
         return self.put(replace(hold, until_ns=until_ns))
 
@@ -123,3 +157,12 @@ class Holds:
         self._rows.let_go(hold.row())
         same = self.find(hold.policy, hold.watched, hold.step)
         self._all = [h for h in self._all if h is not same]
+
+
+def _by_place(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Texts by their files, and by the device in those that have a line for each."""
+    found = {}
+    for path, text in pairs:
+        word = text.partition(" ")[0]
+        found[path, word if ":" in word else ""] = path, text
+    return found

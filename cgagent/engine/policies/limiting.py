@@ -33,11 +33,17 @@ def _weight(options: Any, held: Limits, _facts: Facts) -> Limits:
     cpu, io = options.get("cpu"), options.get("io")
     if cpu is not None and (held.weight or 100) > cpu:
         values["cpu_weight"] = cpu
-    if io is not None and (held.io_weight or 100) > io:
+    if io is not None and _io_weight(held) > io:
         values["io_weight"] = io
     if not values:
         raise ConflictError("its weight is as low already")
     return Limits(**values)
+
+
+def _io_weight(held: Limits) -> int:
+    if held.blkio_weight is not None:  # cgroup v1's
+        return convert.blkio_weight_to_io_weight(held.blkio_weight)
+    return held.io_weight or 100
 
 
 def _cpu_cap(options: Any, held: Limits, _facts: Facts) -> Limits:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, UnsupportedError
 from cgagent.metrics import Reclaimed
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cgagent.metrics import Sample
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 2
+"""Where swap is slow a step takes seconds, and other work needs the threads, too."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Reclaiming:
         self._group = group
         self._all: dict[str, _One] = {}
         self._work: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self.reclaimed_bytes = 0
         """Of all containers there ever were."""
 
@@ -99,7 +103,8 @@ class Reclaiming:
         group = self._group(container)
         try:
             amount = amount_bytes if self._takes_amounts else None
-            freed = await asyncio.to_thread(group.reclaim, amount, may_swap=may_swap)
+            async with self._turns:
+                freed = await asyncio.to_thread(group.reclaim, amount, may_swap=may_swap)
         except UnsupportedError as e:
             one.cannot = e.message
             log.warning("container %s: no memory is taken back: %s", container.name, e.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,6 +68,8 @@ class Rulesets:
         self._watch = watch
         self._sources = Sources(host)
         self._needs_trends = False
+        self._changing = asyncio.Lock()
+        """One request after the other: what is let go of takes a while."""
         self._there: dict[str, Target] = {HOST.key: HOST}
         self._above: set[str] = set()
         """Keys of groups above others, whose pressure is looked at in each round all the same."""
@@ -100,7 +103,7 @@ class Rulesets:
         """
         new = self._catalogue.parsed(document, "request")
         names = [rules.name for rules, _ in new]
-        async with self._jobs.run("policy add", policy=", ".join(names)[:200]):
+        async with self._jobs.run("policy add", policy=", ".join(names)[:200]), self._changing:
             self._catalogue.require_free(names, replace=replace)
             self._catalogue.keep(new)
             for name in names:
@@ -116,12 +119,12 @@ class Rulesets:
             NotFoundError: there is none.
             ConflictError: it is in a file of the settings.
         """
-        origin = self._catalogue.get(name).origin
-        if origin:
-            raise ConflictError(
-                f"policy {name} is in {origin}; remove it there and start the agent anew"
-            )
-        async with self._jobs.run("policy remove", policy=name):
+        async with self._jobs.run("policy remove", policy=name), self._changing:
+            origin = self._catalogue.get(name).origin
+            if origin:
+                raise ConflictError(
+                    f"policy {name} is in {origin}; remove it there and start the agent anew"
+                )
             await self._let_go(name)
             self._catalogue.forget(name)
             self._changed()
@@ -192,18 +195,19 @@ class Rulesets:
         self._sources.next(tick)
         fresh = self._learn(tick)
         view = self.view()
+        for hold in self._holds:  # before anything more is done: a user may want it otherwise
+            self._carrying.look_after(self._catalogue.find(hold.policy), hold)
         above = (t for key in self._above if (t := self._there.get(key)) and t not in fresh)
         for target in (*fresh, *above, HOST):
             self._look(target, view)
         self._look_at_others(tick, view)
-        for hold in self._holds:
-            self._carrying.look_after(self._catalogue.find(hold.policy), hold)
         self._carrying.retry(self._sources.at_s)
 
     def _learn(self, tick: Tick) -> list[Target]:
         """Who is there: all that is sampled comes by as fresh every few seconds."""
         for key in [k for k, t in self._there.items() if self._targets.get(sampled_id(t)) is None]:
             del self._there[key]  # it has ended
+            self._selecting.pop(key, None)
         found = [target for id_ in tick.fresh if (target := self._targets.get(id_)) is not None]
         for target in found:
             self._there[target.key] = target

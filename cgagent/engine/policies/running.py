@@ -71,6 +71,8 @@ class Running:
     condition: Compiled = field(init=False)
     unknown: str = ""
     """Why it could not be evaluated when that was first tried in vain; empty: it always could."""
+    is_known: bool = False
+    """It could be of some target: what is missing is that of others."""
     is_news: bool = False
     """That has not been told so far."""
     watched: dict[str, Watched] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class Running:
         holds = False if facts is None else self.condition.holds(facts, one.state)
         if holds is None and facts is not None and not self.unknown:
             self.unknown, self.is_news = self._why_unknown(one, facts), True
+        self.is_known |= holds is not None and facts is not None
         if not holds and one.course.is_at_rest:
             if self._active.pop(key, None) is not None:
                 one.failed.clear()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.concurrency import in_waiting_thread
@@ -28,20 +31,33 @@ async def post(url: str, body: dict[str, Any]) -> None:
 
 
 def _post(url: str, body: dict[str, Any], _stop: threading.Event) -> int:
-    import urllib3
+    """The time is for all of it, however slowly the answer drips."""
+    import http.client
+    from threading import Timer
+    from urllib.parse import urlsplit
 
-    timeout = urllib3.Timeout(total=_TIMEOUT_S)
-    with urllib3.PoolManager(retries=False, timeout=timeout) as pool:
-        try:
-            answer = pool.request(
-                *("POST", url),
-                body=json.dumps(body).encode(),
-                headers={"Content-Type": "application/json"},
-                redirect=False,
-                preload_content=False,
-            )
-        except urllib3.exceptions.HTTPError as e:
-            cause = type(e).__name__.removesuffix("Error")
-            raise UnavailableError(f"webhook {url}: nobody has taken it: {cause}") from None
-        answer.close()
-        return int(answer.status)
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    until_s = time.monotonic() + _TIMEOUT_S
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+        with contextlib.closing(connection):
+            connection.connect()
+            timer = Timer(max(until_s - time.monotonic(), 0), _cut, [connection.sock])
+            timer.start()
+            try:
+                content = {"Content-Type": "application/json"}
+                connection.request("POST", path, json.dumps(body).encode(), content)
+                return connection.getresponse().status
+            finally:
+                timer.cancel()
+    except (OSError, http.client.HTTPException, ValueError) as e:
+        cause = type(e).__name__.removesuffix("Error")
+        raise UnavailableError(f"webhook {url}: nobody has taken it: {cause}") from None
+
+
+def _cut(connected: socket.socket) -> None:
+    """Whoever reads from it, or writes, sees its end."""
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)

@@ -30,8 +30,9 @@ def _weight(value: Any, where: str) -> int:
     return int(number(value, where, 1, 10_000))
 
 
-def _size(value: Any, where: str) -> int:
-    return int(bound(value, ("bytes",), where)[0])
+def _cap(value: Any, where: str) -> int:
+    """Bytes a second. 0 would be no cap in cgroup v1, and is refused by v2."""
+    return int(number(bound(value, ("bytes",), where)[0], where, 1))
 
 
 def _share(value: Any, where: str) -> tuple[float, str]:
@@ -84,7 +85,7 @@ _OPTIONS: Final[Mapping[Action, Mapping[str, Parse]]] = {
     "reclaim": {"amount": _share},
     "raise": {"limit": _limit, "by": _share, "to": _ceiling},
     "weight": {"cpu": _weight, "io": _weight},
-    "io_cap": {"read": _size, "write": _size, "read_iops": _IOPS, "write_iops": _IOPS},
+    "io_cap": {"read": _cap, "write": _cap, "read_iops": _IOPS, "write_iops": _IOPS},
     "cpu_cap": {"cpus": partial(number, least=0.01, largest=4096)},
     "freeze": {"for": _freeze},
     "restart": {},

@@ -6,6 +6,7 @@ why then. A yes or no is 1 or 0.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -171,6 +172,8 @@ def _idle(options: Mapping[str, Any], _unit: str) -> Read:
         used = cpu_cores(facts)
         if used is None:
             return None
+        if facts.rates is None:
+            return 0.0  # it has just begun: nothing is known of what it does
         moved = (io_bytes_per_s(facts) or 0) + (facts.trend.network_bits_per_s or 0)
         return float(used < most and not moved)
 
@@ -183,7 +186,7 @@ def _scheduled(options: Mapping[str, Any], _unit: str) -> Read:
 
     def read(facts: Facts) -> float:
         minute, day = facts.host.minute_of_day, facts.host.weekday
-        if begins <= ends:
+        if begins < ends:  # the same twice: a whole day from then on
             return float(begins <= minute < ends and day in days)
         if minute >= begins:
             return float(day in days)
@@ -325,6 +328,8 @@ def shown(value: float | None, unit: str) -> str:
         return "unknown"
     if unit == YES:
         return "yes" if value else "no"
+    if math.isinf(value):
+        return "is none at all"  # which cannot run out
     if unit == BYTES:
         return show_size(value)
     return f"{value:.4g}{'%' if unit == PERCENT else f' {unit}'}"

@@ -29,7 +29,7 @@ def duration(value: Any, where: str) -> float:
     """Seconds: a number, or ``30s``, ``1m30s``."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidInputError(f"{where}: {plain(value)} is not a duration; write 30s or 5m")
-    return parse_duration(value if isinstance(value, str) else repr(float(value)), where)
+    return parse_duration(str(value), where)
 
 
 def number(value: Any, where: str, least: float = 0.0, largest: float = _LARGEST) -> float:
@@ -68,9 +68,9 @@ def _unit_of_text(units: tuple[str, ...]) -> str:
 def _worded(text: str, units: tuple[str, ...], where: str) -> float:
     unit = _unit_of_text(units)
     if unit == "bytes":
-        return float(parse_size(text, where))
+        return number(parse_size(text, where), where)
     if unit == "bits/s":
-        return float(parse_rate(text, where))
+        return number(parse_rate(text, where), where)
     if unit == "ms":
         return parse_duration(text, where) * 1000
     raise InvalidInputError(f"{where}: {plain(text)} must be a number of {joined(units)}")

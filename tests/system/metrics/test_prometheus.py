@@ -34,6 +34,14 @@ while :; do
 done
 """
 
+SEEN = {
+    "name": "seen",
+    "select": {"name": "busy"},
+    "when": {"detector": "pids-above", "above": 1},
+    "grade": [{"action": "weight", "cpu": 50}],
+}
+"""A ruleset that is in force as soon as there is a container of that name."""
+
 
 @pytest.fixture(scope="module")
 def world(state_root, alpine_docker_archive):
@@ -52,8 +60,10 @@ def world(state_root, alpine_docker_archive):
             limits={**limits, "net_rate_in_bits": 10**7},
             labels={PROJECT: "shop"},
             ports=[{"container_port": 80, "host_port": 8096}],
+            reclaim="auto",
         )
         agent.launch("sh", "-c", BUSY, name="reborn", limits=limits)
+        agent.client.request("POST", "/v1/policies", {"ruleset": [SEEN]})
         cold = agent.launch("sleep", "1000", name="cold")
         agent.post(cold, "freeze")
         agent.launch("sh", "-c", "exit 3", name="failed")

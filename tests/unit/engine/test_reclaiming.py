@@ -1,5 +1,7 @@
 """Memory taken back from containers that asked for it: what is written, shown and left alone."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -72,6 +74,26 @@ async def test_step_by_step(engine, world, rounds):
     assert view["backing_off"]
     assert view["reason"].startswith("tasks waited for memory 16.7%")
     assert engine.monitor.reclaimed(container.id).step_ratio == 0.0005
+
+
+async def test_slow_steps_leave_threads_for_others(engine, rounds):
+    there = [await started(engine, f"c{n}", reclaim="auto") for n in range(5)]
+    running, most, lock = 0, 0, threading.Lock()
+
+    def reclaim(*_, **__):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+        return 0
+
+    engine.reclaiming._group = lambda _: SimpleNamespace(reclaim=reclaim)
+    for one in there[:2]:  # all of them are looked at in each round
+        await rounds.go(one)
+    assert most == 2
 
 
 async def test_what_was_not_asked_for_or_stands_still_is_left_alone(engine, world, rounds):

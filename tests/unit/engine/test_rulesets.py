@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +11,12 @@ import pytest
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.policies import sources, webhooks
+from cgagent.engine.policies import limiting, sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
+from cgagent.policy.facts import Facts, HostFacts
+from cgagent.policy.rulesets.parse import rulesets
+from cgagent.store.policies import RulesetRow
 from tests.world.fakes.agent import started, until
 
 pytestmark = pytest.mark.anyio
@@ -187,6 +191,20 @@ async def test_a_users_update_wins(engine, world, rounds):
     assert weight(container) == 5, "another time it may be again"
 
 
+async def test_a_users_update_wins_right_before_the_next_grade(engine, world, rounds):
+    container = await started(engine, "one")
+    cap = {"action": "cpu-cap", "cpus": 0.5, "after": "10s"}
+    await engine.rulesets.add(document(grade=[WEIGHT, cap]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(10)
+    assert weight(container) == 5
+    await engine.control.update(container, Limits(cpu_weight=50), NOTHING)
+    await rounds.go(3)
+    assert weight(container) == 50
+    assert container.record.limits_in_force.cpu_quota_us == 50_000
+    assert [hold.action for hold in engine.rulesets._holds] == ["cpu_cap"]
+
+
 async def test_a_users_update_of_a_part(engine, world, rounds):
     """Of two fields the user takes one: the other is let go of, too, and nothing is left."""
     container = await started(engine, "one")
@@ -234,7 +252,12 @@ async def test_what_cannot_be_evaluated_is_said_once(engine, rounds):
     (decision,) = engine.rulesets.decisions.page(9)
     assert decision.outcome == "cannot be evaluated"
     assert "pressure is counted by cgroup2 alone" in decision.reason
-    assert engine.rulesets.get("a").unknown == decision.reason
+    ruleset = engine.rulesets.get("a")
+    assert (ruleset.unknown, ruleset.is_known) == (decision.reason, False)
+    rounds.say(await started(engine, "two"), pressure=1.0)
+    await rounds.go(1)
+    assert ruleset.is_known, "of another it can be"
+    assert len(engine.rulesets.decisions.page(9)) == 1
 
 
 async def test_what_is_impossible_is_told_and_the_next_has_its_time(engine, world, rounds):
@@ -269,19 +292,58 @@ async def test_io_is_capped_of_the_devices_in_use_and_a_limit_is_raised(engine, 
 
 
 async def test_groups_of_the_host(engine, world, rounds):
-    world.tree.make("/other/deep", 6_000_000)
+    deep = "/other/d\udcff\xf6p"  # a name that is not UTF-8
+    world.tree.make(deep, 6_000_000)
     grades = [WEIGHT, {"action": "freeze", "for": "20s"}]
     await engine.rulesets.add(document(select={"cgroup": "/other/*"}, grade=grades))
     assert [rule.parts for rule in engine.monitor._watched._rules] == [["other", "*"]]
-    rounds.say("/other/deep", pressure=60.0)
+    rounds.say(deep, pressure=60.0)
     await rounds.go(2)
-    assert world.tree.held("/other/deep", "cpu.weight") == "5"
-    assert world.tree.held("/other/deep", "cgroup.freeze") == "1"
+    assert world.tree.held(deep, "cpu.weight") == "5"
+    assert world.tree.held(deep, "cgroup.freeze") == "1"
+    rows = engine.rulesets._catalogue._rows.holds()
+    assert [row.victim for row in rows] == [f"cgroup:{deep}"] * 2
     await engine.rulesets.remove("a")
-    assert world.tree.held("/other/deep", "cpu.weight") == "100"
-    assert world.tree.held("/other/deep", "cgroup.freeze") == "0"
+    assert world.tree.held(deep, "cpu.weight") == "100"
+    assert world.tree.held(deep, "cgroup.freeze") == "0"
     assert engine.monitor._watched._rules == []
     world.tree.leave(6_000_000)
+    made = engine.rulesets.decisions.page(9)
+    assert {one.target for one in made} == {"/other/d\\xff\xf6p"}
+    assert [one.outcome for one in made] == ["undone", "undone", "done", "done"]
+
+
+async def test_of_groups_each_undoes_its_own_in_any_order(engine, world, rounds):
+    """Of two rulesets the one that was first ends first; a third value is another's, and stays."""
+    world.tree.make("/other/deep")
+    for name, cpu in (("a", 50), ("b", 10)):
+        grades = [{"action": "weight", "cpu": cpu}]
+        await engine.rulesets.add(document(name, select={"cgroup": "/other/*"}, grade=grades))
+        rounds.say("/other/deep", pressure=60.0)
+        await rounds.go(1)
+    assert world.tree.held("/other/deep", "cpu.weight") == "10"
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other/deep", "cpu.weight") == "10", "b is still at it"
+    await engine.rulesets.remove("b")
+    assert world.tree.held("/other/deep", "cpu.weight") == "100"
+    await engine.rulesets.add(document(select={"cgroup": "/other/*"}))
+    await rounds.go(1)
+    await engine.groups.change("/other/deep", Limits(cpu_weight=30), NOTHING, force=True)
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other/deep", "cpu.weight") == "30"
+
+
+async def test_a_group_that_another_has_frozen_stays_frozen(engine, world, rounds):
+    world.tree.make("/other", 6_000_001)
+    await engine.groups.act("/other", "freeze", force=True, timeout_s=1)
+    grades = [{"action": "freeze", "for": "20s"}]
+    await engine.rulesets.add(document(select={"cgroup": "/other"}, grade=grades))
+    rounds.say("/other", pressure=60.0)
+    await rounds.go(2)
+    assert decided(engine) == [("freeze", "failed")]
+    await engine.rulesets.remove("a")
+    assert world.tree.held("/other", "cgroup.freeze") == "1"
+    world.tree.leave(6_000_001)
 
 
 async def test_of_the_host_one_is_told(engine, rounds, monkeypatch):
@@ -321,6 +383,13 @@ async def test_a_group_with_the_agent_in_it_is_not_ended(engine, world, rounds):
     assert "the agent itself" in engine.rulesets.decisions.page(1)[0].reason
     assert world.tree.held("/other", "cgroup.procs") == str(os.getpid())
     world.tree.leave(os.getpid())
+
+
+async def test_a_reason_has_an_end(engine):
+    engine.rulesets.decisions.note(
+        *("a", "the host", "event", None), outcome="done", reason="x" * 9999
+    )
+    assert len(engine.rulesets.decisions.page(1)[0].reason) == 2000
 
 
 async def test_the_next_agent_goes_on(world, clock):
@@ -378,6 +447,53 @@ async def test_nothing_is_left_without_an_owner(world, clock):
         assert [one.rules.name for one in engine.rulesets.all()] == ["b", "c"]
 
 
+async def test_a_container_that_its_user_stops_is_not_started_again(engine, rounds):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[{"action": "restart"}]))
+    restart = replace(container.record.restart, held=True)  # as of a stop that is under way
+    engine.containers.note(container, replace(container.record, restart=restart))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert decided(engine) == [("restart", "failed")]
+
+
+async def test_a_fault_of_ours_leaves_nothing_behind(engine, rounds, monkeypatch):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[WEIGHT]))
+    rounds.say(container, pressure=60.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.rulesets.decisions, "note", lambda *_, **__: 1 / 0)
+        await rounds.go(1)
+    assert weight(container) == 5
+    rounds.say(container)
+    await rounds.go(8)
+    assert container.record.overrides == ()
+    assert list(engine.rulesets._holds) == []
+
+
+async def test_requests_at_once(engine, rounds):
+    """While one lets go of a container the other waits: what is at work has its row."""
+    container = await started(engine, "one")
+    await engine.rulesets.add(document(grade=[WEIGHT]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert weight(container) == 5
+    replacing = engine.rulesets.add(document(), replace=True)
+    await asyncio.gather(engine.rulesets.remove("a"), replacing)
+    assert [one.rules.name for one in engine.rulesets.all()] == ["a"]
+    assert [row.name for row in engine.rulesets._catalogue._rows.rulesets()] == ["a"]
+
+
+async def test_a_ruleset_of_another_version_keeps_no_agent_from_starting(world):
+    async with world.agent() as engine:
+        await engine.rulesets.add(document())
+        rows = engine.rulesets._catalogue._rows
+        rows.put([RulesetRow(name="b", document='{"name": "b"}', created_ns=1)])
+    async with world.agent() as engine:
+        assert [one.rules.name for one in engine.rulesets.all()] == ["a"]
+        await engine.rulesets.add(document("b"))
+
+
 async def test_added_replaced_and_removed(engine, world):
     await engine.rulesets.add(document())
     with pytest.raises(ConflictError, match="policy a exists already"):
@@ -414,9 +530,22 @@ async def test_at_rest_little_is_looked_at(engine, rounds):
     """A ruleset that selects nothing that has new figures asks for none."""
     container = await started(engine, "one")
     await engine.rulesets.add(document())
+    rounds.say(container)
+    await rounds.go(1)
     asked = []
     tick = Tick(asked.append, asked.append, frozenset(), frozenset(), None)
     engine.rulesets.ticked(tick)
     await asyncio.sleep(0)
     assert asked == []
     assert container.running
+    await engine.lifecycle.stop(container, 0)
+    await rounds.go(1)
+    assert engine.rulesets._selecting.keys() == {"host:"}, "who has ended is forgotten"
+
+
+def test_a_weight_of_v1_is_not_made_gentler():
+    (grade,) = rulesets(document(grade=[{"action": "weight", "io": 50}]), "test", "/")[0].grades
+    facts = Facts(at_s=0.0, host=HostFacts())
+    with pytest.raises(ConflictError, match="as low already"):
+        limiting.limits(grade, Limits(blkio_weight=11), facts)
+    assert limiting.limits(grade, Limits(blkio_weight=100), facts) == Limits(io_weight=50)

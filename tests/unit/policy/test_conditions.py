@@ -168,6 +168,13 @@ def test_all_and_any_of_what_may_not_be_known(answers):
             True,
         ),
         (
+            {"detector": "schedule", "during": "00:00-00:00", "days": "tue"},
+            {"host": HostFacts(minute_of_day=1439, weekday=1)},
+            True,
+        ),
+        ({"detector": "idle"}, {}, False),
+        ({"detector": "idle"}, {"rates": rates()}, True),
+        (
             {"detector": "io-latency-above", "above": "20ms"},
             {"host": HostFacts(io_latency_ms=21.0)},
             True,
@@ -185,3 +192,11 @@ def test_a_combination_lasts():
     told = [(0, 11), (4, 11), (5, 11), (6, 9), (7, 11), (11, 11), (12, 11)]
     answers = [condition.holds(facts(t, memory=m), state) for t, m in told]
     assert answers == [False, False, True, False, False, False, True]
+
+
+def test_a_host_without_swap_has_none_that_could_run_out():
+    condition = compiled({"detector": "swap-free-below", "below": "1g"})
+    state = condition.fresh()
+    assert condition.holds(facts(), state) is False
+    (finding,) = condition.findings(facts(), state)
+    assert finding.text == "free swap of the host is none at all (below 1GiB)"
