@@ -35,11 +35,11 @@ from cgagent.network.rtnetlink import Route
 from cgagent.network.values import BRIDGE_PORTS_MAX, FoundLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cgagent.network.rates import Rates
     from cgagent.network.rtrecords import LinkRecord
-    from cgagent.network.values import Bridge, Counters, Link, Subnet
+    from cgagent.network.values import Address, Bridge, Counters, Link, Subnet
 
 __all__ = ["Links", "mac_of", "new_host_name"]
 
@@ -65,6 +65,8 @@ class Links:
         # What waits for the kernel's readers does not keep others from their requests.
         self._slow = self._opened()
         self._announcer = Announcer(netns_fd)
+        self._introduced: dict[str, tuple[int, frozenset[Address]]] = {}
+        """By the host's end: its bridge, and the addresses that the host knows to be behind it."""
         self._bridges = Bridges(self._prefix, self._route, self._slow, self._in_host)
         self.parents = Parents(self._prefix, self._route, self._slow)
 
@@ -171,6 +173,8 @@ class Links:
         """
         port = await_ready(self._route, link.host_name, bridge=link.bridge)
         addresses = [a.ip for a in link.addresses]
+        self._forget(link.host_name, but=addresses)
+        self._introduced[link.host_name] = bridge, frozenset(addresses)
         self._route.attempt(
             rt.forwarding(port.index, link.mac),
             *(rt.neighbour(bridge, address, link.mac) for address in addresses),
@@ -178,8 +182,15 @@ class Links:
         for address in addresses:
             self._announcer.announce(link.bridge, link.mac, address)
 
+    def _forget(self, host_name: str, but: Iterable[Address] = ()) -> None:
+        """The kernel would keep what the host knows of its addresses, and has room for 1,024."""
+        bridge, addresses = self._introduced.pop(host_name, (0, frozenset()))
+        self._route.attempt(*(rt.no_neighbour(bridge, a) for a in addresses.difference(but)))
+
     def detach(self, *host_names: str) -> None:
         """No error for those that are gone. Waits 19 ms for the kernel's readers, once for all."""
+        for name in host_names:
+            self._forget(name)
         delete(self._slow, *host_names, *map(rates.ifb_of, host_names))
 
     def limit(self, host_name: str, wanted: Rates) -> None:

@@ -26,6 +26,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTM_NEWNEIGH: Final = 28
+RTM_DELNEIGH: Final = 29
 
 IFINFO: Final = struct.Struct("=BxHiII")  # family, type, index, flags, which flags change
 IFADDR: Final = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
@@ -294,6 +295,12 @@ def neighbour(index: int, address: Address, mac: str, *, uncounted: bool = False
     body = _NDMSG.pack(_family(address), index, _NUD_REACHABLE, flags, 0)
     body += attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, address_bytes(mac))
     return Message(RTM_NEWNEIGH, body, NLM_F_CREATE | NLM_F_REPLACE, f"tell where {address} is")
+
+
+def no_neighbour(index: int, address: Address) -> Message:
+    """On the interface `index`, nobody is known to be at `address`."""
+    body = _NDMSG.pack(_family(address), index, 0, 0, 0) + attribute(_NDA_DST, address.packed)
+    return Message(RTM_DELNEIGH, body, what=f"forget where {address} was")
 
 
 def forwarding(port: int, mac: str) -> Message:

@@ -68,6 +68,21 @@ def test_it_knows_where_its_bridge_is_and_the_kernel_does_not_count_that(make_ho
     assert {words[words.index("lladdr") + 1] for words in found.values()} == {"02:42:0a:05:00:01"}
 
 
+def test_the_host_forgets_where_the_addresses_of_a_link_were(host, make_host, links, bridge):
+    container = make_host()
+    link = link_of(2)
+    links.attach(link, container.fd)
+
+    def known():
+        return {
+            line.split()[0] for line in host.run("ip", "neigh", "show", "dev", "br0").splitlines()
+        }
+
+    assert known() >= {str(a.ip) for a in link.addresses}
+    links.detach(link.host_name)
+    assert not known() & {str(a.ip) for a in link.addresses}
+
+
 def test_without_ipv6_addresses_a_container_has_no_ipv6_there(make_host, links, bridge):
     container = make_host()
     four = (ip_interface("10.5.1.2/16"),)

@@ -23,6 +23,7 @@ from cgagent.errors import ConflictError, UnavailableError
 from cgagent.network.names.client import Names
 from cgagent.network.names.redirection import ADDRESS, PORT
 from cgagent.network.names.values import LinkedName, Member, Place
+from tests.world.agent import SLOWNESS
 from tests.world.hosts import cable
 from tests.world.nameserver import Nameserver, Resolver, address_of, answer
 
@@ -546,7 +547,7 @@ def test_who_asks_others_asks_again_when_the_process_is_killed(host, make_host, 
         return [answer(query).to_wire()] if answered.is_set() else []
 
     upstream.respond = respond
-    resolver = Resolver(container, timeout_s=1)
+    resolver = Resolver(container, timeout_s=1 if SLOWNESS == 1 else 5)
     found = []
     asking = threading.Thread(target=lambda: found.append(resolver.addresses("a.example")))
     asking.start()
