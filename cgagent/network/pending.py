@@ -27,15 +27,19 @@ _ALL_STATES: Final = 0xFFF
 _ESTABLISHED, _CLOSE_WAIT, _LISTEN = 1, 8, 10
 """A peer that has said all it will, as `_CLOSE_WAIT` tells, may still wait for an answer."""
 _TIMES: Final = struct.Struct("=44xIII")  # tcp_info: last data sent, last ACK sent, last received
+_SEGMENTS: Final = struct.Struct("=152xII")  # tcp_info: segments with data in and out (Linux 4.6)
 _RECENT_MS: Final = 5_000
 """A peer that has said something this long ago without an answer may not want any."""
+_JUST_NOW_MS: Final = 100
+"""An answer may be in the middle of being given; the kernel's times are some milliseconds wide."""
 
 
 def pending(netns_fd: int) -> str | None:
     """Why the programs of a network namespace must not stand still now, or None.
 
     "2 connections wait to be accepted", "data waits to be read", "a request has no answer yet":
-    something was received in the last 5 s, and nothing sent since.
+    something was received in the last 5 s, and nothing sent since; "a connection was just in use":
+    something was received or sent in the last 0.1 s, and may not be all.
 
     Raises:
         NotFoundError: the namespace is gone.
@@ -77,8 +81,17 @@ def _cause(body: bytes, *, is_tcp: bool) -> str | None:
         return "data waits to be read"
     if is_tcp and state in {_ESTABLISHED, _CLOSE_WAIT}:
         info = netlink.attributes(body[_MESSAGE.size :]).get(_INFO, b"")
-        if len(info) >= _TIMES.size:
-            sent_ms, _acked_ms, received_ms = _TIMES.unpack_from(info)
-            if received_ms < min(sent_ms, _RECENT_MS):
-                return "a request has no answer yet"
+        if len(info) >= _SEGMENTS.size:
+            return _unanswered(info)
+    return None
+
+
+def _unanswered(info: bytes) -> str | None:
+    """Of a connection's tcp_info. The times of one that has had no data are those of its start."""
+    sent_ms, _acked_ms, received_ms = _TIMES.unpack_from(info)
+    received, sent = _SEGMENTS.unpack_from(info)
+    if received and received_ms < _RECENT_MS and (not sent or received_ms < sent_ms):
+        return "a request has no answer yet"
+    if (received or sent) and min(sent_ms, received_ms) < _JUST_NOW_MS:
+        return "a connection was just in use"
     return None
