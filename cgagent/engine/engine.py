@@ -257,25 +257,7 @@ class Engine:
         self._log_compression = LogCompression(
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
-        self.rulesets = policies.made(
-            settings,
-            PolicyRows(self.database),
-            host=self.host,
-            containers=self.containers,
-            lifecycle=self.lifecycle,
-            control=self.control,
-            groups=self.groups,
-            jobs=self.jobs,
-            events=self.events,
-            watch=self.monitor.watch_too,
-            own_pids=self._own_pids,
-        )
-        self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
-        self.policies.add(self.rulesets)
-        self.policies.add(self.reclaiming)
-        self.monitor.policy_counts = self._policy_counts
-        self.monitor.reclaimed = self.reclaiming.of
-        self.monitor.reclaim_view = self.reclaiming.view
+        self._compose_policies()
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
@@ -307,6 +289,28 @@ class Engine:
         )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
         self._background: set[asyncio.Task[None]] = set()
+
+    def _compose_policies(self) -> None:
+        """Rulesets and proactive reclaim, which act by themselves on what the monitor shows."""
+        self.rulesets = policies.made(
+            self.settings,
+            PolicyRows(self.database),
+            host=self.host,
+            containers=self.containers,
+            lifecycle=self.lifecycle,
+            control=self.control,
+            groups=self.groups,
+            jobs=self.jobs,
+            events=self.events,
+            watch=self.monitor.watch_too,
+            own_pids=self._own_pids,
+        )
+        self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
+        self.policies.add(self.rulesets)
+        self.policies.add(self.reclaiming)
+        self.monitor.policy_counts = self._policy_counts
+        self.monitor.reclaimed = self.reclaiming.of
+        self.monitor.reclaim_view = self.reclaiming.view
 
     def _own_pids(self) -> set[int]:
         theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid

@@ -46,16 +46,15 @@ def pending(netns_fd: int) -> str | None:
     """
     asking = in_network_of(netns_fd, _socket)
     try:
-        found = [
-            cause
+        causes = (
+            _cause(body, is_tcp=protocol == socket.IPPROTO_TCP)
             for family in (socket.AF_INET, socket.AF_INET6)
             for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
             for body in _dumped(asking, family, protocol)
-            if (cause := _cause(body, is_tcp=protocol == socket.IPPROTO_TCP)) is not None
-        ]
+        )
+        return next(filter(None, causes), None)
     finally:
         asking.close()
-    return found[0] if found else None
 
 
 def _socket() -> Route:

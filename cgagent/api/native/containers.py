@@ -56,6 +56,8 @@ def routes(engine: Engine) -> APIRouter:
     _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
     _add_control(router, engine)
+    _add_overrides(router, engine)
+    _add_looks(router, engine)
     add_traffic(router, engine)
     files.add(router, engine)
     return router
@@ -270,6 +272,8 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         )
         return tagged(request, _detail(engine, container.id))
 
+
+def _add_overrides(router: APIRouter, engine: Engine) -> None:
     @router.put("/{reference}/overrides/{owner}", response_model=dict[str, Any])
     async def override_limits(
         reference: str, owner: str, body: OverrideBody, request: Request, *, force: bool = False
@@ -293,6 +297,8 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         await engine.control.lift(engine.containers.find(reference), owner)
         return Response(status_code=204)
 
+
+def _add_looks(router: APIRouter, engine: Engine) -> None:
     @router.get("/{reference}/why")
     async def why_container(
         reference: str, window_s: Window = DEFAULT_WINDOW_S, since: Since = None
