@@ -54,6 +54,8 @@ class Settings:
     policies: Path = Path("/etc/cgagent/policies")
     """Rulesets: a file, or a directory with ``*.toml``; the usual one need not be there."""
     cgroup_parent: str = "/cgagent"
+    ui_listen: str = ""
+    """``HOST:PORT`` on loopback, where the page and both APIs answer whoever has a token."""
     metrics_listen: str = "127.0.0.1:9753"
     """``HOST:PORT`` of the read-only metrics listener; empty switches it off."""
     sample_interval_s: float = 1.0

@@ -191,6 +191,7 @@ def serve(context: Context) -> int:
     add("--access-policy", metavar="FILE", help="who may do what (/etc/cgagent/access.toml)")
     add("--policies", metavar="DIR", help="files of rulesets (default /etc/cgagent/policies)")
     add("--cgroup-parent", metavar="PATH", help="where containers' cgroups go (default /cgagent)")
+    add("--ui-listen", metavar="HOST:PORT", help="of loopback, for the page /ui (default: off)")
     add("--metrics-listen", metavar="HOST:PORT", help="(default 127.0.0.1:9753; empty: off)")
     add(
         "--sample-interval",

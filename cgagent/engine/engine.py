@@ -429,6 +429,7 @@ class Engine:
             "storage_limits": self._store_images.storage.driver.limits,
             "started_at": self.started_ns / 1e9,
             "socket": str(self.settings.socket),
+            "ui_listen": self.settings.ui_listen,
             "metrics_listen": self.settings.metrics_listen,
             "cgroup_layout": self.host.layout,
             "cgroup_parent": self.settings.cgroup_parent,

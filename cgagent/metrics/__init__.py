@@ -7,7 +7,7 @@ changes a container. It knows containers and groups only as `Target`s.
 from cgagent.metrics.disks import Disk
 from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
-from cgagent.metrics.history import COLUMNS
+from cgagent.metrics.history import COLUMNS, row_of
 from cgagent.metrics.hostload import CpuTime, HostLoad
 from cgagent.metrics.labels import ChosenLabels
 from cgagent.metrics.network import Interface
@@ -55,4 +55,5 @@ __all__ = [
     "between",
     "disk_usage",
     "docker_stats",
+    "row_of",
 ]

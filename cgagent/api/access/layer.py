@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.datastructures import Headers
 
 from cgagent.api.access import needs, peers
+from cgagent.api.access.attempts import Attempts
 from cgagent.api.errors import answer
 from cgagent.api.hijack import EXTENSION as HIJACK
+from cgagent.api.subprotocols import token_of
+from cgagent.api.web import page
 from cgagent.engine.access import asking, includes
 from cgagent.errors import HTTP_STATUS, CgagentError, DeniedError, UnauthenticatedError
 
@@ -42,6 +45,7 @@ class AccessLayer:
     def __init__(self, app: ASGIApp, access: Access, origins: Origins) -> None:
         self._app = app
         self._access = access
+        self._tokens = Attempts(access.tokens.caller)
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +53,9 @@ class AccessLayer:
             await self._app(scope, receive, send)
             return
         peer: Peer = scope["extensions"][peers.EXTENSION]
+        if page.is_page(scope["path"]):
+            await self._page(peer, scope, receive, send)
+            return
         need = needs.of(scope["method"], scope["path"])
         caller = None
         try:
@@ -66,11 +73,22 @@ class AccessLayer:
             else:
                 await self._app(scope, receive, send)
 
+    async def _page(self, peer: Peer, scope: Scope, receive: Receive, send: Send) -> None:
+        """Files for everybody who has the right name of ours; a link to them may be anywhere."""
+        try:
+            self._origins.check_host(Headers(scope=scope), by_name=peer.uid is None)
+        except DeniedError as e:
+            self._tell_refusal(e, None, peer, scope)
+            await _refusal(e, None, scope)(scope, receive, send)
+            return
+        await page.serve(scope, receive, send)
+
     def _caller(self, peer: Peer, headers: Headers) -> Caller:
         """Raises UnauthenticatedError."""
         kind, _, token = headers.get("authorization", "").partition(" ")
-        if peer.uid is None and kind.lower() == "bearer":
-            return self._access.tokens.caller(token.strip(), peer.address)
+        shown = token.strip() if kind.lower() == "bearer" else token_of(headers)
+        if peer.uid is None and shown:
+            return self._tokens.caller(shown, peer.address)
         found = peer.caller()
         if found is None:
             raise UnauthenticatedError(

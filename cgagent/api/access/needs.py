@@ -12,7 +12,9 @@ _METRICS: Final = frozenset({"/metrics", "/-/healthy", "/-/ready", "/_ping"})
 _LOOKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _VERSION: Final = re.compile(r"/v[0-9]+\.[0-9]+(?=/)")
 _FILES: Final = re.compile(
-    r"/containers/.+/(archive|export|attach/ws)/*\Z|/images/((.+/)?get|save)/*\Z", re.DOTALL
+    r"/containers/.+/(archive|export|attach/ws)/*\Z|/exec/[^/]+/ws/*\Z"
+    r"|/images/((.+/)?get|save)/*\Z",
+    re.DOTALL,
 )
 """Requests by which the content of containers and images goes out, or input goes in."""
 _WAITING: Final = re.compile(r"(/v1)?/containers/[^/]+/wait")

@@ -1,8 +1,9 @@
 """Requests that a page in somebody's browser has made are refused.
 
 A page of another origin is told by ``Origin`` or ``Sec-Fetch-Site``; one whose name was turned to
-our address (DNS rebinding) by a ``Host`` that is no name of ours. A browser cannot reach a unix
-socket, so names do not matter there.
+our address (DNS rebinding) by a ``Host`` that is no name of ours. A browser reaches a unix socket
+as well where somebody forwards a port to it, ``ssh -L 9754:/run/cgagent/cgagent.sock``: clients of
+the socket may call it anything in one word, or ``*.localhost``, but not by a name of the internet.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ class Origins:
             )
         if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
             raise DeniedError("sec-fetch-site: pages of others may not ask")
-        if by_name:
-            self.check_host(host)
+        self.check_host(headers, by_name=by_name)
 
-    def check_host(self, host: str) -> None:
+    def check_host(self, headers: Headers, *, by_name: bool) -> None:
         """Raises DeniedError: it is no address, and no name of ours."""
+        host = headers.get("host", "")
         name = _without_port(host).lower()
+        if not by_name and (not name.strip(".").count(".") or name.endswith(".localhost")):
+            return
         if name not in self._names and not _is_address(name):
             raise DeniedError(
                 f"host {name[:100]!r} is no name of this agent's; use its address, or add the name "

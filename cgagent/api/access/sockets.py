@@ -1,7 +1,7 @@
 """Which sockets the agent listens on for control: its setting ``socket``, and ``hosts`` beside it.
 
 ``tcp://HOST:PORT``, and the TCP sockets of ``fd://``, which systemd has bound, have TLS. Without it
-they are taken on loopback alone, for whoever has a token.
+they are taken on loopback alone, for whoever has a token. So is ``ui_listen``, for the page.
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ def opened(settings: Settings, closing: contextlib.ExitStack, kept: Kept) -> Soc
             continue
         sock = closing.enter_context(_listener(address, settings, kept))
         found.unix.append(sock) if sock.family == socket.AF_UNIX else _add(found, sock, settings)
+    if settings.ui_listen:
+        sock = closing.enter_context(tcp_listener(settings.ui_listen, "--ui-listen", kept))
+        if not is_loopback(sock):
+            raise InvalidInputError(
+                f"--ui-listen {settings.ui_listen}: the page is served on loopback alone; listen "
+                "on 127.0.0.1, and reach it from elsewhere by ssh -L, or with TLS by --host tcp://"
+            )
+        found.plain.append(sock)
     for sock in inherited:
         if sock.family != socket.AF_UNIX and _FROM_SYSTEMD in settings.hosts:
             _add(found, sock, settings)

@@ -17,8 +17,8 @@ from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
     from cgagent.api.docker.calls import Call
-    from cgagent.api.docker.websocket import Upgrade
     from cgagent.api.hijack import Hijack, Take
+    from cgagent.api.websocket import Upgrade
     from cgagent.engine.containers.container import Container
     from cgagent.engine.sessions.logs import Past
     from cgagent.engine.sessions.streams import Attachment
@@ -97,7 +97,7 @@ async def attach(call: Call) -> Hijack:
 
 
 async def attach_websocket(call: Call) -> Hijack:
-    from cgagent.api.docker.websocket import Upgrade  # seldom asked for
+    from cgagent.api.websocket import Upgrade  # seldom asked for
 
     upgrade = Upgrade.asked(
         call.request.headers, is_binary=versions.has_binary_messages(call.version)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from cgagent.api.answers import Json
 from cgagent.api.attendance import while_there
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
@@ -29,6 +30,7 @@ from cgagent.api.native.schemas import (
     UpdateBody,
     container_detail,
     container_summary,
+    preview_view,
 )
 from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.containers.selection import Selection
@@ -256,13 +258,23 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
 
     @router.post("/{reference}/update", response_model=dict[str, Any])
     async def update_container(
-        reference: str, body: UpdateBody, request: Request, *, force: bool = False
+        reference: str,
+        body: UpdateBody,
+        request: Request,
+        *,
+        force: bool = False,
+        preview: bool = False,
     ) -> Response:
         """Change limits and the restart policy; the answer is what `GET` shows, limits as held now.
 
-        A memory limit below what is used is reached in steps, or, with `force`, at once.
+        A memory limit below what is used is reached in steps, or, with `force`, at once. With
+        `preview` nothing is changed: the answer has the limits as they would be asked for
+        (``limits``), and as the kernel would hold them (``limits_kept``).
         """
         container = engine.containers.find(reference)
+        if preview:
+            changed = engine.control.preview(container, body.limits(), body.conveniences())
+            return Json(preview_view(changed))
         policy = None if body.restart is None else body.restart.policy()
         await engine.control.update(
             *(container, body.limits(), body.conveniences(), policy),

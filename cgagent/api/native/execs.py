@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.hijack import Hijack
 from cgagent.api.native.schemas import exec_view
-from cgagent.api.native.streams import started
+from cgagent.api.native.streams import connected, started
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
@@ -30,6 +30,20 @@ def routes(engine: Engine) -> APIRouter:
         """Start one that was created, once; connected or detached, as ``exec`` of a container."""
         run = engine.streams.find(exec_id)
         return await started(engine, request, lambda: run, detach_keys)
+
+    @router.get("/{exec_id}/ws", status_code=101, response_model=None)
+    async def start_exec_for_page(
+        exec_id: str, request: Request, *, detach_keys: str = ""
+    ) -> Hijack:
+        """Start one that was created, with a websocket as its input and output, without frames.
+
+        A page sends its token as a subprotocol, ``cgagent.token.TOKEN``, beside ``cgagent``.
+        """
+        from cgagent.api.websocket import Upgrade  # seldom asked for
+
+        upgrade = Upgrade.asked(request.headers, is_binary=True)
+        run = engine.streams.find(exec_id)
+        return connected(engine, lambda: run, detach_keys, upgrade)
 
     @router.post("/{exec_id}/resize", status_code=204)
     async def resize_exec(exec_id: str, h: int, w: int) -> Response:

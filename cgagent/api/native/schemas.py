@@ -20,7 +20,7 @@ from cgagent.engine.values import Process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.events import Event
     from cgagent.engine.jobs import Job
     from cgagent.engine.lifecycle.control import Control
@@ -301,6 +301,15 @@ def container_detail(
         "drift": None if held is None else limit_json.drift_to_json(in_force.diff(held)),
         "cgroup_path": record.cgroup_path,
         "log_path": log_path,
+    }
+
+
+def preview_view(record: Record) -> dict[str, Any]:
+    kept = limit_json.as_kept(record.limits_in_force)
+    return {
+        "limits": limit_json.to_json(record.limits),
+        "overrides": [override_to_json(o) for o in record.overrides],
+        "limits_kept": limit_json.to_json(kept),
     }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cgagent.api.hijack import Take
+    from cgagent.api.websocket import Upgrade
     from cgagent.engine.containers.container import Container
     from cgagent.engine.engine import Engine
     from cgagent.engine.sessions.streams import Exec
@@ -173,12 +174,25 @@ async def started(
         await engine.streams.start_exec(run, None)
         return {"id": run.id, "pid": run.pid}
     require_upgrade(request.headers)
+    return connected(engine, find, detach_keys)
+
+
+def connected(
+    engine: Engine,
+    find: Callable[[], Exec],
+    detach_keys: str,
+    websocket: Upgrade | None = None,
+) -> Hijack:
+    """Start a command with the connection as its input and output; a websocket has no frames."""
     parsed = engine.streams.detach_keys(detach_keys)
 
     async def connect(take: Take, run: Exec) -> Attachment:
+        if websocket is not None:
+            take = websocket.taking(take)
         taken = await take(location=f"/v1/exec/{run.id}")
         keys = parsed if run.process.terminal else b""
-        return Attachment(fd=taken.fd, tail=taken.tail, stdin=run.stdin, detach_keys=keys)
+        raw = websocket is not None
+        return Attachment(fd=taken.fd, tail=taken.tail, stdin=run.stdin, detach_keys=keys, raw=raw)
 
     async def handler(take: Take) -> None:
         await engine.streams.start_exec(find(), partial(connect, take))

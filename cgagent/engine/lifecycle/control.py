@@ -231,6 +231,24 @@ class Control:
                 restarts.arm(container)
         self._refresh(container)
 
+    def preview(self, container: Container, asked: Limits, extra: Conveniences) -> Record:
+        """The record as `update` would make it, with these limits; nothing is changed.
+
+        Raises:
+            InvalidInputError, UnsupportedError: a limit that cannot be.
+            ConflictError: it is being removed.
+        """
+        require_there(container)
+        record = container.record
+        changes = limit_rules.resolve(asked, extra, record.limits)
+        changed = replace(
+            record,
+            limits=record.limits.merged(changes),
+            overrides=overrides.yielding(record.overrides, changes),
+        )
+        self._network.check(changed)
+        return changed
+
     async def override(
         self,
         container: Container,

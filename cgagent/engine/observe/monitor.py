@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.cgroups import Descriptors
 from cgagent.engine.observe.feeds import Feeds
+from cgagent.engine.observe.fleet import Fleet, picture
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.observe.watched import GroupsAbove, WatchedGroups
 from cgagent.engine.options import restart as restart_policy
@@ -60,6 +61,7 @@ class Monitor:
     ) -> None:
         self._containers = containers
         self.feeds = Feeds(settings.sample_interval_s)
+        self.fleet = Fleet(lambda: picture(containers, self._sampler))
         self._watched = WatchedGroups(
             host,
             settings.watch,

@@ -179,5 +179,16 @@ def _typed(name: str, value: Any) -> Any:
     return value
 
 
+def as_kept(limits: Limits) -> Limits:
+    """As the kernel will hold them: memory in whole pages, rates in whole bytes a second."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    kept = {}
+    for name, value in limits:
+        unit = page if name.startswith("memory_") else 8 if name.startswith("net_rate_") else 1
+        is_size = isinstance(value, int) and name.endswith(("_bytes", "_bits"))
+        kept[name] = value - value % unit if is_size else value
+    return Limits(**kept)
+
+
 def drift_to_json(drifts: tuple[Drift, ...]) -> list[dict[str, Any]]:
     return [{"name": d.name, "asked": _plain(d.asked), "held": _plain(d.held)} for d in drifts]

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
 from cgagent.api.hijack import TakenOver
+from cgagent.api.subprotocols import OURS, offered
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Upgrade:
     key: str
     is_binary: bool
     """Messages are bytes: otherwise text, as clients before version 1.28 expect it."""
+    protocol: str = ""
+    """One of those that the client offers; empty: none."""
 
     @classmethod
     def asked(cls, headers: Mapping[str, str], *, is_binary: bool) -> Upgrade:
@@ -50,7 +53,7 @@ class Upgrade:
                 "this takes a websocket: send 'Upgrade: websocket', 'Sec-WebSocket-Version: 13' "
                 "and a 'Sec-WebSocket-Key'"
             )
-        return cls(key, is_binary)
+        return cls(key, is_binary, OURS if OURS in offered(headers) else "")
 
     def taking(self, take: Take) -> Take:
         """The same as `take`, but the connection is a websocket from then on."""
@@ -61,6 +64,7 @@ class Upgrade:
                 "Upgrade: websocket",
                 "Connection: Upgrade",
                 f"Sec-WebSocket-Accept: {accept_key(self.key)}",
+                *([f"Sec-WebSocket-Protocol: {self.protocol}"] if self.protocol else []),
             )
             found = await take(head=head)
             theirs = socket.socket(fileno=found.fd)

@@ -1,0 +1,22 @@
+"""Subprotocols of a websocket: the one header that a page can send with it, so it has the token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OURS: Final = "cgagent"
+"""What a page offers beside the token, ``cgagent.token.TOKEN``, and is told to be taken."""
+_TOKEN: Final = f"{OURS}.token."
+
+
+def offered(headers: Mapping[str, str]) -> list[str]:
+    return [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
+
+
+def token_of(headers: Mapping[str, str]) -> str:
+    """The token of a handshake; empty: none."""
+    found = (name for name in offered(headers) if name.startswith(_TOKEN))
+    return next(found, "").removeprefix(_TOKEN)
