@@ -13,9 +13,11 @@ from cgagent.api.answers import Json
 from cgagent.api.exposition import Exposition
 from cgagent.api.native import (
     builds,
+    caller,
     cgroups,
     containers,
     execs,
+    fleet,
     images,
     networks,
     policies,
@@ -62,9 +64,11 @@ def control_app(engine: Engine) -> FastAPI:
         policies,
         cgroups,
         stats,
+        fleet,
         sizing,
         system,
         tokens,
+        caller,
     )
     routers = [room.routes(engine) for room in rooms]
     for router in routers:

@@ -16,9 +16,11 @@ from tests.world import cache, debian
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PACKAGES: Final = ("chromium-headless-shell", "fonts-dejavu-core")
+_PACKAGES: Final = ("chromium-headless-shell", "fonts-dejavu-core", "fonts-liberation")
+"""What is installed on this machine is not among what apt fetches, and is taken from there."""
 _MODULES: Final = ("playwright-core@1.65", "axe-core@4.14")
-_LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
+_MACHINE: Final = f"lib/{os.uname().machine}-linux-gnu"
+_LIBRARIES: Final = (f"usr/{_MACHINE}", _MACHINE, f"usr/{_MACHINE}/pulseaudio")
 
 
 def chromium() -> Path:
@@ -62,15 +64,22 @@ def environment(home: Path) -> dict[str, str]:
     """What the program needs to find its libraries and its font; `home` is a scratch folder."""
     root = chromium()
     fonts = home / "fonts.conf"
+    families = {"sans-serif": "Liberation Sans", "system-ui": "Liberation Sans"}
+    families["monospace"] = "DejaVu Sans Mono"
+    aliases = (
+        f"<alias><family>{name}</family><prefer><family>{font}</family></prefer></alias>"
+        for name, font in families.items()
+    )
     fonts.write_text(
         "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig>"
-        f"<dir>{root}/usr/share/fonts</dir><cachedir>{home}/fonts</cachedir></fontconfig>"
+        f"<dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir>{''.join(aliases)}"
+        f"<cachedir>{home}/fonts</cachedir></fontconfig>"
     )
     return {
         **os.environ,
         "HOME": str(home),
         "FONTCONFIG_FILE": str(fonts),
-        "LD_LIBRARY_PATH": f"{root}/{_LIBRARIES}:{root}/lib/x86_64-linux-gnu",
+        "LD_LIBRARY_PATH": ":".join(f"{root}/{place}" for place in _LIBRARIES),
         "CHROMIUM": f"{root}/usr/lib/chromium/chromium-headless-shell",
         "NODE_PATH": f"{modules()}/node_modules",
     }

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.endless import Endless
-from cgagent.api.native.lines import EVENTS, LINES, EndlessLines, Line, wants_events
+from cgagent.api.native.lines import EVENTS, LINES, wants_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
-    from cgagent.api.endless import HangUp
     from cgagent.engine.engine import Engine
 
 
@@ -35,25 +33,6 @@ def routes(engine: Engine) -> APIRouter:
         if stream or wants_events(request.headers):
             return await _events(engine, request, "all", engine.monitor.all_stats)
         return Response(await _json(engine.monitor.all_stats), media_type="application/json")
-
-    @router.get("/v1/fleet", response_model=None)
-    async def fleet(*, follow: bool = False) -> Response:
-        """All containers and watched groups, each with state, limits and the last figures.
-
-        With `follow`: JSON lines or server-sent events, that whole and then, every two seconds,
-        what has changed: ``facts`` and ``figures`` by id, and ids that are ``gone``. It ends for a
-        client that has missed some, who asks again.
-        """
-        if not follow:
-            whole = await _json(lambda: engine.monitor.fleet.look().whole())
-            return Response(whole, media_type="application/json")
-
-        async def lines(_: HangUp) -> AsyncGenerator[list[Line]]:
-            async with aclosing(engine.monitor.fleet.follow()) as told:
-                async for piece in told:
-                    yield [Line(piece)]
-
-        return EndlessLines(lines)
 
     @router.get("/v1/containers/{reference}/stats", response_model=None)
     async def container_stats(

@@ -19,10 +19,9 @@ from cgagent.api.native.numbers import Nanoseconds
 from cgagent.api.native.pages import Page, Paged
 from cgagent.api.native.schemas import Strict, event_view, job_view, report_view
 from cgagent.engine import listfilters
-from cgagent.engine.access import current, includes
 from cgagent.engine.events import EventQuery
 from cgagent.engine.filters import PruneFilters, by_name
-from cgagent.errors import InternalError, InvalidInputError
+from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -57,16 +56,6 @@ def routes(engine: Engine) -> APIRouter:
     @router.get("/v1/version")
     async def version() -> dict[str, str]:
         return {"version": __version__, "api_version": "1"}
-
-    @router.get("/v1/caller")
-    async def caller() -> dict[str, str]:
-        """Who asks, and what they may: the less of their scope and of the access policy's rule."""
-        found = current()
-        if found is None:
-            raise InternalError("a request has no caller")
-        name, scope, allowed = found.caller.name, found.caller.scope, found.rule.allow
-        may = scope if includes(allowed, scope) else allowed
-        return {"via": found.caller.via, "name": name, "scope": may}
 
     @router.get("/-/healthy", response_class=PlainTextResponse)
     async def healthy() -> str:

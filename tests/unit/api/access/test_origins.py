@@ -32,7 +32,17 @@ def test_hosts_that_are_ours(host):
 def test_hosts_that_are_not(host):
     with pytest.raises(DeniedError, match="is no name of this agent's"):
         OURS.check(Headers({"host": host}), by_name=True)
+
+
+@pytest.mark.parametrize("host", ["", "docker", "d", "api.moby.localhost", "cgagent:80", "agent."])
+def test_any_word_is_a_name_of_the_socket(host):
     OURS.check(Headers({"host": host}), by_name=False)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9754", "localhost.evil.example"])
+def test_a_name_of_the_internet_is_none_of_the_socket(host):
+    with pytest.raises(DeniedError, match="is no name of this agent's"):
+        OURS.check(Headers({"host": host}), by_name=False)
 
 
 @pytest.mark.parametrize(

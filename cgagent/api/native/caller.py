@@ -1,0 +1,30 @@
+"""``/v1/caller``: who asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+
+from cgagent.api.bodies import CheckedRoute
+from cgagent.engine.access import current, includes
+from cgagent.errors import InternalError
+
+if TYPE_CHECKING:
+    from cgagent.engine.engine import Engine
+
+
+def routes(_engine: Engine) -> APIRouter:
+    router = APIRouter(route_class=CheckedRoute, tags=["system"])
+
+    @router.get("/v1/caller")
+    async def caller() -> dict[str, str]:
+        """Who asks, and what they may: the less of their scope and of the access policy's rule."""
+        found = current()
+        if found is None:
+            raise InternalError("a request has no caller")
+        scope, allowed = found.caller.scope, found.rule.allow
+        may = scope if includes(allowed, scope) else allowed
+        return {"via": found.caller.via, "name": found.caller.name, "scope": may}
+
+    return router

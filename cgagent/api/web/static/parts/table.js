@@ -1,0 +1,117 @@
+/** A table of any length: only the rows in sight are made. Sortable, and walked by keyboard. */
+
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
+import { html } from "../html.js";
+
+const BEYOND = 6;
+
+/**
+ * @typedef {object} Column
+ * @property {string} title
+ * @property {string} width a track of CSS grid
+ * @property {(row: any) => any} cell
+ * @property {(row: any) => any} [value] what is sorted by; without it the column is not sortable
+ * @property {boolean} [isNumber]
+ * @property {string} [className]
+ */
+
+/**
+ * @param {object} props
+ * @param {string} props.label
+ * @param {Column[]} props.columns
+ * @param {any[]} props.rows
+ * @param {(row: any) => string} props.id
+ * @param {number} [props.height] of a row, in pixels
+ * @param {(row: any) => void} [props.onOpen]
+ * @param {(key: string, row: any) => boolean} [props.onKey] true: it was for this key
+ * @param {any} [props.empty] shown where there are no rows
+ * @param {[string, number]} [props.sorted] title of a column, and 1 or -1
+ */
+export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, empty, sorted }) {
+  const [[by, way], setSort] = useState(sorted ?? ["", 1]);
+  const [active, setActive] = useState("");
+  const [top, setTop] = useState(0);
+  const [room, setRoom] = useState(600);
+  const box = useRef(/** @type {any} */ (null));
+  const shown = useMemo(() => inOrder(rows, columns, by, way), [rows, columns, by, way]);
+
+  useLayoutEffect(() => {
+    const measure = () => setRoom(box.current.clientHeight);
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current);
+    measure();
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
+    if (shown.length && !shown.some((row) => id(row) === active)) setActive(id(shown[0]));
+  }, [shown]);
+
+  const first = Math.max(0, Math.floor(top / height) - BEYOND);
+  const last = Math.min(shown.length, Math.ceil((top + room) / height) + BEYOND);
+  const tracks = columns.map((column) => column.width).join(" ");
+  const at = shown.findIndex((row) => id(row) === active);
+
+  const go = (/** @type {number} */ to) => {
+    const next = Math.max(0, Math.min(shown.length - 1, to));
+    if (!shown[next]) return;
+    setActive(id(shown[next]));
+    const [above, below] = [next * height, (next + 1) * height];
+    const view = box.current;
+    const inSight = view.clientHeight - height - 2;
+    if (above < view.scrollTop) view.scrollTop = above;
+    else if (below > view.scrollTop + inSight) view.scrollTop = below - inSight;
+  };
+  const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -1e9, End: 1e9 };
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || /** @type {Element} */ (event.target).closest("input, [role=columnheader]")) return;
+    const onControl = /** @type {Element} */ (event.target).closest("button, a");
+    const row = shown[at];
+    if (event.key in moves) go(at + moves[event.key]);
+    else if (event.key === "Enter" && row && onOpen && !onControl) onOpen(row);
+    else if (!(row && onKey?.(event.key, row))) return;
+    event.preventDefault();
+  };
+  const sort = (/** @type {Column} */ column) => setSort(([before, d]) => [column.title, before === column.title ? -d : column.isNumber ? -1 : 1]);
+
+  return html`<div class="table" role="grid" aria-label=${label} aria-rowcount=${shown.length + 1} aria-colcount=${columns.length}
+      tabindex="0" ref=${box} onScroll=${() => setTop(box.current.scrollTop)} onKeyDown=${pressed}
+      aria-activedescendant=${at >= first && at < last ? `row-${active}` : undefined}>
+    <div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks }}>
+      ${columns.map((column) => html`<span key=${column.title} role="columnheader" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}
+          aria-sort=${by === column.title ? (way > 0 ? "ascending" : "descending") : undefined}>
+        ${column.value
+          ? html`<button class="quiet" onClick=${() => sort(column)}>${column.title}<span aria-hidden="true">${by === column.title ? (way > 0 ? " ↑" : " ↓") : ""}</span></button>`
+          : column.title}
+      </span>`)}
+    </div>
+    <div class="body" role="rowgroup" style=${{ height: `${shown.length * height}px` }}>
+      ${shown.slice(first, last).map((row, i) => html`<div key=${id(row)} id=${`row-${id(row)}`} role="row" aria-rowindex=${first + i + 2}
+          class=${`row ${id(row) === active ? "active" : ""} ${onOpen ? "opens" : ""}`}
+          style=${{ gridTemplateColumns: tracks, height: `${height}px`, transform: `translateY(${(first + i) * height}px)` }}
+          aria-selected=${id(row) === active}
+          onClick=${(/** @type {MouseEvent} */ event) => {
+            setActive(id(row));
+            if (!/** @type {Element} */ (event.target).closest("button, a, input") && !getSelection()?.toString()) onOpen?.(row);
+          }}>
+        ${columns.map((column) => html`<span key=${column.title} role="gridcell" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}>${column.cell(row)}</span>`)}
+      </div>`)}
+    </div>
+    ${!shown.length && html`<div role="row" class="empty"><span role="gridcell">${empty ?? "There is nothing here."}</span></div>`}
+  </div>`;
+}
+
+/** @param {any[]} rows @param {Column[]} columns @param {string} by @param {number} way */
+function inOrder(rows, columns, by, way) {
+  const value = columns.find((column) => column.title === by)?.value;
+  if (!value) return rows;
+  const found = rows.map((row) => /** @type {[any, any]} */ ([value(row), row]));
+  found.sort(([a], [b]) => compare(a, b, way));
+  return found.map(([, row]) => row);
+}
+
+/** What is not known comes last, whichever way. @param {any} a @param {any} b @param {number} way */
+function compare(a, b, way) {
+  if (a == null || b == null) return Number(a == null) - Number(b == null);
+  if (typeof a === "string") return way * a.localeCompare(b, undefined, { numeric: true });
+  return way * (a - b);
+}

@@ -1,0 +1,79 @@
+"""The page's files: which there are, how they are sent, and what they may not do."""
+
+import gzip
+import re
+from importlib import resources
+
+import pytest
+from starlette.testclient import TestClient
+
+from cgagent.api.web import page
+
+BROWSER = TestClient(page.serve, base_url="http://127.0.0.1:9754")
+STATIC = resources.files("cgagent.api.web") / "static"
+OURS = [f for f in STATIC.rglob("*") if f.is_file() and "vendor" not in f.parts]
+
+
+def test_the_index_and_its_headers():
+    found = BROWSER.get("/ui/")
+    assert found.status_code == 200
+    assert found.headers["content-type"] == "text/html; charset=utf-8"
+    policy = found.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert "<noscript>" in found.text
+
+
+def test_a_page_that_is_the_same_is_not_sent_again():
+    first = BROWSER.get("/ui/main.js")
+    again = BROWSER.get("/ui/main.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_without_its_slash_it_is_sent_on():
+    found = BROWSER.get("/ui", follow_redirects=False)
+    assert (found.status_code, found.headers["location"]) == (308, "/ui/")
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui/nosuch.js", "/ui/../page.py", "/ui/%2e%2e/page.py", "/ui//index.html", "/ui/vendor"]
+)
+def test_nothing_else_is_there(path):
+    assert BROWSER.get(path).status_code == 404
+
+
+def test_only_get():
+    found = BROWSER.post("/ui/", content=b"x")
+    assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_whatever_a_module_imports_is_shipped():
+    for one in (f for f in OURS if f.suffix == ".js"):
+        for name in re.findall(r"(?:from|import\()\s*[\"'](\.[^\"']+)", one.read_text()):
+            assert (one.parent / name).is_file(), f"{one.name} imports {name}"
+
+
+def test_nothing_that_the_policy_forbids():
+    index = (STATIC / "index.html").read_text()
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|<script(?! [^>]*src=)", index)
+    for one in OURS:
+        text = one.read_text()
+        assert not re.search(r"\beval\(|new Function|innerHTML|insertAdjacentHTML", text), one.name
+        assert "https://" not in text, f"{one.name} names another host"
+
+
+def test_the_whole_is_small():
+    files = [f for f in STATIC.rglob("*") if f.is_file() and f.suffix in {".js", ".css", ".html"}]
+    size = sum(len(gzip.compress(f.read_bytes())) for f in files)
+    assert size <= 150 * 1024
+
+
+def test_others_come_with_version_and_licence():
+    versions = (STATIC / "vendor" / "VERSIONS.txt").read_text().splitlines()
+    assert len(versions) == 5
+    assert {line.rsplit(" ", 1)[1] for line in versions} == {"MIT", "Apache-2.0"}
+    assert {f.name for f in (STATIC / "vendor").glob("LICENSE-*")} == {
+        *("LICENSE-htm.txt", "LICENSE-preact.txt", "LICENSE-uplot.txt", "LICENSE-xterm.txt")
+    }
