@@ -64,15 +64,16 @@ def environment(home: Path) -> dict[str, str]:
     """What the program needs to find its libraries and its font; `home` is a scratch folder."""
     root = chromium()
     fonts = home / "fonts.conf"
-    families = {"sans-serif": "Liberation Sans", "system-ui": "Liberation Sans"}
-    families["monospace"] = "DejaVu Sans Mono"
-    aliases = (
-        f"<alias><family>{name}</family><prefer><family>{font}</family></prefer></alias>"
-        for name, font in families.items()
+    chosen = {"monospace": "DejaVu Sans Mono", None: "Liberation Sans"}
+    rules = (
+        "<match>"
+        + (f"<test name='family'><string>{name}</string></test>" if name else "")
+        + f"<edit name='family' mode='append'><string>{font}</string></edit></match>"
+        for name, font in chosen.items()
     )
     fonts.write_text(
         "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig>"
-        f"<dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir>{''.join(aliases)}"
+        f"<dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir>{''.join(rules)}"
         f"<cachedir>{home}/fonts</cachedir></fontconfig>"
     )
     return {

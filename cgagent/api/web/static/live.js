@@ -1,9 +1,10 @@
 /** All containers and watched groups, kept up to date by one stream for the whole page. */
 
 import { useEffect, useState } from "./vendor/hooks.js";
-import { follow } from "./api.js";
+import { follow, get } from "./api.js";
 
 const KEPT = 60;
+const INTERVAL_S = 2;
 
 /**
  * @typedef {object} Row
@@ -37,6 +38,7 @@ export function end() {
   stop?.();
   stop = null;
   rows.clear();
+  asked.clear();
   now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null };
 }
 
@@ -78,6 +80,27 @@ function take(line) {
   now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host };
   push(now.cpus, now.cpu);
   tell();
+}
+
+/** @type {Set<string>} */
+const asked = new Set();
+/** @type {Promise<void>} */
+let asking = Promise.resolve();
+
+/** Have the figures of before this page was opened, for a row that somebody sees. @param {Row} row */
+export function fill(row) {
+  if (asked.has(row.id) || row.facts.kind !== "container" || !("cpu_cores" in row.figures)) return;
+  asked.add(row.id);
+  asking = asking.then(async () => {
+    if (row.cpu.length >= KEPT || !stop) return;
+    const since = Date.now() / 1000 - KEPT * INTERVAL_S;
+    const found = await get(`/v1/containers/${row.id}/stats?since=${since}`).catch(() => null);
+    if (!found) return;
+    const earlier = found.rows.filter((/** @type {any} */ _, /** @type {number} */ i) => i % INTERVAL_S === 0);
+    const column = (/** @type {string} */ name) => earlier.map((/** @type {any[]} */ one) => one[found.columns.indexOf(name)]);
+    row.cpu = [...column("cpu_cores"), ...row.cpu].slice(-KEPT);
+    row.memory = [...column("working_set_bytes"), ...row.memory].slice(-KEPT);
+  });
 }
 
 /** @template T @param {T[]} list @param {T} value */

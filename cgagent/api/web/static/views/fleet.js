@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { ACTIONS, commandLine } from "../actions.js";
 import { age, cores, count, percent, rate, shortId, size } from "../format.js";
-import { useFleet } from "../live.js";
+import { fill, useFleet } from "../live.js";
 import { attempt, confirm } from "../parts/dialog.js";
 import { Bar, Spark, State } from "../parts/small.js";
 import { Table } from "../parts/table.js";
@@ -119,6 +119,7 @@ function Name(row) {
 
 /** @param {any} row */
 function CpuCell(row) {
+  fill(row);
   const limit = row.facts.held?.cpus;
   return html`<span class="figure"><${Spark} values=${row.cpu} limit=${limit} kind="cpu" />
     <span class="used"><span>${cores(cpu(row))}${limit ? html`<small> / ${limit}</small>` : ""}</span>

@@ -1,0 +1,86 @@
+/** Images: listed, pulled with progress, removed; and the steps that builds have kept. */
+
+import { useRef, useState } from "../vendor/hooks.js";
+import { ask, lines } from "../api.js";
+import { commandLine } from "../actions.js";
+import { percent, shortId, size, span } from "../format.js";
+import { html } from "../html.js";
+import { Bar } from "../parts/small.js";
+import { List } from "./list.js";
+
+const BUILT_IN = "host";
+
+/** @type {import("./list.js").Kind} */
+const KIND = {
+  title: "Images",
+  path: "/v1/images",
+  id: (row) => row.id,
+  name: (row) => row.names[0] ?? shortId(row.id),
+  empty: "No image yet: pull one above.",
+  columns: [
+    { title: "Name", width: "minmax(150px, 3fr)", value: (row) => row.names[0] ?? "", cell: (row) => row.names.join(", ") || html`<span class="soft">no name</span>` },
+    { title: "Size", width: "minmax(80px, 0.7fr)", isNumber: true, value: (row) => row.size_bytes, cell: (row) => size(row.size_bytes) },
+    { title: "Id", width: "minmax(110px, 1fr)", value: (row) => row.id, cell: (row) => html`<span class="mono">${shortId(row.id)}</span>` },
+    { title: "Layers", width: "minmax(60px, 0.5fr)", isNumber: true, value: (row) => row.layers.length, cell: (row) => row.layers.length },
+    { title: "Made", width: "minmax(90px, 0.8fr)", isNumber: true, value: (row) => Date.parse(row.created ?? ""), cell: (row) => (row.created ? `${span((Date.now() - Date.parse(row.created)) / 1000)} ago` : "–") },
+    { title: "Command", width: "minmax(140px, 2fr)", value: (row) => [...row.config.entrypoint, ...row.config.cmd].join(" "), cell: (row) => html`<span class="mono">${[...row.config.entrypoint, ...row.config.cmd].join(" ")}</span>` },
+  ],
+  actions: [
+    {
+      label: "Remove",
+      fits: (row) => row.names[0] !== BUILT_IN,
+      warning: "Its names go, and its layers if nothing else has them.",
+      command: (row) => commandLine("rmi", row.names[0] ?? row.id),
+      run: (row) => ask("DELETE", `/v1/images/${encodeURI(row.names[0] ?? row.id)}`),
+    },
+  ],
+  Above: Pull,
+};
+
+/** @param {{may: boolean, reload: () => void}} props */
+function Pull({ may, reload }) {
+  const [name, setName] = useState("");
+  const [parts, setParts] = useState(/** @type {Map<string, any>} */ (new Map()));
+  const [state, setState] = useState({ isBusy: false, says: "", isError: false });
+  const life = useRef(/** @type {AbortController | null} */ (null));
+  if (!may) return null;
+  const go = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    life.current = new AbortController();
+    const found = new Map();
+    setParts(found);
+    setState({ isBusy: true, says: "Asking the registry…", isError: false });
+    try {
+      let last = "";
+      for await (const line of lines("POST", "/v1/images/pull", { image: name.trim() }, life.current.signal)) {
+        if (line.error) throw new Error(line.error.detail ?? line.error.message ?? String(line.error));
+        if (line.id) found.set(line.id, line);
+        last = line.status ?? last;
+        setParts(new Map(found));
+      }
+      setState({ isBusy: false, says: `Pulled ${name}`, isError: false });
+      reload();
+    } catch (e) {
+      const isCancelled = life.current.signal.aborted;
+      setState({ isBusy: false, says: isCancelled ? "Cancelled." : /** @type {Error} */ (e).message, isError: !isCancelled });
+    }
+  };
+  return html`<form class="pull" onSubmit=${go}>
+    <div class="tools"><label class="search"><span class="hidden">Image to pull</span><input required placeholder="Image to pull: alpine:3.23" spellcheck="false" value=${name} onInput=${(/** @type {any} */ e) => setName(e.target.value)} /></label>
+      ${state.isBusy ? html`<button type="button" onClick=${() => life.current?.abort()}>Cancel</button>` : html`<button class="primary">Pull</button>`}
+      <span role="status" class=${state.isError ? "problem" : "soft"}>${state.says}</span></div>
+    ${parts.size > 0 && html`<ul class="progress" aria-label="Progress">${[...parts].map(([id, line]) => html`<${Part} key=${id} id=${id} line=${line} />`)}</ul>`}
+  </form>`;
+}
+
+/** @param {{id: string, line: any}} props */
+function Part({ id, line }) {
+  const { current, total } = { current: line.current ?? line.current_bytes, total: line.total ?? line.total_bytes };
+  return html`<li><span class="mono">${shortId(id)}</span> ${line.status ?? line.action ?? ""} ${total ? percent(Math.min(1, current / total)) : ""}
+    <${Bar} used=${current} limit=${total} label=${`Progress of ${shortId(id)}`} /></li>`;
+}
+
+/** @param {{may: boolean}} props */
+export default function Images({ may }) {
+  return html`<${List} kind=${KIND} may=${may} />`;
+}
