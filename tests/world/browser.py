@@ -6,15 +6,14 @@ laid out there, so that the machine gets none of them.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 from tests.world import cache, debian
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PACKAGES: Final = ("chromium-headless-shell", "fonts-dejavu-core", "fonts-liberation")
 """What is installed on this machine is not among what apt fetches, and is taken from there."""
@@ -64,16 +63,9 @@ def environment(home: Path) -> dict[str, str]:
     """What the program needs to find its libraries and its font; `home` is a scratch folder."""
     root = chromium()
     fonts = home / "fonts.conf"
-    chosen = {"monospace": "DejaVu Sans Mono", None: "Liberation Sans"}
-    rules = (
-        "<match>"
-        + (f"<test name='family'><string>{name}</string></test>" if name else "")
-        + f"<edit name='family' mode='append'><string>{font}</string></edit></match>"
-        for name, font in chosen.items()
-    )
     fonts.write_text(
         "<?xml version='1.0'?><!DOCTYPE fontconfig SYSTEM 'fonts.dtd'><fontconfig>"
-        f"<dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir>{''.join(rules)}"
+        f"<dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir>"
         f"<cachedir>{home}/fonts</cachedir></fontconfig>"
     )
     return {
@@ -84,3 +76,69 @@ def environment(home: Path) -> dict[str, str]:
         "CHROMIUM": f"{root}/usr/lib/chromium/chromium-headless-shell",
         "NODE_PATH": f"{modules()}/node_modules",
     }
+
+
+class Browser:
+    """Chromium with one page at a time; for a ``with``. Selectors are playwright's."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            ["node", Path(__file__).with_suffix(".mjs")],
+            env=environment(self._home),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.communicate()
+
+    def tell(self, *words: Any) -> Any:
+        """A command of browser.mjs with its arguments; what it answers.
+
+        Raises:
+            AssertionError: the browser could not do it.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        if "error" in answer:
+            raise AssertionError(f"{words}: {answer['error']}")
+        return answer["value"]
+
+    def open(self, url: str, **options: Any) -> None:
+        """In a context of its own, whose options are playwright's."""
+        self.tell("open", {"url": url, **options})
+
+    def go(self, place: str) -> None:
+        """To another view of the page."""
+        self.tell("evaluate", f"location.hash = {json.dumps(place)}")
+
+    def click(self, selector: str) -> None:
+        self.tell("locator", selector, "click")
+
+    def fill(self, selector: str, text: str) -> None:
+        self.tell("locator", selector, "fill", text)
+
+    def see(self, selector: str) -> str:
+        """Wait until there is such an element in sight; its text."""
+        self.tell("locator", f"{selector} >> nth=0", "waitFor")
+        text: str = self.tell("locator", f"{selector} >> nth=0", "innerText")
+        return text
+
+    def gone(self, selector: str) -> None:
+        """Wait until there is none in sight."""
+        self.tell("locator", selector, "waitFor", {"state": "hidden"})
+
+    def count(self, selector: str) -> int:
+        found: int = self.tell("locator", selector, "count")
+        return found

@@ -73,9 +73,13 @@ export async function ask(method, path, body) {
 /** @param {string} path */
 export const get = (path) => ask("GET", path);
 
-/** Each line of an answer as JSON. @param {string} method @param {string} path @param {any} [body] @param {AbortSignal} [signal] */
-export async function* lines(method, path, body, signal) {
-  const answer = await send(method, path, body, { signal });
+/**
+ * Each line of an answer as JSON.
+ * @param {string} method @param {string} path @param {any} [body] @param {AbortSignal} [signal]
+ * @param {Record<string, string>} [headers]
+ */
+export async function* lines(method, path, body, signal, headers) {
+  const answer = await send(method, path, body, { signal, headers });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
   const decoder = new TextDecoder();
   let rest = "";

@@ -38,7 +38,8 @@ def test_without_its_slash_it_is_sent_on():
 
 
 @pytest.mark.parametrize(
-    "path", ["/ui/nosuch.js", "/ui/../page.py", "/ui/%2e%2e/page.py", "/ui//index.html", "/ui/vendor"]
+    "path",
+    ["/ui/nosuch.js", "/ui/../page.py", "/ui/%2e%2e/page.py", "/ui//index.html", "/ui/vendor"],
 )
 def test_nothing_else_is_there(path):
     assert BROWSER.get(path).status_code == 404

@@ -5,7 +5,7 @@ import uPlot from "../vendor/uplot.js";
 import { clock } from "../format.js";
 import { html } from "../html.js";
 
-const HEIGHT = 168;
+const HEIGHT = 150;
 
 /**
  * @typedef {object} Series
@@ -45,7 +45,7 @@ export function Chart({ title, series, data, format, events = [], top = 0, note 
         legend: { live: true },
         scales: { x: { time: true }, y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, Math.max(max || 0, least.current, 1e-6) * 1.08] } },
         axes: [
-          { ...axis, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((one) => clock(one).slice(0, 5)) },
+          { ...axis, size: 26, values: (/** @type {any} */ _, /** @type {number[]} */ at, /** @type {number} */ __, /** @type {number} */ ___, /** @type {number} */ step) => at.map((one) => clock(one).slice(0, step < 60 ? 8 : 5)) },
           { ...axis, size: 62, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map(format) },
         ],
         series: [
@@ -72,7 +72,10 @@ export function Chart({ title, series, data, format, events = [], top = 0, note 
       chart.current.destroy();
     };
   }, [shape]);
-  useEffect(() => chart.current.setData(data), [data, events]);
+  useEffect(() => {
+    chart.current.setData(data);
+    if (chart.current.cursor.idx == null && data[0].length) chart.current.setLegend({ idx: data[0].length - 1 });
+  }, [data, events]);
   const last = series.map((one, i) => `${one.label} ${format(data[i + 1]?.at(-1) ?? null)}`).join(", ");
   return html`<figure class="chart">
     <figcaption><b>${title}</b> ${note && html`<small>${note}</small>`}<span class="hidden">: ${last}</span></figcaption>

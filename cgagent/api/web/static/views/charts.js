@@ -125,7 +125,7 @@ function useEvents(id) {
       if (document.hidden) return;
       const news = [];
       try {
-        for await (const one of lines("GET", `/v1/events?filter=container=${id}${last ? `&after=${last}` : ""}`, undefined, life.signal)) {
+        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, last ? { "last-event-id": String(last) } : {})) {
           last = one.number;
           if (one.action in SHOWN || one.type === "policy") news.push(shownEvent(one));
         }

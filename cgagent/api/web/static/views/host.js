@@ -31,10 +31,9 @@ function Capacity({ scopes }) {
   return scopes.map((scope) => html`<div key=${scope.path} class="scope"><h3 class="mono">${scope.path === "/" ? "the host" : scope.path}</h3>
     ${scope.rooms.map((/** @type {any} */ room) => {
       const [label, show] = WORDS[room.resource] ?? [room.resource, String];
-      const total = room.total ?? room.promised;
       return html`<div key=${room.resource} class="room"><b>${label}</b><div>
-        ${["promised", "held"].map((kind) => html`<p key=${kind}><span>${kind === "held" ? "limits held" : "promised"} ${show(room[kind])}${room.total ? html`<small> of ${show(room.total)}, ${percent(room[kind] / room.total)}</small>` : ""}</span><${Bar} used=${room[kind]} limit=${total} label=${`${label} ${kind}`} /></p>`)}
-        <p><span>used ${show(room.used.now)}<small> now; half of the time ${show(room.used.p50)}, 95 % of it ${show(room.used.p95)}, at most ${show(room.used.most)} in ${span(room.used.span_s)}</small></span><${Bar} used=${room.used.now} limit=${total} label=${`${label} used`} /></p>
+        ${["promised", "held"].map((kind) => html`<p key=${kind}><span>${kind === "held" ? "limits held" : "promised"} ${show(room[kind])}${room.total ? html`<small> of ${show(room.total)}, ${percent(room[kind] / room.total)}</small>` : ""}</span><${Bar} used=${room[kind]} limit=${room.total} label=${`${label} ${kind}`} /></p>`)}
+        <p><span>used ${show(room.used.now)}<small> now; half of the time ${show(room.used.p50)}, 95 % of it ${show(room.used.p95)}, at most ${show(room.used.most)} in ${span(room.used.span_s)}</small></span><${Bar} used=${room.used.now} limit=${room.total} label=${`${label} used`} /></p>
         <small>${room.limited} with a limit, ${room.unlimited} without one</small></div></div>`;
     })}</div>`);
 }
@@ -74,6 +73,6 @@ function Abilities({ list }) {
 
 /** @param {{list: any[]}} props */
 function Findings({ list }) {
-  return list.map((one, i) => html`<div key=${i}><p><b>${one.name ?? one.what ?? one.kind ?? "finding"}</b> ${one.detail ?? one.says ?? one.text ?? ""}</p>
-    ${(one.commands ?? one.remedy ?? []).map?.((/** @type {string} */ text) => html`<${Command} key=${text} text=${text} />`)}</div>`);
+  return list.map((one, i) => html`<div key=${i}><p><b>${one.object}</b>: ${one.cause}</p>
+    ${one.commands.map((/** @type {string} */ text) => html`<${Command} key=${text} text=${text} />`)}</div>`);
 }

@@ -51,11 +51,12 @@ function Pull({ may, reload }) {
     setParts(found);
     setState({ isBusy: true, says: "Asking the registry…", isError: false });
     try {
-      let last = "";
-      for await (const line of lines("POST", "/v1/images/pull", { image: name.trim() }, life.current.signal)) {
-        if (line.error) throw new Error(line.error.detail ?? line.error.message ?? String(line.error));
-        if (line.id) found.set(line.id, line);
-        last = line.status ?? last;
+      for await (const line of lines("POST", "/v1/images/pull", { name: name.trim() }, life.current.signal)) {
+        if (line.error) throw new Error(line.error.detail);
+        if (!line.progress) continue;
+        const { layer, status } = line.progress;
+        if (layer) found.set(layer, line.progress);
+        else setState({ isBusy: true, says: status, isError: false });
         setParts(new Map(found));
       }
       setState({ isBusy: false, says: `Pulled ${name}`, isError: false });
@@ -69,15 +70,15 @@ function Pull({ may, reload }) {
     <div class="tools"><label class="search"><span class="hidden">Image to pull</span><input required placeholder="Image to pull: alpine:3.23" spellcheck="false" value=${name} onInput=${(/** @type {any} */ e) => setName(e.target.value)} /></label>
       ${state.isBusy ? html`<button type="button" onClick=${() => life.current?.abort()}>Cancel</button>` : html`<button class="primary">Pull</button>`}
       <span role="status" class=${state.isError ? "problem" : "soft"}>${state.says}</span></div>
-    ${parts.size > 0 && html`<ul class="progress" aria-label="Progress">${[...parts].map(([id, line]) => html`<${Part} key=${id} id=${id} line=${line} />`)}</ul>`}
+    ${parts.size > 0 && html`<ul class="progress" aria-label="Progress">${[...parts].map(([layer, part]) => html`<${Part} key=${layer} part=${part} />`)}</ul>`}
   </form>`;
 }
 
-/** @param {{id: string, line: any}} props */
-function Part({ id, line }) {
-  const { current, total } = { current: line.current ?? line.current_bytes, total: line.total ?? line.total_bytes };
-  return html`<li><span class="mono">${shortId(id)}</span> ${line.status ?? line.action ?? ""} ${total ? percent(Math.min(1, current / total)) : ""}
-    <${Bar} used=${current} limit=${total} label=${`Progress of ${shortId(id)}`} /></li>`;
+/** @param {{part: any}} props */
+function Part({ part }) {
+  const { layer, status, current_bytes: current, total_bytes: total } = part;
+  return html`<li><span class="mono">${layer}</span> ${status} ${total ? percent(Math.min(1, current / total)) : ""}
+    <${Bar} used=${current} limit=${total} label=${`Progress of ${layer}`} /></li>`;
 }
 
 /** @param {{may: boolean}} props */

@@ -111,10 +111,11 @@ const KINDS = {
     empty: "No ruleset has decided anything so far.",
     columns: [
       text("Policy", "minmax(100px, 1fr)", (row) => row.policy),
-      text("What", "minmax(110px, 1.2fr)", (row) => row.action ?? row.what ?? ""),
-      text("Target", "minmax(100px, 1.2fr)", (row) => String(row.name ?? row.victim ?? row.target ?? "")),
-      text("Why", "minmax(180px, 3fr)", (row) => row.why ?? row.reason ?? row.says ?? ""),
-      figure("When", "minmax(90px, 0.7fr)", (row) => row.time_ns ?? 0, (ns) => (ns ? moment(ns / 1e9) : "–")),
+      text("What", "minmax(110px, 1.2fr)", (row) => `${row.action} ${row.outcome}`),
+      text("Target", "minmax(100px, 1.2fr)", (row) => row.target),
+      text("Why", "minmax(180px, 3fr)", (row) => row.reason),
+      text("Watched", "minmax(90px, 1fr)", (row) => row.watched),
+      figure("When", "minmax(90px, 0.7fr)", (row) => row.time_ns, (ns) => moment(ns / 1e9)),
     ],
   },
   advice: {

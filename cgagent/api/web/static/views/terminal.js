@@ -42,12 +42,11 @@ export function Terminal({ container, facts, may }) {
 async function open(id, place, say) {
   say("Opening…");
   const [{ Terminal: Xterm }, { FitAddon }] = await Promise.all([import("../vendor/xterm.js"), import("../vendor/xterm-fit.js"), styled()]);
-  const sheets = new Sheets();
-  const term = new Xterm({ documentOverride: sheets.document(), fontSize: 13, fontFamily: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace", scrollback: 5000, screenReaderMode: true, theme: { background: "#10151c" } });
+  const term = new Xterm({ fontSize: 13, fontFamily: "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace", scrollback: 5000, screenReaderMode: true, theme: { background: "#10151c" } });
   const fit = new FitAddon();
   term.loadAddon(fit);
   place.replaceChildren();
-  term.open(place);
+  const removeSheets = withSheets(() => term.open(place));
   fit.fit();
   const { cols, rows } = term;
   const made = await ask("POST", `/v1/containers/${id}/exec?start=false`, { command: SHELL, tty: true, console_size: [rows, cols] });
@@ -63,14 +62,14 @@ async function open(id, place, say) {
     term.options.disableStdin = true;
   };
   term.onData((text) => line.readyState === WebSocket.OPEN && line.send(encoder.encode(text)));
-  term.onResize(({ cols: w, rows: h }) => ask("POST", `/v1/exec/${made.id}/resize?h=${h}&w=${w}`).catch(() => {}));
+  term.onResize(({ cols: w, rows: h }) => line.readyState === WebSocket.OPEN && ask("POST", `/v1/exec/${made.id}/resize?h=${h}&w=${w}`).catch(() => {}));
   const observer = new ResizeObserver(() => fit.fit());
   observer.observe(place);
   return () => {
     observer.disconnect();
     line.close();
     term.dispose();
-    sheets.remove();
+    removeSheets();
   };
 }
 
@@ -84,34 +83,31 @@ function styled() {
   });
 }
 
-/** Style elements that xterm.js makes become sheets of the document, which need no exception in the policy. */
-class Sheets {
-  constructor() {
-    /** @type {CSSStyleSheet[]} */
-    this.made = [];
-  }
-
-  document() {
-    return new Proxy(document, {
-      get: (target, key) => {
-        if (key === "createElement") return (/** @type {string} */ tag) => (tag === "style" ? this.element() : document.createElement(tag));
-        const value = Reflect.get(target, key);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-  }
-
-  element() {
+/**
+ * Style elements that xterm.js makes meanwhile become sheets of the document: the page's policy for
+ * content takes no inline style, and has no need of an exception this way.
+ * @param {() => void} work @returns {() => void} what takes the sheets away
+ */
+function withSheets(work) {
+  /** @type {CSSStyleSheet[]} */
+  const made = [];
+  const element = () => {
     const sheet = new CSSStyleSheet();
-    this.made.push(sheet);
-    document.adoptedStyleSheets.push(sheet);
+    made.push(sheet);
     const stand = document.createElement("i");
     stand.hidden = true;
     Object.defineProperty(stand, "textContent", { set: (text) => sheet.replaceSync(text) });
     return stand;
+  };
+  const create = document.createElement;
+  document.createElement = (/** @type {string} */ tag) => (tag === "style" ? element() : create.call(document, tag));
+  try {
+    work();
+  } finally {
+    document.createElement = create;
   }
-
-  remove() {
-    document.adoptedStyleSheets = document.adoptedStyleSheets.filter((sheet) => !this.made.includes(sheet));
-  }
+  document.adoptedStyleSheets.push(...made);
+  return () => {
+    document.adoptedStyleSheets = document.adoptedStyleSheets.filter((sheet) => !made.includes(sheet));
+  };
 }

@@ -1,0 +1,304 @@
+"""The page in a browser, against a real agent with real containers.
+
+``CGAGENT_TEST_PICTURES=FOLDER`` keeps pictures of the views there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.world.agent import Agent, eventually, free_port
+from tests.world.browser import Browser
+
+pytestmark = [pytest.mark.system, pytest.mark.native]
+
+WIDE, PHONE = {"width": 1440, "height": 800}, {"width": 390, "height": 800}
+NASTY = (
+    "<img src=x onerror=window.hit=1>",
+    "<script>window.hit=1</script>",
+    "'\"><svg onload=window.hit=1>",
+    "javascript:window.hit=1",
+    "${window.hit=1}{{window.hit=1}}",
+    "\x1b]0;window\x07\x1b[31m<b onmouseover=window.hit=1>",
+)
+
+
+@pytest.fixture(scope="module")
+def agent(state_root, alpine_docker_archive):
+    port = free_port()
+    with (
+        tempfile.TemporaryDirectory(dir=state_root) as made,
+        Agent(Path(made), "--ui-listen", f"127.0.0.1:{port}") as one,
+    ):
+        one.load(alpine_docker_archive)
+        one.url = f"http://127.0.0.1:{port}"
+        yield one
+
+
+@pytest.fixture(scope="module")
+def tokens(agent):
+    """By scope."""
+    return {
+        scope: agent.client.request("POST", "/v1/tokens", {"name": scope, "scope": scope})["token"]
+        for scope in ("read", "control")
+    }
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(agent, tokens, chromium):
+    """The page, signed in to control by the link of ``cgagent ui``; in the end it complains not."""
+    chromium.open(f"{agent.url}/ui/#token={tokens['control']}", viewport=WIDE)
+    chromium.see("text=● live")
+    yield chromium
+    assert chromium.tell("complaints") == []
+
+
+@pytest.fixture
+def box(agent):
+    """A container that echoes and has limits."""
+    script = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.2; done"
+    limits = {"memory_max_bytes": 64 << 20, "cpus": 0.5}
+    yield agent.launch("sh", "-c", script, name="box", limits=limits)
+    agent.client.request("DELETE", "/v1/containers/box?force=true")
+
+
+def state(agent, name="box"):
+    return agent.client.request("GET", f"/v1/containers/{name}")["state"]["status"]
+
+
+def test_signing_in(agent, tokens, chromium):
+    chromium.open(f"{agent.url}/ui/", viewport=WIDE)
+    chromium.fill("#token", "cga_wrong")
+    chromium.click("text=Sign in")
+    assert "the token is not known here" in chromium.see("[role=alert]")
+    chromium.fill("#token", tokens["control"])
+    chromium.click("text=Sign in")
+    chromium.see("text=● live")
+    chromium.tell("reload")
+    chromium.see("text=● live")
+    chromium.click("text=Sign out")
+    chromium.see("#token")
+    refusals = chromium.tell("complaints")
+    assert all("401" in one for one in refusals)
+
+
+def test_the_fleet_by_keyboard(agent, page, box):
+    page.see("[role=row] >> text=box")
+    page.tell("press", "/")
+    page.tell("type", "box cpu<9 mem<60m")
+    page.see(".search input:focus")
+    page.tell("locator", "[role=grid]", "focus")
+    page.tell("press", "f")
+    page.see("text=❄ frozen")
+    assert state(agent) == "frozen"
+    page.tell("press", "f")
+    page.see("[role=row] >> text=● running")
+    assert state(agent) == "running"
+    page.tell("press", "s")
+    assert page.see("dialog code") == "cgagent stop box"
+    page.tell("press", "Escape")
+    page.gone("dialog")
+    assert state(agent) == "running"
+    page.fill(".search input", "nobody")
+    page.see("text=Nothing here is like that.")
+    page.fill(".search input", "")
+    page.tell("locator", "[role=grid]", "focus")
+    page.tell("press", "Enter")
+    page.see("h1 >> text=box")
+
+
+def test_limits_with_a_preview(agent, page, box):
+    page.go("#/containers/box/limits")
+    page.fill("#memory_max_bytes", "33000000")
+    page.fill("#cpus", "0.25")
+    page.see("[data-name=cpus] >> text=0.25")
+    assert "32997376" in page.see("[data-name=memory_max_bytes]")
+    assert agent.client.request("GET", "/v1/containers/box")["limits"]["cpu_quota_us"] == 50000
+    page.click("text=Apply…")
+    assert page.see("dialog code") == "cgagent update --memory 33000000 --cpus 0.25 box"
+    page.click("dialog >> text=Apply")
+    page.gone("dialog")
+    found = agent.client.request("GET", "/v1/containers/box")
+    assert found["limits_held"]["memory_max_bytes"] == 32997376
+    assert found["limits"]["cpu_quota_us"] == 25000
+    page.fill("#cpus", "4000")
+    assert "is not in" in page.see("[role=alert]")
+    page.tell("complaints")  # the refused preview
+
+
+def test_a_log_that_is_followed(page, box):
+    page.go("#/containers/box/logs")
+    page.see("text=line 5")
+    page.fill(".logs input[type=search]", "line 3")
+    page.see(".logs >> text=/[0-9]+ of [0-9]+ lines|[0-9]+ of/")
+    page.gone("text=line 5")
+
+
+def test_a_terminal(agent, page, box):
+    page.go("#/containers/box/terminal")
+    page.click("text=Open a shell")
+    page.see("text=Connected")
+    page.tell("type", "echo a''b; stty size\n")
+    page.see(".xterm-accessibility >> text=/^ab/")
+    page.tell("type", "exit\n")
+    page.see("text=The shell has ended.")
+
+
+def test_the_life_of_a_container(agent, page, box):
+    page.go("#/containers/box")
+    page.see(".chart >> nth=5")
+    page.click(".title >> text=Freeze")
+    page.see(".title >> text=frozen")
+    page.click(".title >> text=Thaw")
+    page.see(".title >> text=running")
+    page.click(".title >> text=Kill")
+    assert page.see("dialog code") == "cgagent kill box"
+    page.click("dialog button.danger")
+    page.see(".title >> text=/exited/")
+    page.see(".events >> text=freeze")
+    assert state(agent) == "exited"
+    page.click(".title >> text=Start")
+    page.see(".title >> text=running")
+    page.go("#/containers/box/why")
+    page.click("text=the next second")
+    page.see(".verdict")
+
+
+def test_a_pull_with_progress(agent, page, registry):
+    page.go("#/images")
+    page.fill(".pull input", f"{registry}/library/alpine:3.23")
+    page.click("text=Pull >> visible=true")
+    page.see(".progress li")
+    page.see("text=Pulled")
+    page.see(f"[role=row] >> text={registry}/library/alpine:3.23")
+    page.fill(".pull input", f"{registry}/library/nosuch")
+    page.click(".pull button")
+    page.see(".pull .problem")
+
+
+def test_who_may_only_look(agent, tokens, chromium, box):
+    chromium.open(f"{agent.url}/ui/#token={tokens['read']}", viewport=WIDE)
+    chromium.see("text=read only")
+    chromium.see("[role=row] >> text=box")
+    assert chromium.count("[role=row] button.small") == 0
+    chromium.go("#/containers/box")
+    chromium.see(".chart")
+    assert chromium.count(".title button") == 0
+    chromium.go("#/containers/box/terminal")
+    chromium.see("text=needs a token whose scope is control")
+    chromium.go("#/containers/box/limits")
+    chromium.see("#cpus[disabled]")
+    assert chromium.tell("complaints") == []
+
+
+def test_an_agent_that_is_killed_and_started_again(agent, page, box):
+    agent.kill9()
+    page.see("text=The agent does not answer")
+    agent.start()
+    page.see("text=● live")
+    page.see("[role=row] >> text=box")
+    page.tell("complaints")  # of the connections that broke off
+
+
+def test_what_others_wrote_is_text(agent, page):
+    labels = {"note": NASTY[0], NASTY[1]: NASTY[2]}
+    script = "printf '%s\\n' \"$@\"; sleep 600"
+    nasty = agent.launch("sh", "-c", script, *NASTY, name="nasty", labels=labels)
+    agent.client.request("POST", "/v1/volumes", {"name": "nasty", "labels": labels})
+    agent.client.request("POST", "/v1/networks", {"name": "nasty", "labels": labels})
+    try:
+        for place in ("", "/why", "/logs", "/limits", "/terminal", "/processes", "/configuration"):
+            page.go(f"#/containers/nasty{place}")
+            page.see("h1 >> text=nasty")
+            if place == "/logs":
+                page.see("text=<img src=x onerror=window.hit=1>")
+        page.go("#/jobs")
+        page.see("[role=row] >> text=create")
+        for room in ("volumes", "networks"):
+            page.go(f"#/{room}")
+            page.click("[role=gridcell] >> text=nasty")
+            page.see(".detail >> text=onerror")
+        for word in NASTY:
+            page.go(f"#/containers/{word.replace('/', '')}")
+            page.see("[role=alert]")
+        assert page.tell("evaluate", "window.hit ?? null") is None
+        page.tell("complaints")  # of containers that are not there
+    finally:
+        agent.client.request("DELETE", f"/v1/containers/{nasty}?force=true")
+        agent.client.request("DELETE", "/v1/volumes/nasty")
+        agent.client.request("DELETE", "/v1/networks/nasty")
+
+
+VIEWS = {
+    "fleet": ("#/", "[role=row] >> text=box"),
+    "container": ("#/containers/box", ".chart >> nth=5"),
+    "logs": ("#/containers/box/logs", "text=line 3"),
+    "limits": ("#/containers/box/limits", "#cpus"),
+    "configuration": ("#/containers/box/configuration", "dl"),
+    "host": ("#/host", "text=What this host can do"),
+    "cgroups": ("#/cgroups", "[role=treeitem]"),
+    "images": ("#/images", "[role=row] >> text=alpine"),
+    "jobs": ("#/jobs", "[role=row] >> text=start"),
+    "advice": ("#/advice", "[role=grid]"),
+}
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("dark", WIDE), ("light", PHONE)])
+def test_everybody_can_use_it(agent, tokens, chromium, box, scheme, size):
+    """No rule of axe is broken; pictures are taken where somebody wants them."""
+    folder = os.environ.get("CGAGENT_TEST_PICTURES")
+    url = f"{agent.url}/ui/#token={tokens['control']}"
+    chromium.open(url, viewport=size, colorScheme=scheme)
+    faults = {}
+    for name, (place, shown) in VIEWS.items():
+        chromium.see("nav")
+        chromium.go(place)
+        chromium.see(shown)
+        if found := chromium.tell("faults"):
+            faults[name] = found
+        if folder:
+            shape = "wide" if size is WIDE else "phone"
+            chromium.tell("picture", f"{folder}/{name}-{scheme}-{shape}.png", {})
+    assert faults == {}
+    assert chromium.tell("complaints") == []
+
+
+def test_requests_that_no_page_of_ours_makes(agent, tokens):
+    def status(path, **headers):
+        request = Request(agent.url + path, headers=headers)  # noqa: S310 - our own
+        try:
+            return urlopen(request).status  # noqa: S310
+        except OSError as e:
+            return e.code
+
+    token = {"authorization": f"Bearer {tokens['control']}"}
+    assert status("/ui/") == 200
+    assert status("/ui/", **{"sec-fetch-site": "cross-site"}) == 200  # a link to it
+    assert status("/ui/", host="evil.example") == 403
+    assert status("/v1/fleet") == 401
+    assert status("/v1/fleet", **token) == 200
+    assert status("/v1/fleet", **token, host="evil.example") == 403
+    assert status("/v1/fleet", **token, origin="http://evil.example") == 403
+    assert status("/v1/caller", **token) == 200
+
+
+def test_the_link_of_the_command(agent):
+    done = agent.cli("ui", "--expires", "1h")
+    assert done.returncode == 0, done.stderr
+    link = next(line for line in done.stdout.splitlines() if "/ui/#token=" in line)
+    token = link.strip().partition("#token=")[2]
+    request = Request(f"{agent.url}/v1/caller", headers={"authorization": f"Bearer {token}"})  # noqa: S310
+    assert json.load(urlopen(request))["scope"] == "read"  # noqa: S310
+    eventually(lambda: "ssh -N -L" in done.stdout, "no word of ssh")

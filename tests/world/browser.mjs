@@ -1,0 +1,51 @@
+// Does in a browser what lines of JSON on its input say, and answers each with one: see browser.py.
+
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const require = createRequire(`${process.env.NODE_PATH}/`);
+const { chromium } = require("playwright-core");
+const axe = require("fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+const complaints = [];
+let context;
+let page;
+
+const commands = {
+  async open({ url, ...options }) {
+    await context?.close();
+    context = await browser.newContext(options);
+    page = await context.newPage();
+    page.setDefaultTimeout(15000);
+    page.on("console", (said) => said.type() === "error" && complaints.push(said.text()));
+    page.on("pageerror", (error) => complaints.push(String(error.stack)));
+    page.on("dialog", (dialog) => complaints.push(`dialog ${dialog.message()}`) && dialog.dismiss());
+    await page.goto(url);
+  },
+  complaints: () => complaints.splice(0),
+  // Elements that break a rule, each with the rule.
+  async faults() {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    return violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`));
+  },
+  press: (key) => page.keyboard.press(key),
+  type: (text) => page.keyboard.type(text),
+  evaluate: (code) => page.evaluate(code),
+  reload: () => page.reload(),
+  picture: (path, options) => page.screenshot({ path, ...options }).then(() => null),
+  locator: (selector, call, ...args) => page.locator(selector)[call](...args),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [name, ...args] = JSON.parse(line);
+  let answer;
+  try {
+    answer = { value: (await commands[name](...args)) ?? null };
+  } catch (error) {
+    answer = { error: error.message };
+  }
+  console.log(JSON.stringify(answer));
+}
+await browser.close();
