@@ -18,7 +18,12 @@ const commands = {
     context = await browser.newContext(options);
     page = await context.newPage();
     page.setDefaultTimeout(15000);
-    page.on("console", (said) => said.type() === "error" && complaints.push(said.text()));
+    page.on("console", (said) => {
+      if (said.type() === "error" && !said.text().startsWith("Failed to load")) complaints.push(said.text());
+    });
+    page.on("response", (answer) => {
+      if (answer.status() >= 400) complaints.push(`${answer.status()} ${answer.request().method()} ${answer.url()}`);
+    });
     page.on("pageerror", (error) => complaints.push(String(error.stack)));
     page.on("dialog", (dialog) => complaints.push(`dialog ${dialog.message()}`) && dialog.dismiss());
     await page.goto(url);

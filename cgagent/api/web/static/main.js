@@ -67,7 +67,6 @@ function Page() {
   if (!caller) return problem ? html`<${Login} problem=${problem} enter=${enter} />` : html`<main class="login"><p class="waiting">Connecting…</p></main>`;
   const may = caller.scope === "control" || caller.scope === "admin";
   return html`
-    <a class="skip" href="#/" onClick=${skip}>Skip to the content</a>
     <${Head} at=${at} caller=${caller} may=${may} />
     <main id="content" tabindex="-1"><${View} at=${at} may=${may} /></main>
     <${Dialog} /><${News} />`;
@@ -101,6 +100,7 @@ function Head({ at, caller, may }) {
     location.reload();
   };
   return html`<header>
+    <a class="skip" href="#content" onClick=${skip}>Skip to the content</a>
     <a class="brand" href="#/"><img src="icon.svg" alt="" width="22" height="22" />cgagent</a>
     <nav aria-label="Views">${NAV.map((room) => html`<a key=${room} href=${`#/${room === "fleet" ? "" : room}`}
       aria-current=${at.room === room || (room === "fleet" && at.room === "containers") ? "page" : undefined}>${TITLES[room] ?? room[0].toUpperCase() + room.slice(1)}</a>`)}</nav>

@@ -56,7 +56,7 @@ export function Charts({ container, row }) {
 /** @param {{io: any[] | null}} props */
 function Devices({ io }) {
   if (!io?.length) return null;
-  return html`<section class="card"><h2>By device, so far</h2><div class="scroll"><table><thead><tr><th>Device</th><th class="number">Read</th><th class="number">Written</th><th class="number">Reads</th><th class="number">Writes</th></tr></thead>
+  return html`<section class="card"><h2>By device, so far</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Device</th><th class="number">Read</th><th class="number">Written</th><th class="number">Reads</th><th class="number">Writes</th></tr></thead>
     <tbody>${io.map((one) => html`<tr key=${one.device}><td class="mono">${one.device}</td><td class="number">${size(one.rbytes)}</td><td class="number">${size(one.wbytes)}</td><td class="number">${one.rios}</td><td class="number">${one.wios}</td></tr>`)}</tbody></table></div></section>`;
 }
 

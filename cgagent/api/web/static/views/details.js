@@ -10,7 +10,7 @@ export function Processes({ container, facts }) {
   const { data, error } = useGet(isThere ? `/v1/containers/${container.id}/processes` : null, 3000);
   if (!isThere) return html`<p class="soft">It does not run.</p>`;
   if (!data) return html`<${Waiting} error=${error} what="its processes" />`;
-  return html`<div class="card scroll"><table><thead><tr>${data.titles.map((/** @type {string} */ title) => html`<th key=${title}>${title}</th>`)}</tr></thead>
+  return html`<div class="card scroll" tabindex="0"><table><thead><tr>${data.titles.map((/** @type {string} */ title) => html`<th key=${title}>${title}</th>`)}</tr></thead>
     <tbody>${data.processes.map((/** @type {string[]} */ one) => html`<tr key=${one[1]}>${one.map((text, i) => html`<td key=${i} class=${i === one.length - 1 ? "mono" : ""}>${text}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
@@ -27,9 +27,9 @@ export function Configuration({ container }) {
         <dt>Restart</dt><dd>${container.restart_policy}</dd>
         <dt>Log</dt><dd class="mono">${container.log_path}</dd>
       </dl></section>
-    <section class="card"><h2>Mounts</h2>${mounts.length ? html`<div class="scroll"><table><tbody>${mounts.map((/** @type {any} */ one) => html`<tr key=${one.destination}>
+    <section class="card"><h2>Mounts</h2>${mounts.length ? html`<div class="scroll" tabindex="0"><table><tbody>${mounts.map((/** @type {any} */ one) => html`<tr key=${one.destination}>
       <td>${one.type}</td><td class="mono">${one.source}</td><td class="mono">${one.destination}</td><td>${one.read_only ? "read only" : ""}</td></tr>`)}</tbody></table></div>` : html`<p class="soft">None.</p>`}
-      <h2>Networks</h2>${networks.length ? html`<div class="scroll"><table><tbody>${networks.map((/** @type {any} */ one) => html`<tr key=${one.network}>
+      <h2>Networks</h2>${networks.length ? html`<div class="scroll" tabindex="0"><table><tbody>${networks.map((/** @type {any} */ one) => html`<tr key=${one.network}>
       <td>${one.network}</td><td class="mono">${(one.addresses ?? []).map((/** @type {any} */ a) => a.address).join(" ")}</td><td class="mono">${one.mac}</td></tr>`)}</tbody></table></div>` : html`<p class="soft">None.</p>`}
       ${ports?.length > 0 && html`<h2>Ports</h2><pre class="wraps" tabindex="0">${JSON.stringify(ports, null, 2)}</pre>`}</section>
     <${Json} title="Limits: asked, overrides, held" value=${{ asked: limits, overrides, held }} />

@@ -66,7 +66,7 @@ function Disk({ disk, info }) {
 /** @param {{list: any[]}} props */
 function Abilities({ list }) {
   const order = [...list].sort((a, b) => Number(a.there) - Number(b.there) || Number(b.needed) - Number(a.needed));
-  return html`<div class="scroll"><table><thead><tr><th>Ability</th><th>Here</th><th>What it is for</th><th>How to have it</th></tr></thead>
+  return html`<div class="scroll" tabindex="0"><table><thead><tr><th>Ability</th><th>Here</th><th>What it is for</th><th>How to have it</th></tr></thead>
     <tbody>${order.map((one) => html`<tr key=${one.name}><td>${one.name}</td><td class=${one.there ? "good" : one.needed ? "bad" : "soft"}>${one.there ? "✓ yes" : one.needed ? "✖ missing" : "○ no"}</td>
       <td>${one.detail}</td><td>${one.remedy ? html`<code>${one.remedy}</code>` : ""}</td></tr>`)}</tbody></table></div>`;
 }

@@ -76,7 +76,7 @@ export function LimitsEditor({ container, row, may, reload }) {
   return html`<form class="limits" onSubmit=${apply}>
     ${container.overrides.map((/** @type {any} */ one) => html`<p key=${one.owner} class="held"><b>${one.owner}</b> holds it to other limits: ${one.reason}</p>`)}
     ${drift.map((/** @type {any} */ one) => html`<p key=${one.name} class="held">The kernel holds <b>${one.name}</b> at ${shown(one.held)}, not at ${shown(one.asked)}.</p>`)}
-    <div class="card scroll"><table>
+    <div class="card scroll" tabindex="0"><table>
       <thead><tr><th>Limit</th><th class="number">Used</th><th class="number">Asked</th><th class="number">Held now</th><th>New</th><th class="number">Kernel will hold</th></tr></thead>
       <tbody>${FIELDS.map((one) => html`<tr key=${one.name} class=${one.name in asked ? "changed" : ""}>
         <td><label for=${one.name}>${one.label}</label> <small>${one.hint}</small></td>

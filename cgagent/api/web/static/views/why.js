@@ -39,11 +39,11 @@ function Explanation({ found }) {
     <p class="soft">Looked at for ${span(found.span_s)}. Lost to waiting: CPU ${percent(found.lost?.cpu)}, memory ${percent(found.lost?.memory)}, I/O ${percent(found.lost?.io)}.</p>
     ${found.causes.map((/** @type {any} */ cause, /** @type {number} */ i) => html`<section class="card" key=${i}>
       <h2>${percent(cause.share)} · ${cause.says}</h2>
-      <div class="scroll"><table><tbody>${cause.evidence.map((/** @type {any} */ one, /** @type {number} */ n) => html`<tr key=${n}>
+      <div class="scroll" tabindex="0"><table><tbody>${cause.evidence.map((/** @type {any} */ one, /** @type {number} */ n) => html`<tr key=${n}>
         <td>${one.what}</td><td class="number">${one.value} ${one.unit}</td><td class="mono soft">${one.file}</td></tr>`)}</tbody></table></div>
       ${cause.commands.map((/** @type {string} */ text) => html`<${Command} key=${text} text=${text} />`)}
     </section>`)}
-    ${found.neighbours.length > 0 && html`<section class="card"><h2>Neighbours</h2><div class="scroll"><table>
+    ${found.neighbours.length > 0 && html`<section class="card"><h2>Neighbours</h2><div class="scroll" tabindex="0"><table>
       <thead><tr><th>Group</th><th class="number">CPU</th><th class="number">Memory</th><th class="number">I/O</th></tr></thead>
       <tbody>${found.neighbours.map((/** @type {any} */ one) => html`<tr key=${one.cgroup}><td>${one.container ?? html`<span class="mono">${one.cgroup}</span>`}</td>
         <td class="number">${cores(one.cpu_cores)}</td><td class="number">${size(one.memory_bytes)}</td><td class="number">${rate(one.io_bytes_per_s)}</td></tr>`)}</tbody></table></div></section>`}`;
