@@ -15,6 +15,7 @@ let page;
 const commands = {
   async open({ url, ...options }) {
     await context?.close();
+    complaints.length = 0; // of the page before
     context = await browser.newContext(options);
     page = await context.newPage();
     page.setDefaultTimeout(15000);

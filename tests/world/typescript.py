@@ -1,15 +1,16 @@
-"""Grafana's published types and a TypeScript compiler, from npm, in the cache."""
+"""Grafana's published types and a TypeScript compiler, from npm, in the cache.
+
+`pagetypes` has as much of the types of what the page ships of others as the page needs.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 from tests.world import cache, debian
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PACKAGES = ("typescript@^5.9", "@grafana/schema@^11.6")
 
@@ -35,3 +36,14 @@ def complaints(folder: Path, *files: str) -> str:
         [*tsc, *how, *files], cwd=folder, capture_output=True, text=True, check=False
     )
     return ran.stdout + ran.stderr
+
+
+def complaints_of_page(page: Path) -> str:
+    """What the compiler says of the types in comments of the page, whose ``main.js`` is there."""
+    with tempfile.TemporaryDirectory() as made:
+        copy = Path(made) / "page"
+        shutil.copytree(page, copy, ignore=shutil.ignore_patterns("vendor"))
+        shutil.copytree(Path(__file__).parent / "pagetypes", copy / "vendor")
+        (copy / "node_modules").symlink_to(unpack() / "node_modules")
+        lib = ("--target", "es2022", "--lib", "es2023,dom,dom.iterable", "--noUnusedLocals")
+        return complaints(copy, "--allowJs", "--checkJs", *lib, "main.js")

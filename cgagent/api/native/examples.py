@@ -263,6 +263,8 @@ _CONTAINERS: Final = (
         answer={"id": WEB, "name": "web", "status": "running", "at_s": 1764460801.5, "usage": {}},
     ),
     Example(operation="GET /v1/stats", answer=[{"name": "web", "at_s": 1764460801.5}]),
+    Example(operation="GET /v1/fleet", answer={"whole": True, "facts": {}, "figures": {}}),
+    Example(operation="GET /v1/caller", answer={"via": "user", "name": "0", "scope": "admin"}),
     _web(
         "GET why",
         query={"window_s": 0.2},
@@ -291,6 +293,23 @@ _CONTAINERS: Final = (
         names={"exec_id": EXEC},
         query={"h": 40, "w": 120},
         status=204,
+    ),
+    _web(
+        "POST exec",
+        query={"start": False},
+        body={"command": ["sh"], "tty": True},
+        answer={"id": EXEC, "pid": None},
+    ),
+    Example(
+        operation="GET /v1/exec/{exec_id}/ws",
+        names={"exec_id": EXEC},
+        headers={
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        },
+        status=101,
     ),
     _web("POST attach", headers={"Connection": "Upgrade", "Upgrade": "tcp"}, status=101),
     Example(

@@ -24,7 +24,7 @@ CHECKS = ",".join(
         *("content_type_conformance", "response_schema_conformance"),
     )
 )
-ENDLESS = "events|/run$|attach|logs|stats|wait|pull|push|search|login|adopt|/v1/cgroups"
+ENDLESS = "fleet|/ws$|events|/run$|attach|logs|stats|wait|pull|push|search|login|adopt|/v1/cgroups"
 """Streams, connections that are taken over, and what would reach out to the host's other groups."""
 
 

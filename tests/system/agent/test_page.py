@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.world import typescript
 from tests.world.agent import Agent, eventually, free_port
 from tests.world.browser import Browser
 
@@ -281,6 +282,11 @@ def test_everybody_can_use_it(agent, tokens, chromium, box, how):
             chromium.tell("picture", f"{folder}/{name}-{scheme}-{shape}.png", {})
     assert faults == {}
     assert chromium.tell("complaints") == []
+
+
+def test_the_types_in_its_comments():
+    static = Path(__file__).parents[3] / "cgagent" / "api" / "web" / "static"
+    assert typescript.complaints_of_page(static) == ""
 
 
 def test_requests_that_no_page_of_ours_makes(agent, tokens):

@@ -25,6 +25,7 @@ const LATER = {
   advice: () => import("./views/lists.js"),
 };
 const NAV = ["fleet", "host", "cgroups", "images", "networks", "volumes", "jobs", "policies", "decisions", "advice"];
+/** @type {Record<string, string>} */
 const TITLES = { fleet: "Containers", host: "Host", cgroups: "Cgroups" };
 
 function place() {

@@ -22,6 +22,8 @@ from cgagent.api.access import needs
         ("control", "GET /images/get, GET /v1.44/images/a/b/get, GET /v1.44/images/a/get//"),
         ("control", "GET /v1/containers/x\n/archive, GET /images/\n/get"),
         ("control", "GET /containers/x/attach/ws, GET /v1.44/containers/x/attach/ws/"),
+        ("control", "GET /v1/exec/x/ws, GET /v1/exec/x/ws/"),
+        ("read", "GET /v1/fleet, GET /v1/caller, POST /v1/containers/x/wait"),
         ("admin", "GET /v1/tokens, POST /v1/tokens, DELETE /v1/tokens/x, GET /v1/tokens/"),
     ],
     ids=lambda value: value[:30],

@@ -2,6 +2,7 @@
 
 import { html } from "../html.js";
 
+/** @type {Record<string, string>} */
 const SIGNS = { running: "●", frozen: "❄", hibernating: "☾", exited: "■", created: "○", restarting: "↻", thawed: "●" };
 
 /** Never by colour alone: a sign and a word. @param {{facts: any}} props */

@@ -61,6 +61,7 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
     if (above < view.scrollTop) view.scrollTop = above;
     else if (below > view.scrollTop + inSight) view.scrollTop = below - inSight;
   };
+  /** @type {Record<string, number>} */
   const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -1e9, End: 1e9 };
   const pressed = (/** @type {KeyboardEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /** @type {Element} */ (event.target).closest("input, [role=columnheader]")) return;

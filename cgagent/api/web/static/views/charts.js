@@ -9,6 +9,7 @@ import { Waiting } from "../parts/small.js";
 
 const RANGES = { "10 minutes": 600, "6 hours": 21600 };
 const SHOWN = { create: 0, start: 1, die: 1, oom: 1, pause: 1, unpause: 1, update: 1, restart: 1, kill: 1, hibernate: 1, wake: 1 };
+/** @type {Record<string, string>} */
 const NAMES = { pause: "freeze", unpause: "thaw", die: "end" };
 
 /** @param {{container: any, row: any}} props */
@@ -123,6 +124,7 @@ function useEvents(id) {
     let last = 0;
     const load = async () => {
       if (document.hidden) return;
+      /** @type {any[]} */
       const news = [];
       try {
         for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, last ? { "last-event-id": String(last) } : {})) {

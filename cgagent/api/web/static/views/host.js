@@ -24,6 +24,7 @@ export default function Host() {
   </article>`;
 }
 
+/** @type {Record<string, [string, (value: any) => string]>} */
 const WORDS = { memory: ["Memory", size], cpus: ["CPU", cores] };
 
 /** @param {{scopes: any[]}} props */

@@ -152,6 +152,7 @@ function resource(row, name) {
   return row.advice.find((/** @type {any} */ one) => one.resource === name);
 }
 
+/** @type {Record<string, string>} */
 const LIMITS = { memory: "memory_max_bytes", cpus: "cpus", pids: "pids_max" };
 
 /** As the API takes it. @param {any} one */

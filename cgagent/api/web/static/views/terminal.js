@@ -61,8 +61,8 @@ async function open(id, place, say) {
     say("The shell has ended.");
     term.options.disableStdin = true;
   };
-  term.onData((text) => line.readyState === WebSocket.OPEN && line.send(encoder.encode(text)));
-  term.onResize(({ cols: w, rows: h }) => line.readyState === WebSocket.OPEN && ask("POST", `/v1/exec/${made.id}/resize?h=${h}&w=${w}`).catch(() => {}));
+  term.onData((/** @type {string} */ text) => line.readyState === WebSocket.OPEN && line.send(encoder.encode(text)));
+  term.onResize((/** @type {{cols: number, rows: number}} */ { cols: w, rows: h }) => line.readyState === WebSocket.OPEN && ask("POST", `/v1/exec/${made.id}/resize?h=${h}&w=${w}`).catch(() => {}));
   const observer = new ResizeObserver(() => fit.fit());
   observer.observe(place);
   return () => {

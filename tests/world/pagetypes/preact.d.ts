@@ -1,0 +1,2 @@
+export function h(...args: any[]): any;
+export function render(what: any, where: Element): void;
