@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def installed(tmp_path_factory):
     with hosts.in_the_machines_network():
         run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, PROJECT)
     (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+    static = PROJECT / "cgagent" / "api" / "web" / "static"
+    page = {str(f.relative_to(PROJECT)) for f in static.rglob("*") if f.is_file()}
+    assert page <= files
     run(sys.executable, "-m", "venv", "--without-pip", folder / "environment")
     programs = folder / "environment" / "bin"
     run(*pip, "--python", programs / "python", "install", "--no-deps", wheel)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from tests.world import (
+    browser,
     cache,
     crane,
     debian,
@@ -33,6 +34,8 @@ def native() -> None:
     debian.unpack("prometheus")
     debian.unpack("prometheus-alertmanager")
     typescript.unpack()
+    browser.chromium()
+    browser.modules()
     swagger.path()
     dockers.debians_cli()
     dockers.python_library()
