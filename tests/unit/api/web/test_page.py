@@ -1,21 +1,30 @@
 """The page's files: which there are, how they are sent, and what they may not do."""
 
+import asyncio
 import gzip
 import re
 from importlib import resources
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from cgagent.api.web import page
 
-BROWSER = TestClient(page.serve, base_url="http://127.0.0.1:9754")
 STATIC = resources.files("cgagent.api.web") / "static"
 OURS = [f for f in STATIC.rglob("*") if f.is_file() and "vendor" not in f.parts]
 
 
+def ask(path, method="GET", headers=None):
+    async def answer():
+        transport = httpx.ASGITransport(app=page.serve)
+        async with httpx.AsyncClient(transport=transport, base_url="http://agent") as browser:
+            return await browser.request(method, path, headers=headers)
+
+    return asyncio.run(answer())
+
+
 def test_the_index_and_its_headers():
-    found = BROWSER.get("/ui/")
+    found = ask("/ui/")
     assert found.status_code == 200
     assert found.headers["content-type"] == "text/html; charset=utf-8"
     policy = found.headers["content-security-policy"]
@@ -27,13 +36,13 @@ def test_the_index_and_its_headers():
 
 
 def test_a_page_that_is_the_same_is_not_sent_again():
-    first = BROWSER.get("/ui/main.js")
-    again = BROWSER.get("/ui/main.js", headers={"if-none-match": first.headers["etag"]})
+    first = ask("/ui/main.js")
+    again = ask("/ui/main.js", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
 def test_without_its_slash_it_is_sent_on():
-    found = BROWSER.get("/ui", follow_redirects=False)
+    found = ask("/ui")
     assert (found.status_code, found.headers["location"]) == (308, "/ui/")
 
 
@@ -42,11 +51,11 @@ def test_without_its_slash_it_is_sent_on():
     ["/ui/nosuch.js", "/ui/../page.py", "/ui/%2e%2e/page.py", "/ui//index.html", "/ui/vendor"],
 )
 def test_nothing_else_is_there(path):
-    assert BROWSER.get(path).status_code == 404
+    assert ask(path).status_code == 404
 
 
 def test_only_get():
-    found = BROWSER.post("/ui/", content=b"x")
+    found = ask("/ui/", "POST")
     assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
 
 
