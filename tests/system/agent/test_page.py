@@ -179,6 +179,7 @@ def test_the_life_of_a_container(agent, box, page):
     page.go("#/containers/box/why")
     page.click("text=the next second")
     page.see(".verdict")
+    page.tell("complaints")  # of figures that were asked for when it had just ended
 
 
 def test_a_pull_with_progress(agent, box, page, registry):

@@ -315,6 +315,7 @@ FILES = ("--tlscert", "/no/cert", "--tlskey", "/no/key")
     ("flags", "complaint"),
     [
         (("-H", "tcp://0.0.0.0:0"), "without TLS would send tokens in the clear"),
+        (("--ui-listen", "0.0.0.0:0"), "the page is served on loopback alone"),
         (("-H", "tcp://127.0.0.1:0", "--tls"), "TLS needs --tlscert"),
         (("-H", "tcp://127.0.0.1:0", "--tlsverify", "--tlscert", "/x", "--tlskey", "/x"), "tlscac"),
         (

@@ -69,7 +69,7 @@ function Page() {
   const may = caller.scope === "control" || caller.scope === "admin";
   return html`
     <${Head} at=${at} caller=${caller} may=${may} />
-    <main id="content" tabindex="-1"><${View} at=${at} may=${may} /></main>
+    <main id="content" tabindex="0"><${View} at=${at} may=${may} /></main>
     <${Dialog} /><${News} />`;
 }
 

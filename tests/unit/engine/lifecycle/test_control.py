@@ -125,6 +125,19 @@ async def test_limits_change_at_once_and_with_the_next_start(engine, world):
     assert actions(engine)[-1] == "update"
 
 
+async def test_a_preview_changes_nothing(engine, world):
+    container = await started(engine)
+    before, events = container.record, len(actions(engine))
+    found = engine.control.preview(container, Limits(pids_max=9), Conveniences(cpus=0.5))
+    assert (found.limits.pids_max, found.limits.cpu_quota_us) == (9, 50_000)
+    assert found.limits_in_force.pids_max == 9
+    assert container.record is before
+    assert world.tree.held(before.cgroup_path, "pids.max") == "max"
+    assert len(actions(engine)) == events
+    with pytest.raises(InvalidInputError):
+        engine.control.preview(container, Limits(), Conveniences(cpus=10_000))
+
+
 async def test_a_write_that_fails_takes_back_those_before_it(engine, world):
     container = await started(engine)
     world.tree.refuse("pids.max", errno.EINVAL)

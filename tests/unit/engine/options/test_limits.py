@@ -33,6 +33,14 @@ LIMITS = st.builds(
 )
 
 
+def test_as_the_kernel_keeps_them():
+    page = os.sysconf("SC_PAGE_SIZE")
+    asked = Limits(memory_max_bytes=10 * page + 1, net_rate_in_bits=8001, pids_max=7)
+    kept = Limits(memory_max_bytes=10 * page, net_rate_in_bits=8000, pids_max=7)
+    assert limits.as_kept(asked) == kept
+    assert limits.as_kept(Limits(memory_max_bytes=UNLIMITED)).memory_max_bytes is UNLIMITED
+
+
 @given(LIMITS)
 def test_json_and_back(held):
     import json

@@ -80,12 +80,12 @@ export function LimitsEditor({ container, row, may, reload }) {
       <thead><tr><th>Limit</th><th class="number">Used</th><th class="number">Asked</th><th class="number">Held now</th><th>New</th><th class="number">Kernel will hold</th></tr></thead>
       <tbody>${FIELDS.map((one) => html`<tr key=${one.name} class=${one.name in asked ? "changed" : ""}>
         <td><label for=${one.name}>${one.label}</label> <small>${one.hint}</small></td>
-        <td class="number">${use(one, row)}</td>
-        <td class="number">${shown(value(container.limits, one), one)}</td>
-        <td class="number">${shown(value(container.limits_held, one), one)}</td>
+        <td class="number" data-title="used">${use(one, row) || "–"}</td>
+        <td class="number" data-title="asked">${shown(value(container.limits, one), one)}</td>
+        <td class="number" data-title="held now">${shown(value(container.limits_held, one), one)}</td>
         <td><input id=${one.name} inputmode=${one.kind === "size" ? "text" : "decimal"} disabled=${!may} autocomplete="off" value=${texts[one.name] ?? ""}
           placeholder=${one.kind === "size" ? "256m" : one.kind === "cpus" ? "0.5" : "100"} onInput=${(/** @type {any} */ e) => setTexts({ ...texts, [one.name]: e.target.value })} /></td>
-        <td class="number preview" data-name=${one.name}>${one.name in asked ? shown(value(preview?.limits_kept, one), one) : ""}</td>
+        <td class="number preview" data-title="kernel will hold" data-name=${one.name}>${one.name in asked ? shown(value(preview?.limits_kept, one), one) : ""}</td>
       </tr>`)}</tbody></table></div>
     ${(problem || error) && html`<p class="problem" role="alert">${problem || error}</p>`}
     ${shrinks && html`<p class="held">It uses ${size(used)} now, more than that.</p>`}
