@@ -30,7 +30,7 @@ const BEYOND = 6;
 export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, empty, sorted }) {
   const [[by, way], setSort] = useState(sorted ?? ["", 1]);
   const [active, setActive] = useState("");
-  const [top, setTop] = useState(0);
+  const [above, setAbove] = useState(0);
   const [room, setRoom] = useState(600);
   const box = useRef(/** @type {any} */ (null));
   const shown = useMemo(() => inOrder(rows, columns, by, way), [rows, columns, by, way]);
@@ -46,8 +46,8 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
     if (shown.length && !shown.some((row) => id(row) === active)) setActive(id(shown[0]));
   }, [shown]);
 
-  const first = Math.max(0, Math.floor(top / height) - BEYOND);
-  const last = Math.min(shown.length, Math.ceil((top + room) / height) + BEYOND);
+  const first = Math.max(0, Math.min(above, shown.length) - BEYOND);
+  const last = Math.min(shown.length, above + Math.ceil(room / height) + 1 + BEYOND);
   const tracks = columns.map((column) => column.width).join(" ");
   const at = shown.findIndex((row) => id(row) === active);
 
@@ -55,11 +55,11 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
     const next = Math.max(0, Math.min(shown.length - 1, to));
     if (!shown[next]) return;
     setActive(id(shown[next]));
-    const [above, below] = [next * height, (next + 1) * height];
+    const [begin, end] = [next * height, (next + 1) * height];
     const view = box.current;
     const inSight = view.clientHeight - height - 2;
-    if (above < view.scrollTop) view.scrollTop = above;
-    else if (below > view.scrollTop + inSight) view.scrollTop = below - inSight;
+    if (begin < view.scrollTop) view.scrollTop = begin;
+    else if (end > view.scrollTop + inSight) view.scrollTop = end - inSight;
   };
   /** @type {Record<string, number>} */
   const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -1e9, End: 1e9 };
@@ -75,7 +75,7 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   const sort = (/** @type {Column} */ column) => setSort(([before, d]) => [column.title, before === column.title ? -d : column.isNumber ? -1 : 1]);
 
   return html`<div class="table" role="grid" aria-label=${label} aria-rowcount=${shown.length + 1} aria-colcount=${columns.length}
-      tabindex="0" ref=${box} onScroll=${() => setTop(box.current.scrollTop)} onKeyDown=${pressed}
+      tabindex="0" ref=${box} onScroll=${() => setAbove(Math.floor(box.current.scrollTop / height))} onKeyDown=${pressed}
       aria-activedescendant=${at >= first && at < last ? `row-${active}` : undefined}>
     <div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks }}>
       ${columns.map((column) => html`<span key=${column.title} role="columnheader" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}
