@@ -92,6 +92,14 @@ def test_signing_in(agent, tokens, chromium):
     chromium.see("text=● live")
     chromium.click("text=Sign out")
     chromium.see("#token")
+    short = {"name": "short", "scope": "read"}
+    token = agent.client.request("POST", "/v1/tokens", short)["token"]
+    chromium.fill("#token", token)
+    chromium.click("text=Sign in")
+    chromium.see("text=● live")
+    agent.client.request("DELETE", "/v1/tokens/short")
+    chromium.go("#/host")
+    assert "the token is not known here" in chromium.see("[role=alert]")
     refusals = chromium.tell("complaints")
     assert all(one.startswith("401 ") for one in refusals)
 

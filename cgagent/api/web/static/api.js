@@ -6,10 +6,10 @@
 const KEPT = "cgagent.token";
 const RETRY_MS = [500, 1000, 2000, 4000];
 
-/** @type {() => void} */
+/** @type {(problem: Problem) => void} */
 let signedOut = () => {};
 
-/** @param {() => void} told called when the agent wants a token, or takes this one no more */
+/** @param {(problem: Problem) => void} told called when the agent wants a token, or takes this one no more */
 export function onSignedOut(told) {
   signedOut = told;
 }
@@ -60,7 +60,7 @@ async function send(method, path, body, more = {}) {
   });
   if (answer.ok) return answer;
   const problem = new Problem(answer.status, await answer.json().catch(() => null));
-  if (answer.status === 401) signedOut();
+  if (answer.status === 401) signedOut(problem);
   throw problem;
 }
 

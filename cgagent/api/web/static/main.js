@@ -19,12 +19,13 @@ const LATER = {
   images: () => import("./views/images.js"),
   networks: () => import("./views/lists.js"),
   volumes: () => import("./views/lists.js"),
+  builds: () => import("./views/lists.js"),
   jobs: () => import("./views/lists.js"),
   policies: () => import("./views/lists.js"),
   decisions: () => import("./views/lists.js"),
   advice: () => import("./views/lists.js"),
 };
-const NAV = ["fleet", "host", "cgroups", "images", "networks", "volumes", "jobs", "policies", "decisions", "advice"];
+const NAV = ["fleet", "host", "cgroups", "images", "networks", "volumes", "builds", "jobs", "policies", "decisions", "advice"];
 /** @type {Record<string, string>} */
 const TITLES = { fleet: "Containers", host: "Host", cgroups: "Cgroups" };
 
@@ -47,9 +48,10 @@ function Page() {
     }
   };
   useEffect(() => {
-    onSignedOut(() => {
+    onSignedOut((refused) => {
       live.end();
       setCaller(null);
+      setProblem(refused);
     });
     enter();
     const moved = () => {
