@@ -17,6 +17,7 @@ from tests.world import cache, debian
 
 _PACKAGES: Final = ("chromium-headless-shell", "fonts-dejavu-core", "fonts-liberation")
 """What is installed on this machine is not among what apt fetches, and is taken from there."""
+_PROGRAM: Final = Path("/usr/lib/chromium/chromium-headless-shell")
 _MODULES: Final = ("playwright-core@1.65", "axe-core@4.14")
 _MACHINE: Final = f"lib/{os.uname().machine}-linux-gnu"
 _LIBRARIES: Final = (f"usr/{_MACHINE}", _MACHINE, f"usr/{_MACHINE}/pulseaudio")
@@ -73,7 +74,7 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "FONTCONFIG_FILE": str(fonts),
         "LD_LIBRARY_PATH": ":".join(f"{root}/{place}" for place in _LIBRARIES),
-        "CHROMIUM": f"{root}/usr/lib/chromium/chromium-headless-shell",
+        "CHROMIUM": str(_PROGRAM if _PROGRAM.exists() else f"{root}{_PROGRAM}"),
         "NODE_PATH": f"{modules()}/node_modules",
     }
 

@@ -6,11 +6,12 @@ for, with the token that its user gives it.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = "/ui"
 _INDEX: Final = "index.html"
+_STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -57,31 +59,38 @@ def is_page(path: str) -> bool:
 
 
 @cache
-def file(name: str) -> File | None:
-    """The file of this name, which may have folders; None: there is none."""
-    parts = name.split("/")
-    media_type = _TYPES.get(name.rpartition(".")[2])
-    if media_type is None or any(part in {"", ".", ".."} for part in parts):
-        return None
-    found = resources.files(__package__).joinpath("static", *parts)
-    if not found.is_file():
-        return None
-    content = found.read_bytes()
+def _files() -> frozenset[str]:
+    """Their names, with their folders: what is asked for is one of these, or is not there."""
+    found = (path for path in _STATIC.rglob("*") if path.is_file())
+    return frozenset(path.relative_to(_STATIC).as_posix() for path in found)
+
+
+@cache
+def _read(name: str) -> File:
+    content = (_STATIC / name).read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+    media_type = _TYPES[name.rpartition(".")[2]]
     return File(media_type, content, gzip.compress(content, mtime=0), tag)
+
+
+def _file(name: str) -> File | None:
+    """Reads and compresses it the first time, which takes up to 20 ms."""
+    return _read(name) if name in _files() else None
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request for `ROOT` or a path below it."""
-    await _answer(scope)(scope, receive, send)
+    answer = await _answer(scope)
+    await answer(scope, receive, send)
 
 
-def _answer(scope: Scope) -> Response:
+async def _answer(scope: Scope) -> Response:
     if scope["method"] not in {"GET", "HEAD"}:
         return PlainTextResponse("only GET is possible here\n", 405, {"Allow": "GET, HEAD"})
     if scope["path"] == ROOT:
         return RedirectResponse(f"{ROOT}/", 308, HEADERS)
-    found = _named(scope["path"].removeprefix(f"{ROOT}/") or _INDEX)
+    name = scope["path"].removeprefix(f"{ROOT}/") or _INDEX
+    found = await asyncio.to_thread(_file, name)
     if found is None:
         return PlainTextResponse("the page has no such file\n", 404, HEADERS)
     headers = {**HEADERS, "etag": found.etag, "vary": "accept-encoding"}
@@ -92,23 +101,3 @@ def _answer(scope: Scope) -> Response:
         headers["content-encoding"] = "gzip"
         return Response(found.compressed, headers=headers, media_type=found.media_type)
     return Response(found.content, headers=headers, media_type=found.media_type)
-
-
-def _named(name: str) -> File | None:
-    """Without filling the cache with names that strangers make up."""
-    return file(name) if name in _names() else None
-
-
-@cache
-def _names() -> frozenset[str]:
-    root = resources.files(__package__).joinpath("static")
-    folders = [("", root)]
-    names = set()
-    while folders:
-        prefix, folder = folders.pop()
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                folders.append((f"{prefix}{entry.name}/", entry))
-            else:
-                names.add(f"{prefix}{entry.name}")
-    return frozenset(names)

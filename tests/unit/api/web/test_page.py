@@ -54,6 +54,14 @@ def test_nothing_else_is_there(path):
     assert ask(path).status_code == 404
 
 
+def test_every_file_is_sent_as_what_it_is():
+    for one in (f for f in STATIC.rglob("*") if f.is_file()):
+        found = ask(f"/ui/{one.relative_to(STATIC)}")
+        assert found.status_code == 200
+        assert found.content == one.read_bytes()
+        assert found.headers["content-encoding"] == "gzip"
+
+
 def test_only_get():
     found = ask("/ui/", "POST")
     assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
