@@ -273,6 +273,8 @@ def scene(agent, box):
         "batch": agent.launch("sh", "-c", "exit 3", name="batch"),
     }
     agent.post(names["cron"], "freeze")
+    for verb in ("freeze", "thaw"):
+        agent.post(names["web"], verb)
     yield names
     for name in names:
         agent.client.request("DELETE", f"/v1/containers/{name}?force=true")

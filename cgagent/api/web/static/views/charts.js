@@ -28,7 +28,8 @@ export function Charts({ container, row }) {
     <div class="tools"><div class="chips" role="group" aria-label="How far back">${Object.entries(RANGES).map(([label, seconds]) => html`<button
       key=${label} class="chip" aria-pressed=${range === seconds} onClick=${() => setRange(seconds)}>${label}</button>`)}</div>
       ${error && html`<span class="soft">${error.message}</span>`}</div>
-    <div class="charts">
+    ${!history.at_s.length && html`<p class="soft">Nothing is kept of that time: it did not run, or the agent was started after it.</p>`}
+    <div class="charts" hidden=${!history.at_s.length}>
       <${Chart} title="CPU" note="cores" format=${cores} events=${shown}
         series=${[{ label: "used", color: "cpu", fill: true }, ...limit("limit", held.cpus)]}
         data=${[...of("cpu_cores"), ...line(held.cpus)]} />
