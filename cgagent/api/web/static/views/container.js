@@ -30,7 +30,7 @@ export default function Container({ rest, may }) {
   const [reference, tab = "charts"] = rest;
   const fleet = useFleet();
   const row = [...fleet.rows.values()].find((one) => one.id.startsWith(reference) || one.facts.name === reference);
-  const { data, error, reload } = useGet(`/v1/containers/${encodeURIComponent(reference)}`, 5000);
+  const { data, error, reload } = useGet(`/v1/containers/${encodeURIComponent(reference)}`, 10000);
   if (!data) return html`<${Waiting} error=${error} what="the container" />`;
   const facts = row ? { ...row.facts, name: data.name } : { ...data.state, kind: "container", name: data.name };
   const [, View] = TABS[tab] ?? TABS.charts;
