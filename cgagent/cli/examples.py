@@ -32,6 +32,7 @@ _EXAMPLES: Final = {
     ),
     "diff": ("cgagent diff web",),
     "top": ("cgagent top web -o pid,user,args",),
+    "ui": ("cgagent ui", "cgagent ui --scope control --expires 1h"),
     "ps": (
         "cgagent ps -a --filter label=team=a --filter status=running",
         "cgagent ps --format 'table {{.Names}}\\t{{.Status}}\\t{{.Ports}}'",
