@@ -75,6 +75,7 @@ class Lifecycle:
         self.rename = creation.rename
         self.make_ready = setups.ready
         self.undo_set_up = setups.undo
+        self.unready = setups.unready
         self.try_limits = setups.try_limits
         self.start = starts.start
         self.started = starts.started
@@ -82,10 +83,12 @@ class Lifecycle:
         self.kill = stops.kill
         self.restart = stops.restart
         self.wait = signals.wait
+        self.hold = signals.hold
         self.exited = Exits(shared, removal, self.restarts, self.resources).exited
         self.remove = removal.remove
         self.forget = removal.forget
 
+        self.groups = shared.groups
         self.runtimes = shared.runtimes
         self.bundle = shared.bundle
         self.group = shared.group
