@@ -236,6 +236,7 @@ class Engine:
             *(self.container_groups, self._group_directories, self.lifecycle, self.control),
             parents=self._parents,
             jobs=self.jobs,
+            refresh=self.monitor.refresh_group,
         )
         self.moving = Moving(
             *(self.host, self.container_groups, self.containers, self.lifecycle),

@@ -55,13 +55,16 @@ class Grouping:
         *,
         parents: Parents,
         jobs: Jobs,
+        refresh: Callable[[str], None],
     ) -> None:
+        """`refresh` is told of paths whose limits have changed."""
         self._groups = groups
         self._directories = directories
         self._lifecycle = lifecycle
         self._control = control
         self._parents = parents
         self._jobs = jobs
+        self._refresh = refresh
         self._structure = asyncio.Lock()
         """Held while groups come and go."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -130,6 +133,7 @@ class Grouping:
                 changed = replace(changed, limits_changed_ns=time.time_ns())
                 await self._write(group, changes, force=force)
             self._groups.save(changed, "update")
+            await asyncio.to_thread(self._refresh, self._groups.path(name))
             return changed
 
     async def _write(self, group: Group, changes: Limits, *, force: bool) -> None:

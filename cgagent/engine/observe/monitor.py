@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import Descriptors
 from cgagent.engine.observe.feeds import Feeds
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
     from cgagent.metrics import Asked, HostSample, Reclaimed, Rendering
+
+
+_FRESH_S: Final = 1.0
 
 
 class Monitor:
@@ -280,7 +284,17 @@ class Monitor:
             NotFoundError: its cgroup is not there.
         """
         target = target_of(path)
-        return self._view(self._sampler.latest(target.id) or self._sampler.sample_now(target))
+        sample = self._sampler.latest(target.id)
+        if sample is None or time.time() - sample.at_s > _FRESH_S:  # what is above is read slowly
+            sample = self._sampler.sample_now(target)
+        return self._view(sample)
+
+    def refresh_group(self, path: str) -> None:
+        """After a change of a group's limits: do not show the old ones."""
+        target = target_of(path)
+        self._sampler.limits_changed(target.id)
+        with contextlib.suppress(NotFoundError):
+            self._sampler.sample_now(target)
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""
