@@ -20,6 +20,7 @@ from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.cgroups.migration import move, refuse_nested
 from cgagent.concurrency import in_urgent_thread, to_its_end
 from cgagent.engine.containers.container import Earlier
+from cgagent.engine.groups import viewing
 from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
 from cgagent.metrics import carried
 from cgagent.runtime.spec.resources import device_rules
@@ -165,16 +166,17 @@ class Moving:
         here, other = self._group(record.cgroup_path), self._group(record.moving)
         stays_frozen = record.outcome.frozen_since_ns is not None
 
-        def work() -> None:
-            if container.running:
-                if other.exists() and other.has_pids():
-                    move(other, here, stays_frozen=stays_frozen)
-                elif not stays_frozen:
-                    here.thaw()
-            other.remove()
+        def gather() -> None:
+            if other.exists() and other.has_pids():
+                move(other, here, stays_frozen=True)
 
         try:
-            await in_urgent_thread(work)
+            if container.running:
+                await in_urgent_thread(gather)
+                await viewing.show(container, other, here)
+                if not stays_frozen:
+                    await in_urgent_thread(here.thaw)
+            await asyncio.to_thread(other.remove)
         except NotFoundError:
             log.info("container %s ended while it was moved", container.name)
         except CgagentError as e:
