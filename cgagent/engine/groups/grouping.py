@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from cgagent.concurrency import in_thread, in_urgent_thread
+from cgagent.concurrency import in_thread, in_urgent_thread, to_its_end
 from cgagent.engine.groups.group import Group, check_max, check_name
 from cgagent.engine.options import limits as limit_rules
-from cgagent.errors import ConflictError, NotFoundError
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from cgagent.engine.lifecycle.parents import Parents
     from cgagent.engine.options.limits import Conveniences
 
-_KILL_TIMEOUT_S = 10.0
+log = logging.getLogger(__name__)
+
+_KILL_TIMEOUT_S: Final = 10.0
 
 
 def _nothing() -> None:
@@ -143,9 +146,15 @@ class Grouping:
         try:
             await in_thread(lambda _: kernel.apply(changes, force=force))
         except BaseException:
-            await asyncio.to_thread(kernel.put_back, undo)
-            self._groups.save(group)
+            await to_its_end(self._undo(group, undo))
             raise
+
+    async def _undo(self, group: Group, undo: tuple[tuple[str, str], ...]) -> None:
+        try:
+            await asyncio.to_thread(self._directories.of(group).put_back, undo)
+        except CgagentError as e:
+            log.error("group %s: after a failed update: %s", group.name, e.message)  # noqa: TRY400
+        self._groups.save(group)
 
     def held(self, group: Group) -> Limits | None:
         """What the kernel holds; None: its cgroup is not there. From any thread."""
