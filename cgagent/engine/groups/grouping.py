@@ -181,9 +181,11 @@ class Grouping:
                 )
             if members and (group.frozen_since_ns or any(g.frozen_since_ns for g in inside)):
                 await self._thaw_all((group, *inside))
-            for container in members:
-                with contextlib.suppress(NotFoundError):  # somebody else has
-                    await self._lifecycle.remove(container, force=True)
+            while members:
+                for container in members:
+                    with contextlib.suppress(NotFoundError):  # somebody else has
+                        await self._lifecycle.remove(container, force=True)
+                members = self._groups.members(name)  # who has come meanwhile
             for one in (*reversed(inside), group):
                 self._parents.disown(self._directories.of(one))
                 self._groups.drop(one.name)

@@ -96,12 +96,10 @@ class Moving:
         )
 
     def _check(self, container: Container, changed: Record, name: str) -> None:
-        what = f"container {container.name} cannot be moved"
-        for path in (container.record.cgroup_path, changed.cgroup_path):
-            self._groups.require_thawed(path, what)
-        self._groups.require_room(changed.cgroup_path, container.id)
+        self._require_permitted(container, changed)
         if not container.running:
             return
+        what = f"container {container.name} cannot be moved"
         runtime = container.record.resolved.runtime
         if runtime:
             into = f"cgagent group add {name}" if name else "cgagent group leave"
@@ -114,9 +112,18 @@ class Moving:
         except ConflictError as e:
             raise ConflictError(f"{what} while it runs: {e.message}; stop it first") from e
 
+    def _require_permitted(self, container: Container, changed: Record) -> None:
+        """By the groups that it leaves and comes into."""
+        if changed.config.group:
+            self._groups.find(changed.config.group)
+        for path in (container.record.cgroup_path, changed.cgroup_path):
+            self._groups.require_thawed(path, f"container {container.name} cannot be moved")
+        self._groups.require_room(changed.cgroup_path, container.id)
+
     async def _move_ended(self, container: Container, changed: Record) -> None:
         await self._lifecycle.unready(container)
         await self._lifecycle.try_limits(changed)
+        self._require_permitted(container, changed)
         old = self._lifecycle.group(container)
         self._containers.save(container, changed, "move", group=changed.config.group)
         await asyncio.to_thread(old.remove_if_empty)
@@ -129,6 +136,7 @@ class Moving:
             self._parents.make(new)
             await in_urgent_thread(lambda: self._prepare(changed, new))
             await in_urgent_thread(lambda: move(old, new, stays_frozen=True))
+            self._require_permitted(container, changed)  # others may have been faster
             self._monitor.last_sample(container)
             changed = replace(changed, moving=before.cgroup_path, outcome=self._outcome(container))
             self._containers.save(container, changed, "move", group=changed.config.group)
