@@ -62,7 +62,7 @@ _EXAMPLES: Final = {
     "thaw": ("cgagent thaw web",),
     "hibernate": ("cgagent hibernate --for 8h web",),
     "group create": (
-        "cgagent group create --memory 1g --cpus 1 --max-containers 10 team-a",
+        "cgagent group create --memory 1g --cpus 2 --max-containers 10 team-a",
         "cgagent group create --pids-limit 100 team-a/backend",
     ),
     "group add": ("cgagent group add team-a/backend web",),
