@@ -160,6 +160,21 @@ async def test_who_is_in_it_and_how_many(engine):
         await engine.grouping.remove("team")
 
 
+async def test_whether_one_more_fits(engine):
+    await create(engine, "team", max_containers=1)
+    path = engine.container_groups.path("team")
+
+    async def found(parent):
+        view = await engine.capacity.view({"memory": 128 * MIB}, parent)
+        told = [f for f in view.findings if f.by == "promise" and f.scope != "/"]
+        return {(f.scope, f.resource): f.fits for f in told}
+
+    assert await found(path) == {(path, "memory"): False, (path, "containers"): True}
+    await started(engine, "one", group="team")
+    assert (await found(path))[path, "containers"] is False
+    assert await found(None) == {}
+
+
 async def test_a_move_takes_all_along_or_nothing(engine, world):
     await create(engine, "team")
     one = await started(engine, "one")
