@@ -12,6 +12,7 @@ middle that undoes the move, after it that finishes it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -72,19 +73,30 @@ class Moving:
         async with job, container.lock:
             if container.removed:
                 raise NotFoundError(f"container {container.name} has been removed")
-            record = container.record
-            changed = self._moved(record, name)
-            if changed.cgroup_path == record.cgroup_path:
+            await self._require_settled(container)
+            changed = self._moved(container.record, name)
+            if changed.cgroup_path == container.record.cgroup_path:
                 self._containers.save(container, changed)
                 return
             self._check(container, changed, name)
             self._jobs.require_permitted_container(changed)
-            if container.running:
-                await self._move_running(container, changed)
-            else:
-                await self._move_ended(container, changed)
-            self._parents.prune()
+            try:
+                if container.running:
+                    await self._move_running(container, changed, name)
+                else:
+                    await self._move_ended(container, changed)
+            finally:
+                self._parents.prune()
         self._monitor.refresh(container)
+
+    async def _require_settled(self, container: Container) -> None:
+        if container.record.moving:
+            await self._settle(container)
+        if container.record.moving:
+            raise ConflictError(
+                f"container {container.name} has processes left in cgroup "
+                f"{container.record.moving} from an earlier move; see the agent's log"
+            )
 
     def _moved(self, record: Record, name: str) -> Record:
         parent = self._groups.path(self._groups.find(name).name) if name else ""
@@ -128,26 +140,25 @@ class Moving:
         self._containers.save(container, changed, "move", group=changed.config.group)
         await asyncio.to_thread(old.remove_if_empty)
 
-    async def _move_running(self, container: Container, changed: Record) -> None:
-        before = container.record
-        old, new = self._group(before.cgroup_path), self._group(changed.cgroup_path)
-        self._containers.save(container, replace(before, moving=changed.cgroup_path))
+    async def _move_running(self, container: Container, changed: Record, name: str) -> None:
+        old = self._lifecycle.group(container)
+        new = self._host.group(changed.cgroup_path)
+        self._containers.save(container, replace(container.record, moving=new.path))
         try:
             self._parents.make(new)
             await in_urgent_thread(lambda: self._prepare(changed, new))
             await in_urgent_thread(lambda: move(old, new, stays_frozen=True))
             self._require_permitted(container, changed)  # others may have been faster
             self._monitor.last_sample(container)
-            changed = replace(changed, moving=before.cgroup_path, outcome=self._outcome(container))
-            self._containers.save(container, changed, "move", group=changed.config.group)
+            # the record anew: an OOM kill, say, is noted whoever holds the lock
+            moved = replace(self._moved(container.record, name), moving=old.path)
+            moved = replace(moved, outcome=self._outcome(container))
+            self._containers.save(container, moved, "move", group=name)
         except BaseException:
-            await to_its_end(self._undo(container, before))
+            await to_its_end(self._settle(container))  # where it was
             raise
         self._lifecycle.watch.move(container, old, new)
         await to_its_end(self._settle(container))
-
-    def _group(self, path: str) -> KernelGroup:
-        return self._host.group(path)
 
     def _prepare(self, changed: Record, new: KernelGroup) -> None:
         new.apply(changed.group_limits, new=True)
@@ -163,15 +174,10 @@ class Moving:
         earlier = Earlier(counters=carried.counters(usage), oom_kills=outcome.oom_kills)
         return replace(outcome, earlier=earlier)
 
-    async def _undo(self, container: Container, before: Record) -> None:
-        """Of a move that has failed before anybody saw it."""
-        self._containers.note(container, replace(before, moving=container.record.moving))
-        await self._settle(container)
-
     async def _settle(self, container: Container) -> None:
         """All tasks of one that is being moved into the cgroup of its record; the other goes."""
         record = container.record
-        here, other = self._group(record.cgroup_path), self._group(record.moving)
+        here, other = self._lifecycle.group(container), self._host.group(record.moving)
         stays_frozen = record.outcome.frozen_since_ns is not None
 
         def gather() -> None:
@@ -189,7 +195,10 @@ class Moving:
             log.info("container %s ended while it was moved", container.name)
         except CgagentError as e:
             log.error("container %s: after a move: %s", container.name, e.message)  # noqa: TRY400
-            return  # the next agent tries again
+            for group in () if stays_frozen else (here, other):
+                with contextlib.suppress(CgagentError):
+                    await in_urgent_thread(group.thaw)
+            return  # the next move tries again, or the next agent
         self._containers.note(container, replace(container.record, moving=""))
 
     async def resume(self) -> None:

@@ -29,7 +29,16 @@ async def show(container: Container, old: Group, new: Group) -> None:
     pid = container.record.outcome.pid
     if pid is None or container.record.adopted is not None:
         return
-    job = {"mounts": f"/proc/{pid}/ns/mnt", "places": places(old, new)}
+    try:
+        cause = await _replace(f"/proc/{pid}/ns/mnt", places(old, new))
+    except OSError as e:
+        cause = str(e.strerror)
+    if cause:
+        log.warning("container %s does not see its new cgroup: %s", container.name, cause)
+
+
+async def _replace(mounts: str, wanted: dict[str, tuple[str, str]]) -> str:
+    """Have a child do it; what has failed, if anything."""
     child = await children.spawn(
         "cgagent.runtime.helpers.cgroupview",
         stdin=subprocess.PIPE,
@@ -37,13 +46,11 @@ async def show(container: Container, old: Group, new: Group) -> None:
         env={"LANG": "C.UTF-8"},
     )
     try:
-        _, told = await child.communicate(json.dumps(job).encode())
+        _, told = await child.communicate(json.dumps({"mounts": mounts, "places": wanted}).encode())
     except BaseException:
         await children.end(child)
         raise
-    if child.returncode or told:
-        cause = told.decode(errors="replace").strip().rpartition("\n")[2]
-        log.warning("container %s does not see its new cgroup: %s", container.name, cause)
+    return told.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def places(old: Group, new: Group) -> dict[str, tuple[str, str]]:
