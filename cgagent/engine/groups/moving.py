@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.cgroups.migration import move, refuse_nested
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from cgagent.engine.observe.monitor import Monitor
 
 log = logging.getLogger(__name__)
+
+_BUSY_S: Final = 0.5
+"""For so long at most the kernel holds on to a cgroup whose last process has gone."""
 
 
 class Moving:
@@ -190,7 +193,7 @@ class Moving:
                 await viewing.show(container, other, here)
                 if not stays_frozen:
                     await in_urgent_thread(here.thaw)
-            await asyncio.to_thread(other.remove)
+            await asyncio.to_thread(_remove, other, here, stays_frozen=stays_frozen)
         except NotFoundError:
             log.info("container %s ended while it was moved", container.name)
         except CgagentError as e:
@@ -208,3 +211,12 @@ class Moving:
                 log.warning("container %s: a move was cut short", container.name)
                 async with container.lock:
                     await self._settle(container)
+
+
+def _remove(other: KernelGroup, here: KernelGroup, *, stays_frozen: bool) -> None:
+    """The cgroup that was left; a command of exec may have been on its way into it."""
+    try:
+        other.remove(_BUSY_S)
+    except ConflictError:
+        move(other, here, stays_frozen=stays_frozen)
+        other.remove()

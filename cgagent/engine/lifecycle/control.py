@@ -351,6 +351,8 @@ class Control:
     def is_frozen(self, container: Container) -> bool:
         if not container.running:
             return False
+        if container.record.moving:  # it stands still for a moment
+            return container.frozen
         try:
             return self._lifecycle.group(container).freezer_state() == "frozen"
         except NotFoundError:

@@ -292,7 +292,10 @@ class Streams:
             await self._supervisor.request(Signal(key=key, signal=signal.SIGKILL, group=True))
 
     async def _wake(self, container: Container, by: str) -> None:
-        """Have it go on, if it hibernates."""
+        """Have it go on, if it hibernates; one that is being moved is there first."""
+        if container.record.moving:
+            async with container.lock:
+                pass
         if container.sleeps:
             with contextlib.suppress(ConflictError):  # something else has woken it
                 await self._control.thaw(container, by=by)
