@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import CONTAINER_DEVICES
 from cgagent.cgroups.migration import move, refuse_nested
 from cgagent.concurrency import in_urgent_thread, to_its_end
+from cgagent.engine import jobs
 from cgagent.engine.containers.container import Earlier
-from cgagent.engine.groups import viewing
+from cgagent.engine.groups.viewing import View
 from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
 from cgagent.metrics import carried
 from cgagent.runtime.spec.resources import device_rules
@@ -94,7 +95,7 @@ class Moving:
 
     async def _require_settled(self, container: Container) -> None:
         if container.record.moving:
-            await self._settle(container)
+            await self._gathered(container)
         if container.record.moving:
             raise ConflictError(
                 f"container {container.name} has processes left in cgroup "
@@ -146,22 +147,28 @@ class Moving:
     async def _move_running(self, container: Container, changed: Record, name: str) -> None:
         old = self._lifecycle.group(container)
         new = self._host.group(changed.cgroup_path)
-        self._containers.save(container, replace(container.record, moving=new.path))
-        try:
-            self._parents.make(new)
-            await in_urgent_thread(lambda: self._prepare(changed, new))
-            await in_urgent_thread(lambda: move(old, new, stays_frozen=True))
-            self._require_permitted(container, changed)  # others may have been faster
-            self._monitor.last_sample(container)
-            # the record anew: an OOM kill, say, is noted whoever holds the lock
-            moved = replace(self._moved(container.record, name), moving=old.path)
-            moved = replace(moved, outcome=self._outcome(container))
-            self._containers.save(container, moved, "move", group=name)
-        except BaseException:
-            await to_its_end(self._settle(container))  # where it was
-            raise
-        self._lifecycle.watch.move(container, old, new)
-        await to_its_end(self._settle(container))
+        async with View(container) as view:
+            self._containers.save(container, replace(container.record, moving=new.path))
+            try:
+                self._parents.make(new)
+                await in_urgent_thread(lambda: self._prepare(changed, new))
+                jobs.step("move")
+                await in_urgent_thread(lambda: move(old, new, stays_frozen=True))
+                self._require_permitted(container, changed)  # others may have been faster
+                self._note(container, old, name)
+            except BaseException:
+                await to_its_end(self._settle(container, view))  # where it was
+                raise
+            self._lifecycle.watch.move(container, old, new)
+            await to_its_end(self._settle(container, view))
+
+    def _note(self, container: Container, old: KernelGroup, name: str) -> None:
+        """The write that decides. The record anew: an OOM kill is noted whoever has the lock."""
+        jobs.step("record")
+        self._monitor.last_sample(container)
+        moved = replace(self._moved(container.record, name), moving=old.path)
+        moved = replace(moved, outcome=self._outcome(container))
+        self._containers.save(container, moved, "move", group=name)
 
     def _prepare(self, changed: Record, new: KernelGroup) -> None:
         new.apply(changed.group_limits, new=True)
@@ -177,8 +184,14 @@ class Moving:
         earlier = Earlier(counters=carried.counters(usage), oom_kills=outcome.oom_kills)
         return replace(outcome, earlier=earlier)
 
-    async def _settle(self, container: Container) -> None:
+    async def _gathered(self, container: Container) -> None:
+        """What an earlier move has left behind."""
+        async with View(container) as view:
+            await self._settle(container, view)
+
+    async def _settle(self, container: Container, view: View) -> None:
         """All tasks of one that is being moved into the cgroup of its record; the other goes."""
+        jobs.step("settle")
         record = container.record
         here, other = self._lifecycle.group(container), self._host.group(record.moving)
         stays_frozen = record.outcome.frozen_since_ns is not None
@@ -190,7 +203,7 @@ class Moving:
         try:
             if container.running:
                 await in_urgent_thread(gather)
-                await viewing.show(container, other, here)
+                await view.show(other, here)
                 if not stays_frozen:
                     await in_urgent_thread(here.thaw)
             await asyncio.to_thread(_remove, other, here, stays_frozen=stays_frozen)
@@ -210,7 +223,7 @@ class Moving:
             if container.record.moving:
                 log.warning("container %s: a move was cut short", container.name)
                 async with container.lock:
-                    await self._settle(container)
+                    await self._gathered(container)
 
 
 def _remove(other: KernelGroup, here: KernelGroup, *, stays_frozen: bool) -> None:

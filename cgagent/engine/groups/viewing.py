@@ -11,11 +11,13 @@ import json
 import logging
 import os
 import subprocess
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from cgagent.engine import children
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
     from cgagent.cgroups import Group
     from cgagent.engine.containers.container import Container
 
@@ -24,33 +26,43 @@ log = logging.getLogger(__name__)
 _PLACE: Final = "/sys/fs/cgroup"
 
 
-async def show(container: Container, old: Group, new: Group) -> None:
-    """Before the old group is removed. Where it cannot be done the container sees no cgroup."""
-    pid = container.record.outcome.pid
-    if pid is None or container.record.adopted is not None:
-        return
-    try:
-        cause = await _replace(f"/proc/{pid}/ns/mnt", places(old, new))
-    except OSError as e:
-        cause = str(e.strerror)
-    if cause:
-        log.warning("container %s does not see its new cgroup: %s", container.name, cause)
+class View:
+    """A child that does it, started before the container stands still: that takes the longest."""
 
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._child: Process | None = None
 
-async def _replace(mounts: str, wanted: dict[str, tuple[str, str]]) -> str:
-    """Have a child do it; what has failed, if anything."""
-    child = await children.spawn(
-        "cgagent.runtime.helpers.cgroupview",
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"LANG": "C.UTF-8"},
-    )
-    try:
-        _, told = await child.communicate(json.dumps({"mounts": mounts, "places": wanted}).encode())
-    except BaseException:
-        await children.end(child)
-        raise
-    return told.decode(errors="replace").strip().rpartition("\n")[2]
+    async def __aenter__(self) -> Self:
+        record = self._container.record
+        if record.adopted is None and record.outcome.pid is not None:
+            try:
+                self._child = await children.spawn(
+                    "cgagent.runtime.helpers.cgroupview",
+                    stdin=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={"LANG": "C.UTF-8"},
+                )
+            except OSError as e:
+                self._warn(e.strerror)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._child is not None:
+            await children.end(self._child)
+
+    async def show(self, old: Group, new: Group) -> None:
+        """Before the old group is removed. Where it cannot be done the container sees no cgroup."""
+        if self._child is None:
+            return
+        mounts = f"/proc/{self._container.record.outcome.pid}/ns/mnt"
+        job = json.dumps({"mounts": mounts, "places": places(old, new)})
+        _, told = await self._child.communicate(job.encode())
+        if told:
+            self._warn(told.decode(errors="replace").strip().rpartition("\n")[2])
+
+    def _warn(self, cause: str | None) -> None:
+        log.warning("container %s does not see its new cgroup: %s", self._container.name, cause)
 
 
 def places(old: Group, new: Group) -> dict[str, tuple[str, str]]:

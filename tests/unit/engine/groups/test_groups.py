@@ -29,10 +29,10 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def no_view(monkeypatch):
-    async def show(*_):
-        """Mounts are the kernel's."""
+    async def spawn(*_, **_more):
+        raise OSError(errno.EPERM, "mounts are the kernel's")
 
-    monkeypatch.setattr(viewing, "show", show)
+    monkeypatch.setattr(viewing.children, "spawn", spawn)
 
 
 async def create(engine, name, **more):
