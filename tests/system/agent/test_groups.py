@@ -105,9 +105,6 @@ def test_limits_are_shared_and_shown_and_the_quota_holds(agent, group, container
     ask(agent, "team-a?force=true", method="DELETE")
     assert not {web, low} & {c["id"] for c in agent.containers()}
     assert not Host.detect().group(path).exists()
-    told = agent.cli("events", "--since", "1h", "--until", "0s", "-f", "type=group").stdout
-    assert "group create team-a " in told
-    assert "group destroy team-a " in told
 
 
 def scraped(agent):
@@ -188,12 +185,12 @@ def stats(agent, one):
 def test_one_with_groups_of_its_own_is_not_moved(agent, group, container):
     group("team-n")
     one = container("sleep", "1000")
-    nested = Host.detect().group(f"{agent.detail(one)['cgroup_path']}/inner")
-    nested.create()
+    nested = f"{Host.detect().group(agent.detail(one)['cgroup_path']).unified_dir()}/inner"
+    os.mkdir(nested)
     with pytest.raises(ConflictError, match="group inner is below it"):
         move(agent, one, "team-n")
     assert agent.state(one)["status"] == "running"
-    nested.remove()
+    os.rmdir(nested)
     move(agent, one, "team-n")
 
 
@@ -215,6 +212,7 @@ def _writing(path, _flags):
     return os.open(path, os.O_WRONLY)
 
 
+@pytest.mark.native
 def test_groups_outlive_their_agent_and_their_cgroups(own_agent, group):
     group("team", of=own_agent, limits={"memory_max_bytes": 64 << 20})
     group("team/low", of=own_agent, limits={"pids_max": 20})
