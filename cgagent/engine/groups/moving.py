@@ -147,7 +147,8 @@ class Moving:
     async def _move_running(self, container: Container, changed: Record, name: str) -> None:
         old = self._lifecycle.group(container)
         new = self._host.group(changed.cgroup_path)
-        async with View(container) as view:
+        entries = self._lifecycle.entries
+        async with View(container) as view, entries.closed(container):
             self._containers.save(container, replace(container.record, moving=new.path))
             try:
                 self._parents.make(new)
@@ -186,7 +187,7 @@ class Moving:
 
     async def _gathered(self, container: Container) -> None:
         """What an earlier move has left behind."""
-        async with View(container) as view:
+        async with View(container) as view, self._lifecycle.entries.closed(container):
             await self._settle(container, view)
 
     async def _settle(self, container: Container, view: View) -> None:

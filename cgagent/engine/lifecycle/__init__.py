@@ -10,8 +10,8 @@ exit that comes while a start is being finished is dealt with after it.
 One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal` with `leftovers`;
 `setups` is what the first two share, `signals` and `shared` are what all have in common.
 `resources` lists what a container has, and the others walk it. `pool` makes processes ready,
-`control` freezes and limits, `adopt` takes processes of the host, `reconcile` and `recovery` work
-at the agent's start.
+`control` freezes and limits, `entries` keeps commands of exec and moves apart, `adopt` takes
+processes of the host, `reconcile` and `recovery` work at the agent's start.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle.creation import Creation
+from cgagent.engine.lifecycle.entries import Entries
 from cgagent.engine.lifecycle.exits import Exits
 from cgagent.engine.lifecycle.leftovers import Leftovers
 from cgagent.engine.lifecycle.removal import Removal
@@ -89,6 +90,7 @@ class Lifecycle:
         self.forget = removal.forget
 
         self.groups = shared.groups
+        self.entries = Entries()
         self.runtimes = shared.runtimes
         self.bundle = shared.bundle
         self.group = shared.group

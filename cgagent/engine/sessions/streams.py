@@ -292,10 +292,7 @@ class Streams:
             await self._supervisor.request(Signal(key=key, signal=signal.SIGKILL, group=True))
 
     async def _wake(self, container: Container, by: str) -> None:
-        """Have it go on, if it hibernates; one that is being moved is there first."""
-        if container.record.moving:
-            async with container.lock:
-                pass
+        """Have it go on, if it hibernates."""
         if container.sleeps:
             with contextlib.suppress(ConflictError):  # something else has woken it
                 await self._control.thaw(container, by=by)
@@ -320,6 +317,22 @@ class Streams:
         own: bool = False,
     ) -> int:
         """The pid of the command."""
+        async with self._lifecycle.entries.entering(container):
+            return await self._entered(
+                *(container, key, process, take), stdin=stdin, privileged=privileged, own=own
+            )
+
+    async def _entered(
+        self,
+        container: Container,
+        key: str,
+        process: Process,
+        take: Connect | None,
+        *,
+        stdin: bool,
+        privileged: bool,
+        own: bool,
+    ) -> int:
         group = self._lifecycle.group(container)
         bundle = self._lifecycle.bundle(container.id)
         async with self._beside_the_end(container):
