@@ -246,7 +246,7 @@ def test_an_agent_is_killed_in_the_middle_of_moves(own_agent, group):
     one = own_agent.launch("sh", "-c", FORKS, limits={"memory_max_bytes": 32 << 20})
     first = own_agent.detail(one)["state"]["pid"]
     parent = own_agent.cgroup_parent
-    for number in range(5):
+    for number in range(4):
         name = "" if number % 2 else "team"
         body = {"group": name}
         own_agent.kill9_amid(f"/v1/containers/{one}/group", body, chance.uniform(0, 0.06))
