@@ -278,6 +278,7 @@ def test_the_command_line(agent, group, container):
     assert ["shown/low", "0/1", "0", "--", "--", "30", "thawed"] in rows
     assert cli("add", "shown/low", "in-shown") == "in-shown\n"
     assert json.loads(cli("inspect", "shown/low"))[0]["containers"] == ["in-shown"]
+    assert agent.cli("inspect", "-f", "{{.Group}}", "in-shown").stdout == "shown/low\n"
     assert "shown/low" in cli("stats", "shown/low")
     assert cli("update", "--max-containers", "-1", "shown/low") == "shown/low\n"
     assert cli("freeze", "shown") == "shown\n"
