@@ -42,7 +42,7 @@ class GroupDirectories:
             CgagentError: the kernel refuses a limit.
         """
         kernel = self.of(group)
-        if self._parents.is_foreign(kernel):
+        if self._parents.is_foreign(kernel) and not self._groups.members(group.name):
             raise ConflictError(
                 f"group {group.name}: cgroup {kernel.path} is there already, and not made by "
                 "cgagent; choose another name, or remove that cgroup"

@@ -263,3 +263,15 @@ async def test_their_cgroups_are_made_again(world):
             engine.host.group(gone).remove()
         await started(engine, "one", group="team/low")
         assert world.tree.held(path, "memory.max") == str(64 * MIB)
+
+
+async def test_a_lost_record_is_made_again(world):
+    """Its containers are in the cgroup that is there."""
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team")
+        engine.container_groups.drop("team")
+        engine._parents._note(set())
+        await create(engine, "team", limits=Limits(pids_max=9))
+        assert engine.container_groups.name_of(one) == "team"
+        assert world.tree.held(engine.container_groups.path("team"), "pids.max") == "9"
