@@ -15,7 +15,7 @@ from tests.world.agent import eventually, group_file
 
 pytestmark = pytest.mark.system
 
-FORKS = "(while :; do sleep 0.002; done) & while :; do sleep 0.003; done"
+FORKS = "(while :; do sleep 0.01; done) & while :; do sleep 0.015; done"
 """Two shells, each with another process at nearly any time."""
 
 
@@ -147,9 +147,9 @@ def test_it_is_frozen_thawed_and_killed_as_one(agent, group, container):
 
 
 def test_a_container_is_moved_while_it_forks(agent, group, container):
-    group("team-m", limits={"memory_max_bytes": 64 << 20})
+    group("team-m", limits={"memory_max_bytes": 256 << 20})
     group("team-m/low")
-    one = container("sh", "-c", FORKS, limits={"memory_max_bytes": 32 << 20, "pids_max": 50})
+    one = container("sh", "-c", FORKS, limits={"memory_max_bytes": 128 << 20, "pids_max": 50})
     first = agent.detail(one)["state"]["pid"]
     before = 0
     for name in ("team-m", "team-m/low", "", "team-m"):
@@ -159,14 +159,14 @@ def test_a_container_is_moved_while_it_forks(agent, group, container):
         assert path == "/".join(filter(None, (agent.cgroup_parent, name, one)))
         assert (shown["group"], shown["state"]["status"], shown["drift"]) == (name, "running", [])
         assert not directories(old)
-        assert memory_limit(path) == str(32 << 20)
+        assert memory_limit(path) == str(128 << 20)
         assert all(first in pids for pids in inside(path))
         used = stats(agent, one)["usage"]["cpu"]["usage_ns"]
         assert used >= before
         before = used
     assert before > 0
     limit = "cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
-    assert agent.exec(one, "sh", "-c", f"({limit}) 2>&-").stdout == f"{32 << 20}\n"
+    assert agent.exec(one, "sh", "-c", f"({limit}) 2>&-").stdout == f"{128 << 20}\n"
     assert agent.exec(one, "sh", "-c", "echo 1 >/sys/fs/cgroup/cgroup.procs").exit_code != 0
     agent.post(one, "freeze")
     assert move(agent, one, "")["state"]["status"] == "frozen"
@@ -243,7 +243,8 @@ def test_groups_outlive_their_agent_and_their_cgroups(own_agent, group):
 def test_an_agent_is_killed_in_the_middle_of_moves(own_agent, group):
     chance = random.Random(7)  # noqa: S311 - the same each time
     group("team", of=own_agent)
-    one = own_agent.launch("sh", "-c", FORKS, limits={"memory_max_bytes": 32 << 20})
+    # room for dead tasks: the kernel takes its time with them where CPUs are short
+    one = own_agent.launch("sh", "-c", FORKS, limits={"memory_max_bytes": 256 << 20})
     first = own_agent.detail(one)["state"]["pid"]
     parent = own_agent.cgroup_parent
     for number in range(4):
@@ -255,7 +256,8 @@ def test_an_agent_is_killed_in_the_middle_of_moves(own_agent, group):
         path = shown["cgroup_path"]
         other = {f"{parent}/{one}", f"{parent}/team/{one}"} - {path}
         assert not directories(other.pop()), number
-        assert (shown["state"]["status"], shown["drift"]) == ("running", []), number
+        assert shown["state"]["status"] == "running", shown["state"]
+        assert shown["drift"] == [], number
         assert all(first in pids for pids in inside(path)), number
         if shown["group"] != name:
             move(own_agent, one, name)
