@@ -235,4 +235,12 @@ MIGRATIONS: Final = (
         reason     TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    -- Groups of containers: cgroups with shared limits, which have a name.
+    CREATE TABLE container_groups (
+        name       TEXT PRIMARY KEY,   -- PARENT/NAME of one in another
+        created_ns INTEGER NOT NULL,
+        document   TEXT NOT NULL       -- JSON: what was asked for, and its state
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

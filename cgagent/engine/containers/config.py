@@ -74,6 +74,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     """``auto`` or ``auto:psi=0.1%``: memory it does not need is taken back; empty: it is not."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
+    group: str = ""
+    """A group of containers, in the place of a `cgroup_parent`; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
