@@ -272,10 +272,12 @@ def scene(agent, box):
         "cron": agent.launch("sleep", "1000", name="cron"),
         "batch": agent.launch("sh", "-c", "exit 3", name="batch"),
     }
+    agent.client.request("POST", "/v1/groups", {"name": "team"})
     agent.post(names["cron"], "freeze")
     for verb in ("freeze", "thaw"):
         agent.post(names["web"], verb)
     yield names
+    agent.client.request("DELETE", "/v1/groups/team")
     for name in names:
         agent.client.request("DELETE", f"/v1/containers/{name}?force=true")
 
@@ -288,6 +290,7 @@ VIEWS = {
     "configuration": ("#/containers/box/configuration", "dl"),
     "host": ("#/host", "text=What this host can do"),
     "cgroups": ("#/cgroups", "[role=treeitem]"),
+    "groups": ("#/groups", "[role=row] >> text=team"),
     "images": ("#/images", "[role=row] >> text=alpine"),
     "jobs": ("#/jobs", "[role=row] >> text=start"),
     "advice": ("#/advice", "[role=grid]"),

@@ -17,6 +17,7 @@ const LATER = {
   host: () => import("./views/host.js"),
   cgroups: () => import("./views/cgroups.js"),
   images: () => import("./views/images.js"),
+  groups: () => import("./views/lists.js"),
   networks: () => import("./views/lists.js"),
   volumes: () => import("./views/lists.js"),
   builds: () => import("./views/lists.js"),
@@ -25,7 +26,7 @@ const LATER = {
   decisions: () => import("./views/lists.js"),
   advice: () => import("./views/lists.js"),
 };
-const NAV = ["fleet", "host", "cgroups", "images", "networks", "volumes", "builds", "jobs", "policies", "decisions", "advice"];
+const NAV = ["fleet", "groups", "host", "cgroups", "images", "networks", "volumes", "builds", "jobs", "policies", "decisions", "advice"];
 /** @type {Record<string, string>} */
 const TITLES = { fleet: "Containers", host: "Host", cgroups: "Cgroups" };
 

@@ -15,6 +15,31 @@ const path = encodeURIComponent;
 
 /** @type {Record<string, import("./list.js").Kind>} */
 const KINDS = {
+  groups: {
+    title: "Groups",
+    path: "/v1/groups",
+    id: (row) => row.name,
+    name: (row) => row.name,
+    empty: html`No group yet: <code>cgagent group create --memory 1g team</code>`,
+    columns: [
+      text("Name", "minmax(120px, 1.5fr)", (row) => row.name),
+      text("State", "minmax(80px, 0.6fr)", (row) => row.status),
+      figure("Running", "minmax(70px, 0.5fr)", (row) => row.running, count),
+      text("Containers", "minmax(140px, 2fr)", (row) => row.containers.join(" ")),
+      figure("Memory", "minmax(80px, 0.7fr)", (row) => row.limits.memory_max_bytes ?? null, (value) => (value === "max" ? "no limit" : size(value))),
+      figure("Age", "minmax(72px, 0.6fr)", (row) => -row.created_ns, (ns) => age(-ns)),
+    ],
+    actions: [
+      { label: "Freeze", fits: (row) => row.status !== "frozen", run: (row) => ask("POST", `/v1/groups/${encodeURI(row.name)}/freeze`) },
+      { label: "Thaw", fits: (row) => row.status === "frozen", run: (row) => ask("POST", `/v1/groups/${encodeURI(row.name)}/thaw`) },
+      {
+        label: "Kill",
+        warning: "SIGKILL ends all that runs in it, and no restart policy starts it again.",
+        command: (row) => commandLine("group", "kill", row.name),
+        run: (row) => ask("POST", `/v1/groups/${encodeURI(row.name)}/kill`),
+      },
+    ],
+  },
   networks: {
     title: "Networks",
     path: "/v1/networks",
