@@ -34,6 +34,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--health-start-interval", "TIME", "between checks in it; 5s", "health_start_interval"),
     ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
     ("--reclaim", "MODE", "take back memory it does not need: auto, auto:psi=0.1", "reclaim"),
+    ("--boost", "WIDER", "for each start: cpus=2,memory=1g,for=30s or for=healthy", "boost"),
     ("--hibernate-after", "TIME", "sleep after so long without work", "hibernate_after_s"),
     ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),

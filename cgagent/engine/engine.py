@@ -51,6 +51,7 @@ from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
+from cgagent.engine.policies.boosting import Boosting
 from cgagent.engine.policies.reclaiming import Reclaiming
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
@@ -305,6 +306,10 @@ class Engine:
             watch=self.monitor.watch_too,
             own_pids=self._own_pids,
         )
+        decided = self.rulesets.decisions
+        self.boosting = Boosting(self.containers, self.control, decided)
+        self.lifecycle.resources.add(self.boosting)
+        self.policies.add(self.boosting)
         self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
         self.policies.add(self.rulesets)
         self.policies.add(self.reclaiming)
@@ -352,6 +357,7 @@ class Engine:
         await self.builds.resume()
         await self.naming.resume()
         await self.control.resume()
+        self.boosting.resume()
         await self.rulesets.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
@@ -368,6 +374,7 @@ class Engine:
         self.policies.stop()
         await self.rulesets.close()
         await self.reclaiming.close()
+        self.boosting.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()

@@ -33,6 +33,7 @@ from cgagent.api.native.schemas import (
 from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.containers.selection import Selection
 from cgagent.engine.filters import PruneFilters
+from cgagent.engine.options.overrides import require_foreign
 from cgagent.engine.sessions import processes
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         policy = None if body.restart is None else body.restart.policy()
         await engine.control.update(
             *(container, body.limits(), body.conveniences(), policy),
-            reclaim=body.reclaim,
+            wishes=body.wishes(),
             force=force,
             check=_unchanged(engine, request, container),
         )
@@ -294,7 +295,8 @@ def _add_overrides(router: APIRouter, engine: Engine) -> None:
     @router.delete("/{reference}/overrides/{owner}", status_code=204)
     async def lift_override(reference: str, owner: str) -> Response:
         """The user's limit is in force again, or none where the user asked for none."""
-        await engine.control.lift(engine.containers.find(reference), owner)
+        container = engine.containers.find(reference)
+        await engine.control.lift(container, require_foreign(owner))
         return Response(status_code=204)
 
 

@@ -72,6 +72,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     """Annotations are passed on in the container's OCI configuration, for runtimes and hooks."""
     reclaim: str = ""
     """``auto`` or ``auto:psi=0.1%``: memory it does not need is taken back; empty: it is not."""
+    boost: str = ""
+    """``cpus=4,memory=1g,for=30s``: wider limits for the first time of a run; empty: none."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
 

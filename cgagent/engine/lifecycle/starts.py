@@ -59,12 +59,22 @@ class Starts:
 
     async def launch(self, container: Container, restart: RestartState) -> None:
         """Run it, whatever it was; the lock is held by the caller. Raises as `start` does."""
-        pid = await self._launch(container)
+        wider = container.record.boosted()
+        if wider is not container.record:  # before it is in force: nothing holds without a record
+            self._shared.containers.save(container, wider)
+        try:
+            pid = await self._launch(container)
+        except BaseException:
+            if wider.overrides:
+                self._shared.containers.note(container, container.record.unboosted())
+            raise
         jobs.step("record")
+        started_ns = time.time_ns()
         running = Outcome(
             status="running",
             pid=pid,
-            started_ns=time.time_ns(),
+            started_ns=started_ns,
+            boost_until_ns=container.record.boost_until_ns(started_ns),
             health=Health() if container.record.resolved.health else None,
         )
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))
