@@ -35,6 +35,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--restart", "POLICY", "no, on-failure[:N], always, unless-stopped", "restart"),
     ("--reclaim", "MODE", "take back memory it does not need: auto, auto:psi=0.1", "reclaim"),
     ("--boost", "WIDER", "for each start: cpus=2,memory=1g,for=30s or for=healthy", "boost"),
+    ("--budget", "USE", "what it may use in a time: cpu=1h/24h,io=50g/1d:freeze", "budget"),
     ("--hibernate-after", "TIME", "sleep after so long without work", "hibernate_after_s"),
     ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),

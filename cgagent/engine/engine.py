@@ -52,6 +52,7 @@ from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.policies.boosting import Boosting
+from cgagent.engine.policies.budgeting import Budgeting
 from cgagent.engine.policies.reclaiming import Reclaiming
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
@@ -73,6 +74,7 @@ from cgagent.store.events import EventRows
 from cgagent.store.networks import NetworkRows
 from cgagent.store.policies import PolicyRows
 from cgagent.store.requestkeys import RequestKeyRows
+from cgagent.store.states import StateRows
 from cgagent.store.usage import UsageRows
 from cgagent.store.volumes import VolumeRows
 
@@ -308,7 +310,17 @@ class Engine:
         )
         decided = self.rulesets.decisions
         self.boosting = Boosting(self.containers, self.control, decided)
+        self.budgeting = Budgeting(
+            containers=self.containers,
+            control=self.control,
+            lifecycle=self.lifecycle,
+            used=self.monitor.used,
+            decided=decided,
+            rows=StateRows(self.database, "budget"),
+        )
         self.lifecycle.resources.add(self.boosting)
+        self.lifecycle.resources.add(self.budgeting)
+        self.policies.add(self.budgeting)
         self.policies.add(self.boosting)
         self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
         self.policies.add(self.rulesets)
@@ -316,6 +328,10 @@ class Engine:
         self.monitor.policy_counts = self._policy_counts
         self.monitor.reclaimed = self.reclaiming.of
         self.monitor.reclaim_view = self.reclaiming.view
+        self.monitor.budgets = self.budgeting.uses
+        self.monitor.budgets_view = self.budgeting.view
+        self.monitor.last_sampled = self.budgeting.sampled
+        self.rulesets.sources.budgets = self.budgeting.percents
 
     def _own_pids(self) -> set[int]:
         theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid
@@ -358,6 +374,7 @@ class Engine:
         await self.naming.resume()
         await self.control.resume()
         self.boosting.resume()
+        self.budgeting.resume()
         await self.rulesets.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
@@ -375,6 +392,7 @@ class Engine:
         await self.rulesets.close()
         await self.reclaiming.close()
         self.boosting.close()
+        await self.budgeting.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()

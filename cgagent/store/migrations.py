@@ -235,4 +235,13 @@ MIGRATIONS: Final = (
         reason     TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    -- What the agent does for targets by itself (budgets, automatic sizes), over its restarts.
+    CREATE TABLE target_states (
+        kind       TEXT NOT NULL,      -- budget, auto-size
+        target     TEXT NOT NULL,      -- a key: container:ID
+        document   TEXT NOT NULL,      -- JSON
+        PRIMARY KEY (kind, target)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

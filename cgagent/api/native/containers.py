@@ -135,7 +135,8 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     ) -> Response:
         container = engine.containers.find(reference)
         sizes = await engine.sizes.of([container]) if size else {}
-        return tagged(request, _detail(engine, container.id), **_size(sizes.get(container.id)))
+        beside = {**_size(sizes.get(container.id)), "budgets": engine.budgeting.view(container.id)}
+        return tagged(request, _detail(engine, container.id), **beside)
 
     @router.delete("/{reference}", status_code=204)
     async def remove_container(

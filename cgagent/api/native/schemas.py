@@ -186,6 +186,8 @@ class UpdateBody(ChangeBody):
     """``off``, ``auto`` or ``auto:psi=0.1%``."""
     boost: str | None = None
     """``off``, or as in ``cpus=2,memory=1g,for=30s``: from the next start on."""
+    budget: str | None = None
+    """``off``, or as in ``cpu=1h/24h,io=50g/1d:freeze``: counted from now on."""
 
     def limits(self) -> Limits:
         values = self.model_dump(exclude_none=True, exclude={"restart", *_WISHES})

@@ -74,6 +74,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     """``auto`` or ``auto:psi=0.1%``: memory it does not need is taken back; empty: it is not."""
     boost: str = ""
     """``cpus=4,memory=1g,for=30s``: wider limits for the first time of a run; empty: none."""
+    budget: str = ""
+    """``cpu=1h/24h,io=50g/1d:freeze``: what it may use in a time; empty: whatever it likes."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cgagent.concurrency import in_thread, in_urgent_thread
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.shared import require_there
-from cgagent.engine.options import boosts, overrides
+from cgagent.engine.options import boosts, budgets, networking, overrides
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.wishes import OWNERS, Wishes
@@ -39,6 +39,10 @@ def _nothing() -> None:
     """Every state is right for a change."""
 
 
+def _unwished(container: Container) -> None:
+    """Nobody asks."""
+
+
 def _unheard(container: Container, sleep: Sleep, by: str, took_s: float) -> None:
     """Nobody asks."""
 
@@ -59,6 +63,8 @@ class Control:
         self._network = network
         self._leases: set[asyncio.Task[None]] = set()
         self._freezing: set[str] = set()
+        self.wished: Callable[[Container], None] = _unwished
+        """Told of each update of what a container asks the agent to do by itself."""
         self.woken: Callable[[Container, Sleep, str, float], None] = _unheard
         """Told of each hibernation that a thaw has ended: by what, and in how many seconds."""
 
@@ -227,6 +233,7 @@ class Control:
             await self._change(container, changed, write, force=force)
             if policy is not None:
                 restarts.arm(container)
+            self.wished(container)
         self._refresh(container)
 
     async def override(
@@ -374,6 +381,8 @@ def _wishing(record: Record, asked: dict[str, Any]) -> Record:
     if "boost" in asked:
         boosts.require_possible(asked["boost"], record.resolved.health)
         record = record.unboosted()
+    if "budget" in asked:
+        budgets.require_countable(asked["budget"], networking.mode(record.config))
     gone = {owner for wish, owner in OWNERS.items() if asked.get(wish) == ""}
     left = tuple(o for o in record.overrides if o.owner not in gone)
     return replace(record, config=replace(record.config, **asked), overrides=left)

@@ -10,6 +10,7 @@ from cgagent.engine.containers.bundle import usual_hostname
 from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
 from cgagent.engine.options import (
     boosts,
+    budgets,
     confinement,
     health,
     init,
@@ -44,7 +45,7 @@ READ_LATE: Final = frozenset(
     {
         *("image", "command", "entrypoint", "env", "working_dir", "user", "labels"),
         *("stdin", "stdin_once", "stop_signal", "stop_timeout_s", "health", "restart", "log"),
-        *("reclaim", "boost", "hibernate_after_s"),
+        *("reclaim", "boost", "budget", "hibernate_after_s"),
         *("networks", "ports", "publish_all", "exposed_ports"),
     }
 )
@@ -94,6 +95,7 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
     if config.console_size is not None:
         console.check_size(*config.console_size)
     asked = networking.checked(networking.alone(config))
+    budgets.require_countable(config.budget, networking.mode(asked))
     hosts = files.checked_hosts(config)
     alone = not networking.places(asked) and not networking.mode(asked)
     if alone and any(entry.endswith(f":{files.GATEWAY}") for entry in hosts):

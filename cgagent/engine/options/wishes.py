@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.options import boosts
 from cgagent.engine.options.overrides import AUTO_SIZE, BUDGET
-from cgagent.policy import reclaim
+from cgagent.policy import budgets, reclaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CANONICAL: Final[dict[str, Callable[[str], str]]] = {
     "reclaim": reclaim.canonical,
     "boost": boosts.canonical,
+    "budget": budgets.canonical,
 }
 OWNERS: Final = {"budget": BUDGET, "auto_size": AUTO_SIZE}
 """Whose overrides go when the wish is taken back."""
@@ -28,6 +29,7 @@ class Wishes:
 
     reclaim: str | None = None
     boost: str | None = None
+    budget: str | None = None
 
     def canonical(self) -> dict[str, Any]:
         """Those that are spoken of, as they are kept.

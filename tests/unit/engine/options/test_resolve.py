@@ -174,6 +174,8 @@ LATE = {
     "restart": RestartPolicy("always"),
     "log": LogConfig("none"),
     "reclaim": "auto",
+    "boost": "cpus=1,for=1s",
+    "budget": "cpu=1h/1d",
     "networks": (EndpointSpec(network="blue"),),
     "ports": (PortSpec(container_port=80),),
     "publish_all": True,
