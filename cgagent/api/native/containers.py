@@ -82,6 +82,11 @@ def _unchanged(engine: Engine, request: Request, container: Container) -> Callab
     )
 
 
+def _used(engine: Engine, container: Container) -> dict[str, Any]:
+    """What goes on by itself, and is no change of the container."""
+    return {"budgets": engine.budgeting.view(container.id)}
+
+
 def _size(found: Size | None) -> dict[str, int | None]:
     if found is None:
         return {}
@@ -135,7 +140,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     ) -> Response:
         container = engine.containers.find(reference)
         sizes = await engine.sizes.of([container]) if size else {}
-        beside = {**_size(sizes.get(container.id)), "budgets": engine.budgeting.view(container.id)}
+        beside = {**_size(sizes.get(container.id)), **_used(engine, container)}
         return tagged(request, _detail(engine, container.id), **beside)
 
     @router.delete("/{reference}", status_code=204)
@@ -272,7 +277,7 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
             force=force,
             check=_unchanged(engine, request, container),
         )
-        return tagged(request, _detail(engine, container.id))
+        return tagged(request, _detail(engine, container.id), **_used(engine, container))
 
 
 def _add_overrides(router: APIRouter, engine: Engine) -> None:
@@ -291,7 +296,7 @@ def _add_overrides(router: APIRouter, engine: Engine) -> None:
             force=force,
             check=_unchanged(engine, request, container),
         )
-        return tagged(request, _detail(engine, container.id))
+        return tagged(request, _detail(engine, container.id), **_used(engine, container))
 
     @router.delete("/{reference}/overrides/{owner}", status_code=204)
     async def lift_override(reference: str, owner: str) -> Response:
