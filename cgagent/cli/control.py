@@ -96,13 +96,14 @@ _WISHES: Final = (
     ("--reclaim", "MODE", "off, or auto[:psi=0.1], as of run"),
     ("--boost", "WIDER", "off, or as of run: for the next starts"),
     ("--budget", "USE", "off, or as of run: counted from now on"),
+    ("--auto-size", "RANGES", "off, or as of run"),
 )
 
 
 def update(context: Context) -> int:
     parser = context.parser(
         "[limits] [--restart POLICY] [--reclaim MODE] [--boost WIDER] "
-        "[--budget USE] CONTAINER [CONTAINER...]",
+        "[--budget USE] [--auto-size RANGES] CONTAINER [CONTAINER...]",
         "Change limits, at once where a container runs, or what happens when it ends.",
     )
     limits.add_flags(parser)

@@ -36,6 +36,7 @@ _TEXTS: Final = (  # flag, metavar, help, the request's field
     ("--reclaim", "MODE", "take back memory it does not need: auto, auto:psi=0.1", "reclaim"),
     ("--boost", "WIDER", "for each start: cpus=2,memory=1g,for=30s or for=healthy", "boost"),
     ("--budget", "USE", "what it may use in a time: cpu=1h/24h,io=50g/1d:freeze", "budget"),
+    ("--auto-size", "RANGES", "limits as it needs them: memory=128m..1g,cpu=0.1..2", "auto_size"),
     ("--hibernate-after", "TIME", "sleep after so long without work", "hibernate_after_s"),
     ("--runtime", "NAME", "an OCI runtime: native, crun, runc, a path, ...", "runtime"),
     ("--stop-signal", "SIGNAL", "what stop sends first", "stop_signal"),

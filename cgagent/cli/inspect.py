@@ -100,6 +100,7 @@ def _of_container(native: dict[str, Any], found: dict[str, Any]) -> dict[str, An
         "LimitsHeld": native["limits_held"],
         "LimitsDrift": native["drift"],
         "Budgets": native["budgets"],
+        "Sizes": native["sizes"],
     }
 
 

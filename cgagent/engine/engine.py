@@ -61,6 +61,7 @@ from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
+from cgagent.engine.sizing.autosizing import AutoSizing
 from cgagent.engine.sizing.capacity import Capacity
 from cgagent.engine.sizing.usages import Usages
 from cgagent.engine.volumes import Volumes
@@ -318,6 +319,12 @@ class Engine:
             decided=decided,
             rows=StateRows(self.database, "budget"),
         )
+        self.autosizing = AutoSizing(
+            *(self.containers, self.control, self.usages, decided),
+            StateRows(self.database, "auto-size"),
+        )
+        self.lifecycle.resources.add(self.autosizing)
+        self.policies.add(self.autosizing)
         self.lifecycle.resources.add(self.boosting)
         self.lifecycle.resources.add(self.budgeting)
         self.policies.add(self.budgeting)
@@ -375,6 +382,7 @@ class Engine:
         await self.control.resume()
         self.boosting.resume()
         self.budgeting.resume()
+        await self.autosizing.resume()
         await self.rulesets.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
@@ -393,6 +401,7 @@ class Engine:
         await self.reclaiming.close()
         self.boosting.close()
         await self.budgeting.close()
+        await self.autosizing.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()

@@ -188,6 +188,8 @@ class UpdateBody(ChangeBody):
     """``off``, or as in ``cpus=2,memory=1g,for=30s``: from the next start on."""
     budget: str | None = None
     """``off``, or as in ``cpu=1h/24h,io=50g/1d:freeze``: counted from now on."""
+    auto_size: str | None = None
+    """``off``, or as in ``memory=128m..1g,cpu=0.1..2``."""
 
     def limits(self) -> Limits:
         values = self.model_dump(exclude_none=True, exclude={"restart", *_WISHES})

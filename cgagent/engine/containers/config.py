@@ -76,6 +76,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     """``cpus=4,memory=1g,for=30s``: wider limits for the first time of a run; empty: none."""
     budget: str = ""
     """``cpu=1h/24h,io=50g/1d:freeze``: what it may use in a time; empty: whatever it likes."""
+    auto_size: str = ""
+    """``memory=128m..1g,cpu=0.1..2``: limits that follow what it needs; empty: they do not."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
 

@@ -15,11 +15,11 @@ from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import boosts, budgets, networking, overrides
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.options.wishes import OWNERS, Wishes
+from cgagent.engine.options.wishes import Wishes, ended_owners
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cgagent.cgroups import Group, Limits
     from cgagent.engine.containers.container import Container, Record, Sleep
@@ -37,10 +37,6 @@ log = logging.getLogger(__name__)
 
 def _nothing() -> None:
     """Every state is right for a change."""
-
-
-def _unwished(container: Container) -> None:
-    """Nobody asks."""
 
 
 def _unheard(container: Container, sleep: Sleep, by: str, took_s: float) -> None:
@@ -63,8 +59,8 @@ class Control:
         self._network = network
         self._leases: set[asyncio.Task[None]] = set()
         self._freezing: set[str] = set()
-        self.wished: Callable[[Container], None] = _unwished
-        """Told of each update of what a container asks the agent to do by itself."""
+        self.wished: list[Callable[[Container, Collection[str]], None]] = []
+        """Told of each update: which wishes of a `ContainerConfig` were spoken of."""
         self.woken: Callable[[Container, Sleep, str, float], None] = _unheard
         """Told of each hibernation that a thaw has ended: by what, and in how many seconds."""
 
@@ -227,13 +223,15 @@ class Control:
                 )
             if policy is not None:
                 changed = restarts.with_policy(changed, policy)
-            changed = _wishing(changed, wishes.canonical())
+            asked_for = wishes.canonical()
+            changed = _wishing(changed, asked_for)
             self._jobs.require_permitted_container(changed)
             write = overrides.updating(changes, container.record, changed)
             await self._change(container, changed, write, force=force)
             if policy is not None:
                 restarts.arm(container)
-            self.wished(container)
+            for told in self.wished:
+                told(container, asked_for)
         self._refresh(container)
 
     async def override(
@@ -383,7 +381,7 @@ def _wishing(record: Record, asked: dict[str, Any]) -> Record:
         record = record.unboosted()
     if "budget" in asked:
         budgets.require_countable(asked["budget"], networking.mode(record.config))
-    gone = {owner for wish, owner in OWNERS.items() if asked.get(wish) == ""}
+    gone = ended_owners(asked)
     left = tuple(o for o in record.overrides if o.owner not in gone)
     return replace(record, config=replace(record.config, **asked), overrides=left)
 

@@ -45,7 +45,7 @@ READ_LATE: Final = frozenset(
     {
         *("image", "command", "entrypoint", "env", "working_dir", "user", "labels"),
         *("stdin", "stdin_once", "stop_signal", "stop_timeout_s", "health", "restart", "log"),
-        *("reclaim", "boost", "budget", "hibernate_after_s"),
+        *("reclaim", "boost", "budget", "auto_size", "hibernate_after_s"),
         *("networks", "ports", "publish_all", "exposed_ports"),
     }
 )

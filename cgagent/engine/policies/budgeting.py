@@ -22,7 +22,7 @@ from cgagent.errors import CgagentError, NotFoundError
 from cgagent.metrics import BudgetUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cgagent.cgroups import Event, Usage
     from cgagent.engine.containers.container import Container
@@ -59,7 +59,7 @@ class Budgeting(Resource):
         self._spending = Spending(self._accounts, control, lifecycle, used, decided)
         self._work: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        control.wished = self.wished
+        control.wished.append(self._wished)
         lifecycle.starts.asked = self._user_starts
 
     def resume(self) -> None:
@@ -75,11 +75,11 @@ class Budgeting(Resource):
             account = self._accounts.open(_key(container))
             account.ask(container.record.config.budget, began_ns, counts_from_now=False)
 
-    def wished(self, container: Container) -> None:
+    def _wished(self, container: Container, asked: Collection[str]) -> None:
         """Its user has asked for other budgets; what it has used before is not theirs."""
         text = container.record.config.budget
         account = self._accounts.get(_key(container))
-        if container.running and (text or account is not None):
+        if "budget" in asked and container.running and (text or account is not None):
             account = account or self._accounts.open(_key(container))
             account.ask(text, time.time_ns(), counts_from_now=True)
 

@@ -176,6 +176,7 @@ LATE = {
     "reclaim": "auto",
     "boost": "cpus=1,for=1s",
     "budget": "cpu=1h/1d",
+    "auto_size": "memory=64m..128m",
     "networks": (EndpointSpec(network="blue"),),
     "ports": (PortSpec(container_port=80),),
     "publish_all": True,
