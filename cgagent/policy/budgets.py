@@ -173,6 +173,7 @@ class Meter:
         self.used = 0
         if self.phase == "given up" or self.acted == "event":
             self.phase = ""
+        self.is_stale = self.is_acted_on  # what this window brings comes after that is undone
         return True
 
     def add(self, counters: Mapping[str, int], run_s: float, now_ns: int) -> bool:

@@ -93,3 +93,23 @@ def test_a_budget_freezes_until_the_window_ends(agent, container):
     failed = agent.cli("update", "--budget", "cpu=1h", "by-window")
     assert failed.returncode == 1
     assert "write cpu=1h/24h" in failed.stderr
+
+
+def test_after_an_oom_kill_it_is_started_again_with_more(agent, container):
+    fill = 'BEGIN { s = sprintf("%60000000s", "x"); system("sleep 1000") }'
+    one = container(
+        *("awk", fill),
+        limits={"memory_max_bytes": 16 * MIB, "memory_swap_max_bytes": 0},
+        auto_size="memory=16m..200m",
+        restart={"name": "on-failure"},
+    )
+    size = 112 * MIB  # 16 MiB and 100 MB, up to the next MiB
+    detail = eventually(
+        lambda: (d := agent.detail(one))["overrides"] and d["state"]["status"] == "running" and d
+    )
+    assert detail["overrides"][0]["limits"] == {"memory_max_bytes": size}
+    assert (detail["restart_count"], detail["sizes"][0]["size"]) == (1, size)
+    assert "OOM killer" in detail["overrides"][0]["reason"]
+    assert decided(agent, one, "auto-size")[-1] == ("size", "done")
+    agent.post(one, "update", {"auto_size": "off"})
+    assert owners(agent, one) == []

@@ -101,6 +101,16 @@ def test_windows_follow_each_other_from_the_first():
     assert one.ends_ns == 910 * S
 
 
+def test_what_one_window_brought_is_undone_before_the_next_one_acts():
+    one = meter(used=100, phase="done", acted="freeze")
+    assert one.is_wanted
+    one.rolled(1010 * S)
+    one.add({"": 500}, 5.0, 1010 * S)
+    assert (one.is_spent, one.is_acted_on, one.is_wanted) == (True, True, False)
+    one.is_undone()
+    assert one.is_wanted
+
+
 def test_use_while_nobody_counted_is_spread_over_that_time():
     one = meter()
     one.add({"": 10}, 5.0, 1005 * S)
