@@ -137,12 +137,12 @@ def _pids(_options: Mapping[str, Any], unit: str) -> Read:
 
 
 def _budget(options: Mapping[str, Any], _unit: str) -> Read:
-    """The percent that is used; of several the one of which most is."""
+    """The percent that is used; of several the one of which most is, and 0 where there is none."""
     resource = options["resource"]
 
     def read(facts: Facts) -> float | None:
         used = facts.budgets
-        return max(used.values(), default=None) if resource == "any" else used.get(resource)
+        return max(used.values(), default=0.0) if resource == "any" else used.get(resource, 0.0)
 
     return read
 
@@ -297,7 +297,6 @@ FIGURES: Final[Mapping[str, Figure]] = {
         units=(PERCENT,),
         read=_budget,
         choices={"resource": ("any", "cpu", "io", "net")},
-        missing="it has no such budget; give it one with --budget",
     ),
     "idle": Figure(
         what="idle", units=(YES,), read=_idle, own=("cpu",), missing="its CPU is not counted"

@@ -137,6 +137,13 @@ def test_all_and_any_of_what_may_not_be_known(answers):
         ({"detector": "cpu-above", "above": 1.5}, {"rates": rates(cpu_percent=160.0)}, True),
         ({"detector": "io-above", "above": "1m"}, {"rates": rates(read_bytes_per_s=2e6)}, True),
         ({"detector": "throttled-above", "above": 5}, {"rates": rates(throttled_percent=6)}, True),
+        ({"detector": "budget-above", "above": 80}, {"budgets": {"cpu": 90.0, "io": 1.0}}, True),
+        (
+            {"detector": "budget-above", "resource": "io", "above": 80},
+            {"budgets": {"cpu": 90.0, "io": 1.0}},
+            False,
+        ),
+        ({"detector": "budget-above", "above": 80}, {}, False),
         ({"detector": "idle"}, {"rates": rates(cpu_percent=0.4)}, True),
         ({"detector": "idle"}, {"rates": rates(cpu_percent=0.6)}, False),
         ({"detector": "idle"}, {"rates": rates(write_bytes_per_s=1.0)}, False),
