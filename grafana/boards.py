@@ -703,7 +703,7 @@ PRESSURE: Final = Board(
                 ),
                 Graph(
                     "Budgets",
-                    f"The {TOP} budgets of which most is used in this window; at 100 % one is spent.",
+                    f"The {TOP} budgets of which most is used in their windows: all at 100 %.",
                     "percentunit",
                     [
                         Query(

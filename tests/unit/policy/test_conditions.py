@@ -27,7 +27,7 @@ def psi(some, full=None, minute=0.0):
     )
 
 
-def facts(at_s=0.0, *, pressure=None, memory=None, host=None, limits=None, rates=None, pids=None):
+def facts(at_s=0.0, *, pressure=None, memory=None, host=None, pids=None, **known):
     usage = Usage(
         cpu=Cpu(),
         memory=Memory(current_bytes=memory),
@@ -36,7 +36,7 @@ def facts(at_s=0.0, *, pressure=None, memory=None, host=None, limits=None, rates
         pressure=Pressure(memory=pressure),
         frozen=False,
     )
-    return Facts(at_s=at_s, host=host or HostFacts(), usage=usage, limits=limits, rates=rates)
+    return Facts(at_s=at_s, host=host or HostFacts(), usage=usage, **known)
 
 
 def rates(**changes):
