@@ -52,6 +52,8 @@ _OTHER_UNIT: Final = {
 }
 _QUOTA: Final = frozenset({"cpu_quota_us", "cpu_period_us"})
 """One limit in two fields."""
+_CPU_WEIGHT: Final = frozenset({"cpu_weight", "cpu_shares", "cpu_idle"})
+"""An idle group has no weight: the kernel refuses one while it is idle, and forgets its own."""
 _CAPS: Final = ("rbps", "wbps", "riops", "wiops")
 _PER_DEVICE: Final = ("io_max", "io_latency", "io_weight_device")
 
@@ -135,8 +137,9 @@ def yielding(overrides: Iterable[LimitOverride], changes: Limits) -> tuple[Limit
     """
     names = {name for name, _ in changes}
     taken = names | {_OTHER_UNIT[name] for name in names if name in _OTHER_UNIT}
-    if names & _QUOTA:
-        taken |= _QUOTA
+    for several in (_QUOTA, _CPU_WEIGHT):
+        if names & several:
+            taken |= several
     kept = []
     for override in overrides:
         if not override.owner.startswith(OWNER) and override.owner not in OURS:
@@ -149,6 +152,7 @@ def yielding(overrides: Iterable[LimitOverride], changes: Limits) -> tuple[Limit
 def updating(changes: Limits, before: Overridden, after: Overridden) -> Limits:
     """What an update of the user's limits writes: its fields, and those that overrides yield."""
     write = seen_through(changes, after.overrides)
+    write = _with_weight(write, after.limits_in_force)
     names = {name for override in before.overrides for name, _ in override.limits}
     yielded = names - {name for override in after.overrides for name, _ in override.limits}
     return write.merged(to_write(yielded, before.limits_in_force, after.limits_in_force))
@@ -205,7 +209,18 @@ def to_write(names: Collection[str], before: Limits, after: Limits) -> Limits:
             values[other] = getattr(after, other)
         elif old is not None:
             values[name] = _USUAL[name]
-    return Limits(**values)
+    return _with_weight(Limits(**values), after)
+
+
+def _with_weight(write: Limits, in_force: Limits) -> Limits:
+    """A group that is not idle any more gets its weight back; one that is idle has none to set."""
+    if write.cpu_idle is None and not in_force.cpu_idle:
+        return write
+    weights = ("cpu_weight", "cpu_shares")
+    if write.cpu_idle is None:
+        return Limits(**{name: value for name, value in write if name not in weights})
+    held = {name: value for name, value in in_force if name in weights}
+    return write.merged(Limits(**held))
 
 
 def _devices(before: Iterable[Any], after: Iterable[Any]) -> tuple[Any, ...]:

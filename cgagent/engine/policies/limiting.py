@@ -33,7 +33,11 @@ def limits(grade: Grade, held: Limits, facts: Facts) -> Limits:
 def _weight(options: Any, held: Limits, _facts: Facts) -> Limits:
     values: dict[str, Any] = {}
     cpu, io = options.get("cpu"), options.get("io")
-    if cpu is not None and (held.weight or 100) > cpu:
+    if cpu == "idle" and held.cpu_idle is None:  # Linux before 5.15
+        cpu = 1
+    if cpu == "idle" and not held.cpu_idle:
+        values["cpu_idle"] = True
+    elif isinstance(cpu, int) and not held.cpu_idle and (held.weight or 100) > cpu:
         values["cpu_weight"] = cpu
     if io is not None and _io_weight(held) > io:
         values["io_weight"] = io

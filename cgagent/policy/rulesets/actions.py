@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from cgagent.errors import InvalidInputError
@@ -28,6 +28,11 @@ RAISED: Final[Mapping[str, str]] = {
 
 def _weight(value: Any, where: str) -> int:
     return int(number(value, where, 1, 10_000))
+
+
+def _cpu_weight(value: Any, where: str) -> int | Literal["idle"]:
+    """`idle` is less than any weight: it runs when nobody else wants to (cpu.idle)."""
+    return "idle" if value == "idle" else _weight(value, where)
 
 
 def _cap(value: Any, where: str) -> int:
@@ -84,7 +89,7 @@ _OPTIONS: Final[Mapping[Action, Mapping[str, Parse]]] = {
     "webhook": {"url": _url, "message": _text},
     "reclaim": {"amount": _share},
     "raise": {"limit": _limit, "by": _share, "to": _ceiling},
-    "weight": {"cpu": _weight, "io": _weight},
+    "weight": {"cpu": _cpu_weight, "io": _weight},
     "io_cap": {"read": _cap, "write": _cap, "read_iops": _IOPS, "write_iops": _IOPS},
     "cpu_cap": {"cpus": partial(number, least=0.01, largest=4096)},
     "freeze": {"for": _freeze},

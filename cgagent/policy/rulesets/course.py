@@ -10,14 +10,18 @@
 
 A grade is taken only when the condition has held for its delay without interruption since the one
 before it was taken, was impossible, or was given up because its user wanted otherwise. So nothing
-is ended while something gentler still works. The caller carries orders out and tells what came of
-them; until then there is no other order.
+is ended while something gentler still works. A ruleset that is spread takes each grade of all
+victims before the next one of any. The caller carries orders out and tells what came of them; until
+then there is no other order.
+
+Trouble that is back soon after a grade was undone is that which the grade has held down: with each
+such time the course waits twice as long before it undoes anything.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.policy.rulesets.model import LASTING, TOLD_ONCE
 
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cgagent.policy.rulesets.model import Grade, Ruleset
+
+
+_MOST_PATIENCE: Final = 32.0
+"""Times `clear_for`: sixteen minutes where it is the usual half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,12 @@ class Course:
         self._told: set[Step] = set()
         self._through: set[str] = set()
         """Victims for whom no grade is left."""
+        self._passed: set[Step] = set()
+        """Of a spread ruleset: what has been taken, or was impossible, since it began."""
+        self._patience = 1.0
+        self._undone_at: float | None = None
+        """None: a grade has been taken since."""
+        self._undone_grade: int | None = None
         self.is_at_rest = not self._in_force
         """Nothing is in force, and it was seen that the condition does not hold any more."""
         self.waits_for: Order | None = None
@@ -95,12 +109,14 @@ class Course:
         return self.waits_for
 
     def _up(self, now: float, victims: Callable[[], Sequence[str]]) -> Order | None:
-        self._clear_since = None
+        self._clear_since = self._undone_grade = None
         self.is_at_rest = False
         if self._held_since is None:
             self._held_since = now
         if now < self._cool_until:
             return None
+        if self._is_spread:
+            return self._up_abreast(now, max(self._held_since, self._moved_at), victims())
         if self._victim is None and not self._choose(victims()):
             return None
         while self._grade < len(self._ruleset.grades):
@@ -112,6 +128,20 @@ class Course:
             return Take(step) if now - since >= self._current.after_s else None
         self._through.add(self._victim or "")
         self._begin_anew(now)
+        return None
+
+    def _up_abreast(self, now: float, since: float, ranked: Sequence[str]) -> Order | None:
+        """The first grade that has not been taken of all of them; its delay is waited for once."""
+        for number, grade in enumerate(self._ruleset.grades):
+            steps = [Step(number, victim) for victim in ranked]
+            left = [s for s in steps if s not in self._passed and not self._has_been(s)]
+            if not left:
+                continue
+            has_begun = any(step.grade == number for step in self._passed)
+            self._grade, self._victim = number, left[0].victim
+            return Take(left[0]) if has_begun or now - since >= grade.after_s else None
+        if ranked:
+            self._begin_anew(now)
         return None
 
     def _has_been(self, step: Step) -> bool:
@@ -136,18 +166,31 @@ class Course:
 
     def _begin_anew(self, now: float) -> None:
         self._victim, self._grade = None, 0
+        self._passed.clear()
         self._cool_until = now + self._ruleset.cool_down_s
 
     def _down(self, now: float) -> Order | None:
         self._held_since = None
         if self._clear_since is None:
             self._clear_since = now
-        if self.is_at_rest or now - self._clear_since < self._ruleset.clear_for_s:
+        if self.is_at_rest or now - self._clear_since < self._clear_for_s:
             return None
         if self._in_force:
             return Undo(self._in_force[-1])
         self._come_to_rest(now)
         return None
+
+    @property
+    def _is_spread(self) -> bool:
+        return self._ruleset.against is not None and self._ruleset.against.spread
+
+    @property
+    def _clear_for_s(self) -> float:
+        """How long it must be quiet: all that was done in one grade is undone at once."""
+        last = self._in_force[-1] if self._in_force else None
+        if self._is_spread and last is not None and last.grade == self._undone_grade:
+            return 0.0
+        return self._ruleset.clear_for_s * self._patience
 
     def _come_to_rest(self, now: float) -> None:
         if self._moved_at > self._cool_until:
@@ -156,6 +199,7 @@ class Course:
         self._barred.clear()
         self._told.clear()
         self._through.clear()
+        self._passed.clear()
         self.is_at_rest = True
 
     # -- what came of an order ----------------------------------------------------------------
@@ -167,6 +211,7 @@ class Course:
         if isinstance(order, Undo):
             self._undone(order.step, now)
             return
+        self._take_note(order.step, now)
         action = self._ruleset.grades[order.step.grade].action
         if action in LASTING and order.step not in self._in_force:
             self._in_force.append(order.step)
@@ -188,6 +233,7 @@ class Course:
             self._clear_since = now
         else:
             self._grade = order.step.grade + 1
+            self._passed.add(order.step)
 
     def over(self, step: Step) -> None:
         """What was in force has ended by itself: a freeze after its time, all of who has gone."""
@@ -204,6 +250,13 @@ class Course:
         if victim == self._victim and self.waits_for is None:
             self._victim, self._grade = None, 0
 
+    def _take_note(self, step: Step, now: float) -> None:
+        self._passed.add(step)
+        if self._undone_at is not None:
+            is_back = now - self._undone_at <= self._ruleset.clear_for_s * self._patience
+            self._patience = min(self._patience * 2, _MOST_PATIENCE) if is_back else 1.0
+            self._undone_at = None
+
     def _answered(self) -> Order:
         order = self.waits_for
         if order is None:
@@ -213,7 +266,9 @@ class Course:
 
     def _undone(self, step: Step, now: float) -> None:
         self.over(step)
-        self._clear_since = now
+        self._clear_since = self._undone_at = now
+        self._undone_grade = step.grade
+        self._passed.discard(step)
         self._victim, self._grade = step.victim, step.grade
         if not self._in_force:
             self._come_to_rest(now)

@@ -141,6 +141,8 @@ class Against:
     avoid: Selector | None = None
     at_least: float = 0.0
     """Of the figure of `most`, in its unit; who has less is no victim."""
+    spread: bool = False
+    """Each grade is taken of all of them, one after the other, before the next one of any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,7 +198,7 @@ def _options(figure: Figure, found: dict[str, Any], where: str) -> dict[str, Any
 
 
 def _against(value: Any, where: str, parent: str) -> Against:
-    extra = ("except", "most", "prefer", "avoid", "at_least")
+    extra = ("except", "most", "prefer", "avoid", "at_least", "spread")
     found = _table(value, (*_SELECTOR, *extra), where)
     most = found.get("most", "memory")
     if most not in get_args(Most):
@@ -212,7 +212,10 @@ def _against(value: Any, where: str, parent: str) -> Against:
     if select.host:
         raise InvalidInputError(f"{where}: nothing can be done about the whole host")
     least, _ = bound(found.get("at_least", 0), (MOST_UNITS[most],), f"{where}: at-least")
-    return Against(select=select, most=most, at_least=least, **selectors)
+    spread = found.get("spread", False)
+    if not isinstance(spread, bool):
+        raise InvalidInputError(f"{where}: spread {plain(spread)} is neither true nor false")
+    return Against(select=select, most=most, at_least=least, spread=spread, **selectors)
 
 
 def _grades(value: Any, where: str) -> tuple[Grade, ...]:

@@ -18,12 +18,13 @@ OPTIONS = {
 }
 
 
-def ruleset(*grades, cool_down=15, clear_for=30):
+def ruleset(*grades, cool_down=15, clear_for=30, **more):
     table = {
         "name": "a",
         "when": {"detector": "pressure-above", "above": 50},
         "cool-down": cool_down,
         "clear-for": clear_for,
+        **more,
         "grade": [
             {"action": action, "after": after, **OPTIONS.get(action, {})}
             for action, after in grades
@@ -237,3 +238,53 @@ def test_random_courses(grades, moments, cool_down, clear_for):
         now += clear_for + 1
         checked.look(now, holds=False)
     assert checked.course.in_force == ()
+
+
+SPREAD = {"against": {"name": "*", "spread": True}}
+
+
+def test_each_grade_of_all_before_the_next_of_any():
+    rules = ruleset(("weight", 0), ("freeze", 10), cool_down=5, **SPREAD)
+    course = Course(rules)
+    victims = ["a", "b"]
+    assert go(course, range(14), victims) == [
+        (0, "Take", 0, "a"),
+        (1, "Take", 0, "b"),
+        (11, "Take", 1, "a"),
+        (12, "Take", 1, "b"),
+    ]
+    assert go(course, range(14, 16), ["c", *victims]) == []  # the pause after the last grade
+    assert go(course, range(16, 32), ["c", *victims]) == [
+        (18, "Take", 0, "c"),
+        (28, "Take", 1, "c"),
+    ]
+    assert go(course, range(40, 170), holds=False) == [
+        (70, "Undo", 1, "c"),
+        (100, "Undo", 0, "c"),
+        (130, "Undo", 1, "b"),
+        (131, "Undo", 1, "a"),
+        (161, "Undo", 0, "b"),
+        (162, "Undo", 0, "a"),
+    ]
+    assert course.is_at_rest
+
+
+def test_what_could_not_be_done_of_one_does_not_hold_up_the_others():
+    course = Course(ruleset(("weight", 0), ("freeze", 10), **SPREAD))
+    assert course.next(0.0, True, lambda: ["a", "b"]) == Take(Step(0, "a"))
+    course.impossible(0.0)
+    assert go(course, range(1, 12), ["a", "b"]) == [(1, "Take", 0, "b"), (11, "Take", 1, "a")]
+
+
+def test_trouble_that_comes_back_as_soon_as_a_grade_is_undone_makes_it_wait_longer():
+    course = Course(ruleset(("weight", 0), cool_down=0, clear_for=10))
+    now, waited = 0, []
+    for _ in range(8):  # it is quiet as long as the grade is in force, and only then
+        ((began, *_),) = go(course, [now])
+        ((undone, *_),) = go(course, range(began + 1, began + 1000), holds=False)[:1]
+        waited.append(undone - began - 1)
+        now = undone + 1
+        course = course if course.is_at_rest else None
+    assert waited == [10, 20, 40, 80, 160, 320, 320, 320]
+    assert go(course, [now + 1000])  # after a long calm it is as at first
+    assert go(course, range(now + 1001, now + 1020), holds=False)[0][0] == now + 1011

@@ -1,6 +1,6 @@
 """Limits of policies over those of users: what is in force, and what is written for a change."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import pytest
 from hypothesis import given
@@ -40,8 +40,21 @@ def override(owner="a", **limits):
     return LimitOverride(owner=owner, reason="why", since_ns=1, limits=Limits(**limits))
 
 
+@dataclass
+class Asked:
+    limits: Limits
+    overrides: tuple[LimitOverride, ...]
+
+    @property
+    def limits_in_force(self):
+        return overrides.in_force(self.limits, self.overrides)
+
+
 class Kernel:
-    """A group's files as far as these fields go: what was written last; a new one has no limits."""
+    """A group's files as far as these fields go: what was written last; a new one has no limits.
+
+    An idle group refuses a weight, and a group that goes idle forgets its own.
+    """
 
     def __init__(self):
         self.held = {}
@@ -56,6 +69,10 @@ class Kernel:
                             self.held[caps.device, kind] = amount
             else:
                 self.held[name] = value
+        if limits.cpu_idle is None and limits.cpu_weight is not None:
+            assert not self.held.get("cpu_idle"), "EINVAL"
+        if self.held.get("cpu_idle"):
+            self.held.pop("cpu_weight", None)
 
     def read(self):
         usual = {UNLIMITED, False, 100}
@@ -130,6 +147,26 @@ def test_what_is_none(owner, reason, limits, complaint):
     wrong = LimitOverride(owner=owner, reason=reason, since_ns=1, limits=Limits(**limits))
     with pytest.raises(InvalidInputError, match=complaint):
         overrides.checked(wrong)
+
+
+def test_a_weight_is_back_when_a_group_is_not_idle_any_more():
+    asked = Limits(cpu_shares=2048)
+    idle = overrides.in_force(asked, [override(cpu_idle=True)])
+    back = Limits(cpu_idle=False, cpu_shares=2048)
+    assert overrides.to_write({"cpu_idle"}, idle, asked) == back
+
+
+def test_a_users_own_weight_ends_a_rulesets_idleness_and_waits_for_another_owners():
+    asked, changes = Limits(), Limits(cpu_weight=200)
+    for owner, left, written in (
+        ("policy.calm", (), Limits(cpu_idle=False, cpu_weight=200)),
+        ("mine", (override("mine", cpu_idle=True),), Limits()),
+    ):
+        held = (override(owner, cpu_idle=True),)
+        kept = overrides.yielding(held, changes)
+        assert kept == left
+        before, after = Asked(asked, held), Asked(asked.merged(changes), kept)
+        assert overrides.updating(changes, before, after) == written
 
 
 def test_there_is_a_bound_and_nothing_to_lift():
