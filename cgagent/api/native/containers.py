@@ -33,7 +33,6 @@ from cgagent.api.native.schemas import (
 from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.containers.selection import Selection
 from cgagent.engine.filters import PruneFilters
-from cgagent.engine.options.overrides import require_foreign
 from cgagent.engine.sessions import processes
 
 if TYPE_CHECKING:
@@ -304,8 +303,7 @@ def _add_overrides(router: APIRouter, engine: Engine) -> None:
     @router.delete("/{reference}/overrides/{owner}", status_code=204)
     async def lift_override(reference: str, owner: str) -> Response:
         """The user's limit is in force again, or none where the user asked for none."""
-        container = engine.containers.find(reference)
-        await engine.control.lift(container, require_foreign(owner))
+        await engine.control.lift(engine.containers.find(reference), owner)
         return Response(status_code=204)
 
 

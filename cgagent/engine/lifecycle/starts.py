@@ -74,8 +74,9 @@ class Starts:
         try:
             pid = await self._launch(container)
         except BaseException:
-            if wider.overrides:
-                self._shared.containers.note(container, container.record.unboosted())
+            narrow = container.record.unboosted()
+            if narrow is not container.record:
+                self._shared.containers.note(container, narrow)
             raise
         jobs.step("record")
         started_ns = time.time_ns()
