@@ -6,6 +6,8 @@ import pytest
 
 from tests.world.agent import eventually
 
+pytestmark = pytest.mark.system
+
 MIB = 1 << 20
 SLOW = {"cpu_quota_us": 20_000, "cpu_period_us": 100_000}
 BUSY = ("sh", "-c", "while :; do :; done")
@@ -50,6 +52,7 @@ def test_a_boost_is_there_for_the_first_instruction_and_gone_in_time(agent, cont
     assert held(agent, one, "memory_max_bytes") == (48 * MIB,)
 
 
+@pytest.mark.native
 def test_a_budget_throttles_what_has_spent_it_until_its_user_says_otherwise(own_agent):
     agent = own_agent
     one = agent.launch(*BUSY, budget="cpu=0.5s/1h:throttle=0.1")
@@ -111,5 +114,6 @@ def test_after_an_oom_kill_it_is_started_again_with_more(agent, container):
     assert (detail["restart_count"], detail["sizes"][0]["size"]) == (1, size)
     assert "OOM killer" in detail["overrides"][0]["reason"]
     assert decided(agent, one, "auto-size")[-1] == ("size", "done")
+    agent.post(one, "stop?timeout_s=0")  # what is in use does not fit into less
     agent.post(one, "update", {"auto_size": "off"})
     assert owners(agent, one) == []
