@@ -125,6 +125,7 @@ def test_what_somebody_changes_is_drift_and_mended_by_the_next_agent(own_agent):
     assert "7Mbit" in shown, "somebody else's, on a link that has no limit"
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("network", ["host", "none"])
 @pytest.mark.parametrize("flag", ["--net-rate-in", "--net-rate-out", "--net-priority"])
 def test_refused_where_there_is_no_interface(agent, nothing_made, network, flag):
@@ -135,6 +136,7 @@ def test_refused_where_there_is_no_interface(agent, nothing_made, network, flag)
     assert flag.removeprefix("--").replace("-", "_") in done.stderr
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("text", ["fast", "5x", "-3", "1_0m", "100", "2000g"])
 def test_what_is_no_rate(agent, nothing_made, text):
     done = agent.cli("run", "--rm", f"--net-rate-in={text}", "alpine", "true")
@@ -142,6 +144,7 @@ def test_what_is_no_rate(agent, nothing_made, text):
     assert "rate" in done.stderr
 
 
+@pytest.mark.native
 def test_a_cgroup_by_itself_has_no_rate(agent, running):
     path = agent.detail(running)["cgroup_path"]
     done = agent.cli("cgroup", "set", "--net-rate-in", "5m", path)

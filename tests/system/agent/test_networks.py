@@ -73,6 +73,7 @@ def test_the_default_network(agent, container):
     assert agent.exec(one, "cat", "/sys/class/net/eth0/address").stdout.strip() == mac
 
 
+@pytest.mark.native
 def test_what_inspect_shows(agent, container):
     one = container("sleep", "1000", ports=[{"container_port": 80, "host_port": 8088}])
     (found,) = json.loads(agent.cli("inspect", one).stdout)
@@ -105,6 +106,7 @@ def test_a_published_port(agent, served, container):
     assert heard("127.0.0.1", 8081) is None
 
 
+@pytest.mark.native
 def test_a_port_that_is_taken(agent, container, nothing_made):
     container("sleep", "1000", name="first", ports=[{"container_port": 80, "host_port": 8082}])
     for _ in range(2):
@@ -177,6 +179,7 @@ def test_ports_go_with_the_default_route(agent, served, network):
     assert agent.cli("network", "disconnect", "blue", one).returncode == 0
 
 
+@pytest.mark.native
 def test_a_network_in_use_stays(agent, container, network):
     network("blue", "--label", "a=b")
     one = container("sleep", "1000", **asked("blue"))
@@ -191,6 +194,7 @@ def test_a_network_in_use_stays(agent, container, network):
         agent.client.request("GET", "/v1/networks/blue")
 
 
+@pytest.mark.native
 def test_addresses_that_were_asked_for(agent, container, network):
     network(
         "blue",
@@ -241,6 +245,7 @@ def test_an_internal_network_has_no_way_out(agent, container, network):
     assert f"default via {gateway} dev eth1" in agent.exec(both, "ip", "route").stdout
 
 
+@pytest.mark.native
 def test_anothers_network(agent, served, container):
     web = served(name="web", hostname="box")
     one = container("sleep", "1000", **asked("container:web"))
@@ -252,6 +257,7 @@ def test_anothers_network(agent, served, container):
     assert f"has the network of container:{web}" in done.stderr
 
 
+@pytest.mark.native
 def test_links_and_the_host_by_name(agent, served, container):
     db = served(name="db")
     one = container(
@@ -295,6 +301,7 @@ def test_a_command_without_a_verb_shows_its_help(agent):
         assert f"usage: cgagent {command}" in done.stdout.lower()
 
 
+@pytest.mark.native
 def test_lists(agent, network):
     network("blue")
     rows = [line.split() for line in agent.cli("network", "ls").stdout.split("\n") if line]
@@ -438,6 +445,7 @@ def test_one_that_has_ended_unnoticed_is_named(agent, network, container):
     assert [n["network"] for n in agent.detail(one)["networks"]] == ["bridge"]
 
 
+@pytest.mark.native
 def test_an_address_with_a_zone_reaches_nobody(agent, network, container):
     """It ended the process that answers everybody's names."""
     network("blue", "--subnet", "10.7.0.0/24", "--subnet", "fd07::/64")
@@ -503,6 +511,7 @@ def test_a_relayed_port_outlives_the_agent_and_the_relay(own_agent):
     own_agent.remove(again)
 
 
+@pytest.mark.native
 def test_the_names_process_ends_with_the_last_container_where_no_agent_is(own_agent):
     own_agent.client.request("POST", "/v1/networks", {"name": "blue"})
     named = own_agent.launch("sleep", "1000", **asked("blue"))

@@ -17,7 +17,7 @@ from tests.world.relay import relayed
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
-EXAMPLES = os.environ.get("CGAGENT_TEST_EXAMPLES", "5")
+EXAMPLES = os.environ.get("CGAGENT_TEST_EXAMPLES", "3")
 CHECKS = ",".join(
     (
         *("not_a_server_error", "status_code_conformance", "unsupported_method"),

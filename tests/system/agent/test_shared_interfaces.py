@@ -95,6 +95,7 @@ def test_who_reaches_whom_on_a_macvlan_network(agent, network, container, router
     assert f"default via {ROUTER} dev eth0" in agent.exec(one, "ip", "route").stdout
 
 
+@pytest.mark.native
 def test_what_inspect_shows_of_a_macvlan_network(agent, network, container, router):
     network("segment", *ON_PARENT, "--aux-address", "printer=10.66.0.128")
     one = container("sleep", "9", ports=[{"container_port": 80}], **asked("segment"))
@@ -120,6 +121,7 @@ def test_in_and_out_of_a_macvlan_network_while_it_runs(agent, network, container
     assert f"default via {ROUTER} dev eth1" in agent.exec(one, "ip", "route").stdout
 
 
+@pytest.mark.native
 def test_an_address_of_a_macvlan_network_goes_on_to_the_next_run(agent, network, container, router):
     network("segment", *ON_PARENT)
     one = container(*SERVE, **asked("segment", address="10.66.0.7"))
@@ -173,6 +175,7 @@ def test_macvlan_networks_that_cannot_be(agent, router, flags, error, words):
     assert agent.cli("network", "ls", "-q").stdout == before
 
 
+@pytest.mark.native
 def test_which_networks_share_a_parent(agent, network, router):
     network("one", "-d", "macvlan", "-o", f"parent={PARENT}")
     network("two", "-d", "macvlan", "-o", f"parent={PARENT}")

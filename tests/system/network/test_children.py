@@ -97,6 +97,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case[3])
 def test_what_cannot_be_made_leaves_nothing(make_host, links, parent, case):
     more, mode, error, words = case

@@ -130,6 +130,7 @@ def test_containers_find_each_other_by_name(make_host, names):
     assert sorted(both) == ["10.5.0.1", "10.5.0.2"]
 
 
+@pytest.mark.native
 def test_a_container_sees_its_networks_and_its_links(make_host, names, ask, upstream):
     one, two, three = (make_host() for _ in range(3))
     links = (LinkedName(alias="friend", target=id_of(3)),)
@@ -146,6 +147,7 @@ def test_a_container_sees_its_networks_and_its_links(make_host, names, ask, upst
     assert ask(one, "late") == [address_of("late.")]
 
 
+@pytest.mark.native
 def test_what_was_put_is_known_to_the_next_query(make_host, names, ask):
     one = make_host()
     names.put(member(1), one.fd)
@@ -156,6 +158,7 @@ def test_what_was_put_is_known_to_the_next_query(make_host, names, ask):
         names.remove(id_of(number - 2))
 
 
+@pytest.mark.native
 def test_the_container_may_have_port_53_itself(make_host, names, ask):
     container = make_host()
     with Nameserver(container, ANY):
@@ -167,6 +170,7 @@ def test_the_container_may_have_port_53_itself(make_host, names, ask):
         own.close()
 
 
+@pytest.mark.native
 def test_a_namespace_whose_loopback_interface_is_down(make_host, names, ask):
     container = make_host()
     container.run("ip", "link", "set", "lo", "down")
@@ -175,6 +179,7 @@ def test_a_namespace_whose_loopback_interface_is_down(make_host, names, ask):
     assert ask(container, "c1") == ["10.5.0.1"]
 
 
+@pytest.mark.native
 def test_a_namespace_goes_with_its_container(make_host, host, names, upstream):
     upstream.respond = lambda *_: []
     other = make_host()
@@ -205,6 +210,7 @@ def until(condition):
         time.sleep(0.01)
 
 
+@pytest.mark.native
 def test_the_same_namespace_again(make_host, names, ask):
     container = make_host()
     for number in range(1, 50):
@@ -213,6 +219,7 @@ def test_the_same_namespace_again(make_host, names, ask):
         names.remove(id_of(number))
 
 
+@pytest.mark.native
 def test_another_namespace_of_the_same_container(make_host, names, ask):
     for _ in range(3):
         container = make_host()
@@ -220,6 +227,7 @@ def test_another_namespace_of_the_same_container(make_host, names, ask):
         assert ask(container, "c1") == ["10.5.0.1"]
 
 
+@pytest.mark.native
 def test_a_port_that_is_taken_is_said(make_host, names, ask):
     container = make_host()
     with container.inside(), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as thief:
@@ -235,6 +243,7 @@ def test_a_port_that_is_taken_is_said(make_host, names, ask):
 # --- other names -----------------------------------------------------------------------------
 
 
+@pytest.mark.native
 def test_other_names_are_asked_for_from_the_host(make_host, names, upstream):
     container = make_host()
     names.put(member(1), container.fd)
@@ -252,6 +261,7 @@ def test_other_names_are_asked_for_from_the_host(make_host, names, upstream):
     assert len(ports) > 40
 
 
+@pytest.mark.native
 def test_a_long_answer_comes_by_tcp(make_host, names, upstream):
     text = [("TXT", f'"{number} {"x" * 200}"') for number in range(250)]
 
@@ -269,6 +279,7 @@ def test_a_long_answer_comes_by_tcp(make_host, names, upstream):
     assert container.run("dig", f"@{ADDRESS}", "+short", "long.example", "TXT").count("\n") == 250
 
 
+@pytest.mark.native
 def test_a_name_that_300_containers_have_comes_whole_by_tcp(make_host, names):
     container = make_host()
     names.put(member(1), container.fd)
@@ -300,6 +311,7 @@ def forged(query, protocol):
     ]
 
 
+@pytest.mark.native
 def test_what_is_no_answer_is_passed_over(make_host, names, upstream, ask):
     upstream.respond = forged
     container = make_host()
@@ -316,6 +328,7 @@ def refusing(rcode):
     return respond
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("tcp", [False, True])
 def test_servers_are_asked_in_turn(host, make_host, names, tcp):
     container = make_host()
@@ -340,6 +353,7 @@ def test_servers_are_asked_in_turn(host, make_host, names, tcp):
         assert not fourth.asked
 
 
+@pytest.mark.native
 def test_nothing_leaves_an_internal_network(make_host, names, upstream):
     container = make_host()
     names.put(member(1, forwards=False), container.fd)
@@ -348,6 +362,7 @@ def test_nothing_leaves_an_internal_network(make_host, names, upstream):
     assert not upstream.asked
 
 
+@pytest.mark.native
 def test_an_ipv6_server(host, make_host, names, ask):
     container = make_host()
     names.put(member(1, resolvers=("::1",)), container.fd)
@@ -388,6 +403,7 @@ def connect(container):
         return socket.create_connection((ADDRESS, 53), timeout=10)
 
 
+@pytest.mark.native
 def test_thousands_of_idle_connections(hostile, names, bystander):
     there = deque()
     for number in range(2000):
@@ -404,6 +420,7 @@ def test_thousands_of_idle_connections(hostile, names, bystander):
         sock.close()
 
 
+@pytest.mark.native
 def test_no_descriptor_is_left(host, make_host, agents, ask, monkeypatch):
     """Connections go for others; queries by UDP are answered meanwhile, and the agent is heard."""
     command = bare.command
@@ -426,6 +443,7 @@ def test_no_descriptor_is_left(host, make_host, agents, ask, monkeypatch):
         sock.close()
 
 
+@pytest.mark.native
 def test_lengths_that_are_lies(hostile, bystander):
     for data in (b"\xff\xff", b"\xff\xff" + bytes(1 << 20), b"\x10\x01", b"\0\0" * 3000, b"\0\x0c"):
         with connect(hostile) as sock, suppress(OSError):
@@ -436,6 +454,7 @@ def test_lengths_that_are_lies(hostile, bystander):
     bystander()
 
 
+@pytest.mark.native
 def test_a_client_that_does_not_read(hostile, bystander, upstream):
     """Its answers stay in the kernel, and its queries, too."""
     query = dns.message.make_query("c66", "A").to_wire()
@@ -451,6 +470,7 @@ def test_a_client_that_does_not_read(hostile, bystander, upstream):
         sock.close()
 
 
+@pytest.mark.native
 def test_queries_one_after_the_other_in_one_connection(hostile, names, upstream):
     asked = [dns.message.make_query(n, "A") for n in ["c66", "a.example", "c200", "c66"] * 50]
     wires = [query.to_wire() for query in asked]
@@ -462,6 +482,7 @@ def test_queries_one_after_the_other_in_one_connection(hostile, names, upstream)
             assert response.answer
 
 
+@pytest.mark.native
 def test_a_flood_that_nobody_answers(hostile, bystander, upstream):
     upstream.respond = lambda *_: []
     with hostile.inside():
@@ -537,6 +558,7 @@ def test_no_query_is_lost_when_the_process_is_killed(host, make_host, names, ups
     assert not any(lost)
 
 
+@pytest.mark.native
 def test_who_asks_others_asks_again_when_the_process_is_killed(host, make_host, names, upstream):
     container = make_host()
     members = [(member(1), container.fd)]
@@ -562,6 +584,7 @@ def test_who_asks_others_asks_again_when_the_process_is_killed(host, make_host, 
     assert resolver.repeated <= 1  # killed after it had asked, and before it took the query off
 
 
+@pytest.mark.native
 def test_a_dead_process_is_said(make_host, names, ask):
     container = make_host()
     names.put(member(1), container.fd)
@@ -575,6 +598,7 @@ def test_a_dead_process_is_said(make_host, names, ask):
     assert ask(container, "c1") == ["10.5.0.1"]
 
 
+@pytest.mark.native
 def test_one_that_hangs_is_replaced(make_host, names, ask):
     container = make_host()
     names.put(member(1), container.fd)
@@ -589,6 +613,7 @@ def test_one_that_hangs_is_replaced(make_host, names, ask):
     assert ask(container, "c1") == ["10.5.0.1"]
 
 
+@pytest.mark.native
 def test_another_agent_takes_over(host, make_host, agents, ask):
     containers = [make_host() for _ in range(20)]
     members = [(member(n + 1), one.fd) for n, one in enumerate(containers)]
@@ -648,6 +673,7 @@ def test_the_sockets_outlive_the_agent_that_made_them(host, make_host, agents, a
     assert not resolver.repeated
 
 
+@pytest.mark.native
 def test_it_ends_without_agent_and_containers(agents, host, make_host):
     with_container, without = agents(), agents()
     container = make_host()
@@ -662,6 +688,7 @@ def test_it_ends_without_agent_and_containers(agents, host, make_host):
     os.close(pidfd)
 
 
+@pytest.mark.native
 def test_it_has_no_privileges(names):
     status = Path(f"/proc/{names.pid}/status").read_text()
     assert "Uid:\t65534\t65534\t65534\t65534" in status

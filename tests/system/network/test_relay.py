@@ -110,6 +110,7 @@ def test_bytes_go_both_ways_and_each_end_closes_by_itself(world):
         assert everything(client) == b"after the client has finished"
 
 
+@pytest.mark.native
 def test_who_reads_slowly_holds_up_nobody_else(world):
     with world.listening() as listener, world.client() as slow, world.client() as other:
         both = [accepted(listener), accepted(listener)]
@@ -127,6 +128,7 @@ def test_who_reads_slowly_holds_up_nobody_else(world):
             sock.close()
 
 
+@pytest.mark.native
 def test_a_container_that_refuses_resets_the_client(world):
     client = world.made(socket.AF_INET6, socket.SOCK_STREAM)
 
@@ -138,6 +140,7 @@ def test_a_container_that_refuses_resets_the_client(world):
         hear()
 
 
+@pytest.mark.native
 def test_a_client_that_is_gone_for_good_is_noticed_while_the_container_says_nothing(world):
     with world.listening() as listener:
         client = world.client()
@@ -154,6 +157,7 @@ def test_a_client_that_is_gone_for_good_is_noticed_while_the_container_says_noth
             ]
 
 
+@pytest.mark.native
 def test_connections_beyond_the_bound_wait_until_one_ends(world):
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(world.listening())
@@ -180,6 +184,7 @@ def few_descriptors(monkeypatch):
     monkeypatch.setattr(bare, "command", lambda *a, **more: [*limited, *command(*a, **more)])
 
 
+@pytest.mark.native
 def test_many_connections_leave_descriptors_for_what_the_agent_sends(
     few_descriptors, world, make_host
 ):
@@ -212,6 +217,7 @@ def test_datagrams_and_their_answers(world):
             assert client.recv(1 << 16) == data + b"!"
 
 
+@pytest.mark.native
 def test_many_clients_of_udp_are_forgotten_oldest_first(world):
     server = world.made(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", INSIDE))
@@ -225,6 +231,7 @@ def test_many_clients_of_udp_are_forgotten_oldest_first(world):
         assert len(os.listdir(f"/proc/{world.names.pid}/fd")) < 300
 
 
+@pytest.mark.native
 def test_a_port_that_is_taken_back_ends_its_connections(world):
     with world.listening() as listener, world.client() as client:
         inside = accepted(listener)
@@ -238,6 +245,7 @@ def test_a_port_that_is_taken_back_ends_its_connections(world):
             sock.close()
 
 
+@pytest.mark.native
 def test_a_port_is_reserved_again_at_once(world):
     """Where the container closed first, and while the process has not heard of its release."""
     both = [published("tcp"), published("udp")]
@@ -257,6 +265,7 @@ def test_a_port_is_reserved_again_at_once(world):
             os.kill(world.names.pid, signal.SIGCONT)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_nobody_else_has_a_port_meanwhile(world, kind):
     with world.made(socket.AF_INET6, kind) as sock:
@@ -265,6 +274,7 @@ def test_nobody_else_has_a_port_meanwhile(world, kind):
             sock.bind(("::1", PORT))
 
 
+@pytest.mark.native
 def test_connections_wait_for_a_successor(world):
     with world.listening() as listener:
         os.kill(world.names.pid, signal.SIGKILL)

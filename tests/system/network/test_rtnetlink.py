@@ -46,6 +46,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda m: m.what)
 def test_a_broken_message_is_refused_and_its_neighbours_are_not(host, route, broken):
     with pytest.raises(NetlinkError, match=f"^cannot {broken.what}: ") as refused:
