@@ -30,35 +30,48 @@ if TYPE_CHECKING:
 
 _PACKAGES: Final = ("oomd", "systemd-oomd")
 _POLICIES: Final = Path(__file__).parents[1] / "deploy/policies"
-_LONGEST_S: Final = 240.0
+_LONGEST_S: Final = 120.0
 _AFTER_S: Final = 20.0
 """Nobody else may be ended for so long after a victim."""
 _MIB: Final = 1 << 20
-# Holds START MiB in use, and takes RATE more each second up to MOST.
+# Holds START MiB in use, takes RATE more each second up to MOST, and CHURN ever anew.
 _LOAD: Final = """
 import sys, time
-start, rate, most = map(int, sys.argv[1:])
-pages = bytearray()
-size = start << 20
+start, rate, most, churn = map(int, sys.argv[1:])
+kept = [bytearray(1 << 20) for _ in range(start)]
+next = time.monotonic()
+with open("/churn", "wb") as file:
+    file.write(bytes(churn << 20))
 while True:
-    pages.extend(bytes(max(size - len(pages), 0)))
-    for at in range(0, len(pages), 4096):
-        pages[at] = 1
-    size = min(size + (rate << 20) // 2, most << 20)
-    time.sleep(0.5)
+    kept += [bytearray(b"1") * (1 << 20) for _ in range(min(rate // 2, most - len(kept)))]
+    for pages in kept[:start]:
+        for at in range(0, len(pages), 4096):
+            pages[at] = 1
+    next = max(next + 0.5, time.monotonic())
+    while time.monotonic() < next:
+        if churn:
+            bytearray(b"1") * (churn << 20)
+            with open("/churn", "rb") as file:
+                while file.read(1 << 20):
+                    pass
+        else:
+            time.sleep(0.1)
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One container: MiB at first, MiB more each second, MiB at most."""
+    """One container: MiB at first, MiB more each second, MiB at most; none of it is swapped."""
 
     name: str
     start: int
     rate: int = 0
     most: int = 0
+    churn: int = 0
+    """MiB that it takes and gives back without end."""
     high: int = 0
     """Its memory.high in MiB: above it is slowed down, which is pressure."""
+    swaps: bool = False
     avoid: bool = False
 
 
@@ -71,15 +84,15 @@ class Scenario:
     """Of all containers together, in MiB."""
 
 
-_BLOAT: Final = Load(name="bloat", start=20, rate=20, most=120, high=24)
-_CHILL: Final = Load(name="chill", start=30)
+_BLOAT: Final = Load(name="bloat", start=40, churn=40, high=48)
+_CHILL: Final = Load(name="chill", start=10)
 _BOTH: Final = ("oomd", "oomd.toml", "systemd-oomd", "systemd-oomd.toml")
 _SCENARIOS: Final = (
     Scenario(name="one bloats, one is calm", loads=(_BLOAT, _CHILL), killers=_BOTH),
     Scenario(
         name="the larger one is to be avoided",
         loads=(
-            Load(name="precious", start=20, rate=30, most=160, high=24, avoid=True),
+            Load(name="precious", start=60, churn=60, high=68, avoid=True),
             _BLOAT,
             _CHILL,
         ),
@@ -88,15 +101,15 @@ _SCENARIOS: Final = (
     Scenario(
         name="a small one grows beside large ones",
         loads=(
-            *(Load(name=f"steady-{n}", start=40) for n in range(3)),
-            Load(name="grower", start=10, rate=1, most=80),
+            *(Load(name=f"steady-{n}", start=40, churn=4) for n in range(3)),
+            Load(name="grower", start=10, rate=2, most=90, churn=4),
         ),
         killers=("oomd", "oomd.toml"),
-        high=150,
+        high=130,
     ),
     Scenario(
         name="swap runs out",
-        loads=(Load(name="swapper", start=20, rate=40, most=290, high=24), _CHILL),
+        loads=(Load(name="swapper", start=2, rate=40, most=290, high=24, swaps=True), _CHILL),
         killers=("oomd", "oomd.toml"),
     ),
 )
@@ -133,7 +146,7 @@ def _without_comments(path: Path) -> str:
 def _systemd_oomd(root: Path, agent: Agent) -> Iterator[None]:
     """By its defaults, with ManagedOOMMemoryPressure=kill for the containers' parent."""
     folder = root / "run/systemd"
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "oom").mkdir(parents=True, exist_ok=True)  # it listens there itself
     watched = [{"mode": "kill", "path": agent.cgroup_parent, "property": name} for name in _WATCHED]
     told = {"parameters": {"cgroups": watched}, "continues": True}
     with socket.socket(socket.AF_UNIX) as listener:
@@ -207,15 +220,17 @@ class _Trouble:
         high = self.scenario.high
         (parent / "memory.high").write_text(str(high * _MIB) if high else "max")
         for load in self.scenario.loads:
-            sizes = (load.start, load.rate, max(load.most, load.start))
+            sizes = (load.start, load.rate, max(load.most, load.start), load.churn)
             command = [sys.executable, "-I", "-S", "-c", _LOAD, *map(str, sizes)]
-            more: dict[str, Any] = {"limits": {"memory_high_bytes": load.high * _MIB}}
+            limits: dict[str, Any] = {} if load.swaps else {"memory_swap_max_bytes": 0}
+            if load.high:
+                limits["memory_high_bytes"] = load.high * _MIB
             id_ = self.agent.launch(
                 *command,
                 image="host",
                 networks=[{"network": "none"}],
                 labels={"cgagent.policy": "avoid"} if load.avoid else {},
-                **(more if load.high else {}),
+                limits=limits,
             )
             self.ids[load.name] = id_
             if load.avoid:
@@ -227,6 +242,12 @@ class _Trouble:
             name for name, id_ in self.ids.items() if self.agent.state(id_)["status"] != "running"
         ]
 
+    def pressure(self) -> float:
+        """The share of the last 10 s in which all who could work waited for memory, in percent."""
+        parent = self.agent.cgroup_parent.strip("/")
+        text = Path(f"/sys/fs/cgroup/{parent}/memory.pressure").read_text()
+        return float(text.split("full avg10=")[1].split()[0])
+
     def end(self) -> None:
         for id_ in self.ids.values():
             self.agent.remove(id_)
@@ -236,37 +257,43 @@ def _play(agent: Agent, root: Path, scenario: Scenario, killer: str) -> None:
     trouble = _Trouble(agent, scenario)
     with _KILLERS[killer](root, agent):
         trouble.begin()
-        began = time.monotonic()
+        began, highest = time.monotonic(), 0.0
         while not (first := trouble.ended()) and time.monotonic() < began + _LONGEST_S:
             time.sleep(0.5)
+            highest = max(highest, trouble.pressure())
         took_s = time.monotonic() - began
         time.sleep(_AFTER_S if first else 0)
         victims = ", ".join(first + [n for n in trouble.ended() if n not in first]) or "nobody"
     trouble.end()
-    print(f"{scenario.name:36} {killer:18} {victims:12} {took_s:6.0f} s", flush=True)
+    print(
+        f"{scenario.name:36} {killer:18} {victims:12} {took_s:6.0f} s   full {highest:3.0f} %",
+        flush=True,
+    )
+    if not first and killer in {"oomd", "systemd-oomd"}:
+        print((root / "tmp/killer.log").read_text()[-1000:], flush=True)
 
 
 def _inside(base: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder:
-        for name in ("upper", "work", "root", "agent"):
-            (Path(folder) / name).mkdir()
-        root = Path(folder) / "root"
-        layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
-        subprocess.run(["mount", "-t", "overlay", "-o", layers, "root", root], check=True)
-        for name in ("proc", "sys", "dev"):
-            subprocess.run(["mount", "--rbind", f"/{name}", root / name], check=True)
-        for name in _PACKAGES:
-            found = subprocess.run(
-                ["chroot", root, "dpkg-query", "-W", name],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            print("Debian 13's", found.stdout.strip().replace("\t", " "), flush=True)
-        with Agent(Path(folder) / "agent") as agent:
-            for scenario in _SCENARIOS:
-                for killer in scenario.killers:
-                    _play(agent, root, scenario, killer)
+    folder = Path(tempfile.mkdtemp(dir=guest.STATE_FOLDER))  # it ends with the guest
+    for name in ("upper", "work", "root", "agent"):
+        (folder / name).mkdir()
+    root = folder / "root"
+    layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
+    subprocess.run(["mount", "-t", "overlay", "-o", layers, "root", root], check=True)
+    for name in ("proc", "sys", "dev"):
+        subprocess.run(["mount", "--rbind", f"/{name}", root / name], check=True)
+    for name in _PACKAGES:
+        found = subprocess.run(
+            ["chroot", root, "dpkg-query", "-W", name],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        print("Debian 13's", found.stdout.strip().replace("\t", " "), flush=True)
+    with Agent(folder / "agent") as agent:
+        for scenario in _SCENARIOS:
+            for killer in scenario.killers:
+                _play(agent, root, scenario, killer)
 
 
 def main() -> int:

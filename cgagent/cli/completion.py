@@ -151,6 +151,7 @@ _PLACES: Final = {
     "IMAGE": "/v1/images",
     "VOLUME": "/v1/volumes",
     "NETWORK": "/v1/networks",
+    "GROUP": "/v1/groups",
 }
 """Where an agent tells the names, by the word that help has for them."""
 _PATHS: Final = frozenset({"FILE", "DIR", "DIRECTORY", "PATH", "SOURCE", "DESTINATION"})

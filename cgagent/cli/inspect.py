@@ -95,6 +95,8 @@ def _of_container(native: dict[str, Any], found: dict[str, Any]) -> dict[str, An
     return {
         "State": {**found["State"], "OOM": native["state"]["oom"]},
         "CgroupPath": native["cgroup_path"],
+        "Group": native["group"],
+        "FrozenBy": native["frozen_by"],
         "Limits": native["limits"],
         "LimitsOverrides": native["overrides"],
         "LimitsHeld": native["limits_held"],

@@ -60,6 +60,7 @@ COMMANDS: Final = (
     Command("adopt", "control", "bring a running process of the host under limits"),
     Command("release", "control", "put an adopted process back where it was"),
     Command("policy", "policies", "act on pressure by rules, and see what was decided"),
+    Command("group", "groups", "groups of containers, with limits that these share"),
     Command("cgroup", "cgroup", "look at and control any cgroup of the host"),
     Command("build", "build", "make an image of a Dockerfile, under limits"),
     Command("builder", "build", "the commands about builds, and builder prune"),

@@ -31,7 +31,7 @@ _HEADINGS: Final = {
 }
 _FILTERS: Final = (
     *("id", "name", "label", "status", "exited", "ancestor", "before", "since", "health"),
-    *("network", "volume", "publish", "expose", "annotation"),
+    *("network", "volume", "publish", "expose", "annotation", "group"),
 )
 
 
@@ -77,7 +77,8 @@ def _shape(item: Item, *, trim: bool) -> Item:
         "Command": f'"{printable(command)}"',
         "CreatedAt": show_time(item["created_ns"]),
         "RunningFor": f"{show_age(time.time() - item['created_ns'] / 1e9)} ago",
-        "Status": status(item["state"]),
+        "Status": status(item["state"], item.get("frozen_by", "")),
+        "Group": item.get("group", ""),
         "State": statuses.to_docker(state),
         "Names": item["name"],
         "Labels": ",".join(f"{key}={value}" for key, value in item["labels"].items()),
@@ -110,11 +111,15 @@ def _size(item: Item) -> dict[str, str]:
 # -- the column STATUS ----------------------------------------------------------------------------
 
 
-def status(state: dict[str, Any]) -> str:
-    """As docker ps has it, and ``(Frozen)`` or ``(Hibernates)``."""
+def status(state: dict[str, Any], frozen_by: str = "") -> str:
+    """As docker ps has it, and ``(Frozen)`` or ``(Hibernates)``.
+
+    `frozen_by` is the group of containers that is frozen as a whole, and it with that.
+    """
     now = time.time()
     if state["status"] in statuses.RUNNING:
         word = "Hibernates" if state.get("sleep") else "Frozen"
+        word = f"Frozen with group {frozen_by}" if frozen_by else word
         frozen = f" ({word})" if state["status"] == "frozen" else ""
         age = show_age(now - state["started_ns"] / 1e9)
         return f"Up {age}{frozen}{_health(state.get('health'))}"

@@ -33,14 +33,16 @@ _HEADINGS: Final = {
 def fits(context: Context) -> int:
     """Exit status 1 where it does not."""
     parser = context.parser(
-        "[--memory SIZE] [--cpus N] [--cgroup-parent PATH] [--by promise|use] [--format FORMAT]",
+        "[--memory SIZE] [--cpus N] [--group GROUP | --cgroup-parent PATH] [--by promise|use] "
+        "[--format FORMAT]",
         "Say whether one more container with these limits fits, by what is promised to others and "
         "by what they use. The exit code is 1 where it does not.",
     )
     add = parser.add_argument
     add("-m", "--memory", metavar="SIZE", help="memory limit, such as 2g")
     add("--cpus", metavar="N", help="CPUs' worth of time, such as 0.5")
-    add("--cgroup-parent", metavar="PATH", help="the group it would be below")
+    add("--group", metavar="GROUP", help="the group of containers that it would be in")
+    add("--cgroup-parent", metavar="PATH", help="the cgroup it would be below")
     add("--by", metavar="promise|use", help="ask for one of them alone")
     add("--format", metavar="FORMAT", help="json, or text with fields such as {{.Says}}")
     args = parser.parse_args(context.args)
@@ -49,7 +51,12 @@ def fits(context: Context) -> int:
     if args.by not in {None, "promise", "use"}:
         parser.error(f"--by {args.by!r} is neither promise nor use")
     memory = None if args.memory is None else parse_size(args.memory, "--memory")
-    asked = query(memory_bytes=memory, cpus=limits.cpus(args.cpus), parent=args.cgroup_parent)
+    asked = query(
+        memory_bytes=memory,
+        cpus=limits.cpus(args.cpus),
+        parent=args.cgroup_parent,
+        group=args.group,
+    )
     found = connect(context).request("GET", f"/v1/capacity{asked}")
     findings = [one for one in found["findings"] if args.by in {None, one["by"]}]
     code = int(not all(one["fits"] for one in findings))

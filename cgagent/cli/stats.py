@@ -30,6 +30,8 @@ _HEADINGS: Final = {
     "Throttled": "THROTTLED",
     "State": "STATE",
 }
+HEADINGS: Final = {name: _HEADINGS[name] for name in _HEADINGS if name not in {"ID", "State"}}
+"""Of what is no container."""
 _FURTHER: Final = {"Container": "CONTAINER", "NetIO": "NET I/O"}
 _TABLE: Final = "table " + "\t".join(f"{{{{.{name}}}}}" for name in _HEADINGS)
 _CLEAR: Final = b"\x1b[H\x1b[J"
@@ -100,7 +102,7 @@ def _shape(s: dict[str, Any], *, trim: bool) -> dict[str, str]:
         "Container": short_id(id_) if trim else id_,
         "ID": short_id(id_) if trim else id_,
         "Name": printable(s["name"]),
-        **(dict.fromkeys(_FIGURES, "--") if s["usage"] is None else _shown(s)),
+        **(dict.fromkeys(_FIGURES, "--") if s["usage"] is None else shown(s)),
         "State": s["status"],
     }
 
@@ -108,7 +110,8 @@ def _shape(s: dict[str, Any], *, trim: bool) -> dict[str, str]:
 _FIGURES: Final = ("CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs", "Throttled")
 
 
-def _shown(s: dict[str, Any]) -> dict[str, str]:
+def shown(s: dict[str, Any]) -> dict[str, str]:
+    """The figures of one that has any, by docker's names."""
     usage, rates, limit = s["usage"], s["rates"] or {}, s["memory_limit_bytes"]
     memory = usage["memory"]["working_set_bytes"] or 0
     return {

@@ -23,6 +23,10 @@ from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
 from cgagent.engine.explaining import Explanations
+from cgagent.engine.groups.directories import GroupDirectories
+from cgagent.engine.groups.grouping import Grouping
+from cgagent.engine.groups.moving import Moving
+from cgagent.engine.groups.registry import Groups
 from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
@@ -72,6 +76,7 @@ from cgagent.runtime.client import Supervisor
 from cgagent.runtime.seccomp.compiled import Filters
 from cgagent.store.containers import ContainerRows
 from cgagent.store.events import EventRows
+from cgagent.store.groups import GroupRows
 from cgagent.store.networks import NetworkRows
 from cgagent.store.policies import PolicyRows
 from cgagent.store.requestkeys import RequestKeyRows
@@ -132,6 +137,9 @@ class Engine:
         containers_dir = self._containers_dir = settings.data_root / "containers"
         self.events = Events(EventRows(self.database))
         self.containers = Containers(ContainerRows(self.database, containers_dir), self.events)
+        self.container_groups = Groups(
+            *(GroupRows(self.database), self.containers, self.events), settings.cgroup_parent
+        )
         self.request_keys = RequestKeys(RequestKeyRows(self.database))
         self.policies = Policies()
         self.tracer = tracing.tracer()
@@ -161,6 +169,7 @@ class Engine:
                 *(self.networks, self._network_limits, self.containers),
                 settings.sample_full_interval_s,
             ),
+            groups=self.container_groups,
         )
         self.volumes = Volumes(
             settings.data_root / "volumes",
@@ -174,6 +183,7 @@ class Engine:
         self.watch = GroupWatch(self.events, self.containers.note, triggers, self.policies.happened)
         notes = settings.data_root / "cgroup-parents.json"
         self._parents = Parents(self.host, self.containers, settings.cgroup_parent, notes)
+        self._group_directories = GroupDirectories(self.host, self.container_groups, self._parents)
         self._placement = Placement(self.host, self._parents)
         self.pool = Pool(
             self._placement,
@@ -191,6 +201,7 @@ class Engine:
         self._leftovers = Leftovers()
         shared = Shared(
             containers=self.containers,
+            groups=self.container_groups,
             images=images,
             volumes=self.volumes,
             networks=self.networks,
@@ -225,13 +236,30 @@ class Engine:
         self.adoption = Adoption(
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
         )
+        self.grouping = Grouping(
+            *(self.container_groups, self._group_directories, self.lifecycle, self.control),
+            parents=self._parents,
+            jobs=self.jobs,
+            refresh=self.monitor.refresh_group,
+        )
+        self.moving = Moving(
+            *(self.host, self.container_groups, self.containers, self.lifecycle),
+            parents=self._parents,
+            monitor=self.monitor,
+            jobs=self.jobs,
+        )
         self.groups = HostGroups(self.host, self.containers, self.jobs, settings.cgroup_parent)
         self.explanations = Explanations(
-            *(self.host, self.containers, self.monitor, self.events), settings.cgroup_parent
+            *(self.host, self.containers, self.monitor, self.events),
+            parent=settings.cgroup_parent,
+            groups=self.container_groups,
         )
         self.usages = Usages(self.containers, UsageRows(self.database), self.monitor.device_name)
         self.policies.add(self.usages)
-        self.capacity = Capacity(self.host, self.containers, self.monitor, settings.cgroup_parent)
+        self.capacity = Capacity(
+            *(self.host, self.containers, self.monitor),
+            *(settings.cgroup_parent, self.container_groups),
+        )
         self.streams = Streams(self.supervisor, self.lifecycle, self.control, self.jobs)
         self.logs = Logs(self.lifecycle)
         self.probes = Probes(self.containers, self.streams, self.control)
@@ -364,6 +392,8 @@ class Engine:
         tasks = await self.supervisor.connect()
         await reconcile.reconcile(self.containers, self.lifecycle, tasks, at_start=True)
         await self.adoption.resume()
+        await self.moving.resume()
+        self._group_directories.complete_all()
         await self._leftovers.gone()
         await reconcile.sweep(
             self.containers,
@@ -437,7 +467,12 @@ class Engine:
 
     def selected(self, selection: Selection) -> list[Container]:
         """The containers that a listing shows. Raises InvalidInputError: a filter that is none."""
-        return selection.of(self.containers, self._networks_of)
+        return selection.of(self.containers, self._networks_of, self._groups_of)
+
+    def _groups_of(self, container: Container) -> list[str]:
+        """Names of all groups that it is in."""
+        above = self.container_groups.above(container.record.cgroup_path)
+        return [group.name for group in above]
 
     def _networks_of(self, container: Container) -> list[str]:
         """Names and ids of the networks that it is in, and the names it was made with."""

@@ -39,7 +39,7 @@ _NAMED: Final = {
     "container": "id",
     "volume": "id",
     "network": "id",
-    **dict.fromkeys(("daemon", "plugin", "config", "node", "secret", "service"), "id"),
+    **dict.fromkeys(("group", "daemon", "plugin", "config", "node", "secret", "service"), "id"),
     "event": "action",
 }
 _FILTERS: Final = (*_NAMED, "image", "label", "scope")

@@ -7,6 +7,7 @@ changes a container. It knows containers and groups only as `Target`s.
 from cgagent.metrics.disks import Disk
 from cgagent.metrics.dockerstats import docker_stats
 from cgagent.metrics.exposition import Asked, Metrics, Rendering
+from cgagent.metrics.groups import GroupStanding
 from cgagent.metrics.history import COLUMNS
 from cgagent.metrics.hostload import CpuTime, HostLoad
 from cgagent.metrics.labels import ChosenLabels
@@ -37,6 +38,7 @@ __all__ = [
     "Counted",
     "CpuTime",
     "Disk",
+    "GroupStanding",
     "HostLoad",
     "HostSample",
     "Interface",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from cgagent.metrics.families import Described
+    from cgagent.metrics.groups import GroupStanding
     from cgagent.metrics.sampler import Sampler
     from cgagent.metrics.samples import Sample, Standing
 
@@ -67,7 +68,8 @@ class Metrics:
     `containers` returns the standing of every container there is, stopped ones too,
     `events_dropped` how many events a slow reader did not get, `clients_cut_off` how many attached
     clients were cut off because they did not read, `volume_bytes` sizes by name,
-    `network_drops` packets and bytes by rule, `policies` what they have done.
+    `network_drops` packets and bytes by rule, `policies` what they have done, `groups` those of
+    containers.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Metrics:
         volume_bytes: Callable[[], Mapping[str, int]] = dict,
         network_drops: Callable[[], Mapping[str, tuple[int, int]]] = dict,
         policies: Callable[[], PolicyCounts] = PolicyCounts,
+        groups: Callable[[], Iterable[GroupStanding]] = tuple,
     ) -> None:
         # The *_created series of the library's own types are noise and no counters.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -117,6 +120,7 @@ class Metrics:
             volume_bytes=volume_bytes,
             network_drops=network_drops,
             policies=policies,
+            groups=groups,
         )
         self._registry.register(own)
 

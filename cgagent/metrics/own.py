@@ -9,11 +9,13 @@ from prometheus_client.registry import Collector
 
 from cgagent import __version__
 from cgagent.loopwatch import WATCH
+from cgagent.metrics.groups import families
 from cgagent.metrics.host import cpu_topology, machine_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from cgagent.metrics.groups import GroupStanding
     from cgagent.metrics.sampler import Sampler
     from cgagent.metrics.samples import HostSample, PolicyCounts, SamplerState
 
@@ -30,9 +32,11 @@ class Own(Collector):
         volume_bytes: Callable[[], Mapping[str, int]],
         network_drops: Callable[[], Mapping[str, tuple[int, int]]],
         policies: Callable[[], PolicyCounts],
+        groups: Callable[[], Iterable[GroupStanding]],
     ) -> None:
         self._sampler = sampler
         self._policies = policies
+        self._groups = groups
         self._network_drops = network_drops
         self._volume_bytes = volume_bytes
         self._events_dropped = events_dropped
@@ -60,6 +64,7 @@ class Own(Collector):
         yield from _volumes(self._volume_bytes())
         yield from _drops(self._network_drops())
         yield from _of_policies(self._policies())
+        yield from families(self._groups())
         machine = self._sampler.machine()
         if machine:
             yield from _machine(machine)

@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import DeviceIo
+from cgagent.metrics import carried
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from cgagent.cgroups import Cpu, Usage
 
@@ -24,7 +26,9 @@ _IO: Final = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
 class Rising:
     """Of one group, for as long as it is the same one."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Mapping[str, Any] | None = None) -> None:
+        """`before` has the counters of groups that its tasks were in earlier."""
+        self._before = before
         self._seen: Usage | None = None
         self._told: Usage | None = None
         self._kills = 0
@@ -45,6 +49,8 @@ class Rising:
             self._count_io(usage.io or ())
         if self._lost_io:
             told = replace(told, io=self._whole_io())
+        if self._before is not None:
+            told = carried.added(told, self._before)
         if self._told is not None:
             told = _not_below(self._told.cpu, told)
         self._seen, self._told = usage, told

@@ -371,8 +371,8 @@ class _Source:
         self._reader = Reader(self._group, descriptors, deep=not target.is_above)
         self._due_ns = 0
         self._limits: Limits
-        self._rising = Rising()
-        self._frozen_ns = 0
+        self._rising = Rising(target.carried)
+        self._frozen_ns = (target.carried or {}).get("frozen_ns") or 0
         self._frozen_at_ns: int | None = None
         self._clocked: tuple[Usage, Usage] | None = None
         self._usage: Usage | None = None

@@ -6,7 +6,7 @@ Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,8 @@ class Target:
     """Its first process, whose network namespace is its own."""
     labels: tuple[tuple[str, str], ...] = ()
     """Further ones of all its series: names that Prometheus takes, and values."""
+    carried: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What it has counted in groups that it was in before; see `metrics.carried`."""
     is_above: bool = False
     """A group that has others' groups below it: their figures are in its own. Read slowly, and
     without looking below it."""

@@ -236,6 +236,14 @@ MIGRATIONS: Final = (
     ) STRICT;
     """,
     """
+    -- Groups of containers: cgroups with shared limits, which have a name.
+    CREATE TABLE container_groups (
+        name       TEXT PRIMARY KEY,   -- PARENT/NAME of one in another
+        created_ns INTEGER NOT NULL,
+        document   TEXT NOT NULL       -- JSON: what was asked for, and its state
+    ) STRICT, WITHOUT ROWID;
+    """,
+    """
     -- What the agent does for targets by itself (budgets, automatic sizes), over its restarts.
     CREATE TABLE target_states (
         kind       TEXT NOT NULL,      -- budget, auto-size

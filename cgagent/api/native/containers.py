@@ -13,6 +13,7 @@ from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.etags import condition, tagged
+from cgagent.api.native.groups import MoveBody
 from cgagent.api.native.images import Filters
 from cgagent.api.native.networks import (
     add_traffic,
@@ -56,6 +57,7 @@ def routes(engine: Engine) -> APIRouter:
     _add_rename_and_wait(router, engine)
     _add_adoption(router, engine)
     _add_control(router, engine)
+    _add_moving(router, engine)
     _add_overrides(router, engine)
     _add_looks(router, engine)
     add_traffic(router, engine)
@@ -67,7 +69,18 @@ def _detail(engine: Engine, reference: str) -> dict[str, Any]:
     container = engine.containers.find(reference)
     log_path = str(engine.lifecycle.bundle(container.id).log)
     shown = container_detail(container, engine.control, log_path, engine.volumes.path)
-    return {**shown, **container_networks(engine, container.id)}
+    return {
+        **shown,
+        **_grouped(engine, container),
+        **container_networks(engine, container.id),
+    }
+
+
+def _grouped(engine: Engine, container: Container) -> dict[str, str]:
+    """The group that it is in, and the one that it is frozen with; empty: none."""
+    groups = engine.container_groups
+    frozen = groups.frozen_above(container.record.cgroup_path) if container.running else None
+    return {"group": groups.name_of(container), "frozen_by": frozen.name if frozen else ""}
 
 
 def _made(container: Container) -> dict[str, Any]:
@@ -118,6 +131,7 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
             return [
                 {
                     **container_summary(c),
+                    **_grouped(engine, c),
                     "networks": network_names(engine, c.record.config, c.id),
                     "published_ports": published_ports(engine, c.id),
                     **_size(sizes.get(c.id)),
@@ -280,6 +294,18 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
             check=_unchanged(engine, request, container),
         )
         return tagged(request, _detail(engine, container.id), **_used(engine, container))
+
+
+def _add_moving(router: APIRouter, engine: Engine) -> None:
+    @router.post("/{reference}/group", response_model=dict[str, Any])
+    async def move_container(reference: str, body: MoveBody, request: Request) -> Response:
+        """Take it into a group, or out of any, also while it runs; the answer is what `GET` shows.
+
+        Its counters go on; memory that it has stays charged to where it was until it is freed.
+        """
+        container = engine.containers.find(reference)
+        await engine.moving.move(container, body.group)
+        return tagged(request, _detail(engine, container.id))
 
 
 def _add_overrides(router: APIRouter, engine: Engine) -> None:

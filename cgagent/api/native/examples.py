@@ -388,6 +388,43 @@ _POLICY: Final = {
     "in_force": 0,
     "unknown": "",
 }
+_GROUP: Final = {
+    "name": "team-a",
+    "status": "thawed",
+    "containers": ["web"],
+    "running": 1,
+    "groups": [],
+    "max_containers": 10,
+    "limits": {"memory_max_bytes": 1073741824},
+}
+
+
+def _group(operation: str, **more: Any) -> Example:
+    method, _, verb = operation.partition(" ")
+    path = f"{method} /v1/groups/{{name}}{verb and '/'}{verb}"
+    return Example(operation=path, names={"name": "team-a"}, **more)
+
+
+_GROUPS: Final = (
+    Example(
+        operation="POST /v1/groups",
+        body={"name": "team-a", "limits": {"memory_max_bytes": 1073741824}, "max_containers": 10},
+        status=201,
+        answer={**_GROUP, "containers": [], "running": 0},
+    ),
+    _web("POST group", body={"group": "team-a"}, answer={**_CONTAINER, "group": "team-a"}),
+    Example(operation="GET /v1/groups", query={"limit": 50}, answer=[_GROUP]),
+    _group("GET", answer={**_GROUP, "limits_held": {}, "drift": []}),
+    _group("GET stats", answer={"name": "team-a", "usage": {}, "rates": None}),
+    _group("GET why", query={"window_s": 0.2}, answer={"container": None, "lost": {}}),
+    _group("POST update", body={"pids_max": 500, "max_containers": -1}, answer={"name": "team-a"}),
+    _group("POST freeze", status=204),
+    _group("POST thaw", status=204),
+    _web("POST group", body={"group": ""}, answer={**_CONTAINER, "group": ""}),
+    _group("POST kill", answer={"killed": []}),
+    _group("DELETE", query={"force": False}, status=204),
+)
+
 _POLICIES: Final = (
     Example(
         operation="POST /v1/policies",
@@ -504,6 +541,7 @@ EXAMPLES: Final = (
     *_VOLUMES_AND_NETWORKS,
     *_CONTAINERS,
     *_FILES,
+    *_GROUPS,
     *_ENDS,
     *_POLICIES,
     *_REST,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cgagent.engine.values import Image, Limits, Report
     from cgagent.engine.volumes import Volume
 
-_SHOWN: Final = tuple(f.name for f in fields(Outcome) if f.name != "of_run")
+_SHOWN: Final = tuple(f.name for f in fields(Outcome) if f.name not in {"of_run", "earlier"})
 
 Bytes = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=-1)]

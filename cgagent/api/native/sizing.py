@@ -23,14 +23,17 @@ def routes(engine: Engine) -> APIRouter:
         memory_bytes: SomeBytes | None = None,
         cpus: SomeCpus | None = None,
         parent: str | None = None,
+        group: str | None = None,
     ) -> dict[str, Any]:
         """Of the host and of each group above containers: promised, held and used, by resource.
 
         With `memory_bytes` or `cpus` also whether a container with these limits fits below the
-        group `parent`, by what is promised and by what is used.
+        cgroup `parent`, or into the `group` of containers, by what is promised and by what is used.
         """
         asked = {"memory": memory_bytes, "cpus": cpus}
         wanted = {name: float(value) for name, value in asked.items() if value is not None}
+        if group is not None:
+            parent = engine.container_groups.path(engine.container_groups.find(group).name)
         view = await engine.capacity.view(wanted, parent)  # type: ignore[arg-type]
         return {
             "scopes": [asdict(scope) for scope in view.scopes],

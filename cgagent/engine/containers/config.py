@@ -80,6 +80,8 @@ class ContainerConfig(Storage, Confinement, NamespaceModes, Networking, NameLook
     """``memory=128m..1g,cpu=0.1..2``: limits that follow what it needs; empty: they do not."""
     cgroup_parent: str = ""
     """A path; a relative one, and empty, is below the agent's own parent."""
+    group: str = ""
+    """A group of containers, in the place of a `cgroup_parent`; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,15 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What a running container's earlier cgroups have counted, before it was moved out of them."""
+
+    counters: dict[str, Any]
+    """As `cgagent.metrics.carried` has them."""
+    oom_kills: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of the last start. Times are Unix nanoseconds."""
 
@@ -81,14 +90,18 @@ class Outcome:
     """None: it has no check."""
     boost_until_ns: int | None = None
     """When the boost of this run ends at the latest; None: it has none."""
+    earlier: Earlier | None = None
+    """None: it has been in one cgroup since its start."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Outcome:
         """The inverse of `asdict`, after JSON."""
         health, sleep = value.get("health"), value.get("sleep")
+        earlier = value.get("earlier")
         parts = {
             "health": None if health is None else Health.from_json(health),
             "sleep": None if sleep is None else Sleep(**sleep),
+            "earlier": None if earlier is None else Earlier(**earlier),
         }
         return cls(**{**value, **parts})
 
@@ -149,6 +162,8 @@ class Record:
     """When an update or an override last changed them; None: they are as at the creation."""
     undo: tuple[tuple[str, str], ...] = ()
     """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
+    moving: str = ""
+    """While it is moved: the path of the cgroup that it is not in, before or after that."""
     restart: RestartState = field(default_factory=RestartState)
     outcome: Outcome = Outcome()
 
@@ -201,6 +216,7 @@ class Record:
                 "overrides": [override_to_json(o) for o in self.overrides],
                 "limits_changed_ns": self.limits_changed_ns,
                 "undo": self.undo,
+                "moving": self.moving,
                 "restart": asdict(self.restart),
                 "outcome": asdict(self.outcome),
             }
@@ -231,6 +247,7 @@ class Record:
             overrides=tuple(map(_override, value["overrides"])),
             limits_changed_ns=value["limits_changed_ns"],
             undo=tuple((path, text) for path, text in value["undo"]),
+            moving=value.get("moving", ""),
             restart=RestartState(**value["restart"]),
             outcome=Outcome.from_json(value["outcome"]),
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILTERS: Final = (
     *("ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "label"),
-    *("name", "network", "publish", "since", "status", "volume"),
+    *("group", "name", "network", "publish", "since", "status", "volume"),
 )
 _STATES: Final = (
     *("created", "restarting", "running", "paused", "frozen", "exited", "dead", "removing"),
@@ -54,6 +54,7 @@ class Selection:
         self,
         containers: Iterable[Container],
         networks_of: Callable[[Container], Iterable[str]],
+        groups_of: Callable[[Container], Iterable[str]] = lambda _: (),
     ) -> list[Container]:
         """The chosen ones, the newest first. `networks_of` gives names and ids.
 
@@ -62,7 +63,7 @@ class Selection:
         """
         found = sorted(containers, key=lambda c: -c.record.created_ns)
         tests = [
-            _any(name, values, found, networks_of)
+            _any(name, values, found, {"network": networks_of, "group": groups_of})
             for name, values in self.filters.items()
             if values
         ]
@@ -75,9 +76,9 @@ def _any(
     name: str,
     values: tuple[str, ...],
     found: list[Container],
-    networks_of: Callable[[Container], Iterable[str]],
+    names_of: Mapping[str, Callable[[Container], Iterable[str]]],
 ) -> Holds:
-    tests = [_test(name, value, found, networks_of) for value in values]
+    tests = [_test(name, value, found, names_of) for value in values]
     combine = all if name in {"label", "annotation"} else any
     return lambda c: combine(test(c) for test in tests)
 
@@ -86,8 +87,10 @@ def _test(
     name: str,
     value: str,
     found: list[Container],
-    networks_of: Callable[[Container], Iterable[str]],
+    names_of: Mapping[str, Callable[[Container], Iterable[str]]],
 ) -> Holds:
+    if name in names_of:
+        return lambda c: value in names_of[name](c)
     simple: dict[str, Holds] = {
         "id": lambda c: c.id.startswith(value),
         "name": _named_like(value),
@@ -98,7 +101,6 @@ def _test(
         "volume": lambda c: any(
             value in {m.source, m.destination} for m in c.record.resolved.mounts
         ),
-        "network": lambda c: value in networks_of(c),
         "is-task": lambda _: value in {"false", "0"},
     }
     if name in simple:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.observe.monitor import Monitor
     from cgagent.policy.causes import Cause, Neighbour
 
@@ -64,9 +65,18 @@ class Explanations:
     """Made by the engine; keeps nothing."""
 
     def __init__(
-        self, host: Host, containers: Containers, monitor: Monitor, events: Events, parent: str
+        self,
+        host: Host,
+        containers: Containers,
+        monitor: Monitor,
+        events: Events,
+        *,
+        parent: str,
+        groups: Groups,
     ) -> None:
         self._host = host
+        self._groups = groups
+        self._kin = host, containers
         self._containers = containers
         self._monitor = monitor
         self._events = events
@@ -83,7 +93,7 @@ class Explanations:
         if not container.running and since_s is None:
             return self._of_ended(container)
         path = container.record.cgroup_path
-        kinship = Kinship.of(self._host, self._containers, self._parent)
+        kinship = Kinship.of(*self._kin, self._parent, self._groups.paths())
         if since_s is None:
             try:
                 found = await now.situation(kinship, path, window_s, self._cores_lately)
@@ -111,7 +121,7 @@ class Explanations:
         """
         if not self._host.group(path).exists():
             raise NotFoundError(f"cgroup {path} does not exist; see cgagent cgroup tree")
-        kinship = Kinship.of(self._host, self._containers, self._parent)
+        kinship = Kinship.of(*self._kin, self._parent, self._groups.paths())
         if since_s is None:
             found = await now.situation(kinship, path, window_s, self._cores_lately)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cgagent.cgroups import Limits, files
@@ -41,11 +41,13 @@ class Kinship:
     """Of containers, by the paths of their groups."""
     parent: str
     """Groups below it are the agent's own."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Of groups of containers, by the paths of their cgroups."""
 
     @classmethod
-    def of(cls, host: Host, containers: Containers, parent: str) -> Kinship:
+    def of(cls, host: Host, containers: Containers, parent: str, groups: dict[str, str]) -> Kinship:
         names = {c.record.cgroup_path: c.name for c in containers if c.running}
-        return cls(host, names, parent.rstrip("/"))
+        return cls(host, names, parent.rstrip("/"), groups)
 
     def of_group(self, path: str) -> Kin:
         chain = self.chain(path)
@@ -101,6 +103,7 @@ class Kinship:
         return Group(
             path=path,
             container=self.names.get(path),
+            name=self.groups.get(path, ""),
             ours=self.is_ours(path),
             is_frozen=is_frozen,
             limits=limits,

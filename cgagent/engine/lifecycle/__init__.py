@@ -10,8 +10,8 @@ exit that comes while a start is being finished is dealt with after it.
 One file for each: `creation`, `starts`, `stops`, `exits`, `restarts`, `removal` with `leftovers`;
 `setups` is what the first two share, `signals` and `shared` are what all have in common.
 `resources` lists what a container has, and the others walk it. `pool` makes processes ready,
-`control` freezes and limits, `adopt` takes processes of the host, `reconcile` and `recovery` work
-at the agent's start.
+`control` freezes and limits, `entries` keeps commands of exec and moves apart, `adopt` takes
+processes of the host, `reconcile` and `recovery` work at the agent's start.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgagent.engine.lifecycle.creation import Creation
+from cgagent.engine.lifecycle.entries import Entries
 from cgagent.engine.lifecycle.exits import Exits
 from cgagent.engine.lifecycle.leftovers import Leftovers
 from cgagent.engine.lifecycle.removal import Removal
@@ -75,6 +76,7 @@ class Lifecycle:
         self.rename = creation.rename
         self.make_ready = setups.ready
         self.undo_set_up = setups.undo
+        self.unready = setups.unready
         self.try_limits = setups.try_limits
         self.start = starts.start
         self.started = starts.started
@@ -82,10 +84,13 @@ class Lifecycle:
         self.kill = stops.kill
         self.restart = stops.restart
         self.wait = signals.wait
+        self.hold = signals.hold
         self.exited = Exits(shared, removal, self.restarts, self.resources).exited
         self.remove = removal.remove
         self.forget = removal.forget
 
+        self.groups = shared.groups
+        self.entries = Entries()
         self.runtimes = shared.runtimes
         self.bundle = shared.bundle
         self.group = shared.group

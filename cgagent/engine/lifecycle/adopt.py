@@ -208,9 +208,9 @@ class Adoption:
         if adopted is None:
             return
         await _process_ended(adopted)
-        group = self._lifecycle.group(container)
         with contextlib.suppress(NotFoundError):
-            while group.has_pids():  # noqa: ASYNC110 - descendants live on; v1 does not tell when they end
+            # descendants live on, and v1 does not tell when they end; it may be moved meanwhile
+            while self._lifecycle.group(container).has_pids():  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
         self._watches.pop(container.id, None)
         await self._lifecycle.exited(container, Exit())

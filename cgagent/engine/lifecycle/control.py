@@ -135,6 +135,7 @@ class Control:
         require_running(container)
         began_s = time.perf_counter()
         group = self._lifecycle.group(container)
+        self._lifecycle.groups.require_thawed(group.path, f"container {container.name}")
         if group.freezer_state() == "thawed":
             if not may_be_thawed:
                 raise ConflictError(f"container {container.name} is not frozen")
@@ -339,9 +340,22 @@ class Control:
                 log.error("container %s: after a failed update: %s", container.name, e.message)  # noqa: TRY400
         self._containers.note(container, replace(container.record, undo=()))
 
+    def note_frozen(self, container: Container, by: str) -> None:
+        """Note a freeze or thaw that was not asked of it: another program's, or a group's."""
+        is_frozen = self.is_frozen(container)
+        if is_frozen is not container.frozen:
+            since_ns = time.time_ns() if is_frozen else None
+            record = container.with_outcome(frozen_since_ns=since_ns, thaw_at_ns=None, sleep=None)
+            action = "pause" if is_frozen else "unpause"
+            self._containers.note(container, record, action, by=by)
+        else:  # its own freeze may have been due to end while a group above it was frozen
+            self._arm(container)
+
     def is_frozen(self, container: Container) -> bool:
         if not container.running:
             return False
+        if container.record.moving:  # it stands still for a moment
+            return container.frozen
         try:
             return self._lifecycle.group(container).freezer_state() == "frozen"
         except NotFoundError:

@@ -128,7 +128,7 @@ class Creation:
             config=asked,
             choices=Choices(
                 runtime=runtime,
-                cgroup_parent=self._parent(config.cgroup_parent),
+                cgroup_parent=self._parent(config),
                 user_mode=user_mode,
                 user_first_id=self._free_ids(runtime) if user_mode == namespaces.AUTO else 0,
                 network=self._shared.networks.endpoints.kind(asked),
@@ -149,7 +149,15 @@ class Creation:
             self._shared.images.release(container_id)
             raise
 
-    def _parent(self, asked: str) -> str:
+    def _parent(self, config: ContainerConfig) -> str:
+        """The path of the cgroup that it is to be below; empty: the agent's own."""
+        asked, groups = config.cgroup_parent, self._shared.groups
+        if config.group:
+            if asked:
+                raise ConflictError("a group and a cgroup parent exclude each other; give one")
+            path = groups.path(groups.find(config.group).name)
+            groups.require_room(f"{path}/new")
+            return path
         supervisor = self._shared.supervisor
         agents = (os.getpid(), supervisor.pid, supervisor.keeper_pid)
         return self._shared.parents.checked(asked, filter(None, agents))
@@ -188,7 +196,11 @@ class Creation:
         await self._resources.acquire(making)
         try:
             jobs.step("record")
-            return self._shared.containers.add(making.record, "create")
+            record, groups = making.record, self._shared.groups
+            if record.config.group:  # it may have gone, or others may have come, meanwhile
+                groups.find(record.config.group)
+            groups.require_room(record.cgroup_path)
+            return self._shared.containers.add(record, "create")
         except BaseException:
             await self._resources.undo(making.record)
             raise

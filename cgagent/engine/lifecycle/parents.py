@@ -2,7 +2,7 @@
 
 Another one, and those above it, are made where they are missing. They are noted in a file before
 that, and removed again when nothing is left in them, be it by the agent after this one. A group
-that was there before is never removed.
+that was there before is never removed, and one that has a record (a group of containers) stays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cgagent.errors import DeniedError, InvalidInputError, NotFoundError
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cgagent.cgroups import Group, Host
@@ -38,6 +38,11 @@ class Parents:
         self._file = notes
         self.builds: set[str] = set()
         """Paths of the groups of builds, which are made and removed with these."""
+        self.kept: Callable[[], Iterable[str]] = tuple
+        """Paths of those that have a record, and stay though nothing is in them."""
+        self.complete: Callable[[str], None] = _is_complete
+        """Called with a path before its group is made: those above it that have a record are made
+        again with their limits, if they have gone."""
         self._made = _noted(notes)
 
     def path(self, container_id: str) -> str:
@@ -99,9 +104,27 @@ class Parents:
         The directories that were made. Raises as `Group.create` does.
         """
         if os.path.dirname(group.path) not in {self._own or "/", *self.builds}:
+            self.complete(group.path)
             missing = group.missing()
             self._note(self._made | {d for d in missing if trial or not _is_containers(d)})
         return group.create()
+
+    def make_noted(self, group: Group) -> None:
+        """Make a group that is about to have a record, or else is pruned.
+
+        Raises as `Group.create` does.
+        """
+        self._note(self._made | set(group.missing()))
+        group.create()
+
+    def disown(self, group: Group) -> None:
+        """Note one that is about to lose its record: it is pruned from then on."""
+        self._note(self._made | group.inodes().keys())
+
+    def is_foreign(self, group: Group) -> bool:
+        """Whether it is there, and was not made here."""
+        there = group.inodes()
+        return bool(there) and not self._made & there.keys()
 
     def prune(self, *, trials: bool = False) -> None:
         """Remove those that were made and that nothing is in.
@@ -110,13 +133,19 @@ class Parents:
         """
         if not self._made:
             return
-        for directory in sorted(self._made, key=len, reverse=True):
+        kept = self._kept_directories()
+        for directory in sorted(self._made - kept, key=len, reverse=True):
             if trials or not _is_containers(directory):
                 try:
                     os.rmdir(directory)
                 except OSError:  # something is in it
                     continue
         self._note({d for d in self._made if os.path.isdir(d)})
+
+    def _kept_directories(self) -> set[str]:
+        unified = self._host.unified
+        roots = {*([unified.mount] if unified else []), *self._host.v1_mounts}
+        return {root + path for path in self.kept() for root in roots}
 
     def _note(self, made: set[str]) -> None:
         if made == self._made:
@@ -126,6 +155,10 @@ class Parents:
             new.write_text(json.dumps({"boot": _boot(), "made": sorted(made)}))
             os.replace(new, self._file)
         self._made = made
+
+
+def _is_complete(path: str) -> None:
+    """No group above it has a record."""
 
 
 def _noted(path: Path) -> set[str]:

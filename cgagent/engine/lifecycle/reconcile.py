@@ -135,7 +135,7 @@ async def sweep(
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     await resources.sweep(known | alive)
     await asyncio.to_thread(shutil.rmtree, ahead_dir(containers_dir), ignore_errors=True)
-    left = {parents.path(n) for n in host.group(parents.own).children() if len(n) == ID_LENGTH}
+    left = {path for top in (parents.own, *parents.kept()) for path in _containers_in(host, top)}
     left |= {c.record.cgroup_path for c in containers}
     for path in left - {c.record.cgroup_path for c in containers if c.id in running}:
         try:
@@ -143,6 +143,12 @@ async def sweep(
         except CgagentError as e:  # somebody's processes are in it: not ours to end
             log.warning("cgroup %s of no running container is left alone: %s", path, e.message)
     parents.prune(trials=True)
+
+
+def _containers_in(host: Host, path: str) -> list[str]:
+    """Paths of the groups right below one that can be containers'."""
+    names = host.group(path).children()
+    return [f"{path.rstrip('/')}/{name}" for name in names if len(name) == ID_LENGTH]
 
 
 def _cgroup_path(bundle: Bundle) -> str:

@@ -46,6 +46,7 @@ class Setups:
     async def ready(self, container: Container) -> None:
         """Cgroup and zygote: what attaching before the start needs."""
         record = container.record
+        self._shared.groups.require_thawed(record.cgroup_path, f"container {record.name}")
         shared = record.resolved.namespaces
         pool = self._shared.pool
         await pool.make_ready(container.id, self._namespaces(record), shared.user_ids)
@@ -154,8 +155,16 @@ class Setups:
             ConflictError: a client that is attached would lose the process it waits for.
         """
         pool = self._shared.pool
-        in_root = pool.configured(container.id) or pool.rooted(container.id)
-        if in_root and not await pool.give_up(container.id):
+        if pool.configured(container.id) or pool.rooted(container.id):
+            await self.unready(container)
+
+    async def unready(self, container: Container) -> None:
+        """Cgroup and zygote of one that does not run: it is to have others at its start.
+
+        Raises:
+            ConflictError: a client that is attached would lose the process it waits for.
+        """
+        if not await self._shared.pool.give_up(container.id):
             raise ConflictError(
                 f"a client is attached to container {container.name} and waits for its start; "
                 f"start it first (cgagent start {container.name})"

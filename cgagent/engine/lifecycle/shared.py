@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle.leftovers import Leftovers
     from cgagent.engine.lifecycle.parents import Parents
@@ -40,6 +41,7 @@ class Shared:
     """Put together by the engine."""
 
     containers: Containers
+    groups: Groups
     images: Images
     volumes: Volumes
     networks: Networks

@@ -66,6 +66,8 @@ class Signals:
         await in_urgent_thread(partial(self._thaw, container))
 
     def _thaw(self, container: Container) -> None:
+        if self._shared.groups.frozen_above(container.record.cgroup_path):
+            return  # a thaw of its own has no effect; SIGKILL has, on cgroup2
         try:
             group = self._shared.group(container)
             if group.freezer_state() != "thawed":

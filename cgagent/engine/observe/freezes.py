@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,18 +25,10 @@ class ForeignFreezes:
         for container in self._differing(tick.frozen):
             if container.lock.locked():  # it is just being changed by ourselves
                 continue
-            is_frozen = self._control.is_frozen(container)
-            if is_frozen is not container.frozen:
-                self._note(container, is_frozen=is_frozen)
+            self._control.note_frozen(container, by="another program")
 
     def happened(self, container: Container, event: Event) -> None:
         pass
 
     def _differing(self, frozen: frozenset[str]) -> Iterable[Container]:
         return [c for c in self._containers if c.running and c.frozen is not (c.id in frozen)]
-
-    def _note(self, container: Container, *, is_frozen: bool) -> None:
-        since_ns = time.time_ns() if is_frozen else None
-        record = container.with_outcome(frozen_since_ns=since_ns, thaw_at_ns=None, sleep=None)
-        action = "pause" if is_frozen else "unpause"
-        self._containers.note(container, record, action, by="another program")

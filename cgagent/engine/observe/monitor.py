@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import Descriptors
 from cgagent.engine.observe.feeds import Feeds
 from cgagent.engine.observe.policies import Tick
-from cgagent.engine.observe.watched import GroupsAbove, WatchedGroups
+from cgagent.engine.observe.watched import GroupsAbove, WatchedGroups, target_of
 from cgagent.engine.options import restart as restart_policy
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.metrics import (
     COLUMNS,
     ChosenLabels,
+    GroupStanding,
     Metrics,
     PolicyCounts,
     Sample,
@@ -37,10 +39,14 @@ if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container, Record, Sleep
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.events import Events
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.jobs import Job
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
     from cgagent.metrics import Asked, BudgetUse, HostSample, Reclaimed, Rendering
+
+
+_FRESH_S: Final = 1.0
 
 
 class Monitor:
@@ -57,8 +63,10 @@ class Monitor:
         log_path: Callable[[str], str],
         volumes: Callable[[], Mapping[str, str]],
         network: NetworkFigures,
+        groups: Groups,
     ) -> None:
         self._containers = containers
+        self._groups = groups
         self.feeds = Feeds(settings.sample_interval_s)
         self._watched = WatchedGroups(
             host,
@@ -99,6 +107,7 @@ class Monitor:
             volume_bytes=self._sizes.volume_bytes,
             network_drops=network.drops,
             policies=lambda: self.policy_counts(),  # noqa: PLW0108 - they come later
+            groups=self._group_standings,
         )
         self._targets: dict[str, tuple[Record, Target]] = {}
 
@@ -132,7 +141,7 @@ class Monitor:
         targets = [self._target(c) for c in self._containers if c.running]
         groups, gone = self._watched.targets()
         targets += groups
-        above, above_gone = self._above.targets(targets)
+        above, above_gone = self._above.targets(targets, self._groups.paths())
         for target in (*gone, *above_gone):
             self._sampler.forget(target.id)
         return [*targets, *above]
@@ -155,6 +164,7 @@ class Monitor:
             asked=record.limits_in_force,
             pid=record.outcome.pid,
             labels=self._labels.of(record.resolved.labels),
+            carried=record.outcome.earlier.counters if record.outcome.earlier else None,
         )
 
     def _standings(self) -> Iterable[Standing]:
@@ -186,6 +196,21 @@ class Monitor:
             reclaimed=self.reclaimed(container.id),
             budgets=self.budgets(container.id),
         )
+
+    def _group_standings(self) -> Iterable[GroupStanding]:
+        """Called by a rendering, in a thread."""
+        return [
+            GroupStanding(
+                name=group.name,
+                containers=len(members),
+                running=sum(c.running for c in members),
+                max_containers=group.max_containers,
+                frozen=group.frozen_since_ns is not None,
+                sample=self._sampler.latest(target_of(self._groups.path(group.name)).id),
+            )
+            for group in self._groups.all()
+            for members in [self._groups.members(group.name)]
+        ]
 
     def _all_to_count(self) -> Iterable[ToCount]:
         """Called in the walker's thread."""
@@ -256,6 +281,25 @@ class Monitor:
         if sample is None or sample.target != target:
             sample = self._sampler.sample_now(target)
         return sample
+
+    def group_stats(self, path: str) -> dict[str, Any]:
+        """As `stats`, of a group of containers by the path of its cgroup; from any thread.
+
+        Raises:
+            NotFoundError: its cgroup is not there.
+        """
+        target = target_of(path)
+        sample = self._sampler.latest(target.id)
+        if sample is None or time.time() - sample.at_s > _FRESH_S:  # what is above is read slowly
+            sample = self._sampler.sample_now(target)
+        return self._view(sample)
+
+    def refresh_group(self, path: str) -> None:
+        """After a change of a group's limits: do not show the old ones."""
+        target = target_of(path)
+        self._sampler.limits_changed(target.id)
+        with contextlib.suppress(NotFoundError):
+            self._sampler.sample_now(target)
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""

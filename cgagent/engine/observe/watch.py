@@ -142,7 +142,8 @@ class GroupWatch:
 
     def resume(self, container: Container, group: Group) -> None:
         """Watch one that was found running, and tell what the OOM killer did in it meanwhile."""
-        told = container.record.outcome.oom_kills
+        outcome = container.record.outcome
+        told = outcome.oom_kills - (outcome.earlier.oom_kills if outcome.earlier else 0)
         missed = _unseen(group, OomCounters(kills=told, hits={}))
         self.begin(container, group)
         if missed is not None:
@@ -177,6 +178,17 @@ class GroupWatch:
             self._events.tell(container, "oom", **oom_attributes(report))
             seen = SeenOom.of(report, is_of_first=True)
         return seen
+
+    def move(self, container: Container, old: Group, new: Group) -> None:
+        """Watch a container in the group that it has been moved to, and not in the old one."""
+        self._read()
+        seen = self._ooms.pop(old.path, None)
+        self._containers.pop(old.path, None)
+        self._counters.pop(old.path, None)
+        self.forget(old)
+        self.begin(container, new, new=True)
+        if seen is not None:
+            self._ooms[new.path] = seen
 
     def _read(self) -> None:
         for event in self._watcher.read():

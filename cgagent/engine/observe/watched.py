@@ -92,17 +92,22 @@ class GroupsAbove:
         self._own_parent = own_parent.rstrip("/")
         self._known: dict[str, Target] = {}
 
-    def targets(self, others: list[Target]) -> tuple[list[Target], list[Target]]:
-        """Those there are now, none of `others` among them, and those that have gone since."""
+    def targets(
+        self, others: list[Target], named: Iterable[str] = ()
+    ) -> tuple[list[Target], list[Target]]:
+        """Those there are now, none of `others` among them, and those that have gone since.
+
+        `named` are paths of groups of containers, sampled though nothing may run in them.
+        """
         paths = {other.cgroup_path for other in others}
-        folders = {self._own_parent, *(_above(path) for path in paths)}
+        folders = {self._own_parent, *(_above(path) for path in paths), *named}
         above = set(folders)
         for path in folders:
             while path := _above(path):
                 above.add(path)
         above = {path or "/" for path in (*above, "")} - paths
         before = self._known
-        self._known = {path: before.get(path) or _target(path) for path in sorted(above)}
+        self._known = {path: before.get(path) or target_of(path) for path in sorted(above)}
         return list(self._known.values()), [t for p, t in before.items() if p not in above | paths]
 
 
@@ -110,7 +115,8 @@ def _above(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _target(path: str) -> Target:
+def target_of(path: str) -> Target:
+    """Of a group above others."""
     return Target(f"cgroup:{path}", "", "", path, 0.0, is_above=True)
 
 

@@ -55,7 +55,8 @@ def made(
     Raises:
         InvalidInputError, ConflictError: a file of the settings has a mistake.
     """
-    holds, targets, decided = Holds(rows), Targets(host, containers), Decisions(rows, events)
+    holds, decided = Holds(rows), Decisions(rows, events)
+    targets = Targets(host, containers, lifecycle.groups)
     acting = Acting(
         host=host,
         containers=containers,

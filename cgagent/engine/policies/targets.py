@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Host
     from cgagent.engine.containers.container import Container, Record
     from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.groups.registry import Groups
 
 MARK_LABEL: Final = "cgagent.policy"
 """Of a container: ``prefer``, ``avoid`` or ``omit``."""
@@ -31,8 +32,9 @@ HOST: Final = Target(kind="host", id="", name="host")
 class Targets:
     """By the ids that the sampler has for them."""
 
-    def __init__(self, host: Host, containers: Containers) -> None:
+    def __init__(self, host: Host, containers: Containers, groups: Groups) -> None:
         self._host = host
+        self._group_set = groups
         self._containers = containers
         self._known: dict[str, tuple[Record, Target]] = {}
         self._groups: dict[str, Target] = {}
@@ -52,8 +54,12 @@ class Targets:
             return None
         known = self._known.get(sampled_id)
         if known is None or known[0] is not container.record:
-            known = self._known[sampled_id] = container.record, _of(container)
+            known = self._known[sampled_id] = container.record, self._of(container)
         return known[1]
+
+    def _of(self, container: Container) -> Target:
+        above = self._group_set.above(container.record.cgroup_path)
+        return _of(container, tuple(group.name for group in above))
 
     def forget_all_but(self, kept: Collection[str]) -> None:
         """Groups whose keys are not among these."""
@@ -67,7 +73,7 @@ class Targets:
         if kind == "cgroup":
             return Target(kind="cgroup", id=id_, name=id_)
         container = self._containers.get(id_)
-        return None if container is None else _of(container)
+        return None if container is None else self._of(container)
 
     def marked(self, target: Target) -> Target:
         """A group with the mark that its directory has; a container's is known already."""
@@ -90,7 +96,7 @@ def sampled_id(target: Target) -> str:
     return target.id if target.kind == "container" else f"{_GROUP}{target.id or '/'}"
 
 
-def _of(container: Container) -> Target:
+def _of(container: Container, groups: tuple[str, ...]) -> Target:
     labels = container.record.resolved.labels
     mark = labels.get(MARK_LABEL, "")
     return Target(
@@ -98,6 +104,7 @@ def _of(container: Container) -> Target:
         id=container.id,
         name=container.name,
         labels=labels,
+        groups=groups,
         mark=mark if mark in MARKS else "",
     )
 

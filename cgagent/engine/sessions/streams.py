@@ -317,6 +317,22 @@ class Streams:
         own: bool = False,
     ) -> int:
         """The pid of the command."""
+        async with self._lifecycle.entries.entering(container):
+            return await self._entered(
+                *(container, key, process, take), stdin=stdin, privileged=privileged, own=own
+            )
+
+    async def _entered(
+        self,
+        container: Container,
+        key: str,
+        process: Process,
+        take: Connect | None,
+        *,
+        stdin: bool,
+        privileged: bool,
+        own: bool,
+    ) -> int:
         group = self._lifecycle.group(container)
         bundle = self._lifecycle.bundle(container.id)
         async with self._beside_the_end(container):

@@ -14,6 +14,7 @@ from cgagent.policy.advice.capacity import (
     Scope,
     Used,
     fits,
+    one_more,
     percentiles,
     room,
 )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Host, Limits
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.observe.monitor import Monitor
     from cgagent.policy.advice.capacity import Resource, Room
 
@@ -41,8 +43,11 @@ class View:
 class Capacity:
     """Made by the engine; reads when it is asked, and keeps nothing."""
 
-    def __init__(self, host: Host, containers: Containers, monitor: Monitor, parent: str) -> None:
+    def __init__(
+        self, host: Host, containers: Containers, monitor: Monitor, parent: str, groups: Groups
+    ) -> None:
         self._host = host
+        self._groups = groups
         self._containers = containers
         self._monitor = monitor
         self._parent = parent
@@ -57,11 +62,25 @@ class Capacity:
         running = [c for c in self._containers if c.running]
         scopes = await asyncio.to_thread(self._scopes, running)
         above = [s for s in scopes if s.path == "/" or f"{path}/".startswith(f"{s.path}/")]
-        return View(scopes, tuple(fits(above, wanted)))
+        quotas = self._quotas(path) if wanted else ()
+        return View(scopes, (*fits(above, wanted), *quotas))
+
+    def _quotas(self, path: str) -> list[Finding]:
+        """Of the groups that a container below this path would be in."""
+        return [
+            one_more(
+                self._groups.path(group.name),
+                len(self._groups.members(group.name)),
+                group.max_containers,
+            )
+            for group in self._groups.above(f"{path}/new")
+            if group.max_containers is not None
+        ]
 
     def _scopes(self, running: Sequence[Container]) -> tuple[Scope, ...]:
         claims = {c.record.cgroup_path: self._claims(c) for c in running}
-        above = {self._parent.rstrip("/"), *(_above(path) for path in claims)}
+        named = self._groups.paths()
+        above = {self._parent.rstrip("/"), *named, *(_above(path) for path in claims)}
         for path in above.copy():
             while path := _above(path):
                 above.add(path)

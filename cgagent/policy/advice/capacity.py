@@ -71,7 +71,7 @@ class Finding:
     """Whether so much more of one resource fits into one scope."""
 
     scope: str
-    resource: Resource
+    resource: Resource | Literal["containers"]
     by: By
     fits: bool
     says: str
@@ -130,6 +130,17 @@ def fits(scopes: Iterable[Scope], wanted: dict[Resource, float]) -> list[Finding
             _by_use(scope.path, one, one.total, wanted[one.resource]),
         )
     ]
+
+
+def one_more(path: str, count: int, most: int) -> Finding:
+    """Whether a group with a quota of containers takes one more."""
+    return Finding(
+        scope=path,
+        resource="containers",
+        by="promise",
+        fits=count < most,
+        says=f"{count} of the {most} containers that {_place(path)} may have are there",
+    )
 
 
 def _shown(resource: Resource) -> Callable[[float], str]:

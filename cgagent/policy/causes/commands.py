@@ -14,7 +14,7 @@ _LEAST_CPUS: Final = 0.1
 
 
 def change(group: Group, *flags: str) -> str:
-    """Of a limit: the group of a container by its name, any other by its path.
+    """Of a limit: a container's group and one of containers by their names, others by their paths.
 
     Empty for the root group, which has none.
     """
@@ -22,12 +22,16 @@ def change(group: Group, *flags: str) -> str:
         return ""
     if group.container:
         return shlex.join(["cgagent", "update", *flags, group.container])
+    if group.name:
+        return shlex.join(["cgagent", "group", "update", *flags, group.name])
     return shlex.join(["cgagent", "cgroup", "set", *_insisting(group), *flags, group.path])
 
 
 def thaw(group: Group) -> str:
     if group.container:
         return shlex.join(["cgagent", "thaw", group.container])
+    if group.name:
+        return shlex.join(["cgagent", "group", "thaw", group.name])
     return shlex.join(["cgagent", "cgroup", "thaw", *_insisting(group), group.path])
 
 

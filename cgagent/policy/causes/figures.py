@@ -87,6 +87,8 @@ class Figures:
 class Group:
     path: str
     container: str | None = None
+    name: str = ""
+    """Of a group of containers."""
     ours: bool = True
     """The agent's own, changed without insisting on it."""
     is_frozen: bool = False

@@ -50,6 +50,8 @@ class Target:
     """A container's id, a group's path; empty for the host."""
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    """Names of the groups of containers that it is in."""
     mark: str = ""
     """``prefer``, ``avoid`` or ``omit``: what the target itself says, by a label or an xattr."""
 
@@ -70,6 +72,8 @@ class Selector:
     """A pattern of containers' names."""
     label: str = ""
     """``KEY`` or ``KEY=PATTERN``, of containers."""
+    group: str = ""
+    """A pattern of names of groups of containers: those in one, and in the groups in it."""
     cgroup: str = ""
     """A pattern of paths of the host's cgroups."""
     host: bool = False
@@ -79,9 +83,10 @@ class Selector:
             return self.host
         if target.kind == "cgroup":
             return bool(self.cgroup) and fits_path(target.id, self.cgroup)
-        if self.host or self.cgroup or not (self.name or self.label):
+        if self.host or self.cgroup or not (self.name or self.label or self.group):
             return False
-        return self._has_label(target) and fnmatchcase(target.name, self.name or "*")
+        in_group = not self.group or any(fnmatchcase(g, self.group) for g in target.groups)
+        return in_group and self._has_label(target) and fnmatchcase(target.name, self.name or "*")
 
     def _has_label(self, target: Target) -> bool:
         key, separator, pattern = self.label.partition("=")

@@ -47,7 +47,7 @@ _RULESET: Final = (
     *("name", "description", "select", "when", "against", "grade", "cool_down", "clear_for"),
     "dry_run",
 )
-_SELECTOR: Final = ("name", "label", "cgroup", "host")
+_SELECTOR: Final = ("name", "label", "group", "cgroup", "host")
 
 
 def rulesets(table: Any, origin: str, parent: str) -> tuple[Ruleset, ...]:
@@ -116,16 +116,17 @@ def _table(value: Any, known: tuple[str, ...], where: str) -> dict[str, Any]:
 
 def _selector(value: Any, where: str, parent: str) -> Selector:
     found = _table(value, _SELECTOR, where)
-    for name in ("name", "label", "cgroup"):
+    for name in ("name", "label", "group", "cgroup"):
         if name in found and not (isinstance(found[name], str) and found[name]):
             raise InvalidInputError(f"{where}: {name} must be a pattern")
     if not isinstance(found.get("host", False), bool):
         raise InvalidInputError(f"{where}: host must be true or false")
-    kinds = {"container"} & {"container" for n in ("name", "label") if n in found}
+    kinds = {"container"} & {"container" for n in ("name", "label", "group") if n in found}
     kinds |= {name for name in ("cgroup", "host") if found.get(name)}
     if len(kinds) != 1:
         raise InvalidInputError(
-            f"{where}: it must be of containers (name, label), of cgroups (cgroup) or the host"
+            f"{where}: it must be of containers (name, label, group), of cgroups (cgroup) or "
+            "the host"
         )
     if "cgroup" in found:
         found["cgroup"] = "/" + found["cgroup"].replace("{parent}", parent).strip("/")

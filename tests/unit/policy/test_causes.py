@@ -332,6 +332,17 @@ MADE = {
         situation(group(), replace(above(), is_frozen=True)),
         *("frozen", "/cgagent", "cgagent cgroup thaw /cgagent"),
     ),
+    "frozen with a group of containers": (
+        situation(group(), replace(above(), is_frozen=True, name="team-a")),
+        *("frozen", "/cgagent", "cgagent group thaw team-a"),
+    ),
+    "a limit of a group of containers": (
+        situation(
+            group(limits={"pids_max": 100}, pids=8, forks_refused=0),
+            replace(above(limits={"pids_max": 10}, pids=8, forks_refused=5), name="team-a"),
+        ),
+        *("pids-limit", "/cgagent", "cgagent group update --pids-limit 20 team-a"),
+    ),
     "huge pages": (
         situation(group(limits={"hugetlb_max_bytes": (("2MB", 4 * MIB),)}, hugetlb_refused=2)),
         *("hugetlb-limit", "/cgagent/web", "cgagent update --hugetlb 2MB:8m web"),

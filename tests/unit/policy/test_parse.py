@@ -1,5 +1,7 @@
 """The language of rulesets: what a table comes to, and how each mistake is told."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +70,16 @@ def test_the_agents_own_group_has_a_name():
     below = Target(kind="cgroup", id="/x/y/z", name="/x/y/z")
     assert found.against.select.fits(below)
     assert not found.against.select.fits(Target(kind="cgroup", id="/x", name="/x"))
+
+
+def test_those_of_a_group():
+    found = parsed(select={"group": "team-*", "label": "tier=front"}).select
+    groups = ("team-a", "team-a/low")
+    one = Target(kind="container", id="1", name="one", groups=groups, labels={"tier": "front"})
+    assert found.fits(one)
+    assert not found.fits(replace(one, groups=("other",)))
+    assert not found.fits(replace(one, labels={}))
+    assert not found.fits(Target(kind="cgroup", id="/team-a", name="/team-a"))
 
 
 @pytest.mark.parametrize(

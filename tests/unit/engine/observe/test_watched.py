@@ -81,3 +81,5 @@ def test_groups_above_what_is_sampled():
     targets, gone = above.targets([])
     assert [target.cgroup_path for target in targets] == ["/", "/own", "/own/agent"]
     assert [target.cgroup_path for target in gone] == ["/pods", "/pods/a/b"]
+    targets, _ = above.targets([], ["/own/agent/team/low"])
+    assert [t.cgroup_path for t in targets][-2:] == ["/own/agent/team", "/own/agent/team/low"]

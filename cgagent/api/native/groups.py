@@ -1,0 +1,181 @@
+"""``/v1/groups``: groups of containers, with limits that these share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from cgagent.api.bodies import CheckedRoute
+from cgagent.api.native.etags import condition, tagged
+from cgagent.api.native.numbers import FreezeSeconds
+from cgagent.api.native.once import once
+from cgagent.api.native.pages import Paged
+from cgagent.api.native.schemas import ChangeBody, LimitsBody, Strict
+from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
+from cgagent.engine.groups.grouping import Change
+from cgagent.engine.options import limits as limit_json
+
+if TYPE_CHECKING:
+    from cgagent.engine.engine import Engine
+    from cgagent.engine.groups.group import Group
+
+Quota = Annotated[int, Field(ge=0)]
+
+
+class CreateGroupBody(Strict):
+    name: str
+    limits: LimitsBody = LimitsBody()
+    max_containers: Quota | None = None
+    """So many containers at most, those of groups in it included."""
+    labels: dict[str, str] = {}
+
+
+class UpdateGroupBody(ChangeBody):
+    """Limits, and the quota of containers; -1: any number."""
+
+    max_containers: Annotated[int, Field(ge=-1)] | None = None
+
+    def change(self) -> Change:
+        values = self.model_dump(exclude_none=True, exclude={"max_containers"})
+        limits, count = ChangeBody(**values), self.max_containers
+        return Change(
+            limits=limits.limits(),
+            extra=limits.conveniences(),
+            max_containers=None if count == -1 else count,
+            lifts_max=count == -1,
+        )
+
+
+class MoveBody(Strict):
+    group: str = ""
+    """Empty: out of any."""
+
+
+def routes(engine: Engine) -> APIRouter:
+    router = APIRouter(route_class=CheckedRoute, prefix="/v1/groups", tags=["groups"])
+    _add_control(router, engine)  # first: a name may have slashes in it
+    _add_looks(router, engine)
+    _add_changes(router, engine)
+    return router
+
+
+def _summary(engine: Engine, group: Group) -> dict[str, Any]:
+    groups = engine.container_groups
+    members = groups.members(group.name)
+    frozen = group.frozen_since_ns or groups.frozen_above(groups.path(group.name))
+    return {
+        "name": group.name,
+        "cgroup_path": groups.path(group.name),
+        "created_ns": group.created_ns,
+        "labels": group.labels,
+        "status": "frozen" if frozen else "thawed",
+        "frozen_since_ns": group.frozen_since_ns,
+        "containers": sorted(c.name for c in members),
+        "running": sum(c.running for c in members),
+        "groups": [one.name for one in groups.children(group.name)],
+        "max_containers": group.max_containers,
+        "limits": limit_json.to_json(group.limits),
+        "limits_changed_ns": group.limits_changed_ns,
+    }
+
+
+async def _detail(engine: Engine, name: str) -> dict[str, Any]:
+    """`drift` has where the kernel does not hold what was asked for."""
+    group = engine.container_groups.find(name)
+    held = await asyncio.to_thread(engine.grouping.held, group)
+    drift = None if held is None else limit_json.drift_to_json(group.limits.diff(held))
+    return {
+        **_summary(engine, group),
+        "limits_held": None if held is None else limit_json.to_json(held),
+        "drift": drift,
+    }
+
+
+def _add_control(router: APIRouter, engine: Engine) -> None:
+    @router.post("/{name:path}/freeze", status_code=204)
+    async def freeze_group(name: str, timeout_s: FreezeSeconds = 10.0) -> Response:
+        """Stop all tasks of all containers in it, and in the groups in it."""
+        await engine.grouping.freeze(name, timeout_s)
+        return Response(status_code=204)
+
+    @router.post("/{name:path}/thaw", status_code=204)
+    async def thaw_group(name: str) -> Response:
+        """Let it go on; a container that was frozen by itself stays frozen."""
+        await engine.grouping.thaw(name)
+        return Response(status_code=204)
+
+    @router.post("/{name:path}/kill")
+    async def kill_group(name: str) -> dict[str, Any]:
+        """SIGKILL all that runs in it; no restart policy starts it again."""
+        return {"killed": [c.name for c in await engine.grouping.kill(name)]}
+
+
+def _add_looks(router: APIRouter, engine: Engine) -> None:
+    @router.get("")
+    async def list_groups(page: Paged) -> list[dict[str, Any]]:
+        """By name: a group before those in it."""
+        found = page.of(engine.container_groups.all(), lambda group: group.name)
+        return [_summary(engine, group) for group in found]
+
+    @router.get("/{name:path}/stats")
+    async def group_stats(name: str) -> dict[str, Any]:
+        """What it has used, with all that is in it, as of a container; and its rates."""
+        group = engine.container_groups.find(name)
+        shown = await asyncio.to_thread(
+            engine.monitor.group_stats, engine.container_groups.path(group.name)
+        )
+        return {**shown, "name": name, "limits": limit_json.to_json(group.limits)}
+
+    @router.get("/{name:path}/why")
+    async def why_group_of_containers(
+        name: str, window_s: Window = DEFAULT_WINDOW_S, since: Since = None
+    ) -> dict[str, Any]:
+        """Why what is in it is slow; see ``GET /v1/containers/{id}/why``."""
+        path = engine.container_groups.path(engine.container_groups.find(name).name)
+        return explanation_view(await engine.explanations.of_group(path, window_s, since))
+
+    @router.get("/{name:path}", response_model=dict[str, Any])
+    async def inspect_group(name: str, request: Request) -> Response:
+        return tagged(request, await _detail(engine, name))
+
+
+def _add_changes(router: APIRouter, engine: Engine) -> None:
+    def summary(name: str) -> dict[str, Any]:
+        return _summary(engine, engine.container_groups.find(name))
+
+    @router.post("", status_code=201)
+    async def create_group(body: CreateGroupBody, request: Request) -> dict[str, Any]:
+        """``PARENT/NAME`` is one in another, which is there already."""
+
+        async def make() -> dict[str, Any]:
+            made = await engine.grouping.create(
+                body.name,
+                body.limits.limits(),
+                body.limits.conveniences(),
+                max_containers=body.max_containers,
+                labels=body.labels,
+            )
+            return _summary(engine, made)
+
+        return await once(engine, request, "group", make, summary)
+
+    @router.post("/{name:path}/update", response_model=dict[str, Any])
+    async def update_group(
+        name: str, body: UpdateGroupBody, request: Request, *, force: bool = False
+    ) -> Response:
+        """Change limits, or how many containers there may be in it."""
+        before = await _detail(engine, name)
+        check = condition(request, f"group {name!r}", lambda: before)
+        await engine.grouping.update(name, body.change(), force=force, check=check)
+        return tagged(request, await _detail(engine, name))
+
+    @router.delete("/{name:path}", status_code=204)
+    async def remove_group(name: str, request: Request, *, force: bool = False) -> Response:
+        """With `force` also its containers, and the groups in it."""
+        before = await _detail(engine, name)
+        condition(request, f"group {name!r}", lambda: before)()
+        await engine.grouping.remove(name, force=force)
+        return Response(status_code=204)

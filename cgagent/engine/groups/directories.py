@@ -1,0 +1,93 @@
+"""The cgroups of groups: made with a group, and again wherever they have gone.
+
+They go with a reboot, and with an agent that ends while nothing runs. So they are completed when an
+agent starts and before anything is made below one.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cgagent.concurrency import in_thread
+from cgagent.errors import CgagentError, ConflictError
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Group as KernelGroup
+    from cgagent.cgroups import Host
+    from cgagent.engine.groups.group import Group
+    from cgagent.engine.groups.registry import Groups
+    from cgagent.engine.lifecycle.parents import Parents
+
+log = logging.getLogger(__name__)
+
+
+class GroupDirectories:
+    def __init__(self, host: Host, groups: Groups, parents: Parents) -> None:
+        self._host = host
+        self._groups = groups
+        self._parents = parents
+        parents.kept = groups.paths
+        parents.complete = self.complete
+
+    def of(self, group: Group) -> KernelGroup:
+        return self._host.group(self._groups.path(group.name))
+
+    async def make(self, group: Group) -> None:
+        """Of a group that is about to have a record; where it fails, nothing is left.
+
+        Raises:
+            ConflictError: there is such a cgroup, which is somebody else's.
+            CgagentError: the kernel refuses a limit.
+        """
+        kernel = self.of(group)
+        if self._parents.is_foreign(kernel) and not self._groups.members(group.name):
+            raise ConflictError(
+                f"group {group.name}: cgroup {kernel.path} is there already, and not made by "
+                "cgagent; choose another name, or remove that cgroup"
+            )
+        try:
+            self._parents.make_noted(kernel)
+            await in_thread(lambda _: kernel.apply(group.limits))
+        except BaseException:
+            self._parents.prune()
+            raise
+
+    def complete(self, path: str) -> None:
+        """Make those above a cgroup that have a record and are not there, with their limits.
+
+        Raises:
+            CgagentError: one cannot be made, or the kernel refuses a limit of it.
+        """
+        for group in self._groups.above(path):
+            self._complete(group)
+
+    def complete_with(self, group: Group) -> None:
+        """As `complete`, the group's own cgroup as well."""
+        for one in (*self._groups.above(self._groups.path(group.name)), group):
+            self._complete(one)
+
+    def _complete(self, group: Group) -> None:
+        kernel = self.of(group)
+        try:
+            if not kernel.create():
+                return
+            if dict(group.limits):
+                kernel.apply(group.limits)
+            if group.frozen_since_ns:
+                kernel.freeze()
+        except CgagentError as e:
+            raise type(e)(f"group {group.name} cannot be made again: {e.message}") from e
+
+    def complete_all(self) -> None:
+        """When the agent starts. What fails is met again, and told, by whoever needs it."""
+        for group in self._groups.all():
+            try:
+                self._complete(group)
+                if group.undo:
+                    log.warning("group %s: an update was cut short: undone", group.name)
+                    self.of(group).put_back(group.undo)
+                    self._groups.save(replace(group, undo=()))
+            except CgagentError as e:
+                log.error("%s", e.message)  # noqa: TRY400

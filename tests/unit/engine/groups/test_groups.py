@@ -1,0 +1,277 @@
+"""Groups of containers: their names, records and cgroups, and who may be in one."""
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from cgagent.cgroups import Limits
+from cgagent.engine.containers.selection import Selection
+from cgagent.engine.events import EventQuery
+from cgagent.engine.groups import viewing
+from cgagent.engine.groups.group import VERSION, Group, check_name
+from cgagent.engine.groups.grouping import Change
+from cgagent.engine.options.limits import Conveniences
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    UnsupportedError,
+)
+from tests.world.fakes.agent import request, started
+
+pytestmark = pytest.mark.anyio
+
+NOTHING = Conveniences()
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def no_view(monkeypatch):
+    async def spawn(*_, **_more):
+        raise OSError(errno.EPERM, "mounts are the kernel's")
+
+    monkeypatch.setattr(viewing.children, "spawn", spawn)
+
+
+async def create(engine, name, **more):
+    limits = more.pop("limits", Limits(memory_max_bytes=64 * MIB))
+    return await engine.grouping.create(name, limits, NOTHING, **more)
+
+
+def told(engine):
+    return [f"{e.type} {e.action} {e.id}" for e in engine.events.past(EventQuery())]
+
+
+@pytest.mark.parametrize("name", ["a", "team-a", "team_a/Back-end", "7", "a/b/c/d/e/f/g/h"])
+def test_names(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("", "begins with a letter"),
+        ("team a", "begins with a letter"),
+        ("memory.max", "begins with a letter"),
+        ("../up", "begins with a letter"),
+        ("a//b", "begins with a letter"),
+        ("/a", "begins with a letter"),
+        ("a" * 64, "up to 63"),
+        ("a/b/c/d/e/f/g/h/i", "at most 8 levels"),
+        ("tasks", "'tasks' is taken"),
+        ("a/stats", "'stats' is taken"),
+        ("build-1", "those of builds"),
+    ],
+)
+def test_what_is_no_name(name, cause):
+    with pytest.raises(InvalidInputError, match=cause):
+        check_name(name)
+
+
+def test_a_record_is_read_as_it_was_written():
+    group = Group(
+        name="a/b",
+        created_ns=7,
+        limits=Limits(memory_max_bytes=MIB, pids_max=5),
+        max_containers=3,
+        labels={"tier": "one"},
+        frozen_since_ns=9,
+        undo=(("/file", "text"),),
+    )
+    document = group.to_document()
+    assert Group.from_document("a/b", 7, document) == group
+    later = document.replace(f'"version": {VERSION}', f'"version": {VERSION + 1}')
+    with pytest.raises(UnsupportedError, match="start that version"):
+        Group.from_document("a/b", 7, later)
+
+
+async def test_made_changed_and_removed(engine, world):
+    made = await create(engine, "team", max_containers=1)
+    path = engine.container_groups.path("team")
+    assert world.tree.held(path, "memory.max") == str(64 * MIB)
+    await create(engine, "team/low", limits=Limits())
+    with pytest.raises(ConflictError, match="exists"):
+        await create(engine, "team")
+    with pytest.raises(NotFoundError, match="group 'other' does not exist"):
+        await create(engine, "other/low")
+    changed = await engine.grouping.update(
+        "team", Change(limits=Limits(memory_max_bytes=32 * MIB), extra=NOTHING, lifts_max=True)
+    )
+    assert (changed.limits.memory_max_bytes, changed.max_containers) == (32 * MIB, None)
+    assert (made.limits_changed_ns, changed.undo) == (None, ())
+    assert world.tree.held(path, "memory.max") == str(32 * MIB)
+    with pytest.raises(ConflictError, match="group team has group team/low in it"):
+        await engine.grouping.remove("team")
+    await engine.grouping.remove("team", force=True)
+    assert path not in world.tree.groups()
+    assert told(engine) == [
+        *("group create team", "group create team/low", "group update team"),
+        *("group destroy team/low", "group destroy team"),
+    ]
+
+
+async def test_a_limit_that_the_kernel_refuses_leaves_nothing(engine, world):
+    world.tree.refuse("memory.max")
+    with pytest.raises(InvalidInputError, match=r"memory\.max"):
+        await create(engine, "team")
+    assert engine.container_groups.get("team") is None
+    assert engine.container_groups.path("team") not in world.tree.groups()
+    world.tree.accept("memory.max")
+    await create(engine, "team")
+    world.tree.refuse("pids.max")
+    change = Change(limits=Limits(memory_max_bytes=32 * MIB, pids_max=5), extra=NOTHING)
+    with pytest.raises(InvalidInputError, match=r"pids\.max"):
+        await engine.grouping.update("team", change)
+    kept = engine.container_groups.find("team")
+    assert (kept.limits.memory_max_bytes, kept.undo) == (64 * MIB, ())
+    assert world.tree.held(engine.container_groups.path("team"), "memory.max") == str(64 * MIB)
+
+
+async def test_somebody_elses_cgroup_is_none(engine, world):
+    path = engine.container_groups.path("theirs")
+    world.tree.make(path)
+    with pytest.raises(ConflictError, match="not made by cgagent"):
+        await create(engine, "theirs")
+    assert path in world.tree.groups()
+
+
+async def test_who_is_in_it_and_how_many(engine):
+    groups = engine.container_groups
+    await create(engine, "team", max_containers=2)
+    await create(engine, "team/low")
+    one = await started(engine, "one", group="team")
+    low = await started(engine, "low", cgroup_parent="team/low")
+    out = await started(engine, "out")
+    assert [groups.name_of(c) for c in (one, low, out)] == ["team", "team/low", ""]
+    assert {c.name for c in groups.members("team")} == {"one", "low"}
+    for refused in ({"group": "team/low"}, {"cgroup_parent": "team"}):
+        with pytest.raises(ConflictError, match="has 2 of at most 2"):
+            await engine.lifecycle.create(request(**refused))
+    with pytest.raises(ConflictError, match="exclude each other"):
+        await engine.lifecycle.create(request(group="team", cgroup_parent="/x"))
+    with pytest.raises(ConflictError, match="at most 2"):
+        await engine.moving.move(out, "team")
+    await engine.moving.move(one, "team/low")  # it is in the full group already
+    chosen = engine.selected(Selection.parse(["group=team"]))
+    assert {c.name for c in chosen} == {"one", "low"}
+    with pytest.raises(ConflictError, match="has 2 containers in it"):
+        await engine.grouping.remove("team")
+
+
+async def test_whether_one_more_fits(engine):
+    await create(engine, "team", max_containers=1)
+    path = engine.container_groups.path("team")
+
+    async def found(parent):
+        view = await engine.capacity.view({"memory": 128 * MIB}, parent)
+        told = [f for f in view.findings if f.by == "promise" and f.scope != "/"]
+        return {(f.scope, f.resource): f.fits for f in told}
+
+    assert await found(path) == {(path, "memory"): False, (path, "containers"): True}
+    await started(engine, "one", group="team")
+    assert (await found(path))[path, "containers"] is False
+    assert await found(None) == {}
+
+
+async def test_a_move_takes_all_along_or_nothing(engine, world):
+    await create(engine, "team")
+    one = await started(engine, "one")
+    before, pid = one.record.cgroup_path, one.record.outcome.pid
+    world.tree.refuse("cgroup.procs", errno.ENOSPC)
+    with pytest.raises(CgagentError, match="cannot join"):
+        await engine.moving.move(one, "team")
+    world.tree.accept("cgroup.procs")
+    assert (one.record.cgroup_path, one.record.moving, one.record.config.group) == (before, "", "")
+    assert world.tree.held(before, "cgroup.procs") == str(pid)
+    assert world.tree.held(before, "cgroup.freeze") == "0"
+    world.tree.say(before, "cpu.stat", "usage_usec 700\nuser_usec 400\nsystem_usec 300\n")
+    await engine.moving.move(one, "team")
+    path = f"{engine.container_groups.path('team')}/{one.id}"
+    assert (one.record.cgroup_path, one.record.moving) == (path, "")
+    assert world.tree.held(path, "cgroup.procs") == str(pid)
+    assert world.tree.held(path, "cgroup.freeze") == "0"
+    assert before not in world.tree.groups()
+    assert one.record.outcome.earlier.counters["cpu"]["usage_ns"] == 700_000
+    assert engine.monitor.stats(one)["usage"]["cpu"]["usage_ns"] >= 700_000
+    world.tree.make(f"{path}/inner")
+    with pytest.raises(ConflictError, match="group inner is below it"):
+        await engine.moving.move(one, "")
+    assert told(engine)[-1] == f"container move {one.id}"
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+async def test_a_move_that_was_cut_short(world, is_noted):
+    """Before its record says that the container is in the new place, and after that."""
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one")
+        old, new = one.record.cgroup_path, f"{engine.container_groups.path('team')}/{one.id}"
+        pid = one.record.outcome.pid
+        world.tree.make(new, pid)
+        world.tree.say(new, "cgroup.freeze", "1")
+        moving = {"moving": old, "cgroup_path": new} if is_noted else {"moving": new}
+        engine.containers.save(one, replace(one.record, **moving))
+    async with world.agent() as engine:
+        one = engine.containers.find("one")
+        here, gone = (new, old) if is_noted else (old, new)
+        assert (one.record.cgroup_path, one.record.moving) == (here, "")
+        assert world.tree.held(here, "cgroup.procs") == str(pid)
+        assert world.tree.held(here, "cgroup.freeze") == "0"
+        assert gone not in world.tree.groups()
+
+
+async def test_frozen_as_one(engine, world):
+    await create(engine, "team")
+    await create(engine, "team/low")
+    one = await started(engine, "one", group="team/low")
+    await engine.grouping.freeze("team")
+    assert world.tree.held(engine.container_groups.path("team"), "cgroup.freeze") == "1"
+    assert one.frozen
+    later = await engine.lifecycle.create(request("later", group="team"))
+    for refused in (
+        engine.lifecycle.start(later),
+        engine.control.thaw(one),
+        engine.grouping.thaw("team/low"),
+        engine.moving.move(one, ""),
+    ):
+        with pytest.raises(ConflictError, match="cgagent group thaw team"):
+            await refused
+    with pytest.raises(ConflictError, match="frozen already"):
+        await engine.grouping.freeze("team")
+    await engine.grouping.thaw("team")
+    assert not one.frozen
+    with pytest.raises(ConflictError, match="not frozen"):
+        await engine.grouping.thaw("team")
+    world.tree.never_freezes = True
+    with pytest.raises(CgagentError, match="did not freeze in time"):
+        await engine.grouping.freeze("team", 0.01)
+    assert engine.container_groups.find("team").frozen_since_ns is None
+
+
+async def test_their_cgroups_are_made_again(world):
+    async with world.agent() as engine:
+        await create(engine, "team")
+        await create(engine, "team/low", limits=Limits(pids_max=5))
+        path = engine.container_groups.path("team")
+    assert path not in world.tree.groups()  # as nothing ran
+    async with world.agent() as engine:
+        assert world.tree.held(path, "memory.max") == str(64 * MIB)
+        assert world.tree.held(f"{path}/low", "pids.max") == "5"
+        for gone in (f"{path}/low", path):
+            engine.host.group(gone).remove()
+        await started(engine, "one", group="team/low")
+        assert world.tree.held(path, "memory.max") == str(64 * MIB)
+
+
+async def test_a_lost_record_is_made_again(world):
+    """Its containers are in the cgroup that is there."""
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team")
+        engine.container_groups.drop("team")
+        engine._parents._note(set())
+        await create(engine, "team", limits=Limits(pids_max=9))
+        assert engine.container_groups.name_of(one) == "team"
+        assert world.tree.held(engine.container_groups.path("team"), "pids.max") == "9"
