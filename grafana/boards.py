@@ -702,6 +702,18 @@ PRESSURE: Final = Board(
                     ],
                 ),
                 Graph(
+                    "Budgets",
+                    f"The {TOP} budgets of which most is used in their windows: all at 100 %.",
+                    "percentunit",
+                    [
+                        Query(
+                            f"topk({TOP}, max by (instance, name, resource) "
+                            f"(cgagent_container_budget_used_ratio{{{INSTANCE}}}))",
+                            "{{resource}} of {{name}} on {{instance}}",
+                        )
+                    ],
+                ),
+                Graph(
                     "Memory taken back",
                     f"The {TOP} containers from which most memory was taken back that they did not "
                     "need.",

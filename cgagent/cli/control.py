@@ -12,7 +12,7 @@ from cgagent.client.http import query, quote
 from cgagent.units import parse_duration, show_size
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     from cgagent.cli.main import Context
 
@@ -92,14 +92,24 @@ def release(context: Context) -> int:
     return at_once(client, "POST", args.containers, lambda c: f"/v1/containers/{quote(c)}/release")
 
 
+_WISHES: Final = (
+    ("--reclaim", "MODE", "off, or auto[:psi=0.1], as of run"),
+    ("--boost", "WIDER", "off, or as of run: for the next starts"),
+    ("--budget", "USE", "off, or as of run: counted from now on"),
+    ("--auto-size", "RANGES", "off, or as of run"),
+)
+
+
 def update(context: Context) -> int:
     parser = context.parser(
-        "[limits] [--restart POLICY] [--reclaim MODE] CONTAINER [CONTAINER...]",
+        "[limits] [--restart POLICY] [--reclaim MODE] [--boost WIDER] "
+        "[--budget USE] [--auto-size RANGES] CONTAINER [CONTAINER...]",
         "Change limits, at once where a container runs, or what happens when it ends.",
     )
     limits.add_flags(parser)
     parser.add_argument("--restart", metavar="POLICY", help="as of run")
-    parser.add_argument("--reclaim", metavar="MODE", help="off, or auto[:psi=0.1], as of run")
+    for flag, metavar, text in _WISHES:
+        parser.add_argument(flag, metavar=metavar, help=text)
     parser.add_argument(
         "--force",
         action="store_true",
@@ -110,10 +120,10 @@ def update(context: Context) -> int:
     body = limits.request(args)
     if args.restart is not None:
         body["restart"] = restart_policy(args.restart)
-    if args.reclaim is not None:
-        body["reclaim"] = args.reclaim
+    wishes = {flag[2:].replace("-", "_") for flag, _, _ in _WISHES}
+    body |= {name: text for name in wishes if (text := getattr(args, name)) is not None}
     if not body:
-        parser.error("no limit is given, and no --restart or --reclaim")
+        parser.error("no limit is given, and nothing else that can be changed")
     client = connect(context)
 
     def change(container: str) -> str:

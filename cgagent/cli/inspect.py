@@ -101,6 +101,8 @@ def _of_container(native: dict[str, Any], found: dict[str, Any]) -> dict[str, An
         "LimitsOverrides": native["overrides"],
         "LimitsHeld": native["limits_held"],
         "LimitsDrift": native["drift"],
+        "Budgets": native["budgets"],
+        "Sizes": native["sizes"],
     }
 
 

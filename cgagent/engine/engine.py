@@ -55,6 +55,8 @@ from cgagent.engine.observe.sizes import ContainerSizes
 from cgagent.engine.observe.watch import GroupWatch, parse_trigger
 from cgagent.engine.options.logging import LogConfig
 from cgagent.engine.options.runtimes import Runtimes
+from cgagent.engine.policies.boosting import Boosting
+from cgagent.engine.policies.budgeting import Budgeting
 from cgagent.engine.policies.reclaiming import Reclaiming
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
@@ -63,6 +65,7 @@ from cgagent.engine.sessions.copying import Copying
 from cgagent.engine.sessions.logs import Logs
 from cgagent.engine.sessions.probes import Probed, Probes
 from cgagent.engine.sessions.streams import Streams
+from cgagent.engine.sizing.autosizing import AutoSizing
 from cgagent.engine.sizing.capacity import Capacity
 from cgagent.engine.sizing.usages import Usages
 from cgagent.engine.volumes import Volumes
@@ -77,6 +80,7 @@ from cgagent.store.groups import GroupRows
 from cgagent.store.networks import NetworkRows
 from cgagent.store.policies import PolicyRows
 from cgagent.store.requestkeys import RequestKeyRows
+from cgagent.store.states import StateRows
 from cgagent.store.usage import UsageRows
 from cgagent.store.volumes import VolumeRows
 
@@ -333,12 +337,36 @@ class Engine:
             watch=self.monitor.watch_too,
             own_pids=self._own_pids,
         )
+        decided = self.rulesets.decisions
+        self.boosting = Boosting(self.containers, self.control, decided)
+        self.budgeting = Budgeting(
+            containers=self.containers,
+            control=self.control,
+            lifecycle=self.lifecycle,
+            used=self.monitor.used,
+            decided=decided,
+            rows=StateRows(self.database, "budget"),
+        )
+        self.autosizing = AutoSizing(
+            *(self.containers, self.control, self.usages, decided),
+            StateRows(self.database, "auto-size"),
+        )
+        self.lifecycle.resources.add(self.autosizing)
+        self.policies.add(self.autosizing)
+        self.lifecycle.resources.add(self.boosting)
+        self.lifecycle.resources.add(self.budgeting)
+        self.policies.add(self.budgeting)
+        self.policies.add(self.boosting)
         self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
         self.policies.add(self.rulesets)
         self.policies.add(self.reclaiming)
         self.monitor.policy_counts = self._policy_counts
         self.monitor.reclaimed = self.reclaiming.of
         self.monitor.reclaim_view = self.reclaiming.view
+        self.monitor.budgets = self.budgeting.uses
+        self.monitor.budgets_view = self.budgeting.view
+        self.monitor.last_sampled = self.budgeting.sampled
+        self.rulesets.sources.budgets = self.budgeting.percents
 
     def _own_pids(self) -> set[int]:
         theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid
@@ -382,6 +410,9 @@ class Engine:
         await self.builds.resume()
         await self.naming.resume()
         await self.control.resume()
+        self.boosting.resume()
+        self.budgeting.resume()
+        await self.autosizing.resume()
         await self.rulesets.resume()
         self.lifecycle.restarts.resume()
         self.policies.start()
@@ -398,6 +429,9 @@ class Engine:
         self.policies.stop()
         await self.rulesets.close()
         await self.reclaiming.close()
+        self.boosting.close()
+        await self.budgeting.close()
+        await self.autosizing.close()
         self.adoption.close()
         self.lifecycle.restarts.close()
         self.probes.close()

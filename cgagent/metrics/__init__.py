@@ -15,6 +15,7 @@ from cgagent.metrics.network import Interface
 from cgagent.metrics.rates import Rates, between
 from cgagent.metrics.sampler import Sampler
 from cgagent.metrics.samples import (
+    BudgetUse,
     HostSample,
     PolicyCounts,
     PortUse,
@@ -32,6 +33,7 @@ __all__ = [
     "COLUMNS",
     "STATES",
     "Asked",
+    "BudgetUse",
     "ChosenLabels",
     "Counted",
     "CpuTime",

@@ -95,6 +95,18 @@ class Reclaimed:
     """Of what is in use, in the next step."""
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """How much of one of its budgets a container has used."""
+
+    resource: str
+    used_ratio: float
+    ends_s: float
+    """When the next window begins, in seconds since 1970."""
+    is_acted_on: bool
+    """It is spent, and its action in force."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What the engine knows of a container, running or not."""
@@ -123,6 +135,7 @@ class Standing:
     """By its policy, since a user started it; None: it has none."""
     ports: tuple[PortUse, ...] = ()
     reclaimed: Reclaimed | None = None
+    budgets: tuple[BudgetUse, ...] = ()
     health: str | None = None
     """One of `standing.HEALTH`; None: it has no check."""
     sleep: tuple[int | None, int | None] | None = None

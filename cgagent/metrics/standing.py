@@ -38,6 +38,14 @@ def _reclaimed(standing: Standing) -> float | None:
     return None if before is None or after is None else max(before - after, 0)
 
 
+def _budgets(field: str) -> Callable[[Standing], Values]:
+    def read(standing: Standing) -> Values:
+        for use in standing.budgets:
+            yield (use.resource,), float(getattr(use, field))
+
+    return read
+
+
 def _tasks(standing: Standing) -> Values:
     for state, count in (standing.counted.tasks if standing.counted else {}).items():
         yield (state,), count
@@ -171,6 +179,26 @@ STANDING: Final[tuple[Family[Standing], ...]] = (
         "Part of its memory that the next step takes back; no series without --reclaim",
         "cgagent's policy",
         lambda s: s.reclaimed.step_ratio if s.reclaimed else None,
+    ),
+    *(
+        Family("gauge", name, text, "cgagent's policy", _budgets(field), ("resource",))
+        for name, text, field in (
+            (
+                "cgagent_container_budget_used_ratio",
+                "Part of a budget that is used in this window; no series without --budget",
+                "used_ratio",
+            ),
+            (
+                "cgagent_container_budget_ends_seconds",
+                "When the next window of a budget begins, in seconds since 1970",
+                "ends_s",
+            ),
+            (
+                "cgagent_container_budget_acted",
+                "1 if a budget is spent and its action in force, else 0",
+                "is_acted_on",
+            ),
+        )
     ),
     _one(
         "gauge",

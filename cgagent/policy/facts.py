@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import Pressure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cgagent.cgroups import Limits, Usage
     from cgagent.metrics import Rates, Sample
 
@@ -88,6 +90,8 @@ class Facts:
     limits: Limits | None = None
     trend: Trend = field(default_factory=Trend)
     is_host: bool = False
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    """Percent that is used of each of its budgets, by resource."""
 
     @property
     def pressure(self) -> Pressure:

@@ -243,4 +243,13 @@ MIGRATIONS: Final = (
         document   TEXT NOT NULL       -- JSON: what was asked for, and its state
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- What the agent does for targets by itself (budgets, automatic sizes), over its restarts.
+    CREATE TABLE target_states (
+        kind       TEXT NOT NULL,      -- budget, auto-size
+        target     TEXT NOT NULL,      -- a key: container:ID
+        document   TEXT NOT NULL,      -- JSON
+        PRIMARY KEY (kind, target)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

@@ -96,6 +96,14 @@ def _unchanged(engine: Engine, request: Request, container: Container) -> Callab
     )
 
 
+def _used(engine: Engine, container: Container) -> dict[str, Any]:
+    """What goes on by itself, and is no change of the container."""
+    return {
+        "budgets": engine.budgeting.view(container.id),
+        "sizes": engine.autosizing.view(container.id),
+    }
+
+
 def _size(found: Size | None) -> dict[str, int | None]:
     if found is None:
         return {}
@@ -150,7 +158,8 @@ def _add_lifecycle(router: APIRouter, engine: Engine) -> None:
     ) -> Response:
         container = engine.containers.find(reference)
         sizes = await engine.sizes.of([container]) if size else {}
-        return tagged(request, _detail(engine, container.id), **_size(sizes.get(container.id)))
+        beside = {**_size(sizes.get(container.id)), **_used(engine, container)}
+        return tagged(request, _detail(engine, container.id), **beside)
 
     @router.delete("/{reference}", status_code=204)
     async def remove_container(
@@ -292,11 +301,11 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
         policy = None if body.restart is None else body.restart.policy()
         await engine.control.update(
             *(container, body.limits(), body.conveniences(), policy),
-            reclaim=body.reclaim,
+            wishes=body.wishes(),
             force=force,
             check=_unchanged(engine, request, container),
         )
-        return tagged(request, _detail(engine, container.id))
+        return tagged(request, _detail(engine, container.id), **_used(engine, container))
 
 
 def _add_moving(router: APIRouter, engine: Engine) -> None:
@@ -327,7 +336,7 @@ def _add_overrides(router: APIRouter, engine: Engine) -> None:
             force=force,
             check=_unchanged(engine, request, container),
         )
-        return tagged(request, _detail(engine, container.id))
+        return tagged(request, _detail(engine, container.id), **_used(engine, container))
 
     @router.delete("/{reference}/overrides/{owner}", status_code=204)
     async def lift_override(reference: str, owner: str) -> Response:

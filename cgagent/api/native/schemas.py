@@ -13,8 +13,9 @@ from cgagent.engine.containers.codec import to_plain
 from cgagent.engine.containers.container import Outcome, override_to_json
 from cgagent.engine.options import limits as limit_json
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.options.overrides import LimitOverride
+from cgagent.engine.options.overrides import LimitOverride, require_foreign
 from cgagent.engine.options.restart import RestartPolicy
+from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.values import Process
 
 if TYPE_CHECKING:
@@ -174,16 +175,28 @@ class ChangeBody(LimitsBody):
     }
 
 
+_WISHES: Final = tuple(field.name for field in fields(Wishes))
+
+
 class UpdateBody(ChangeBody):
     """Limits, and what else can be changed of a container that is there."""
 
     restart: RestartBody | None = None
     reclaim: str | None = None
     """``off``, ``auto`` or ``auto:psi=0.1%``."""
+    boost: str | None = None
+    """``off``, or as in ``cpus=2,memory=1g,for=30s``: from the next start on."""
+    budget: str | None = None
+    """``off``, or as in ``cpu=1h/24h,io=50g/1d:freeze``: counted from now on."""
+    auto_size: str | None = None
+    """``off``, or as in ``memory=128m..1g,cpu=0.1..2``."""
 
     def limits(self) -> Limits:
-        values = self.model_dump(exclude_none=True, exclude={"restart", "reclaim"})
+        values = self.model_dump(exclude_none=True, exclude={"restart", *_WISHES})
         return ChangeBody(**values).limits()
+
+    def wishes(self) -> Wishes:
+        return Wishes(**{name: getattr(self, name) for name in _WISHES})
 
 
 class OverrideBody(Strict):
@@ -194,7 +207,7 @@ class OverrideBody(Strict):
 
     def override(self, owner: str) -> LimitOverride:
         return LimitOverride(
-            owner=owner,
+            owner=require_foreign(owner),
             reason=self.reason,
             since_ns=time.time_ns(),
             limits=self.limits.limits(),

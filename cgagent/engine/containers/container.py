@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.engine.containers.codec import from_plain, to_plain
 from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
+from cgagent.engine.options import boosts, networking
 from cgagent.engine.options import limits as limit_json
-from cgagent.engine.options import networking
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.overrides import LimitOverride, in_force
 from cgagent.engine.options.restart import RestartState
@@ -88,6 +88,8 @@ class Outcome:
     """It is frozen for hibernation, or is about to be."""
     health: Health | None = None
     """None: it has no check."""
+    boost_until_ns: int | None = None
+    """When the boost of this run ends at the latest; None: it has none."""
     earlier: Earlier | None = None
     """None: it has been in one cgroup since its start."""
 
@@ -169,6 +171,20 @@ class Record:
     def limits_in_force(self) -> Limits:
         """The limits that the kernel is to hold."""
         return in_force(self.limits, self.overrides) if self.overrides else self.limits
+
+    def boosted(self) -> Record:
+        """As it is when a run begins: with the boost that it has asked for."""
+        overrides = boosts.begun(self.config.boost, self.limits, self.overrides)
+        return self if overrides == self.overrides else replace(self, overrides=overrides)
+
+    def unboosted(self) -> Record:
+        """As it is when no run of it is boosted."""
+        overrides = boosts.ended(self.overrides)
+        return self if overrides == self.overrides else replace(self, overrides=overrides)
+
+    def boost_until_ns(self, started_ns: int) -> int | None:
+        """When the boost of a run that began then ends at the latest; None: it has none."""
+        return boosts.until_ns(self.config.boost, self.overrides, started_ns)
 
     @property
     def group_limits(self) -> Limits:

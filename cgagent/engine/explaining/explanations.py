@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.engine.events import EventQuery
 from cgagent.engine.explaining import now, past
+from cgagent.engine.explaining.holders import with_holders
 from cgagent.engine.explaining.kinship import Kinship
 from cgagent.errors import NotFoundError
 from cgagent.policy.causes import (
@@ -107,7 +108,9 @@ class Explanations:
         oldest_s = time.time() - _RECENT_S if since_s is None else since_s
         found = replace(found, oom=_oom_report(container, oldest_s))
         status = "frozen" if container.frozen else container.record.outcome.status
-        return _explanation(found, container.name, status, since_s)
+        made = _explanation(found, container.name, status, since_s)
+        records = {one.record.cgroup_path: one.record for one in self._containers}
+        return replace(made, causes=with_holders(made.causes, records))
 
     async def of_group(self, path: str, window_s: float, since_s: float | None) -> Explanation:
         """Of any group of the host.

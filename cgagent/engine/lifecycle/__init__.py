@@ -67,7 +67,7 @@ class Lifecycle:
         )
         removal = Removal(shared, signals, self.resources)
         creation = Creation(shared, setups, self.resources, log_default)
-        starts = Starts(shared, setups, removal, self.resources)
+        starts = self.starts = Starts(shared, setups, removal, self.resources)
         stops = self.stops = Stops(shared, signals, starts, stop_timeout_s)
         self.restarts = Restarts(shared, starts)
 

@@ -7,19 +7,19 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cgagent.concurrency import in_thread, in_urgent_thread
 from cgagent.engine.lifecycle import require_running
 from cgagent.engine.lifecycle.shared import require_there
+from cgagent.engine.options import boosts, budgets, networking, overrides
 from cgagent.engine.options import limits as limit_rules
-from cgagent.engine.options import overrides
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.wishes import Wishes, ended_owners
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
-from cgagent.policy import reclaim as reclaim_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cgagent.cgroups import Group, Limits
     from cgagent.engine.containers.container import Container, Record, Sleep
@@ -59,6 +59,8 @@ class Control:
         self._network = network
         self._leases: set[asyncio.Task[None]] = set()
         self._freezing: set[str] = set()
+        self.wished: list[Callable[[Container, Collection[str]], None]] = []
+        """Told of each update: which wishes of a `ContainerConfig` were spoken of."""
         self.woken: Callable[[Container, Sleep, str, float], None] = _unheard
         """Told of each hibernation that a thaw has ended: by what, and in how many seconds."""
 
@@ -191,11 +193,11 @@ class Control:
         extra: Conveniences,
         restart: RestartPolicy | None = None,
         *,
-        reclaim: str | None = None,
+        wishes: Wishes = Wishes(),  # noqa: B008 - frozen
         force: bool = False,
         check: Check = _nothing,
     ) -> None:
-        """Change limits, at once if it runs, restart policy and reclaim. All of it or nothing.
+        """Change limits, at once if it runs, restart policy and wishes. All of it or nothing.
 
         A memory limit below what is used is reached in steps that kill nothing; with `force` it
         is set at once, whatever dies of it. `check` is called when nobody else can change it any
@@ -222,14 +224,15 @@ class Control:
                 )
             if policy is not None:
                 changed = restarts.with_policy(changed, policy)
-            if reclaim is not None:
-                reclaim = reclaim_rules.canonical(reclaim)
-                changed = replace(changed, config=replace(changed.config, reclaim=reclaim))
+            asked_for = wishes.canonical()
+            changed = _wishing(changed, asked_for)
             self._jobs.require_permitted_container(changed)
             write = overrides.updating(changes, container.record, changed)
             await self._change(container, changed, write, force=force)
             if policy is not None:
                 restarts.arm(container)
+            for told in self.wished:
+                told(container, asked_for)
         self._refresh(container)
 
     def preview(self, container: Container, asked: Limits, extra: Conveniences) -> Record:
@@ -276,8 +279,8 @@ class Control:
             await self._hold(container, override.owner, held, override.reason, force=force)
         self._refresh(container)
 
-    async def lift(self, container: Container, owner: str) -> None:
-        """End an override: what is below it is in force again.
+    async def lift(self, container: Container, owner: str, reason: str = "lifted") -> None:
+        """End an override: what is below it is in force again. The event has the reason.
 
         Raises:
             NotFoundError: the owner has none here.
@@ -286,7 +289,7 @@ class Control:
         async with self._jobs.run("lift", container=container.id, owner=owner), container.lock:
             require_there(container)
             held = overrides.without(container.record.overrides, owner)
-            await self._hold(container, owner, held, "lifted", force=False)
+            await self._hold(container, owner, held, reason, force=False)
         self._refresh(container)
 
     async def _hold(
@@ -395,6 +398,24 @@ class Control:
         """
         require_running(container)
         return self._lifecycle.group(container).pids()
+
+
+def _wishing(record: Record, asked: dict[str, Any]) -> Record:
+    """With other wishes. A boost that is in force ends; the next run has the new one.
+
+    Raises:
+        InvalidInputError: it lacks what one of them needs.
+    """
+    if not asked:
+        return record
+    if "boost" in asked:
+        boosts.require_possible(asked["boost"], record.resolved.health)
+        record = record.unboosted()
+    if "budget" in asked:
+        budgets.require_countable(asked["budget"], networking.mode(record.config))
+    gone = ended_owners(asked)
+    left = tuple(o for o in record.overrides if o.owner not in gone)
+    return replace(record, config=replace(record.config, **asked), overrides=left)
 
 
 def _freeze(group: Group, timeout_s: float) -> bool:

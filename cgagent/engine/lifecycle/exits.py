@@ -56,7 +56,7 @@ class Exits:
                 log_dropped_bytes=exit_.log_dropped_bytes,
                 health=_after_the_end(container.record.outcome.health),
             )
-            ended = self._restarts.decide(container.record, outcome)
+            ended = self._restarts.decide(container.record.unboosted(), outcome)
             die = ("die", _told(container, ended))
             try:
                 if not await self._remove_at_once(container, group, ended, die):

@@ -90,9 +90,16 @@ def _has_run_unnoted(container: Container, lifecycle: Lifecycle) -> bool:
 def _note_running(containers: Containers, container: Container, pid: int | None) -> None:
     """It was started, and the agent died before it could note that down."""
     health = Health() if container.record.resolved.health else None
-    outcome = Outcome(status="running", pid=pid, started_ns=time.time_ns(), health=health)
-    restart = replace(container.record.restart, due_ns=None, held=False)
-    containers.save(container, replace(container.record, outcome=outcome, restart=restart), "start")
+    record, now_ns = container.record, time.time_ns()
+    outcome = Outcome(
+        status="running",
+        pid=pid,
+        started_ns=now_ns,
+        health=health,
+        boost_until_ns=record.boost_until_ns(now_ns),
+    )
+    restart = replace(record.restart, due_ns=None, held=False)
+    containers.save(container, replace(record, outcome=outcome, restart=restart), "start")
 
 
 async def sweep(

@@ -17,12 +17,18 @@ from cgagent.errors import EXIT_CODE, CgagentError
 from cgagent.runtime.messages.agent import Start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.engine.containers.container import Container
     from cgagent.engine.lifecycle.pool import Configured
     from cgagent.engine.lifecycle.removal import Removal
     from cgagent.engine.lifecycle.resources import Resources
     from cgagent.engine.lifecycle.setups import Setups
     from cgagent.engine.lifecycle.shared import Shared
+
+
+def _unheard(container: Container) -> None:
+    """Nobody asks."""
 
 
 class Starts:
@@ -33,6 +39,8 @@ class Starts:
         self._setups = setups
         self._resources = resources
         self._removal = removal
+        self.asked: Callable[[Container], None] = _unheard
+        """Told of each start that a user asks for, before it comes about."""
 
     async def start(self, container: Container) -> None:
         """Run the container's command; one that runs already is left alone.
@@ -47,6 +55,7 @@ class Starts:
             if container.up:
                 return
             container.require_started_here("a start")
+            self.asked(container)
             try:
                 await self.launch(container, RestartState())
             except BaseException as e:  # a cancelled start, too, is the end of one with --rm
@@ -59,12 +68,23 @@ class Starts:
 
     async def launch(self, container: Container, restart: RestartState) -> None:
         """Run it, whatever it was; the lock is held by the caller. Raises as `start` does."""
-        pid = await self._launch(container)
+        wider = container.record.boosted()
+        if wider is not container.record:  # before it is in force: nothing holds without a record
+            self._shared.containers.save(container, wider)
+        try:
+            pid = await self._launch(container)
+        except BaseException:
+            narrow = container.record.unboosted()
+            if narrow is not container.record:
+                self._shared.containers.note(container, narrow)
+            raise
         jobs.step("record")
+        started_ns = time.time_ns()
         running = Outcome(
             status="running",
             pid=pid,
-            started_ns=time.time_ns(),
+            started_ns=started_ns,
+            boost_until_ns=container.record.boost_until_ns(started_ns),
             health=Health() if container.record.resolved.health else None,
         )
         started = replace(container.record, outcome=running, restart=replace(restart, due_ns=None))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cgagent.engine.jobs import Job
     from cgagent.engine.observe.network import NetworkFigures
     from cgagent.engine.observe.policies import Policies
-    from cgagent.metrics import Asked, HostSample, Reclaimed, Rendering
+    from cgagent.metrics import Asked, BudgetUse, HostSample, Reclaimed, Rendering
 
 
 _FRESH_S: Final = 1.0
@@ -96,6 +96,10 @@ class Monitor:
         self.policy_counts: Callable[[], PolicyCounts] = PolicyCounts
         self.reclaimed: Callable[[str], Reclaimed | None] = lambda _id: None
         self.reclaim_view: Callable[[str], dict[str, Any] | None] = lambda _id: None
+        self.budgets: Callable[[str], tuple[BudgetUse, ...]] = lambda _id: ()
+        self.budgets_view: Callable[[str], list[dict[str, Any]]] = lambda _id: []
+        self.last_sampled: Callable[[Sample], None] = lambda _sample: None
+        """Told of each sample beside the rounds, in any thread."""
         self._sizes = Sizes(lambda: {c.id: log_path(c.id) for c in containers}, volumes)
         self._metrics = Metrics(
             self._sampler,
@@ -192,6 +196,7 @@ class Monitor:
             sleep=_memory_of(container.record.outcome.sleep) if container.sleeps else None,
             ports=self._network.ports(container.id),
             reclaimed=self.reclaimed(container.id),
+            budgets=self.budgets(container.id),
         )
 
     def _group_standings(self) -> Iterable[GroupStanding]:
@@ -235,7 +240,7 @@ class Monitor:
     def last_sample(self, container: Container) -> None:
         """Sample a container at once: before its cgroup is removed, say."""
         with contextlib.suppress(NotFoundError):  # it has ended
-            self._sampler.sample_now(self._target(container))
+            self.last_sampled(self._sampler.sample_now(self._target(container)))
 
     def used(self, container: Container) -> Usage | None:
         """Of its last sample, also when it has ended; None: there was none."""
@@ -346,6 +351,7 @@ class Monitor:
             "memory_limit_bytes": limit if isinstance(limit, int) else None,
             "rates": rates and asdict(rates),
             "reclaim": self.reclaim_view(target.id),
+            "budgets": self.budgets_view(target.id),
         }
 
 

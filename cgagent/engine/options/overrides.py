@@ -18,6 +18,14 @@ from cgagent.policy.rulesets.model import OWNER
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+AUTO_SIZE: Final = "auto-size"
+BOOST: Final = "boost"
+BUDGET: Final = "budget"
+OURS: Final = frozenset({AUTO_SIZE, BOOST, BUDGET})
+"""Owners that are the agent itself, for what a container has asked for."""
+_RANKS: Final = {AUTO_SIZE: 0, BOOST: 1}
+"""What is lower counts less: a boost is wider than a size, and a cap holds over both."""
+_ABOVE: Final = 2
 _OWNER: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _REASON_MAX: Final = 1000
 _MOST: Final = 16
@@ -79,6 +87,30 @@ def checked(override: LimitOverride) -> LimitOverride:
     return override
 
 
+def require_foreign(owner: str) -> str:
+    """The owner. Raises InvalidInputError: overrides of that one are the agent's own."""
+    if owner in OURS:
+        raise InvalidInputError(
+            f"override owner {owner!r} is the agent itself (--{owner}); take another name"
+        )
+    return owner
+
+
+def ordered(overrides: Iterable[LimitOverride]) -> tuple[LimitOverride, ...]:
+    """The later ones count more; those of the same rank stay in their order."""
+    return tuple(sorted(overrides, key=lambda o: _RANKS.get(o.owner, _ABOVE)))
+
+
+def below(overrides: Iterable[LimitOverride], owner: str) -> tuple[LimitOverride, ...]:
+    """Those that count less than one of this owner."""
+    rank = _RANKS.get(owner, _ABOVE)
+    return tuple(o for o in overrides if _RANKS.get(o.owner, _ABOVE) < rank)
+
+
+def of_owner(overrides: Iterable[LimitOverride], owner: str) -> LimitOverride | None:
+    return next((o for o in overrides if o.owner == owner), None)
+
+
 def with_override(
     overrides: Iterable[LimitOverride], new: LimitOverride
 ) -> tuple[LimitOverride, ...]:
@@ -86,7 +118,7 @@ def with_override(
     kept = (*(o for o in overrides if o.owner != new.owner), checked(new))
     if len(kept) > _MOST:
         raise InvalidInputError(f"a container has {_MOST} overrides at most; lift one")
-    return kept
+    return ordered(kept)
 
 
 def without(overrides: Iterable[LimitOverride], owner: str) -> tuple[LimitOverride, ...]:
@@ -99,9 +131,9 @@ def without(overrides: Iterable[LimitOverride], owner: str) -> tuple[LimitOverri
 
 
 def yielding(overrides: Iterable[LimitOverride], changes: Limits) -> tuple[LimitOverride, ...]:
-    """What is left of them when a user updates these limits: rulesets never fight a user.
+    """What is left of them when a user updates these limits: the agent never fights a user.
 
-    Overrides of other owners stay as they are: they have been set by hand.
+    Overrides of other owners than rulesets and the agent stay: they have been set by hand.
     """
     names = {name for name, _ in changes}
     taken = names | {_OTHER_UNIT[name] for name in names if name in _OTHER_UNIT}
@@ -110,7 +142,7 @@ def yielding(overrides: Iterable[LimitOverride], changes: Limits) -> tuple[Limit
             taken |= several
     kept = []
     for override in overrides:
-        if not override.owner.startswith(OWNER):
+        if not override.owner.startswith(OWNER) and override.owner not in OURS:
             kept.append(override)
         elif left := {name: value for name, value in override.limits if name not in taken}:
             kept.append(replace(override, limits=Limits(**left)))

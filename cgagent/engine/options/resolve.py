@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 from cgagent.engine.containers.bundle import usual_hostname
 from cgagent.engine.containers.config import ContainerConfig, ResolvedConfig
-from cgagent.engine.options import confinement, health, init, mounts, namespaces, networking
+from cgagent.engine.options import (
+    boosts,
+    budgets,
+    confinement,
+    health,
+    init,
+    mounts,
+    namespaces,
+    networking,
+    wishes,
+)
 from cgagent.engine.options import logging as logopts
 from cgagent.engine.options import restart as restart_policy
 from cgagent.engine.options.logging import LogConfig
 from cgagent.errors import InvalidInputError
 from cgagent.kernel import signals
 from cgagent.network import files
-from cgagent.policy import reclaim
 from cgagent.runtime.container import console
 from cgagent.runtime.container.command import DEFAULT_PATH
 
@@ -36,7 +45,7 @@ READ_LATE: Final = frozenset(
     {
         *("image", "command", "entrypoint", "env", "working_dir", "user", "labels"),
         *("stdin", "stdin_once", "stop_signal", "stop_timeout_s", "health", "restart", "log"),
-        *("reclaim", "hibernate_after_s"),
+        *("reclaim", "boost", "budget", "auto_size", "hibernate_after_s"),
         *("networks", "ports", "publish_all", "exposed_ports"),
     }
 )
@@ -86,6 +95,7 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
     if config.console_size is not None:
         console.check_size(*config.console_size)
     asked = networking.checked(networking.alone(config))
+    budgets.require_countable(config.budget, networking.mode(asked))
     hosts = files.checked_hosts(config)
     alone = not networking.places(asked) and not networking.mode(asked)
     if alone and any(entry.endswith(f":{files.GATEWAY}") for entry in hosts):
@@ -96,7 +106,7 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
     return replace(
         config,
         restart=restart_policy.checked(config.restart, auto_remove=config.auto_remove),
-        reclaim=reclaim.canonical(config.reclaim),
+        **wishes.of(config).canonical(),
         cap_add=confinement.capability_names(config.cap_add),
         cap_drop=confinement.capability_names(config.cap_drop),
         extra_hosts=hosts,
@@ -133,6 +143,8 @@ def resolve(
     if config.init:
         init.find()
     hostname = _hostname(config, container_id)
+    checked_health = health.combined(config.health, image.health, image.shell)
+    boosts.require_possible(config.boost, checked_health)
     return ResolvedConfig(
         args=_arguments(config, image),
         env=_environment(config, image, hostname),
@@ -141,7 +153,7 @@ def resolve(
         hostname=hostname,
         labels={**image.labels, **config.labels},
         stop_signal=stop_signal,
-        health=health.combined(config.health, image.health, image.shell),
+        health=checked_health,
         log=log,
         mounts=mounts.combined(_mounts(config, find), image.volumes, config.volume_driver),
         ports=networking.published(config, image.exposed_ports) if not shared.network else (),

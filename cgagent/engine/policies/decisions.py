@@ -8,11 +8,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import CgagentError
+from cgagent.policy.rulesets.model import Target
 from cgagent.store.policies import DecisionRow as Decision
 
 if TYPE_CHECKING:
+    from cgagent.engine.containers.container import Container
     from cgagent.engine.events import Events
-    from cgagent.policy.rulesets.model import Target
     from cgagent.store.policies import PolicyRows
 
 __all__ = ["Decision", "Decisions"]
@@ -73,6 +74,13 @@ class Decisions:
         self._events.publish("policy", action, policy, _attributes(made))
         log.info("policy %s: %s %s: %s: %s", policy, action, made.target, outcome, made.reason)
         return made
+
+    def note_own(
+        self, wish: str, action: str, container: Container, *, outcome: str, reason: str
+    ) -> Decision:
+        """Of the agent itself, about a container that has asked for it (``--boost``, ...)."""
+        target = Target(kind="container", id=container.id, name=container.name)
+        return self.note(wish, str(target), action, target, outcome=outcome, reason=reason)
 
     def _prune(self) -> None:
         if self._until_pruned == 0:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.cgroups import UNLIMITED, IoMax, Limits, convert
 from cgagent.engine.options.limits import host_memory_bytes, to_json
 from cgagent.errors import ConflictError, UnsupportedError
+from cgagent.policy.facts import Facts, HostFacts
 from cgagent.policy.rulesets.actions import RAISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.policy.facts import Facts
+    from cgagent.cgroups import Usage
+    from cgagent.policy.budgets import Budget
     from cgagent.policy.rulesets.model import Grade
 
 _IO: Final = {"read": "rbps", "write": "wbps", "read_iops": "riops", "write_iops": "wiops"}
@@ -50,7 +52,7 @@ def _io_weight(held: Limits) -> int:
     return held.io_weight or 100
 
 
-def _cpu_cap(options: Any, held: Limits, _facts: Facts) -> Limits:
+def _cpu_cap(options: Any, held: Limits, _facts: Facts | None) -> Limits:
     quota, period = convert.cpus_to_quota(options["cpus"])
     before = _cpus(held)
     if before is not None and before <= options["cpus"]:
@@ -83,7 +85,7 @@ def _io_cap(options: Any, held: Limits, facts: Facts) -> Limits:
     return Limits(io_max=tuple(caps))
 
 
-def _is_at_most(held: Any, cap: int) -> bool:
+def _is_at_most(held: Any, cap: float) -> bool:
     return isinstance(held, int) and held <= cap
 
 
@@ -102,6 +104,26 @@ def _raise(options: Any, held: Limits, _facts: Facts) -> Limits:
     most = host_memory_bytes() if field.endswith("_bytes") else after
     raised: dict[str, Any] = {field: int(min(after, most))}
     return Limits(**raised)
+
+
+def budget_cap(budget: Budget, held: Limits, usage: Usage | None) -> Limits:
+    """What holds one to the throttle of a budget that is spent.
+
+    Raises:
+        ConflictError: it is held to as little already.
+        UnsupportedError: nothing is known that it could be about.
+    """
+    value = budget.throttle
+    if budget.resource == "cpu":
+        return _cpu_cap({"cpus": value}, held, None)
+    if budget.resource == "io":
+        facts = Facts(at_s=0.0, host=HostFacts(), usage=usage)
+        return _io_cap({"read": int(value), "write": int(value)}, held, facts)
+    rates = {name: getattr(held, name) for name in ("net_rate_in_bits", "net_rate_out_bits")}
+    lower: dict[str, Any] = {n: int(value) for n, r in rates.items() if not _is_at_most(r, value)}
+    if not lower:
+        raise ConflictError("its network rate is as low already")
+    return Limits(**lower)
 
 
 _MAKERS: Final[dict[str, Callable[[Any, Limits, Facts], Limits]]] = {

@@ -66,7 +66,7 @@ class Rulesets:
         self._containers = containers
         self._jobs = jobs
         self._watch = watch
-        self._sources = Sources(host)
+        self.sources = Sources(host)
         self._needs_trends = False
         self._changing = asyncio.Lock()
         """One request after the other: what is let go of takes a while."""
@@ -192,7 +192,7 @@ class Rulesets:
     def ticked(self, tick: Tick) -> None:
         if not self._catalogue and not self._carrying.has_orphans:
             return
-        self._sources.next(tick)
+        self.sources.next(tick)
         fresh = self._learn(tick)
         view = self.view()
         for hold in self._holds:  # before anything more is done: a user may want it otherwise
@@ -201,7 +201,7 @@ class Rulesets:
         for target in (*fresh, *above, HOST):
             self._look(target, view)
         self._look_at_others(tick, view)
-        self._carrying.retry(self._sources.at_s)
+        self._carrying.retry(self.sources.at_s)
 
     def _learn(self, tick: Tick) -> list[Target]:
         """Who is there: all that is sampled comes by as fresh every few seconds."""
@@ -211,12 +211,12 @@ class Rulesets:
         found = [target for id_ in tick.fresh if (target := self._targets.get(id_)) is not None]
         for target in found:
             self._there[target.key] = target
-            if target.kind == "cgroup" and self._sources.is_above(target):
+            if target.kind == "cgroup" and self.sources.is_above(target):
                 self._above.add(target.key)
             if self._needs_trends:
-                self._sources.learn(target)
-        if self._sources.at_s >= self._tidy_s:
-            self._tidy_s = self._sources.at_s + _TIDY_S
+                self.sources.learn(target)
+        if self.sources.at_s >= self._tidy_s:
+            self._tidy_s = self.sources.at_s + _TIDY_S
             self._tidy()
         return found
 
@@ -230,17 +230,17 @@ class Rulesets:
         self._targets.forget_all_but(kept)
         for running in self._catalogue:
             running.forget_all_but(kept)
-        self._sources.forget_all_but(set(map(sampled_id, self._there.values())))
+        self.sources.forget_all_but(set(map(sampled_id, self._there.values())))
 
     def facts(self, target: Target) -> Facts | None:
         """What is known of it now; None: it does not run, or is not there."""
         is_there = target.kind == "host" or self._targets.get(sampled_id(target)) is not None
-        return self._sources.of(target) if is_there else None
+        return self.sources.of(target) if is_there else None
 
     def view(self) -> View:
         """What there is to look at now."""
         return View(
-            now_s=self._sources.at_s,
+            now_s=self.sources.at_s,
             there=self._there,
             facts=self.facts,
             marked=self._targets.marked,

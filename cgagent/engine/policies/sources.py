@@ -12,7 +12,7 @@ from cgagent.engine.policies.targets import sampled_id
 from cgagent.policy.facts import Facts, HostFacts, Trend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.cgroups import Host, Usage
     from cgagent.engine.observe.policies import Tick
@@ -36,6 +36,8 @@ class Sources:
         self._latency_ms: float | None = None
         self._tick: Tick | None = None
         self._host = HostFacts()
+        self.budgets: Callable[[str], Mapping[str, float]] = lambda _id: {}
+        """Percent of its budgets that a target with this id has used."""
         self.at_s = 0.0
         """Of the monotonic clock, when the round ended."""
 
@@ -82,6 +84,7 @@ class Sources:
             limits=sample.limits if sample else None,
             trend=self._trends.get(id_, _NO_TREND),
             is_host=is_host,
+            budgets=self.budgets(id_),
         )
 
     def is_above(self, target: Target) -> bool:

@@ -136,6 +136,17 @@ def _pids(_options: Mapping[str, Any], unit: str) -> Read:
     return read
 
 
+def _budget(options: Mapping[str, Any], _unit: str) -> Read:
+    """The percent that is used; of several the one of which most is, and 0 where there is none."""
+    resource = options["resource"]
+
+    def read(facts: Facts) -> float | None:
+        used = facts.budgets
+        return max(used.values(), default=0.0) if resource == "any" else used.get(resource, 0.0)
+
+    return read
+
+
 def _reclaiming(options: Mapping[str, Any], _unit: str) -> Read:
     within_s = options["within"]
 
@@ -280,6 +291,12 @@ FIGURES: Final[Mapping[str, Figure]] = {
     ),
     "major_faults_above": Figure(
         what="major faults a second", units=("faults/s",), read=_rate("major_faults_per_s")
+    ),
+    "budget_above": Figure(
+        what="budget",
+        units=(PERCENT,),
+        read=_budget,
+        choices={"resource": ("any", "cpu", "io", "net")},
     ),
     "idle": Figure(
         what="idle", units=(YES,), read=_idle, own=("cpu",), missing="its CPU is not counted"

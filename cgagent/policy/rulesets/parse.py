@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from cgagent.policy.rulesets.model import Condition
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,47}")
+TAKEN: Final = frozenset({"auto-size", "boost", "budget"})
+"""What the agent itself decides by, for what containers have asked for."""
 _DEEPEST: Final = 8
 _MOST_RULESETS: Final = 100
 _MOST_PARTS: Final = 32
@@ -76,6 +78,8 @@ def ruleset(table: Any, where: str, parent: str) -> Ruleset:
         raise InvalidInputError(
             f"{where}: name must be up to 48 letters, digits, '-' and '_', not {name!r}"
         )
+    if name in TAKEN:
+        raise InvalidInputError(f"{where}: {name} is what --{name} decides by; take another name")
     where = f"{where.rpartition(': ')[0]}: ruleset {name}"
     description = found.get("description", "")
     dry_run = found.get("dry_run", False)

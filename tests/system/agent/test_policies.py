@@ -49,13 +49,15 @@ def owners(agent, container):
 
 
 def is_answered_for(agent, container):
-    """The kernel holds what is in force, and what is not its user's is its ruleset's."""
+    """The kernel holds what is in force, and what is not its user's has somebody behind it."""
     detail = agent.detail(container)
     holds = agent.client.request("GET", "/v1/policies/crash")["holds"]
-    names = {one["target"] for one in holds}
-    return not detail["drift"] and (
-        not detail["overrides"] or f"container {detail['name']}" in names
-    )
+    answering = {
+        "policy.crash": f"container {detail['name']}" in {one["target"] for one in holds},
+        "budget": any(one["state"] == "done" for one in detail["budgets"]),
+        "boost": detail["state"]["boost_until_ns"] is not None,
+    }
+    return not detail["drift"] and all(answering[one["owner"]] for one in detail["overrides"])
 
 
 def held_weight(agent, container):
@@ -187,10 +189,11 @@ def test_mistakes(agent):
 
 @pytest.mark.native
 def test_whenever_the_agent_is_killed_nothing_is_left_without_an_owner(own_agent):
-    """Amid weights, caps and freezes that come and go."""
+    """Amid weights, caps and freezes, boosts and budgets that come and go."""
     agent, random_ = own_agent, random.Random(5)  # noqa: S311
     agent.launch(*BUSY, limits=SLOW, labels={"front": "1"})
-    victims = [agent.launch(*BUSY, limits=SLOW, labels={"batch": "1"}) for _ in range(2)]
+    wishes = {"boost": "cpus=0.5,for=1s", "budget": "cpu=0.3s/2s:throttle=0.02"}
+    victims = [agent.launch(*BUSY, limits=SLOW, labels={"batch": "1"}, **wishes) for _ in range(2)]
     before = {one: held_weight(agent, one) for one in victims}
     grades = [WEIGHT, {"action": "cpu-cap", "cpus": 0.05}, {"action": "freeze", "for": "1s"}]
     table = {
@@ -205,14 +208,17 @@ def test_whenever_the_agent_is_killed_nothing_is_left_without_an_owner(own_agent
     for _ in range(KILLS):
         eventually(lambda: agent.client.request("GET", "/v1/decisions?policy=crash&limit=1"))
         time.sleep(random_.uniform(0, 1.5))
+        agent.post(victims[0], "restart?timeout_s=0")
+        time.sleep(random_.uniform(0, 1))
         agent.kill9()
         agent.start()
         for one in victims:  # eventually: it goes on acting meanwhile
             eventually(lambda one=one: is_answered_for(agent, one))
     agent.client.request("DELETE", "/v1/policies/crash")
     for one in victims:
+        agent.post(one, "update", {"budget": "off"})
         eventually(lambda one=one: agent.state(one)["status"] == "running")
-        assert owners(agent, one) == []
+        eventually(lambda one=one: owners(agent, one) == [])
         assert held_weight(agent, one) == before[one]
         assert agent.detail(one)["limits_held"]["cpu_quota_us"] == 10_000
     with pytest.raises(NotFoundError):

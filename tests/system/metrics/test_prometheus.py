@@ -61,6 +61,7 @@ def world(state_root, alpine_docker_archive):
             labels={PROJECT: "shop"},
             ports=[{"container_port": 80, "host_port": 8096}],
             reclaim="auto",
+            budget="cpu=1h/1d",
         )
         agent.launch("sh", "-c", BUSY, name="reborn", limits=limits)
         agent.client.request("POST", "/v1/policies", {"ruleset": [SEEN]})

@@ -9,6 +9,7 @@ import pytest
 from cgagent.cgroups import Cpu, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.policies import reclaiming
 from cgagent.errors import InvalidInputError
 from cgagent.metrics import Sample, Target
@@ -101,7 +102,7 @@ async def test_what_was_not_asked_for_or_stands_still_is_left_alone(engine, worl
     await rounds.go(container, 3)
     assert asked(world, container) == ""
     assert engine.monitor.reclaim_view(container.id) is None
-    await engine.control.update(container, *NOTHING, reclaim="auto")
+    await engine.control.update(container, *NOTHING, wishes=Wishes(reclaim="auto"))
     await engine.control.freeze(container)
     await rounds.go(container, 3)
     assert asked(world, container) == ""
@@ -110,16 +111,16 @@ async def test_what_was_not_asked_for_or_stands_still_is_left_alone(engine, worl
 async def test_it_can_be_updated_and_outlives_the_agent(world, monkeypatch):
     async with world.agent() as engine:
         container = await started(engine, "one")
-        await engine.control.update(container, *NOTHING, reclaim="auto:psi=0.5")
+        await engine.control.update(container, *NOTHING, wishes=Wishes(reclaim="auto:psi=0.5"))
         with pytest.raises(InvalidInputError, match="is neither off nor auto"):
-            await engine.control.update(container, *NOTHING, reclaim="a lot")
+            await engine.control.update(container, *NOTHING, wishes=Wishes(reclaim="a lot"))
     async with world.agent() as engine:
         container = engine.containers.find("one")
         assert container.record.config.reclaim == "auto:psi=0.5%"
         rounds = Rounds(engine, monkeypatch)
         await rounds.go(container, 2)
         assert engine.monitor.reclaim_view(container.id)["mode"] == "auto:psi=0.5%"
-        await engine.control.update(container, *NOTHING, reclaim="off")
+        await engine.control.update(container, *NOTHING, wishes=Wishes(reclaim="off"))
         await rounds.go(container)
         assert engine.monitor.reclaim_view(container.id) is None
 

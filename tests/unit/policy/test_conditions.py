@@ -27,7 +27,7 @@ def psi(some, full=None, minute=0.0):
     )
 
 
-def facts(at_s=0.0, *, pressure=None, memory=None, host=None, limits=None, rates=None, pids=None):
+def facts(at_s=0.0, *, pressure=None, memory=None, host=None, pids=None, **known):
     usage = Usage(
         cpu=Cpu(),
         memory=Memory(current_bytes=memory),
@@ -36,7 +36,7 @@ def facts(at_s=0.0, *, pressure=None, memory=None, host=None, limits=None, rates
         pressure=Pressure(memory=pressure),
         frozen=False,
     )
-    return Facts(at_s=at_s, host=host or HostFacts(), usage=usage, limits=limits, rates=rates)
+    return Facts(at_s=at_s, host=host or HostFacts(), usage=usage, **known)
 
 
 def rates(**changes):
@@ -137,6 +137,13 @@ def test_all_and_any_of_what_may_not_be_known(answers):
         ({"detector": "cpu-above", "above": 1.5}, {"rates": rates(cpu_percent=160.0)}, True),
         ({"detector": "io-above", "above": "1m"}, {"rates": rates(read_bytes_per_s=2e6)}, True),
         ({"detector": "throttled-above", "above": 5}, {"rates": rates(throttled_percent=6)}, True),
+        ({"detector": "budget-above", "above": 80}, {"budgets": {"cpu": 90.0, "io": 1.0}}, True),
+        (
+            {"detector": "budget-above", "resource": "io", "above": 80},
+            {"budgets": {"cpu": 90.0, "io": 1.0}},
+            False,
+        ),
+        ({"detector": "budget-above", "above": 80}, {}, False),
         ({"detector": "idle"}, {"rates": rates(cpu_percent=0.4)}, True),
         ({"detector": "idle"}, {"rates": rates(cpu_percent=0.6)}, False),
         ({"detector": "idle"}, {"rates": rates(write_bytes_per_s=1.0)}, False),

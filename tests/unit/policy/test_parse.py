@@ -128,6 +128,11 @@ def test_a_mistake_is_told_with_its_place(changes, told):
     assert error.value.message.startswith("test: ruleset ")
 
 
+def test_names_of_what_decides_without_a_ruleset():
+    with pytest.raises(InvalidInputError, match="take another name"):
+        parsed(name="auto-size")
+
+
 def test_documents_that_are_none():
     for table in ({}, {"ruleset": {}}, {"rules": []}, [], None, {"ruleset": [3]}):
         with pytest.raises(InvalidInputError, match=r"^test"):

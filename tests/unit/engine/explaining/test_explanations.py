@@ -11,6 +11,7 @@ from cgagent.cgroups import Limits
 from cgagent.cgroups.hierarchy import Placement
 from cgagent.engine.explaining.kinship import Kinship
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.kernel import procfs
 from cgagent.policy.causes import Figures, Machine, Situation
@@ -67,6 +68,22 @@ async def test_a_quota_of_a_group_above_and_a_neighbour(engine, world):
     assert found.neighbours[0].beside == path
     files = [e.file for e in found.causes[0].evidence]
     assert str(tree.directory("/cgagent") / "cpu.max") in files
+
+
+async def test_a_quota_that_a_policy_holds_it_to(engine, world):
+    web = await started(engine, "web")
+    path, tree = web.record.cgroup_path, world.tree
+    cap = Limits(cpu_quota_us=10_000, cpu_period_us=100_000)
+    by = LimitOverride(owner="budget", reason="3 s of 2 s cpu are used", since_ns=1, limits=cap)
+    await engine.control.override(web, by)
+    tree.say(path, "cpu.stat", used(0))
+    found = await explained(
+        engine.explanations.of_container(web, WINDOW_S, None),
+        (tree, path, "cpu.pressure", stalled(WINDOW_S)),
+        (tree, path, "cpu.stat", used(WINDOW_S * 0.1, WINDOW_S * 0.9)),
+    )
+    held = found.causes[0].evidence[-1]
+    assert (held.what, held.value) == ("held to it by budget", "3 s of 2 s cpu are used")
 
 
 async def test_memory_of_a_group_that_is_none_of_ours(engine, world):

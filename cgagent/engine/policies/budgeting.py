@@ -1,0 +1,237 @@
+"""Budgets (``--budget``): what containers use of what they may use in a time.
+
+    sampler ─ tick ─> `accounts` (meters, rows) ─ spent, or a new window ─> `spending` ─> control
+
+What is counted is saved with the counters that it was counted up to, so an agent that was killed
+goes on from there: what was used meanwhile is still in the group's own counters. Accounts are by
+target, and a target need not be a container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cgagent.engine.lifecycle.resources import Resource
+from cgagent.engine.options.overrides import BUDGET, of_owner
+from cgagent.engine.policies.accounts import Account, Accounts
+from cgagent.engine.policies.spending import Spending
+from cgagent.errors import CgagentError, NotFoundError
+from cgagent.metrics import BudgetUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from cgagent.cgroups import Event, Usage
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.observe.policies import Tick
+    from cgagent.engine.policies.decisions import Decisions
+    from cgagent.metrics import Sample
+    from cgagent.policy.budgets import Meter
+    from cgagent.store.states import StateRows
+
+log = logging.getLogger(__name__)
+
+_RETRY_S: Final = 10.0
+
+
+class Budgeting(Resource):
+    """A policy, in whose event loop it lives, and a resource: the first run opens the account."""
+
+    def __init__(
+        self,
+        *,
+        containers: Containers,
+        control: Control,
+        lifecycle: Lifecycle,
+        used: Callable[[Container], Usage | None],
+        decided: Decisions,
+        rows: StateRows,
+    ) -> None:
+        self._containers = containers
+        self._control = control
+        self._accounts = Accounts(rows)
+        self._spending = Spending(self._accounts, control, lifecycle, used, decided)
+        self._work: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        control.wished.append(self._wished)
+        lifecycle.starts.asked = self._user_starts
+
+    def resume(self) -> None:
+        """At the agent's start, when containers are known."""
+        self._loop = asyncio.get_running_loop()
+        self._accounts.load(map(_key, self._containers))
+
+    # -- what is used -----------------------------------------------------------------------
+
+    def started(self, container: Container) -> None:
+        if container.record.config.budget:
+            began_ns = container.record.outcome.started_ns or time.time_ns()
+            account = self._accounts.open(_key(container))
+            account.ask(container.record.config.budget, began_ns, counts_from_now=False)
+
+    def _wished(self, container: Container, asked: Collection[str]) -> None:
+        """Its user has asked for other budgets; what it has used before is not theirs."""
+        text = container.record.config.budget
+        account = self._accounts.get(_key(container))
+        if "budget" in asked and container.running and (text or account is not None):
+            account = account or self._accounts.open(_key(container))
+            account.ask(text, time.time_ns(), counts_from_now=True)
+
+    def sampled(self, sample: Sample) -> None:
+        """A last one before a group goes; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._add, sample)
+
+    def _add(self, sample: Sample) -> None:
+        account = self._accounts.get(f"container:{sample.target.id}")
+        if account is not None:
+            account.add(sample, time.time_ns())
+
+    def forgotten(self, container_id: str) -> None:
+        self._accounts.close(f"container:{container_id}")
+
+    # -- each round -------------------------------------------------------------------------
+
+    def happened(self, container: Container, event: Event) -> None:
+        """Only what is used counts."""
+
+    def ticked(self, tick: Tick) -> None:
+        now_ns = time.time_ns()
+        for container in self._containers:
+            text, key = container.record.config.budget, _key(container)
+            account = self._accounts.get(key)
+            if account is None and text and container.running:
+                account = self._accounts.open(key)  # an agent has died just before it did
+                account.ask(text, now_ns, counts_from_now=False)
+            if account is not None:
+                sample = tick.latest(container.id)
+                self._look(container, account, sample, now_ns)
+            elif container.record.overrides and of_owner(container.record.overrides, BUDGET):
+                self._go(self._lift(container))
+        self._save()
+
+    def _look(
+        self, container: Container, account: Account, sample: Sample | None, now_ns: int
+    ) -> None:
+        text = container.record.config.budget
+        account.ask(text, now_ns, counts_from_now=container.running)
+        account.roll(now_ns)
+        if sample is not None:
+            account.add(sample, now_ns)
+        if account.is_busy:
+            return
+        for meter in account.meters.values():
+            self._spending.look(container, meter)
+        due = [m for m in account.meters.values() if self._spending.is_due(container, account, m)]
+        if due and time.monotonic() >= account.retry_s:
+            account.is_busy = True
+            self._go(self._settle(container, account, due))
+        elif not account.meters and not account.text:
+            self._accounts.close(account.key)
+
+    async def _settle(self, container: Container, account: Account, due: list[Meter]) -> None:
+        try:
+            for meter in due:
+                await self._settle_one(container, account, meter)
+        finally:
+            account.is_busy = False
+            if not container.removed:
+                self._save(account)
+
+    async def _settle_one(self, container: Container, account: Account, meter: Meter) -> None:
+        resource = meter.budget.resource
+        try:
+            await self._spending.settle(container, account, meter)
+            account.failed.discard(resource)
+        except CgagentError as e:
+            account.retry_s = time.monotonic() + _RETRY_S
+            if resource not in account.failed and not container.removed:
+                account.failed.add(resource)
+                self._spending.failed(container, meter, e.message)
+
+    async def _lift(self, container: Container) -> None:
+        """What no account answers for: its row was lost."""
+        try:
+            await self._control.lift(container, BUDGET, "no budget answers for it")
+        except NotFoundError:
+            return
+        except CgagentError as e:
+            log.warning("container %s: %s", container.name, e.message)
+
+    def _user_starts(self, container: Container) -> None:
+        account = self._accounts.get(_key(container))
+        for meter in account.meters.values() if account else ():
+            self._spending.user_starts(container, meter)
+        if account:
+            account.is_unsaved = True
+
+    def _go(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def _save(self, *accounts: Account) -> None:
+        try:
+            self._accounts.save(*accounts)
+        except CgagentError as e:  # a full disk: tried again in the next round
+            log.warning("what is used of budgets is not kept: %s", e.message)
+
+    async def close(self) -> None:
+        """The engine stops; what is in force stays so, and the next agent goes on."""
+        self._loop = None
+        for task in list(self._work):
+            task.cancel()
+        if self._work:
+            await asyncio.wait(self._work)
+        self._save()
+
+    # -- looking in -------------------------------------------------------------------------
+
+    def uses(self, container_id: str) -> tuple[BudgetUse, ...]:
+        """For metrics and rulesets; from any thread."""
+        account = self._accounts.get(f"container:{container_id}")
+        meters = list(account.meters.values()) if account else ()
+        return tuple(
+            BudgetUse(m.budget.resource, m.ratio, m.ends_ns / 1e9, m.phase == "done")
+            for m in meters
+            if account is not None and account.asks_for(m)
+        )
+
+    def percents(self, container_id: str) -> dict[str, float]:
+        """How much of each budget is used, by resource."""
+        return {use.resource: use.used_ratio * 100 for use in self.uses(container_id)}
+
+    def view(self, container_id: str) -> list[dict[str, Any]]:
+        """For people."""
+        account = self._accounts.get(f"container:{container_id}")
+        return (
+            [
+                {
+                    "resource": meter.budget.resource,
+                    "budget": str(meter.budget),
+                    "unit": "ns" if meter.budget.resource == "cpu" else "bytes",
+                    "used": meter.used,
+                    "amount": meter.budget.amount,
+                    "used_ratio": round(meter.ratio, 4),
+                    "begins_ns": meter.begins_ns,
+                    "ends_ns": meter.ends_ns,
+                    "action": meter.budget.action,
+                    "spent": meter.is_spent,
+                    "state": meter.phase or "within",
+                }
+                for meter in list(account.meters.values())
+                if account.asks_for(meter)
+            ]
+            if account
+            else []
+        )
+
+
+def _key(container: Container) -> str:
+    return f"container:{container.id}"
