@@ -40,4 +40,4 @@ def test_defaults_of_the_others():
     assert (reclaim.options["within"], pressure.cool_down_s) == (30.0, 15.0)
     assert pressure.select.cgroup == "/cgagent"
     swap = shipped("oomd.toml")["oomd-swap"]
-    assert (swap.when.bound, swap.against.most) == (15.0, "swap")
+    assert (swap.when.bound, swap.against.most) == (10.0, "swap")
