@@ -118,6 +118,7 @@ def test_a_port_that_is_taken(agent, container, nothing_made):
     assert agent.cli("run", "--rm", "-p", "8082:80", "alpine", "true").returncode == 0
 
 
+@pytest.mark.native
 def test_ports_that_are_chosen(agent, container):
     one = container("sleep", "1000", publish_all=True, exposed_ports=["80", "53/udp"])
     lines = agent.cli("port", one).stdout.split("\n")
@@ -151,6 +152,7 @@ def test_networks_are_apart_until_a_container_is_in_both(agent, served, containe
     assert agent.cli("network", "disconnect", "-f", "blue", one).returncode == 0
 
 
+@pytest.mark.native
 def test_the_way_out_moves_to_a_network_that_is_left(agent, served, container, network):
     network("blue")
     both = {"networks": [{"network": "bridge"}, {"network": "blue"}]}
@@ -162,6 +164,7 @@ def test_the_way_out_moves_to_a_network_that_is_left(agent, served, container, n
     assert heard("127.0.0.1", 8095) == "hello\n"
 
 
+@pytest.mark.native
 def test_ports_go_with_the_default_route(agent, served, network):
     """Docker's gw-priority: the network that has the default route has the ports as well."""
     network("blue")
@@ -428,6 +431,7 @@ def test_one_that_ends_while_it_is_brought_elsewhere(agent, network, container):
                 assert "/proc" not in str(e)  # noqa: PT017 - it may have just ended, or not
 
 
+@pytest.mark.native
 def test_one_that_has_ended_unnoticed_is_named(agent, network, container):
     """Its supervisor tells of an end later than the kernel does: here it is stopped meanwhile."""
     network("blue")

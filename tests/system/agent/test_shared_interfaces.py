@@ -130,6 +130,7 @@ def test_an_address_of_a_macvlan_network_goes_on_to_the_next_run(agent, network,
     eventually(lambda: asks(router, "10.66.0.7") == "hello\n")
 
 
+@pytest.mark.native
 def test_without_a_parent_members_have_each_other(agent, network, container):
     network("alone", "-d", "macvlan", "--subnet", SUBNET)
     one, other = (container("sleep", "1000", **asked("alone")) for _ in range(2))
@@ -144,6 +145,7 @@ def test_without_a_parent_members_have_each_other(agent, network, container):
     network("alone", "-d", "macvlan", "--internal")
 
 
+@pytest.mark.native
 def test_ipv6_of_a_macvlan_network(agent, network, container, router):
     network("segment", *ON_PARENT, "--subnet", "fd66::/64", "--ipv6")
     one = container("sleep", "1000", **asked("segment"))
@@ -184,6 +186,7 @@ def test_which_networks_share_a_parent(agent, network, router):
         assert f"network one is already using interface {PARENT}" in done.stderr
 
 
+@pytest.mark.native
 def test_a_parent_that_goes_away(agent, network, container, router):
     network("segment", *ON_PARENT)
     one = container("sleep", "1000", **asked("segment"))
@@ -196,6 +199,7 @@ def test_a_parent_that_goes_away(agent, network, container, router):
     agent.remove(one)
 
 
+@pytest.mark.native
 def test_a_vlan_is_made_and_goes_or_is_refused_by_name(agent, network, container, router):
     vlan = f"{PARENT}.10"
     done = agent.cli("network", "create", "-d", "macvlan", "-o", f"parent={vlan}", "tagged")

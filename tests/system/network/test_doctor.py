@@ -197,6 +197,7 @@ def test_an_input_policy_that_drops_is_named_and_mended(site: Site) -> None:
     assert site.findings() == []
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("setting", "bad", "good"),
     [
@@ -243,6 +244,7 @@ def test_firewalld_without_a_zone_for_the_bridge_is_named_and_mended(
         server.close()
 
 
+@pytest.mark.native
 def test_a_missing_library_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.Nftables.__init__, "__defaults__", (None, "libnftables.so.0"))
     (finding,) = site.findings()
@@ -250,6 +252,7 @@ def test_a_missing_library_is_named(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert finding.commands == ("apt-get install libnftables1",)
 
 
+@pytest.mark.native
 def test_nothing_is_changed(site: Site) -> None:
     assert shutil.which("nft")
     site.host.run("iptables-nft", "-P", "FORWARD", "DROP")
