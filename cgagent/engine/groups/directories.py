@@ -71,23 +71,42 @@ class GroupDirectories:
     def _complete(self, group: Group) -> None:
         kernel = self.of(group)
         try:
-            if not kernel.create():
-                return
+            if kernel.create():
+                self._fill(group, kernel)
+        except CgagentError as e:
+            raise type(e)(f"group {group.name} cannot be made again: {e.message}") from e
+
+    @staticmethod
+    def _fill(group: Group, kernel: KernelGroup) -> None:
+        """Nothing may start in one without its limits: where they are refused, it goes again."""
+        try:
             if dict(group.limits):
                 kernel.apply(group.limits)
             if group.frozen_since_ns:
                 kernel.freeze()
-        except CgagentError as e:
-            raise type(e)(f"group {group.name} cannot be made again: {e.message}") from e
+        except CgagentError:
+            kernel.remove_if_empty()
+            raise
 
     def complete_all(self) -> None:
         """When the agent starts. What fails is met again, and told, by whoever needs it."""
         for group in self._groups.all():
             try:
                 self._complete(group)
-                if group.undo:
-                    log.warning("group %s: an update was cut short: undone", group.name)
-                    self.of(group).put_back(group.undo)
-                    self._groups.save(replace(group, undo=()))
+                self._resume(group)
             except CgagentError as e:
                 log.error("%s", e.message)  # noqa: TRY400
+
+    def _resume(self, group: Group) -> None:
+        """Undo what an agent's death has cut short."""
+        kernel = self.of(group)
+        if group.undo:
+            log.warning("group %s: an update was cut short: undone", group.name)
+            kernel.put_back(group.undo)
+            group = replace(group, undo=())
+            self._groups.save(group)
+        if not (kernel.children() or kernel.has_pids()):  # it may have been made without limits
+            self._fill(group, kernel)
+        elif group.frozen_since_ns and kernel.frozen_by() != "self":
+            log.warning("group %s: a freeze or thaw was cut short: it is thawed", group.name)
+            self._groups.save(replace(group, frozen_since_ns=None))
