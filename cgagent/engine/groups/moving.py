@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cgagent.engine.groups.registry import Groups
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.lifecycle.control import Control
     from cgagent.engine.lifecycle.parents import Parents
     from cgagent.engine.observe.monitor import Monitor
 
@@ -51,6 +52,7 @@ class Moving:
         groups: Groups,
         containers: Containers,
         lifecycle: Lifecycle,
+        control: Control,
         *,
         parents: Parents,
         monitor: Monitor,
@@ -60,6 +62,7 @@ class Moving:
         self._groups = groups
         self._containers = containers
         self._lifecycle = lifecycle
+        self._control = control
         self._parents = parents
         self._monitor = monitor
         self._jobs = jobs
@@ -78,6 +81,8 @@ class Moving:
             if container.removed:
                 raise NotFoundError(f"container {container.name} has been removed")
             await self._require_settled(container)
+            if container.running:  # who has frozen it just now is to find it frozen
+                self._control.note_frozen(container, by="another program")
             changed = self._moved(container.record, name)
             if changed.cgroup_path == container.record.cgroup_path:
                 self._containers.save(container, changed)
