@@ -1,11 +1,13 @@
 """Groups of containers: their names, records and cgroups, and who may be in one."""
 
+import asyncio
 import errno
 from dataclasses import replace
 
 import pytest
 
 from cgagent.cgroups import Limits
+from cgagent.engine.containers.container import Sleep
 from cgagent.engine.containers.selection import Selection
 from cgagent.engine.events import EventQuery
 from cgagent.engine.groups import viewing
@@ -275,3 +277,100 @@ async def test_a_lost_record_is_made_again(world):
         await create(engine, "team", limits=Limits(pids_max=9))
         assert engine.container_groups.name_of(one) == "team"
         assert world.tree.held(engine.container_groups.path("team"), "pids.max") == "9"
+
+
+async def test_a_removed_group_is_not_brought_back_by_an_update(engine, monkeypatch):
+    await create(engine, "team")
+    path, goes_on, began = engine.container_groups.path("team"), asyncio.Event(), asyncio.Event()
+
+    async def slow(_):
+        began.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr("cgagent.engine.groups.grouping.in_thread", slow)
+    change = Change(limits=Limits(pids_max=7), extra=NOTHING)
+    updating = asyncio.create_task(engine.grouping.update("team", change))
+    await began.wait()
+    removing = asyncio.create_task(engine.grouping.remove("team"))
+    await asyncio.sleep(0.05)
+    goes_on.set()
+    await updating
+    await removing
+    assert engine.container_groups.get("team") is None
+    assert not engine.host.group(path).exists()
+
+
+async def test_what_leaves_while_a_group_is_removed_stays(engine, monkeypatch):
+    await create(engine, "team")
+    first, second = [await started(engine, name, group="team") for name in ("one", "two")]
+    plain = engine.lifecycle.remove
+
+    async def remove(container, **more):
+        for other in {first, second} - {container}:
+            if not other.removed:
+                await engine.moving.move(other, "")
+        await plain(container, **more)
+
+    monkeypatch.setattr(engine.lifecycle, "remove", remove)
+    await engine.grouping.remove("team", force=True)
+    assert [first.removed, second.removed].count(True) == 1
+
+
+async def test_nothing_starts_in_one_whose_limits_are_refused(engine, world):
+    await create(engine, "team")
+    one = await engine.lifecycle.create(request("one", group="team"))
+    engine.host.group(engine.container_groups.path("team")).remove()
+    world.tree.refuse("memory.max")
+    for _ in range(2):
+        with pytest.raises(CgagentError, match="group team cannot be made again"):
+            await engine.lifecycle.start(one)
+    world.tree.accept("memory.max")
+    await engine.lifecycle.start(one)
+
+
+async def test_what_an_agents_death_has_cut_short(world):
+    async with world.agent() as engine:
+        await create(engine, "bare")
+        await create(engine, "cold")
+        one = await started(engine, "one", group="cold")
+        cold = engine.container_groups.find("cold")
+        engine.container_groups.save(replace(cold, frozen_since_ns=7))  # and not frozen yet
+        bare = engine.container_groups.path("bare")
+    engine.host.group(bare).remove()
+    world.tree.make(bare)  # and its limits are not written yet
+    async with world.agent() as engine:
+        assert world.tree.held(bare, "memory.max") == str(64 * MIB)
+        assert engine.container_groups.find("cold").frozen_since_ns is None
+        await engine.moving.move(engine.containers.find(one.id), "")
+
+
+async def test_a_restart_in_a_frozen_group_ends_nothing(engine):
+    await create(engine, "team")
+    one = await started(engine, "one", group="team")
+    await engine.grouping.freeze("team")
+    with pytest.raises(ConflictError, match="cgagent group thaw team"):
+        await engine.lifecycle.restart(one)
+    assert one.running
+
+
+async def test_what_hibernates_in_a_frozen_group_is_woken_with_it(world):
+    """Also where an agent has ended in between."""
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team")
+        await engine.control.freeze(one, sleep=Sleep(since_ns=7, by="user", hears_packets=False))
+        await engine.grouping.freeze("team")
+    async with world.agent() as engine:
+        one = engine.containers.find("one")
+        await engine.grouping.thaw("team")
+        assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "0"
+        assert not one.frozen
+
+
+async def test_a_freeze_by_another_program_outlives_a_move(engine, world):
+    await create(engine, "team")
+    one = await started(engine, "one")
+    engine.host.group(one.record.cgroup_path).freeze()
+    await engine.moving.move(one, "team")
+    assert one.frozen
+    assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "1"
