@@ -28,7 +28,9 @@ class GroupDirectories:
         self._host = host
         self._groups = groups
         self._parents = parents
-        parents.kept = groups.paths
+        self._making: set[str] = set()
+        """Paths of those that are made and have no record yet."""
+        parents.kept = lambda: {*groups.paths(), *self._making}
         parents.complete = self.complete
 
     def of(self, group: Group) -> KernelGroup:
@@ -47,12 +49,15 @@ class GroupDirectories:
                 f"group {group.name}: cgroup {kernel.path} is there already, and not made by "
                 "cgagent; choose another name, or remove that cgroup"
             )
+        self._making.add(kernel.path)
         try:
             self._parents.make_noted(kernel)
             await in_thread(lambda _: kernel.apply(group.limits))
         except BaseException:
+            self._making.discard(kernel.path)
             self._parents.prune()
             raise
+        self._making.discard(kernel.path)
 
     def complete(self, path: str) -> None:
         """Make those above a cgroup that have a record and are not there, with their limits.

@@ -23,7 +23,13 @@ from cgagent.concurrency import in_urgent_thread, to_its_end
 from cgagent.engine import jobs
 from cgagent.engine.containers.container import Earlier
 from cgagent.engine.groups.viewing import View
-from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    DeadlineError,
+    NotFoundError,
+    UnsupportedError,
+)
 from cgagent.metrics import carried
 from cgagent.runtime.spec.resources import device_rules
 
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_THAW_S: Final = 10.0
 _BUSY_S: Final = 0.5
 """For so long at most the kernel holds on to a cgroup whose last process has gone."""
 
@@ -211,7 +218,7 @@ class Moving:
                 await in_urgent_thread(gather)
                 await view.show(other, here)
                 if not stays_frozen:
-                    await in_urgent_thread(here.thaw)
+                    await in_urgent_thread(lambda: self._thaw(here))
             await asyncio.to_thread(_remove, other, here, stays_frozen=stays_frozen)
         except NotFoundError:
             log.info("container %s ended while it was moved", container.name)
@@ -222,6 +229,15 @@ class Moving:
                     await in_urgent_thread(group.thaw)
             return  # the next move tries again, or the next agent
         self._containers.note(container, replace(container.record, moving=""))
+
+    def _thaw(self, group: KernelGroup) -> None:
+        """One below a group that has been frozen meanwhile goes on with that."""
+        is_held = self._groups.frozen_above(group.path) is not None
+        try:
+            group.thaw(_BUSY_S if is_held else _THAW_S)
+        except DeadlineError:
+            if self._groups.frozen_above(group.path) is None:
+                raise
 
     async def resume(self) -> None:
         """When the agent starts: undo or finish moves that were cut short."""

@@ -374,3 +374,32 @@ async def test_a_freeze_by_another_program_outlives_a_move(engine, world):
     await engine.moving.move(one, "team")
     assert one.frozen
     assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "1"
+
+
+async def test_the_cgroup_of_one_that_is_being_made_is_not_pruned(engine, monkeypatch):
+    async def slow(_):
+        engine._parents.prune()  # as whatever ends meanwhile does
+
+    monkeypatch.setattr("cgagent.engine.groups.directories.in_thread", slow)
+    await create(engine, "team")
+    assert engine.host.group(engine.container_groups.path("team")).exists()
+
+
+async def test_a_group_that_is_frozen_amid_a_move_is_left(engine, monkeypatch):
+    """Its container goes on where it was, with that group."""
+    await create(engine, "team")
+    one = await started(engine, "one", group="team")
+    before, plain = one.record.cgroup_path, engine.moving._prepare
+
+    def prepare(*arguments):
+        plain(*arguments)
+        team = engine.container_groups.find("team")
+        engine.container_groups.save(replace(team, frozen_since_ns=7))
+        engine.host.group(engine.container_groups.path("team")).freeze()
+
+    monkeypatch.setattr(engine.moving, "_prepare", prepare)
+    with pytest.raises(ConflictError, match="group team is frozen"):
+        await engine.moving.move(one, "")
+    assert (one.record.cgroup_path, one.record.moving) == (before, "")
+    await engine.grouping.thaw("team")
+    assert not one.frozen
