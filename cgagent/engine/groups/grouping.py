@@ -109,6 +109,7 @@ class Grouping:
                 self._groups.save(group, "create")
             finally:
                 self._parents.prune()
+            await asyncio.to_thread(self._refresh, path)  # one of that name may have been known
             return group
 
     async def update(

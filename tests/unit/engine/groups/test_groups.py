@@ -106,12 +106,16 @@ async def test_made_changed_and_removed(engine, world):
     assert world.tree.held(path, "memory.max") == str(32 * MIB)
     with pytest.raises(ConflictError, match="group team has group team/low in it"):
         await engine.grouping.remove("team")
+    world.tree.say(path, "pids.current", "7")
+    engine.monitor.refresh_group(path)
     await engine.grouping.remove("team", force=True)
     assert path not in world.tree.groups()
     assert told(engine) == [
         *("group create team", "group create team/low", "group update team"),
         *("group destroy team/low", "group destroy team"),
     ]
+    await create(engine, "team")  # whose figures are not those of the earlier one
+    assert engine.monitor.group_stats(path)["usage"]["pids"]["current"] == 0
 
 
 async def test_a_limit_that_the_kernel_refuses_leaves_nothing(engine, world):
