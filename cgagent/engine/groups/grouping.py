@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from cgagent.concurrency import in_thread, in_urgent_thread, to_its_end
 from cgagent.engine.groups.group import Group, check_max, check_name
 from cgagent.engine.options import limits as limit_rules
+from cgagent.engine.options.overrides import with_weight
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Grouping:
                 changed = replace(changed, max_containers=wanted)
             if dict(changes):
                 changed = replace(changed, limits_changed_ns=time.time_ns())
-                await self._write(group, changes, force=force)
+                await self._write(group, with_weight(changes, changed.limits), force=force)
             self._groups.save(changed, "update")
             await asyncio.to_thread(self._refresh, self._groups.path(name))
             return changed

@@ -407,3 +407,20 @@ async def test_a_group_that_is_frozen_amid_a_move_is_left(engine, monkeypatch):
     assert (one.record.cgroup_path, one.record.moving) == (before, "")
     await engine.grouping.thaw("team")
     assert not one.frozen
+
+
+async def test_one_that_is_not_idle_any_more_has_its_weight(engine, world):
+    await create(engine, "team", limits=Limits(cpu_weight=50))
+    path = engine.container_groups.path("team")
+    (world.tree.directory(path) / "cpu.idle").write_text("0\n")
+
+    async def update(**limits):
+        change = Change(limits=Limits(**limits), extra=NOTHING)
+        await engine.grouping.update("team", change)
+
+    await update(cpu_idle=True)
+    world.tree.say(path, "cpu.weight", "0")  # the kernel forgets it, and takes none
+    await update(cpu_weight=70)
+    assert world.tree.held(path, "cpu.weight") == "0"
+    await update(cpu_idle=False)
+    assert world.tree.held(path, "cpu.weight") == "70"
