@@ -424,3 +424,14 @@ async def test_one_that_is_not_idle_any_more_has_its_weight(engine, world):
     assert world.tree.held(path, "cpu.weight") == "0"
     await update(cpu_idle=False)
     assert world.tree.held(path, "cpu.weight") == "70"
+
+
+async def test_nothing_starts_below_a_cgroup_that_another_program_has_frozen(engine):
+    await create(engine, "team")
+    team = engine.host.group(engine.container_groups.path("team"))
+    team.freeze()
+    one = await engine.lifecycle.create(request("one", group="team"))
+    with pytest.raises(ConflictError, match="cgagent cgroup thaw /cgagent/team"):
+        await engine.lifecycle.start(one)
+    await engine.grouping.thaw("team")
+    await engine.lifecycle.start(one)
