@@ -17,6 +17,7 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import (
     CgagentError,
     ConflictError,
+    DeadlineError,
     InvalidInputError,
     NotFoundError,
     UnsupportedError,
@@ -433,5 +434,20 @@ async def test_nothing_starts_below_a_cgroup_that_another_program_has_frozen(eng
     one = await engine.lifecycle.create(request("one", group="team"))
     with pytest.raises(ConflictError, match="cgagent cgroup thaw /cgagent/team"):
         await engine.lifecycle.start(one)
+    await engine.grouping.thaw("team")
+    await engine.lifecycle.start(one)
+
+
+async def test_a_start_that_a_freeze_of_its_group_overtakes_says_so(engine, world):
+    await create(engine, "team")
+    one = await engine.lifecycle.create(request("one", group="team"))
+    hold = world.supervisor.hold("start")
+    world.supervisor.fail("start", DeadlineError("the supervisor does not answer"))
+    starting = asyncio.create_task(engine.lifecycle.start(one))
+    await hold.asked.wait()
+    await engine.grouping.freeze("team")
+    hold.release()
+    with pytest.raises(ConflictError, match="group team is frozen"):
+        await starting
     await engine.grouping.thaw("team")
     await engine.lifecycle.start(one)
