@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cgagent.concurrency import in_thread
+from cgagent.engine.options.overrides import to_write
 from cgagent.errors import CgagentError, ConflictError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Group as KernelGroup
-    from cgagent.cgroups import Host
+    from cgagent.cgroups import Host, Limits
     from cgagent.engine.groups.group import Group
     from cgagent.engine.groups.registry import Groups
     from cgagent.engine.lifecycle.parents import Parents
 
 log = logging.getLogger(__name__)
+
+_LIFTED: Final = (
+    *("memory_max_bytes", "memory_high_bytes", "memory_low_bytes", "memory_min_bytes"),
+    *("memory_swap_max_bytes", "cpu_quota_us", "cpu_period_us", "cpu_idle", "pids_max"),
+)
 
 
 class GroupDirectories:
@@ -50,9 +56,11 @@ class GroupDirectories:
                 "cgagent; choose another name, or remove that cgroup"
             )
         self._making.add(kernel.path)
+        was_there = kernel.exists()
         try:
             self._parents.make_noted(kernel)
-            await in_thread(lambda _: kernel.apply(group.limits))
+            limits = _exactly(group.limits, kernel.held()) if was_there else group.limits
+            await in_thread(lambda _: kernel.apply(limits))
         except BaseException:
             self._making.discard(kernel.path)
             self._parents.prune()
@@ -115,3 +123,9 @@ class GroupDirectories:
         elif group.frozen_since_ns and kernel.frozen_by() != "self":
             log.warning("group %s: a freeze or thaw was cut short: it is thawed", group.name)
             self._groups.save(replace(group, frozen_since_ns=None))
+
+
+def _exactly(asked: Limits, held: Limits) -> Limits:
+    """For a cgroup that an earlier group has left: what is not asked for is lifted."""
+    names = [name for name in _LIFTED if getattr(asked, name) != getattr(held, name)]
+    return asked.merged(to_write(names, held, asked))

@@ -281,7 +281,9 @@ async def test_a_lost_record_is_made_again(world):
         engine._parents._note(set())
         await create(engine, "team", limits=Limits(pids_max=9))
         assert engine.container_groups.name_of(one) == "team"
-        assert world.tree.held(engine.container_groups.path("team"), "pids.max") == "9"
+        path = engine.container_groups.path("team")
+        assert world.tree.held(path, "pids.max") == "9"
+        assert world.tree.held(path, "memory.max") == "max"
 
 
 async def test_a_removed_group_is_not_brought_back_by_an_update(engine, monkeypatch):
