@@ -127,13 +127,14 @@ class Grouping:
             InvalidInputError, UnsupportedError: a limit that cannot be.
             ConflictError: the memory in use could not be brought down.
         """
-        async with self._changing("group-update", name) as group:
+        async with self._changing("group-update", name, completes=False) as group:
             check()
             changes = limit_rules.resolve(change.limits, change.extra, group.limits)
             changed = replace(group, limits=group.limits.merged(changes))
             if change.lifts_max or change.max_containers is not None:
                 wanted = None if change.lifts_max else check_max(change.max_containers)
                 changed = replace(changed, max_containers=wanted)
+            self._directories.complete_with(changed)  # the earlier limits may be refused by now
             if dict(changes):
                 changed = replace(changed, limits_changed_ns=time.time_ns())
                 await self._write(group, with_weight(changes, changed.limits), force=force)
@@ -286,11 +287,14 @@ class Grouping:
             return running
 
     @contextlib.asynccontextmanager
-    async def _changing(self, job: str, name: str) -> AsyncIterator[Group]:
+    async def _changing(
+        self, job: str, name: str, *, completes: bool = True
+    ) -> AsyncIterator[Group]:
         self._groups.find(name)
         async with self._jobs.run(job, cgroup=self._groups.path(name)), self._lock(name):
             group = self._groups.find(name)
-            self._directories.complete_with(group)
+            if completes:
+                self._directories.complete_with(group)
             yield group
 
     def _lock(self, name: str) -> asyncio.Lock:

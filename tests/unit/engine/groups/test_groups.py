@@ -335,6 +335,19 @@ async def test_nothing_starts_in_one_whose_limits_are_refused(engine, world):
     await engine.lifecycle.start(one)
 
 
+async def test_limits_that_are_refused_by_now_can_be_changed(engine):
+    await create(engine, "team")
+    team = engine.container_groups.find("team")
+    gone = Limits(cpuset_cpus="0-999")  # as on a machine of more CPUs
+    engine.container_groups.save(replace(team, limits=gone))
+    engine.host.group(engine.container_groups.path("team")).remove()
+    with pytest.raises(CgagentError, match="cannot be made again"):
+        await engine.grouping.freeze("team")
+    change = Change(limits=Limits(cpuset_cpus="0"), extra=NOTHING)
+    await engine.grouping.update("team", change)
+    assert engine.container_groups.find("team").limits.cpuset_cpus == "0"
+
+
 async def test_what_an_agents_death_has_cut_short(world):
     async with world.agent() as engine:
         await create(engine, "bare")
