@@ -13,7 +13,7 @@ from cgagent.cli.formats import print_all, print_listed
 from cgagent.cli.stats import HEADINGS, shown
 from cgagent.cli.verbs import dispatch
 from cgagent.client.http import query, quote
-from cgagent.errors import InvalidInputError
+from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.standard import printable
 from cgagent.units import parse_duration, show_size
 
@@ -248,7 +248,13 @@ def stats(context: Context) -> int:
     args = parser.parse_args(context.args)
     client = connect(context)
     names = args.groups or [one["name"] for one in client.request("GET", "/v1/groups")]
-    found = [client.request("GET", _resource(name, "stats")) for name in names]
+    found = []
+    for name in names:
+        try:
+            found.append(client.request("GET", _resource(name, "stats")))
+        except NotFoundError:  # of all there are one may have gone meanwhile, or its cgroup
+            if args.groups:
+                raise
     print_listed([{"Name": f["name"], **shown(f)} for f in found], args.format, HEADINGS)
     return 0
 

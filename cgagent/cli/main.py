@@ -248,6 +248,11 @@ def _told(run: Callable[[], int]) -> int:
             raise
         standard.tell(e.message)
         return _exit_code(EXIT_CODE[e.kind], sys.argv[1:], is_usage=isinstance(e, UsageError))
+    except ValueError as e:  # Python makes no number of more than 4300 digits
+        if debug or "for integer string conversion" not in str(e):
+            raise
+        standard.tell("an argument has too many digits for a number; give a smaller one")
+        return _exit_code(EXIT_CODE["invalid_input"], sys.argv[1:])
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has enough

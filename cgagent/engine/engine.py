@@ -243,7 +243,7 @@ class Engine:
             refresh=self.monitor.refresh_group,
         )
         self.moving = Moving(
-            *(self.host, self.container_groups, self.containers, self.lifecycle),
+            *(self.host, self.container_groups, self.containers, self.lifecycle, self.control),
             parents=self._parents,
             monitor=self.monitor,
             jobs=self.jobs,

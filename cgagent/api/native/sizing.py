@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.numbers import SomeBytes, SomeCpus
+from cgagent.errors import ConflictError
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
@@ -33,6 +34,8 @@ def routes(engine: Engine) -> APIRouter:
         asked = {"memory": memory_bytes, "cpus": cpus}
         wanted = {name: float(value) for name, value in asked.items() if value is not None}
         if group is not None:
+            if parent:
+                raise ConflictError("a group and a cgroup parent exclude each other; give one")
             parent = engine.container_groups.path(engine.container_groups.find(group).name)
         view = await engine.capacity.view(wanted, parent)  # type: ignore[arg-type]
         return {

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from cgagent.concurrency import in_thread, in_urgent_thread, to_its_end
 from cgagent.engine.groups.group import Group, check_max, check_name
 from cgagent.engine.options import limits as limit_rules
+from cgagent.engine.options.overrides import with_weight
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Grouping:
         self._refresh = refresh
         self._structure = asyncio.Lock()
         """Held while groups come and go."""
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(
         self,
@@ -109,6 +110,7 @@ class Grouping:
                 self._groups.save(group, "create")
             finally:
                 self._parents.prune()
+            await asyncio.to_thread(self._refresh, path)  # one of that name may have been known
             return group
 
     async def update(
@@ -125,16 +127,17 @@ class Grouping:
             InvalidInputError, UnsupportedError: a limit that cannot be.
             ConflictError: the memory in use could not be brought down.
         """
-        async with self._changing("group-update", name) as group:
+        async with self._changing("group-update", name, completes=False) as group:
             check()
             changes = limit_rules.resolve(change.limits, change.extra, group.limits)
             changed = replace(group, limits=group.limits.merged(changes))
             if change.lifts_max or change.max_containers is not None:
                 wanted = None if change.lifts_max else check_max(change.max_containers)
                 changed = replace(changed, max_containers=wanted)
+            self._directories.complete_with(changed)  # the earlier limits may be refused by now
             if dict(changes):
                 changed = replace(changed, limits_changed_ns=time.time_ns())
-                await self._write(group, changes, force=force)
+                await self._write(group, with_weight(changes, changed.limits), force=force)
             self._groups.save(changed, "update")
             await asyncio.to_thread(self._refresh, self._groups.path(name))
             return changed
@@ -169,9 +172,14 @@ class Grouping:
         Raises:
             ConflictError: something is in it, and no `force`.
         """
-        async with self._jobs.run("group-remove", cgroup=self._groups.path(name)), self._structure:
-            group = self._groups.find(name)
-            inside = self._groups.children(name)
+        async with contextlib.AsyncExitStack() as locks:
+            job = self._jobs.run("group-remove", cgroup=self._groups.path(name))
+            await locks.enter_async_context(job)
+            await locks.enter_async_context(self._structure)
+            self._groups.find(name)
+            for changed in (name, *(group.name for group in self._groups.children(name))):
+                await locks.enter_async_context(self._lock(changed))  # no change brings it back
+            group, inside = self._groups.find(name), self._groups.children(name)
             members = self._groups.members(name)
             if (inside or members) and not force:
                 what = f"{len(members)} containers" if members else f"group {inside[0].name}"
@@ -183,13 +191,14 @@ class Grouping:
                 await self._thaw_all((group, *inside))
             while members:
                 for container in members:
+                    if container not in self._groups.members(name):
+                        continue  # it has been taken out of it meanwhile
                     with contextlib.suppress(NotFoundError):  # somebody else has
                         await self._lifecycle.remove(container, force=True)
                 members = self._groups.members(name)  # who has come meanwhile
             for one in (*reversed(inside), group):
                 self._parents.disown(self._directories.of(one))
                 self._groups.drop(one.name)
-                self._locks.pop(one.name, None)
             self._parents.prune()
 
     async def _thaw_all(self, groups: Iterable[Group]) -> None:
@@ -278,9 +287,19 @@ class Grouping:
             return running
 
     @contextlib.asynccontextmanager
-    async def _changing(self, job: str, name: str) -> AsyncIterator[Group]:
+    async def _changing(
+        self, job: str, name: str, *, completes: bool = True
+    ) -> AsyncIterator[Group]:
         self._groups.find(name)
-        async with self._jobs.run(job, cgroup=self._groups.path(name)), self._locks[name]:
+        async with self._jobs.run(job, cgroup=self._groups.path(name)), self._lock(name):
             group = self._groups.find(name)
-            self._directories.complete_with(group)
+            if completes:
+                self._directories.complete_with(group)
             yield group
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        """Held while a group is changed; it is there for as long as somebody uses it."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock

@@ -23,7 +23,13 @@ from cgagent.concurrency import in_urgent_thread, to_its_end
 from cgagent.engine import jobs
 from cgagent.engine.containers.container import Earlier
 from cgagent.engine.groups.viewing import View
-from cgagent.errors import CgagentError, ConflictError, NotFoundError, UnsupportedError
+from cgagent.errors import (
+    CgagentError,
+    ConflictError,
+    DeadlineError,
+    NotFoundError,
+    UnsupportedError,
+)
 from cgagent.metrics import carried
 from cgagent.runtime.spec.resources import device_rules
 
@@ -35,11 +41,13 @@ if TYPE_CHECKING:
     from cgagent.engine.groups.registry import Groups
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
+    from cgagent.engine.lifecycle.control import Control
     from cgagent.engine.lifecycle.parents import Parents
     from cgagent.engine.observe.monitor import Monitor
 
 log = logging.getLogger(__name__)
 
+_THAW_S: Final = 10.0
 _BUSY_S: Final = 0.5
 """For so long at most the kernel holds on to a cgroup whose last process has gone."""
 
@@ -51,6 +59,7 @@ class Moving:
         groups: Groups,
         containers: Containers,
         lifecycle: Lifecycle,
+        control: Control,
         *,
         parents: Parents,
         monitor: Monitor,
@@ -60,6 +69,7 @@ class Moving:
         self._groups = groups
         self._containers = containers
         self._lifecycle = lifecycle
+        self._control = control
         self._parents = parents
         self._monitor = monitor
         self._jobs = jobs
@@ -78,6 +88,8 @@ class Moving:
             if container.removed:
                 raise NotFoundError(f"container {container.name} has been removed")
             await self._require_settled(container)
+            if container.running:  # who has frozen it just now is to find it frozen
+                self._control.note_frozen(container, by="another program")
             changed = self._moved(container.record, name)
             if changed.cgroup_path == container.record.cgroup_path:
                 self._containers.save(container, changed)
@@ -206,7 +218,7 @@ class Moving:
                 await in_urgent_thread(gather)
                 await view.show(other, here)
                 if not stays_frozen:
-                    await in_urgent_thread(here.thaw)
+                    await in_urgent_thread(lambda: self._thaw(here))
             await asyncio.to_thread(_remove, other, here, stays_frozen=stays_frozen)
         except NotFoundError:
             log.info("container %s ended while it was moved", container.name)
@@ -217,6 +229,15 @@ class Moving:
                     await in_urgent_thread(group.thaw)
             return  # the next move tries again, or the next agent
         self._containers.note(container, replace(container.record, moving=""))
+
+    def _thaw(self, group: KernelGroup) -> None:
+        """One below a group that has been frozen meanwhile goes on with that."""
+        is_held = self._groups.frozen_above(group.path) is not None
+        try:
+            group.thaw(_BUSY_S if is_held else _THAW_S)
+        except DeadlineError:
+            if self._groups.frozen_above(group.path) is None:
+                raise
 
     async def resume(self) -> None:
         """When the agent starts: undo or finish moves that were cut short."""

@@ -162,7 +162,9 @@ class Control:
             self._arm(container)
 
     async def _wake(self, container: Container) -> None:
-        """Of an agent that has just started."""
+        """Of an agent that has just started. One in a frozen group is woken when that is thawed."""
+        if self._lifecycle.groups.frozen_above(container.record.cgroup_path):
+            return
         try:
             await self.thaw(container, by="agent")
         except CgagentError:  # it was not frozen yet, or is not any more

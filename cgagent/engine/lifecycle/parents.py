@@ -10,11 +10,18 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Membership
 from cgagent.engine.containers.names import ID_LENGTH
-from cgagent.errors import DeniedError, InvalidInputError, NotFoundError
+from cgagent.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidInputError,
+    NotFoundError,
+    UnsupportedError,
+)
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
@@ -101,13 +108,25 @@ class Parents:
     def make(self, group: Group, *, trial: bool = False) -> tuple[str, ...]:
         """Make a container's group; `trial`: one that is removed again before it is anybody's.
 
-        The directories that were made. Raises as `Group.create` does.
+        The directories that were made. Raises as `Group.create` does, and ConflictError: its
+        parent is another one that is frozen, in which no start would come to an end.
         """
-        if os.path.dirname(group.path) not in {self._own or "/", *self.builds}:
+        parent = os.path.dirname(group.path)
+        if parent not in {self._own or "/", *self.builds}:
+            if not trial:
+                self._require_thawed(parent)
             self.complete(group.path)
             missing = group.missing()
             self._note(self._made | {d for d in missing if trial or not _is_containers(d)})
         return group.create()
+
+    def _require_thawed(self, parent: str) -> None:
+        with suppress(NotFoundError, UnsupportedError):  # it is not there yet, or cannot be frozen
+            if parent != "/" and self._host.group(parent).frozen_by() is not None:
+                raise ConflictError(
+                    f"cgroup {parent} is frozen, and nothing can start in it; thaw it first "
+                    f"(cgagent cgroup thaw {parent})"
+                )
 
     def make_noted(self, group: Group) -> None:
         """Make a group that is about to have a record, or else is pruned.

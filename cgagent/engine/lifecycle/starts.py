@@ -13,7 +13,7 @@ from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.restart import RestartState
 from cgagent.engine.options.runtimes import launch
-from cgagent.errors import EXIT_CODE, CgagentError
+from cgagent.errors import EXIT_CODE, CgagentError, DeadlineError
 from cgagent.runtime.messages.agent import Start
 
 if TYPE_CHECKING:
@@ -153,5 +153,10 @@ class Starts:
                 owner=opened.owner,
                 renewable=renewable and driver is None,
             )
-            started = await self._shared.supervisor.request(start, opened.fds)
+            try:
+                started = await self._shared.supervisor.request(start, opened.fds)
+            except DeadlineError:  # it waits for a process that stands still
+                path = record.cgroup_path
+                self._shared.groups.require_thawed(path, f"container {record.name}")
+                raise
         return started.pid

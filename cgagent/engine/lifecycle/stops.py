@@ -98,8 +98,14 @@ class Stops:
     async def restart(
         self, container: Container, timeout_s: float | None = None, signal_name: str | None = None
     ) -> None:
-        """Stop it, if it runs, and start it; one that removes itself at its end does not now."""
+        """Stop it, if it runs, and start it; one that removes itself at its end does not now.
+
+        Raises:
+            ConflictError: a group that it is in is frozen, so that it could not start again.
+        """
         container.require_started_here("a restart")
+        path = container.record.cgroup_path
+        self._shared.groups.require_thawed(path, f"container {container.name}")
         with container.kept():
             await self.stop(container, timeout_s, signal_name)
             await self._starts.start(container)

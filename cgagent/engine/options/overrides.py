@@ -152,7 +152,7 @@ def yielding(overrides: Iterable[LimitOverride], changes: Limits) -> tuple[Limit
 def updating(changes: Limits, before: Overridden, after: Overridden) -> Limits:
     """What an update of the user's limits writes: its fields, and those that overrides yield."""
     write = seen_through(changes, after.overrides)
-    write = _with_weight(write, after.limits_in_force)
+    write = with_weight(write, after.limits_in_force)
     names = {name for override in before.overrides for name, _ in override.limits}
     yielded = names - {name for override in after.overrides for name, _ in override.limits}
     return write.merged(to_write(yielded, before.limits_in_force, after.limits_in_force))
@@ -209,10 +209,10 @@ def to_write(names: Collection[str], before: Limits, after: Limits) -> Limits:
             values[other] = getattr(after, other)
         elif old is not None:
             values[name] = _USUAL[name]
-    return _with_weight(Limits(**values), after)
+    return with_weight(Limits(**values), after)
 
 
-def _with_weight(write: Limits, in_force: Limits) -> Limits:
+def with_weight(write: Limits, in_force: Limits) -> Limits:
     """A group that is not idle any more gets its weight back; one that is idle has none to set."""
     if write.cpu_idle is None and not in_force.cpu_idle:
         return write

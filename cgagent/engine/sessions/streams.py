@@ -300,6 +300,8 @@ class Streams:
     def _require_thawed(self, container: Container) -> None:
         require_running(container)
         if self._control.is_frozen(container):
+            path = container.record.cgroup_path
+            self._lifecycle.groups.require_thawed(path, f"container {container.name}")
             raise ConflictError(
                 f"container {container.name} is frozen; thaw it first "
                 f"(cgagent thaw {container.name})"

@@ -230,7 +230,7 @@ class Course:
         order = self._answered()
         self._moved_at = now
         if isinstance(order, Undo):
-            self._clear_since = now
+            self._clear_since, self._undone_grade = now, None
         else:
             self._grade = order.step.grade + 1
             self._passed.add(order.step)

@@ -88,6 +88,8 @@ def test_limits_are_shared_and_shown_and_the_quota_holds(agent, group, container
     with pytest.raises(ConflictError, match="has 2 of at most 2 containers"):
         agent.create("true", group="team-a/backend")
     assert not agent.client.request("GET", "/v1/capacity?memory_bytes=1000&group=team-a")["fits"]
+    with pytest.raises(ConflictError, match="exclude each other"):
+        agent.client.request("GET", "/v1/capacity?memory_bytes=1000&group=team-a&parent=other")
     assert look(agent, "team-a")["groups"] == ["team-a/backend"]
     assert look(agent, "team-a")["drift"] == []
     changed = ask(agent, "team-a", "update", {"memory_max_bytes": 48 << 20, "max_containers": -1})

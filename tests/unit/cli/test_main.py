@@ -63,6 +63,13 @@ def test_wrong_usage_is_one_line_and_125(monkeypatch, capsys, argv, complaint):
     assert err.count("\n") == 1
 
 
+def test_a_number_of_too_many_digits_is_one_line(monkeypatch, capsys):
+    argv = ("group", "create", "--max-containers", "9" * 5000, "team")
+    code, _, err = run(monkeypatch, capsys, *argv)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "too many digits" in err
+
+
 @pytest.mark.parametrize(
     ("error", "argv", "code"),
     [

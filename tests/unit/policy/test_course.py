@@ -269,6 +269,15 @@ def test_each_grade_of_all_before_the_next_of_any():
     assert course.is_at_rest
 
 
+def test_what_cannot_be_undone_is_tried_again_after_a_while():
+    course = Course(ruleset(("weight", 0), clear_for=10, **SPREAD))
+    go(course, range(2), ["a", "b"])
+    assert go(course, range(2, 13), holds=False) == [(12, "Undo", 0, "b")]
+    assert course.next(13.0, False, list) == Undo(Step(0, "a"))
+    course.impossible(13.0)
+    assert go(course, range(14, 25), holds=False) == [(23, "Undo", 0, "a")]
+
+
 def test_what_could_not_be_done_of_one_does_not_hold_up_the_others():
     course = Course(ruleset(("weight", 0), ("freeze", 10), **SPREAD))
     assert course.next(0.0, True, lambda: ["a", "b"]) == Take(Step(0, "a"))

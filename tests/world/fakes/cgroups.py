@@ -220,7 +220,8 @@ class CgroupTree:
     def _freeze(self, file: Path, value: str) -> None:
         _put(file, value)
         for directory in _with_subgroups(file.parent):
-            _set_event(directory, "frozen", is_set=value == "1" and not self.never_freezes)
+            asked = any(_is_asked(above) for above in (directory, *directory.parents))
+            _set_event(directory, "frozen", is_set=asked and not self.never_freezes)
 
     def _kill(self, file: Path, _value: str) -> None:
         killed = [pid for d in _with_subgroups(file.parent) for pid in _pids(d)]
@@ -231,6 +232,12 @@ class CgroupTree:
 
 def _pids(directory: Path) -> list[int]:
     return [int(word) for word in (directory / "cgroup.procs").read_text().split()]
+
+
+def _is_asked(directory: Path) -> bool:
+    """Whether its own tasks are to stand still; the root group has no such file."""
+    wish = directory / "cgroup.freeze"
+    return wish.exists() and wish.read_text().strip() == "1"
 
 
 def _with_subgroups(directory: Path) -> Iterator[Path]:

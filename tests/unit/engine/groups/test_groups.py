@@ -1,11 +1,13 @@
 """Groups of containers: their names, records and cgroups, and who may be in one."""
 
+import asyncio
 import errno
 from dataclasses import replace
 
 import pytest
 
 from cgagent.cgroups import Limits
+from cgagent.engine.containers.container import Sleep
 from cgagent.engine.containers.selection import Selection
 from cgagent.engine.events import EventQuery
 from cgagent.engine.groups import viewing
@@ -15,6 +17,7 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import (
     CgagentError,
     ConflictError,
+    DeadlineError,
     InvalidInputError,
     NotFoundError,
     UnsupportedError,
@@ -104,12 +107,16 @@ async def test_made_changed_and_removed(engine, world):
     assert world.tree.held(path, "memory.max") == str(32 * MIB)
     with pytest.raises(ConflictError, match="group team has group team/low in it"):
         await engine.grouping.remove("team")
+    world.tree.say(path, "pids.current", "7")
+    engine.monitor.refresh_group(path)
     await engine.grouping.remove("team", force=True)
     assert path not in world.tree.groups()
     assert told(engine) == [
         *("group create team", "group create team/low", "group update team"),
         *("group destroy team/low", "group destroy team"),
     ]
+    await create(engine, "team")  # whose figures are not those of the earlier one
+    assert engine.monitor.group_stats(path)["usage"]["pids"]["current"] == 0
 
 
 async def test_a_limit_that_the_kernel_refuses_leaves_nothing(engine, world):
@@ -274,4 +281,188 @@ async def test_a_lost_record_is_made_again(world):
         engine._parents._note(set())
         await create(engine, "team", limits=Limits(pids_max=9))
         assert engine.container_groups.name_of(one) == "team"
-        assert world.tree.held(engine.container_groups.path("team"), "pids.max") == "9"
+        path = engine.container_groups.path("team")
+        assert world.tree.held(path, "pids.max") == "9"
+        assert world.tree.held(path, "memory.max") == "max"
+
+
+async def test_a_removed_group_is_not_brought_back_by_an_update(engine, monkeypatch):
+    await create(engine, "team")
+    path, goes_on, began = engine.container_groups.path("team"), asyncio.Event(), asyncio.Event()
+
+    async def slow(_):
+        began.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr("cgagent.engine.groups.grouping.in_thread", slow)
+    change = Change(limits=Limits(pids_max=7), extra=NOTHING)
+    updating = asyncio.create_task(engine.grouping.update("team", change))
+    await began.wait()
+    removing = asyncio.create_task(engine.grouping.remove("team"))
+    await asyncio.sleep(0.05)
+    goes_on.set()
+    await updating
+    await removing
+    assert engine.container_groups.get("team") is None
+    assert not engine.host.group(path).exists()
+
+
+async def test_what_leaves_while_a_group_is_removed_stays(engine, monkeypatch):
+    await create(engine, "team")
+    first, second = [await started(engine, name, group="team") for name in ("one", "two")]
+    plain = engine.lifecycle.remove
+
+    async def remove(container, **more):
+        for other in {first, second} - {container}:
+            if not other.removed:
+                await engine.moving.move(other, "")
+        await plain(container, **more)
+
+    monkeypatch.setattr(engine.lifecycle, "remove", remove)
+    await engine.grouping.remove("team", force=True)
+    assert [first.removed, second.removed].count(True) == 1
+
+
+async def test_nothing_starts_in_one_whose_limits_are_refused(engine, world):
+    await create(engine, "team")
+    one = await engine.lifecycle.create(request("one", group="team"))
+    engine.host.group(engine.container_groups.path("team")).remove()
+    world.tree.refuse("memory.max")
+    for _ in range(2):
+        with pytest.raises(CgagentError, match="group team cannot be made again"):
+            await engine.lifecycle.start(one)
+    world.tree.accept("memory.max")
+    await engine.lifecycle.start(one)
+
+
+async def test_limits_that_are_refused_by_now_can_be_changed(engine):
+    await create(engine, "team")
+    team = engine.container_groups.find("team")
+    gone = Limits(cpuset_cpus="0-999")  # as on a machine of more CPUs
+    engine.container_groups.save(replace(team, limits=gone))
+    engine.host.group(engine.container_groups.path("team")).remove()
+    with pytest.raises(CgagentError, match="cannot be made again"):
+        await engine.grouping.freeze("team")
+    change = Change(limits=Limits(cpuset_cpus="0"), extra=NOTHING)
+    await engine.grouping.update("team", change)
+    assert engine.container_groups.find("team").limits.cpuset_cpus == "0"
+
+
+async def test_what_an_agents_death_has_cut_short(world):
+    async with world.agent() as engine:
+        await create(engine, "bare")
+        await create(engine, "cold")
+        one = await started(engine, "one", group="cold")
+        cold = engine.container_groups.find("cold")
+        engine.container_groups.save(replace(cold, frozen_since_ns=7))  # and not frozen yet
+        bare = engine.container_groups.path("bare")
+    engine.host.group(bare).remove()
+    world.tree.make(bare)  # and its limits are not written yet
+    async with world.agent() as engine:
+        assert world.tree.held(bare, "memory.max") == str(64 * MIB)
+        assert engine.container_groups.find("cold").frozen_since_ns is None
+        await engine.moving.move(engine.containers.find(one.id), "")
+
+
+async def test_a_restart_in_a_frozen_group_ends_nothing(engine):
+    await create(engine, "team")
+    one = await started(engine, "one", group="team")
+    await engine.grouping.freeze("team")
+    with pytest.raises(ConflictError, match="cgagent group thaw team"):
+        await engine.lifecycle.restart(one)
+    assert one.running
+
+
+async def test_what_hibernates_in_a_frozen_group_is_woken_with_it(world):
+    """Also where an agent has ended in between."""
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team")
+        await engine.control.freeze(one, sleep=Sleep(since_ns=7, by="user", hears_packets=False))
+        await engine.grouping.freeze("team")
+    async with world.agent() as engine:
+        one = engine.containers.find("one")
+        await engine.grouping.thaw("team")
+        assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "0"
+        assert not one.frozen
+
+
+async def test_a_freeze_by_another_program_outlives_a_move(engine, world):
+    await create(engine, "team")
+    one = await started(engine, "one")
+    engine.host.group(one.record.cgroup_path).freeze()
+    await engine.moving.move(one, "team")
+    assert one.frozen
+    assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "1"
+
+
+async def test_the_cgroup_of_one_that_is_being_made_is_not_pruned(engine, monkeypatch):
+    async def slow(_):
+        engine._parents.prune()  # as whatever ends meanwhile does
+
+    monkeypatch.setattr("cgagent.engine.groups.directories.in_thread", slow)
+    await create(engine, "team")
+    assert engine.host.group(engine.container_groups.path("team")).exists()
+
+
+async def test_a_group_that_is_frozen_amid_a_move_is_left(engine, monkeypatch):
+    """Its container goes on where it was, with that group."""
+    await create(engine, "team")
+    one = await started(engine, "one", group="team")
+    before, plain = one.record.cgroup_path, engine.moving._prepare
+
+    def prepare(*arguments):
+        plain(*arguments)
+        team = engine.container_groups.find("team")
+        engine.container_groups.save(replace(team, frozen_since_ns=7))
+        engine.host.group(engine.container_groups.path("team")).freeze()
+
+    monkeypatch.setattr(engine.moving, "_prepare", prepare)
+    with pytest.raises(ConflictError, match="group team is frozen"):
+        await engine.moving.move(one, "")
+    assert (one.record.cgroup_path, one.record.moving) == (before, "")
+    await engine.grouping.thaw("team")
+    assert not one.frozen
+
+
+async def test_one_that_is_not_idle_any_more_has_its_weight(engine, world):
+    await create(engine, "team", limits=Limits(cpu_weight=50))
+    path = engine.container_groups.path("team")
+    (world.tree.directory(path) / "cpu.idle").write_text("0\n")
+
+    async def update(**limits):
+        change = Change(limits=Limits(**limits), extra=NOTHING)
+        await engine.grouping.update("team", change)
+
+    await update(cpu_idle=True)
+    world.tree.say(path, "cpu.weight", "0")  # the kernel forgets it, and takes none
+    await update(cpu_weight=70)
+    assert world.tree.held(path, "cpu.weight") == "0"
+    await update(cpu_idle=False)
+    assert world.tree.held(path, "cpu.weight") == "70"
+
+
+async def test_nothing_starts_below_a_cgroup_that_another_program_has_frozen(engine):
+    await create(engine, "team")
+    team = engine.host.group(engine.container_groups.path("team"))
+    team.freeze()
+    one = await engine.lifecycle.create(request("one", group="team"))
+    with pytest.raises(ConflictError, match="cgagent cgroup thaw /cgagent/team"):
+        await engine.lifecycle.start(one)
+    await engine.grouping.thaw("team")
+    await engine.lifecycle.start(one)
+
+
+async def test_a_start_that_a_freeze_of_its_group_overtakes_says_so(engine, world):
+    await create(engine, "team")
+    one = await engine.lifecycle.create(request("one", group="team"))
+    hold = world.supervisor.hold("start")
+    world.supervisor.fail("start", DeadlineError("the supervisor does not answer"))
+    starting = asyncio.create_task(engine.lifecycle.start(one))
+    await hold.asked.wait()
+    await engine.grouping.freeze("team")
+    hold.release()
+    with pytest.raises(ConflictError, match="group team is frozen"):
+        await starting
+    await engine.grouping.thaw("team")
+    await engine.lifecycle.start(one)
