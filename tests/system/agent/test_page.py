@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -231,6 +232,31 @@ def test_an_agent_that_is_killed_and_started_again(agent, box, page):
     page.tell("complaints")  # of the connections that broke off
 
 
+ADDRESSES = ("constructor", "__proto__/x", "containers", "containers/", "containers/%", "x/%ff")
+
+
+def test_addresses_that_name_nothing(box, page):
+    for address in ADDRESSES:
+        page.go(f"#/{address}")
+        page.see("[role=alert]" if address == "containers/%" else "[role=grid]")
+    page.go("#/containers/box/constructor")
+    page.see(".chart")
+    complaints = page.tell("complaints")
+    assert [one.partition(" ")[0] for one in complaints] == ["404"], complaints
+
+
+def test_a_line_of_a_log_that_has_no_end(agent, page):
+    script = "head -c 300000 /dev/zero | tr '\\0' x; echo; echo after it; sleep 600"
+    long = agent.launch("sh", "-c", script, name="long")
+    try:
+        page.go("#/containers/long/logs")
+        page.see(".log >> text=after it")
+        shown = page.tell("evaluate", "document.querySelector('.log').textContent.length")
+        assert shown < 300000
+    finally:
+        agent.client.request("DELETE", f"/v1/containers/{long}?force=true")
+
+
 def test_what_others_wrote_is_text(agent, page):
     labels = {"note": NASTY[0], NASTY[1]: NASTY[2]}
     script = "printf '%s\\n' \"$@\"; sleep 600"
@@ -341,7 +367,11 @@ def test_requests_that_no_page_of_ours_makes(agent, tokens):
     token = {"authorization": f"Bearer {tokens['control']}"}
     assert status("/ui/") == 200
     assert status("/ui/", **{"sec-fetch-site": "cross-site"}) == 200  # a link to it
-    assert status("/ui/", host="evil.example") == 403
+    refused = Request(f"{agent.url}/ui/", headers={"host": "evil.example"})  # noqa: S310 - our own
+    with pytest.raises(HTTPError) as error:
+        urlopen(refused)  # noqa: S310
+    assert error.value.code == 403
+    assert "frame-ancestors 'none'" in error.value.headers["content-security-policy"]
     assert status("/v1/fleet") == 401
     assert status("/v1/fleet", **token) == 200
     assert status("/v1/fleet", **token, host="evil.example") == 403

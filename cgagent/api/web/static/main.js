@@ -30,9 +30,20 @@ const NAV = ["fleet", "groups", "host", "cgroups", "images", "networks", "volume
 /** @type {Record<string, string>} */
 const TITLES = { fleet: "Containers", host: "Host", cgroups: "Cgroups" };
 
+/** What is behind the hash; one that names nothing is the fleet's, whatever somebody has put there. */
 function place() {
-  const [, room = "", ...rest] = location.hash.split("/");
-  return { room: room in LATER ? room : "fleet", rest: rest.map(decodeURIComponent) };
+  const [, room = "", ...rest] = location.hash.split("/").map(decoded);
+  const isThere = Object.hasOwn(LATER, room) && (room !== "containers" || rest[0]);
+  return { room: isThere ? room : "fleet", rest };
+}
+
+/** @param {string} part of an address, which may be no code at all */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 function Page() {

@@ -21,7 +21,7 @@ export function Configuration({ container }) {
     <section class="card"><h2>Command</h2><pre class="wraps" tabindex="0">${container.args.join(" ")}</pre>
       <dl>
         <dt>Image</dt><dd>${container.image}</dd>
-        <dt>Cgroup</dt><dd class="mono"><a href=${`#/cgroups${container.cgroup_path}`}>${container.cgroup_path}</a></dd>
+        <dt>Cgroup</dt><dd class="mono"><a href=${`#/cgroups${container.cgroup_path.split("/").map(encodeURIComponent).join("/")}`}>${container.cgroup_path}</a></dd>
         <dt>User</dt><dd>${resolved.user || "root"}</dd>
         <dt>Working directory</dt><dd class="mono">${resolved.working_dir}</dd>
         <dt>Restart</dt><dd>${container.restart_policy}</dd>

@@ -49,7 +49,15 @@ async function open(id, place, say) {
   const removeSheets = withSheets(() => term.open(place));
   fit.fit();
   const { cols, rows } = term;
-  const made = await ask("POST", `/v1/containers/${id}/exec?start=false`, { command: SHELL, tty: true, console_size: [rows, cols] });
+  const clear = () => {
+    term.dispose();
+    removeSheets();
+  };
+  const shell = { command: SHELL, tty: true, console_size: [rows, cols] };
+  const made = await ask("POST", `/v1/containers/${id}/exec?start=false`, shell).catch((e) => {
+    clear();
+    throw e;
+  });
   const line = socket(`/v1/exec/${made.id}/ws`);
   const encoder = new TextEncoder();
   line.onopen = () => {
@@ -67,9 +75,9 @@ async function open(id, place, say) {
   observer.observe(place);
   return () => {
     observer.disconnect();
+    line.onclose = null; // the next shell's words are shown by now
     line.close();
-    term.dispose();
-    removeSheets();
+    clear();
   };
 }
 
