@@ -3,7 +3,7 @@
 import { h, render } from "./vendor/preact.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 import { get, keepToken, onSignedOut, takeTokenOfLink, token } from "./api.js";
-import { cores, size } from "./format.js";
+import { cores, ofAddress, size } from "./format.js";
 import { html } from "./html.js";
 import * as live from "./live.js";
 import { Dialog, News } from "./parts/dialog.js";
@@ -32,18 +32,9 @@ const TITLES = { fleet: "Containers", host: "Host", cgroups: "Cgroups" };
 
 /** What is behind the hash; one that names nothing is the fleet's, whatever somebody has put there. */
 function place() {
-  const [, room = "", ...rest] = location.hash.split("/").map(decoded);
+  const [, room = "", ...rest] = location.hash.split("/").map(ofAddress);
   const isThere = Object.hasOwn(LATER, room) && (room !== "containers" || rest[0]);
   return { room: isThere ? room : "fleet", rest };
-}
-
-/** @param {string} part of an address, which may be no code at all */
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }
 
 function Page() {

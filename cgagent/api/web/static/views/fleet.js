@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { ACTIONS, commandLine } from "../actions.js";
-import { age, cores, count, percent, rate, shortId, size } from "../format.js";
+import { age, cores, count, inAddress, percent, rate, shortId, size } from "../format.js";
 import { fill, useFleet } from "../live.js";
 import { attempt, confirm } from "../parts/dialog.js";
 import { Bar, Spark, State } from "../parts/small.js";
@@ -71,7 +71,7 @@ export function Fleet({ may }) {
 
 /** @param {any} row */
 function open(row) {
-  const place = row.facts.kind === "container" ? `containers/${row.id.slice(0, 12)}` : `cgroups${row.facts.cgroup.split("/").map(encodeURIComponent).join("/")}`;
+  const place = row.facts.kind === "container" ? `containers/${row.id.slice(0, 12)}` : `cgroups${inAddress(row.facts.cgroup)}`;
   location.hash = `#/${place}`;
 }
 

@@ -6,7 +6,6 @@ import { html } from "../html.js";
 
 const TAIL = 500;
 const MOST = 5000;
-const LONGEST = 16384;
 const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])|[\u0000-\u0008\u000b-\u001f\u007f]/g;
 
 /** @param {{container: any}} props */
@@ -27,7 +26,7 @@ export function Logs({ container }) {
     let last = "";
     const take = (/** @type {any} */ entry) => {
       last = entry.time;
-      waiting.push({ time: entry.time, stream: entry.stream, number: (number += 1), log: plain(entry.log) });
+      waiting.push({ ...entry, number: (number += 1), log: entry.log.replace(ESCAPES, "").replace(/\n$/, "") });
     };
     setEntries([]); // of a run before: they come again
     const timer = setInterval(() => {
@@ -67,12 +66,6 @@ export function Logs({ container }) {
     <pre ref=${box} class=${`log ${wraps ? "wraps" : ""}`} tabindex="0" role="log" aria-label="Output" aria-live="off" onScroll=${scrolled}>${shown.slice(-2000).map((entry) => html`<div
       key=${entry.number} class=${entry.stream}>${times && html`<time>${entry.time.slice(11, 23)} </time>`}${entry.log || " "}</div>`)}</pre>
   </section>`;
-}
-
-/** A line as it is shown: no escapes, and not all of one that would hold up the page. @param {string} line */
-function plain(line) {
-  const text = line.slice(0, LONGEST).replace(ESCAPES, "").replace(/\n$/, "");
-  return line.length > LONGEST ? `${text}… (${line.length - LONGEST} more)` : text;
 }
 
 /** Of RFC 3339 with nine digits. @param {string} time */
