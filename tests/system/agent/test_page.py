@@ -158,6 +158,12 @@ def test_a_log_that_is_followed(box, page):
     page.gone("text=line 5")
 
 
+def shells(agent):
+    """Beside the first process: those of ``exec``."""
+    processes = agent.client.request("GET", "/v1/containers/box/processes")["processes"]
+    return sum(one[-1] == "sh" for one in processes)
+
+
 def test_a_terminal(agent, box, page):
     page.go("#/containers/box/terminal")
     page.click("text=Open a shell")
@@ -168,6 +174,13 @@ def test_a_terminal(agent, box, page):
     eventually(lambda: "\nab\n" in page.tell("locator", shown, "innerText"), "no echo")
     page.tell("type", "exit\n")
     page.see("text=The shell has ended.")
+    page.click("text=Open another shell")
+    page.see("text=Connected")
+    page.click(".screen")
+    page.tell("type", "half a line")
+    assert shells(agent) == 1
+    page.go("#/host")
+    eventually(lambda: shells(agent) == 0, "a shell stays that nobody can come back to")
 
 
 def test_the_life_of_a_container(agent, box, page):
