@@ -79,7 +79,9 @@ class AccessLayer:
             self._origins.check_host(Headers(scope=scope), by_name=peer.uid is None)
         except DeniedError as e:
             self._tell_refusal(e, None, peer, scope)
-            await _refusal(e, None, scope)(scope, receive, send)
+            refused = _refusal(e, None, scope)
+            refused.headers.update(page.HEADERS)
+            await refused(scope, receive, send)
             return
         await page.serve(scope, receive, send)
 

@@ -34,8 +34,8 @@ def routes(engine: Engine) -> APIRouter:
             whole = await asyncio.to_thread(lambda: engine.monitor.fleet.look().whole())
             return Json(whole)
 
-        async def lines(_: HangUp) -> AsyncGenerator[list[Line]]:
-            async with aclosing(engine.monitor.fleet.follow()) as told:
+        async def lines(hang_up: HangUp) -> AsyncGenerator[list[Line]]:
+            async with aclosing(engine.monitor.fleet.follow(hang_up)) as told:
                 async for piece in told:
                     yield [Line(piece)]
 

@@ -86,7 +86,8 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _answer(scope: Scope) -> Response:
     if scope["method"] not in {"GET", "HEAD"}:
-        return PlainTextResponse("only GET is possible here\n", 405, {"Allow": "GET, HEAD"})
+        headers = {**HEADERS, "Allow": "GET, HEAD"}
+        return PlainTextResponse("only GET is possible here\n", 405, headers)
     if scope["path"] == ROOT:
         return RedirectResponse(f"{ROOT}/", 308, HEADERS)
     name = scope["path"].removeprefix(f"{ROOT}/") or _INDEX

@@ -90,9 +90,12 @@ class Fleet:
         self._picture: Picture | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self) -> AsyncGenerator[bytes]:
-        """The whole as JSON, then changes, until the client has missed some."""
-        with self._told.listen() as listener:
+    async def follow(self, hang_up: Callable[[], None] = lambda: None) -> AsyncGenerator[bytes]:
+        """The whole as JSON, then changes, until the client has missed some.
+
+        `hang_up` is called then, even while the last piece is still being sent.
+        """
+        with self._told.listen(lambda _missed: hang_up()) as listener:
             if self._task is None or self._task.done():
                 self._picture = None
                 self._task = asyncio.create_task(self._run())
@@ -110,14 +113,14 @@ class Fleet:
                     self._task = None
 
     async def _run(self) -> None:
-        try:
-            while True:
+        while True:
+            try:
                 before = self._picture
                 self._picture, told = await asyncio.to_thread(self._next, before)
                 self._told.tell(told)
-                await asyncio.sleep(self._interval_s)
-        except Exception:
-            log.exception("what the page shows of all containers cannot be had")
+            except Exception:
+                log.exception("what the page shows of all containers cannot be had")
+            await asyncio.sleep(self._interval_s)
 
     def _next(self, before: Picture | None) -> tuple[Picture, bytes]:
         now = self.look()

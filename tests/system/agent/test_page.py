@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -157,6 +158,12 @@ def test_a_log_that_is_followed(box, page):
     page.gone("text=line 5")
 
 
+def shells(agent):
+    """Beside the first process: those of ``exec``."""
+    processes = agent.client.request("GET", "/v1/containers/box/processes")["processes"]
+    return sum(one[-1] == "sh" for one in processes)
+
+
 def test_a_terminal(agent, box, page):
     page.go("#/containers/box/terminal")
     page.click("text=Open a shell")
@@ -167,6 +174,13 @@ def test_a_terminal(agent, box, page):
     eventually(lambda: "\nab\n" in page.tell("locator", shown, "innerText"), "no echo")
     page.tell("type", "exit\n")
     page.see("text=The shell has ended.")
+    page.click("text=Open another shell")
+    page.see("text=Connected")
+    page.click(".screen")
+    page.tell("type", "half a line")
+    assert shells(agent) == 1
+    page.go("#/host")
+    eventually(lambda: shells(agent) == 0, "a shell stays that nobody can come back to")
 
 
 def test_the_life_of_a_container(agent, box, page):
@@ -229,6 +243,19 @@ def test_an_agent_that_is_killed_and_started_again(agent, box, page):
     page.see("text=● live")
     page.see("[role=row] >> text=box")
     page.tell("complaints")  # of the connections that broke off
+
+
+ADDRESSES = ("constructor", "__proto__/x", "containers", "containers/", "containers/%", "x/%ff")
+
+
+def test_addresses_that_name_nothing(box, page):
+    for address in ADDRESSES:
+        page.go(f"#/{address}")
+        page.see("[role=alert]" if address == "containers/%" else "[role=grid]")
+    page.go("#/containers/box/constructor")
+    page.see(".chart")
+    complaints = page.tell("complaints")
+    assert {one.partition(" ")[0] for one in complaints} == {"404"}, complaints
 
 
 def test_what_others_wrote_is_text(agent, page):
@@ -341,7 +368,12 @@ def test_requests_that_no_page_of_ours_makes(agent, tokens):
     token = {"authorization": f"Bearer {tokens['control']}"}
     assert status("/ui/") == 200
     assert status("/ui/", **{"sec-fetch-site": "cross-site"}) == 200  # a link to it
-    assert status("/ui/", host="evil.example") == 403
+    refused = Request(f"{agent.url}/ui/", headers={"host": "evil.example"})  # noqa: S310 - our own
+    with pytest.raises(HTTPError) as error:
+        urlopen(refused)  # noqa: S310
+    assert error.value.code == 403
+    assert "frame-ancestors 'none'" in error.value.headers["content-security-policy"]
+    error.value.close()
     assert status("/v1/fleet") == 401
     assert status("/v1/fleet", **token) == 200
     assert status("/v1/fleet", **token, host="evil.example") == 403

@@ -97,9 +97,10 @@ export async function* lines(method, path, body, signal, headers) {
  * @param {() => string} path asked for each connection: it may say where to go on
  * @param {(line: any) => void} told
  * @param {(state: "live" | "paused" | "lost", error?: Error) => void} [changed]
+ * @param {number} [silentS] a stream is given up that has told nothing for so long: its network is gone
  * @returns {() => void} what ends it
  */
-export function follow(path, told, changed = () => {}) {
+export function follow(path, told, changed = () => {}, silentS = 0) {
   const life = new AbortController();
   /** @type {AbortController | null} */
   let one = null;
@@ -122,12 +123,19 @@ export function follow(path, told, changed = () => {}) {
         await shown(life.signal);
         continue;
       }
-      one = new AbortController();
+      const connection = (one = new AbortController());
       let error;
+      let timer = 0;
+      const heard = () => {
+        clearTimeout(timer);
+        if (silentS) timer = setTimeout(() => connection.abort(new Error(`nothing was heard for ${silentS} s`)), silentS * 1000);
+      };
       try {
+        heard();
         for await (const line of lines("GET", path(), undefined, one.signal)) {
           if (life.signal.aborted) return;
           failures = 0;
+          heard();
           changed("live");
           told(line);
         }
@@ -135,6 +143,8 @@ export function follow(path, told, changed = () => {}) {
         error = /** @type {Error} */ (e);
         if (life.signal.aborted) return;
         if (error instanceof Problem && error.status < 500) return changed("lost", error);
+      } finally {
+        clearTimeout(timer);
       }
       if (document.hidden) continue;
       changed("lost", error);

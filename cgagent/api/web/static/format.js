@@ -69,6 +69,24 @@ export function shortId(id) {
   return id.replace(/^sha256:/, "").slice(0, 12);
 }
 
+/** A path as an address has it; of a byte that is no UTF-8 the agent makes a lone surrogate. @param {string} path */
+export function inAddress(path) {
+  const part = (/** @type {string} */ text) => (/^\p{Cs}$/u.test(text) ? `%${(text.charCodeAt(0) & 255).toString(16)}` : encodeURIComponent(text));
+  return path.split(/(\/|\p{Cs})/u).map((text) => (text === "/" ? text : part(text))).join("");
+}
+
+/** What `inAddress` was given; of what is no code at all, itself. @param {string} text */
+export function ofAddress(text) {
+  const bytes = (/** @type {string} */ run) => run.slice(1).split("%").map((hex) => parseInt(hex, 16));
+  return text.replace(/(?:%[0-9a-f]{2})+/gi, (run) => {
+    try {
+      return decodeURIComponent(run);
+    } catch {
+      return String.fromCharCode(...bytes(run).map((byte) => (byte < 128 ? byte : 0xdc00 + byte)));
+    }
+  });
+}
+
 /** "256m", "1.5g", "max" or "" as bytes, "max" or null. Throws what is wrong with it. @param {string} text */
 export function parseSize(text) {
   const trimmed = text.trim().toLowerCase();

@@ -5,6 +5,7 @@ import { follow, get } from "./api.js";
 
 const KEPT = 60;
 const INTERVAL_S = 2;
+const SILENT_S = 15;
 
 /**
  * @typedef {object} Row
@@ -31,7 +32,7 @@ export function start() {
     if (state === now.state) return;
     now = { ...now, state, error: error ?? null };
     tell();
-  });
+  }, SILENT_S);
 }
 
 export function end() {
@@ -61,9 +62,15 @@ function tell() {
 function take(line) {
   if (line.whole) {
     columns = line.columns;
-    for (const id of rows.keys()) if (!(id in line.facts)) rows.delete(id);
+    for (const [id, row] of rows) {
+      row.figures = {}; // of what has ended meanwhile nothing is told
+      if (!Object.hasOwn(line.facts, id)) rows.delete(id);
+    }
   }
-  for (const id of line.gone ?? []) rows.delete(id);
+  for (const id of line.gone ?? []) {
+    rows.delete(id);
+    asked.delete(id);
+  }
   for (const [id, facts] of Object.entries(line.facts)) {
     const row = rows.get(id);
     if (row) row.facts = facts;

@@ -3,7 +3,7 @@
 import { h, render } from "./vendor/preact.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 import { get, keepToken, onSignedOut, takeTokenOfLink, token } from "./api.js";
-import { cores, size } from "./format.js";
+import { cores, ofAddress, size } from "./format.js";
 import { html } from "./html.js";
 import * as live from "./live.js";
 import { Dialog, News } from "./parts/dialog.js";
@@ -30,9 +30,11 @@ const NAV = ["fleet", "groups", "host", "cgroups", "images", "networks", "volume
 /** @type {Record<string, string>} */
 const TITLES = { fleet: "Containers", host: "Host", cgroups: "Cgroups" };
 
+/** What is behind the hash; one that names nothing is the fleet's, whatever somebody has put there. */
 function place() {
-  const [, room = "", ...rest] = location.hash.split("/");
-  return { room: room in LATER ? room : "fleet", rest: rest.map(decodeURIComponent) };
+  const [, room = "", ...rest] = location.hash.split("/").map(ofAddress);
+  const isThere = Object.hasOwn(LATER, room) && (room !== "containers" || rest[0]);
+  return { room: isThere ? room : "fleet", rest };
 }
 
 function Page() {

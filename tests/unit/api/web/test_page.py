@@ -65,6 +65,7 @@ def test_every_file_is_sent_as_what_it_is():
 def test_only_get():
     found = ask("/ui/", "POST")
     assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
+    assert "frame-ancestors 'none'" in found.headers["content-security-policy"]
 
 
 def test_whatever_a_module_imports_is_shipped():

@@ -77,3 +77,25 @@ async def test_figures_of_what_idles_stay_the_same():
     assert rounded(0.123456) == 0.123
     assert rounded(104857600.0) == 105000000.0
     assert (rounded(None), rounded(0.0)) == (None, 0.0)
+
+
+async def test_who_does_not_read_is_hung_up_on():
+    fleet = Fleet(Look(), 0.001)
+    gone = asyncio.Event()
+    async with aclosing(fleet.follow(gone.set)) as slow, aclosing(fleet.follow()) as quick:
+        await told(slow)
+        while not gone.is_set():
+            await told(quick)
+
+
+async def test_a_look_that_fails_ends_nobodys_stream():
+    look = Look()
+
+    def fails_at_times():
+        if (found := look()) and look.count == 2:
+            raise RuntimeError("for a test")
+        return found
+
+    async with aclosing(Fleet(fails_at_times, 0.01).follow()) as stream:
+        assert list((await told(stream))["facts"]) == ["c0"]
+        assert list((await told(stream))["facts"]) == ["c1", "c2"]

@@ -6,6 +6,7 @@ import { clock } from "../format.js";
 import { html } from "../html.js";
 
 const HEIGHT = 150;
+const LEAST_S = 30;
 
 /**
  * @typedef {object} Series
@@ -43,7 +44,7 @@ export function Chart({ title, series, data, format, events = [], top = 0, note 
         height: HEIGHT,
         cursor: { sync: { key: "container" }, points: { size: 5 }, drag: { x: false } },
         legend: { live: true },
-        scales: { x: { time: true, range: (/** @type {any} */ _, /** @type {number | null} */ min, /** @type {number | null} */ max) => [min == null ? null : Math.min(min, ...marks.current.map((one) => one.at)), max] }, y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, Math.max(max || 0, least.current, 1e-6) * 1.08] } },
+        scales: { x: { time: true, range: (/** @type {any} */ _, /** @type {number | null} */ min, /** @type {number | null} */ max) => [min == null || max == null ? null : Math.min(min, max - LEAST_S, ...marks.current.map((one) => one.at)), max] }, y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, Math.max(max || 0, least.current, 1e-6) * 1.08] } },
         axes: [
           { ...axis, size: 26, values: (/** @type {any} */ _, /** @type {number[]} */ at, /** @type {number} */ __, /** @type {number} */ ___, /** @type {number} */ step) => at.map((one) => clock(one).slice(0, step < 60 ? 8 : 5)) },
           { ...axis, size: 62, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map(format) },

@@ -38,8 +38,11 @@ export function Dialog() {
   const [error, setError] = useState("");
   const [isBusy, setBusy] = useState(false);
   const box = useRef(/** @type {any} */ (null));
+  const current = useRef(/** @type {any} */ (null));
+  current.current = asked;
   open = (next) => {
     setError("");
+    setBusy(false);
     setAsked(next);
   };
   useEffect(() => {
@@ -54,12 +57,14 @@ export function Dialog() {
     setBusy(true);
     try {
       await asked.run();
-      close();
+      if (current.current === asked) close();
       say(`${asked.title}: done`);
     } catch (e) {
-      setError(/** @type {Error} */ (e).message);
+      const { message } = /** @type {Error} */ (e);
+      if (current.current === asked) setError(message);
+      else say(`${asked.title}: ${message}`, true); // it was closed meanwhile
     }
-    setBusy(false);
+    if (current.current === asked || !current.current) setBusy(false);
   };
   if (!asked) return null;
   return html`<dialog ref=${box} aria-labelledby="asked" onClose=${() => setAsked(null)}>

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "../vendor/hooks.js";
 import { ask, get } from "../api.js";
 import { commandLine } from "../actions.js";
-import { count, percent, size } from "../format.js";
+import { count, inAddress, percent, size } from "../format.js";
 import { html } from "../html.js";
 import { confirm } from "../parts/dialog.js";
 import { Waiting } from "../parts/small.js";
@@ -20,7 +20,7 @@ export default function Cgroups({ rest, may }) {
 }
 
 const name = (/** @type {string} */ path) => (path === "/" ? "/" : path.slice(path.lastIndexOf("/") + 1));
-const link = (/** @type {string} */ path) => `#/cgroups${path.split("/").map(encodeURIComponent).join("/")}`;
+const link = (/** @type {string} */ path) => `#/cgroups${inAddress(path)}`;
 const isWithin = (/** @type {string} */ path, /** @type {string} */ top) => top === "/" || path === top || path.startsWith(`${top}/`);
 
 /** @param {{path: string, chosen: string, level: number, about?: any}} props */
@@ -33,7 +33,7 @@ function Branch({ path, chosen, level, about }) {
     const load = async () => {
       if (document.hidden) return;
       try {
-        const found = await get(`/v1/cgroups?path=${encodeURIComponent(path)}&depth=1`);
+        const found = await get(`/v1/cgroups?path=${inAddress(path)}&depth=1`);
         setGroups(found.slice(1));
         setError("");
       } catch (e) {

@@ -33,7 +33,7 @@ export default function Container({ rest, may }) {
   const { data, error, reload } = useGet(`/v1/containers/${encodeURIComponent(reference)}`, 10000);
   if (!data) return html`<${Waiting} error=${error} what="the container" />`;
   const facts = row ? { ...row.facts, name: data.name } : { ...data.state, kind: "container", name: data.name };
-  const [, View] = TABS[tab] ?? TABS.charts;
+  const [, View] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.charts;
   const act = async (/** @type {import("../actions.js").Action} */ action) => {
     await perform(action, data.id, facts);
     reload();
@@ -49,7 +49,7 @@ export default function Container({ rest, may }) {
     ${error && html`<p class="problem" role="alert">${error.message}</p>`}
     ${data.state.error && html`<p class="problem">${data.state.error}</p>`}
     <nav class="tabs" aria-label="Views of the container">${Object.entries(TABS).map(([key, [title]]) => html`<a key=${key}
-      href=${`#/containers/${reference}/${key}`} aria-current=${TABS[key][1] === View ? "page" : undefined}>${title}</a>`)}</nav>
+      href=${`#/containers/${encodeURIComponent(reference)}/${key}`} aria-current=${TABS[key][1] === View ? "page" : undefined}>${title}</a>`)}</nav>
     <${View} container=${data} row=${row} facts=${facts} may=${may} reload=${reload} />
   </article>`;
 }

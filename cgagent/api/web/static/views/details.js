@@ -1,5 +1,6 @@
 /** Processes, mounts, networks and configuration of a container. */
 
+import { inAddress } from "../format.js";
 import { html } from "../html.js";
 import { Waiting } from "../parts/small.js";
 import { useGet } from "../parts/use.js";
@@ -21,7 +22,7 @@ export function Configuration({ container }) {
     <section class="card"><h2>Command</h2><pre class="wraps" tabindex="0">${container.args.join(" ")}</pre>
       <dl>
         <dt>Image</dt><dd>${container.image}</dd>
-        <dt>Cgroup</dt><dd class="mono"><a href=${`#/cgroups${container.cgroup_path}`}>${container.cgroup_path}</a></dd>
+        <dt>Cgroup</dt><dd class="mono"><a href=${`#/cgroups${inAddress(container.cgroup_path)}`}>${container.cgroup_path}</a></dd>
         <dt>User</dt><dd>${resolved.user || "root"}</dd>
         <dt>Working directory</dt><dd class="mono">${resolved.working_dir}</dd>
         <dt>Restart</dt><dd>${container.restart_policy}</dd>

@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { ACTIONS, commandLine } from "../actions.js";
-import { age, cores, count, percent, rate, shortId, size } from "../format.js";
+import { age, cores, count, inAddress, percent, rate, shortId, size } from "../format.js";
 import { fill, useFleet } from "../live.js";
 import { attempt, confirm } from "../parts/dialog.js";
 import { Bar, Spark, State } from "../parts/small.js";
@@ -71,7 +71,7 @@ export function Fleet({ may }) {
 
 /** @param {any} row */
 function open(row) {
-  const place = row.facts.kind === "container" ? `containers/${row.id.slice(0, 12)}` : `cgroups${row.facts.cgroup}`;
+  const place = row.facts.kind === "container" ? `containers/${row.id.slice(0, 12)}` : `cgroups${inAddress(row.facts.cgroup)}`;
   location.hash = `#/${place}`;
 }
 
@@ -103,6 +103,8 @@ function Statuses({ rows, chosen, choose }) {
 const cpu = (/** @type {any} */ row) => row.figures.cpu_cores;
 const memory = (/** @type {any} */ row) => row.figures.working_set_bytes;
 const io = (/** @type {any} */ row) => (row.figures.read_bytes_per_s == null ? null : row.figures.read_bytes_per_s + row.figures.write_bytes_per_s);
+/** Less than nothing: the oldest has the most age. @param {any} row */
+const began = (row) => (row.facts.kind === "container" ? -(row.facts.started_ns ?? row.facts.created_ns) : null);
 const pressure = (/** @type {any} */ row) => {
   const found = ["cpu", "memory", "io"].map((kind) => /** @type {[number, string]} */ ([row.figures[`${kind}_stalled_ratio`] ?? -1, kind]));
   return found.sort(([a], [b]) => b - a)[0];
@@ -159,7 +161,7 @@ function wide(may, isNarrow) {
     { title: "Pressure", width: "minmax(96px, 0.7fr)", cell: PressureCell, value: (row) => pressure(row)[0], isNumber: true },
     !isNarrow && { title: "I/O", width: "minmax(76px, 0.6fr)", cell: (row) => rate(io(row)), value: io, isNumber: true },
     { title: "Tasks", width: "minmax(58px, 0.4fr)", cell: (row) => count(row.figures.pids), value: (row) => row.figures.pids, isNumber: true },
-    !isNarrow && { title: "Age", width: "minmax(72px, 0.5fr)", cell: (row) => age(row.facts.started_ns ?? row.facts.created_ns), value: (row) => row.facts.created_ns, isNumber: true },
+    !isNarrow && { title: "Age", width: "minmax(72px, 0.5fr)", cell: (row) => age(-(began(row) ?? 0)), value: began, isNumber: true },
     may && { title: "Actions", width: "132px", cell: acts, className: "acts" },
   ];
   return /** @type {import("../parts/table.js").Column[]} */ (found.filter(Boolean));

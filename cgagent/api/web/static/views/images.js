@@ -22,7 +22,7 @@ const KIND = {
     { title: "Size", width: "minmax(80px, 0.7fr)", isNumber: true, value: (row) => row.size_bytes, cell: (row) => size(row.size_bytes) },
     { title: "Id", width: "minmax(110px, 1fr)", value: (row) => row.id, cell: (row) => html`<span class="mono">${shortId(row.id)}</span>` },
     { title: "Layers", width: "minmax(60px, 0.5fr)", isNumber: true, value: (row) => row.layers.length, cell: (row) => row.layers.length },
-    { title: "Made", width: "minmax(90px, 0.8fr)", isNumber: true, value: (row) => Date.parse(row.created ?? ""), cell: (row) => (row.created ? `${span((Date.now() - Date.parse(row.created)) / 1000)} ago` : "–") },
+    { title: "Made", width: "minmax(90px, 0.8fr)", isNumber: true, value: (row) => (row.created ? -Date.parse(row.created) : null), cell: (row) => (row.created ? `${span((Date.now() - Date.parse(row.created)) / 1000)} ago` : "–") },
     { title: "Command", width: "minmax(140px, 2fr)", value: (row) => [...row.config.entrypoint, ...row.config.cmd].join(" "), cell: (row) => html`<span class="mono">${[...row.config.entrypoint, ...row.config.cmd].join(" ")}</span>` },
   ],
   actions: [

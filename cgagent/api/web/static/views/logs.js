@@ -28,6 +28,7 @@ export function Logs({ container }) {
       last = entry.time;
       waiting.push({ ...entry, number: (number += 1), log: entry.log.replace(ESCAPES, "").replace(/\n$/, "") });
     };
+    setEntries([]); // of a run before: they come again
     const timer = setInterval(() => {
       if (!waiting.length) return;
       const news = waiting;

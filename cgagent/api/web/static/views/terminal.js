@@ -7,6 +7,8 @@ import { commandLine } from "../actions.js";
 import { Command } from "../parts/dialog.js";
 
 const SHELL = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"];
+/** Forget the line that is being typed, and end the input: nobody can come back to a shell that is left. */
+const LEAVE = "\u0005\u0015\u0004";
 
 /** @param {{container: any, facts: any, may: boolean}} props */
 export function Terminal({ container, facts, may }) {
@@ -49,7 +51,15 @@ async function open(id, place, say) {
   const removeSheets = withSheets(() => term.open(place));
   fit.fit();
   const { cols, rows } = term;
-  const made = await ask("POST", `/v1/containers/${id}/exec?start=false`, { command: SHELL, tty: true, console_size: [rows, cols] });
+  const clear = () => {
+    term.dispose();
+    removeSheets();
+  };
+  const shell = { command: SHELL, tty: true, console_size: [rows, cols] };
+  const made = await ask("POST", `/v1/containers/${id}/exec?start=false`, shell).catch((e) => {
+    clear();
+    throw e;
+  });
   const line = socket(`/v1/exec/${made.id}/ws`);
   const encoder = new TextEncoder();
   line.onopen = () => {
@@ -61,15 +71,20 @@ async function open(id, place, say) {
     say("The shell has ended.");
     term.options.disableStdin = true;
   };
-  term.onData((/** @type {string} */ text) => line.readyState === WebSocket.OPEN && line.send(encoder.encode(text)));
+  const type = (/** @type {string} */ text) => line.readyState === WebSocket.OPEN && line.send(encoder.encode(text));
+  const leave = () => type(LEAVE);
+  addEventListener("pagehide", leave);
+  term.onData(type);
   term.onResize((/** @type {{cols: number, rows: number}} */ { cols: w, rows: h }) => line.readyState === WebSocket.OPEN && ask("POST", `/v1/exec/${made.id}/resize?h=${h}&w=${w}`).catch(() => {}));
   const observer = new ResizeObserver(() => fit.fit());
   observer.observe(place);
   return () => {
     observer.disconnect();
+    removeEventListener("pagehide", leave);
+    leave();
+    line.onclose = null; // the next shell's words are shown by now
     line.close();
-    term.dispose();
-    removeSheets();
+    clear();
   };
 }
 
