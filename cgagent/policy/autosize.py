@@ -45,7 +45,11 @@ class AutoSize:
 
     def __str__(self) -> str:
         """As it is kept, and shown."""
-        shown = [f"{name}={low:.12g}..{high:.12g}" for name, (low, high) in self.ranges.items()]
+        digits = {"memory": ".0f", "cpu": ".12g"}
+        shown = [
+            f"{name}={low:{digits[name]}}..{high:{digits[name]}}"
+            for name, (low, high) in self.ranges.items()
+        ]
         return ",".join(shown) + (f":{_DRY}" if self.is_dry else "")
 
 

@@ -15,6 +15,7 @@ MIB = 1 << 20
     [
         ("memory=128m..1g,cpu=0.1..2", "memory=134217728..1073741824,cpu=0.1..2"),
         ("cpu=1..1:dry-run", "cpu=1..1:dry-run"),
+        ("memory=1g..1000000000000", "memory=1073741824..1000000000000"),
     ],
 )
 def test_it_is_kept_in_one_spelling(text, shown):
