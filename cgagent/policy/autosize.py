@@ -137,7 +137,7 @@ class Sized:
         if self.is_given_up:
             return None
         if self.size is None:
-            return self._first(sight)
+            return None if sight.now_s < self.paused_until_s else self._first(sight)
         if not self.low <= self.size <= self.high:
             return self._to(sight, self.size, "it is to be in another range")
         if sight.strain:
@@ -194,8 +194,8 @@ class Sized:
         return step
 
     def failed(self, now_s: float) -> None:
-        """A step down that could not be made."""
-        self.size, self.before = self.before or self.size, None
+        """A step that could not be made: it is begun again with the limit there is."""
+        self.size, self.before, self.is_applied = self.before, None, self.before is not None
         self._pause(now_s)
 
     def _pause(self, now_s: float) -> None:

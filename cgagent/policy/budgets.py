@@ -205,8 +205,8 @@ class Meter:
         be an earlier window's: an agent may have been away for long.
         """
         before, since_ns = self.counted, self.counted_ns or self.begins_ns
-        if before is not None and run_s < self.run_s:
-            return False  # a late reading of the run before
+        if before is not None and run_s < self.run_s <= now_ns / 1e9:
+            return False  # a late reading of the run before, or else the clock was set back
         is_baseline = before is None
         if run_s != self.run_s:
             before = {}

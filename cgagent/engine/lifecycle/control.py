@@ -15,7 +15,7 @@ from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import boosts, budgets, networking, overrides
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.options.wishes import Wishes, ended_owners
+from cgagent.engine.options.wishes import Wishes, left_of
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -395,8 +395,7 @@ def _wishing(record: Record, asked: dict[str, Any]) -> Record:
         record = record.unboosted()
     if "budget" in asked:
         budgets.require_countable(asked["budget"], networking.mode(record.config))
-    gone = ended_owners(asked)
-    left = tuple(o for o in record.overrides if o.owner not in gone)
+    left = left_of(record.overrides, asked)
     return replace(record, config=replace(record.config, **asked), overrides=left)
 
 

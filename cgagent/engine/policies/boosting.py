@@ -101,8 +101,11 @@ class Boosting(Resource):
         outcome = container.record.outcome
         until_ns = outcome.boost_until_ns or time.time_ns()
         boost = parse(container.record.config.boost)
+        left_s = max(0.0, (until_ns - time.time_ns()) / 1e9)
+        if boost is not None:  # the clock may have been set back while no agent was there
+            left_s = min(left_s, boost.most_s)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, (until_ns - time.time_ns()) / 1e9)):
+            async with asyncio.timeout(left_s):
                 while _is_same_run(container, outcome.started_ns) and _of(container) is not None:
                     health = container.record.outcome.health
                     is_healthy = health is not None and health.status == "healthy"

@@ -134,6 +134,7 @@ class AutoSizing(Resource):
             for sized in one.all.values() if one is not None else ():
                 if sized.is_given_up or not _is_held(container, sized):
                     sized.is_given_up, sized.is_applied, sized.size = False, False, None
+                    sized.paused_until_s = 0.0
 
     def ticked(self, tick: Tick) -> None:
         now_s = time.monotonic()
@@ -250,14 +251,14 @@ class AutoSizing(Resource):
     async def _apply(self, container: Container, one: _One, sized: Sized, step: Step) -> None:
         self._keep(container, one)
         there = of_owner(container.record.overrides, AUTO_SIZE)
-        limits = sizes.limits(sized.name, step.size)
-        override = LimitOverride(
-            owner=AUTO_SIZE,
-            reason=f"automatic size of {sized.name}: {step.reason}"[:1000],
-            since_ns=time.time_ns(),
-            limits=there.limits.merged(limits) if there else limits,
-        )
         try:
+            limits = sizes.limits(sized.name, step.size)
+            override = LimitOverride(
+                owner=AUTO_SIZE,
+                reason=f"automatic size of {sized.name}: {step.reason}"[:1000],
+                since_ns=time.time_ns(),
+                limits=there.limits.merged(limits) if there else limits,
+            )
             await self._control.override(container, override)
         except CgagentError as e:
             sized.failed(time.time())

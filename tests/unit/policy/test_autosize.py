@@ -109,6 +109,11 @@ def test_a_step_that_cannot_be_made():
     one.failed(10_000.0)
     assert one.size == 500 * MIB
     assert one.look(sight(now_s=10_200.0, advised=200)) is None
+    one.look(sight(advised=700))
+    one.failed(10_000.0)
+    assert one.size is None, "a step up that could not be made is begun again"
+    assert one.look(sight(now_s=10_200.0)) is None
+    assert mib(one.look(sight(now_s=11_000.0))) == 500
 
 
 @given(

@@ -87,6 +87,15 @@ def test_each_run_begins_with_nothing_and_all_of_it_counts():
     assert one.is_spent
 
 
+def test_a_run_after_the_clock_was_set_back_counts():
+    one = meter()
+    one.add({"": 30}, 1001.0, 1002 * S)
+    one.rolled(500 * S)
+    assert one.add({"": 20}, 499.0, 500 * S)
+    assert one.add({"": 25}, 499.0, 501 * S)
+    assert one.used == 55
+
+
 def test_interfaces_and_devices_come_and_go():
     one = meter()
     one.add({"eth0": 30, "eth1": 5}, 5.0, 1001 * S)

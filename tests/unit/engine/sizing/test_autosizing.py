@@ -9,6 +9,7 @@ import pytest
 from cgagent.cgroups import Cpu, Limits, Memory, Oom, Pids, Pressure, Psi, Stall, Usage
 from cgagent.engine.observe import watch
 from cgagent.engine.observe.policies import Tick
+from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.sizing import autosizing
@@ -117,6 +118,20 @@ async def test_what_cannot_be_given_back_stays(engine, rounds):
     assert outcomes(engine)[-1] == "failed"
     await rounds.go(engine, one, advised={"memory": 100.0 * MIB})
     assert in_force(one)[0] == 512, "it is paused"
+    await engine.control.update(one, Limits(memory_max_bytes=300 * MIB), Conveniences())
+    await rounds.go(engine, one)
+    assert outcomes(engine)[-1] == "given up", "its user has the last word all the same"
+
+
+async def test_a_first_step_that_cannot_be_made_is_made_later(engine, rounds, monkeypatch):
+    one = await started(engine, "memory=64m..512m")
+    with monkeypatch.context() as smaller:
+        smaller.setattr(limit_rules, "host_memory_bytes", lambda: 256 * MIB)
+        await rounds.go(engine, one)
+    assert (outcomes(engine), engine.autosizing.view(one.id)[0]["size"]) == (["failed"], None)
+    engine.autosizing._all[one.id].all["memory"].paused_until_s = 0.0
+    await rounds.go(engine, one)
+    assert one.record.limits_in_force.memory_max_bytes == 512 * MIB
 
 
 async def test_its_user_has_the_last_word(engine, rounds):
@@ -131,8 +146,9 @@ async def test_its_user_has_the_last_word(engine, rounds):
     await rounds.go(engine, one, 2, advised={"memory": 100.0 * MIB})
     assert in_force(one)[0] == 270
     await engine.control.update(one, *NOTHING, wishes=Wishes(auto_size="memory=300m..400m"))
+    assert one.record.limits_in_force.cpu_quota_us is None, "nobody sizes its CPUs any more"
     await rounds.go(engine, one)
-    assert in_force(one)[0] == 300
+    assert one.record.limits_in_force.memory_max_bytes == 300 * MIB
     await engine.control.update(one, *NOTHING, wishes=Wishes(auto_size="off"))
     await rounds.go(engine, one)
     assert one.record.overrides == ()
