@@ -32,7 +32,7 @@ _MOST: Final = 2**63 - 1
 _THROTTLES: Final[dict[Resource, tuple[float, float]]] = {
     "cpu": (0.01, 1e4),
     "io": (1.0, 1e15),
-    "net": (8_000.0, 1e15),
+    "net": (8_000.0, 1e12),
 }
 """Least and most."""
 

@@ -58,9 +58,7 @@ def of(config: ContainerConfig) -> Wishes:
     return Wishes(**{name: getattr(config, name) for name in _CANONICAL})
 
 
-def left_of(
-    overrides: Iterable[LimitOverride], asked: dict[str, Any]
-) -> tuple[LimitOverride, ...]:
+def left_of(overrides: Iterable[LimitOverride], asked: dict[str, Any]) -> tuple[LimitOverride, ...]:
     """What is left of them without those of the wishes that are taken back."""
     found = []
     for override in overrides:

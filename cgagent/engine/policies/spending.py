@@ -124,9 +124,9 @@ class Spending:
     async def _throttle(self, container: Container, meter: Meter) -> str:
         there = of_owner(container.record.overrides, BUDGET)
         if not _held(container, meter):
-            held = self._control.held_limits(container) or Limits()
+            own = container.record.limits  # others' overrides may end before the window does
             try:
-                cap = limiting.budget_cap(meter.budget, held, self._used(container))
+                cap = limiting.budget_cap(meter.budget, own, self._used(container))
             except ConflictError as e:
                 return f"; {e.message}"
             override = LimitOverride(

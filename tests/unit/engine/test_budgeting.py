@@ -10,6 +10,7 @@ from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Usage
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.networking import EndpointSpec
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.policies import accounts, budgeting, spending
 from cgagent.errors import InvalidInputError
@@ -132,6 +133,23 @@ async def test_throttles_are_undone_with_their_windows(engine, rounds):
     await rounds.go(engine, one, cpu_s=11, io=2000)
     assert owners(one) == []
     assert sorted(outcomes(engine)) == [("throttle", "done")] * 2 + [("throttle", "undone")] * 2
+
+
+async def test_a_throttle_holds_when_what_was_narrower_ends_and_widens_nothing(engine, rounds):
+    one = await started(engine, "one", budget="cpu=10s/1h:throttle=0.5")
+    await rounds.go(engine, one)
+    for owner, quota_us in (("policy.x", 20_000), ("boost", 100_000)):
+        limits = Limits(cpu_quota_us=quota_us, cpu_period_us=100_000)
+        override = LimitOverride(owner=owner, reason="a test", since_ns=1, limits=limits)
+        await engine.control.override(one, override)
+    await rounds.go(engine, one, cpu_s=11)
+    assert one.record.limits_in_force.cpu_quota_us == 20_000
+    await engine.control.lift(one, "policy.x")
+    assert one.record.limits_in_force.cpu_quota_us == 50_000
+    await engine.control.lift(one, "boost")
+    assert one.record.limits_in_force.cpu_quota_us == 50_000
+    await rounds.go(engine, one, cpu_s=12)
+    assert of(engine, one)["state"] == "done"
 
 
 async def test_a_users_update_ends_a_throttle_for_the_window(engine, rounds):
