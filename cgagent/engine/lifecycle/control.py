@@ -394,7 +394,8 @@ def _wishing(record: Record, asked: dict[str, Any]) -> Record:
         boosts.require_possible(asked["boost"], record.resolved.health)
         record = record.unboosted()
     if "budget" in asked:
-        budgets.require_countable(asked["budget"], networking.mode(record.config))
+        mode, is_gone = networking.mode(record.config), record.config.auto_remove
+        budgets.require_possible(asked["budget"], mode, auto_remove=is_gone)
     left = left_of(record.overrides, asked)
     return replace(record, config=replace(record.config, **asked), overrides=left)
 

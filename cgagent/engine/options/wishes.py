@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.cgroups import Limits
 from cgagent.engine.options import boosts, sizes
 from cgagent.engine.options.overrides import AUTO_SIZE, BUDGET
+from cgagent.errors import InvalidInputError
 from cgagent.policy import autosize, budgets, reclaim
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def _auto_size(text: str) -> str:
         return ""
     for name, bounds in found.ranges.items():
         for bound in bounds:
-            sizes.limits(name, bound)
+            try:
+                sizes.limits(name, bound)
+            except InvalidInputError as e:
+                raise InvalidInputError(f"auto-size: {e.message}") from None
     return str(found)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from cgagent.cgroups import Limits
 from cgagent.engine.containers.container import Outcome
+from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
@@ -40,6 +41,16 @@ def owners(container):
 def in_force(container):
     limits = container.record.limits_in_force
     return limits.memory_max_bytes // MIB, limits.cpu_quota_us
+
+
+async def test_on_a_host_that_has_become_smaller_it_starts_all_the_same(engine, monkeypatch):
+    container = await made(engine)
+    monkeypatch.setattr(limit_rules, "host_memory_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(limit_rules.os, "sched_getaffinity", lambda _: ())
+    await engine.lifecycle.start(container)
+    assert in_force(container) == (128, 100_000)
+    with pytest.raises(InvalidInputError, match="boost: cpus 1 is not in"):
+        await engine.control.update(container, *NOTHING, wishes=Wishes(boost=LONG))
 
 
 async def test_it_is_in_force_from_the_start_and_over_in_time(engine, world):

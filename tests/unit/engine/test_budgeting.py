@@ -252,6 +252,14 @@ async def test_a_network_that_is_not_its_own_has_no_budget(engine):
         await engine.control.update(one, *NOTHING, wishes=Wishes(budget="net=1g/1d"))
 
 
+async def test_what_is_removed_once_it_is_stopped_is_not_stopped(engine):
+    with pytest.raises(InvalidInputError, match="with --rm it would be gone"):
+        await started(engine, "one", budget="cpu=1s/1d:stop", auto_remove=True)
+    one = await started(engine, "one", budget="cpu=1s/1d:freeze", auto_remove=True)
+    with pytest.raises(InvalidInputError, match="with --rm it would be gone"):
+        await engine.control.update(one, *NOTHING, wishes=Wishes(budget="cpu=1s/1d:stop"))
+
+
 async def test_damaged_accounts_are_begun_anew(caplog):
     rows = SimpleNamespace(all=lambda: {"container:a": "{}"}, delete=lambda _: None)
     found = accounts.Accounts(rows)
