@@ -26,7 +26,7 @@ def _auto_size(text: str) -> str:
     for name, bounds in found.ranges.items():
         for bound in bounds:
             try:
-                sizes.limits(name, bound)
+                sizes.require_possible(name, bound)
             except InvalidInputError as e:
                 raise InvalidInputError(f"auto-size: {e.message}") from None
     return str(found)

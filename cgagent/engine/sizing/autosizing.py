@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cgroups import Oom
+from cgagent.cgroups import Limits, Oom
 from cgagent.engine.lifecycle.resources import Resource
 from cgagent.engine.options import sizes
 from cgagent.engine.options.overrides import (
@@ -161,7 +161,7 @@ class AutoSizing(Resource):
         advised = {}
         if is_due:
             one.due_s = now_s + _EVERY_S
-            found = self._usages.advice(container)
+            found = self._usages.advice(container, _held(container, one))
             advised = {a.resource.removesuffix("s"): a for a in found}
         for name, sized in one.all.items():
             self._look_at_user(container, one, sized)
@@ -332,9 +332,22 @@ def _is_held(container: Container, sized: Sized) -> bool:
 
 
 def _limit(container: Container, sized: Sized) -> float | None:
-    """In force by its user's will and by ours."""
+    return sizes.size(sized.name, _in_force(container))
+
+
+def _in_force(container: Container) -> Limits:
+    """By its user's will and by ours."""
     record = container.record
-    return sizes.size(sized.name, in_force(record.limits, below(record.overrides, BOOST)))
+    return in_force(record.limits, below(record.overrides, BOOST))
+
+
+def _held(container: Container, one: _One) -> Limits:
+    """What is advised starts from that: a dry run's own steps, too."""
+    found = _in_force(container)
+    for sized in one.all.values() if one.is_dry else ():
+        if sized.size is not None:
+            found = found.merged(sizes.limits(sized.name, sized.size))
+    return found
 
 
 def _is_boosted(container: Container) -> bool:

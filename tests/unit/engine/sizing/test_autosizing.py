@@ -27,7 +27,7 @@ class Rounds:
     """Rounds of sampling a minute apart, with what is advised then."""
 
     def __init__(self, monkeypatch):
-        self.number = 0
+        self.number, self.seen = 0, []
         clock = SimpleNamespace(
             time=self.now_s,
             monotonic=lambda: time.monotonic() + 60 * self.number,
@@ -45,7 +45,7 @@ class Rounds:
             SimpleNamespace(resource=name, advised=value, why="a test says so")
             for name, value in (advised or {}).items()
         ]
-        engine.usages.advice = lambda _: advice
+        engine.usages.advice = lambda _, held: self.seen.append(held) or advice
         stall = Stall(avg10=waited, avg60=0.0, avg300=0.0, total_ns=0)
         usage = Usage(
             cpu=Cpu(),
@@ -91,6 +91,7 @@ async def test_down_step_by_step_and_back_where_tasks_wait(engine, rounds):
     advised = {"memory": 100.0 * MIB, "cpus": 0.5}
     await rounds.go(engine, one, advised=advised)
     assert in_force(one) == (461, 0.9)
+    assert rounds.seen[-1].memory_max_bytes == 512 * MIB, "advice in the first hour keeps to that"
     await rounds.go(engine, one, advised=advised, waited=5.0)
     assert in_force(one) == (512, 0.81)
     await rounds.go(engine, one, 3, advised=advised)
@@ -161,6 +162,7 @@ async def test_a_dry_run_tells_and_does_nothing(engine, rounds):
     assert one.record.overrides == ()
     assert outcomes(engine) == ["dry run"] * 3
     assert engine.autosizing.view(one.id)[0]["is_dry_run"]
+    assert rounds.seen[-1].memory_max_bytes == 461 * MIB
 
 
 def killed_at(container, limit):
