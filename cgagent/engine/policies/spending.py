@@ -156,13 +156,20 @@ class Spending:
         elif meter.acted == "freeze":
             lease_ns = meter.lease_ns or 0
             if container.frozen and abs((outcome.thaw_at_ns or 0) - lease_ns) < _SAME_NS:
-                await self._control.thaw(container, by="budget")
+                await self._thaw(container)
             what = "it is thawed"
         elif meter.acted == "stop" and outcome.status == "exited":
             await self._lifecycle.start(container)
             what = "it is started again"
         meter.is_undone()
         self._tell(container, meter, decisions.UNDONE, what)
+
+    async def _thaw(self, container: Container) -> None:
+        try:
+            await self._control.thaw(container, by="budget")
+        except ConflictError:
+            if container.frozen:
+                raise  # else the freeze has ended by itself at this very moment
 
     async def _let_go(self, container: Container, meter: Meter) -> None:
         """Of the override leave what other budgets have put there."""

@@ -183,6 +183,21 @@ async def test_a_freeze_lasts_until_the_window_ends_or_its_user_thaws_it(engine,
     assert of(engine, one)["state"] == "within"
 
 
+async def test_a_freeze_may_end_by_itself_at_that_very_moment(engine, rounds, monkeypatch):
+    one = await started(engine, "one", budget="cpu=10s/1h:freeze")
+    await rounds.go(engine, one, cpu_s=11)
+    thaw = engine.control.thaw
+
+    async def thaws_a_moment_later(container, by):
+        await thaw(container, by="time")
+        await thaw(container, by=by)
+
+    monkeypatch.setattr(engine.control, "thaw", thaws_a_moment_later)
+    rounds.ahead_ns = 3601 * S
+    await rounds.go(engine, one, cpu_s=11)
+    assert sorted(outcomes(engine)) == [("freeze", "done"), ("freeze", "undone")]
+
+
 async def test_what_it_stopped_it_starts_again(engine, rounds):
     one = await started(engine, "one", budget="cpu=10s/1h:stop")
     await rounds.go(engine, one, cpu_s=11)
