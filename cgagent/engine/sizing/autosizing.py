@@ -25,7 +25,7 @@ from cgagent.engine.options.overrides import (
     of_owner,
 )
 from cgagent.engine.policies import decisions
-from cgagent.errors import CgagentError
+from cgagent.errors import CgagentError, ConflictError
 from cgagent.policy.autosize import Sight, Sized, Step, parse, told
 
 if TYPE_CHECKING:
@@ -182,10 +182,13 @@ class AutoSizing(Resource):
         if one.is_dry or not sized.is_applied or sized.is_given_up:
             return
         if not _is_held(container, sized):
-            sized.is_given_up = True
-            self._keep(container, one)
-            why = "its user has set that limit; ask for --auto-size again to have it back"
-            self._tell(container, sized, decisions.GIVEN_UP, why)
+            self._give_up(container, one, sized)
+
+    def _give_up(self, container: Container, one: _One, sized: Sized) -> None:
+        sized.is_given_up = True
+        self._keep(container, one)
+        why = "its user has set that limit; ask for --auto-size again to have it back"
+        self._tell(container, sized, decisions.GIVEN_UP, why)
 
     def _strains(
         self, container: Container, one: _One, sample: Sample, tick: Tick
@@ -251,6 +254,13 @@ class AutoSizing(Resource):
     async def _apply(self, container: Container, one: _One, sized: Sized, step: Step) -> None:
         self._keep(container, one)
         there = of_owner(container.record.overrides, AUTO_SIZE)
+        known = _users(container, sized)
+
+        def require_unchanged() -> None:
+            is_other = of_owner(container.record.overrides, AUTO_SIZE) is not there
+            if is_other or _users(container, sized) != known:
+                raise ConflictError("its user has changed its limits meanwhile")
+
         try:
             limits = sizes.limits(sized.name, step.size)
             override = LimitOverride(
@@ -259,10 +269,12 @@ class AutoSizing(Resource):
                 since_ns=time.time_ns(),
                 limits=there.limits.merged(limits) if there else limits,
             )
-            await self._control.override(container, override)
+            await self._control.override(container, override, check=require_unchanged)
         except CgagentError as e:
             sized.failed(time.time())
-            if not container.removed:
+            if _users(container, sized) != known:
+                self._give_up(container, one, sized)
+            elif not container.removed:
                 self._tell(container, sized, decisions.FAILED, f"{step.reason}; {e.message}")
         else:
             sized.is_applied = True
@@ -329,6 +341,11 @@ def _is_held(container: Container, sized: Sized) -> bool:
     override = of_owner(container.record.overrides, AUTO_SIZE)
     names = {name for name, _ in override.limits} if override else set()
     return sizes.NAMES[sized.name] <= names
+
+
+def _users(container: Container, sized: Sized) -> tuple[float | None, bool]:
+    """It is another when a user sets that limit."""
+    return sizes.size(sized.name, container.record.limits), _is_held(container, sized)
 
 
 def _limit(container: Container, sized: Sized) -> float | None:

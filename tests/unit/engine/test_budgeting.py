@@ -198,6 +198,17 @@ async def test_a_freeze_may_end_by_itself_at_that_very_moment(engine, rounds, mo
     assert sorted(outcomes(engine)) == [("freeze", "done"), ("freeze", "undone")]
 
 
+async def test_two_that_freeze_are_no_failure(engine, rounds):
+    one = await started(engine, "one", budget="cpu=10s/1h:freeze,io=1k/2h:freeze")
+    await rounds.go(engine, one, cpu_s=11, io=2000)
+    assert outcomes(engine) == [("freeze", "done")]
+    rounds.ahead_ns = 3601 * S
+    await rounds.go(engine, one, cpu_s=11, io=2000)
+    await rounds.go(engine, one, cpu_s=11, io=2000)
+    assert one.frozen
+    assert of(engine, one, "io")["state"] == "done"
+
+
 async def test_what_it_stopped_it_starts_again(engine, rounds):
     one = await started(engine, "one", budget="cpu=10s/1h:stop")
     await rounds.go(engine, one, cpu_s=11)

@@ -1,5 +1,6 @@
 """Automatic sizes at work: begun, undone, given up, and kept over the agent's death."""
 
+import asyncio
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -154,6 +155,20 @@ async def test_its_user_has_the_last_word(engine, rounds):
     await rounds.go(engine, one)
     assert one.record.overrides == ()
     assert engine.autosizing._rows.all() == {}
+
+
+async def test_its_user_is_faster(engine, rounds):
+    one = await started(engine)
+    await rounds.go(engine, one)
+    async with one.lock:
+        update = engine.control.update(one, Limits(memory_max_bytes=300 * MIB), Conveniences())
+        update = asyncio.create_task(update)
+        await asyncio.sleep(0)  # it waits for the lock, and the step after it
+        step = asyncio.create_task(rounds.go(engine, one, advised={"memory": 100.0 * MIB}))
+        await until(lambda: engine.autosizing._all[one.id].work)
+    await asyncio.gather(update, step)
+    assert one.record.limits_in_force.memory_max_bytes == 300 * MIB
+    assert outcomes(engine)[-1] == "given up"
 
 
 async def test_a_dry_run_tells_and_does_nothing(engine, rounds):
