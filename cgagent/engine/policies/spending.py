@@ -161,8 +161,8 @@ class Spending:
         elif meter.acted == "stop" and outcome.status == "exited":
             await self._lifecycle.start(container)
             what = "it is started again"
-        meter.is_undone()
         self._tell(container, meter, decisions.UNDONE, what)
+        meter.is_undone()
 
     async def _thaw(self, container: Container) -> None:
         try:
@@ -187,7 +187,8 @@ class Spending:
             return  # its user has just taken it
 
     def _tell(self, container: Container, meter: Meter, outcome: str, reason: str) -> None:
-        action, resource = meter.budget.action, meter.budget.resource
+        resource = meter.budget.resource
+        action = meter.acted if meter.phase else meter.budget.action  # which may be another by now
         self._decided.note_own(
             BUDGET, action, container, outcome=outcome, reason=f"{resource}: {reason}"
         )

@@ -177,9 +177,10 @@ async def test_a_freeze_lasts_until_the_window_ends_or_its_user_thaws_it(engine,
     await rounds.go(engine, one, cpu_s=11)
     await rounds.go(engine, one, cpu_s=30)
     assert one.frozen
-    await engine.control.update(one, *NOTHING, wishes=Wishes(budget="cpu=60s/1h:freeze"))
+    await engine.control.update(one, *NOTHING, wishes=Wishes(budget="cpu=60s/1h:stop"))
     await rounds.go(engine, one, cpu_s=30)
     assert not one.frozen, "it has more now"
+    assert outcomes(engine)[0] == ("freeze", "undone")
     assert of(engine, one)["state"] == "within"
 
 
