@@ -261,7 +261,14 @@ class Control:
             await self._hold(container, override.owner, held, override.reason, force=force)
         self._refresh(container)
 
-    async def lift(self, container: Container, owner: str, reason: str = "lifted") -> None:
+    async def lift(
+        self,
+        container: Container,
+        owner: str,
+        reason: str = "lifted",
+        *,
+        check: Check = _nothing,
+    ) -> None:
         """End an override: what is below it is in force again. The event has the reason.
 
         Raises:
@@ -270,6 +277,7 @@ class Control:
         """
         async with self._jobs.run("lift", container=container.id, owner=owner), container.lock:
             require_there(container)
+            check()
             held = overrides.without(container.record.overrides, owner)
             await self._hold(container, owner, held, reason, force=False)
         self._refresh(container)
