@@ -45,7 +45,11 @@ class AutoSize:
 
     def __str__(self) -> str:
         """As it is kept, and shown."""
-        shown = [f"{name}={low:.12g}..{high:.12g}" for name, (low, high) in self.ranges.items()]
+        digits = {"memory": ".0f", "cpu": ".12g"}
+        shown = [
+            f"{name}={low:{digits[name]}}..{high:{digits[name]}}"
+            for name, (low, high) in self.ranges.items()
+        ]
         return ",".join(shown) + (f":{_DRY}" if self.is_dry else "")
 
 
@@ -127,13 +131,17 @@ class Sized:
     """No step down before that."""
     pause_s: float = _PAUSE_S
     """The next pause."""
+    oom_s: float = 0.0
+    """The OOM kill that was made up for last."""
 
     def look(self, sight: Sight) -> Step | None:
         """The next step, if there is one to be made now."""
+        self.changed_s = min(self.changed_s, sight.now_s)  # the clock may have been set back
+        self.paused_until_s = min(self.paused_until_s, sight.now_s + self.pause_s)
         if self.is_given_up:
             return None
         if self.size is None:
-            return self._first(sight)
+            return None if sight.now_s < self.paused_until_s else self._first(sight)
         if not self.low <= self.size <= self.high:
             return self._to(sight, self.size, "it is to be in another range")
         if sight.strain:
@@ -147,8 +155,9 @@ class Sized:
 
     def oom(self, limit: float, at_s: float) -> Step | None:
         """After the kernel has ended a process because of a limit."""
-        if self.is_given_up or at_s <= self.changed_s:
+        if self.is_given_up or at_s <= self.changed_s or at_s == self.oom_s:
             return None
+        self.oom_s = at_s
         bumped = max(limit * _UP, limit + _OOM_UP_BYTES)
         self._pause(at_s)
         sight = Sight(now_s=at_s, limit=limit)
@@ -190,8 +199,8 @@ class Sized:
         return step
 
     def failed(self, now_s: float) -> None:
-        """A step down that could not be made."""
-        self.size, self.before = self.before or self.size, None
+        """A step that could not be made: it is begun again with the limit there is."""
+        self.size, self.before, self.is_applied = self.before, None, self.before is not None
         self._pause(now_s)
 
     def _pause(self, now_s: float) -> None:
@@ -210,7 +219,7 @@ class Sized:
 
     def to_json(self) -> dict[str, Any]:
         kept = ("size", "before", "is_applied", "is_given_up", "changed_s", "paused_until_s")
-        return {name: getattr(self, name) for name in (*kept, "pause_s")}
+        return {name: getattr(self, name) for name in (*kept, "pause_s", "oom_s")}
 
 
 def told(name: Resource, size: float) -> str:

@@ -28,7 +28,13 @@ _FORM: Final = (
 )
 _DAY_S: Final = 86400.0
 _LEAST_S, _LONGEST_S = 1.0, 366 * _DAY_S
-_LEAST_CPUS: Final = 0.01
+_MOST: Final = 2**63 - 1
+_THROTTLES: Final[dict[Resource, tuple[float, float]]] = {
+    "cpu": (0.01, 1e4),
+    "io": (1.0, 1e15),
+    "net": (8_000.0, 1e12),
+}
+"""Least and most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +49,19 @@ class Budget:
 
     def __str__(self) -> str:
         """As it is kept, and shown."""
-        amount = f"{self.amount / 1e9:.12g}s" if self.resource == "cpu" else str(self.amount)
+        amount = _seconds(self.amount) if self.resource == "cpu" else str(self.amount)
         action = f":{self.action}" if self.action != "event" else ""
-        value = f"={self.throttle:.12g}" if self.action == "throttle" else ""
+        value = f"={_plain(self.throttle)}" if self.action == "throttle" else ""
         return f"{self.resource}={amount}/{self.window_s:.12g}s{action}{value}"
+
+
+def _seconds(ns: int) -> str:
+    """Whole microseconds, all of them: it is read back as the same number, without exponents."""
+    return f"{_plain(ns // 1000 / 1e6)}s"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def parse(text: str) -> tuple[Budget, ...]:
@@ -78,9 +93,14 @@ def _budget(name: Any, text: str) -> Budget:
     window_s = _duration(window, what)
     if not _LEAST_S <= window_s <= _LONGEST_S:
         raise InvalidInputError(f"{what}: a time of {window} is not in 1s..366d")
-    most = int(_duration(amount, what) * 1e9) if name == "cpu" else parse_size(amount, what)
+    if name == "cpu":
+        most = round(_duration(amount, what) * 1e6) * 1000
+    else:
+        most = parse_size(amount, what)
     if most <= 0:
         raise InvalidInputError(f"{what}: {amount} is nothing at all; limit or stop it instead")
+    if most > _MOST:
+        raise InvalidInputError(f"{what}: {amount} is more than anything uses; leave it out")
     known: Any = kind or "event"
     throttle = _throttle(name, value, what) if equals else 0.0
     return Budget(resource=name, amount=most, window_s=window_s, action=known, throttle=throttle)
@@ -89,6 +109,8 @@ def _budget(name: Any, text: str) -> Budget:
 def _duration(text: str, what: str) -> float:
     """Days, too."""
     days, _, rest = text.partition("d") if "d" in text else ("", "", text)
+    if days[-1:].isalpha():
+        raise InvalidInputError(f"{what}: {text[:40]!r} is not a time; {_FORM}")
     whole = _DAY_S * parse_duration(days, what) if days else 0.0
     return whole + (parse_duration(rest, what) if rest or not days else 0.0)
 
@@ -103,10 +125,10 @@ def _throttle(name: Resource, text: str, what: str) -> float:
             value = float(text)
         except ValueError:
             raise InvalidInputError(f"{what}: {text[:40]!r} is not a number of CPUs") from None
-    least = {"cpu": _LEAST_CPUS, "io": 1.0, "net": 8_000.0}[name]
-    if not least <= value < 2**53:
+    least, most = _THROTTLES[name]
+    if not least <= value <= most:
         raise InvalidInputError(
-            f"{what}: throttle={text[:40]} is less than {least:g}; stop it then"
+            f"{what}: throttle={text[:40]} is not in {least:g}..{most:g}; stop it to have less"
         )
     return value
 
@@ -183,8 +205,8 @@ class Meter:
         be an earlier window's: an agent may have been away for long.
         """
         before, since_ns = self.counted, self.counted_ns or self.begins_ns
-        if before is not None and run_s < self.run_s:
-            return False  # a late reading of the run before
+        if before is not None and run_s < self.run_s <= now_ns / 1e9:
+            return False  # a late reading of the run before, or else the clock was set back
         is_baseline = before is None
         if run_s != self.run_s:
             before = {}

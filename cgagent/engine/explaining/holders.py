@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.policy.causes.values import Cause, Evidence
 
@@ -34,8 +34,13 @@ def _with_holder(cause: Cause, record: Record | None) -> Cause:
     if record is None or fields is None:
         return cause
     for override in reversed(record.overrides):
-        if any(name in fields for name, _ in override.limits):
+        if any(name in fields and _counts(record, name, v) for name, v in override.limits):
             what = f"held to it by {override.owner}"
             held = Evidence(what=what, value=override.reason)
             return replace(cause, evidence=(*cause.evidence, held))
     return cause
+
+
+def _counts(record: Record, name: str, value: Any) -> bool:
+    """A budget's cap does not where what is below it is narrower; devices are not looked at."""
+    return name == "io_max" or getattr(record.limits_in_force, name) == value

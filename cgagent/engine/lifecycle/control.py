@@ -15,7 +15,7 @@ from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import boosts, budgets, networking, overrides
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.options.wishes import Wishes, ended_owners
+from cgagent.engine.options.wishes import Wishes, left_of
 from cgagent.errors import CgagentError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -281,7 +281,14 @@ class Control:
             await self._hold(container, override.owner, held, override.reason, force=force)
         self._refresh(container)
 
-    async def lift(self, container: Container, owner: str, reason: str = "lifted") -> None:
+    async def lift(
+        self,
+        container: Container,
+        owner: str,
+        reason: str = "lifted",
+        *,
+        check: Check = _nothing,
+    ) -> None:
         """End an override: what is below it is in force again. The event has the reason.
 
         Raises:
@@ -290,6 +297,7 @@ class Control:
         """
         async with self._jobs.run("lift", container=container.id, owner=owner), container.lock:
             require_there(container)
+            check()
             held = overrides.without(container.record.overrides, owner)
             await self._hold(container, owner, held, reason, force=False)
         self._refresh(container)
@@ -414,9 +422,9 @@ def _wishing(record: Record, asked: dict[str, Any]) -> Record:
         boosts.require_possible(asked["boost"], record.resolved.health)
         record = record.unboosted()
     if "budget" in asked:
-        budgets.require_countable(asked["budget"], networking.mode(record.config))
-    gone = ended_owners(asked)
-    left = tuple(o for o in record.overrides if o.owner not in gone)
+        mode, is_gone = networking.mode(record.config), record.config.auto_remove
+        budgets.require_possible(asked["budget"], mode, auto_remove=is_gone)
+    left = left_of(record.overrides, asked)
     return replace(record, config=replace(record.config, **asked), overrides=left)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cgagent.cgroups import Limits
+from cgagent.cgroups import Limits, convert
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import (
@@ -28,7 +28,14 @@ def canonical(text: str) -> str:
     boost = parse(text)
     if boost is None:
         return ""
-    _limits(boost)
+    try:
+        limit_rules.resolve(
+            Limits(memory_max_bytes=boost.memory_bytes),
+            Conveniences(cpus=boost.cpus),
+            current=Limits(),
+        )
+    except InvalidInputError as e:
+        raise InvalidInputError(f"boost: {e.message}") from None
     return str(boost)
 
 
@@ -50,7 +57,7 @@ def begun(
     boost = parse(text)
     if boost is None:
         return others
-    values = wider(_limits(boost), in_force(asked, below(others, BOOST)))
+    values = wider(_unchecked(boost), in_force(asked, below(others, BOOST)))
     if not values:
         return others
     until = f"it is healthy, {boost.most_s:g} s at most" if boost.until_healthy else None
@@ -76,6 +83,10 @@ def until_ns(text: str, overrides: tuple[LimitOverride, ...], started_ns: int) -
     return started_ns + int(boost.most_s * 1e9)
 
 
-def _limits(boost: Boost) -> Limits:
+def _unchecked(boost: Boost) -> Limits:
+    """Of a host that has become smaller since, it is more than that has, and so no limit there."""
     asked = Limits(memory_max_bytes=boost.memory_bytes)
-    return limit_rules.resolve(asked, Conveniences(cpus=boost.cpus), current=Limits())
+    if boost.cpus is None:
+        return asked
+    quota, period = convert.cpus_to_quota(boost.cpus)
+    return asked.merged(Limits(cpu_quota_us=quota, cpu_period_us=period))

@@ -6,9 +6,14 @@ from cgagent.errors import InvalidInputError
 from cgagent.policy.budgets import parse
 
 
-def require_countable(text: str, network_mode: str) -> None:
-    """Raises InvalidInputError: there is no network whose traffic is its own."""
-    if network_mode and any(budget.resource == "net" for budget in parse(text)):
+def require_possible(text: str, network_mode: str, *, auto_remove: bool) -> None:
+    """Raises InvalidInputError: no network has traffic of its own, or nothing could start again."""
+    asked = parse(text)
+    if auto_remove and any(budget.action == "stop" for budget in asked):
+        raise InvalidInputError(
+            "budget: with --rm it would be gone once it is stopped; take :freeze, or leave --rm out"
+        )
+    if network_mode and any(budget.resource == "net" for budget in asked):
         raise InvalidInputError(
             f"budget net: with --network {network_mode} it has no network interfaces of its own "
             "whose traffic could be counted"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.cgroups import UNLIMITED, IoLatency, IoMax, IoWeight, Limits
 from cgagent.errors import InvalidInputError, NotFoundError
+from cgagent.policy.boost import cores
 from cgagent.policy.rulesets.model import OWNER
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ _QUOTA: Final = frozenset({"cpu_quota_us", "cpu_period_us"})
 """One limit in two fields."""
 _CPU_WEIGHT: Final = frozenset({"cpu_weight", "cpu_shares", "cpu_idle"})
 """An idle group has no weight: the kernel refuses one while it is idle, and forgets its own."""
+_RATES: Final = frozenset({"net_rate_in_bits", "net_rate_out_bits"})
 _CAPS: Final = ("rbps", "wbps", "riops", "wiops")
 _PER_DEVICE: Final = ("io_max", "io_latency", "io_weight_device")
 
@@ -171,11 +173,41 @@ def in_force(asked: Limits, overrides: Iterable[LimitOverride]) -> Limits:
     """The limits that the kernel is to hold."""
     found = asked
     for override in overrides:
-        merged = found.merged(override.limits)
-        if found.io_max and override.limits.io_max:
-            merged = replace(merged, io_max=_caps(found.io_max, override.limits.io_max))
+        above = override.limits
+        if override.owner == BUDGET:
+            above = _narrower(above, found)
+        merged = found.merged(above)
+        if found.io_max and above.io_max:
+            merged = replace(merged, io_max=_caps(found.io_max, above.io_max))
         found = merged
     return found
+
+
+def _narrower(cap: Limits, below: Limits) -> Limits:
+    """What of it is narrower: what was below it when it was made, a boost say, may have ended."""
+    values = dict(cap)
+    capped, held = cores(cap), cores(below)
+    if capped is not None and held is not None and held <= capped:
+        values = {name: value for name, value in values.items() if name not in _QUOTA}
+    for name in _RATES & values.keys():
+        if _is_at_most(getattr(below, name), values[name]):
+            del values[name]
+    if cap.io_max:
+        known = {caps.device: caps for caps in below.io_max or ()}
+        values["io_max"] = tuple(_narrower_caps(c, known.get(c.device)) for c in cap.io_max)
+    return Limits(**values)
+
+
+def _narrower_caps(caps: IoMax, below: IoMax | None) -> IoMax:
+    set_here = _caps_set(caps).items()
+    wider: dict[str, Any] = {
+        n: None for n, v in set_here if _is_at_most(getattr(below, n, None), v)
+    }
+    return replace(caps, **wider)
+
+
+def _is_at_most(held: Any, cap: Any) -> bool:
+    return isinstance(held, int) and isinstance(cap, int) and held <= cap
 
 
 def _caps(below: Iterable[IoMax], above: Iterable[IoMax]) -> tuple[IoMax, ...]:

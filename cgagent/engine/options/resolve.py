@@ -95,7 +95,8 @@ def canonical(config: ContainerConfig) -> ContainerConfig:
     if config.console_size is not None:
         console.check_size(*config.console_size)
     asked = networking.checked(networking.alone(config))
-    budgets.require_countable(config.budget, networking.mode(asked))
+    mode = networking.mode(asked)
+    budgets.require_possible(config.budget, mode, auto_remove=config.auto_remove)
     hosts = files.checked_hosts(config)
     alone = not networking.places(asked) and not networking.mode(asked)
     if alone and any(entry.endswith(f":{files.GATEWAY}") for entry in hosts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cgroups import Limits
+from cgagent.cgroups import Limits, convert
 from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
 from cgagent.policy.boost import cores
@@ -19,11 +19,17 @@ NAMES: Final[dict[Resource, frozenset[str]]] = {
 
 
 def limits(name: Resource, size: float) -> Limits:
-    """Raises InvalidInputError: more than this host has, or less than anything runs in."""
     if name == "memory":
-        asked = Limits(memory_max_bytes=int(size))
-        return limit_rules.resolve(asked, Conveniences(), current=Limits())
-    return limit_rules.resolve(Limits(), Conveniences(cpus=size), current=Limits())
+        return Limits(memory_max_bytes=int(size))
+    quota, period = convert.cpus_to_quota(size)
+    return Limits(cpu_quota_us=quota, cpu_period_us=period)
+
+
+def require_possible(name: Resource, size: float) -> None:
+    """Raises InvalidInputError: more than this host has, or less than anything runs in."""
+    asked = Limits(memory_max_bytes=int(size)) if name == "memory" else Limits()
+    cpus = size if name == "cpu" else None
+    limit_rules.resolve(asked, Conveniences(cpus=cpus), current=Limits())
 
 
 def size(name: Resource, held: Limits) -> float | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.cgroups import Limits
 from cgagent.engine.options import boosts, sizes
 from cgagent.engine.options.overrides import AUTO_SIZE, BUDGET
+from cgagent.errors import InvalidInputError
 from cgagent.policy import autosize, budgets, reclaim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cgagent.engine.containers.config import ContainerConfig
+    from cgagent.engine.options.overrides import LimitOverride
 
 
 def _auto_size(text: str) -> str:
@@ -22,7 +25,10 @@ def _auto_size(text: str) -> str:
         return ""
     for name, bounds in found.ranges.items():
         for bound in bounds:
-            sizes.limits(name, bound)
+            try:
+                sizes.require_possible(name, bound)
+            except InvalidInputError as e:
+                raise InvalidInputError(f"auto-size: {e.message}") from None
     return str(found)
 
 
@@ -56,11 +62,24 @@ def of(config: ContainerConfig) -> Wishes:
     return Wishes(**{name: getattr(config, name) for name in _CANONICAL})
 
 
-def ended_owners(asked: dict[str, Any]) -> set[str]:
-    """Whose overrides go with the wishes that are taken back."""
-    found = {BUDGET} if asked.get("budget") == "" else set()
-    if "auto_size" in asked:
-        size = autosize.parse(asked["auto_size"])
-        if size is None or size.is_dry:
-            found.add(AUTO_SIZE)
-    return found
+def left_of(overrides: Iterable[LimitOverride], asked: dict[str, Any]) -> tuple[LimitOverride, ...]:
+    """What is left of them without those of the wishes that are taken back."""
+    found = []
+    for override in overrides:
+        if override.owner == BUDGET and asked.get("budget") == "":
+            continue
+        if override.owner == AUTO_SIZE and "auto_size" in asked:
+            names = _sized(asked["auto_size"])
+            left = {name: value for name, value in override.limits if name in names}
+            if left:
+                found.append(replace(override, limits=Limits(**left)))
+        else:
+            found.append(override)
+    return tuple(found)
+
+
+def _sized(text: str) -> frozenset[str]:
+    """The limits that are to follow what is needed."""
+    size = autosize.parse(text)
+    ranges = () if size is None or size.is_dry else tuple(size.ranges)
+    return frozenset[str]().union(*(sizes.NAMES[name] for name in ranges))

@@ -64,7 +64,8 @@ class Account:
         return meter.budget in self.asked
 
     def drop(self, meter: Meter) -> None:
-        del self.meters[meter.budget.resource]
+        if self.meters.get(meter.budget.resource) is meter:  # or one that was just asked for
+            del self.meters[meter.budget.resource]
         self.is_unsaved = True
 
     def add(self, sample: Sample, now_ns: int) -> None:

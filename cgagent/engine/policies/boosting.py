@@ -21,6 +21,8 @@ from cgagent.errors import CgagentError, NotFoundError
 from cgagent.policy.boost import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.cgroups import Event
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
@@ -79,15 +81,21 @@ class Boosting(Resource):
             log.error("container %s: its boost", container.name, exc_info=timer.exception())
 
     async def _watch(self, container: Container) -> None:
+        started_ns = container.record.outcome.started_ns
+
+        def require_same() -> None:
+            if not _is_same_run(container, started_ns):
+                raise NotFoundError("its run is over, and the next one has a boost of its own")
+
         why = await self._end(container)
         again_s = _AGAIN_S
-        while why is not None and container.running and _of(container) is not None:
+        while why is not None and _of(container) is not None:
             try:
-                await self._lift(container, why)
+                await self._lift(container, why, require_same)
                 self._tell(container, decisions.UNDONE, f"{why}: its own limits are back")
                 return
             except NotFoundError:
-                return  # its user has taken it back just now
+                return  # its user has taken it back just now, or its run is over
             except CgagentError as e:
                 if again_s == _AGAIN_S:
                     self._tell(
@@ -101,8 +109,11 @@ class Boosting(Resource):
         outcome = container.record.outcome
         until_ns = outcome.boost_until_ns or time.time_ns()
         boost = parse(container.record.config.boost)
+        left_s = max(0.0, (until_ns - time.time_ns()) / 1e9)
+        if boost is not None:  # the clock may have been set back while no agent was there
+            left_s = min(left_s, boost.most_s)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, (until_ns - time.time_ns()) / 1e9)):
+            async with asyncio.timeout(left_s):
                 while _is_same_run(container, outcome.started_ns) and _of(container) is not None:
                     health = container.record.outcome.health
                     is_healthy = health is not None and health.status == "healthy"
@@ -112,7 +123,7 @@ class Boosting(Resource):
                 return None
         return "its time is over"
 
-    async def _lift(self, container: Container, why: str) -> None:
+    async def _lift(self, container: Container, why: str, check: Callable[[], None]) -> None:
         """CPUs first: memory that is in use may keep a memory limit from coming back.
 
         Raises:
@@ -122,8 +133,8 @@ class Boosting(Resource):
         if override is not None and override.limits.cpu_quota_us is not None:
             left = Limits(memory_max_bytes=override.limits.memory_max_bytes)
             if dict(left):
-                await self._control.override(container, replace(override, limits=left))
-        await self._control.lift(container, BOOST, why)
+                await self._control.override(container, replace(override, limits=left), check=check)
+        await self._control.lift(container, BOOST, why, check=check)
 
     def _tell(self, container: Container, outcome: str, reason: str) -> None:
         self._decided.note_own(BOOST, "boost", container, outcome=outcome, reason=reason)

@@ -138,7 +138,8 @@ class Budgeting(Resource):
     async def _settle(self, container: Container, account: Account, due: list[Meter]) -> None:
         try:
             for meter in due:
-                await self._settle_one(container, account, meter)
+                if self._spending.is_due(container, account, meter):  # not frozen by another now
+                    await self._settle_one(container, account, meter)
         finally:
             account.is_busy = False
             if not container.removed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgagent.cgroups import UNLIMITED, IoMax, Limits, convert
 from cgagent.engine.options.limits import host_memory_bytes, to_json
 from cgagent.errors import ConflictError, UnsupportedError
+from cgagent.policy.boost import cores
 from cgagent.policy.facts import Facts, HostFacts
 from cgagent.policy.rulesets.actions import RAISED
 
@@ -54,16 +55,10 @@ def _io_weight(held: Limits) -> int:
 
 def _cpu_cap(options: Any, held: Limits, _facts: Facts | None) -> Limits:
     quota, period = convert.cpus_to_quota(options["cpus"])
-    before = _cpus(held)
+    before = cores(held)
     if before is not None and before <= options["cpus"]:
         raise ConflictError(f"it has no more than {before:g} CPUs already")
     return Limits(cpu_quota_us=quota, cpu_period_us=period)
-
-
-def _cpus(held: Limits) -> float | None:
-    if not isinstance(held.cpu_quota_us, int) or not held.cpu_period_us:
-        return None
-    return held.cpu_quota_us / held.cpu_period_us
 
 
 def _io_cap(options: Any, held: Limits, facts: Facts) -> Limits:
@@ -92,7 +87,7 @@ def _is_at_most(held: Any, cap: float) -> bool:
 def _raise(options: Any, held: Limits, _facts: Facts) -> Limits:
     name, (by, unit), ceiling = options["limit"], options["by"], options["to"]
     field = RAISED[name]
-    before = _cpus(held) if name == "cpus" else getattr(held, field)
+    before = cores(held) if name == "cpus" else getattr(held, field)
     if before is None or before is UNLIMITED:
         raise ConflictError(f"it has no limit {name} that could be raised")
     after = min(before * (1 + by / 100) if unit == "percent" else before + by, ceiling)

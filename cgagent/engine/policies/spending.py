@@ -124,9 +124,9 @@ class Spending:
     async def _throttle(self, container: Container, meter: Meter) -> str:
         there = of_owner(container.record.overrides, BUDGET)
         if not _held(container, meter):
-            held = self._control.held_limits(container) or Limits()
+            own = container.record.limits  # others' overrides may end before the window does
             try:
-                cap = limiting.budget_cap(meter.budget, held, self._used(container))
+                cap = limiting.budget_cap(meter.budget, own, self._used(container))
             except ConflictError as e:
                 return f"; {e.message}"
             override = LimitOverride(
@@ -156,13 +156,20 @@ class Spending:
         elif meter.acted == "freeze":
             lease_ns = meter.lease_ns or 0
             if container.frozen and abs((outcome.thaw_at_ns or 0) - lease_ns) < _SAME_NS:
-                await self._control.thaw(container, by="budget")
+                await self._thaw(container)
             what = "it is thawed"
         elif meter.acted == "stop" and outcome.status == "exited":
             await self._lifecycle.start(container)
             what = "it is started again"
-        meter.is_undone()
         self._tell(container, meter, decisions.UNDONE, what)
+        meter.is_undone()
+
+    async def _thaw(self, container: Container) -> None:
+        try:
+            await self._control.thaw(container, by="budget")
+        except ConflictError:
+            if container.frozen:
+                raise  # else the freeze has ended by itself at this very moment
 
     async def _let_go(self, container: Container, meter: Meter) -> None:
         """Of the override leave what other budgets have put there."""
@@ -180,7 +187,8 @@ class Spending:
             return  # its user has just taken it
 
     def _tell(self, container: Container, meter: Meter, outcome: str, reason: str) -> None:
-        action, resource = meter.budget.action, meter.budget.resource
+        resource = meter.budget.resource
+        action = meter.acted if meter.phase else meter.budget.action  # which may be another by now
         self._decided.note_own(
             BUDGET, action, container, outcome=outcome, reason=f"{resource}: {reason}"
         )

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cgagent.cgroups import Oom
+from cgagent.cgroups import Limits, Oom
 from cgagent.engine.lifecycle.resources import Resource
 from cgagent.engine.options import sizes
 from cgagent.engine.options.overrides import (
@@ -25,7 +25,7 @@ from cgagent.engine.options.overrides import (
     of_owner,
 )
 from cgagent.engine.policies import decisions
-from cgagent.errors import CgagentError
+from cgagent.errors import CgagentError, ConflictError
 from cgagent.policy.autosize import Sight, Sized, Step, parse, told
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class AutoSizing(Resource):
             for sized in one.all.values() if one is not None else ():
                 if sized.is_given_up or not _is_held(container, sized):
                     sized.is_given_up, sized.is_applied, sized.size = False, False, None
+                    sized.paused_until_s = 0.0
 
     def ticked(self, tick: Tick) -> None:
         now_s = time.monotonic()
@@ -160,7 +161,7 @@ class AutoSizing(Resource):
         advised = {}
         if is_due:
             one.due_s = now_s + _EVERY_S
-            found = self._usages.advice(container)
+            found = self._usages.advice(container, _held(container, one))
             advised = {a.resource.removesuffix("s"): a for a in found}
         for name, sized in one.all.items():
             self._look_at_user(container, one, sized)
@@ -181,10 +182,13 @@ class AutoSizing(Resource):
         if one.is_dry or not sized.is_applied or sized.is_given_up:
             return
         if not _is_held(container, sized):
-            sized.is_given_up = True
-            self._keep(container, one)
-            why = "its user has set that limit; ask for --auto-size again to have it back"
-            self._tell(container, sized, decisions.GIVEN_UP, why)
+            self._give_up(container, one, sized)
+
+    def _give_up(self, container: Container, one: _One, sized: Sized) -> None:
+        sized.is_given_up = True
+        self._keep(container, one)
+        why = "its user has set that limit; ask for --auto-size again to have it back"
+        self._tell(container, sized, decisions.GIVEN_UP, why)
 
     def _strains(
         self, container: Container, one: _One, sample: Sample, tick: Tick
@@ -250,18 +254,27 @@ class AutoSizing(Resource):
     async def _apply(self, container: Container, one: _One, sized: Sized, step: Step) -> None:
         self._keep(container, one)
         there = of_owner(container.record.overrides, AUTO_SIZE)
-        limits = sizes.limits(sized.name, step.size)
-        override = LimitOverride(
-            owner=AUTO_SIZE,
-            reason=f"automatic size of {sized.name}: {step.reason}"[:1000],
-            since_ns=time.time_ns(),
-            limits=there.limits.merged(limits) if there else limits,
-        )
+        known = _users(container, sized)
+
+        def require_unchanged() -> None:
+            is_other = of_owner(container.record.overrides, AUTO_SIZE) is not there
+            if is_other or _users(container, sized) != known:
+                raise ConflictError("its user has changed its limits meanwhile")
+
         try:
-            await self._control.override(container, override)
+            limits = sizes.limits(sized.name, step.size)
+            override = LimitOverride(
+                owner=AUTO_SIZE,
+                reason=f"automatic size of {sized.name}: {step.reason}"[:1000],
+                since_ns=time.time_ns(),
+                limits=there.limits.merged(limits) if there else limits,
+            )
+            await self._control.override(container, override, check=require_unchanged)
         except CgagentError as e:
             sized.failed(time.time())
-            if not container.removed:
+            if _users(container, sized) != known:
+                self._give_up(container, one, sized)
+            elif not container.removed:
                 self._tell(container, sized, decisions.FAILED, f"{step.reason}; {e.message}")
         else:
             sized.is_applied = True
@@ -330,10 +343,28 @@ def _is_held(container: Container, sized: Sized) -> bool:
     return sizes.NAMES[sized.name] <= names
 
 
+def _users(container: Container, sized: Sized) -> tuple[float | None, bool]:
+    """It is another when a user sets that limit."""
+    return sizes.size(sized.name, container.record.limits), _is_held(container, sized)
+
+
 def _limit(container: Container, sized: Sized) -> float | None:
-    """In force by its user's will and by ours."""
+    return sizes.size(sized.name, _in_force(container))
+
+
+def _in_force(container: Container) -> Limits:
+    """By its user's will and by ours."""
     record = container.record
-    return sizes.size(sized.name, in_force(record.limits, below(record.overrides, BOOST)))
+    return in_force(record.limits, below(record.overrides, BOOST))
+
+
+def _held(container: Container, one: _One) -> Limits:
+    """What is advised starts from that: a dry run's own steps, too."""
+    found = _in_force(container)
+    for sized in one.all.values() if one.is_dry else ():
+        if sized.size is not None:
+            found = found.merged(sizes.limits(sized.name, sized.size))
+    return found
 
 
 def _is_boosted(container: Container) -> bool:

@@ -24,7 +24,7 @@ from cgagent.store.usage import UsageRow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cgagent.cgroups import Event
+    from cgagent.cgroups import Event, Limits
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
     from cgagent.engine.observe.policies import Tick
@@ -107,11 +107,14 @@ class Usages:
             known = self._uses[key] = self._load(key)
         return known
 
-    def advice(self, container: Container) -> list[Advice]:
-        """Limits that make sense for it; none where nothing is known so far."""
+    def advice(self, container: Container, held: Limits | None = None) -> list[Advice]:
+        """Limits that make sense for it; none where nothing is known so far.
+
+        `held` is what it has now, where that is not what its user has asked for.
+        """
         use = self.of(container)
         device = None if use.device is None else self._device_name(use.device)
-        return advice(use, container.record.limits, device)
+        return advice(use, held or container.record.limits, device)
 
     def command(self, container: Container) -> str:
         """One that takes all of the advice; empty where there is none."""

@@ -6,10 +6,12 @@ import pytest
 
 from cgagent.cgroups import Limits
 from cgagent.engine.containers.container import Outcome
+from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.health import Health
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.wishes import Wishes
+from cgagent.engine.policies import boosting
 from cgagent.errors import CgagentError, InvalidInputError
 from cgagent.images.image import HealthCheck
 from tests.world.fakes.agent import request, until
@@ -40,6 +42,16 @@ def owners(container):
 def in_force(container):
     limits = container.record.limits_in_force
     return limits.memory_max_bytes // MIB, limits.cpu_quota_us
+
+
+async def test_on_a_host_that_has_become_smaller_it_starts_all_the_same(engine, monkeypatch):
+    container = await made(engine)
+    monkeypatch.setattr(limit_rules, "host_memory_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(limit_rules.os, "sched_getaffinity", lambda _: ())
+    await engine.lifecycle.start(container)
+    assert in_force(container) == (128, 100_000)
+    with pytest.raises(InvalidInputError, match="boost: cpus 1 is not in"):
+        await engine.control.update(container, *NOTHING, wishes=Wishes(boost=LONG))
 
 
 async def test_it_is_in_force_from_the_start_and_over_in_time(engine, world):
@@ -106,6 +118,26 @@ async def test_a_run_that_ends_takes_it_along(engine):
         await engine.lifecycle.start(container)
     engine.supervisor.request = before
     assert owners(container) == []
+
+
+async def test_what_is_left_of_the_run_before_does_not_end_the_next_one(engine, monkeypatch):
+    monkeypatch.setattr(boosting, "_AGAIN_S", 0.3)
+    container = await started(engine, "cpus=1,memory=128m,for=100ms")
+    override = engine.control.override
+
+    async def fails(*_, **__):
+        raise CgagentError("the memory is in use")
+
+    engine.control.override = fails
+    told = engine.rulesets.decisions
+    await until(lambda: [d.outcome for d in told.page(9, policy="boost")] == ["failed", "done"])
+    engine.control.override = override
+    await engine.control.update(container, *NOTHING, wishes=Wishes(boost=LONG))
+    await engine.lifecycle.restart(container, 0)
+    await until(lambda: not engine.boosting._timers)
+    assert owners(container) == ["boost"]
+    engine.boosting.ticked(None)
+    assert engine.boosting._timers, "and somebody waits for its end"
 
 
 async def test_over_the_agents_death(world):

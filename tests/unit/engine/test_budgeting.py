@@ -10,6 +10,7 @@ from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Usage
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.networking import EndpointSpec
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.policies import accounts, budgeting, spending
 from cgagent.errors import InvalidInputError
@@ -134,6 +135,23 @@ async def test_throttles_are_undone_with_their_windows(engine, rounds):
     assert sorted(outcomes(engine)) == [("throttle", "done")] * 2 + [("throttle", "undone")] * 2
 
 
+async def test_a_throttle_holds_when_what_was_narrower_ends_and_widens_nothing(engine, rounds):
+    one = await started(engine, "one", budget="cpu=10s/1h:throttle=0.5")
+    await rounds.go(engine, one)
+    for owner, quota_us in (("policy.x", 20_000), ("boost", 100_000)):
+        limits = Limits(cpu_quota_us=quota_us, cpu_period_us=100_000)
+        override = LimitOverride(owner=owner, reason="a test", since_ns=1, limits=limits)
+        await engine.control.override(one, override)
+    await rounds.go(engine, one, cpu_s=11)
+    assert one.record.limits_in_force.cpu_quota_us == 20_000
+    await engine.control.lift(one, "policy.x")
+    assert one.record.limits_in_force.cpu_quota_us == 50_000
+    await engine.control.lift(one, "boost")
+    assert one.record.limits_in_force.cpu_quota_us == 50_000
+    await rounds.go(engine, one, cpu_s=12)
+    assert of(engine, one)["state"] == "done"
+
+
 async def test_a_users_update_ends_a_throttle_for_the_window(engine, rounds):
     one = await started(engine, "one", budget="cpu=10s/1h:throttle=0.5")
     await rounds.go(engine, one, cpu_s=11)
@@ -159,10 +177,37 @@ async def test_a_freeze_lasts_until_the_window_ends_or_its_user_thaws_it(engine,
     await rounds.go(engine, one, cpu_s=11)
     await rounds.go(engine, one, cpu_s=30)
     assert one.frozen
-    await engine.control.update(one, *NOTHING, wishes=Wishes(budget="cpu=60s/1h:freeze"))
+    await engine.control.update(one, *NOTHING, wishes=Wishes(budget="cpu=60s/1h:stop"))
     await rounds.go(engine, one, cpu_s=30)
     assert not one.frozen, "it has more now"
+    assert outcomes(engine)[0] == ("freeze", "undone")
     assert of(engine, one)["state"] == "within"
+
+
+async def test_a_freeze_may_end_by_itself_at_that_very_moment(engine, rounds, monkeypatch):
+    one = await started(engine, "one", budget="cpu=10s/1h:freeze")
+    await rounds.go(engine, one, cpu_s=11)
+    thaw = engine.control.thaw
+
+    async def thaws_a_moment_later(container, by):
+        await thaw(container, by="time")
+        await thaw(container, by=by)
+
+    monkeypatch.setattr(engine.control, "thaw", thaws_a_moment_later)
+    rounds.ahead_ns = 3601 * S
+    await rounds.go(engine, one, cpu_s=11)
+    assert sorted(outcomes(engine)) == [("freeze", "done"), ("freeze", "undone")]
+
+
+async def test_two_that_freeze_are_no_failure(engine, rounds):
+    one = await started(engine, "one", budget="cpu=10s/1h:freeze,io=1k/2h:freeze")
+    await rounds.go(engine, one, cpu_s=11, io=2000)
+    assert outcomes(engine) == [("freeze", "done")]
+    rounds.ahead_ns = 3601 * S
+    await rounds.go(engine, one, cpu_s=11, io=2000)
+    await rounds.go(engine, one, cpu_s=11, io=2000)
+    assert one.frozen
+    assert of(engine, one, "io")["state"] == "done"
 
 
 async def test_what_it_stopped_it_starts_again(engine, rounds):
@@ -232,6 +277,14 @@ async def test_a_network_that_is_not_its_own_has_no_budget(engine):
     one = await started(engine, "one", networks=host)
     with pytest.raises(InvalidInputError, match="no network interfaces of its own"):
         await engine.control.update(one, *NOTHING, wishes=Wishes(budget="net=1g/1d"))
+
+
+async def test_what_is_removed_once_it_is_stopped_is_not_stopped(engine):
+    with pytest.raises(InvalidInputError, match="with --rm it would be gone"):
+        await started(engine, "one", budget="cpu=1s/1d:stop", auto_remove=True)
+    one = await started(engine, "one", budget="cpu=1s/1d:freeze", auto_remove=True)
+    with pytest.raises(InvalidInputError, match="with --rm it would be gone"):
+        await engine.control.update(one, *NOTHING, wishes=Wishes(budget="cpu=1s/1d:stop"))
 
 
 async def test_damaged_accounts_are_begun_anew(caplog):

@@ -15,6 +15,7 @@ MIB = 1 << 20
     [
         ("memory=128m..1g,cpu=0.1..2", "memory=134217728..1073741824,cpu=0.1..2"),
         ("cpu=1..1:dry-run", "cpu=1..1:dry-run"),
+        ("memory=1g..1000000000000", "memory=1073741824..1000000000000"),
     ],
 )
 def test_it_is_kept_in_one_spelling(text, shown):
@@ -97,6 +98,16 @@ def test_after_an_oom_kill_as_the_vertical_autoscaler_within_the_ceiling():
     assert sized(size=1.0, is_given_up=True).oom(200.0 * MIB, 5.0) is None
 
 
+def test_it_goes_on_when_the_clock_is_set_back():
+    one = sized(size=500.0 * MIB, changed_s=90_000.0, paused_until_s=90_300.0)
+    assert one.oom(500.0 * MIB, 95_000.0)
+    assert one.look(sight(now_s=1000.0)) is None
+    assert one.oom(600.0 * MIB, 95_000.0) is None, "it is made up for, though it is to come"
+    assert one.oom(600.0 * MIB, 1001.0)
+    one.look(sight(now_s=1002.0))
+    assert one.look(sight(now_s=3000.0, advised=200))
+
+
 def test_another_range_counts_at_once():
     one = sized(size=2000.0 * MIB)
     assert mib(one.look(sight())) == 1000
@@ -108,6 +119,11 @@ def test_a_step_that_cannot_be_made():
     one.failed(10_000.0)
     assert one.size == 500 * MIB
     assert one.look(sight(now_s=10_200.0, advised=200)) is None
+    one.look(sight(advised=700))
+    one.failed(10_000.0)
+    assert one.size is None, "a step up that could not be made is begun again"
+    assert one.look(sight(now_s=10_200.0)) is None
+    assert mib(one.look(sight(now_s=11_000.0))) == 500
 
 
 @given(

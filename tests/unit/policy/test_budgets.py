@@ -22,12 +22,23 @@ S = 10**9
         ("io=1g/1d:throttle=1m", "io=1073741824/86400s:throttle=1048576"),
         ("net=1g/1d:throttle=1mbit", "net=1073741824/86400s:throttle=1000000"),
         ("cpu=1/1m:event", "cpu=1s/60s"),
+        ("cpu=10us/1h", "cpu=0.00001s/3600s"),
+        ("io=1g/1d:throttle=1000000000000", "io=1073741824/86400s:throttle=1000000000000"),
+        ("net=1g/1d:throttle=1t", "net=1073741824/86400s:throttle=1000000000000"),
         *(("off", ""), ("", "")),
     ],
 )
 def test_it_is_kept_in_one_spelling(text, shown):
     assert canonical(text) == shown
     assert canonical(shown) == shown
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1, 1e6), st.floats(0.01, 1e4))
+def test_it_is_read_as_it_was_kept(amount, window, throttle):
+    kept = canonical(f"cpu={amount:f}s/{window:f}s:throttle={throttle:f}")
+    assert canonical(kept) == kept
+    (budget,) = parse(kept)
+    assert parse(str(budget)) == (budget,)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +61,8 @@ def test_it_is_kept_in_one_spelling(text, shown):
             "io=1x/1d",
             "cpu",
         ),
-        "cpu=1h/1dd",
+        *("cpu=1h/1dd", "cpu=1md/1d", "cpu=0.1us/1h", f"io={'9' * 40}/1d"),
+        *("cpu=1h/1d:throttle=nan", "io=1g/1d:throttle=1e99"),
     ],
 )
 def test_mistakes(text):
@@ -73,6 +85,15 @@ def test_each_run_begins_with_nothing_and_all_of_it_counts():
     assert (one.used, one.ratio, one.is_spent) == (70, 0.7, False)
     one.add({"": 50}, 6.0, 1005 * S)
     assert one.is_spent
+
+
+def test_a_run_after_the_clock_was_set_back_counts():
+    one = meter()
+    one.add({"": 30}, 1001.0, 1002 * S)
+    one.rolled(500 * S)
+    assert one.add({"": 20}, 499.0, 500 * S)
+    assert one.add({"": 25}, 499.0, 501 * S)
+    assert one.used == 55
 
 
 def test_interfaces_and_devices_come_and_go():

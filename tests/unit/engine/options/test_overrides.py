@@ -36,6 +36,30 @@ LIMITS = st.builds(
 OWNERS = st.sampled_from(["a", "b", "c"])
 
 
+def test_a_budget_widens_nothing_when_what_was_below_it_has_gone():
+    cap = override(
+        overrides.BUDGET,
+        cpu_quota_us=50_000,
+        cpu_period_us=100_000,
+        net_rate_in_bits=20_000,
+        io_max=(IoMax(major=8, minor=0, rbps=10, wbps=10), IoMax(major=8, minor=1, rbps=10)),
+    )
+    own = Limits(
+        cpu_quota_us=20_000,
+        net_rate_in_bits=10_000,
+        io_max=(IoMax(major=8, minor=0, rbps=5, wbps=20),),
+    )
+    boost = override(overrides.BOOST, cpu_quota_us=200_000, cpu_period_us=100_000)
+    assert overrides.in_force(own, (boost, cap)).cpu_quota_us == 50_000
+    found = overrides.in_force(own, (cap,))
+    assert (found.cpu_quota_us, found.net_rate_in_bits) == (20_000, 10_000)
+    assert found.io_max == (
+        IoMax(major=8, minor=0, rbps=5, wbps=10),
+        IoMax(major=8, minor=1, rbps=10),
+    )
+    assert overrides.in_force(Limits(), (cap,)) == cap.limits
+
+
 def override(owner="a", **limits):
     return LimitOverride(owner=owner, reason="why", since_ns=1, limits=Limits(**limits))
 

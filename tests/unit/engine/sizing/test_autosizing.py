@@ -1,5 +1,6 @@
 """Automatic sizes at work: begun, undone, given up, and kept over the agent's death."""
 
+import asyncio
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from cgagent.cgroups import Cpu, Limits, Memory, Oom, Pids, Pressure, Psi, Stall, Usage
 from cgagent.engine.observe import watch
 from cgagent.engine.observe.policies import Tick
+from cgagent.engine.options import limits as limit_rules
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.sizing import autosizing
@@ -26,7 +28,7 @@ class Rounds:
     """Rounds of sampling a minute apart, with what is advised then."""
 
     def __init__(self, monkeypatch):
-        self.number = 0
+        self.number, self.seen = 0, []
         clock = SimpleNamespace(
             time=self.now_s,
             monotonic=lambda: time.monotonic() + 60 * self.number,
@@ -44,7 +46,7 @@ class Rounds:
             SimpleNamespace(resource=name, advised=value, why="a test says so")
             for name, value in (advised or {}).items()
         ]
-        engine.usages.advice = lambda _: advice
+        engine.usages.advice = lambda _, held: self.seen.append(held) or advice
         stall = Stall(avg10=waited, avg60=0.0, avg300=0.0, total_ns=0)
         usage = Usage(
             cpu=Cpu(),
@@ -90,6 +92,7 @@ async def test_down_step_by_step_and_back_where_tasks_wait(engine, rounds):
     advised = {"memory": 100.0 * MIB, "cpus": 0.5}
     await rounds.go(engine, one, advised=advised)
     assert in_force(one) == (461, 0.9)
+    assert rounds.seen[-1].memory_max_bytes == 512 * MIB, "advice in the first hour keeps to that"
     await rounds.go(engine, one, advised=advised, waited=5.0)
     assert in_force(one) == (512, 0.81)
     await rounds.go(engine, one, 3, advised=advised)
@@ -117,6 +120,20 @@ async def test_what_cannot_be_given_back_stays(engine, rounds):
     assert outcomes(engine)[-1] == "failed"
     await rounds.go(engine, one, advised={"memory": 100.0 * MIB})
     assert in_force(one)[0] == 512, "it is paused"
+    await engine.control.update(one, Limits(memory_max_bytes=300 * MIB), Conveniences())
+    await rounds.go(engine, one)
+    assert outcomes(engine)[-1] == "given up", "its user has the last word all the same"
+
+
+async def test_a_first_step_that_cannot_be_made_is_made_later(engine, rounds, monkeypatch):
+    one = await started(engine, "memory=64m..512m")
+    with monkeypatch.context() as smaller:
+        smaller.setattr(limit_rules, "host_memory_bytes", lambda: 256 * MIB)
+        await rounds.go(engine, one)
+    assert (outcomes(engine), engine.autosizing.view(one.id)[0]["size"]) == (["failed"], None)
+    engine.autosizing._all[one.id].all["memory"].paused_until_s = 0.0
+    await rounds.go(engine, one)
+    assert one.record.limits_in_force.memory_max_bytes == 512 * MIB
 
 
 async def test_its_user_has_the_last_word(engine, rounds):
@@ -131,12 +148,27 @@ async def test_its_user_has_the_last_word(engine, rounds):
     await rounds.go(engine, one, 2, advised={"memory": 100.0 * MIB})
     assert in_force(one)[0] == 270
     await engine.control.update(one, *NOTHING, wishes=Wishes(auto_size="memory=300m..400m"))
+    assert one.record.limits_in_force.cpu_quota_us is None, "nobody sizes its CPUs any more"
     await rounds.go(engine, one)
-    assert in_force(one)[0] == 300
+    assert one.record.limits_in_force.memory_max_bytes == 300 * MIB
     await engine.control.update(one, *NOTHING, wishes=Wishes(auto_size="off"))
     await rounds.go(engine, one)
     assert one.record.overrides == ()
     assert engine.autosizing._rows.all() == {}
+
+
+async def test_its_user_is_faster(engine, rounds):
+    one = await started(engine)
+    await rounds.go(engine, one)
+    async with one.lock:
+        update = engine.control.update(one, Limits(memory_max_bytes=300 * MIB), Conveniences())
+        update = asyncio.create_task(update)
+        await asyncio.sleep(0)  # it waits for the lock, and the step after it
+        step = asyncio.create_task(rounds.go(engine, one, advised={"memory": 100.0 * MIB}))
+        await until(lambda: engine.autosizing._all[one.id].work)
+    await asyncio.gather(update, step)
+    assert one.record.limits_in_force.memory_max_bytes == 300 * MIB
+    assert outcomes(engine)[-1] == "given up"
 
 
 async def test_a_dry_run_tells_and_does_nothing(engine, rounds):
@@ -145,6 +177,7 @@ async def test_a_dry_run_tells_and_does_nothing(engine, rounds):
     assert one.record.overrides == ()
     assert outcomes(engine) == ["dry run"] * 3
     assert engine.autosizing.view(one.id)[0]["is_dry_run"]
+    assert rounds.seen[-1].memory_max_bytes == 461 * MIB
 
 
 def killed_at(container, limit):
