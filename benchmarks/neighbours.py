@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import statistics
 import tempfile
 import time
@@ -55,8 +56,12 @@ def _requests(seconds: float) -> Iterator[float]:
 
 
 def _figures(seconds: float) -> tuple[float, float]:
-    """Median and 99th percentile."""
-    times = sorted(_requests(seconds))
+    """Median and 99th percentile. Who measures does not wait for a CPU itself."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    try:
+        times = sorted(_requests(seconds))
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return statistics.median(times), times[int(len(times) * 0.99)]
 
 
