@@ -61,7 +61,7 @@ _BOUNDS: Final = {"cpu": (10, 2), "memory": (20, 5)}
 
 @dataclass(slots=True)
 class _Pressure:
-    """What a group has waited, read again and again by a thread."""
+    """A thread reads again and again how long a group has waited."""
 
     group: Group
     resource: str

@@ -1,4 +1,4 @@
-"""What ``--reclaim auto`` saves, and what it costs: ``python -m benchmarks.reclaim``.
+"""``python -m benchmarks.reclaim`` measures what ``--reclaim auto`` saves, and what it costs.
 
 Three workloads with cold memory: a web server of Python's, SQLite with a cache, a compiler. Each
 runs twice at the same time, once with reclaim and once without, so that whatever else the machine

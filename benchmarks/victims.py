@@ -1,4 +1,4 @@
-"""Who is ended under overload, and after how long: ``python -m benchmarks.victims``.
+"""``python -m benchmarks.victims`` shows who is ended under overload, and after how long.
 
 The same containers in the same trouble are watched by Debian 13's oomd, by its systemd-oomd, and by
 the rulesets in deploy/policies that say the same, one after the other, in a guest with cgroup v2
@@ -81,7 +81,7 @@ class Scenario:
     loads: tuple[Load, ...]
     killers: tuple[str, ...]
     high: int = 0
-    """Of all containers together, in MiB."""
+    """The memory.high of all containers together, in MiB."""
 
 
 _BLOAT: Final = Load(name="bloat", start=40, churn=40, high=48)
@@ -120,7 +120,7 @@ _SCENARIOS: Final = (
 
 @contextlib.contextmanager
 def _oomd(root: Path, agent: Agent) -> Iterator[None]:
-    """By the rules of its configuration for desktops, about these containers."""
+    """Debian's oomd is at work with its configuration for desktops, about these containers."""
     parent = agent.cgroup_parent.strip("/")
     rules = json.loads(_without_comments(root / "etc/oomd/oomd.json"))
     text = json.dumps([one for one in rules["rulesets"] if "overview" not in one["name"]])
@@ -144,7 +144,7 @@ def _without_comments(path: Path) -> str:
 
 @contextlib.contextmanager
 def _systemd_oomd(root: Path, agent: Agent) -> Iterator[None]:
-    """By its defaults, with ManagedOOMMemoryPressure=kill for the containers' parent."""
+    """systemd-oomd is at work by its defaults, and ManagedOOMMemoryPressure=kill is the parent's."""
     folder = root / "run/systemd"
     (folder / "oom").mkdir(parents=True, exist_ok=True)  # it listens there itself
     watched = [{"mode": "kill", "path": agent.cgroup_parent, "property": name} for name in _WATCHED]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OURS: Final = "cgagent"
-"""What a page offers beside the token, ``cgagent.token.TOKEN``, and is told to be taken."""
+"""A page offers this subprotocol beside ``cgagent.token.TOKEN``, and the agent takes it."""
 _TOKEN: Final = f"{OURS}.token."
 
 

@@ -110,11 +110,7 @@ def update(context: Context) -> int:
     parser.add_argument("--restart", metavar="POLICY", help="as of run")
     for flag, metavar, text in _WISHES:
         parser.add_argument(flag, metavar=metavar, help=text)
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="set a memory limit below what is used at once, even if the kernel kills for it",
-    )
+    limits.add_force(parser)
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
     args = parser.parse_args(context.args)
     body = limits.request(args)

@@ -136,11 +136,7 @@ def update(context: Context) -> int:
     )
     limits.add_flags(parser)
     parser.add_argument("--max-containers", metavar="N", help="so many at most; -1: any number")
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="set a memory limit below what is used at once, even if the kernel kills for it",
-    )
+    limits.add_force(parser)
     parser.add_argument("groups", nargs="+", metavar="GROUP")
     args = parser.parse_args(context.args)
     body = limits.request(args)

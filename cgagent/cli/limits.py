@@ -68,6 +68,15 @@ def add_flags(parser: Flags) -> None:
         add(flag, action="append", default=[], metavar="PATH:RATE", help=what)
 
 
+def add_force(parser: Flags) -> None:
+    """Add ``--force`` of an update: the memory limit is not reached in steps."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="set a memory limit below what is used at once, even if the kernel kills for it",
+    )
+
+
 def request(args: Namespace) -> dict[str, Any]:
     """The ``limits`` object of a request; only what was given. 0 is docker's for: not given.
 

@@ -290,6 +290,12 @@ class Engine:
             self.containers, lambda container_id: self.lifecycle.bundle(container_id).log
         )
         self._compose_policies()
+        self._compose_images(images)
+        self._background: set[asyncio.Task[None]] = set()
+
+    def _compose_images(self, images: Images) -> None:
+        """Images, what is made of containers, and what is cleared away of both."""
+        settings = self.settings
         self.copying = Copying(self.lifecycle, self.jobs)
         self.images = ImageJobs(
             images, self.containers, self.jobs, self.events, self._let_go_of_images
@@ -320,7 +326,6 @@ class Engine:
             jobs=self.jobs,
         )
         self.recovery = recovery.Recovery(self.containers, images, self.events, settings.data_root)
-        self._background: set[asyncio.Task[None]] = set()
 
     def _compose_policies(self) -> None:
         """Rulesets and proactive reclaim, which act by themselves on what the monitor shows."""

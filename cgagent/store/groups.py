@@ -26,7 +26,7 @@ class GroupRows:
         self._database = database
 
     def all(self) -> list[GroupRow]:
-        """By name: a group before those in it."""
+        """All groups, sorted by name: a group before those in it."""
         rows = self._database.query(
             "SELECT name, created_ns, document FROM container_groups ORDER BY name"
         )

@@ -19,7 +19,7 @@ def routes(_engine: Engine) -> APIRouter:
 
     @router.get("/v1/caller")
     async def caller() -> dict[str, str]:
-        """Who asks, and what they may: the less of their scope and of the access policy's rule."""
+        """Tell the caller who it is, and the less of its scope and of its access policy's rule."""
         found = current()
         if found is None:
             raise InternalError("a request has no caller")

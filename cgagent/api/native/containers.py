@@ -97,7 +97,7 @@ def _unchanged(engine: Engine, request: Request, container: Container) -> Callab
 
 
 def _used(engine: Engine, container: Container) -> dict[str, Any]:
-    """What goes on by itself, and is no change of the container."""
+    """The agent does this work by itself; it is no change of the container."""
     return {
         "budgets": engine.budgeting.view(container.id),
         "sizes": engine.autosizing.view(container.id),

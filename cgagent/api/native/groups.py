@@ -116,13 +116,13 @@ def _add_control(router: APIRouter, engine: Engine) -> None:
 def _add_looks(router: APIRouter, engine: Engine) -> None:
     @router.get("")
     async def list_groups(page: Paged) -> list[dict[str, Any]]:
-        """By name: a group before those in it."""
+        """List all groups by name: a group before those in it."""
         found = page.of(engine.container_groups.all(), lambda group: group.name)
         return [_summary(engine, group) for group in found]
 
     @router.get("/{name:path}/stats")
     async def group_stats(name: str) -> dict[str, Any]:
-        """What it has used, with all that is in it, as of a container; and its rates."""
+        """Show what a group and all that is in it have used, as of a container, and the rates."""
         group = engine.container_groups.find(name)
         shown = await asyncio.to_thread(
             engine.monitor.group_stats, engine.container_groups.path(group.name)
@@ -174,7 +174,7 @@ def _add_changes(router: APIRouter, engine: Engine) -> None:
 
     @router.delete("/{name:path}", status_code=204)
     async def remove_group(name: str, request: Request, *, force: bool = False) -> Response:
-        """With `force` also its containers, and the groups in it."""
+        """Remove a group; with `force` its containers and the groups in it go as well."""
         before = await _detail(engine, name)
         condition(request, f"group {name!r}", lambda: before)()
         await engine.grouping.remove(name, force=force)

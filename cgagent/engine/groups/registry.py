@@ -32,7 +32,7 @@ class Groups:
         self._by_name = {group.name: group for group in found}
 
     def all(self) -> list[Group]:
-        """By name: a group before those in it. From any thread."""
+        """All groups, sorted by name: a group before those in it. Any thread may ask."""
         return [group for _, group in sorted(self._by_name.items())]
 
     def get(self, name: str) -> Group | None:
