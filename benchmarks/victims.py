@@ -144,7 +144,7 @@ def _without_comments(path: Path) -> str:
 
 @contextlib.contextmanager
 def _systemd_oomd(root: Path, agent: Agent) -> Iterator[None]:
-    """systemd-oomd is at work by its defaults, and ManagedOOMMemoryPressure=kill is the parent's."""
+    """Its systemd-oomd is at work by its defaults; the parent has ManagedOOMMemoryPressure=kill."""
     folder = root / "run/systemd"
     (folder / "oom").mkdir(parents=True, exist_ok=True)  # it listens there itself
     watched = [{"mode": "kill", "path": agent.cgroup_parent, "property": name} for name in _WATCHED]
