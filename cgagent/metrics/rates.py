@@ -7,13 +7,14 @@ count it, or no time has passed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cgagent.cgroups import DeviceIo, Usage
+    from cgagent.metrics.network import Interface
     from cgagent.metrics.samples import Sample
 
 _SHORTEST_S: Final = 0.1
@@ -29,12 +30,22 @@ _SLOW: Final[dict[str, Callable[[Usage], int | None]]] = {
     "writes_per_s": lambda usage: _total(usage.io, "wios"),
     "major_faults_per_s": lambda usage: usage.memory.pgmajfault,
 }
-_NONE: Final[dict[str, float | None]] = dict.fromkeys(_SLOW)
+_TRAFFIC: Final = ("receive_bytes_per_s", "transmit_bytes_per_s")
+_NONE: Final[dict[str, Any]] = dict.fromkeys((*_SLOW, *_TRAFFIC))
+_KEPT: Final = (*_NONE, "devices")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRates:
+    """Of one block device."""
+
+    read_bytes_per_s: float
+    write_bytes_per_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Over the time between two samples; those of IO and faults between two full ones."""
+    """Over the time between two samples; of IO, faults and the network between two full ones."""
 
     interval_s: float
     cpu_percent: float | None
@@ -48,10 +59,20 @@ class Rates:
     major_faults_per_s: float | None
     stalled_percent: dict[str, float | None]
     """Of the time in which some task waited for cpu, memory or io."""
+    receive_bytes_per_s: float | None = None
+    """On all interfaces of its own network namespace, as `transmit_bytes_per_s`."""
+    transmit_bytes_per_s: float | None = None
+    devices: Mapping[str, DeviceRates] = field(default_factory=dict)
+    """Of each block device that it uses, by "MAJOR:MINOR"."""
+
+    @property
+    def has_traffic(self) -> bool:
+        """Something was received or sent."""
+        return bool(self.receive_bytes_per_s or self.transmit_bytes_per_s)
 
     @property
     def are_none(self) -> bool:
-        """Nothing ran, was read or written, or waited."""
+        """Nothing ran, was read or written, or waited; what is received needs no task to run."""
         slow = (getattr(self, name) for name in _SLOW)
         counted = self.cpu_percent, self.throttled_percent, *self.stalled_percent.values()
         return not any(counted) and not any(slow)
@@ -69,7 +90,7 @@ def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates 
     if interval_s < _SHORTEST_S:
         return last
     if later.usage is earlier.usage and last is not None and last.are_none:
-        return last  # nothing has run, and had not before
+        return _at_rest(earlier, later, last)
     old, new = earlier.usage, later.usage
 
     def per_cent_of_time(before_ns: int | None, after_ns: int | None) -> float | None:
@@ -91,12 +112,55 @@ def between(earlier: Sample, later: Sample, last: Rates | None = None) -> Rates 
     )
 
 
-def _slow(earlier: Sample, later: Sample, last: Rates | None) -> dict[str, float | None]:
+def _at_rest(earlier: Sample, later: Sample, last: Rates) -> Rates:
+    """Nothing has run, and had not before; but something may have been received."""
+    interval_s = (later.full_ns - earlier.full_ns) / 1e9
+    is_quiet = later.network == earlier.network and not last.has_traffic
+    if interval_s <= 0 or is_quiet:
+        return last
+    return replace(last, **_traffic(earlier.network, later.network, interval_s))
+
+
+def _slow(earlier: Sample, later: Sample, last: Rates | None) -> dict[str, Any]:
     interval_s = (later.full_ns - earlier.full_ns) / 1e9
     if interval_s <= 0:
-        return _NONE if last is None else {name: getattr(last, name) for name in _SLOW}
+        return _NONE if last is None else {name: getattr(last, name) for name in _KEPT}
     grown = {name: _grown(read(earlier.usage), read(later.usage)) for name, read in _SLOW.items()}
-    return {name: None if n is None else n / interval_s for name, n in grown.items()}
+    return {
+        **{name: None if n is None else n / interval_s for name, n in grown.items()},
+        **_traffic(earlier.network, later.network, interval_s),
+        "devices": _devices(earlier.usage.io or (), later.usage.io or (), interval_s),
+    }
+
+
+def _traffic(
+    before: Iterable[Interface] | None, after: Iterable[Interface] | None, interval_s: float
+) -> dict[str, Any]:
+    """Of the interfaces that are there now; a new one has counted from 0."""
+    if before is None or after is None:
+        return dict.fromkeys(_TRAFFIC)
+    old = {one.name: one for one in before}
+    received = sent = 0
+    for one in after:
+        known = old.get(one.name)
+        received += _grown(known.receive_bytes if known else 0, one.receive_bytes) or 0
+        sent += _grown(known.transmit_bytes if known else 0, one.transmit_bytes) or 0
+    return dict(zip(_TRAFFIC, (received / interval_s, sent / interval_s), strict=True))
+
+
+def _devices(
+    before: Iterable[DeviceIo], after: Iterable[DeviceIo], interval_s: float
+) -> dict[str, DeviceRates]:
+    """Of each device that counts; a new one has counted from 0."""
+    old = {one.device: one for one in before}
+    found = {}
+    for one in after:
+        known = old.get(one.device)
+        read = _grown(known.rbytes if known else 0, one.rbytes)
+        written = _grown(known.wbytes if known else 0, one.wbytes)
+        if read is not None and written is not None:
+            found[one.device] = DeviceRates(read / interval_s, written / interval_s)
+    return found
 
 
 def load(before: float, rates: Rates | None, interval_s: float) -> float:

@@ -20,7 +20,7 @@ from cgagent.errors import NotFoundError
 from cgagent.metrics import host as machine
 from cgagent.metrics import network
 from cgagent.metrics.background import Background
-from cgagent.metrics.history import COLUMNS, History, Row, row_of
+from cgagent.metrics.history import COLUMNS, History, Past, row_of
 from cgagent.metrics.rates import Rates, between, load
 from cgagent.metrics.rising import Rising
 from cgagent.metrics.samples import HostSample, Moment, Sample, SamplerState, Target
@@ -80,8 +80,9 @@ class _Track:
     def settle(self) -> None:
         if not self._rested:
             return
+        devices = self.rates.devices if self.rates else None
         for at_s, _ in self._rested:
-            self.history.add(at_s, self._row)
+            self.history.add(at_s, self._row, devices)
         moments = (self.latest.at_s, self.latest.monotonic_ns), *self._rested
         (before_s, before_ns), (at_s, monotonic_ns) = moments[-2:]
         self.before = Moment(before_s, before_ns, self.latest.usage.cpu)
@@ -99,10 +100,19 @@ class _Track:
         self.before = None if restarted else earlier.moment
         self.rates = rates
         self._load = load(self._load, rates, passed_s)
-        self.rests = rates is not None and not self._load and rates.are_none
+        self.rests = self._is_at_rest(rates)
         rounded = round(1000 * self._load)
         self.latest = replace(sample, load_1000=rounded) if rounded else sample
-        self.history.add(sample.at_s, self._row)
+        self.history.add(sample.at_s, self._row, rates.devices if rates else None)
+
+    def _is_at_rest(self, rates: Rates | None) -> bool:
+        """What has just had traffic is not: its rate would stay as it was until it is read again.
+
+        Traffic that comes to a sleeper keeps it in its rest: it is told once a minute.
+        """
+        if rates is None or self._load or not rates.are_none:
+            return False
+        return self.rests or not rates.has_traffic
 
 
 class Sampler:
@@ -169,11 +179,11 @@ class Sampler:
             track = self._settled(target_id)
             return track.before if track else None
 
-    def history(self, target_id: str, since_s: float = 0.0) -> list[tuple[float, Row]]:
-        """Rows later than `since_s`, oldest first; see `cgagent.metrics.history`."""
+    def history(self, target_id: str, since_s: float = 0.0) -> Past:
+        """What is later than `since_s`; see `cgagent.metrics.history`."""
         with self._lock:
             track = self._settled(target_id)
-            return track.history.since(since_s) if track else []
+            return track.history.past(since_s) if track else Past([], {})
 
     def columns(
         self, target_id: str, since_s: float, names: Iterable[str] = COLUMNS

@@ -21,6 +21,7 @@ from cgagent.api.native.schemas import LimitsBody, Strict, image_view
 from cgagent.api.progress import Done, Failed, told
 from cgagent.api.transfers import NO_LIMIT
 from cgagent.engine.build.commands import StepFailedError
+from cgagent.engine.build.outputs import Missed
 from cgagent.engine.build.values import (
     StageDone,
     StepBegun,
@@ -125,6 +126,23 @@ def routes(engine: Engine) -> APIRouter:
         got = await body.file(engine)
         return _streamed(engine, asked, got)
 
+    @router.get("/{job_id}/output", response_model=None)
+    async def build_output(job_id: int, *, follow: bool = False) -> Lines:
+        """Tell what a build has told so far, by the number of its job, in the lines of a build.
+
+        With `follow` also what comes until it has ended. `missed` says how many lines are not kept
+        any more. It is there of builds that run, and of the last few that have ended.
+        """
+        output = engine.builds.outputs.get(job_id)
+
+        async def lines() -> AsyncGenerator[list[Line]]:
+            async with aclosing(output.follow(wait=follow)) as told:
+                async for some in told:
+                    shown = filter(None, map(_line, some))
+                    yield [Line(json.dumps(line).encode()) for line in shown]
+
+        return Lines(lines())
+
     @router.get("/cache")
     async def list_build_cache() -> list[dict[str, Any]]:
         """Cached steps, and the directories of ``RUN --mount=type=cache``."""
@@ -208,7 +226,9 @@ async def _work(engine: Engine, request: BuildRequest, archive: str, tell: Tell)
     }
 
 
-def _line(message: Told | Done | Failed) -> dict[str, Any] | None:
+def _line(message: Told | Missed | Done | Failed) -> dict[str, Any] | None:
+    if isinstance(message, Missed):
+        return {"missed": message.count}
     if isinstance(message, Done):
         found: dict[str, Any] = message.result
         return found

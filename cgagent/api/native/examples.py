@@ -188,6 +188,7 @@ _IMAGES: Final = (
         body={"names": ["app:1"], "limits": {"memory_max_bytes": 268435456}},
         answer={"image": {"names": ["docker.io/library/app:1"]}, "report": {}, "warnings": []},
     ),
+    Example(operation="GET /v1/build/{job_id}/output", names={"job_id": JOB}, status=404),
     Example(operation="GET /v1/build/cache", answer=[{"uses": 1, "size_bytes": 512}]),
     Example(operation="POST /v1/build/prune", query={"keep_bytes": 0}, answer={"freed_bytes": 512}),
 )

@@ -8,6 +8,7 @@ files       COPY, ADD and WORKDIR, by a `worker` in the step's cgroup; `fetching
 workspace   a build's directory, its context and its cgroup
 accounts    what a step has used
 values      what a build is asked for, and what it tells while it goes on
+outputs     the same, kept for who looks in
 
 build ── /cgagent/build-ID, with the limits
   ├── step's container   /cgagent/build-ID/CONTAINER

@@ -21,6 +21,7 @@ from cgagent.engine.build.copies import Copies
 from cgagent.engine.build.files import Files
 from cgagent.engine.build.kept import BuildCache
 from cgagent.engine.build.mounts import RunMounts
+from cgagent.engine.build.outputs import Outputs
 from cgagent.engine.build.run import Run
 from cgagent.engine.build.stage import check
 from cgagent.engine.build.together import all_stages
@@ -104,6 +105,7 @@ class Builds:
         self._secrets = Path(settings.run_dir) / "builds"
         self._running: dict[str, int] = {}
         """Jobs, by what their clients call them."""
+        self.outputs = Outputs()
         self.caches = Caches(settings.data_root / "build-cache")
         self.cache = BuildCache(
             store.building, self.caches, jobs, settings.build_cache_size, settings.data_root
@@ -126,7 +128,8 @@ class Builds:
         parent = self._parents.checked(request.cgroup_parent, ()) or self._parents.own
         about = {"image": " ".join(request.names), "cgroup_parent": parent}
         async with self._jobs.run("build", **about) as job:
-            with self._known(request.client_id, job):
+            known = self._known(request.client_id, job)
+            with known, self.outputs.kept(job.id, tell) as tell_all:
                 async with self._workspace(parent, limits) as workspace:
                     job.step("context")
                     context, text = await workspaces.unpacked(workspace, archive, request)
@@ -139,7 +142,7 @@ class Builds:
                         workspace=workspace,
                         context=context,
                         job=job,
-                        tell=tell,
+                        tell=tell_all,
                     )
                     job.step("steps")
                     built = await self._carried_out(asked)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Limits
     from cgagent.engine.containers.container import Container
-    from cgagent.metrics import HostSample, Sample, Sampler
+    from cgagent.metrics import BudgetUse, HostSample, Sample, Sampler
 
 log = logging.getLogger(__name__)
 
@@ -131,13 +131,20 @@ def _encoded(told: dict[str, Any]) -> bytes:
     return json.dumps(told, separators=(",", ":")).encode()
 
 
-def picture(containers: Iterable[Container], sampler: Sampler) -> Picture:
+def picture(
+    containers: Iterable[Container],
+    sampler: Sampler,
+    budgets: Callable[[str], Iterable[BudgetUse]],
+) -> Picture:
     """Of what is known at this moment; nothing is read from the kernel."""
     facts, figures = {}, {}
     samples = {sample.target.id: sample for sample in sampler.live()}
     for container in containers:
         sample = samples.pop(container.id, None) if container.running else None
-        facts[container.id] = _of_container(container, sample)
+        facts[container.id] = {
+            **_of_container(container, sample),
+            **_held(container, budgets(container.id)),
+        }
         if sample is not None:
             figures[container.id] = _figures(sampler, sample)
     for sample in samples.values():
@@ -169,11 +176,25 @@ def _of_container(container: Container, sample: Sample | None) -> dict[str, Any]
         "restarts": record.restart.count,
         "created_ns": record.created_ns,
         "started_ns": outcome.started_ns,
-        "overridden": bool(record.overrides),
         "held": _limits(sample.limits if sample else record.limits_in_force),
         "asked": _limits(record.limits),
         "drifts": len(asked.diff(sample.limits)) if asked and sample else 0,
     }
+
+
+def _held(container: Container, budgets: Iterable[BudgetUse]) -> dict[str, Any]:
+    """What the agent or somebody else does with its limits; of most containers that is nothing."""
+    record = container.record
+    sleep = record.outcome.sleep if container.sleeps else None
+    found = {
+        "overrides": {one.owner: one.reason for one in record.overrides},
+        "budgets": {
+            one.resource: {"used_ratio": round(one.used_ratio, 2), "acts": one.is_acted_on}
+            for one in budgets
+        },
+        "sleep": sleep and {"since_ns": sleep.since_ns, "by": sleep.by},
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _of_group(sample: Sample) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Monitor:
         self._containers = containers
         self._groups = groups
         self.feeds = Feeds(settings.sample_interval_s)
-        self.fleet = Fleet(lambda: picture(containers, self._sampler))
+        self.fleet = Fleet(lambda: picture(containers, self._sampler, self.budgets))
         self._watched = WatchedGroups(
             host,
             settings.watch,
@@ -329,10 +329,19 @@ class Monitor:
 
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""
-        rows = self._sampler.history(container.id, since_s)
+        rows, devices = self._sampler.history(container.id, since_s)
         return {
             "columns": ["at_s", *COLUMNS],
             "rows": [[round(at_s, 2), *row] for at_s, row in rows],
+            "devices": [
+                {
+                    "device": device,
+                    "name": self.device_name(device),
+                    "read_bytes_per_s": [one.read_bytes_per_s for one in rates],
+                    "write_bytes_per_s": [one.write_bytes_per_s for one in rates],
+                }
+                for device, rates in devices.items()
+            ],
         }
 
     def _view(self, sample: Sample) -> dict[str, Any]:

@@ -7,20 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgagent.metrics import history
-from cgagent.metrics.history import COARSE_S, FINE_ROWS, History, Row
+from cgagent.metrics.history import COARSE_S, DEVICES, FINE_ROWS, History, IoRates, Row
+from cgagent.metrics.rates import DeviceRates
 
-NOTHING = Row(*(None,) * len(Row._fields))
+WIDTH = len(Row._fields)
+NOTHING = Row(*(None,) * WIDTH)
 
 
 def row(value):
-    return Row(*(value,) * len(Row._fields))
+    return Row(*(value,) * WIDTH)
 
 
 def float32(value):
     return struct.unpack("f", struct.pack("f", value))[0]
 
 
-@given(st.lists(st.none() | st.floats(0, 1e15), min_size=10, max_size=10))
+@given(
+    st.lists(st.none() | st.floats(0, 1e15), min_size=len(Row._fields), max_size=len(Row._fields))
+)
 def test_a_row_comes_back(values):
     made = History(1000.0)
     made.add(1000.0, Row(*values))
@@ -51,8 +55,9 @@ def test_samples_of_ten_minutes_then_averages():
 
 def test_it_does_not_grow_beyond_its_bound():
     made = History(0.0)
+    busy = {f"8:{n}": DeviceRates(1.0, 2.0) for n in range(DEVICES + 1)}
     for second in range(0, 8 * 3600, 5):
-        made.add(float(second), NOTHING)
+        made.add(float(second), NOTHING, busy)
     kept = sum(
         len(data) * data.itemsize
         for ring in (made._fine, made._coarse)
@@ -79,3 +84,25 @@ def test_any_clock_is_kept_as_it_is():
     fine = [at_s for at_s, _ in made._fine.rows()]
     assert fine == times
     assert len(made._slot) == 1
+
+
+def test_devices_have_columns_from_their_first_use_on():
+    made = History(0.0)
+    idle, read = {"8:0": DeviceRates(0.0, 0.0)}, {"8:0": DeviceRates(10.0, 0.0)}
+    both = {"8:0": DeviceRates(0.0, 4.0), "8:16": DeviceRates(0.0, 8.0)}
+    for second, devices in enumerate((None, idle, read, both, {})):
+        made.add(float(second), row(second), devices)
+    past = made.past(0.5)
+    assert [at_s for at_s, _ in past.rows] == [1, 2, 3, 4]
+    unknown = IoRates(None, None)
+    assert past.devices == {
+        "8:0": [unknown, IoRates(10, 0), IoRates(0, 4), unknown],
+        "8:16": [unknown, unknown, IoRates(0, 8), unknown],
+    }
+    made.add(COARSE_S + 1, row(9), both)
+    for second in range(FINE_ROWS):
+        made.add(100.0 + second, row(9), both)
+    past = made.past(-1)
+    assert [r.pids for _, r in past.rows][:2] == [2, 9]
+    assert past.devices["8:0"][0] == IoRates(5, 2)  # of 10 and 0, 0 and 4
+    assert len(past.devices["8:16"]) == len(past.rows)

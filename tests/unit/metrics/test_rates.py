@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
 from cgagent.metrics import Sample, Target, between
-from cgagent.metrics.rates import load
+from cgagent.metrics.network import Interface
+from cgagent.metrics.rates import DeviceRates, load
 
 TARGET = Target("0123", "web", "nginx", "/cgagent/0123", 1000.0)
 
@@ -78,6 +79,7 @@ def test_all_rates():
     assert rates.write_bytes_per_s == 25
     assert rates.writes_per_s == 0
     assert rates.major_faults_per_s == 2
+    assert rates.devices == {"8:0": DeviceRates(200, 0), "8:16": DeviceRates(50, 25)}
     assert rates.stalled_percent == {"cpu": 50, "memory": 50, "io": None}
     assert rates.cpu_percent is None
 
@@ -109,3 +111,35 @@ def test_load_follows_what_runs_and_waits():
         one = load(one, rates, 1.0)
     assert one == pytest.approx(1 - math.exp(-1))
     assert load(one, None, 1.0) == 0
+
+
+def eth(name, received, sent):
+    return Interface(name, received, 1, 0, 0, sent, 1, 0, 0)
+
+
+def with_network(second, *interfaces, **fields):
+    found = sample(second * SECOND, cpu=Cpu(usage_ns=0), **fields)
+    return dataclasses.replace(found, network=interfaces)
+
+
+def test_traffic_of_all_interfaces_that_are_there():
+    before = with_network(0, eth("eth0", 100, 10), eth("eth1", 50, 0))
+    after = with_network(2, eth("eth0", 300, 10), eth("eth2", 40, 20))
+    rates = between(before, after)
+    assert (rates.receive_bytes_per_s, rates.transmit_bytes_per_s) == (120, 10)
+    alone = between(sample(0), sample(SECOND))
+    assert (alone.receive_bytes_per_s, alone.transmit_bytes_per_s) == (None, None)
+
+
+def test_what_sleeps_receives_all_the_same():
+    quiet = with_network(0, eth("eth0", 0, 0))
+    still = dataclasses.replace(with_network(1, eth("eth0", 0, 0)), usage=quiet.usage)
+    flooded = dataclasses.replace(with_network(3, eth("eth0", 600, 0)), usage=quiet.usage)
+    after = dataclasses.replace(with_network(63, eth("eth0", 600, 0)), usage=quiet.usage)
+    first = between(quiet, still)
+    assert not first.has_traffic
+    second = between(still, flooded, first)
+    assert (second.are_none, second.receive_bytes_per_s) == (True, 300)
+    assert not between(flooded, after, second).has_traffic
+    not_read = dataclasses.replace(after, full_ns=flooded.full_ns, network=flooded.network)
+    assert between(flooded, not_read, second) is second

@@ -100,7 +100,7 @@ def test_a_tick_samples_every_target(sampler, group):
     time.sleep(0.1)  # over less there are no rates
     made.tick()
     assert made.rates("0123").cpu_percent == 0
-    assert [row.pids for _, row in made.history("0123")] == [3, 3]
+    assert [row.pids for _, row in made.history("0123").rows] == [3, 3]
     assert made.latest("0123").monotonic_ns > sample.monotonic_ns
     assert made.machine().memory_total_bytes > 0
     assert made.state().ticks == 2
@@ -164,7 +164,7 @@ def test_rounds_at_rest_are_in_the_history_with_their_times(sampler, group):
     latest, before = made.latest("0123"), made.before("0123")
     assert latest.at_s - before.at_s == pytest.approx(0.1, abs=0.09)
     assert latest.monotonic_ns > before.monotonic_ns
-    rows = made.history("0123")
+    rows = made.history("0123").rows
     assert [row.pids for _, row in rows] == [3] * 5
     times = [at_s for at_s, _ in rows]
     assert times == sorted(times)
@@ -172,7 +172,7 @@ def test_rounds_at_rest_are_in_the_history_with_their_times(sampler, group):
     (group / "cpu.stat").write_text("usage_usec 100007\nuser_usec 4\nsystem_usec 3\n")
     made.tick()
     assert made.rates("0123").cpu_percent > 0
-    assert len(made.history("0123")) == 6
+    assert len(made.history("0123").rows) == 6
     shutil.rmtree(group)
     made.tick()
     assert made.live() == []

@@ -126,3 +126,13 @@ async def test_one_that_is_cancelled_leaves_nothing(engine, world, build):
     assert left(world) == []
     with pytest.raises(NotFoundError, match="no build with the id mine"):
         engine.builds.cancel("mine")
+
+
+async def test_who_looks_in_is_told_the_same_as_its_client(engine, build):
+    _, steps = await build('FROM scratch\nENV A=1\nRUN ["true"]\n')
+    job = engine.jobs.all()[0]
+    assert job.name == "build"
+    told = [one async for some in engine.builds.outputs.get(job.id).follow() for one in some]
+    assert [one for one in told if isinstance(one, StepDone)] == steps
+    with pytest.raises(NotFoundError, match="job 0 has no output"):
+        engine.builds.outputs.get(0)

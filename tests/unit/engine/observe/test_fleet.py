@@ -6,7 +6,10 @@ from contextlib import aclosing
 
 import pytest
 
+from cgagent.cgroups import Limits
 from cgagent.engine.observe.fleet import Fleet, Picture, rounded
+from cgagent.engine.options.overrides import LimitOverride
+from tests.world.fakes.agent import started
 
 pytestmark = pytest.mark.anyio
 
@@ -99,3 +102,18 @@ async def test_a_look_that_fails_ends_nobodys_stream():
     async with aclosing(Fleet(fails_at_times, 0.01).follow()) as stream:
         assert list((await told(stream))["facts"]) == ["c0"]
         assert list((await told(stream))["facts"]) == ["c1", "c2"]
+
+
+async def test_what_holds_a_container_is_in_its_facts(engine):
+    usual = await started(engine, "usual")
+    held = await started(engine, "held", budget="cpu=1h/24h")
+    narrow = Limits(memory_max_bytes=64 << 20)
+    override = LimitOverride(owner="night", reason="it is late", since_ns=1, limits=narrow)
+    await engine.control.override(held, override)
+    facts = engine.monitor.fleet.look().facts
+    assert facts[held.id]["overrides"] == {"night": "it is late"}
+    assert facts[held.id]["budgets"] == {"cpu": {"used_ratio": 0.0, "acts": False}}
+    assert not {"overrides", "budgets", "sleep"} & facts[usual.id].keys()
+    await engine.hibernation.hibernate(held)
+    facts = engine.monitor.fleet.look().facts
+    assert facts[held.id]["sleep"]["by"] == "user"
