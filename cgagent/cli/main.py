@@ -89,7 +89,7 @@ COMMANDS: Final = (
     Command("system", "system", "disk usage, pruning, checking and recovering"),
     Command("context", "contexts", "choose between agents, here and elsewhere"),
     Command("token", "tokens", "let clients over TCP in"),
-    Command("ui", "ui", "show how to look at the page in a browser"),
+    Command("ui", "ui", "look at the page in a browser"),
     Command("completion", "completion", "complete words in bash, zsh or fish"),
     Command("manual", "manual", "write the manual pages"),
     Command("info", "system", "show the agent and its host"),

@@ -1,4 +1,4 @@
-"""``ui``: how to look at the page, here and from another machine."""
+"""``ui``: to look at the page, here or from another machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from cgagent.cli import browsing
 from cgagent.cli.agent import connect
 from cgagent.client.http import quote
 from cgagent.units import parse_duration
@@ -23,28 +24,36 @@ _PREFIX: Final = "ui-"
 
 def ui(context: Context) -> int:
     parser = context.parser(
-        "[--scope SCOPE] [--expires TIME]",
-        "Print a link to the page, with a token that signs in, and how to reach it through ssh.",
+        "[--scope SCOPE] [--expires TIME] [--no-open]",
+        "Open the page in a browser, signed in, where this machine has a screen; and print the "
+        "link, and how to reach it through ssh.",
     )
     add = parser.add_argument
     add("--scope", default="read", choices=_SCOPES, help="read (default), or control")
     add("--expires", default="12h", metavar="TIME", help="of the token: 90m, 12h (default)")
+    add("--no-open", action="store_true", help="print the link alone, also where there is a screen")
     args = parser.parse_args(context.args)
     lifetime_s = parse_duration(args.expires, "--expires")
     client = connect(context)
     info = client.request("GET", "/v1/info")
     if info.get("ui_listen"):
-        _print_link(client, info["ui_listen"], args.scope, args.expires, lifetime_s)
+        link = _link(client, info["ui_listen"], args.scope, lifetime_s)
+        if not args.no_open and browsing.has_display() and browsing.open_link(link):
+            print("The page is opened in the browser.\n")
+        _print_link(link, info["ui_listen"], args.scope, args.expires)
     else:
         _print_socket(info)
     return 0
 
 
-def _print_link(client: Client, address: str, scope: str, expires: str, lifetime_s: float) -> None:
+def _link(client: Client, address: str, scope: str, lifetime_s: float) -> str:
+    return f"http://{address}/ui/#token={_token(client, scope, lifetime_s)}"
+
+
+def _print_link(link: str, address: str, scope: str, expires: str) -> None:
     port = address.rpartition(":")[2]
-    token = _token(client, scope, lifetime_s)
     print(f"The page, {_MEANS[scope]}, for {expires}:\n")
-    print(f"  http://{address}/ui/#token={token}\n")
+    print(f"  {link}\n")
     print("From another machine, before you open it there:\n")
     print(f"  ssh -N -L {port}:{address} root@{os.uname().nodename}")
     if scope == "read":

@@ -14,6 +14,8 @@ import { ask } from "./api.js";
 
 const runs = (/** @type {any} */ f) => f.status === "running";
 const stands = (/** @type {any} */ f) => f.status === "frozen" || f.status === "hibernating";
+/** It runs, or soon will. @param {any} facts */
+export const isUp = (facts) => runs(facts) || stands(facts) || facts.status === "restarting";
 const post = (/** @type {string} */ verb) => (/** @type {string} */ id) => ask("POST", `/v1/containers/${id}/${verb}`);
 
 /** @type {Record<string, Action>} */

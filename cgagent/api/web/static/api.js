@@ -45,16 +45,17 @@ export class Problem extends Error {
   }
 }
 
-/** @param {string} method @param {string} path @param {any} [body] @param {RequestInit} [more] */
+/** A body is sent as JSON, but for a Blob. @param {string} method @param {string} path @param {any} [body] @param {RequestInit} [more] */
 async function send(method, path, body, more = {}) {
   const headers = new Headers(more.headers);
+  const isJson = body !== undefined && !(body instanceof Blob);
   if (token()) headers.set("authorization", `Bearer ${token()}`);
-  if (body !== undefined) headers.set("content-type", "application/json");
+  if (isJson) headers.set("content-type", "application/json");
   const answer = await fetch(path, {
     ...more,
     method,
     headers,
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: isJson ? JSON.stringify(body) : body,
     credentials: "omit",
     cache: "no-store",
   });
@@ -93,14 +94,20 @@ export async function* lines(method, path, body, signal, headers) {
 }
 
 /**
+ * @typedef {object} How
+ * @property {(state: "live" | "paused" | "lost" | "over", error?: Error) => void} [changed]
+ * @property {number} [silentS] a stream is given up that has told nothing for so long: its network is gone
+ * @property {() => boolean} [isOver] asked when a stream has come to its end: there will be no more
+ */
+
+/**
  * Follow a stream as long as the page is looked at, again and again when it breaks off.
  * @param {() => string} path asked for each connection: it may say where to go on
  * @param {(line: any) => void} told
- * @param {(state: "live" | "paused" | "lost", error?: Error) => void} [changed]
- * @param {number} [silentS] a stream is given up that has told nothing for so long: its network is gone
+ * @param {How} [how]
  * @returns {() => void} what ends it
  */
-export function follow(path, told, changed = () => {}, silentS = 0) {
+export function follow(path, told, { changed = () => {}, silentS = 0, isOver = () => false } = {}) {
   const life = new AbortController();
   /** @type {AbortController | null} */
   let one = null;
@@ -147,6 +154,7 @@ export function follow(path, told, changed = () => {}, silentS = 0) {
         clearTimeout(timer);
       }
       if (document.hidden) continue;
+      if (!error && isOver()) return changed("over");
       changed("lost", error);
       await pause(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
       failures += 1;

@@ -20,19 +20,20 @@ const SILENT_S = 15;
 const rows = new Map();
 /** @type {string[]} */
 let columns = [];
-/** @type {{host: any, cpu: number | null, cpus: (number | null)[], state: string, error: Error | null}} */
-let now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null };
+/** @type {{host: any, cpu: number | null, cpus: (number | null)[], state: string, error: Error | null, round: number}} */
+let now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: 0 };
 /** @type {Set<() => void>} */
 const watching = new Set();
 /** @type {(() => void) | null} */
 let stop = null;
 
 export function start() {
-  stop ??= follow(() => "/v1/fleet?follow=true", take, (state, error) => {
+  const changed = (/** @type {string} */ state, /** @type {Error | undefined} */ error) => {
     if (state === now.state) return;
     now = { ...now, state, error: error ?? null };
     tell();
-  }, SILENT_S);
+  };
+  stop ??= follow(() => "/v1/fleet?follow=true", take, { changed, silentS: SILENT_S });
 }
 
 export function end() {
@@ -40,7 +41,7 @@ export function end() {
   stop = null;
   rows.clear();
   asked.clear();
-  now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null };
+  now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: now.round + 1 };
 }
 
 /** The rows, what is known of the host, and whether the stream is there. Renders at each change. */
@@ -84,7 +85,7 @@ function take(line) {
     push(row.cpu, row.figures.cpu_cores ?? null);
     push(row.memory, row.figures.working_set_bytes ?? null);
   }
-  now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host };
+  now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host, round: now.round + 1 };
   push(now.cpus, now.cpu);
   tell();
 }

@@ -1,7 +1,7 @@
 """The page's files: which there are, how they are sent, and what they may not do."""
 
 import asyncio
-import gzip
+import posixpath
 import re
 from importlib import resources
 
@@ -62,6 +62,13 @@ def test_every_file_is_sent_as_what_it_is():
         assert found.headers["content-encoding"] == "gzip"
 
 
+def test_what_browsers_take_best():
+    found = ask("/ui/page.css", headers={"accept-encoding": "gzip, br, zstd"})
+    assert found.headers["content-encoding"] == "zstd"
+    assert page.zstd.decompress(found.content) == (STATIC / "page.css").read_bytes()
+    assert "content-encoding" not in ask("/ui/page.css", headers={"accept-encoding": "br"}).headers
+
+
 def test_only_get():
     found = ask("/ui/", "POST")
     assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
@@ -84,9 +91,25 @@ def test_nothing_that_the_policy_forbids():
 
 
 def test_the_whole_is_small():
+    """As the browsers of today get it; most of it is the terminal, which is fetched when needed."""
     files = [f for f in STATIC.rglob("*") if f.is_file() and f.suffix in {".js", ".css", ".html"}]
-    size = sum(len(gzip.compress(f.read_bytes())) for f in files)
-    assert size <= 150 * 1024
+    names = [f.relative_to(STATIC).as_posix() for f in files]
+    assert sum(len(page._compressed(name, "zstd")) for name in names) <= 150 * 1024
+    assert sum(len(page._compressed(name, "gzip")) for name in names) <= 160 * 1024
+
+
+def test_what_is_needed_first_is_fetched_at_once():
+    """All that main.js imports before a view is opened: no module waits for another to be read."""
+    index = (STATIC / "index.html").read_text()
+    needed, waiting = set(), ["main.js"]
+    while waiting:
+        module = waiting.pop()
+        for name in re.findall(r"(?:from)\s*[\"'](\.[^\"']+)", (STATIC / module).read_text()):
+            found = posixpath.normpath(posixpath.join(posixpath.dirname(module), name))
+            if found not in needed:
+                needed.add(found)
+                waiting.append(found)
+    assert set(re.findall(r'modulepreload" href="([^"]+)"', index)) == needed
 
 
 def test_others_come_with_version_and_licence():

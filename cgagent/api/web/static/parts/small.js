@@ -1,5 +1,6 @@
-/** Small parts: a container's state, a bar of a limit, a line of the last figures. */
+/** Small parts: a container's state and marks, a bar of a limit, a line of the last figures. */
 
+import { percent } from "../format.js";
 import { html } from "../html.js";
 
 /** @type {Record<string, string>} */
@@ -15,6 +16,19 @@ export function State({ facts }) {
     <span aria-hidden="true">${failed ? "✖" : SIGNS[facts.status] ?? "●"}</span> ${word}
     ${facts.health && facts.health !== "none" && html`<small class="health-${facts.health}"> ${facts.health}</small>`}
   </span>`;
+}
+
+/** @type {Record<string, string>} */
+const OWNERS = { boost: "boost", budget: "budget", "auto-size": "sized" };
+const NEARLY = 0.8;
+
+/** A word for each thing that holds it, with the reason for who points at it. @param {{facts: any}} props */
+export function Marks({ facts }) {
+  const overrides = Object.entries(/** @type {Record<string, string>} */ (facts.overrides ?? {}));
+  const budgets = Object.entries(/** @type {Record<string, any>} */ (facts.budgets ?? {})).filter(([, one]) => one.acts || one.used_ratio >= NEARLY);
+  return html`${facts.drifts ? html`<b class="mark" title="The kernel holds a limit otherwise than asked">drift</b>` : null}
+    ${overrides.map(([owner, reason]) => html`<b key=${owner} class="mark" title=${`${owner} holds it to other limits than asked: ${reason}`}>${OWNERS[owner] ?? "held"}</b>`)}
+    ${budgets.map(([resource, one]) => html`<b key=${`of ${resource}`} class="mark" title=${`${percent(one.used_ratio)} of its ${resource} budget are used`}>${resource} ${percent(one.used_ratio)}</b>`)}`;
 }
 
 /**

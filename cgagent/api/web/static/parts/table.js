@@ -1,9 +1,16 @@
-/** A table of any length: only the rows in sight are made. Sortable, and walked by keyboard. */
+/**
+ * A table of any length: only the rows in sight are made. Sortable, and walked by keyboard.
+ *
+ * Scrolling makes what comes into sight and moves nothing else: a row that stays is not looked at
+ * again, and the elements of one that leaves are used for one that comes.
+ */
 
+import { Component } from "../vendor/preact.js";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 
 const BEYOND = 6;
+const GAP = 14;
 
 /**
  * @typedef {object} Column
@@ -26,8 +33,9 @@ const BEYOND = 6;
  * @param {(key: string, row: any) => boolean} [props.onKey] true: it was for this key
  * @param {any} [props.empty] shown where there are no rows
  * @param {[string, number]} [props.sorted] title of a column, and 1 or -1
+ * @param {any} [props.version] another one where the cells of the same rows have changed
  */
-export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, empty, sorted }) {
+export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, empty, sorted, version = rows }) {
   const [[by, way], setSort] = useState(sorted ?? ["", 1]);
   const [active, setActive] = useState("");
   const [above, setAbove] = useState(0);
@@ -49,7 +57,15 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   const first = Math.max(0, Math.min(above, shown.length) - BEYOND);
   const last = Math.min(shown.length, above + Math.ceil(room / height) + 1 + BEYOND);
   const tracks = columns.map((column) => column.width).join(" ");
-  const at = shown.findIndex((row) => id(row) === active);
+  const least = `${columns.reduce((sum, column) => sum + leastOf(column.width) + GAP, GAP)}px`;
+  const at = useMemo(() => shown.findIndex((row) => id(row) === active), [shown, active]);
+  const places = usePlaces(box);
+  const inSight = places(shown.slice(first, last).map((row) => /** @type {[string, any]} */ ([id(row), row])));
+  const clicked = useRef(/** @type {(row: any, event: MouseEvent) => void} */ (() => {}));
+  clicked.current = (row, event) => {
+    setActive(id(row));
+    if (!/** @type {Element} */ (event.target).closest("button, a, input") && !getSelection()?.toString()) onOpen?.(row);
+  };
 
   const go = (/** @type {number} */ to) => {
     const next = Math.max(0, Math.min(shown.length - 1, to));
@@ -57,9 +73,9 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
     setActive(id(shown[next]));
     const [begin, end] = [next * height, (next + 1) * height];
     const view = box.current;
-    const inSight = view.clientHeight - height - 2;
+    const space = view.clientHeight - height - 2;
     if (begin < view.scrollTop) view.scrollTop = begin;
-    else if (end > view.scrollTop + inSight) view.scrollTop = end - inSight;
+    else if (end > view.scrollTop + space) view.scrollTop = end - space;
   };
   /** @type {Record<string, number>} */
   const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -1e9, End: 1e9 };
@@ -77,7 +93,7 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   return html`<div class="table" role="grid" aria-label=${label} aria-rowcount=${shown.length + 1} aria-colcount=${columns.length}
       tabindex="0" ref=${box} onScroll=${() => setAbove(Math.floor(box.current.scrollTop / height))} onKeyDown=${pressed}
       aria-activedescendant=${at >= first && at < last ? `row-${active}` : undefined}>
-    <div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks }}>
+    <div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks, minWidth: least }}>
       ${columns.map((column) => html`<span key=${column.title} role="columnheader" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}
           aria-sort=${by === column.title ? (way > 0 ? "ascending" : "descending") : undefined}>
         ${column.value
@@ -85,20 +101,60 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
           : column.title}
       </span>`)}
     </div>
-    <div class="body" role="rowgroup" style=${{ height: `${shown.length * height}px` }}>
-      ${shown.slice(first, last).map((row, i) => html`<div key=${id(row)} id=${`row-${id(row)}`} role="row" aria-rowindex=${first + i + 2}
-          class=${`row ${id(row) === active ? "active" : ""} ${onOpen ? "opens" : ""}`}
-          style=${{ gridTemplateColumns: tracks, height: `${height}px`, transform: `translateY(${(first + i) * height}px)` }}
-          aria-selected=${id(row) === active}
-          onClick=${(/** @type {MouseEvent} */ event) => {
-            setActive(id(row));
-            if (!/** @type {Element} */ (event.target).closest("button, a, input") && !getSelection()?.toString()) onOpen?.(row);
-          }}>
-        ${columns.map((column) => html`<span key=${column.title} role="gridcell" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}>${column.cell(row)}</span>`)}
-      </div>`)}
+    <div class="body" role="rowgroup" style=${{ height: `${shown.length * height}px`, minWidth: least }}>
+      ${inSight.map(([key, place, row], i) => html`<${Row} key=${place} row=${row} id=${key} index=${first + i} height=${height} tracks=${tracks}
+        columns=${columns} isActive=${key === active} opens=${Boolean(onOpen)} clicked=${clicked} version=${version} />`)}
     </div>
     ${!shown.length && html`<div role="row" class="empty"><span role="gridcell">${empty ?? "There is nothing here."}</span></div>`}
   </div>`;
+}
+
+/** One row, made anew only where something of it has changed. */
+class Row extends Component {
+  /** @param {any} next */
+  shouldComponentUpdate(next) {
+    return Object.keys(next).some((name) => next[name] !== this.props[name]);
+  }
+
+  render() {
+    const { row, id, index, height, tracks, columns, isActive, opens, clicked } = this.props;
+    return html`<div id=${`row-${id}`} role="row" aria-rowindex=${index + 2} class=${`row ${isActive ? "active" : ""} ${opens ? "opens" : ""}`}
+        style=${{ gridTemplateColumns: tracks, height: `${height}px`, transform: `translateY(${index * height}px)` }}
+        aria-selected=${isActive} onClick=${(/** @type {MouseEvent} */ event) => clicked.current(row, event)}>
+      ${columns.map((/** @type {Column} */ column) => html`<span key=${column.title} role="gridcell" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}>${column.cell(row)}</span>`)}
+    </div>`;
+  }
+}
+
+/**
+ * Gives each row in sight a place among the elements, which it keeps as long as it is in sight: who
+ * has the focus in one is never left in another.
+ * @param {{current: HTMLElement}} box
+ */
+function usePlaces(box) {
+  const kept = useRef(/** @type {Map<string, number>} */ (new Map()));
+  return (/** @type {[string, any][]} */ rows) => {
+    const wanted = new Set(rows.map(([id]) => id));
+    /** @type {number[]} */
+    const free = [];
+    for (const [id, place] of kept.current) {
+      if (wanted.has(id)) continue;
+      kept.current.delete(id);
+      free.push(place);
+      if (document.activeElement?.closest("[role=row]")?.id === `row-${id}`) box.current.focus({ preventScroll: true });
+    }
+    const used = new Set([...kept.current.values(), ...free]);
+    for (let next = 0; free.length + kept.current.size < rows.length; next += 1) if (!used.has(next)) free.push(next);
+    return rows.map(([id, row]) => {
+      if (!kept.current.has(id)) kept.current.set(id, /** @type {number} */ (free.pop()));
+      return /** @type {[string, number, any]} */ ([id, /** @type {number} */ (kept.current.get(id)), row]);
+    });
+  };
+}
+
+/** Pixels that a track of the grid has at least. @param {string} width */
+function leastOf(width) {
+  return Number(/^(?:minmax\()?(\d+)px/.exec(width)?.[1] ?? 0);
 }
 
 /** @param {any[]} rows @param {Column[]} columns @param {string} by @param {number} way */

@@ -1,26 +1,33 @@
 /** A container's figures over 10 minutes or 6 hours, with what happened to it on the time axis. */
 
-import { useEffect, useMemo, useState } from "../vendor/hooks.js";
-import { follow, get, lines } from "../api.js";
+import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
+import { isUp } from "../actions.js";
+import { get, lines } from "../api.js";
 import { cores, count, moment, percent, rate, size } from "../format.js";
 import { html } from "../html.js";
 import { Chart } from "../parts/chart.js";
 import { Waiting } from "../parts/small.js";
+import { useGet } from "../parts/use.js";
+import { joined } from "./history.js";
+
+/** @typedef {import("./history.js").History} History */
 
 const RANGES = { "10 minutes": 600, "6 hours": 21600 };
 const SHOWN = { create: 0, start: 1, die: 1, oom: 1, pause: 1, unpause: 1, update: 1, restart: 1, kill: 1, hibernate: 1, wake: 1 };
 /** @type {Record<string, string>} */
 const NAMES = { pause: "freeze", unpause: "thaw", die: "end" };
 
-/** @param {{container: any, row: any}} props */
-export function Charts({ container, row }) {
+const IO = [{ label: "read", color: "cpu" }, { label: "written", color: "memory" }];
+
+/** @param {{container: any, row: any, facts: any}} props */
+export function Charts({ container, row, facts }) {
   const [range, setRange] = useState(600);
-  const { history, error } = useHistory(container.id, range, row?.facts.status);
-  const network = useNetwork(container.id, row?.facts.status);
-  const events = useEvents(container.id);
+  const run = `${facts.status} ${facts.started_ns}`;
+  const { history, error } = useHistory(container.id, range, run, isUp(facts));
+  const events = useEvents(container.id, run, isUp(facts));
   const shown = useMemo(() => events.filter((one) => one.at > Date.now() / 1000 - range), [events, range, history]);
   if (!history) return html`<${Waiting} error=${error} what="its figures" />`;
-  const of = (/** @type {string[]} */ ...names) => [history.at_s, ...names.map((name) => history[name])];
+  const of = (/** @type {string[]} */ ...names) => [history.at_s, ...names.map((name) => history.columns[name])];
   const held = row?.facts.held ?? {};
   const line = (/** @type {number | undefined} */ value) => (value ? [history.at_s.map(() => value)] : []);
   const limit = (/** @type {string} */ label, /** @type {any} */ value) => (value ? [{ label, color: "bad", dashed: true }] : []);
@@ -39,34 +46,40 @@ export function Charts({ container, row }) {
       <${Chart} title="Pressure" note="of the time some task waited; throttled: periods cut short" format=${percent} top=${0.05} events=${shown}
         series=${[{ label: "cpu", color: "cpu" }, { label: "memory", color: "memory" }, { label: "io", color: "third" }, { label: "throttled", color: "bad" }]}
         data=${of("cpu_stalled_ratio", "memory_stalled_ratio", "io_stalled_ratio", "throttled_ratio")} />
-      <${Chart} title="Disks" format=${rate} top=${1024} events=${shown}
-        series=${[{ label: "read", color: "cpu" }, { label: "written", color: "memory" }]}
-        data=${of("read_bytes_per_s", "write_bytes_per_s")} />
-      <${Chart} title="Network" note="since this view was opened" format=${rate} top=${1024} events=${shown}
-        series=${[{ label: "received", color: "cpu" }, { label: "sent", color: "memory" }]} data=${network.rates} />
+      <${Chart} title="Network" format=${rate} top=${1024} events=${shown}
+        series=${[{ label: "received", color: "cpu" }, { label: "sent", color: "memory" }]}
+        data=${of("receive_bytes_per_s", "transmit_bytes_per_s")} />
+      <${Chart} title="Disks" note=${history.devices.length > 1 ? "all together" : ""} format=${rate} top=${1024} events=${shown}
+        series=${IO} data=${of("read_bytes_per_s", "write_bytes_per_s")} />
       <${Chart} title="Tasks" format=${count} top=${4} events=${shown}
         series=${[{ label: "tasks", color: "third", fill: true }, ...limit("limit", held.pids_max)]}
         data=${[...of("pids"), ...line(held.pids_max)]} />
+      ${history.devices.length > 1 && history.devices.map((/** @type {any} */ one) => html`<${Chart} key=${one.device} title=${one.name} note=${one.device} format=${rate} top=${1024} events=${shown}
+        series=${IO} data=${[history.at_s, one.read_bytes_per_s, one.write_bytes_per_s]} />`)}
     </div>
-    <${Devices} io=${network.io} />
+    <${Devices} id=${container.id} isThere=${isUp(facts)} />
     <section class="card"><h2>What happened</h2>
       ${events.length ? html`<ol class="events">${[...events].reverse().slice(0, 30).map((one) => html`<li key=${one.number}>
         <time>${moment(one.at)}</time> <b class=${`kind-${one.kind}`}>${one.label}</b> <span class="soft">${one.text}</span></li>`)}</ol>` : html`<p class="soft">Nothing that is kept.</p>`}
     </section>`;
 }
 
-/** @param {{io: any[] | null}} props */
-function Devices({ io }) {
+/** @param {{id: string, isThere: boolean}} props */
+function Devices({ id, isThere }) {
+  const io = useGet(isThere ? `/v1/containers/${id}/stats` : null, 5000).data?.usage.io;
   if (!io?.length) return null;
   return html`<section class="card"><h2>By device, so far</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Device</th><th class="number">Read</th><th class="number">Written</th><th class="number">Reads</th><th class="number">Writes</th></tr></thead>
-    <tbody>${io.map((one) => html`<tr key=${one.device}><td class="mono">${one.device}</td><td class="number">${size(one.rbytes)}</td><td class="number">${size(one.wbytes)}</td><td class="number">${one.rios}</td><td class="number">${one.wios}</td></tr>`)}</tbody></table></div></section>`;
+    <tbody>${io.map((/** @type {any} */ one) => html`<tr key=${one.device}><td class="mono">${one.device}</td><td class="number">${size(one.rbytes)}</td><td class="number">${size(one.wbytes)}</td><td class="number">${one.rios}</td><td class="number">${one.wios}</td></tr>`)}</tbody></table></div></section>`;
 }
 
-/** The rows that are kept, by column; asked for again with the last time as `since`. @param {string} id @param {number} range @param {string} status */
-function useHistory(id, range, status) {
-  const [found, setFound] = useState(/** @type {{history: any, error: Error | null}} */ ({ history: null, error: null }));
+/**
+ * What is kept, by column and by device; asked for again with the last time as `since` while it runs.
+ * @param {string} id @param {number} range @param {string} run which one of its runs @param {boolean} isAlive
+ */
+function useHistory(id, range, run, isAlive) {
+  const [found, setFound] = useState(/** @type {{history: History | null, error: Error | null}} */ ({ history: null, error: null }));
   useEffect(() => {
-    /** @type {any} */
+    /** @type {History | null} */
     let kept = null;
     let isOver = false;
     const load = async () => {
@@ -74,76 +87,54 @@ function useHistory(id, range, status) {
       const begin = Date.now() / 1000 - range;
       try {
         const since = kept?.at_s.at(-1) ?? begin;
-        const { columns, rows } = await get(`/v1/containers/${id}/stats?since=${since}`);
+        const answer = await get(`/v1/containers/${id}/stats?since=${since}`);
         if (isOver) return;
-        kept = joined(kept, columns, rows, begin);
+        kept = joined(kept, answer, begin);
         setFound({ history: kept, error: null });
       } catch (e) {
         if (!isOver) setFound((before) => ({ ...before, error: /** @type {Error} */ (e) }));
       }
     };
     load();
-    const timer = setInterval(load, range > 600 ? 15000 : 2000);
+    const timer = isAlive ? setInterval(load, range > 600 ? 15000 : 2000) : 0;
     return () => {
       isOver = true;
       clearInterval(timer);
     };
-  }, [id, range, status]);
+  }, [id, range, run]);
   return found;
 }
 
-/** @param {any} before @param {string[]} columns @param {any[][]} rows @param {number} begin */
-function joined(before, columns, rows, begin) {
-  const kept = before ? before.at_s.findIndex((/** @type {number} */ at) => at >= begin) : 0;
-  return Object.fromEntries(columns.map((name, i) => [name, [...(before?.[name].slice(kept < 0 ? before.at_s.length : kept) ?? []), ...rows.map((row) => row[i])]]));
-}
-
-/** Rates of its interfaces from one sample to the next, and its devices. @param {string} id @param {string} status */
-function useNetwork(id, status) {
-  const [found, setFound] = useState(/** @type {{rates: any[][], io: any[] | null}} */ ({ rates: [[], [], []], io: null }));
-  useEffect(() => {
-    if (status && status !== "running") return undefined;
-    /** @type {any} */
-    let before = null;
-    return follow(() => `/v1/containers/${id}/stats?stream=true`, (sample) => {
-      const [rx, tx] = ["receive_bytes", "transmit_bytes"].map((name) => (sample.network ?? []).reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one[name], 0));
-      const seconds = before ? sample.at_s - before.at_s : 0;
-      if (before && !seconds) return;
-      const next = [sample.at_s, before ? Math.max(0, (rx - before.rx) / seconds) : null, before ? Math.max(0, (tx - before.tx) / seconds) : null];
-      before = { at_s: sample.at_s, rx, tx };
-      setFound(({ rates }) => ({ rates: rates.map((values, i) => [...values, next[i]].slice(-600)), io: sample.usage.io }));
-    });
-  }, [id, status]);
-  return found;
-}
-
-/** @param {string} id */
-function useEvents(id) {
+/** @param {string} id @param {string} run @param {boolean} isAlive what has ended is looked at less often */
+function useEvents(id, run, isAlive) {
   const [events, setEvents] = useState(/** @type {any[]} */ ([]));
+  const last = useRef(0);
   useEffect(() => {
     const life = new AbortController();
-    let last = 0;
+    let isBusy = false;
     const load = async () => {
-      if (document.hidden) return;
+      if (document.hidden || isBusy) return;
+      isBusy = true;
       /** @type {any[]} */
       const news = [];
       try {
-        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, last ? { "last-event-id": String(last) } : {})) {
-          last = one.number;
+        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, last.current ? { "last-event-id": String(last.current) } : {})) {
+          last.current = one.number;
           if (one.action in SHOWN || one.type === "policy") news.push(shownEvent(one));
         }
       } catch {
-        return; // asked for again soon
+        // asked for again soon, from the last that came on
       }
+      isBusy = false;
       if (news.length) setEvents((before) => [...before, ...news].slice(-200));
     };
     load();
-    const timer = setInterval(load, 3000);
+    const timer = setInterval(load, isAlive ? 3000 : 15000);
     return () => {
       life.abort();
       clearInterval(timer);
     };
-  }, [id]);
+  }, [id, run]);
   return events;
 }
 

@@ -1,14 +1,16 @@
 /** One container: what it is, what can be done to it, and a tab for each way to look at it. */
 
+import { useEffect } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { ACTIONS } from "../actions.js";
 import { age, shortId } from "../format.js";
 import { useFleet } from "../live.js";
-import { State, Waiting } from "../parts/small.js";
-import { useGet } from "../parts/use.js";
+import { Marks, State, Waiting } from "../parts/small.js";
+import { isMissing, useGet } from "../parts/use.js";
 import { Charts } from "./charts.js";
 import { Configuration, Processes } from "./details.js";
 import { perform } from "./fleet.js";
+import { Held } from "./held.js";
 import { LimitsEditor } from "./limits.js";
 import { Logs } from "./logs.js";
 import { Terminal } from "./terminal.js";
@@ -20,6 +22,7 @@ const TABS = {
   why: ["Why", Why],
   logs: ["Logs", Logs],
   limits: ["Limits", LimitsEditor],
+  held: ["Budgets", Held],
   terminal: ["Terminal", Terminal],
   processes: ["Processes", Processes],
   configuration: ["Configuration", Configuration],
@@ -31,7 +34,11 @@ export default function Container({ rest, may }) {
   const fleet = useFleet();
   const row = [...fleet.rows.values()].find((one) => one.id.startsWith(reference) || one.facts.name === reference);
   const { data, error, reload } = useGet(`/v1/containers/${encodeURIComponent(reference)}`, 10000);
+  useEffect(() => {
+    if (data) reload(); // it has begun, ended, or is gone
+  }, [row?.id, row?.facts.status, row?.facts.started_ns]);
   if (!data) return html`<${Waiting} error=${error} what="the container" />`;
+  if (isMissing(error)) return html`<${Gone} name=${data.name} />`;
   const facts = row ? { ...row.facts, name: data.name } : { ...data.state, kind: "container", name: data.name };
   const [, View] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.charts;
   const act = async (/** @type {import("../actions.js").Action} */ action) => {
@@ -40,7 +47,7 @@ export default function Container({ rest, may }) {
   };
   return html`<article class="container">
     <div class="title">
-      <h1>${data.name}</h1><${State} facts=${facts} />
+      <h1>${data.name}</h1><${State} facts=${facts} /><${Marks} facts=${facts} />
       <span class="soft"><span class="mono">${shortId(data.id)}</span> · ${data.image} · ${data.state.started_ns ? `started ${age(data.state.started_ns)} ago` : `created ${age(data.created_ns)} ago`}${data.restart_count ? ` · restarted ${data.restart_count} times` : ""}</span>
       ${may && html`<div class="buttons">${Object.values(ACTIONS)
         .filter((one) => one.fits(facts))
@@ -52,4 +59,10 @@ export default function Container({ rest, may }) {
       href=${`#/containers/${encodeURIComponent(reference)}/${key}`} aria-current=${TABS[key][1] === View ? "page" : undefined}>${title}</a>`)}</nav>
     <${View} container=${data} row=${row} facts=${facts} may=${may} reload=${reload} />
   </article>`;
+}
+
+/** @param {{name: string}} props */
+function Gone({ name }) {
+  return html`<article class="container"><div class="title"><h1>${name}</h1><span class="state state-exited"><span aria-hidden="true">✕</span> removed</span></div>
+    <p role="status">This container is not there any more. <a href="#/">All containers</a></p></article>`;
 }

@@ -6,7 +6,7 @@ import { ACTIONS, commandLine } from "../actions.js";
 import { age, cores, count, inAddress, percent, rate, shortId, size } from "../format.js";
 import { fill, useFleet } from "../live.js";
 import { attempt, confirm } from "../parts/dialog.js";
-import { Bar, Spark, State } from "../parts/small.js";
+import { Bar, Marks, Spark, State } from "../parts/small.js";
 import { Table } from "../parts/table.js";
 import { useMedia } from "../parts/use.js";
 import { matcher } from "./filter.js";
@@ -62,12 +62,14 @@ export function Fleet({ may }) {
       </label>
       <${Statuses} rows=${all} chosen=${status} choose=${setStatus} />
     </div>
-    <${Table} label="Containers" columns=${columns} rows=${rows} id=${(/** @type {any} */ row) => row.id} height=${isPhone ? 74 : 40}
+    <${Table} label="Containers" columns=${columns} rows=${rows} id=${idOf} version=${fleet.round} height=${isPhone ? 74 : 40}
       onOpen=${open} onKey=${act} sorted=${["CPU", -1]}
       empty=${fleet.state === "connecting" ? "Asking the agent…" : all.length ? "Nothing here is like that." : html`No container yet: <code>cgagent run -d --name web --memory 64m alpine sleep 1h</code>`} />
     <p class="keys" aria-label="Keys">${KEYS.map(([key, what]) => html`<span key=${key}><kbd>${key}</kbd> ${what}</span>`)}</p>
   </section>`;
 }
+
+const idOf = (/** @type {any} */ row) => row.id;
 
 /** @param {any} row */
 function open(row) {
@@ -112,11 +114,7 @@ const pressure = (/** @type {any} */ row) => {
 
 /** @param {any} row */
 function Name(row) {
-  const marks = [
-    row.facts.drifts ? html`<b class="mark" title="The kernel holds a limit otherwise than asked">drift</b>` : null,
-    row.facts.overridden ? html`<b class="mark" title="A policy holds it to other limits than asked">held</b>` : null,
-  ];
-  return html`<span class="name"><b>${row.facts.name}</b>${marks}<small>${row.facts.kind === "group" ? "cgroup" : shortId(row.id)}</small></span>`;
+  return html`<span class="name"><b>${row.facts.name}</b><${Marks} facts=${row.facts} /><small>${row.facts.kind === "group" ? "cgroup" : shortId(row.id)}</small></span>`;
 }
 
 /** @param {any} row */

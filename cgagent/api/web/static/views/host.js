@@ -34,7 +34,7 @@ function Capacity({ scopes }) {
       const [label, show] = WORDS[room.resource] ?? [room.resource, String];
       return html`<div key=${room.resource} class="room"><b>${label}</b><div>
         ${["promised", "held"].map((kind) => html`<p key=${kind}><span>${kind === "held" ? "limits held" : "promised"} ${show(room[kind])}${room.total ? html`<small> of ${show(room.total)}, ${percent(room[kind] / room.total)}</small>` : ""}</span><${Bar} used=${room[kind]} limit=${room.total} label=${`${label} ${kind}`} /></p>`)}
-        <p><span>used ${show(room.used.now)}<small> now; half of the time ${show(room.used.p50)}, 95 % of it ${show(room.used.p95)}, at most ${show(room.used.most)} in ${span(room.used.span_s)}</small></span><${Bar} used=${room.used.now} limit=${room.total} label=${`${label} used`} /></p>
+        ${room.used.most == null ? html`<p class="soft">Nothing has run in it so far as figures are kept.</p>` : html`<p><span>${room.used.now == null ? "used nothing" : `used ${show(room.used.now)}`}<small> now; half of the time ${show(room.used.p50)}, 95 % of it ${show(room.used.p95)}, at most ${show(room.used.most)} in ${span(room.used.span_s)}</small></span><${Bar} used=${room.used.now} limit=${room.total} label=${`${label} used`} /></p>`}
         <small>${room.limited} with a limit, ${room.unlimited} without one</small></div></div>`;
     })}</div>`);
 }

@@ -6,6 +6,7 @@ import { commandLine } from "../actions.js";
 import { percent, shortId, size, span } from "../format.js";
 import { html } from "../html.js";
 import { Bar } from "../parts/small.js";
+import { useGet } from "../parts/use.js";
 import { List } from "./list.js";
 
 const BUILT_IN = "host";
@@ -71,7 +72,15 @@ function Pull({ may, reload }) {
       ${state.isBusy ? html`<button type="button" onClick=${() => life.current?.abort()}>Cancel</button>` : html`<button class="primary">Pull</button>`}
       <span role="status" class=${state.isError ? "problem" : "soft"}>${state.says}</span></div>
     ${parts.size > 0 && html`<ul class="progress" aria-label="Progress">${[...parts].map(([layer, part]) => html`<${Part} key=${layer} part=${part} />`)}</ul>`}
+    ${!state.isBusy && html`<${Others} />`}
   </form>`;
+}
+
+/** What others pull: the command line, a run, another page. */
+function Others() {
+  const { data } = useGet("/v1/jobs?filter=name=pull&filter=status=running", 2000);
+  if (!data?.length) return null;
+  return html`<ul class="progress" aria-label="Pulls by others">${data.map((/** @type {any} */ job) => html`<li key=${job.id}>${job.arguments.image} <span class="soft">${job.progress || "begun"}</span></li>`)}</ul>`;
 }
 
 /** @param {{part: any}} props */

@@ -75,7 +75,7 @@ export function LimitsEditor({ container, row, may, reload }) {
   const drift = container.drift ?? [];
   return html`<form class="limits" onSubmit=${apply}>
     ${container.overrides.map((/** @type {any} */ one) => html`<p key=${one.owner} class="held"><b>${one.owner}</b> holds it to other limits: ${one.reason}</p>`)}
-    ${drift.map((/** @type {any} */ one) => html`<p key=${one.name} class="held">The kernel holds <b>${one.name}</b> at ${shown(one.held)}, not at ${shown(one.asked)}.</p>`)}
+    ${drift.map((/** @type {any} */ one) => html`<p key=${one.name} class="held">The kernel holds <b>${one.name}</b> at ${limitText(one.name, one.held)}, not at ${limitText(one.name, one.asked)}.</p>`)}
     <div class="card scroll" tabindex="0"><table>
       <thead><tr><th>Limit</th><th class="number">Used</th><th class="number">Asked</th><th class="number">Held now</th><th>New</th><th class="number">Kernel will hold</th></tr></thead>
       <tbody>${FIELDS.map((one) => html`<tr key=${one.name} class=${one.name in asked ? "changed" : ""}>
@@ -142,6 +142,11 @@ function shown(found, field) {
   if (found === "max") return "no limit";
   if (!field) return typeof found === "object" ? JSON.stringify(found) : String(found);
   return field.kind === "size" ? exact(found) : String(Math.round(found * 1000) / 1000);
+}
+
+/** A limit of the API by its name, for people. @param {string} name @param {any} found */
+export function limitText(name, found) {
+  return name.endsWith("_bytes") && typeof found === "number" ? exact(found) : shown(found);
 }
 
 /** @param {number} bytes */

@@ -29,13 +29,19 @@ import { useGet, useMedia } from "../parts/use.js";
  * @property {any} [Detail] a component for the row that is open
  */
 
+/** A column of words. @param {string} title @param {string} width @param {(row: any) => any} value */
+export const text = (title, width, value) => ({ title, width, value, cell: value });
+
+/** A column of figures. @param {string} title @param {string} width @param {(row: any) => any} value @param {(value: any) => string} show */
+export const figure = (title, width, value, show) => ({ title, width, value, isNumber: true, cell: (/** @type {any} */ row) => show(value(row)) });
+
 /** @param {{kind: Kind, may: boolean}} props */
 export function List({ kind, may }) {
   const { data, error, reload } = useGet(kind.path, kind.everyMs ?? 5000);
-  const [text, setText] = useState("");
+  const [search, setSearch] = useState("");
   const [opened, setOpened] = useState("");
   const isPhone = useMedia("(max-width: 700px)");
-  const wanted = text.toLowerCase();
+  const wanted = search.toLowerCase();
   const rows = (data ?? []).filter((/** @type {any} */ row) => !wanted || JSON.stringify(row).toLowerCase().includes(wanted));
   const act = async (/** @type {RowAction} */ action, /** @type {any} */ row) => {
     const run = async () => {
@@ -56,7 +62,7 @@ export function List({ kind, may }) {
   const open = rows.find((/** @type {any} */ row) => kind.id(row) === opened);
   return html`<section class="list">
     <div class="tools"><h1>${kind.title}</h1>
-      <label class="search"><span class="hidden">Search</span><input type="search" placeholder="Search" value=${text} onInput=${(/** @type {any} */ e) => setText(e.target.value)} /></label>
+      <label class="search"><span class="hidden">Search</span><input type="search" placeholder="Search" value=${search} onInput=${(/** @type {any} */ e) => setSearch(e.target.value)} /></label>
       <span class="soft">${data ? `${rows.length} of ${data.length}` : ""}</span></div>
     ${kind.Above && html`<${kind.Above} may=${may} reload=${reload} rows=${data ?? []} />`}
     ${error && html`<p class="problem" role="alert">${error.message}</p>`}

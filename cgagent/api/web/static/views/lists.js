@@ -4,13 +4,12 @@ import { ask } from "../api.js";
 import { commandLine } from "../actions.js";
 import { age, cores, count, moment, percent, shortId, size, span } from "../format.js";
 import { html } from "../html.js";
-import { Command, confirm } from "../parts/dialog.js";
+import { Command } from "../parts/dialog.js";
 import { Waiting } from "../parts/small.js";
 import { useGet } from "../parts/use.js";
-import { List } from "./list.js";
+import { BuildOutput } from "./buildoutput.js";
+import { figure, List, text } from "./list.js";
 
-const text = (/** @type {string} */ title, /** @type {string} */ width, /** @type {(row: any) => any} */ value) => ({ title, width, value, cell: value });
-const figure = (/** @type {string} */ title, /** @type {string} */ width, /** @type {(row: any) => any} */ value, /** @type {(value: any) => string} */ show) => ({ title, width, value, isNumber: true, cell: (/** @type {any} */ row) => show(value(row)) });
 const path = encodeURIComponent;
 
 /** @type {Record<string, import("./list.js").Kind>} */
@@ -85,22 +84,6 @@ const KINDS = {
       },
     ],
   },
-  builds: {
-    title: "Builds",
-    path: "/v1/build/cache",
-    id: (row) => row.id,
-    name: (row) => row.description || shortId(row.id),
-    empty: html`No build has left a step: <code>cgagent build -t app .</code> A build that runs is among the jobs.`,
-    sorted: ["Used", 1],
-    columns: [
-      text("Step", "minmax(180px, 3fr)", (row) => row.description),
-      figure("Size", "minmax(80px, 0.6fr)", (row) => row.size_bytes, size),
-      figure("Uses", "minmax(56px, 0.4fr)", (row) => row.uses, count),
-      text("Kind", "minmax(90px, 0.7fr)", (row) => row.kind + (row.shared ? ", in an image" : "")),
-      figure("Used", "minmax(84px, 0.6fr)", (row) => Date.now() / 1000 - row.used_s, (s) => `${span(s)} ago`),
-    ],
-    Above: BuildCache,
-  },
   jobs: {
     title: "Jobs",
     path: "/v1/jobs",
@@ -119,6 +102,7 @@ const KINDS = {
     actions: [
       { label: "Cancel", fits: (row) => row.duration_s == null, warning: "What it has half made, it removes.", run: (row) => ask("DELETE", `/v1/jobs/${row.id}`) },
     ],
+    Detail: Job,
   },
   policies: {
     title: "Policies",
@@ -188,21 +172,9 @@ const KINDS = {
   },
 };
 
-/** @param {{may: boolean, reload: () => void, rows: any[]}} props */
-function BuildCache({ may, reload, rows }) {
-  if (!may || !rows.length) return null;
-  const prune = () => confirm({
-    title: "Prune the build cache",
-    text: "Steps that no build uses now are deleted; later builds make them anew.",
-    command: commandLine("builder", "prune"),
-    label: "Prune",
-    danger: true,
-    run: async () => {
-      await ask("POST", "/v1/build/prune");
-      reload();
-    },
-  });
-  return html`<div class="tools"><span>${size(rows.reduce((sum, row) => sum + row.size_bytes, 0))} in ${rows.length} steps</span><button onClick=${prune}>Prune</button></div>`;
+/** @param {{row: any}} props */
+function Job({ row }) {
+  return row.name === "build" ? html`<${BuildOutput} key=${row.id} job=${row} />` : html`<pre class="json" tabindex="0">${JSON.stringify(row, null, 2)}</pre>`;
 }
 
 /** @param {any} row @param {string} name */

@@ -1,15 +1,20 @@
 /** A container's output as it comes: text, never anything else. */
 
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { isUp } from "../actions.js";
 import { follow } from "../api.js";
 import { html } from "../html.js";
 
 const TAIL = 500;
 const MOST = 5000;
-const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])|[\u0000-\u0008\u000b-\u001f\u007f]/g;
+/** What a terminal would do something at. */
+export const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])|[\u0000-\u0008\u000b-\u001f\u007f]/g;
 
-/** @param {{container: any}} props */
-export function Logs({ container }) {
+/** @type {Record<string, string>} */
+const STATES = { live: ", following", over: ", it does not run" };
+
+/** @param {{container: any, facts: any}} props */
+export function Logs({ container, facts }) {
   const [entries, setEntries] = useState(/** @type {any[]} */ ([]));
   const [text, setText] = useState("");
   const [wraps, setWraps] = useState(true);
@@ -18,6 +23,8 @@ export function Logs({ container }) {
   const [error, setError] = useState("");
   const box = useRef(/** @type {any} */ (null));
   const atEnd = useRef(true);
+  const isAlive = useRef(true);
+  isAlive.current = isUp(facts);
 
   useEffect(() => {
     /** @type {any[]} */
@@ -36,10 +43,11 @@ export function Logs({ container }) {
       setEntries((before) => [...before, ...news].slice(-MOST));
     }, 150);
     const path = () => `/v1/containers/${container.id}/logs?follow=true&${last ? `since_ns=${nanoseconds(last) + 1n}` : `tail=${TAIL}`}`;
-    const end = follow(path, take, (now, problem) => {
+    const changed = (/** @type {string} */ now, /** @type {Error | undefined} */ problem) => {
       setState(now);
       setError(problem?.message ?? "");
-    });
+    };
+    const end = follow(path, take, { changed, isOver: () => !isAlive.current });
     return () => {
       clearInterval(timer);
       end();
@@ -60,7 +68,7 @@ export function Logs({ container }) {
       <label class="search"><span class="hidden">Search the log</span><input type="search" placeholder="Search the log" value=${text} onInput=${(/** @type {any} */ e) => setText(e.target.value)} /></label>
       <label class="check"><input type="checkbox" checked=${wraps} onChange=${() => setWraps(!wraps)} /> wrap</label>
       <label class="check"><input type="checkbox" checked=${times} onChange=${() => setTimes(!times)} /> times</label>
-      <span class="soft">${wanted ? `${shown.length} of ${entries.length}` : `${entries.length} lines`}${state === "live" ? ", following" : ""}</span>
+      <span class="soft">${wanted ? `${shown.length} of ${entries.length}` : `${entries.length} lines`}${STATES[state] ?? ""}</span>
     </div>
     ${error && html`<p class="soft" role="status">${error}</p>`}
     <pre ref=${box} class=${`log ${wraps ? "wraps" : ""}`} tabindex="0" role="log" aria-label="Output" aria-live="off" onScroll=${scrolled}>${shown.slice(-2000).map((entry) => html`<div
