@@ -8,6 +8,7 @@ const { chromium } = require("playwright-core");
 const axe = require("fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+const TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline", "devtools.timeline.frame", "disabled-by-default-devtools.timeline.frame", "toplevel", "__metadata"];
 const complaints = [];
 let context;
 let page;
@@ -41,6 +42,23 @@ const commands = {
   evaluate: (code) => page.evaluate(code),
   reload: () => page.reload(),
   picture: (path, options) => page.screenshot({ path, ...options }).then(() => null),
+  // What is drawn, and what threads do, while a call of the devtools' protocol goes on.
+  async traced(method, params) {
+    const session = await context.newCDPSession(page);
+    await browser.startTracing(page, { categories: TRACED });
+    await session.send(method, params);
+    const { traceEvents } = JSON.parse(await browser.stopTracing());
+    const main = new Set(traceEvents.filter((one) => one.name === "thread_name" && one.args.name === "CrRendererMain").map((one) => `${one.pid} ${one.tid}`));
+    return traceEvents
+      .filter((one) => ["DrawFrame", "RunTask"].includes(one.name))
+      .map(({ name, ts, dur, pid, tid }) => ({ name, ts, dur, pid, tid, isMain: main.has(`${pid} ${tid}`) }));
+  },
+  async heap() {
+    const session = await context.newCDPSession(page);
+    await session.send("HeapProfiler.collectGarbage");
+    const { nodes } = await session.send("Memory.getDOMCounters");
+    return { ...(await session.send("Runtime.getHeapUsage")), nodes };
+  },
   locator: (selector, call, ...args) => page.locator(selector)[call](...args),
 };
 

@@ -1,10 +1,11 @@
 """The page in a browser, against a real agent with real containers.
 
-``CGAGENT_TEST_PICTURES=FOLDER`` keeps pictures of the views there.
+``CGAGENT_TEST_PICTURES=FOLDER`` has one test more, which keeps pictures of all views there.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -15,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.world import typescript
+from tests.world import pagescene, typescript
 from tests.world.agent import Agent, eventually, free_port
 from tests.world.browser import Browser
 
@@ -204,6 +205,44 @@ def test_the_life_of_a_container(agent, box, page):
     page.tell("complaints")  # of figures that were asked for when it had just ended
 
 
+def test_one_that_has_ended_and_then_is_removed(agent, page):
+    short = agent.launch("echo", "its last words", name="short")
+    agent.client.request("POST", f"/v1/containers/{short}/wait")
+    page.go("#/containers/short/logs")
+    page.see("text=its last words")
+    page.see("text=1 lines, it does not run")
+    agent.client.request("DELETE", f"/v1/containers/{short}")
+    page.see(".title >> text=removed")
+    assert page.count(".title button") == 0
+    assert {one.partition(" ")[0] for one in page.tell("complaints")} <= {"404", "409"}
+
+
+def test_what_others_hold_it_to(agent, box, page):
+    held = {"reason": "it is late", "limits": {"cpus": 0.25}}
+    agent.client.request("PUT", "/v1/containers/box/overrides/night", held)
+    page.see("[role=row] >> .mark >> text=held")
+    page.go("#/containers/box/held")
+    page.see("td >> text=it is late")
+    agent.cli("update", "--budget", "cpu=1h/24h:freeze", "box")
+    agent.client.request("DELETE", "/v1/containers/box/overrides/night")
+    page.gone(".title >> .mark")
+    page.tell("reload")
+    page.see("td >> text=it is frozen")
+
+
+def test_a_build_with_what_it_tells(agent, page):
+    page.go("#/builds")
+    page.click("summary")
+    page.fill(".build input >> nth=0", "of-page:2")
+    page.fill("textarea", "FROM alpine\nRUN echo told by the build\n")
+    page.click(".build button")
+    page.see(".build .log >> text=/^told by the build/")
+    page.see("text=Built.")
+    page.click("tr >> text=Show >> nth=0")
+    page.see(".card .log >> text=/^told by the build/ >> nth=-1")
+    agent.client.request("DELETE", "/v1/images/of-page:2")
+
+
 def test_a_pull_with_progress(agent, box, page, registry):
     name = f"{registry.address}/of-page:1"
     for words in (("commit", "box", name), ("push", name), ("rmi", name)):
@@ -289,67 +328,56 @@ def test_what_others_wrote_is_text(agent, page):
 
 @pytest.fixture
 def scene(agent, box):
-    """Containers in each state that has a look of its own."""
-    work = "i=0; while :; do i=$((i+1)); [ $((i % 40000)) = 0 ] && sleep 0.2; done"
-    fill = "head -c 40000000 /dev/zero >/dev/shm/x; cat; sleep 1000"
-    limits = {"memory_max_bytes": 64 << 20, "cpus": 0.5}
-    names = {
-        "web": agent.launch("sh", "-c", work, name="web", limits=limits),
-        "db": agent.launch("sh", "-c", fill, name="db", limits={"memory_max_bytes": 128 << 20}),
-        "cron": agent.launch("sleep", "1000", name="cron"),
-        "batch": agent.launch("sh", "-c", "exit 3", name="batch"),
-    }
-    agent.client.request("POST", "/v1/groups", {"name": "team"})
-    agent.post(names["cron"], "freeze")
-    for verb in ("freeze", "thaw"):
-        agent.post(names["web"], verb)
-    yield names
-    agent.client.request("DELETE", "/v1/groups/team")
-    for name in names:
-        agent.client.request("DELETE", f"/v1/containers/{name}?force=true")
+    with pagescene.scene(agent):
+        yield
 
 
-VIEWS = {
-    "fleet": ("#/", "[role=row] >> text=box"),
-    "container": ("#/containers/web", ".chart >> nth=5"),
-    "logs": ("#/containers/box/logs", "text=line 3"),
-    "limits": ("#/containers/box/limits", "#cpus"),
-    "configuration": ("#/containers/box/configuration", "dl"),
-    "host": ("#/host", "text=What this host can do"),
-    "cgroups": ("#/cgroups", "[role=treeitem]"),
-    "groups": ("#/groups", "[role=row] >> text=team"),
-    "images": ("#/images", "[role=row] >> text=alpine"),
-    "jobs": ("#/jobs", "[role=row] >> text=start"),
-    "advice": ("#/advice", "[role=grid]"),
-}
-
-
+PICTURES = os.environ.get("CGAGENT_TEST_PICTURES")
 OF_A_PHONE = ("fleet", "container", "limits", "host", "cgroups")
-"""Those that are otherwise there; with pictures it is all of them."""
+"""Those that are otherwise there."""
+LOOKS = [("dark", "wide", WIDE), ("light", "phone", PHONE)]
 
 
-@pytest.mark.parametrize("how", [("dark", "wide", WIDE), ("light", "phone", PHONE)])
-def test_everybody_can_use_it(agent, tokens, chromium, scene, how):
-    """No rule of axe is broken; pictures are taken where somebody wants them."""
-    scheme, shape, size = how
-    folder = os.environ.get("CGAGENT_TEST_PICTURES")
+@pytest.mark.parametrize("look", LOOKS)
+def test_everybody_can_use_it(agent, tokens, chromium, scene, look):
+    """No rule of axe is broken."""
+    scheme, shape, size = look
     url = f"{agent.url}/ui/#token={tokens['control']}"
     chromium.open(url, viewport=size, colorScheme=scheme)
-    if folder:
-        time.sleep(30)  # figures for the lines
     faults = {}
-    names = OF_A_PHONE if shape == "phone" and not folder else VIEWS
-    for name in names:
-        place, shown = VIEWS[name]
+    for name in OF_A_PHONE if shape == "phone" else pagescene.VIEWS:
+        view = pagescene.VIEWS[name]
         chromium.see("nav")
-        chromium.go(place)
-        chromium.see(shown)
+        chromium.go(view.place)
+        chromium.see(view.shown)
         if found := chromium.tell("faults"):
             faults[name] = found
-        if folder:
-            chromium.tell("picture", f"{folder}/{name}-{scheme}-{shape}.png", {})
     assert faults == {}
     assert chromium.tell("complaints") == []
+
+
+@pytest.mark.skipif(not PICTURES, reason="CGAGENT_TEST_PICTURES names no folder for pictures")
+@pytest.mark.timeout(900)
+def test_pictures_of_all_views(agent, tokens, chromium, scene):
+    """In dark and light, wide and on a phone; axe has nothing against any of them."""
+    faults = {}
+    with pagescene.more(agent):
+        time.sleep(60)  # figures for the lines
+        for scheme, (_, shape, size) in itertools.product(("dark", "light"), LOOKS):
+            chromium.open(f"{agent.url}/ui/", viewport=size, colorScheme=scheme)
+            chromium.see("#token")
+            chromium.tell("picture", f"{PICTURES}/login-{scheme}-{shape}.png", {})
+            chromium.open(
+                f"{agent.url}/ui/#token={tokens['control']}", viewport=size, colorScheme=scheme
+            )
+            for name, view in pagescene.PICTURES.items():
+                chromium.see("nav")
+                chromium.go(view.place)
+                chromium.see(view.shown)
+                pagescene.take(chromium, name, f"{PICTURES}/{name}-{scheme}-{shape}.png")
+                if found := chromium.tell("faults"):
+                    faults[f"{name} {scheme} {shape}"] = found
+    assert faults == {}
 
 
 def test_the_types_in_its_comments():

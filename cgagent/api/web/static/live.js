@@ -6,6 +6,9 @@ import { follow, get } from "./api.js";
 const KEPT = 60;
 const INTERVAL_S = 2;
 const SILENT_S = 15;
+/** Rows that are in sight at once, at most, and how long nothing new comes into sight before they are filled. */
+const SEEN = 60;
+const QUIET_MS = 250;
 
 /**
  * @typedef {object} Row
@@ -41,6 +44,7 @@ export function end() {
   stop = null;
   rows.clear();
   asked.clear();
+  waiting.clear();
   now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: now.round + 1 };
 }
 
@@ -92,23 +96,49 @@ function take(line) {
 
 /** @type {Set<string>} */
 const asked = new Set();
-/** @type {Promise<void>} */
-let asking = Promise.resolve();
+/** @type {Map<string, Row>} */
+const waiting = new Map();
+let isFilling = false;
+let timer = 0;
 
-/** Have the figures of before this page was opened, for a row that somebody sees. @param {Row} row */
+/**
+ * Have the figures of before this page was opened, for a row that somebody sees; what is scrolled
+ * past is not asked for.
+ * @param {Row} row
+ */
 export function fill(row) {
   if (asked.has(row.id) || row.facts.kind !== "container" || !("cpu_cores" in row.figures)) return;
   asked.add(row.id);
-  asking = asking.then(async () => {
-    if (row.cpu.length >= KEPT || !stop) return;
-    const since = Date.now() / 1000 - KEPT * INTERVAL_S;
-    const found = await get(`/v1/containers/${row.id}/stats?since=${since}`).catch(() => null);
-    if (!found) return;
-    const earlier = found.rows.filter((/** @type {any} */ _, /** @type {number} */ i) => i % INTERVAL_S === 0);
-    const column = (/** @type {string} */ name) => earlier.map((/** @type {any[]} */ one) => one[found.columns.indexOf(name)]);
-    row.cpu = [...column("cpu_cores"), ...row.cpu].slice(-KEPT);
-    row.memory = [...column("working_set_bytes"), ...row.memory].slice(-KEPT);
-  });
+  waiting.set(row.id, row);
+  for (const id of waiting.keys()) {
+    if (waiting.size <= SEEN) break;
+    waiting.delete(id);
+    asked.delete(id);
+  }
+  clearTimeout(timer);
+  timer = setTimeout(fillAll, QUIET_MS);
+}
+
+async function fillAll() {
+  if (isFilling) return;
+  isFilling = true;
+  for (const [id, row] of waiting) {
+    waiting.delete(id);
+    await filled(row);
+  }
+  isFilling = false;
+}
+
+/** @param {Row} row */
+async function filled(row) {
+  if (row.cpu.length >= KEPT || !stop) return;
+  const since = Date.now() / 1000 - KEPT * INTERVAL_S;
+  const found = await get(`/v1/containers/${row.id}/stats?since=${since}`).catch(() => null);
+  if (!found) return;
+  const earlier = found.rows.filter((/** @type {any} */ _, /** @type {number} */ i) => i % INTERVAL_S === 0);
+  const column = (/** @type {string} */ name) => earlier.map((/** @type {any[]} */ one) => one[found.columns.indexOf(name)]);
+  row.cpu = [...column("cpu_cores"), ...row.cpu].slice(-KEPT);
+  row.memory = [...column("working_set_bytes"), ...row.memory].slice(-KEPT);
 }
 
 /** @template T @param {T[]} list @param {T} value */

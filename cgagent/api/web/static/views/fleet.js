@@ -34,7 +34,8 @@ export function Fleet({ may }) {
     const fits = matcher(text);
     return [...fleet.rows.values()].filter((row) => fits(row) && (!status || row.facts.status === status));
   }, [fleet, text, status]);
-  const columns = useMemo(() => (isPhone ? PHONE : isNarrow ? wide(may, true) : wide(may, false)), [isPhone, isNarrow, may]);
+  const isVast = useMedia("(min-width: 1560px)");
+  const columns = useMemo(() => (isPhone ? PHONE : wide(may, isNarrow, isVast)), [isPhone, isNarrow, isVast, may]);
 
   useEffect(() => {
     const pressed = (/** @type {KeyboardEvent} */ event) => {
@@ -105,6 +106,7 @@ function Statuses({ rows, chosen, choose }) {
 const cpu = (/** @type {any} */ row) => row.figures.cpu_cores;
 const memory = (/** @type {any} */ row) => row.figures.working_set_bytes;
 const io = (/** @type {any} */ row) => (row.figures.read_bytes_per_s == null ? null : row.figures.read_bytes_per_s + row.figures.write_bytes_per_s);
+const network = (/** @type {any} */ row) => (row.figures.receive_bytes_per_s == null ? null : row.figures.receive_bytes_per_s + row.figures.transmit_bytes_per_s);
 /** Less than nothing: the oldest has the most age. @param {any} row */
 const began = (row) => (row.facts.kind === "container" ? -(row.facts.started_ns ?? row.facts.created_ns) : null);
 const pressure = (/** @type {any} */ row) => {
@@ -142,8 +144,8 @@ function PressureCell(row) {
   return html`<span class=${ratio > 0.1 ? "strained" : ""}>${percent(ratio)} <small>${kind}</small></span>`;
 }
 
-/** @param {boolean} may @param {boolean} isNarrow @returns {import("../parts/table.js").Column[]} */
-function wide(may, isNarrow) {
+/** @param {boolean} may @param {boolean} isNarrow @param {boolean} isVast @returns {import("../parts/table.js").Column[]} */
+function wide(may, isNarrow, isVast) {
   const acts = (/** @type {any} */ row) =>
     row.facts.kind === "container" &&
     [ACTIONS.freeze, ACTIONS.thaw, ACTIONS.start, ACTIONS.stop]
@@ -158,6 +160,7 @@ function wide(may, isNarrow) {
     { title: "Memory", width: "minmax(220px, 1.6fr)", cell: MemoryCell, value: memory, isNumber: true, className: "left" },
     { title: "Pressure", width: "minmax(96px, 0.7fr)", cell: PressureCell, value: (row) => pressure(row)[0], isNumber: true },
     !isNarrow && { title: "I/O", width: "minmax(76px, 0.6fr)", cell: (row) => rate(io(row)), value: io, isNumber: true },
+    isVast && { title: "Network", width: "minmax(84px, 0.6fr)", cell: (row) => rate(network(row)), value: network, isNumber: true },
     { title: "Tasks", width: "minmax(58px, 0.4fr)", cell: (row) => count(row.figures.pids), value: (row) => row.figures.pids, isNumber: true },
     !isNarrow && { title: "Age", width: "minmax(72px, 0.5fr)", cell: (row) => age(-(began(row) ?? 0)), value: began, isNumber: true },
     may && { title: "Actions", width: "132px", cell: acts, className: "acts" },

@@ -1,0 +1,117 @@
+"""What open pages cost the agent: its share of a core with 200 containers, with and without pages.
+
+A page is what it asks for: the stream of the fleet, and with one container open its figures,
+events, disks and details as often as the page asks for them. The browser's own work is left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.process import cpu_seconds
+from cgagent.errors import CgagentError
+from tests.world.agent import Agent
+from tests.world.guest import STATE_FOLDER
+from tests.world.images import busybox_docker_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AT_ONCE: Final = 4
+_SETTLE_S: Final = 15.0
+
+
+class Page:
+    """Asks for what an open page does, in threads of its own; for a ``with``."""
+
+    def __init__(self, agent: Agent, opened: str | None) -> None:
+        self._agent = agent
+        self._ended = threading.Event()
+        self._work: list[Callable[[], None]] = [self._follow]
+        if opened:
+            own = f"/v1/containers/{opened}"
+            self._work += [
+                lambda: self._ask(2, lambda: f"{own}/stats?since={time.time() - 2}"),
+                lambda: self._ask(3, lambda: f"/v1/events?filter=container={opened}"),
+                lambda: self._ask(5, lambda: f"{own}/stats"),
+                lambda: self._ask(10, lambda: own),
+            ]
+        self._threads = [threading.Thread(target=one, daemon=True) for one in self._work]
+        self._fleet = agent.client.another()
+
+    def __enter__(self) -> None:
+        for one in self._threads:
+            one.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for one in self._threads:
+            one.join()
+
+    def _follow(self) -> None:
+        for _ in self._fleet.lines("GET", "/v1/fleet?follow=true"):
+            if self._ended.is_set():
+                return
+
+    def _ask(self, every_s: float, path: Callable[[], str]) -> None:
+        client = self._agent.client.another()
+        while not self._ended.wait(every_s):
+            if "/events" in path():
+                list(client.lines("GET", path()))
+            else:
+                client.request("GET", path())
+        client.close()
+
+
+def share(agent: Agent, pages: int, opened: str | None, seconds: float) -> float:
+    """Per cent of a core that the agent takes meanwhile."""
+    with ExitStack() as stack:
+        for _ in range(pages):
+            stack.enter_context(Page(agent, opened))
+        time.sleep(_SETTLE_S)
+        before_s, began_s = cpu_seconds({agent.pid}), time.monotonic()
+        time.sleep(seconds)
+        return 100 * (cpu_seconds({agent.pid}) - before_s) / (time.monotonic() - began_s)
+
+
+def measure(containers: int, seconds: float) -> None:
+    Path(STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=STATE_FOLDER) as folder, Agent(Path(folder)) as agent:
+        agent.load(busybox_docker_archive())
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            made = list(pool.map(lambda _: _sleeper(agent), range(containers)))
+        time.sleep(_SETTLE_S)
+        base = share(agent, 0, None, seconds)
+        print(f"{containers} containers, no page: {base:.2f} % of a core", flush=True)
+        for pages in (1, 10):
+            for what, opened in (("the table", None), ("one container", made[0])):
+                found = share(agent, pages, opened, seconds)
+                print(
+                    f"{pages:2d} with {what} open: {found:.2f} %, {found - base:+.2f}", flush=True
+                )
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda one: _remove(agent, one), made))
+
+
+def _sleeper(agent: Agent) -> str:
+    client = agent.client.another()
+    body = {"image": "busybox", "command": ["sleep", "99999"]}
+    made: str = client.request("POST", "/v1/containers", body)["id"]
+    client.request("POST", f"/v1/containers/{made}/start")
+    client.close()
+    return made
+
+
+def _remove(agent: Agent, container: str) -> None:
+    client = agent.client.another()
+    try:
+        client.request("DELETE", f"/v1/containers/{container}?force=true")
+    except CgagentError as error:
+        print(f"{container[:12]} is left for the agent's end: {error.message}")
+    client.close()
