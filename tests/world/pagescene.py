@@ -67,7 +67,7 @@ PICTURES: Final = {
         "text=Connected",
     ),
     "processes": View("#/containers/box/processes", "th >> text=CMD"),
-    "builds": View("#/builds", "summary", ("summary", "text=Build >> nth=-1"), "", "text=Built."),
+    "builds": View("#/builds", "summary", ("summary", ".build button"), "", "text=Built."),
     "networks": View("#/networks", "[role=row] >> text=front"),
     "volumes": View("#/volumes", "[role=row] >> text=data"),
     "policies": View(

@@ -210,7 +210,7 @@ def test_one_that_has_ended_and_then_is_removed(agent, page):
     agent.client.request("POST", f"/v1/containers/{short}/wait")
     page.go("#/containers/short/logs")
     page.see("text=its last words")
-    page.see("text=1 lines, it does not run")
+    page.see("text=1 line, it does not run")
     agent.client.request("DELETE", f"/v1/containers/{short}")
     page.see(".title >> text=removed")
     assert page.count(".title button") == 0

@@ -11,6 +11,7 @@ from cgagent.cgroups import UNLIMITED, Host
 from cgagent.errors import NotFoundError
 from cgagent.metrics import Sampler, Target
 from cgagent.metrics import sampler as sampler_module
+from cgagent.metrics.network import Interface
 
 TARGET = Target("0123", "web", "nginx", "/cgagent/0123", 1000.0)
 FILES = {
@@ -331,3 +332,33 @@ def test_sampling_on_demand_from_other_threads(sampler, group):
         thread.join()
     assert len(samples) == 200
     assert all(sample.usage.cpu.usage_ns == 7000 for sample in samples)
+
+
+def test_traffic_keeps_nothing_from_its_rest_that_sleeps(sampler, group, monkeypatch):
+    """What was received just before is told until it is over; a sleeper's is told at its turn."""
+    received = [0]
+
+    def interfaces(_pid):
+        return (Interface("eth0", received[0], 0, 0, 0, 0, 0, 0, 0),)
+
+    monkeypatch.setattr(sampler_module.network, "read", interfaces)
+    target = dataclasses.replace(TARGET, pid=1)
+    made = sampler(lambda: [target])
+    made.tick()
+    track = made._tracks["0123"]
+
+    def again(more):
+        received[0] += more
+        time.sleep(0.11)
+        made.sample_now(target)
+        return bool(made.rates("0123").receive_bytes_per_s), track.rests
+
+    assert again(0) == (False, True)
+    assert again(1000) == (True, True)
+    assert again(0) == (False, True)
+    track.rests = False  # something has run
+    assert again(1000) == (True, False)
+    assert again(0) == (False, True)
+    assert [bool(row.receive_bytes_per_s) for _, row in made.history("0123").rows] == [
+        *(False, False, True, False, True, False)
+    ]

@@ -7,7 +7,7 @@ import { count, inAddress, percent, size } from "../format.js";
 import { html } from "../html.js";
 import { confirm } from "../parts/dialog.js";
 import { Waiting } from "../parts/small.js";
-import { useGet } from "../parts/use.js";
+import { isMissing, useGet } from "../parts/use.js";
 
 /** @param {{rest: string[], may: boolean}} props */
 export default function Cgroups({ rest, may }) {
@@ -77,6 +77,7 @@ function Branch({ path, chosen, level, about }) {
 function Group({ path, may }) {
   const { data, error, reload } = useGet(`/v1/cgroups${path === "/" ? "/" : link(path).slice("#/cgroups".length)}`, 3000);
   if (!data) return html`<section class="card"><h2 class="mono">${path}</h2><${Waiting} error=${error} what="the group" /></section>`;
+  if (isMissing(error)) return html`<section class="card"><h2 class="mono">${path}</h2><p role="status">This group is not there any more.</p></section>`;
   const { usage, limits_held: held } = data;
   const act = (/** @type {string} */ action, /** @type {string} */ text) => confirm({
     title: `${action} ${path}`,

@@ -22,7 +22,7 @@ const TABS = {
   why: ["Why", Why],
   logs: ["Logs", Logs],
   limits: ["Limits", LimitsEditor],
-  held: ["Budgets", Held],
+  held: ["Automatic", Held],
   terminal: ["Terminal", Terminal],
   processes: ["Processes", Processes],
   configuration: ["Configuration", Configuration],

@@ -35,6 +35,7 @@ function test(word) {
 
 /** @param {any} row */
 function said(row) {
-  const { name, image, status, cgroup, health } = row.facts;
-  return `${name} ${image} ${status} ${cgroup} ${health ?? ""} ${row.id}`.toLowerCase();
+  const { name, image, status, cgroup, health, overrides } = row.facts;
+  const held = overrides ? `held ${Object.entries(overrides).join(" ")}` : "";
+  return `${name} ${image} ${status} ${cgroup} ${health ?? ""} ${held} ${row.id}`.toLowerCase();
 }

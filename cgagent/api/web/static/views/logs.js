@@ -68,7 +68,7 @@ export function Logs({ container, facts }) {
       <label class="search"><span class="hidden">Search the log</span><input type="search" placeholder="Search the log" value=${text} onInput=${(/** @type {any} */ e) => setText(e.target.value)} /></label>
       <label class="check"><input type="checkbox" checked=${wraps} onChange=${() => setWraps(!wraps)} /> wrap</label>
       <label class="check"><input type="checkbox" checked=${times} onChange=${() => setTimes(!times)} /> times</label>
-      <span class="soft">${wanted ? `${shown.length} of ${entries.length}` : `${entries.length} lines`}${STATES[state] ?? ""}</span>
+      <span class="soft">${wanted ? `${shown.length} of ${entries.length}` : `${entries.length} ${entries.length === 1 ? "line" : "lines"}`}${STATES[state] ?? ""}</span>
     </div>
     ${error && html`<p class="soft" role="status">${error}</p>`}
     <pre ref=${box} class=${`log ${wraps ? "wraps" : ""}`} tabindex="0" role="log" aria-label="Output" aria-live="off" onScroll=${scrolled}>${shown.slice(-2000).map((entry) => html`<div
