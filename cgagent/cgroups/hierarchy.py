@@ -203,7 +203,7 @@ def subgroups(directory: str) -> Iterator[str]:
 
 
 def names_below(directory: str) -> list[str]:
-    """The names of the groups right below a group; none where it has gone, as any may at any time."""
+    """The names of the groups right below a group; none where it has gone meanwhile."""
     try:
         with os.scandir(directory) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
