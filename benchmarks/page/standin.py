@@ -31,7 +31,9 @@ class StandIn:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.rounds = 0
-        config = uvicorn.Config(self._serve, log_level="error", lifespan="off")
+        config = uvicorn.Config(
+            self._serve, log_level="critical", lifespan="off", interface="asgi3"
+        )
         self._server = uvicorn.Server(config)
         sockets = [self._socket]
         self._thread = threading.Thread(target=lambda: self._server.run(sockets), daemon=True)

@@ -8,7 +8,7 @@ const { chromium } = require("playwright-core");
 const axe = require("fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-const TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline", "devtools.timeline.frame", "disabled-by-default-devtools.timeline.frame", "toplevel", "__metadata"];
+const TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline", "devtools.timeline.frame", "disabled-by-default-devtools.timeline.frame", "toplevel", "cc", "__metadata"];
 const complaints = [];
 let context;
 let page;
@@ -42,7 +42,7 @@ const commands = {
   evaluate: (code) => page.evaluate(code),
   reload: () => page.reload(),
   picture: (path, options) => page.screenshot({ path, ...options }).then(() => null),
-  // What is drawn, and what threads do, while a call of the devtools' protocol goes on.
+  // Frames that are drawn, and those that the page's own thread makes, while a call of the devtools' protocol goes on.
   async traced(method, params) {
     const session = await context.newCDPSession(page);
     await browser.startTracing(page, { categories: TRACED });
@@ -50,8 +50,8 @@ const commands = {
     const { traceEvents } = JSON.parse(await browser.stopTracing());
     const main = new Set(traceEvents.filter((one) => one.name === "thread_name" && one.args.name === "CrRendererMain").map((one) => `${one.pid} ${one.tid}`));
     return traceEvents
-      .filter((one) => ["DrawFrame", "RunTask"].includes(one.name))
-      .map(({ name, ts, dur, pid, tid }) => ({ name, ts, dur, pid, tid, isMain: main.has(`${pid} ${tid}`) }));
+      .filter((one) => ["DrawFrame", "ProxyMain::BeginMainFrame"].includes(one.name))
+      .map(({ name, ts, tdur, pid, tid }) => ({ name, ts, tdur, isMain: main.has(`${pid} ${tid}`) }));
   },
   async heap() {
     const session = await context.newCDPSession(page);

@@ -93,7 +93,7 @@ def scene(agent: Agent) -> Iterator[None]:
         "mail": agent.launch("sleep", "1000", name="mail"),
         "batch": agent.launch("sh", "-c", "exit 3", name="batch"),
     }
-    held = {"reason": "backups have the disk until six", "limits": {"memory_high_bytes": 48 * _MIB}}
+    held = {"reason": "backups have the disk until six", "limits": {"memory_max_bytes": 48 * _MIB}}
     agent.client.request("PUT", f"/v1/containers/{names['web']}/overrides/night-shift", held)
     agent.client.request("POST", "/v1/groups", {"name": "team"})
     agent.post(names["cron"], "freeze")
@@ -132,5 +132,5 @@ def take(browser: Browser, name: str, path: str) -> None:
         browser.tell("type", view.typed)
     if view.drawn:
         browser.see(view.drawn)
-    time.sleep(1)  # charts are drawn, and what was typed is answered
+    time.sleep(0.5)  # charts are drawn, and what was typed is answered
     browser.tell("picture", path, {})

@@ -362,7 +362,7 @@ def test_pictures_of_all_views(agent, tokens, chromium, scene):
     """In dark and light, wide and on a phone; axe has nothing against any of them."""
     faults = {}
     with pagescene.more(agent):
-        time.sleep(60)  # figures for the lines
+        time.sleep(40)  # figures for the lines
         for scheme, (_, shape, size) in itertools.product(("dark", "light"), LOOKS):
             chromium.open(f"{agent.url}/ui/", viewport=size, colorScheme=scheme)
             chromium.see("#token")

@@ -1,3 +1,3 @@
 export function h(...args: any[]): any;
 export function render(what: any, where: Element): void;
-export class Component { props: any; context: any; }
+export class Component { props: any; context: any; base: any; }

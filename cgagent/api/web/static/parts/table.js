@@ -1,8 +1,8 @@
 /**
  * A table of any length: only the rows in sight are made. Sortable, and walked by keyboard.
  *
- * Scrolling makes what comes into sight and moves nothing else: a row that stays is not looked at
- * again, and the elements of one that leaves are used for one that comes.
+ * The elements of a row that leaves are used for one that comes, where they are: a row that stays is
+ * not looked at again, and none is moved among the others, for which all of it would be laid out anew.
  */
 
 import { Component } from "../vendor/preact.js";
@@ -59,8 +59,7 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   const tracks = columns.map((column) => column.width).join(" ");
   const least = `${columns.reduce((sum, column) => sum + leastOf(column.width) + GAP, GAP)}px`;
   const at = useMemo(() => shown.findIndex((row) => id(row) === active), [shown, active]);
-  const places = usePlaces(box);
-  const inSight = places(shown.slice(first, last).map((row) => /** @type {[string, any]} */ ([id(row), row])));
+  const inSight = placed(first, last, Math.ceil(room / height) + 1 + 2 * BEYOND);
   const clicked = useRef(/** @type {(row: any, event: MouseEvent) => void} */ (() => {}));
   clicked.current = (row, event) => {
     setActive(id(row));
@@ -102,8 +101,8 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
       </span>`)}
     </div>
     <div class="body" role="rowgroup" style=${{ height: `${shown.length * height}px`, minWidth: least }}>
-      ${inSight.map(([key, place, row], i) => html`<${Row} key=${place} row=${row} id=${key} index=${first + i} height=${height} tracks=${tracks}
-        columns=${columns} isActive=${key === active} opens=${Boolean(onOpen)} clicked=${clicked} version=${version} />`)}
+      ${inSight.map(([place, index]) => html`<${Row} key=${place} row=${shown[index]} id=${id(shown[index])} index=${index} height=${height} tracks=${tracks}
+        columns=${columns} isActive=${index === at} opens=${Boolean(onOpen)} clicked=${clicked} version=${version} />`)}
     </div>
     ${!shown.length && html`<div role="row" class="empty"><span role="gridcell">${empty ?? "There is nothing here."}</span></div>`}
   </div>`;
@@ -114,6 +113,11 @@ class Row extends Component {
   /** @param {any} next */
   shouldComponentUpdate(next) {
     return Object.keys(next).some((name) => next[name] !== this.props[name]);
+  }
+
+  /** Who has the focus in a row is not left in another. @param {any} before */
+  componentDidUpdate(before) {
+    if (before.id !== this.props.id && this.base.contains(document.activeElement)) this.base.closest("[role=grid]").focus({ preventScroll: true });
   }
 
   render() {
@@ -127,29 +131,13 @@ class Row extends Component {
 }
 
 /**
- * Gives each row in sight a place among the elements, which it keeps as long as it is in sight: who
- * has the focus in one is never left in another.
- * @param {{current: HTMLElement}} box
+ * The places of the elements, in their order, each with the index of its row: of `count` rows in a
+ * row each has another place.
+ * @param {number} first @param {number} last @param {number} count
  */
-function usePlaces(box) {
-  const kept = useRef(/** @type {Map<string, number>} */ (new Map()));
-  return (/** @type {[string, any][]} */ rows) => {
-    const wanted = new Set(rows.map(([id]) => id));
-    /** @type {number[]} */
-    const free = [];
-    for (const [id, place] of kept.current) {
-      if (wanted.has(id)) continue;
-      kept.current.delete(id);
-      free.push(place);
-      if (document.activeElement?.closest("[role=row]")?.id === `row-${id}`) box.current.focus({ preventScroll: true });
-    }
-    const used = new Set([...kept.current.values(), ...free]);
-    for (let next = 0; free.length + kept.current.size < rows.length; next += 1) if (!used.has(next)) free.push(next);
-    return rows.map(([id, row]) => {
-      if (!kept.current.has(id)) kept.current.set(id, /** @type {number} */ (free.pop()));
-      return /** @type {[string, number, any]} */ ([id, /** @type {number} */ (kept.current.get(id)), row]);
-    });
-  };
+function placed(first, last, count) {
+  const found = Array.from({ length: last - first }, (_, i) => /** @type {[number, number]} */ ([(first + i) % count, first + i]));
+  return found.sort(([a], [b]) => a - b);
 }
 
 /** Pixels that a track of the grid has at least. @param {string} width */
