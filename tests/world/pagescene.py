@@ -20,8 +20,8 @@ _RULESET: Final[dict[str, Any]] = {
     "name": "calm-batch",
     "description": "what is labelled as batch work yields when others wait for a CPU",
     "select": {"label": "tier=batch"},
-    "when": {"detector": "pressure-above", "resource": "cpu", "over": "10s", "above": "40%"},
-    "grade": [{"action": "weight", "cpu": 1}, {"action": "freeze"}],
+    "when": {"detector": "pressure-above", "resource": "cpu", "kind": "some", "above": "40%"},
+    "grade": [{"action": "weight", "cpu": 1}, {"action": "freeze", "for": "10s", "after": "15s"}],
 }
 
 
@@ -40,11 +40,11 @@ class View:
 VIEWS: Final = {
     "fleet": View("#/", "[role=row] >> text=box"),
     "container": View("#/containers/web", ".chart >> nth=5"),
-    "logs": View("#/containers/box/logs", "text=line 3"),
+    "logs": View("#/containers/box/logs", "text=lines, following"),
     "limits": View("#/containers/box/limits", "#cpus"),
     "held": View("#/containers/web/held", "text=night-shift"),
     "configuration": View("#/containers/box/configuration", "dl"),
-    "host": View("#/host", "text=What this host can do"),
+    "host": View("#/host", "text=How to have it"),
     "cgroups": View("#/cgroups", "[role=treeitem]"),
     "groups": View("#/groups", "[role=row] >> text=team"),
     "images": View("#/images", "[role=row] >> text=alpine"),

@@ -35,12 +35,15 @@ function Overrides({ overrides, asked }) {
   if (!overrides.length) return html`<p class="soft">Nobody does: what was asked for is in force.</p>`;
   return html`<div class="scroll" tabindex="0"><table><thead><tr><th>By</th><th>Why</th><th>Limits, and what was asked</th><th class="number">For</th></tr></thead>
     <tbody>${overrides.map((one) => html`<tr key=${one.owner}><td><b>${one.owner}</b></td><td>${one.reason}</td>
-      <td>${Object.entries(one.limits).map(([name, value]) => html`<div key=${name}><span class="mono">${name}</span> ${limitText(name, value)} <small>asked ${limitText(name, asked[name])}</small></div>`)}</td>
+      <td>${Object.keys(one.limits).filter((name) => name !== "cpu_period_us").map((name) => html`<div key=${name}><span class="mono">${name === "cpu_quota_us" ? "cpus" : name}</span> ${limitText(name, one.limits)} <small>asked ${limitText(name, asked)}</small></div>`)}</td>
       <td class="number">${age(one.since_ns)}</td></tr>`)}</tbody></table></div>`;
 }
 
 /** @type {Record<string, string>} */
 const ACTIONS = { event: "it is told", throttle: "it is slowed down", freeze: "it is frozen", stop: "it is stopped" };
+
+/** @type {Record<string, string>} */
+const STATES = { acting: "spent, about to act", done: "spent, in force", "given up": "left alone, as its user did otherwise" };
 
 /** @param {{budgets: any[]}} props */
 function Budgets({ budgets }) {
@@ -49,7 +52,7 @@ function Budgets({ budgets }) {
       const show = one.unit === "ns" ? (/** @type {number} */ ns) => (ns < 60e9 ? `${(ns / 1e9).toFixed(1)} s` : span(ns / 1e9)) : size;
       return html`<tr key=${one.resource}><td><b>${one.resource}</b> <small class="mono">${one.budget}</small></td>
         <td><span>${show(one.used)}<small> of ${show(one.amount)}, ${percent(one.used_ratio)}</small></span><${Bar} used=${one.used} limit=${one.amount} label=${`Budget of ${one.resource}`} /></td>
-        <td>${ACTIONS[one.action] ?? one.action}</td><td class=${one.spent ? "bad" : ""}>${one.state}</td><td class="number">${moment(one.ends_ns / 1e9)}</td></tr>`;
+        <td>${ACTIONS[one.action] ?? one.action}</td><td class=${one.spent ? "bad" : ""}>${STATES[one.state] ?? one.state}</td><td class="number">${moment(one.ends_ns / 1e9)}</td></tr>`;
     })}</tbody></table></div>`;
 }
 

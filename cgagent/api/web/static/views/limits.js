@@ -28,6 +28,8 @@ const FIELDS = [
   { name: "io_weight", label: "I/O weight", flag: "--io-weight", kind: "number", hint: "1 to 10000, usual 100" },
 ];
 
+const CPUS = /** @type {Field} */ (FIELDS.find((one) => one.name === "cpus"));
+
 /** @param {{container: any, row: any, may: boolean, reload: () => void}} props */
 export function LimitsEditor({ container, row, may, reload }) {
   const [texts, setTexts] = useState(/** @type {Record<string, string>} */ ({}));
@@ -75,7 +77,7 @@ export function LimitsEditor({ container, row, may, reload }) {
   const drift = container.drift ?? [];
   return html`<form class="limits" onSubmit=${apply}>
     ${container.overrides.map((/** @type {any} */ one) => html`<p key=${one.owner} class="held"><b>${one.owner}</b> holds it to other limits: ${one.reason}</p>`)}
-    ${drift.map((/** @type {any} */ one) => html`<p key=${one.name} class="held">The kernel holds <b>${one.name}</b> at ${limitText(one.name, one.held)}, not at ${limitText(one.name, one.asked)}.</p>`)}
+    ${drift.map((/** @type {any} */ one) => html`<p key=${one.name} class="held">The kernel holds <b>${one.name}</b> at ${ofName(one.name, one.held)}, not at ${ofName(one.name, one.asked)}.</p>`)}
     <div class="card scroll" tabindex="0"><table>
       <thead><tr><th>Limit</th><th class="number">Used</th><th class="number">Asked</th><th class="number">Held now</th><th>New</th><th class="number">Kernel will hold</th></tr></thead>
       <tbody>${FIELDS.map((one) => html`<tr key=${one.name} class=${one.name in asked ? "changed" : ""}>
@@ -144,8 +146,14 @@ function shown(found, field) {
   return field.kind === "size" ? exact(found) : String(Math.round(found * 1000) / 1000);
 }
 
-/** A limit of the API by its name, for people. @param {string} name @param {any} found */
-export function limitText(name, found) {
+/** One of the limits that the API has, for people. @param {string} name @param {any} limits */
+export function limitText(name, limits) {
+  if (name === "cpu_quota_us") return shown(value(limits, CPUS), CPUS);
+  return ofName(name, limits[name]);
+}
+
+/** @param {string} name @param {any} found */
+function ofName(name, found) {
   return name.endsWith("_bytes") && typeof found === "number" ? exact(found) : shown(found);
 }
 

@@ -205,6 +205,7 @@ function Policy({ row }) {
   return html`<h3>In force</h3>
     ${data.holds.length ? data.holds.map((/** @type {any} */ one, /** @type {number} */ i) => html`<p key=${i}>grade ${one.grade}, <b>${one.action}</b>, of ${one.target} because of ${one.watched}, for ${age(one.since_ns)}</p>`) : html`<p class="soft">Nothing.</p>`}
     <h3>Now</h3>
+    ${test.data && !test.data.targets.length && html`<p class="soft">Nothing that runs is what it looks at.</p>`}
     ${(test.data?.targets ?? []).map((/** @type {any} */ one) => html`<p key=${one.target}><b>${one.target}</b> ${one.holds ? "would act" : "calm"}: ${one.detectors.map((/** @type {any} */ d) => d.text ?? d.says ?? JSON.stringify(d)).join("; ")}</p>`)}
     <pre class="json" tabindex="0" aria-label="Ruleset">${JSON.stringify(data.ruleset, null, 2)}</pre>`;
 }
