@@ -26,6 +26,8 @@ _FRAME: Final = "DrawFrame"
 _MADE: Final = "ProxyMain::BeginMainFrame"
 _LATE_S: Final = 0.050
 _ROUNDS_PER_S: Final = 25
+_TAKEN_S: Final = 1.5
+"""The page has taken by then what it was told."""
 
 
 def _opened(browser: Browser, agent: StandIn) -> None:
@@ -93,7 +95,10 @@ def memory(rows: int, rounds: int) -> None:
         for part in range(6):
             while agent.rounds < part * rounds // 5:
                 time.sleep(0.05)
+            agent.is_paused = True
+            time.sleep(_TAKEN_S)
             heap = browser.tell("heap")
+            agent.is_paused = False
             print(
                 f"{rows} rows, after {agent.rounds:4d} rounds: "
                 f"{heap['usedSize'] / 2**20:.2f} MiB, {heap['nodes']} elements",

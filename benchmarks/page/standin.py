@@ -31,6 +31,8 @@ class StandIn:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.rounds = 0
+        self.is_paused = False
+        """Nothing is told meanwhile."""
         config = uvicorn.Config(
             self._serve, log_level="critical", lifespan="off", interface="asgi3"
         )
@@ -64,6 +66,9 @@ class StandIn:
         left = asyncio.create_task(_until_left(receive))
         is_first = True
         while not left.done():
+            if self.is_paused:
+                await asyncio.wait([left], timeout=self._interval_s)
+                continue
             self.rounds += 1
             body = json.dumps(self._picture(is_first)).encode() + b"\n"
             is_first = False

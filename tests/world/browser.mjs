@@ -55,7 +55,7 @@ const commands = {
   },
   async heap() {
     const session = await context.newCDPSession(page);
-    await session.send("HeapProfiler.collectGarbage");
+    for (let n = 0; n < 3; n += 1) await session.send("HeapProfiler.collectGarbage");
     const { nodes } = await session.send("Memory.getDOMCounters");
     return { ...(await session.send("Runtime.getHeapUsage")), nodes };
   },
