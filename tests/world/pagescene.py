@@ -38,7 +38,7 @@ class View:
 
 
 VIEWS: Final = {
-    "fleet": View("#/", "[role=row] >> text=box"),
+    "fleet": View("#/", "[role=row] >> text=box", drawn=".figure:has(polygon) >> nth=3"),
     "container": View("#/containers/web", ".chart >> nth=5"),
     "logs": View("#/containers/box/logs", "text=lines, following"),
     "limits": View("#/containers/box/limits", "#cpus"),

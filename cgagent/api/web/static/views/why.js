@@ -39,7 +39,7 @@ function Explanation({ found }) {
     <p class="soft">Looked at for ${span(found.span_s)}. Lost to waiting: CPU ${percent(found.lost?.cpu)}, memory ${percent(found.lost?.memory)}, I/O ${percent(found.lost?.io)}.</p>
     ${found.causes.map((/** @type {any} */ cause, /** @type {number} */ i) => html`<section class="card" key=${i}>
       <h2>${percent(cause.share)} · ${cause.says}</h2>
-      <div class="scroll" tabindex="0"><table><tbody>${cause.evidence.map((/** @type {any} */ one, /** @type {number} */ n) => html`<tr key=${n}>
+      <div class="scroll evidence" tabindex="0"><table><tbody>${cause.evidence.map((/** @type {any} */ one, /** @type {number} */ n) => html`<tr key=${n}>
         <td>${one.what}</td><td class="number">${one.value} ${one.unit}</td><td class="mono soft">${one.file}</td></tr>`)}</tbody></table></div>
       ${cause.commands.map((/** @type {string} */ text) => html`<${Command} key=${text} text=${text} />`)}
     </section>`)}
