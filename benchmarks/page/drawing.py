@@ -70,7 +70,7 @@ def scrolling(rows: int) -> None:
 
 def _of_trace(events: list[dict[str, Any]]) -> str:
     frames = sorted(one["ts"] / 1e6 for one in events if one["name"] == _FRAME)
-    made_ms = [one.get("tdur", 0) / 1e3 for one in events if one["name"] == _MADE]
+    made_ms = [one["tdur"] / 1e3 for one in events if one["name"] == _MADE and "tdur" in one]
     if len(frames) < 2 or len(made_ms) < 2:
         return f"no frames in {Counter(one['name'] for one in events)}"
     gaps = [after - before for before, after in pairwise(frames)]

@@ -66,7 +66,7 @@ export function Charts({ container, row, facts }) {
 
 /** @param {{id: string, isThere: boolean}} props */
 function Devices({ id, isThere }) {
-  const io = useGet(isThere ? `/v1/containers/${id}/stats` : null, 5000).data?.usage.io;
+  const io = useGet(isThere ? `/v1/containers/${id}/stats` : null, 15000).data?.usage.io;
   if (!io?.length) return null;
   return html`<section class="card"><h2>By device, so far</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Device</th><th class="number">Read</th><th class="number">Written</th><th class="number">Reads</th><th class="number">Writes</th></tr></thead>
     <tbody>${io.map((/** @type {any} */ one) => html`<tr key=${one.device}><td class="mono">${one.device}</td><td class="number">${size(one.rbytes)}</td><td class="number">${size(one.wbytes)}</td><td class="number">${one.rios}</td><td class="number">${one.wios}</td></tr>`)}</tbody></table></div></section>`;
@@ -96,7 +96,7 @@ function useHistory(id, range, run, isAlive) {
       }
     };
     load();
-    const timer = isAlive ? setInterval(load, range > 600 ? 15000 : 2000) : 0;
+    const timer = isAlive ? setInterval(load, range > 600 ? 15000 : 3000) : 0;
     return () => {
       isOver = true;
       clearInterval(timer);
@@ -129,7 +129,7 @@ function useEvents(id, run, isAlive) {
       if (news.length) setEvents((before) => [...before, ...news].slice(-200));
     };
     load();
-    const timer = setInterval(load, isAlive ? 3000 : 15000);
+    const timer = setInterval(load, isAlive ? 10000 : 30000);
     return () => {
       life.abort();
       clearInterval(timer);
