@@ -244,7 +244,11 @@ class Monitor:
 
     def used(self, container: Container) -> Usage | None:
         """Of its last sample, also when it has ended; None: there was none."""
-        sample = self._sampler.latest(container.id)
+        return self.used_by(container.id)
+
+    def used_by(self, target_id: str) -> Usage | None:
+        """The same of any target."""
+        sample = self._sampler.latest(target_id)
         return None if sample is None else sample.usage
 
     def forget(self, container_id: str) -> None:
@@ -301,7 +305,7 @@ class Monitor:
         target = target_of(path)
         self._sampler.limits_changed(target.id)
         with contextlib.suppress(NotFoundError):
-            self._sampler.sample_now(target)
+            self.last_sampled(self._sampler.sample_now(target))
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""

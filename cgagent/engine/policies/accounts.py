@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,17 @@ class Account:
     """Of one target."""
 
     key: str
-    """Of the target, as in `container:ID`."""
+    """Of the target, as in `container:ID`, `group:NAME`."""
     text: str = ""
     """The budgets as they are asked for; empty: none any more."""
     asked: tuple[Budget, ...] = ()
     meters: dict[Resource, Meter] = field(default_factory=dict)
     seen_ns: int = 0
     """Of the monotonic clock: the last sample that was counted."""
+    cgroup: str = ""
+    """Of a group: by what its cgroup is known. The counters of another begin with 0."""
+    run_s: float = 0.0
+    """Of a group: when that was first seen."""
     is_unsaved: bool = True
     is_busy: bool = False
     retry_s: float = 0.0
@@ -68,15 +73,23 @@ class Account:
             del self.meters[meter.budget.resource]
         self.is_unsaved = True
 
+    def is_of(self, cgroup: str, now_ns: int) -> None:
+        """Of a group: which cgroup there is now. What was sampled before is another's."""
+        if cgroup and cgroup != self.cgroup:
+            if self.cgroup:
+                self.seen_ns = time.monotonic_ns()
+            self.cgroup, self.run_s, self.is_unsaved = cgroup, now_ns / 1e9, True
+
     def add(self, sample: Sample, now_ns: int) -> None:
         """Count what a sample says more than the one before."""
+        run_s = self.run_s or sample.target.started_at_s
         if sample.monotonic_ns <= self.seen_ns:
             return
         self.seen_ns = sample.monotonic_ns
         for resource, meter in self.meters.items():
             counters = _counters(resource, sample)
             if counters is not None and self.asks_for(meter):
-                is_more = meter.add(counters, sample.target.started_at_s, now_ns)
+                is_more = meter.add(counters, run_s, now_ns)
                 self.is_unsaved = self.is_unsaved or is_more
 
     def roll(self, now_ns: int) -> None:
@@ -87,7 +100,8 @@ class Account:
 
     def document(self) -> str:
         meters = {str(m.budget): m.to_json() for m in self.meters.values()}
-        return json.dumps({"text": self.text, "meters": meters}, separators=(",", ":"))
+        cgroup = {"cgroup": self.cgroup, "run_s": self.run_s} if self.cgroup else {}
+        return json.dumps({"text": self.text, "meters": meters, **cgroup}, separators=(",", ":"))
 
     @classmethod
     def of(cls, key: str, document: str) -> Account:
@@ -95,6 +109,7 @@ class Account:
         value: dict[str, Any] = json.loads(document)
         text = value["text"]
         made = cls(key, text, parse(text), is_unsaved=False)
+        made.cgroup, made.run_s = value.get("cgroup", ""), value.get("run_s", 0.0)
         for text, meter in value["meters"].items():
             (budget,) = parse(text)
             made.meters[budget.resource] = Meter.from_json(budget, meter)

@@ -58,7 +58,7 @@ class Rounds:
         engine.policies.stop()  # there are no rounds but ours
         engine.monitor.last_sampled = lambda _: None
         sample = self.sample(container, **used)
-        engine.budgeting._spending._used = lambda _: sample.usage
+        engine.budgeting._subjects.used = lambda _: sample.usage
         for _ in range(count):
             tick = Tick(lambda _, s=sample: s, lambda _: None, frozenset())
             engine.budgeting.ticked(tick)

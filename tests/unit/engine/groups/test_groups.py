@@ -233,27 +233,27 @@ async def test_frozen_as_one(engine, world):
     await create(engine, "team")
     await create(engine, "team/low")
     one = await started(engine, "one", group="team/low")
-    await engine.grouping.freeze("team")
+    await engine.whole_groups.freezing.freeze("team")
     assert world.tree.held(engine.container_groups.path("team"), "cgroup.freeze") == "1"
     assert one.frozen
     later = await engine.lifecycle.create(request("later", group="team"))
     for refused in (
         engine.lifecycle.start(later),
         engine.control.thaw(one),
-        engine.grouping.thaw("team/low"),
+        engine.whole_groups.freezing.thaw("team/low"),
         engine.moving.move(one, ""),
     ):
         with pytest.raises(ConflictError, match="cgagent group thaw team"):
             await refused
     with pytest.raises(ConflictError, match="frozen already"):
-        await engine.grouping.freeze("team")
-    await engine.grouping.thaw("team")
+        await engine.whole_groups.freezing.freeze("team")
+    await engine.whole_groups.freezing.thaw("team")
     assert not one.frozen
     with pytest.raises(ConflictError, match="not frozen"):
-        await engine.grouping.thaw("team")
+        await engine.whole_groups.freezing.thaw("team")
     world.tree.never_freezes = True
     with pytest.raises(CgagentError, match="did not freeze in time"):
-        await engine.grouping.freeze("team", 0.01)
+        await engine.whole_groups.freezing.freeze("team", 0.01)
     assert engine.container_groups.find("team").frozen_since_ns is None
 
 
@@ -294,7 +294,7 @@ async def test_a_removed_group_is_not_brought_back_by_an_update(engine, monkeypa
         began.set()
         await goes_on.wait()
 
-    monkeypatch.setattr("cgagent.engine.groups.grouping.in_thread", slow)
+    monkeypatch.setattr("cgagent.engine.groups.changes.in_thread", slow)
     change = Change(limits=Limits(pids_max=7), extra=NOTHING)
     updating = asyncio.create_task(engine.grouping.update("team", change))
     await began.wait()
@@ -342,7 +342,7 @@ async def test_limits_that_are_refused_by_now_can_be_changed(engine):
     engine.container_groups.save(replace(team, limits=gone))
     engine.host.group(engine.container_groups.path("team")).remove()
     with pytest.raises(CgagentError, match="cannot be made again"):
-        await engine.grouping.freeze("team")
+        await engine.whole_groups.freezing.freeze("team")
     change = Change(limits=Limits(cpuset_cpus="0"), extra=NOTHING)
     await engine.grouping.update("team", change)
     assert engine.container_groups.find("team").limits.cpuset_cpus == "0"
@@ -367,7 +367,7 @@ async def test_what_an_agents_death_has_cut_short(world):
 async def test_a_restart_in_a_frozen_group_ends_nothing(engine):
     await create(engine, "team")
     one = await started(engine, "one", group="team")
-    await engine.grouping.freeze("team")
+    await engine.whole_groups.freezing.freeze("team")
     with pytest.raises(ConflictError, match="cgagent group thaw team"):
         await engine.lifecycle.restart(one)
     assert one.running
@@ -379,10 +379,10 @@ async def test_what_hibernates_in_a_frozen_group_is_woken_with_it(world):
         await create(engine, "team")
         one = await started(engine, "one", group="team")
         await engine.control.freeze(one, sleep=Sleep(since_ns=7, by="user", hears_packets=False))
-        await engine.grouping.freeze("team")
+        await engine.whole_groups.freezing.freeze("team")
     async with world.agent() as engine:
         one = engine.containers.find("one")
-        await engine.grouping.thaw("team")
+        await engine.whole_groups.freezing.thaw("team")
         assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "0"
         assert not one.frozen
 
@@ -421,7 +421,7 @@ async def test_a_group_that_is_frozen_amid_a_move_is_left(engine, monkeypatch):
     with pytest.raises(ConflictError, match="group team is frozen"):
         await engine.moving.move(one, "")
     assert (one.record.cgroup_path, one.record.moving) == (before, "")
-    await engine.grouping.thaw("team")
+    await engine.whole_groups.freezing.thaw("team")
     assert not one.frozen
 
 
@@ -449,7 +449,7 @@ async def test_nothing_starts_below_a_cgroup_that_another_program_has_frozen(eng
     one = await engine.lifecycle.create(request("one", group="team"))
     with pytest.raises(ConflictError, match="cgagent cgroup thaw /cgagent/team"):
         await engine.lifecycle.start(one)
-    await engine.grouping.thaw("team")
+    await engine.whole_groups.freezing.thaw("team")
     await engine.lifecycle.start(one)
 
 
@@ -460,9 +460,9 @@ async def test_a_start_that_a_freeze_of_its_group_overtakes_says_so(engine, worl
     world.supervisor.fail("start", DeadlineError("the supervisor does not answer"))
     starting = asyncio.create_task(engine.lifecycle.start(one))
     await hold.asked.wait()
-    await engine.grouping.freeze("team")
+    await engine.whole_groups.freezing.freeze("team")
     hold.release()
     with pytest.raises(ConflictError, match="group team is frozen"):
         await starting
-    await engine.grouping.thaw("team")
+    await engine.whole_groups.freezing.thaw("team")
     await engine.lifecycle.start(one)
