@@ -255,7 +255,10 @@ class Engine:
             parent=settings.cgroup_parent,
             groups=self.container_groups,
         )
-        self.usages = Usages(self.containers, UsageRows(self.database), self.monitor.device_name)
+        self.usages = Usages(
+            *(self.containers, self.container_groups, UsageRows(self.database)),
+            self.monitor.device_name,
+        )
         self.policies.add(self.usages)
         self.capacity = Capacity(
             *(self.host, self.containers, self.monitor),
@@ -395,6 +398,19 @@ class Engine:
         self.monitor.budgets_view = self.budgeting.view
         self.monitor.last_sampled = self.budgeting.sampled
         self.rulesets.sources.budgets = self.budgeting.percents
+
+    def reload(self) -> None:
+        """Read the access policy and files of rulesets again; mistakes leave the last ones."""
+        self.access.reload()
+        self._spawn(self._reload_rulesets())
+
+    async def _reload_rulesets(self) -> None:
+        try:
+            await self.rulesets.reload()
+        except CgagentError as e:
+            log.error("the rulesets of before stay at work: %s", e.message)  # noqa: TRY400
+        else:
+            log.info("files of rulesets were read again")
 
     def _own_pids(self) -> set[int]:
         theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid

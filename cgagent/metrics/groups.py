@@ -15,7 +15,7 @@ from cgagent.metrics.families import NS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cgagent.metrics.samples import Sample
+    from cgagent.metrics.samples import BudgetUse, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class GroupStanding:
     frozen: bool
     sample: Sample | None
     """The last one; None: it has not been sampled so far."""
+    budgets: tuple[BudgetUse, ...] = ()
 
 
 def _io(field: str) -> Callable[[Sample], float | None]:
@@ -105,6 +106,25 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Sample], float | None]], ...]] 
 )
 
 
+_BUDGETS: Final = (
+    (
+        "budget_used_ratio",
+        "Part of a budget that is used in this window; no series without one (cgagent's policy)",
+        "used_ratio",
+    ),
+    (
+        "budget_ends_seconds",
+        "When the next window of a budget begins, in seconds since 1970 (cgagent's policy)",
+        "ends_s",
+    ),
+    (
+        "budget_acted",
+        "1 if a budget is spent and its action in force, else 0 (cgagent's policy)",
+        "is_acted_on",
+    ),
+)
+
+
 def families(groups: Iterable[GroupStanding]) -> Iterator[Metric]:
     """None where there are no groups."""
     found = list(groups)
@@ -121,6 +141,16 @@ def families(groups: Iterable[GroupStanding]) -> Iterator[Metric]:
             if (number := value(sample)) is not None:
                 counter.add_metric((group,), number)
         yield counter
+    for name, text, field in _BUDGETS:
+        yield _budgets(name, text, field, found)
+
+
+def _budgets(name: str, text: str, field: str, groups: Iterable[GroupStanding]) -> Metric:
+    gauge = GaugeMetricFamily(f"cgagent_group_{name}", text, labels=("group", "resource"))
+    for group in groups:
+        for use in group.budgets:
+            gauge.add_metric((group.name, use.resource), float(getattr(use, field)))
+    return gauge
 
 
 def _gauge(name: str, text: str, values: Iterable[tuple[str, float | None]]) -> Metric:

@@ -208,10 +208,12 @@ class Monitor:
                 running=sum(c.running for c in members),
                 max_containers=group.max_containers,
                 frozen=group.frozen_since_ns is not None,
-                sample=self._sampler.latest(target_of(self._groups.path(group.name)).id),
+                sample=self._sampler.latest(id_),
+                budgets=self.budgets(id_),
             )
             for group in self._groups.all()
             for members in [self._groups.members(group.name)]
+            for id_ in [target_of(self._groups.path(group.name)).id]
         ]
 
     def _all_to_count(self) -> Iterable[ToCount]:

@@ -126,10 +126,25 @@ class Rulesets:
             origin = self._catalogue.get(name).origin
             if origin:
                 raise ConflictError(
-                    f"policy {name} is in {origin}; remove it there and start the agent anew"
+                    f"policy {name} is in {origin}; remove it there, and have the agent read its "
+                    "files again (systemctl reload cgagent, or SIGHUP)"
                 )
             await self._let_go(name)
             self._catalogue.forget(name)
+            self._changed()
+
+    async def reload(self) -> None:
+        """Read the files of the settings again. What is as it was goes on.
+
+        Raises:
+            InvalidInputError, ConflictError: a mistake in one; all goes on as it was.
+        """
+        async with self._jobs.run("policy reload"), self._changing:
+            found = self._catalogue.found()
+            names = self._catalogue.differing(found)
+            for name in names:
+                await self._let_go(name)
+            self._catalogue.take(found[name] for name in names if name in found)
             self._changed()
 
     async def _let_go(self, name: str) -> None:

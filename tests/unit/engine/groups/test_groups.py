@@ -13,6 +13,7 @@ from cgagent.engine.events import EventQuery
 from cgagent.engine.groups import viewing
 from cgagent.engine.groups.group import VERSION, Group, check_name
 from cgagent.engine.groups.grouping import Change
+from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
 from cgagent.errors import (
     CgagentError,
@@ -22,7 +23,7 @@ from cgagent.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from tests.world.fakes.agent import request, started
+from tests.world.fakes.agent import request, started, until
 
 pytestmark = pytest.mark.anyio
 
@@ -466,3 +467,50 @@ async def test_a_start_that_a_freeze_of_its_group_overtakes_says_so(engine, worl
         await starting
     await engine.whole_groups.freezing.thaw("team")
     await engine.lifecycle.start(one)
+
+
+async def test_a_freeze_for_a_time_ends_by_itself_also_under_the_next_agent(world):
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team")
+        await engine.whole_groups.freezing.freeze("team", lease_s=0.01)
+        await until(lambda: not one.frozen)
+        await engine.whole_groups.freezing.freeze("team", lease_s=0.05)
+    async with world.agent() as engine:
+        assert engine.container_groups.find("team").thaw_at_ns is not None
+        await until(lambda: not engine.containers.find("one").frozen)
+        assert engine.container_groups.find("team").thaw_at_ns is None
+
+
+async def test_what_another_program_freezes_is_shown_as_frozen(engine, world):
+    await create(engine, "team")
+    await create(engine, "team/low")
+    await started(engine, "one", group="team/low")
+    paths = [engine.container_groups.path(name) for name in ("team", "team/low")]
+    seen = frozenset(f"cgroup:{path}" for path in paths)
+
+    def look(frozen):
+        tick = Tick(lambda id_: id_, lambda _: None, frozen)
+        engine.whole_groups.freezing.ticked(tick)
+        groups = engine.container_groups.all()
+        return [group.frozen_since_ns is not None for group in groups]
+
+    assert look(seen) == [False, False], "the sample is older than a thaw"
+    engine.host.group(paths[0]).freeze()
+    assert look(seen) == [True, False], "the other is frozen with it"
+    assert look(frozenset()) == [True, False], "the sample is older than the freeze"
+    engine.host.group(paths[0]).thaw()
+    assert look(frozenset()) == [False, False]
+    assert told(engine)[-2:] == ["group freeze team", "group thaw team"]
+
+
+async def test_a_refused_start_leaves_what_the_last_run_came_to(engine):
+    await create(engine, "team")
+    one = await started(engine, "one", group="team")
+    await engine.lifecycle.kill(one, "KILL", wait=True)
+    before = one.record.outcome
+    await engine.whole_groups.freezing.freeze("team")
+    with pytest.raises(ConflictError, match="cgagent group thaw team"):
+        await engine.lifecycle.start(one)
+    assert one.record.outcome == before
+    assert before.exit_code == 137
