@@ -168,6 +168,8 @@ class Budgeting(Resource):
     async def _settle(self, subject: Subject, account: Account, due: list[Meter]) -> None:
         try:
             for meter in due:
+                if subject.is_gone:
+                    return
                 if self._spending.is_due(subject, account, meter):  # not frozen by another now
                     await self._settle_one(subject, account, meter)
         finally:
