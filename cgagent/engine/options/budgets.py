@@ -22,9 +22,9 @@ def require_possible(text: str, network_mode: str, *, auto_remove: bool) -> None
 
 def of_group(text: str) -> str:
     """As it is kept. Raises InvalidInputError: it is none, or no group can have it."""
-    if any(budget.resource == "net" for budget in parse(text)):
+    if any(b.resource == "net" and b.action == "throttle" for b in parse(text)):
         raise InvalidInputError(
-            "budget net: a group has no network interfaces of its own; give each of its "
-            "containers one (cgagent update --budget net=10g/30d)"
+            "budget net: a group has no network interfaces that could be throttled; take :freeze "
+            "or :stop, or give each of its containers a budget"
         )
     return canonical(text)

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
 from cgagent.policy.budgets import Budget, Meter, parse
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cgagent.store.states import StateRows
 
 log = logging.getLogger(__name__)
+
+_NEW_NS: Final = 10 * 10**9
+"""A container that began to run so shortly before the last count may just not have been sampled."""
 
 
 @dataclass(slots=True)
@@ -91,6 +94,30 @@ class Account:
             if counters is not None and self.asks_for(meter):
                 is_more = meter.add(counters, run_s, now_ns)
                 self.is_unsaved = self.is_unsaved or is_more
+
+    def add_traffic(self, samples: Iterable[Sample], now_ns: int, *, are_all: bool) -> None:
+        """Of a group: count what containers in it send and receive on interfaces of their own.
+
+        With `are_all` those that are not among them are forgotten. What one has sent before it was
+        taken into the group is no use of this budget.
+        """
+        meter = self.meters.get("net")
+        if meter is None or not self.asks_for(meter) or not (are_all or meter.counted is not None):
+            return
+        counters, before = {}, {}
+        for sample in samples:
+            started_s = sample.target.started_at_s
+            was_elsewhere = started_s * 1e9 < meter.counted_ns - _NEW_NS
+            for one in sample.network or ():
+                key = f"{sample.target.id}@{started_s}:{one.name}"
+                counters[key] = one.receive_bytes + one.transmit_bytes
+                if was_elsewhere:
+                    before[key] = counters[key]
+        if meter.counted is not None:
+            meter.counted = before | meter.counted
+            counters = counters if are_all else meter.counted | counters
+        is_more = meter.add(counters, 0.0, now_ns)
+        self.is_unsaved = self.is_unsaved or is_more
 
     def roll(self, now_ns: int) -> None:
         for meter in self.meters.values():

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.lifecycle.resources import Resource
+from cgagent.engine.options import networking
 from cgagent.engine.options.overrides import BUDGET, of_owner
 from cgagent.engine.policies.accounts import Account, Accounts
 from cgagent.engine.policies.spending import Spending
@@ -106,6 +107,12 @@ class Budgeting(Resource):
         if account is not None:
             self._note_cgroup(account, sample.target, now_ns)
             account.add(sample, now_ns)
+        container = self._containers.get(sample.target.id)
+        if container is not None and _has_traffic(container):  # one that has just ended, too
+            for group in self._groups.above(container.record.cgroup_path):
+                account = self._accounts.get(_group_key(group.name))
+                if account is not None:
+                    account.add_traffic([sample], now_ns, are_all=False)
 
     def forgotten(self, container_id: str) -> None:
         self._accounts.close(f"container:{container_id}")
@@ -139,6 +146,11 @@ class Budgeting(Resource):
             sample = tick.latest(f"cgroup:{self._groups.path(group.name)}")
             if sample is not None:
                 self._note_cgroup(account, sample.target, now_ns)
+            if "net" in account.meters:
+                account.roll(now_ns)
+                inside = (c for c in self._groups.members(group.name) if c.running)
+                found = (tick.latest(c.id) for c in inside if _has_traffic(c))
+                account.add_traffic(filter(None, found), now_ns, are_all=True)
             self._look(self._subjects.group(group.name), account, sample, now_ns)
         elif of_owner(group.overrides, BUDGET) or group.stopped_until_ns:
             self._go(self._lift(self._subjects.group(group.name)))
@@ -278,6 +290,11 @@ class Budgeting(Resource):
 
 def _key(container: Container) -> str:
     return f"container:{container.id}"
+
+
+def _has_traffic(container: Container) -> bool:
+    """On interfaces of its own."""
+    return not networking.mode(container.record.config)
 
 
 def _group_key(name: str) -> str:

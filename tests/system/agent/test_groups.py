@@ -353,7 +353,8 @@ def test_the_command_line(agent, group, container):
     assert agent.cli("inspect", "-f", "{{.Group}}", "in-shown").stdout == "shown/low\n"
     assert "shown/low" in cli("stats", "shown/low")
     assert cli("update", "--max-containers", "-1", "shown/low") == "shown/low\n"
-    assert "no network interfaces" in cli("update", "--budget", "net=1g/1d", "shown", code=1)
+    refused = cli("update", "--budget", "net=1g/1d:throttle=1m", "shown", code=1)
+    assert "no network interfaces that could be throttled" in refused
     line = "$ cgagent group update --memory "
     eventually(lambda: line in agent.cli("advise", "shown/low").stdout)
     assert line in agent.cli("advise", "--groups").stdout

@@ -463,6 +463,39 @@ async def test_of_a_group_a_crash_amid_the_act_leaves_no_doubt(world, rounds, ac
         assert (group.overrides, group.stopped_until_ns, one.running) == ((), None, True)
 
 
-async def test_of_a_group_the_network_has_no_budget(engine):
-    with pytest.raises(InvalidInputError, match="no network interfaces of its own"):
-        await team(engine, "net=1g/1d")
+async def test_of_a_group_traffic_is_what_its_containers_have_sent_while_in_it(engine, rounds):
+    async def passes(**sent):
+        samples = {}
+        for name, amount in sent.items():
+            container = engine.containers.find(name)
+            samples[container.id] = rounds.sample(of_container(container), net=amount)
+        engine.budgeting.ticked(Tick(samples.get, lambda _: None, frozenset()))
+        await until(lambda: not engine.budgeting._work)
+        return of(engine, "team", "net")["used"]
+
+    engine.policies.stop()
+    engine.monitor.last_sampled = lambda _: None
+    await team(engine, "net=1k/1h:freeze")
+    assert await passes() == 0
+    one, host = [await started(engine, n, group="team", **more) for n, more in HERE.items()]
+    assert await passes(one=100, host=5000) == 100
+    out = await started(engine, "out")
+    begun = one.record.outcome.started_ns - 100 * S
+    engine.containers.note(out, out.with_outcome(started_ns=begun))
+    await engine.moving.move(out, "team")
+    assert await passes(one=150, out=500) == 150, "what it had sent before is not the group's"
+    assert await passes(one=150, out=600) == 250
+    engine.budgeting.sampled(rounds.sample(of_container(out), net=700))
+    await asyncio.sleep(0)
+    assert of(engine, "team", "net")["used"] == 350, "the last it sends is counted"
+    await engine.lifecycle.remove(out, force=True)
+    assert await passes(one=200) == 400
+    await engine.lifecycle.restart(one, 0)
+    assert await passes(one=900) == 1300, "another run begins with 0"
+    assert one.frozen
+    assert host.frozen
+    with pytest.raises(InvalidInputError, match="no network interfaces that could be throttled"):
+        await ask(engine, budget="net=1g/1d:throttle=1m")
+
+
+HERE = {"one": {}, "host": {"networks": (EndpointSpec(network="host"),)}}
