@@ -7,18 +7,23 @@ documentation of `--memory-swap`; the OCI runtime specification's block IO weigh
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups.amount import UNLIMITED, Unlimited
 from cgagent.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MIN_SHARES: Final = 2
 MAX_SHARES: Final = 262_144
 MAX_WEIGHT: Final = 10_000
 DEFAULT_PERIOD_US: Final = 100_000
 MIN_QUOTA_US: Final = 1_000  # the kernel refuses less
+_RANGE: Final = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?", re.ASCII)
 
 
 def shares_to_weight(shares: int) -> int:
@@ -93,3 +98,30 @@ def cpus_to_quota(cpus: Decimal | float) -> tuple[int, int]:
     if not exact.is_finite() or int(exact * DEFAULT_PERIOD_US) < MIN_QUOTA_US:
         raise InvalidInputError(f"cpus: {cpus} is below 0.01, the least the kernel can hold")
     return int(exact * DEFAULT_PERIOD_US), DEFAULT_PERIOD_US
+
+
+def numbers_in_list(text: str) -> set[int]:
+    """The CPUs or nodes of a kernel's list: "0-2,5" -> {0, 1, 2, 5}, "0-7:1/4" -> {0, 4}.
+
+    The form is that of `bitmap_parselist` in the kernel's lib/bitmap-str.c. What is none of it
+    is left out.
+    """
+    found: set[int] = set()
+    for part in text.replace(",", " ").split():
+        if match := _RANGE.fullmatch(part):
+            first, last, used, of = match.groups()
+            numbers = range(int(first), int(last or first) + 1)
+            taken, group = int(used or 1), int(of or 1)
+            found.update(n for n in numbers if group and (n - numbers[0]) % group < taken)
+    return found
+
+
+def list_of_numbers(numbers: Collection[int]) -> str:
+    """As the kernel writes it: {0, 1, 2, 5} -> "0-2,5"."""
+    ordered = sorted(numbers)
+    starts = [n for n in ordered if n - 1 not in numbers]
+    ends = [n for n in ordered if n + 1 not in numbers]
+    return ",".join(
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in zip(starts, ends, strict=True)
+    )

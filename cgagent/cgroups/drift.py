@@ -128,15 +128,9 @@ def _is_same_weight(io: int | None, blkio: int | None, held_io: Any, held_blkio:
 def _cpuset(name: str, asked: _Limits, held: _Limits) -> bool:
     """Any spelling of the same numbers; "" is the parent's set, on v1 as it was when written."""
     wish, value = getattr(asked, name), getattr(held, name)
-    return value is not None and (not wish.strip() or _numbers(wish) == _numbers(value))
-
-
-def _numbers(text: str) -> set[int]:
-    numbers: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        numbers.update(range(int(first), int(last or first) + 1))
-    return numbers
+    if value is None or not wish.strip():
+        return value is not None
+    return convert.numbers_in_list(wish) == convert.numbers_in_list(value)
 
 
 _BY_FIELD: Final[dict[str, Callable[[str, _Limits, _Limits], bool]]] = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import devices, files, processes, tree
 from cgagent.cgroups.devices import CONTAINER_DEVICES
 from cgagent.cgroups.freezer import Freezer, FreezerV1, FreezerV2, FrozenBy, State, is_event_set
-from cgagent.cgroups.hierarchy import Layout, checked_path
+from cgagent.cgroups.hierarchy import Layout, checked_path, names_below
 from cgagent.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 # Controllers, and what counts kills, are loaded where they are used: 35 ms, which a program that
@@ -90,8 +90,8 @@ class Group:
 
     def children(self) -> tuple[str, ...]:
         """Names of the groups right below it, in whichever hierarchy; none where it is not."""
-        entries = (entry for d in self._directories() for entry in os.scandir(d))
-        return tuple(dict.fromkeys(e.name for e in entries if e.is_dir(follow_symlinks=False)))
+        names = (name for d in self._directories() for name in names_below(d))
+        return tuple(dict.fromkeys(names))
 
     def join(self, pid: int) -> None:
         """Move a process, with its threads, into the group.

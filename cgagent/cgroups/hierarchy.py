@@ -196,11 +196,16 @@ def with_subgroups(directory: str) -> Iterator[str]:
 
 def subgroups(directory: str) -> Iterator[str]:
     """The directories of all groups below a group, children before their parents."""
-    try:
-        with os.scandir(directory) as entries:
-            children = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return
-    for child in children:
+    for name in names_below(directory):
+        child = f"{directory}/{name}"
         yield from subgroups(child)
         yield child
+
+
+def names_below(directory: str) -> list[str]:
+    """The names of the groups right below a group; none where it has gone meanwhile."""
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []

@@ -34,6 +34,7 @@ from cgagent.cgroups.events import (
     Removed,
     Trigger,
 )
+from cgagent.cgroups.hierarchy import names_below
 from cgagent.cgroups.memory import MemoryV1, MemoryV2
 from cgagent.errors import ConflictError, NotFoundError, UnsupportedError
 
@@ -224,11 +225,10 @@ class Watcher:
 
         try:
             self._nests[self._inotify.add(directory, inotify.CREATE)] = (watched, directory)
-            below = [entry.path for entry in os.scandir(directory) if entry.is_dir()]
         except FileNotFoundError:  # it has gone meanwhile
             return
-        for path in below:
-            self._follow(watched, path)
+        for name in names_below(directory):
+            self._follow(watched, f"{directory}/{name}")
 
     def _follow(self, watched: _Watched, directory: str) -> None:
         """A group below: its limit brings the OOM killer without a word to those above."""

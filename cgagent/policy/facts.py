@@ -28,6 +28,8 @@ class HostFacts:
     swap_total_bytes: int = 0
     swap_free_bytes: int = 0
     cpus: int = 1
+    cpu_list: str = "0"
+    """Those that are online, such as "0-3"."""
     pressure: Pressure = _NONE
     """Of /proc/pressure."""
     io_latency_ms: float | None = None

@@ -68,7 +68,7 @@ class Kinship:
             return found
         for member in chain:
             above = member.rpartition("/")[0]
-            for name in self._children(above or "/"):
+            for name in self.host.group(above or "/").children():
                 path = f"{above}/{name}"
                 if path not in chain:
                     for one in self._with_all_below(path):
@@ -85,14 +85,8 @@ class Kinship:
     def _with_all_below(self, path: str) -> Iterator[str]:
         yield path
         if path not in self.names:  # what a container has below its group is its own matter
-            for name in self._children(path):
+            for name in self.host.group(path).children():
                 yield from self._with_all_below(f"{path}/{name}")
-
-    def _children(self, path: str) -> tuple[str, ...]:
-        try:
-            return self.host.group(path).children()
-        except (CgagentError, OSError):  # it has gone
-            return ()
 
     def describe(
         self, path: str, figures: Figures, limits: Limits, *, is_frozen: bool = False

@@ -53,6 +53,20 @@ def _io_weight(held: Limits) -> int:
     return held.io_weight or 100
 
 
+def _cpuset(options: Any, held: Limits, facts: Facts) -> Limits:
+    """All that it has but the last ones of the host, which then are there for others."""
+    if held.cpuset_cpus is None:
+        raise UnsupportedError("the cpuset controller is not there")
+    online = convert.numbers_in_list(facts.host.cpu_list)
+    has = convert.numbers_in_list(held.cpuset_cpus) or online
+    left = has.intersection(sorted(online)[: -options["leave"]])
+    if not left:
+        raise ConflictError(f"it would have no CPU without the last {options['leave']}")
+    if left == has:
+        raise ConflictError("it has none of the CPUs that are to be left")
+    return Limits(cpuset_cpus=convert.list_of_numbers(left))
+
+
 def _cpu_cap(options: Any, held: Limits, _facts: Facts | None) -> Limits:
     quota, period = convert.cpus_to_quota(options["cpus"])
     before = cores(held)
@@ -123,6 +137,7 @@ def budget_cap(budget: Budget, held: Limits, usage: Usage | None) -> Limits:
 
 _MAKERS: Final[dict[str, Callable[[Any, Limits, Facts], Limits]]] = {
     "weight": _weight,
+    "cpuset": _cpuset,
     "cpu_cap": _cpu_cap,
     "io_cap": _io_cap,
     "raise": _raise,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cgagent.policy.rulesets.model import Target
 
 _PRESSURE: Final = "/proc/pressure"
+_ONLINE: Final = "/sys/devices/system/cpu/online"
 _DISKSTATS: Final = "/proc/diskstats"
 _NO_TREND: Final = Trend()
 _LEFT_OUT: Final = ("loop", "ram", "zram", "dm-", "md")
@@ -55,6 +56,7 @@ class Sources:
             swap_total_bytes=machine.swap_total_bytes if machine else 0,
             swap_free_bytes=machine.swap_free_bytes if machine else 0,
             cpus=machine.cpu_cores if machine else 1,
+            cpu_list=_read(_ONLINE) or "0",
             pressure=_pressure(_PRESSURE),
             io_latency_ms=self._latency_ms,
             minute_of_day=now.tm_hour * 60 + now.tm_min,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cgagent.cgroups import UNLIMITED
+from cgagent.cgroups import UNLIMITED, convert
 from cgagent.policy.causes import commands
 from cgagent.policy.causes.neighbours import cores_of, largest
 from cgagent.policy.causes.values import Cause, Evidence
@@ -70,20 +70,10 @@ def _cpuset(situation: Situation) -> tuple[list[int], Group | None]:
     """The CPUs that it may have, and the group by which these are less than all."""
     allowed, holder = set(situation.machine.cpus), None
     for group in reversed(situation.chain):
-        own = parse_list(group.limits.cpuset_cpus or "")
+        own = convert.numbers_in_list(group.limits.cpuset_cpus or "")
         if own and not allowed <= own:
             allowed, holder = allowed & own, group
     return sorted(allowed), holder
-
-
-def parse_list(text: str) -> set[int]:
-    """The numbers of a list such as "0-2,5"."""
-    found: set[int] = set()
-    for part in text.replace(",", " ").split():
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            found.update(range(int(first), int(last or first) + 1))
-    return found
 
 
 def _of_cpuset(situation: Situation, group: Group, allowed: list[int], share: float) -> Cause:

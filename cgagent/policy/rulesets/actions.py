@@ -91,6 +91,7 @@ _OPTIONS: Final[Mapping[Action, Mapping[str, Parse]]] = {
     "raise": {"limit": _limit, "by": _share, "to": _ceiling},
     "weight": {"cpu": _cpu_weight, "io": _weight},
     "io_cap": {"read": _cap, "write": _cap, "read_iops": _IOPS, "write_iops": _IOPS},
+    "cpuset": {"leave": lambda value, where: int(number(value, where, 1, 4096))},
     "cpu_cap": {"cpus": partial(number, least=0.01, largest=4096)},
     "freeze": {"for": _freeze},
     "restart": {},

@@ -16,6 +16,7 @@ Action = Literal[
     "raise",
     "weight",
     "io_cap",
+    "cpuset",
     "cpu_cap",
     "freeze",
     "restart",
@@ -28,6 +29,7 @@ SEVERITY: Final[Mapping[Action, int]] = {
     "raise": 0,
     "weight": 0,
     "io_cap": 0,
+    "cpuset": 0,
     "cpu_cap": 0,
     "freeze": 0,
     "restart": 1,
@@ -35,7 +37,9 @@ SEVERITY: Final[Mapping[Action, int]] = {
 }
 """From gentle to harsh: what takes nothing away for good, what starts anew, what ends."""
 TOLD_ONCE: Final[frozenset[Action]] = frozenset({"event", "webhook"})
-LASTING: Final[frozenset[Action]] = frozenset({"raise", "weight", "io_cap", "cpu_cap", "freeze"})
+LASTING: Final[frozenset[Action]] = frozenset(
+    {"raise", "weight", "io_cap", "cpuset", "cpu_cap", "freeze"}
+)
 """Actions that are in force until they are undone."""
 Most = Literal["memory", "growth", "pressure", "swap", "io", "reclaim", "cpu"]
 Kind = Literal["container", "group", "cgroup", "host"]

@@ -259,6 +259,7 @@ _NEEDED: Final[dict[Action, tuple[tuple[str, ...], str]]] = {
     "raise": (("limit", "by", "to"), "all"),
     "weight": (("cpu", "io"), "one"),
     "io_cap": (("read", "write", "read_iops", "write_iops"), "one"),
+    "cpuset": (("leave",), "one"),
     "cpu_cap": (("cpus",), "one"),
     "freeze": (("for",), "one"),
 }

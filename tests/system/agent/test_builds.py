@@ -273,6 +273,7 @@ def test_a_step_over_the_memory_limit_ends_the_build(build, agent):
     assert nothing_is_left(agent), left(agent)
 
 
+@pytest.mark.native
 def test_the_limit_holds_all_steps_together(build):
     """What one step alone may have, two at once may not."""
     eater = (

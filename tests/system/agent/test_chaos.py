@@ -14,6 +14,7 @@ IN_GUEST = SLOWNESS > 1
 OPERATIONS = int(os.environ.get("CGAGENT_TEST_OPERATIONS", "20" if IN_GUEST else "180"))
 
 
+@pytest.mark.native
 def test_whoever_dies_containers_and_records_are_right(own_agent):
     seed = int(os.environ.get("CGAGENT_TEST_SEED", time.time_ns()))
     print(f"CGAGENT_TEST_SEED={seed}")

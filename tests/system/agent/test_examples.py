@@ -42,6 +42,7 @@ def run_example(agent, name, *arguments):
     return ran.stdout
 
 
+@pytest.mark.native
 def test_a_web_server_and_its_client_under_limits(own_agent, neighbour):
     loaded = own_agent.cli("load", "-q", "-i", str(images.debian_oci_archive()))
     assert loaded.returncode == 0, loaded.stderr

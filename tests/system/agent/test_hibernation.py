@@ -167,6 +167,7 @@ def test_idle_for_as_long_as_it_was_to_be(agent, container, network):
         agent.remove(one)
 
 
+@pytest.mark.native
 def test_an_agent_that_starts_wakes_what_sleeps(own_agent):
     one = own_agent.launch("sleep", "1000")
     own_agent.client.request("POST", f"/v1/containers/{one}/hibernate")

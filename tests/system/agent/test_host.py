@@ -147,6 +147,7 @@ def test_a_container_is_stopped_not_released(agent, container):
         agent.post(one, "release")
 
 
+@pytest.mark.native
 def test_an_adopted_tree_survives_the_agent(own_agent):
     agent = own_agent
     with tree() as process:
@@ -158,6 +159,7 @@ def test_an_adopted_tree_survives_the_agent(own_agent):
         assert agent.cgroup_parent not in groups_of(process.pid)
 
 
+@pytest.mark.native
 def test_an_adoption_that_was_cut_short_is_finished_or_undone(own_agent):
     """Killed at any point: the tree is a container with all its processes, or where it was."""
     agent = own_agent
@@ -186,6 +188,7 @@ def test_a_lease_ends_a_freeze(agent, container):
     eventually(lambda: agent.state(one)["thaw_at_ns"] is None, timeout_s=1)
 
 
+@pytest.mark.native
 def test_a_lease_outlives_the_agent(own_agent):
     agent = own_agent
     one = agent.launch("sleep", "1000")

@@ -69,23 +69,23 @@ def test_from_gentle_to_harsh_each_in_its_time(agent, container, policy):
     freeze = {"action": "freeze", "for": "2s", "after": "1s"}
     kill = {"action": "kill", "after": "2s"}
     one = container(*BUSY, limits=SLOW, labels={"ladder": "1"})
-    grades = [WEIGHT, freeze, kill]
+    grades = [WEIGHT, {"action": "cpuset", "leave": 1}, freeze, kill]
     policy("ladder", select={"label": "ladder"}, grade=grades, **{"cool-down": "1h"})
     assert agent.wait(one) == 137
     done = eventually(
-        lambda: (d := [d for d in decisions(agent, "ladder") if d["outcome"] == "done"])[2:] and d
+        lambda: (d := [d for d in decisions(agent, "ladder") if d["outcome"] == "done"])[3:] and d
     )
-    assert [d["action"] for d in done] == ["weight", "freeze", "kill"]
+    assert [d["action"] for d in done] == ["weight", "cpuset", "freeze", "kill"]
     assert {d["container"] for d in done} == {one}
     assert "cpu some 10s pressure" in done[0]["reason"]
-    for earlier, later, after_s in ((0, 1, 1), (1, 2, 2)):
+    for earlier, later, after_s in ((1, 2, 1), (2, 3, 2)):
         assert done[later]["time_ns"] - done[earlier]["time_ns"] >= after_s * 10**9
     events = agent.client.lines("GET", "/v1/events?filter=type=policy")
     told = [e["action"] for e in events if e["id"] == "ladder"]
-    assert [action for action in told if action != "none"][:2] == ["weight", "freeze"]
+    assert [action for action in told if action != "none"][:3] == ["weight", "cpuset", "freeze"]
     with urlopen(f"http://{agent.metrics}/metrics") as answer:
         text = answer.read().decode()
-    for action in ("weight", "freeze", "kill"):
+    for action in ("weight", "cpuset", "freeze", "kill"):
         assert f'cgagent_policy_decisions_total{{action="{action}",policy="ladder"}} 1.0' in text
 
 
@@ -195,7 +195,10 @@ def test_whenever_the_agent_is_killed_nothing_is_left_without_an_owner(own_agent
     wishes = {"boost": "cpus=0.5,for=1s", "budget": "cpu=0.3s/2s:throttle=0.02"}
     victims = [agent.launch(*BUSY, limits=SLOW, labels={"batch": "1"}, **wishes) for _ in range(2)]
     before = {one: held_weight(agent, one) for one in victims}
-    grades = [WEIGHT, {"action": "cpu-cap", "cpus": 0.05}, {"action": "freeze", "for": "1s"}]
+    grades = [
+        *(WEIGHT, {"action": "cpuset", "leave": 1}),
+        *({"action": "cpu-cap", "cpus": 0.05}, {"action": "freeze", "for": "1s"}),
+    ]
     table = {
         "name": "crash",
         "select": {"label": "front"},

@@ -33,6 +33,7 @@ def kept_limits(agent, container):
     return json.loads(document)["limits"]
 
 
+@pytest.mark.native
 def test_containers_go_on_and_no_line_is_lost(own_agent):
     agent = own_agent
     counting = [agent.launch("sh", "-c", COUNTING) for _ in range(MANY)]
@@ -66,6 +67,7 @@ def test_containers_go_on_and_no_line_is_lost(own_agent):
         assert len(numbers) > written[one]
 
 
+@pytest.mark.native
 def test_limits_freezing_and_exec_work_after_it(own_agent):
     agent = own_agent
     one = agent.launch("sleep", "1000", limits={"pids_max": 50})
@@ -108,6 +110,7 @@ def test_an_oom_kill_while_the_agent_is_away_is_told_afterwards(own_agent):
     assert (state["exit_code"], state["oom_killed"]) == (137, True)
 
 
+@pytest.mark.native
 def test_an_oom_kill_inside_while_the_agent_is_away_is_told_once(own_agent):
     agent = own_agent
     limits = {"memory_max_bytes": 32 << 20, "memory_swap_max_bytes": 0}
@@ -160,6 +163,7 @@ def test_an_idle_supervisor_ends_with_the_agent(own_agent):
     eventually(lambda: not os.path.exists(f"/proc/{supervisor}"))
 
 
+@pytest.mark.native
 def test_supervisor_and_keeper_killed_at_once_take_containers_along_and_new_ones_serve(own_agent):
     agent = own_agent
     one = agent.launch("sleep", "1000")
@@ -173,6 +177,7 @@ def test_supervisor_and_keeper_killed_at_once_take_containers_along_and_new_ones
     assert agent.supervisor_pid != supervisor
 
 
+@pytest.mark.native
 def test_killed_in_the_middle_of_starts_it_cleans_up(own_agent):
     """Whatever state a start was in: afterwards a container is whole or not there."""
     agent = own_agent
@@ -205,6 +210,7 @@ def test_killed_in_the_middle_of_starts_it_cleans_up(own_agent):
         agent.remove_all()
 
 
+@pytest.mark.native
 def test_killed_in_the_middle_of_an_update_all_or_nothing_has_changed(own_agent):
     """Whatever was written: afterwards the kernel holds the earlier limits or the new ones."""
     agent = own_agent

@@ -60,6 +60,7 @@ def slow_lines():
     return speaking(f"[ $((i%50)) = 0 ] && sleep {0.01 * SLOWNESS}")
 
 
+@pytest.mark.native
 def test_nobody_notices_kills_at_random_instants(own_agent, slow_lines, tmp_path, request):
     agent = own_agent
     logging = [agent.launch(*slow_lines) for _ in range(MANY)]

@@ -199,6 +199,7 @@ def test_it_waits_on_when_a_process_above_it_dies(own_agent, killed):
     eventually(lambda: own_agent.log_text(box) == "here\n")
 
 
+@pytest.mark.native
 def test_one_of_an_agent_that_died_is_gone_and_its_container_starts(own_agent):
     eventually(own_agent.pool_is_full)
     box = own_agent.create("true", limits={"memory_max_bytes": 64 << 20}, **ALONE)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -374,3 +375,24 @@ def test_what_another_freezer_holds_is_not_killed_and_that_is_said(fs, group):
         for directory in (foreign, foreign.parent):
             with contextlib.suppress(OSError):
                 directory.rmdir()
+
+
+def test_groups_below_are_listed_while_they_come_and_go(host, parent):
+    top = host.group(f"{parent.path}/busy")
+    assert top.children() == ()
+    is_over = threading.Event()
+
+    def come_and_go():
+        while not is_over.is_set():
+            top.create()
+            host.group(f"{top.path}/below").create()
+            top.remove(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        churn = pool.submit(come_and_go)
+        try:
+            for _ in range(200):
+                assert set(top.children()) <= {"below"}
+        finally:
+            is_over.set()
+        churn.result()

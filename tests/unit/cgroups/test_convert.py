@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cgagent.cgroups import (
     UNLIMITED,
     blkio_weight_to_io_weight,
+    convert,
     cpus_to_quota,
     io_weight_to_blkio_weight,
     shares_to_weight,
@@ -109,3 +110,19 @@ def test_cpus(cpus, quota):
 def test_cpus_that_the_kernel_cannot_hold(cpus):
     with pytest.raises(InvalidInputError, match="cpus"):
         cpus_to_quota(cpus)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("", set()), ("0-2,5\n", {0, 1, 2, 5}), ("7", {7}), ("0-9:2/4,12", {0, 1, 4, 5, 8, 9, 12}),
+     ("3-1", set()), ("all,x,-2,1-2:1/0", set())],
+)  # fmt: skip
+def test_lists_of_cpus(text, numbers):
+    assert convert.numbers_in_list(text) == numbers
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_numbers_survive_the_way_to_a_list_and_back(numbers):
+    text = convert.list_of_numbers(numbers)
+    assert convert.numbers_in_list(text) == numbers
+    assert text.count(",") < max(len(numbers), 1)

@@ -18,6 +18,7 @@ from cgagent.engine.policies import limiting, sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
 from cgagent.policy.facts import Facts, HostFacts
+from cgagent.policy.rulesets.model import Grade
 from cgagent.policy.rulesets.parse import rulesets
 from cgagent.store.policies import RulesetRow
 from tests.world.fakes.agent import started, until
@@ -737,3 +738,23 @@ def on_file(name, cpu):
         f'[[ruleset]]\nname = "{name}"\nwhen = {{detector = "pressure-above", above = 50}}\n'
         f'grade = [{{action = "weight", cpu = {cpu}}}]\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("held", "leave", "left"), [("", 1, "0-2"), ("0-3", 2, "0-1"), ("1,3", 1, "1"), ("2-3", 1, "2")]
+)
+def test_the_last_cpus_are_left_to_others(held, leave, left):
+    facts = Facts(at_s=0.0, host=HostFacts(cpus=4, cpu_list="0-3"))
+    grade = Grade(action="cpuset", options={"leave": leave})
+    assert limiting.limits(grade, Limits(cpuset_cpus=held), facts) == Limits(cpuset_cpus=left)
+
+
+@pytest.mark.parametrize(
+    ("held", "leave", "why"),
+    [("3", 1, "no CPU without"), ("0-3", 4, "no CPU without"), ("0-1", 1, "none of the CPUs")],
+)
+def test_somebody_keeps_a_cpu_and_leaves_what_it_has(held, leave, why):
+    facts = Facts(at_s=0.0, host=HostFacts(cpus=4, cpu_list="0-3"))
+    grade = Grade(action="cpuset", options={"leave": leave})
+    with pytest.raises(ConflictError, match=why):
+        limiting.limits(grade, Limits(cpuset_cpus=held), facts)

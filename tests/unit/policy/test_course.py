@@ -11,6 +11,7 @@ OPTIONS = {
     "weight": {"cpu": 1},
     "freeze": {"for": "20s"},
     "io_cap": {"read": "1m"},
+    "cpuset": {"leave": 1},
     "reclaim": {"amount": "10%"},
     "cpu_cap": {"cpus": 0.5},
     "raise": {"limit": "cpus", "by": "10%", "to": 2},

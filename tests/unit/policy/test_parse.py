@@ -135,6 +135,8 @@ def test_whole_groups():
         ({"grade": [{"action": "weight"}]}, "must have cpu or io"),
         ({"grade": [{"action": "weight", "cpu": 0}]}, "is not in 1..10000"),
         ({"grade": [{"action": "io-cap", "read": 0}]}, "is not in 1.."),
+        ({"grade": [{"action": "cpuset", "leave": 0}]}, "is not in 1.."),
+        ({"grade": [{"action": "cpuset"}]}, "it must have leave"),
         ({"grade": [{"action": "io-cap", "read": "9" * 400}]}, "is not in 0.."),
         ({"cool-down": 10**400}, "is not a duration"),
         ({"grade": [{"action": "freeze"}]}, "must have for"),
