@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from cgagent.engine.groups.group import VERSION, Group, check_name
 from cgagent.engine.groups.grouping import Change
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -82,6 +84,19 @@ def test_a_record_is_read_as_it_was_written():
         max_containers=3,
         labels={"tier": "one"},
         frozen_since_ns=9,
+        thaw_at_ns=10,
+        overrides=(
+            LimitOverride(
+                owner="policy.a",
+                reason="why",
+                since_ns=1,
+                limits=Limits(pids_max=9),
+                widens=("pids_max",),
+            ),
+        ),
+        budget="cpu=1s/60s",
+        stopped_until_ns=11,
+        stopped=("one",),
         undo=(("/file", "text"),),
     )
     document = group.to_document()
@@ -89,6 +104,19 @@ def test_a_record_is_read_as_it_was_written():
     later = document.replace(f'"version": {VERSION}', f'"version": {VERSION + 1}')
     with pytest.raises(UnsupportedError, match="start that version"):
         Group.from_document("a/b", 7, later)
+    first = {
+        "version": 1,
+        "limits": {"pids_max": 5},
+        "max_containers": 3,
+        "labels": {},
+        "limits_changed_ns": None,
+        "frozen_since_ns": 9,
+        "undo": [],
+    }
+    read = Group.from_document("a", 7, json.dumps(first))
+    assert read == Group(
+        name="a", created_ns=7, limits=Limits(pids_max=5), max_containers=3, frozen_since_ns=9
+    )
 
 
 async def test_made_changed_and_removed(engine, world):
