@@ -58,9 +58,11 @@ def _resource(name: str, verb: str = "") -> str:
     return f"/v1/groups/{quote(name)}{verb and '/'}{verb}"
 
 
-def _add_budget(parser: Flags) -> None:
+def _add_wishes(parser: Flags) -> None:
     text = "what it may use in a time: cpu=1h/24h,io=50g/1d:freeze; off: as much as it likes"
     parser.add_argument("--budget", metavar="USE", help=text)
+    text = "take memory back that it does not need: auto[:psi=0.1], or off"
+    parser.add_argument("--reclaim", metavar="MODE", help=text)
 
 
 def _max_containers(text: str | None) -> int | None:
@@ -73,13 +75,13 @@ def _max_containers(text: str | None) -> int | None:
 
 def create(context: Context) -> int:
     parser = context.parser(
-        "[limits] [--max-containers N] [--budget USE] [--label KEY=VALUE] GROUP",
+        "[limits] [--max-containers N] [--budget USE] [--reclaim MODE] [--label KEY=VALUE] GROUP",
         "Make a group; PARENT/NAME is one in another. Print its name.",
     )
     limits.add_flags(parser)
     add_flag = parser.add_argument
     add_flag("--max-containers", metavar="N", help="so many at most, those of groups in it, too")
-    _add_budget(parser)
+    _add_wishes(parser)
     add_flag("--label", action="append", default=[], metavar="KEY=VALUE")
     add_flag("group", metavar="NAME", help="such as team-a, or team-a/backend")
     args = parser.parse_args(context.args)
@@ -90,6 +92,7 @@ def create(context: Context) -> int:
         "max_containers": None if count == -1 else count,
         "labels": dict(item.partition("=")[::2] for item in args.label),
         "budget": args.budget or "",
+        "reclaim": args.reclaim or "",
     }
     print(connect(context).request("POST", "/v1/groups", body)["name"])
     return 0
@@ -147,13 +150,13 @@ def inspect(context: Context) -> int:
 
 def update(context: Context) -> int:
     parser = context.parser(
-        "[limits] [--max-containers N] [--budget USE] GROUP [GROUP...]",
-        "Change the limits of groups, at once, how many containers there may be in them, or their "
-        "budgets.",
+        "[limits] [--max-containers N] [--budget USE] [--reclaim MODE] GROUP [GROUP...]",
+        "Change the limits of groups, at once, how many containers there may be in them, or what "
+        "they may use.",
     )
     limits.add_flags(parser)
     parser.add_argument("--max-containers", metavar="N", help="so many at most; -1: any number")
-    _add_budget(parser)
+    _add_wishes(parser)
     limits.add_force(parser)
     parser.add_argument("groups", nargs="+", metavar="GROUP")
     args = parser.parse_args(context.args)
@@ -161,10 +164,10 @@ def update(context: Context) -> int:
     count = _max_containers(args.max_containers)
     if count is not None:
         body["max_containers"] = count
-    if args.budget is not None:
-        body["budget"] = args.budget
+    wishes = {"budget": args.budget, "reclaim": args.reclaim}
+    body |= {name: text for name, text in wishes.items() if text is not None}
     if not body:
-        parser.error("no limit is given, no --max-containers and no --budget")
+        parser.error("no limit is given, and nothing else that can be changed")
     client = connect(context)
 
     def change(name: str) -> str:

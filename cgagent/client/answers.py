@@ -123,6 +123,7 @@ class Group(Answer):
     budget: str
     budgets: list[dict[str, Any]]
     """By resource: used, amount, begins_ns, ends_ns, action, state."""
+    reclaim: str
     limits_held: dict[str, Any] | None = None
     """Those that the kernel holds; a list does not say, and None also where it is not there."""
     etag: str = ""

@@ -38,10 +38,11 @@ class Groups(Part):
         limits: Mapping[str, Any] | None = None,
         max_containers: int | None = None,
         budget: str = "",
+        reclaim: str = "",
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Group:
-        """`limits` are those of ``POST /v1/groups``; a `budget` as of the command line.
+        """`limits` are those of ``POST /v1/groups``; `budget`, `reclaim` as of the command line.
 
         Raises:
             ConflictError: there is one. NotFoundError: the one that it is to be in is not there.
@@ -51,6 +52,7 @@ class Groups(Part):
             "limits": dict(limits or {}),
             "max_containers": max_containers,
             "budget": budget,
+            "reclaim": reclaim,
             "labels": dict(labels or {}),
         }
         return Group.of(self._client.ask("POST", "/v1/groups", body, keyed(idempotency_key))[0])
@@ -62,15 +64,16 @@ class Groups(Part):
         *,
         max_containers: int | None = None,
         budget: str | None = None,
+        reclaim: str | None = None,
         if_match: str = "",
         force: bool = False,
     ) -> Group:
-        """Change limits, the quota of containers (-1: any number) and budgets (``off``: none).
+        """Change limits, the quota of containers (-1: any number), wishes (``off``: none).
 
         Raises:
             ChangedError: it is not any more what had the `etag` that `if_match` is.
         """
-        more = {"max_containers": max_containers, "budget": budget}
+        more = {"max_containers": max_containers, "budget": budget, "reclaim": reclaim}
         asked = {key: value for key, value in more.items() if value is not None}
         condition = (f"If-Match: {if_match}",) if if_match else ()
         path = _path(name, "update") + query(force=force)

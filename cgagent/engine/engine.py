@@ -388,7 +388,7 @@ class Engine:
         self.lifecycle.resources.add(self.budgeting)
         self.policies.add(self.budgeting)
         self.policies.add(self.boosting)
-        self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
+        self.reclaiming = Reclaiming(*(self.host, self.containers, self.container_groups), subjects)
         self.policies.add(self.rulesets)
         self.policies.add(self.reclaiming)
         self.monitor.policy_counts = self._policy_counts

@@ -15,7 +15,7 @@ from cgagent.metrics.families import NS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cgagent.metrics.samples import BudgetUse, Sample
+    from cgagent.metrics.samples import BudgetUse, Reclaimed, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class GroupStanding:
     sample: Sample | None
     """The last one; None: it has not been sampled so far."""
     budgets: tuple[BudgetUse, ...] = ()
+    reclaimed: Reclaimed | None = None
 
 
 def _io(field: str) -> Callable[[Sample], float | None]:
@@ -141,8 +142,22 @@ def families(groups: Iterable[GroupStanding]) -> Iterator[Metric]:
             if (number := value(sample)) is not None:
                 counter.add_metric((group,), number)
         yield counter
+    yield _reclaimed(found)
     for name, text, field in _BUDGETS:
         yield _budgets(name, text, field, found)
+
+
+def _reclaimed(groups: Iterable[GroupStanding]) -> Metric:
+    counter = CounterMetricFamily(
+        "cgagent_group_reclaimed_bytes",
+        "Memory that was taken back from it as a whole, in bytes; no series without --reclaim "
+        "(memory.force_empty; memory.reclaim)",
+        labels=("group",),
+    )
+    for group in groups:
+        if group.reclaimed is not None:
+            counter.add_metric((group.name,), group.reclaimed.bytes)
+    return counter
 
 
 def _budgets(name: str, text: str, field: str, groups: Iterable[GroupStanding]) -> Metric:

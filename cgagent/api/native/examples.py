@@ -417,6 +417,7 @@ _GROUP: Final = {
     "limits": {"memory_max_bytes": 1073741824},
     "overrides": [],
     "budget": "cpu=36000s/86400s",
+    "reclaim": "",
     "budgets": [{"resource": "cpu", "amount": 36000000000000, "state": "within"}],
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
     from cgagent.engine.groups.group import Group
 
+_WISHES: Final = ("budget", "reclaim")
 Quota = Annotated[int, Field(ge=0)]
 
 
@@ -33,17 +34,19 @@ class CreateGroupBody(Strict):
     labels: dict[str, str] = {}
     budget: str = ""
     """Such as ``cpu=1h/24h,io=50g/1d:throttle=1m``, of all that is in it together."""
+    reclaim: str = ""
+    """``auto[:psi=0.1%]``: memory that it does not need is taken back."""
 
 
 class UpdateGroupBody(ChangeBody):
-    """Limits, the quota of containers, -1: any number, and budgets."""
+    """Limits, the quota of containers, -1: any number, and wishes; ``off`` takes one back."""
 
     max_containers: Annotated[int, Field(ge=-1)] | None = None
     budget: str | None = None
-    """``off`` takes it back."""
+    reclaim: str | None = None
 
     def change(self) -> Change:
-        values = self.model_dump(exclude_none=True, exclude={"max_containers", "budget"})
+        values = self.model_dump(exclude_none=True, exclude={"max_containers", *_WISHES})
         limits, count = ChangeBody(**values), self.max_containers
         return Change(
             limits=limits.limits(),
@@ -51,6 +54,7 @@ class UpdateGroupBody(ChangeBody):
             max_containers=None if count == -1 else count,
             lifts_max=count == -1,
             budget=self.budget,
+            reclaim=self.reclaim,
         )
 
 
@@ -90,6 +94,7 @@ def _summary(engine: Engine, group: Group) -> dict[str, Any]:
         "overrides": [o.to_json() for o in group.overrides],
         "limits_changed_ns": group.limits_changed_ns,
         "budget": group.budget,
+        "reclaim": group.reclaim,
     }
 
 
@@ -184,6 +189,7 @@ def _add_changes(router: APIRouter, engine: Engine) -> None:
                 max_containers=body.max_containers,
                 labels=body.labels,
                 budget=body.budget,
+                reclaim=body.reclaim,
             )
             return _shown(engine, made)
 
@@ -193,7 +199,7 @@ def _add_changes(router: APIRouter, engine: Engine) -> None:
     async def update_group(
         name: str, body: UpdateGroupBody, request: Request, *, force: bool = False
     ) -> Response:
-        """Change limits, how many containers there may be in it, or budgets."""
+        """Change limits, how many containers there may be in it, or wishes."""
         before = await _detail(engine, name)
         check = condition(request, f"group {name!r}", lambda: before)
         await engine.grouping.update(name, body.change(), force=force, check=check)

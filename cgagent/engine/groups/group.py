@@ -41,6 +41,8 @@ class Group:
     """What policies hold it to instead of that, the latest last."""
     budget: str = ""
     """What may be used in a time, as `policy.budgets` has it."""
+    reclaim: str = ""
+    """How memory is taken back that it does not need, as `policy.reclaim` has it."""
     frozen_since_ns: int | None = None
     """When it was frozen as a whole; what is frozen inside by itself is not noted here."""
     thaw_at_ns: int | None = None
@@ -72,6 +74,7 @@ class Group:
                 "limits_changed_ns": self.limits_changed_ns,
                 "overrides": [o.to_json() for o in self.overrides],
                 "budget": self.budget,
+                "reclaim": self.reclaim,
                 "frozen_since_ns": self.frozen_since_ns,
                 "thaw_at_ns": self.thaw_at_ns,
                 "stopped_until_ns": self.stopped_until_ns,

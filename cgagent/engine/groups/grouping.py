@@ -13,6 +13,7 @@ from cgagent.engine.groups.group import Group, check_max, check_name
 from cgagent.engine.options import budgets, overrides
 from cgagent.engine.options import limits as limit_rules
 from cgagent.errors import ConflictError, NotFoundError
+from cgagent.policy import reclaim as reclaims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +44,7 @@ class Change:
     """There may be any number of containers."""
     budget: str | None = None
     """``off`` takes it back."""
+    reclaim: str | None = None
 
 
 class Grouping:
@@ -69,11 +71,12 @@ class Grouping:
         max_containers: int | None = None,
         labels: dict[str, str] | None = None,
         budget: str = "",
+        reclaim: str = "",
     ) -> Group:
         """Make a group with its cgroup, under limits.
 
         Raises:
-            InvalidInputError, UnsupportedError: the name, a limit, or a budget.
+            InvalidInputError, UnsupportedError: the name, a limit, or a wish.
             ConflictError: there is one of that name. NotFoundError: the group that it is to be in.
         """
         path = self._groups.path(check_name(name))
@@ -90,6 +93,7 @@ class Grouping:
                 max_containers=check_max(max_containers),
                 labels=labels or {},
                 budget=budgets.of_group(budget),
+                reclaim=reclaims.canonical(reclaim),
             )
             if group.parent:
                 self._groups.find(group.parent)
@@ -111,12 +115,12 @@ class Grouping:
         force: bool = False,
         check: Callable[[], None] = _nothing,
     ) -> Group:
-        """Change limits, the quota of containers and budgets, all of it or nothing.
+        """Change limits, the quota of containers and wishes, all of it or nothing.
 
         What policies hold it to ends of the limits that are changed.
 
         Raises:
-            InvalidInputError, UnsupportedError: a limit or a budget that cannot be.
+            InvalidInputError, UnsupportedError: a limit or a wish that cannot be.
             ConflictError: the memory in use could not be brought down.
         """
         async with self._changes.of("group-update", name, completes=False) as group:
@@ -129,6 +133,8 @@ class Grouping:
             )
             if change.budget is not None:
                 changed = replace(changed, budget=budgets.of_group(change.budget))
+            if change.reclaim is not None:
+                changed = replace(changed, reclaim=reclaims.canonical(change.reclaim))
             if change.lifts_max or change.max_containers is not None:
                 wanted = None if change.lifts_max else check_max(change.max_containers)
                 changed = replace(changed, max_containers=wanted)

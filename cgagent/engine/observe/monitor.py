@@ -210,6 +210,7 @@ class Monitor:
                 frozen=group.frozen_since_ns is not None,
                 sample=self._sampler.latest(id_),
                 budgets=self.budgets(id_),
+                reclaimed=self.reclaimed(id_),
             )
             for group in self._groups.all()
             for members in [self._groups.members(group.name)]

@@ -47,11 +47,17 @@ class Subject(Protocol):
         """Something in it runs, or soon will."""
 
     @property
+    def works(self) -> bool:
+        """Something in it runs, and it is not frozen."""
+
+    @property
     def run_ns(self) -> int | None:
         """When its run began; a group has none."""
 
     @property
     def budget(self) -> str: ...
+    @property
+    def reclaim(self) -> str: ...
     @property
     def limits(self) -> Limits:
         """Those that its user has asked for."""
@@ -104,12 +110,20 @@ class ContainerSubject:
         return self._container.up
 
     @property
+    def works(self) -> bool:
+        return self._container.running and not self._container.frozen
+
+    @property
     def run_ns(self) -> int | None:
         return self._container.record.outcome.started_ns
 
     @property
     def budget(self) -> str:
         return self._container.record.config.budget
+
+    @property
+    def reclaim(self) -> str:
+        return self._container.record.config.reclaim
 
     @property
     def limits(self) -> Limits:
@@ -187,12 +201,21 @@ class GroupSubject:
         return any(c.up for c in self._of.whole.groups.members(self._name))
 
     @property
+    def works(self) -> bool:
+        members = self._of.whole.groups.members(self._name)
+        return any(c.running for c in members) and not self.frozen
+
+    @property
     def run_ns(self) -> int | None:
         return None
 
     @property
     def budget(self) -> str:
         return self._group.budget
+
+    @property
+    def reclaim(self) -> str:
+        return self._group.reclaim
 
     @property
     def limits(self) -> Limits:
