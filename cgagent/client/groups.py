@@ -9,7 +9,7 @@ from cgagent.client.http import query, quote
 from cgagent.client.parts import Part, keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def _path(name: str, verb: str = "") -> str:
@@ -103,6 +103,10 @@ class Groups(Part):
     def stats(self, name: str) -> Stats:
         """What all that is in it uses together."""
         return Stats.of(self._client.request("GET", _path(name, "stats")))
+
+    def watch(self, name: str) -> Iterator[Stats]:
+        """Every sample from now on, until it is removed."""
+        return map(Stats.of, self._client.server_sent(_path(name, "stats") + query(stream=True)))
 
     def why(
         self, name: str, *, window_s: float | None = None, since_s: float | None = None

@@ -10,13 +10,16 @@ from pydantic import Field
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.etags import condition, tagged
+from cgagent.api.native.lines import wants_events
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds
 from cgagent.api.native.once import once
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import ChangeBody, LimitsBody, Strict
+from cgagent.api.native.stats import follow
 from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.groups.grouping import Change
 from cgagent.engine.options import limits as limit_json
+from cgagent.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
@@ -120,6 +123,21 @@ async def _detail(engine: Engine, name: str) -> dict[str, Any]:
     }
 
 
+def _figures(engine: Engine, name: str) -> dict[str, Any]:
+    """From any thread. Raises NotFoundError: it, or its cgroup, is not there."""
+    group = engine.container_groups.find(name)
+    shown = engine.monitor.group_stats(engine.container_groups.path(name))
+    return {**shown, "name": name, "limits": limit_json.to_json(group.limits)}
+
+
+def _figures_or_end(engine: Engine, name: str) -> dict[str, Any]:
+    """Raises ConflictError, which ends a feed."""
+    try:
+        return _figures(engine, name)
+    except NotFoundError as e:
+        raise ConflictError(e.message) from e
+
+
 def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.post("/{name:path}/freeze", status_code=204)
     async def freeze_group(
@@ -151,14 +169,22 @@ def _add_looks(router: APIRouter, engine: Engine) -> None:
         found = page.of(engine.container_groups.all(), lambda group: group.name)
         return [_shown(engine, group) for group in found]
 
-    @router.get("/{name:path}/stats")
-    async def group_stats(name: str) -> dict[str, Any]:
-        """Show what a group and all that is in it have used, as of a container, and the rates."""
-        group = engine.container_groups.find(name)
-        shown = await asyncio.to_thread(
-            engine.monitor.group_stats, engine.container_groups.path(group.name)
-        )
-        return {**shown, "name": name, "limits": limit_json.to_json(group.limits)}
+    @router.get("/{name:path}/stats", response_model=None)
+    async def group_stats(
+        name: str, request: Request, since: float | None = None, *, stream: bool = False
+    ) -> dict[str, Any] | Response:
+        """Show what a group and all that is in it have used, as of a container, and the rates.
+
+        With `since`, in Unix seconds: the rows kept in memory that are later. With `stream`:
+        server-sent events, or JSON lines, until the group is removed.
+        """
+        path = engine.container_groups.path(engine.container_groups.find(name).name)
+        if stream or wants_events(request.headers):
+            key = f"group {name}"
+            return await follow(engine, request, key, lambda: _figures_or_end(engine, name))
+        if since is not None:
+            return engine.monitor.group_history(path, since)
+        return await asyncio.to_thread(_figures, engine, name)
 
     @router.get("/{name:path}/why")
     async def why_group_of_containers(

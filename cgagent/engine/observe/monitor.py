@@ -336,7 +336,14 @@ class Monitor:
 
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""
-        rows = self._sampler.history(container.id, since_s)
+        return self._history(container.id, since_s)
+
+    def group_history(self, path: str, since_s: float) -> dict[str, Any]:
+        """The same of a group of containers, by the path of its cgroup."""
+        return self._history(target_of(path).id, since_s)
+
+    def _history(self, target_id: str, since_s: float) -> dict[str, Any]:
+        rows = self._sampler.history(target_id, since_s)
         return {
             "columns": ["at_s", *COLUMNS],
             "rows": [[round(at_s, 2), *row] for at_s, row in rows],

@@ -140,6 +140,7 @@ def test_groups(client, container):
         with pytest.raises(ChangedError):
             client.groups.update("typed", {"pids_max": 60}, if_match=found.etag)
         assert client.groups.stats("typed").usage["pids"]["current"] == 1
+        assert next(client.groups.watch("typed")).name == "typed"
         assert client.groups.why("typed", window_s=0.2).cgroup == made.cgroup_path
         assert [sizing.group for sizing in client.groups.advise()] == ["typed", "typed/low"]
         client.groups.freeze("typed", lease_s=1000)
