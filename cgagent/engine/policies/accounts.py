@@ -36,10 +36,11 @@ class Account:
     meters: dict[Resource, Meter] = field(default_factory=dict)
     seen_ns: int = 0
     """Of the monotonic clock: the last sample that was counted."""
-    cgroup: str = ""
-    """Of a group: by what its cgroup is known. The counters of another begin with 0."""
+    cgroup: dict[str, int] = field(default_factory=dict)
+    """Of a group: the inodes of its cgroup's directories, each with the boot that they are of. The
+    counters of another cgroup begin with 0."""
     run_s: float = 0.0
-    """Of a group: when that was first seen."""
+    """Of a group: when that cgroup was first seen."""
     is_unsaved: bool = True
     is_busy: bool = False
     retry_s: float = 0.0
@@ -76,12 +77,18 @@ class Account:
             del self.meters[meter.budget.resource]
         self.is_unsaved = True
 
-    def is_of(self, cgroup: str, now_ns: int) -> None:
-        """Of a group: which cgroup there is now. What was sampled before is another's."""
-        if cgroup and cgroup != self.cgroup:
+    def is_of(self, cgroup: dict[str, int], now_ns: int) -> None:
+        """Of a group: which cgroup there is now. What was sampled before is another's.
+
+        One of which a part was made again is the same: what was counted of it does not fall.
+        """
+        if not cgroup or cgroup == self.cgroup:
+            return
+        if not cgroup.items() & self.cgroup.items():
             if self.cgroup:
                 self.seen_ns = time.monotonic_ns()
-            self.cgroup, self.run_s, self.is_unsaved = cgroup, now_ns / 1e9, True
+            self.run_s = now_ns / 1e9
+        self.cgroup, self.is_unsaved = cgroup, True
 
     def add(self, sample: Sample, now_ns: int) -> None:
         """Count what a sample says more than the one before."""
@@ -136,7 +143,7 @@ class Account:
         value: dict[str, Any] = json.loads(document)
         text = value["text"]
         made = cls(key, text, parse(text), is_unsaved=False)
-        made.cgroup, made.run_s = value.get("cgroup", ""), value.get("run_s", 0.0)
+        made.cgroup, made.run_s = value.get("cgroup", {}), value.get("run_s", 0.0)
         for text, meter in value["meters"].items():
             (budget,) = parse(text)
             made.meters[budget.resource] = Meter.from_json(budget, meter)

@@ -159,7 +159,7 @@ class Budgeting(Resource):
         if not target.is_above:
             return
         inodes = self._subjects.host.group(target.cgroup_path).inodes()
-        account.is_of(f"{self._boot}:{sorted(inodes.values())}" if inodes else "", now_ns)
+        account.is_of({f"{self._boot} {name}": n for name, n in inodes.items()}, now_ns)
 
     def _look(self, subject: Subject, account: Account, sample: Sample | None, now_ns: int) -> None:
         account.ask(subject.budget, now_ns, counts_from_now=subject.running)

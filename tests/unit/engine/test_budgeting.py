@@ -357,6 +357,16 @@ def group_id(engine, name="team"):
     return target_of(engine.container_groups.path(name)).id
 
 
+def test_a_cgroup_of_which_a_part_was_made_again_is_the_same():
+    account = accounts.Account("group:team")
+    begun = []
+    for at_s, cgroup in enumerate(({"b /x": 1, "b /y": 2}, {"b /x": 1, "b /y": 3}, {"c /x": 1}), 1):
+        account.is_of(cgroup, at_s * S)
+        begun.append(account.run_s)
+    assert begun == [1, 1, 3], "the last is of another boot"
+    assert accounts.Account.of("group:team", account.document()).cgroup == {"c /x": 1}
+
+
 async def test_of_a_group_a_throttle_is_an_override_of_its_own(engine, world, rounds):
     await team(engine, "cpu=10s/1h:throttle=0.5")
     path = engine.container_groups.path("team")
