@@ -55,6 +55,7 @@ def test_members_find_each_other(blue):
     assert found(blue, one, "web") == set()
 
 
+@pytest.mark.native
 def test_names_change_while_they_run(blue):
     blue.client.request("POST", "/v1/networks", {"name": "red"})
     web = blue.launch("sleep", "1000", name="web", **asked("blue"))
@@ -70,6 +71,7 @@ def test_names_change_while_they_run(blue):
     assert found(blue, one, "site") == set()
 
 
+@pytest.mark.native
 def test_a_link_is_its_containers_alone(blue):
     blue.launch("sleep", "1000", name="db", **asked("blue"))
     one = blue.launch("sleep", "1000", **asked("blue", links=["db:store"]))
@@ -98,6 +100,7 @@ def test_whoever_dies_names_are_answered(blue, killed):
     assert (blue.client.request("GET", "/v1/info")["names_pid"] == names) is (killed != "names")
 
 
+@pytest.mark.native
 def test_the_process_goes_with_the_last_who_needs_it(blue):
     one = blue.launch("sleep", "1000", **asked("blue"))
     names = blue.client.request("GET", "/v1/info")["names_pid"]

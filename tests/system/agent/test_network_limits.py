@@ -99,6 +99,7 @@ def test_a_rate_survives_a_restart_and_is_that_of_a_prewarmed_link(agent, contai
     eventually(gone, "the ifb of a link that is gone is left")
 
 
+@pytest.mark.native
 def test_what_somebody_changes_is_drift_and_mended_by_the_next_agent(own_agent):
     agent = own_agent
     one = agent.launch("sleep", "1000", limits={"net_rate_in_bits": 5 * M, "net_priority": 7})
@@ -155,6 +156,7 @@ def test_a_cgroup_by_itself_has_no_rate(agent, running):
     )
 
 
+@pytest.mark.native
 def test_who_deletes_one_of_its_interfaces_does_not_save_the_others(agent, container, network):
     """Neither from their limits nor from being disconnected."""
     network("blue")

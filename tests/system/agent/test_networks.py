@@ -133,6 +133,7 @@ def test_ports_that_are_chosen(agent, container):
         container("sleep", "9", ports=ranged)
 
 
+@pytest.mark.native
 def test_networks_are_apart_until_a_container_is_in_both(agent, served, container, network):
     network("blue")
     web = served(**asked("blue"))
@@ -360,6 +361,7 @@ def test_rules_that_another_program_flushes(agent, served):
     eventually(lambda: heard("127.0.0.1", 8084) == "hello\n")
 
 
+@pytest.mark.native
 def test_a_container_goes_on_without_the_agent(own_agent):
     ports = [{"container_port": 80, "host_port": 8085}]
     web = own_agent.launch(*SERVE, ports=ports)
@@ -384,6 +386,7 @@ def printed(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.native
 def test_nothing_is_left_of_a_network(own_agent):
     def state():
         links = re.findall(r"^\d+: ([^:@]+)", printed("ip", "-o", "link"), re.MULTILINE)
@@ -409,6 +412,7 @@ def test_the_fetch_of_packages_is_not_in_the_tests_network():
         assert "cgagent" not in printed("ip", "-o", "link")
 
 
+@pytest.mark.native
 def test_a_bridge_that_somebody_deletes_is_made_anew(agent, network, served, container):
     network("blue")
     web = served(**asked("blue"))
@@ -420,6 +424,7 @@ def test_a_bridge_that_somebody_deletes_is_made_anew(agent, network, served, con
         assert answer(agent, one, address(agent, web, "blue")) == "hello\n"
 
 
+@pytest.mark.native
 def test_one_that_ends_while_it_is_brought_elsewhere(agent, network, container):
     network("blue")
     for number in range(5):
@@ -488,6 +493,7 @@ def test_a_published_port_at_the_hosts_ipv6_loopback(agent, served, container, n
     assert heard(LOOPBACK6, 8101) is None
 
 
+@pytest.mark.native
 def test_a_relayed_port_outlives_the_agent_and_the_relay(own_agent):
     ports = [
         {"container_port": 80, "host_port": 8105},

@@ -41,6 +41,7 @@ def after(own_agent):
     return run
 
 
+@pytest.mark.native
 def test_the_next_one_takes_the_process_that_is_in_its_root(after):
     agent = after("true")
     for _ in range(5):  # it may be in its root, and its agent not know that yet

@@ -106,6 +106,7 @@ def _needs(program: str, site: Site, *arguments: str) -> None:
         pytest.skip(f"the kernel has nothing for {program}")
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("program", "address"),
     [
@@ -153,6 +154,7 @@ def test_beside_docker_the_chain_for_its_users_is_named(
         docker.close()
 
 
+@pytest.mark.native
 def test_a_table_of_the_operators_own_is_named_and_mended(site: Site) -> None:
     site.host.run("nft", "add table inet mine")
     site.host.run(

@@ -226,6 +226,7 @@ def test_a_foreign_flush_is_noticed_and_mended(
     assert asked(neighbour, slowness, 8080) == "2"
 
 
+@pytest.mark.native
 def test_traffic_goes_on_after_a_foreign_flush(
     host: Host, firewall: Firewall, neighbour: Host, members: list[Host], slowness: float
 ) -> None:
@@ -303,6 +304,7 @@ def test_our_table_as_somebody_saved_it_is_a_change(
     assert _changed(firewall, slowness)
 
 
+@pytest.mark.native
 def test_changes_elsewhere_and_of_our_own_are_none(
     host: Host, firewall: Firewall, slowness: float
 ) -> None:

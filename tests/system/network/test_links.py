@@ -330,6 +330,7 @@ def test_a_host_name_twice_is_a_conflict_and_the_first_link_stays(make_host, lin
     assert set(inside(two)) == {"lo"}
 
 
+@pytest.mark.native
 def test_a_full_bridge_is_a_conflict(host, make_host, links, bridge):
     route = Route.of(host.fd)
     master = route.index("br0")
@@ -345,6 +346,7 @@ def test_a_full_bridge_is_a_conflict(host, make_host, links, bridge):
     links.attach(link_of(2), make_host().fd)
 
 
+@pytest.mark.native
 def test_many_threads_attach_and_detach(host, make_host, links, bridge):
     containers = [make_host() for _ in range(8)]
     before = names(host)

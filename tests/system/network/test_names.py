@@ -519,6 +519,7 @@ class Watch(threading.Thread):
                     self.names.connect(self.members)
 
 
+@pytest.mark.native
 def test_no_query_is_lost_when_the_process_is_killed(host, make_host, names, upstream):
     containers = [make_host() for _ in range(4)]
     members = [(member(n + 1), one.fd) for n, one in enumerate(containers)]
