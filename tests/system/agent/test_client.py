@@ -130,11 +130,11 @@ def test_groups(client, container):
     made = client.groups.create("typed", limits={"pids_max": 50}, labels={"a": "b"})
     try:
         assert client.groups.create("typed/low").name == "typed/low"
+        one = container("sleep", "1000")
+        assert client.containers.move(one, "typed").cgroup_path == f"{made.cgroup_path}/{one}"
         found = client.groups.get("typed")
         assert (made.limits, found.limits_held["pids_max"]) == ({"pids_max": 50}, 50)
         assert [g.name for g in client.groups.list()] == ["typed", "typed/low"]
-        one = container("sleep", "1000")
-        assert client.containers.move(one, "typed").cgroup_path == f"{made.cgroup_path}/{one}"
         changed = client.groups.update("typed", budget="cpu=1h/1d", if_match=found.etag)
         assert [b["resource"] for b in changed.budgets] == ["cpu"]
         with pytest.raises(ChangedError):

@@ -16,7 +16,7 @@ from tests.world.agent import eventually, group_file
 
 pytestmark = pytest.mark.system
 
-KILLS = int(os.environ.get("CGAGENT_TEST_POLICY_KILLS", "3"))
+KILLS = int(os.environ.get("CGAGENT_TEST_POLICY_KILLS", "2"))
 """Of the agent amid what it does for a group; more by hand."""
 
 FORKS = "(while :; do sleep 0.01; done) & while :; do sleep 0.015; done"
@@ -194,7 +194,7 @@ def test_whenever_the_agent_is_killed_what_holds_a_group_has_an_owner(own_agent,
     }
     agent.client.request("POST", "/v1/policies", {"ruleset": [table]})
     for _ in range(KILLS):
-        sleep(chance.uniform(0, 1.5))
+        sleep(chance.uniform(0, 1))
         agent.kill9()
         agent.start()
         eventually(lambda: is_answered_for(agent, "team"))
