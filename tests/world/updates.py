@@ -10,7 +10,7 @@ from cgagent.cgroups import UNLIMITED, IoMax, Limits
 
 MIB = 2**20
 COUNT = int(
-    os.environ.get("CGAGENT_TEST_UPDATES", "50" if "CGAGENT_TEST_MODE" in os.environ else "1000")
+    os.environ.get("CGAGENT_TEST_UPDATES", "100" if "CGAGENT_TEST_MODE" in os.environ else "1000")
 )
 """A guest takes fifteen times as long for each."""
 STEPS = 25
