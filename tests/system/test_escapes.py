@@ -171,6 +171,7 @@ def test_cve_2024_21626_the_command_holds_nothing_of_the_host(oci):
     assert done.stdout.split() == ["0", "1", "2"]
 
 
+@pytest.mark.native
 def test_cve_2024_21626_an_exec_does_not_lead_out_either(oci):
     oci("run", "-d", "-b", str(oci.bundle(oci.sh("exec sleep 1000"))), "box")
     for number in range(3, 16):

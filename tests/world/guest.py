@@ -45,6 +45,9 @@ STATE_BYTES = 2 << 30
 SWAP_BYTES = 256 << 20
 MEMORY = "3072M"
 BOOT_ALLOWANCE_S = 60
+_BEGIN_S = 180
+_PATCHED = b"Oops: int3"
+"""The first byte of an instruction is that of a breakpoint while the kernel patches the rest."""
 TIMED_OUT = 124
 GUEST_FAILED = 125
 
@@ -106,7 +109,21 @@ def prepare(mode: str) -> Kernel:
 
 
 def run(mode: str, job: Job) -> int:
-    """Boot, run the job with its output on our standard output, and return its status."""
+    """Boot, run the job with its output on our standard output, and return its status.
+
+    Emulated CPUs that are threads of their own now and then trip over an instruction that another
+    one is patching; a guest that ends so at its begin is booted once more.
+    """
+    began = time.monotonic()
+    status, is_emulators_fault = _run(mode, job)
+    if is_emulators_fault and time.monotonic() - began < _BEGIN_S:
+        print("guest: the emulator tripped over a patched instruction; once more", file=sys.stderr)
+        status, _ = _run(mode, job)
+    return status
+
+
+def _run(mode: str, job: Job) -> tuple[int, bool]:
+    """The status, and whether the kernel ended by an instruction that it has not."""
     image = prepare(mode)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgagent-guest-")))
@@ -124,7 +141,8 @@ def run(mode: str, job: Job) -> int:
         ]
         arguments = _machine(folder, image.image, initrd, " ".join(parameters))
         finished = _boot(arguments, folder, stack, job.timeout_s + BOOT_ALLOWANCE_S)
-        return _verdict(folder, finished=finished)
+        status = _verdict(folder, finished=finished)
+        return status, status == GUEST_FAILED and _PATCHED in (folder / "console").read_bytes()
 
 
 def _initrd(folder: Path, image: Kernel, job: Job) -> Path:

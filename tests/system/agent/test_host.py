@@ -180,6 +180,7 @@ def test_an_adoption_that_was_cut_short_is_finished_or_undone(own_agent):
             eventually(agent.cgroups_settled)
 
 
+@pytest.mark.native
 def test_a_lease_ends_a_freeze(agent, container):
     one = container("sh", "-c", "while :; do :; done", limits={"cpus": 0.2})
     agent.post(one, f"freeze?lease_s={1.5 * SLOWNESS}")
@@ -298,6 +299,7 @@ def test_an_oom_kill_is_an_event_with_its_cause(agent, container):
     assert told[0]["attributes"]["victims"] == "1"
 
 
+@pytest.mark.native
 def test_an_oom_of_the_parents_limit_names_the_parent(own_agent):
     agent = own_agent
     limits = {"memory_max_bytes": 80 * MIB, "memory_swap_max_bytes": 0}

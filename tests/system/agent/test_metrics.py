@@ -100,6 +100,7 @@ def test_what_has_no_file_of_the_kernels(agent, container):
     agent.client.request("DELETE", "/v1/volumes/sized")
 
 
+@pytest.mark.native
 def test_a_moment_of_life_is_shown_after_its_end(agent, container):
     """What it used and how it ended: the last reading is made before its cgroup goes."""
     fill = "x=$(head -c 12000000 /dev/zero | tr '\\0' x); exit 5"

@@ -38,6 +38,7 @@ def blue(own_agent):
     own_agent.remove_all()
 
 
+@pytest.mark.native
 def test_members_find_each_other(blue):
     web = blue.launch("sleep", "1000", name="web", **asked("blue", aliases=["www"]))
     one = blue.launch("sleep", "1000", name="one", **asked("blue"))

@@ -229,6 +229,7 @@ def test_addresses_that_were_asked_for(agent, container, network):
     assert address(agent, one, "blue") == "10.77.0.9"
 
 
+@pytest.mark.native
 def test_ipv6(agent, served, container, network):
     network("six", "--ipv6")
     web = served(**asked("six"), ports=[{"container_port": 80, "host_port": 8083}])
@@ -472,6 +473,7 @@ def test_a_network_whose_interface_is_somebody_elses(agent, network, container):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.native
 def test_a_published_port_at_the_hosts_ipv6_loopback(agent, served, container, network):
     """The firewall cannot lead it there: it is relayed, to a container that has only IPv4 too."""
     network("six", "--ipv6")

@@ -65,6 +65,7 @@ PATHS = [
 ]
 
 
+@pytest.mark.native
 def test_who_reaches_whom_on_a_macvlan_network(agent, network, container, router):
     network("segment", *ON_PARENT)
     one = container("sleep", "1000", **asked("segment"))
@@ -108,6 +109,7 @@ def test_what_inspect_shows_of_a_macvlan_network(agent, network, container, rout
     assert agent.cli("port", one).stdout == "", "as with docker, nothing is published there"
 
 
+@pytest.mark.native
 def test_in_and_out_of_a_macvlan_network_while_it_runs(agent, network, container, router):
     network("segment", *ON_PARENT)
     one = container("sleep", "1000")
@@ -218,7 +220,9 @@ def test_a_vlan_is_made_and_goes_or_is_refused_by_name(agent, network, container
     assert f"{vlan}@{PARENT}" not in printed("ip", "-o", "link")
 
 
-@pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])
+@pytest.mark.parametrize(
+    "mode", ["l2", *(pytest.param(mode, marks=pytest.mark.native) for mode in ("l3", "l3s"))]
+)
 def test_an_ipvlan_network_works_or_is_refused_by_name(agent, network, container, router, mode):
     flags = ("-d", "ipvlan", *SEGMENT, "-o", f"parent={PARENT}", "-o", f"ipvlan_mode={mode}")
     done = agent.cli("network", "create", *flags, "shared")
@@ -242,6 +246,7 @@ def test_an_ipvlan_network_works_or_is_refused_by_name(agent, network, container
         container("true", **asked("shared", mac="02:11:22:33:44:55"))
 
 
+@pytest.mark.native
 def test_a_macvlan_network_without_the_agent(own_agent, router):
     body = {
         "name": "segment",

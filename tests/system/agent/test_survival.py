@@ -229,6 +229,7 @@ def test_killed_in_the_middle_of_an_update_all_or_nothing_has_changed(own_agent)
         assert kept.items() >= asked.items() or not kept.items() & asked.items()
 
 
+@pytest.mark.native
 def test_a_shrink_that_was_cut_short_is_undone(own_agent):
     """The agent is killed while it brings memory use down, which slows the container."""
     agent = own_agent

@@ -39,6 +39,7 @@ def test_a_rate_holds_in_each_direction(pair, links):
     assert_rates(one, other, "fd05::1:3", 50 * M)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("way", ["incoming", "outgoing"])
 def test_a_rate_is_changed_while_packets_pass(pair, links, way):
     one, other, link = pair
@@ -77,6 +78,7 @@ def test_nothing_is_left_of_a_link_with_rates(host, pair, links):
     assert ifb_of(link.host_name) not in host.run("ip", "link")
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     "harm",
     [
@@ -111,6 +113,7 @@ def test_a_container_cannot_take_its_limit_away(pair, links):
     assert_rates(other, one, "10.5.1.2", factor * 20 * M)
 
 
+@pytest.mark.native
 def test_very_slow_and_very_fast(pair, links):
     one, other, link = pair
     for rate in (8_000, 10**12):

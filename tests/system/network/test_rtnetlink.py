@@ -23,6 +23,7 @@ def names(host):
     return {link["ifname"] for link in json.loads(host.run("ip", "-j", "link"))}
 
 
+@pytest.mark.native
 def test_a_refused_message_in_the_middle_is_named_and_the_rest_is_in_step(host, route):
     good = [rt.make_link(f"br{n}", "bridge") for n in range(150)]
     bad = rt.make_link("odd", "nothing-like-it")

@@ -94,6 +94,7 @@ def test_pause_and_resume(oci, sleeper):
     assert oci.state()["status"] == "running"
 
 
+@pytest.mark.native
 def test_exec(oci, sleeper):
     done = oci(
         "exec",
@@ -174,6 +175,7 @@ def test_list(oci, sleeper):
     assert [line.split()[0] for line in oci("list").stdout.splitlines()] == ["ID", "box"]
 
 
+@pytest.mark.native
 def test_a_signal_to_all(oci, slowness):
     oci("run", "-d", "-b", str(oci.bundle(oci.sh("sleep 500 & sleep 600"))), "box")
     wait_until(lambda: len(json.loads(oci("ps", "-f", "json", "box").stdout)) == 2, slowness)
@@ -318,6 +320,7 @@ def test_a_killed_create_leaves_what_delete_force_removes(oci):
     assert not oci.root.exists()
 
 
+@pytest.mark.native
 def test_what_a_killed_create_has_made_goes_with_delete_force(oci, slowness):
     config, hooked = oci.sh("true"), oci.folder / "hooked"
     script = f"echo $$ >{hooked}.new; mv {hooked}.new {hooked}; exec sleep 1000"

@@ -599,6 +599,7 @@ def test_config_a_bind_of_the_bundle_is_relative_to_it(oci):
     assert result.stdout == "text\ntouch: /m/x: Read-only file system\n"
 
 
+@pytest.mark.native
 def test_linux_a_namespace_is_joined_by_its_file(oci):
     first = oci.bundle(oci.sh("exec sleep 1000"))
     oci("run", "-d", "-b", str(first), "first")

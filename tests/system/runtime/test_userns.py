@@ -67,6 +67,7 @@ def test_root_inside_is_nobody_outside(oci):
     assert (bundle / "rootfs" / "made").stat().st_uid == FIRST
 
 
+@pytest.mark.native
 def test_a_user_namespace_is_joined_and_entered(oci, slowness):
     config = mapped(oci.sh("exec sleep 1000"))
     oci("run", "-d", "-b", str(bundle_of_root(oci, config)), "first")
