@@ -106,6 +106,11 @@ def show_time(nanoseconds: int | None) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
 
 
+def show_second(nanoseconds: int) -> str:
+    """When a Unix time is, to the second, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(nanoseconds / 1e9))
+
+
 def parse_duration(text: str, what: str) -> float:
     """Seconds of ``10``, ``1.5s``, ``1m30s``, ``500ms``.
 

@@ -9,7 +9,7 @@ from grafana.panels import CONTAINERS, INSTANCE, NAME, Board, Graph, Number, Que
 TOP: Final = 10
 
 
-def _rate(metric: str, labels: str) -> str:
+def _rate(metric: str, labels: str = INSTANCE) -> str:
     return f"rate({metric}{{{labels}}}[$__rate_interval])"
 
 
@@ -22,6 +22,8 @@ def _top(expr: str) -> str:
 
 
 _NAMED: Final = "{{name}} on {{instance}}"
+_GROUPED: Final = "{{group}} on {{instance}}"
+_GROUP: Final = "cgagent_group"
 _WORKING_SET: Final = f"container_memory_working_set_bytes{{{CONTAINERS}}}"
 _THROTTLED: Final = "container_cpu_cfs_throttled_periods_total"
 _CPU: Final = 'container_cpu_usage_seconds_total{%s, cpu="total"}'
@@ -137,6 +139,54 @@ FLEET: Final = Board(
                     "percentunit",
                     [Query(_top(_stalls(CONTAINERS, "memory", "waiting")), _NAMED)],
                     warn_at=0.1,
+                ),
+            ],
+        ),
+        Row(
+            "Groups",
+            [
+                Graph(
+                    "CPU by group",
+                    f"The {TOP} groups of containers that use most CPU time, with all in them.",
+                    "short",
+                    [Query(f"topk({TOP}, {_rate(f'{_GROUP}_cpu_usage_seconds_total')})", _GROUPED)],
+                ),
+                Graph(
+                    "Memory by group",
+                    f"The {TOP} groups of containers with the largest working set.",
+                    "bytes",
+                    [
+                        Query(
+                            f"topk({TOP}, {_GROUP}_memory_working_set_bytes{{{INSTANCE}}})",
+                            _GROUPED,
+                        )
+                    ],
+                ),
+                Graph(
+                    "Memory of groups by their limits",
+                    "Working set by the limit that all in a group share: at 100 % the kernel "
+                    "reclaims, and may kill.",
+                    "percentunit",
+                    [
+                        Query(
+                            f"topk({TOP}, {_GROUP}_memory_working_set_bytes{{{INSTANCE}}} / "
+                            f"{_GROUP}_memory_limit_bytes{{{INSTANCE}}})",
+                            _GROUPED,
+                        )
+                    ],
+                    warn_at=0.9,
+                ),
+                Graph(
+                    "Budgets of groups",
+                    f"The {TOP} budgets of groups of which most is used in their windows.",
+                    "percentunit",
+                    [
+                        Query(
+                            f"topk({TOP}, {_GROUP}_budget_used_ratio{{{INSTANCE}}})",
+                            f"{{{{resource}}}} of {_GROUPED}",
+                        )
+                    ],
+                    warn_at=1.0,
                 ),
             ],
         ),

@@ -159,7 +159,7 @@ def _take_signals(
     keep: Callable[[], None],
     forget: Callable[[], None],
 ) -> None:
-    """SIGTERM and SIGINT end; SIGHUP has the policy and the certificates read again.
+    """SIGTERM and SIGINT end; SIGHUP has files read again: access, rulesets, certificates.
 
     SIGUSR2 ends as well, and `keep` is called first: the agent is to start anew. Whoever wants its
     end, before or after that, gets it: `forget` is called.
@@ -175,7 +175,7 @@ def _take_signals(
         finish()
 
     def reload() -> None:
-        engine.access.reload()
+        engine.reload()
         if remote is not None:
             remote.reload()
         log.info("the access policy and the certificates were read again")

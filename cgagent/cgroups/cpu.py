@@ -6,6 +6,7 @@ cpu.idle since Linux 5.15; bursts since 5.14 (v1), 5.16 (v2).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -81,7 +82,8 @@ class CpuV1:
         return [*weight, *self._quota_writes(limits), *self._realtime_writes(limits)]
 
     def _quota_writes(self, limits: Limits) -> list[Write]:
-        self._refuse_more_than_above(limits)
+        if limits.cpu_quota_us is not None or limits.cpu_period_us is not None:
+            self._refuse_other_shares(limits)
         new: list[Write] = []
         if limits.cpu_period_us is not None:
             new.append(self._write("cpu_period_us", "cpu.cfs_period_us", limits.cpu_period_us))
@@ -94,23 +96,31 @@ class CpuV1:
             new.reverse()
         return _with_burst(new, limits, f"{self._dir}/cpu.cfs_burst_us")
 
-    def _refuse_more_than_above(self, limits: Limits) -> None:
+    def _refuse_other_shares(self, limits: Limits) -> None:
         """The kernel would refuse one of two files, whichever is written second."""
-        if limits.cpu_quota_us is None and limits.cpu_period_us is None:
-            return
         quota, period = _share(self._dir)
         if limits.cpu_quota_us is not None:
             quota = limits.cpu_quota_us
         period = limits.cpu_period_us or period
+        if not isinstance(quota, int) or not period:
+            return
+        refuses = f"limit cpu_quota_us: {self._dir}/cpu.cfs_quota_us refuses {quota} of each "
+        refuses += f"{period} us: the group"
         directory = os.path.dirname(self._dir)
-        while isinstance(quota, int) and period and (above := _share(directory))[1]:
+        while (above := _share(directory))[1]:
             if isinstance(above[0], int) and quota * above[1] > above[0] * period:
                 raise InvalidInputError(
-                    f"limit cpu_quota_us: {self._dir}/cpu.cfs_quota_us refuses {quota} of each "
-                    f"{period} us: the group above it, {directory}, has {above[0]} of each "
-                    f"{above[1]} us, and none below may have a larger share"
+                    f"{refuses} above it, {directory}, has {above[0]} of each {above[1]} us, and "
+                    "none below may have a larger share"
                 )
             directory = os.path.dirname(directory)
+        for directory in _below(self._dir):
+            below = _share(directory)
+            if isinstance(below[0], int) and below[0] * period > quota * below[1]:
+                raise InvalidInputError(
+                    f"{refuses} below it, {directory}, has {below[0]} of each {below[1]} us, and "
+                    "may not have a larger share (cgroup v1); give that less first"
+                )
 
     def _is_lowered(self, asked: int | None, name: str) -> bool:
         held = None if asked is None else files.number(files.read(f"{self._dir}/{name}"))
@@ -202,6 +212,12 @@ def _divided(
         return None, None
     user_ns = usage_ns * user // (user + system) if user + system else usage_ns
     return user_ns, usage_ns - user_ns
+
+
+def _below(directory: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return sorted(entry.path for entry in os.scandir(directory) if entry.is_dir())
+    return []
 
 
 def _share(directory: str) -> tuple[int | amount.Unlimited | None, int]:

@@ -53,7 +53,11 @@ _EXAMPLES: Final = {
         "cgagent why --window 200ms --format '{{.Lost}} {{.Kind}} {{.Command}}' web",
     ),
     "fits": ("cgagent fits --memory 16m --by use",),
-    "advise": ("cgagent advise", "cgagent advise --format '{{.Name}} {{.Flags}}' web"),
+    "advise": (
+        "cgagent advise",
+        "cgagent advise --groups",
+        "cgagent advise --format '{{.Name}} {{.Flags}}' web",
+    ),
     "capacity": ("cgagent capacity",),
     "update": (
         "cgagent update --memory 128m --cpus 1.5 web",
@@ -64,13 +68,13 @@ _EXAMPLES: Final = {
     "hibernate": ("cgagent hibernate --for 8h web",),
     "group create": (
         "cgagent group create --memory 1g --cpus 2 --max-containers 10 team-a",
-        "cgagent group create --pids-limit 100 team-a/backend",
+        "cgagent group create --pids-limit 100 --budget cpu=10h/24h team-a/backend",
     ),
     "group add": ("cgagent group add team-a/backend web",),
     "group ls": ("cgagent group ls",),
     "group stats": ("cgagent group stats team-a",),
     "group update": ("cgagent group update --memory 2g team-a",),
-    "group freeze": ("cgagent group freeze team-a",),
+    "group freeze": ("cgagent group freeze --for 30s team-a",),
     "group thaw": ("cgagent group thaw team-a",),
     "group leave": ("cgagent group leave web",),
     "group rm": ("cgagent group rm team-a/backend team-a",),

@@ -18,6 +18,7 @@ from cgagent.standard import printable
 from cgagent.units import parse_duration, show_size
 
 if TYPE_CHECKING:
+    from cgagent.cli.flags import Flags
     from cgagent.cli.main import Context
 
 _VERBS: Final = {
@@ -43,8 +44,10 @@ _HEADINGS: Final = {
     "Memory": "MEMORY",
     "CPUs": "CPUS",
     "PIDs": "PIDS",
+    "Budget": "BUDGET",
     "Status": "STATUS",
 }
+_FIGURES: Final = {**HEADINGS, "Budget": "BUDGET"}
 
 
 def group(context: Context) -> int:
@@ -53,6 +56,13 @@ def group(context: Context) -> int:
 
 def _resource(name: str, verb: str = "") -> str:
     return f"/v1/groups/{quote(name)}{verb and '/'}{verb}"
+
+
+def _add_wishes(parser: Flags) -> None:
+    text = "what it may use in a time: cpu=1h/24h,io=50g/1d:freeze; off: as much as it likes"
+    parser.add_argument("--budget", metavar="USE", help=text)
+    text = "take memory back that it does not need: auto[:psi=0.1], or off"
+    parser.add_argument("--reclaim", metavar="MODE", help=text)
 
 
 def _max_containers(text: str | None) -> int | None:
@@ -65,12 +75,13 @@ def _max_containers(text: str | None) -> int | None:
 
 def create(context: Context) -> int:
     parser = context.parser(
-        "[limits] [--max-containers N] [--label KEY=VALUE] GROUP",
+        "[limits] [--max-containers N] [--budget USE] [--reclaim MODE] [--label KEY=VALUE] GROUP",
         "Make a group; PARENT/NAME is one in another. Print its name.",
     )
     limits.add_flags(parser)
     add_flag = parser.add_argument
     add_flag("--max-containers", metavar="N", help="so many at most, those of groups in it, too")
+    _add_wishes(parser)
     add_flag("--label", action="append", default=[], metavar="KEY=VALUE")
     add_flag("group", metavar="NAME", help="such as team-a, or team-a/backend")
     args = parser.parse_args(context.args)
@@ -80,6 +91,8 @@ def create(context: Context) -> int:
         "limits": limits.request(args),
         "max_containers": None if count == -1 else count,
         "labels": dict(item.partition("=")[::2] for item in args.label),
+        "budget": args.budget or "",
+        "reclaim": args.reclaim or "",
     }
     print(connect(context).request("POST", "/v1/groups", body)["name"])
     return 0
@@ -110,11 +123,17 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
         "Memory": show_size(memory) if isinstance(memory, int) else "--",
         "CPUs": "--" if cpus is None else f"{cpus:g}",
         "PIDs": str(held.get("pids_max", "--")),
+        "Budget": _used(one),
         "Status": one["status"],
         "CGroup": one["cgroup_path"],
         "Label": one["labels"],
         "Labels": ",".join(f"{key}={value}" for key, value in one["labels"].items()),
     }
+
+
+def _used(one: dict[str, Any]) -> str:
+    """How much of each budget."""
+    return ", ".join(f"{b['resource']} {b['used_ratio']:.0%}" for b in one["budgets"]) or "--"
 
 
 def inspect(context: Context) -> int:
@@ -131,11 +150,13 @@ def inspect(context: Context) -> int:
 
 def update(context: Context) -> int:
     parser = context.parser(
-        "[limits] [--max-containers N] GROUP [GROUP...]",
-        "Change the limits of groups, at once, or how many containers there may be in them.",
+        "[limits] [--max-containers N] [--budget USE] [--reclaim MODE] GROUP [GROUP...]",
+        "Change the limits of groups, at once, how many containers there may be in them, or what "
+        "they may use.",
     )
     limits.add_flags(parser)
     parser.add_argument("--max-containers", metavar="N", help="so many at most; -1: any number")
+    _add_wishes(parser)
     limits.add_force(parser)
     parser.add_argument("groups", nargs="+", metavar="GROUP")
     args = parser.parse_args(context.args)
@@ -143,8 +164,10 @@ def update(context: Context) -> int:
     count = _max_containers(args.max_containers)
     if count is not None:
         body["max_containers"] = count
+    wishes = {"budget": args.budget, "reclaim": args.reclaim}
+    body |= {name: text for name, text in wishes.items() if text is not None}
     if not body:
-        parser.error("no limit is given, and no --max-containers")
+        parser.error("no limit is given, and nothing else that can be changed")
     client = connect(context)
 
     def change(name: str) -> str:
@@ -199,13 +222,16 @@ def _move(context: Context, containers: list[str], name: str) -> int:
 
 def freeze(context: Context) -> int:
     parser = context.parser(
-        "[--timeout SECONDS] GROUP [GROUP...]", "Stop all tasks of all containers in groups."
+        "[--for SECONDS] [--timeout SECONDS] GROUP [GROUP...]",
+        "Stop all tasks of all containers in groups.",
     )
+    parser.add_argument("--for", metavar="SECONDS", dest="lease", help="thaw again by itself")
     parser.add_argument("--timeout", metavar="SECONDS", help="then thaw again and fail; default 10")
     parser.add_argument("groups", nargs="+", metavar="GROUP")
     args = parser.parse_args(context.args)
     timeout = None if args.timeout is None else parse_duration(args.timeout, "--timeout")
-    options = query(timeout_s=timeout)
+    lease = None if args.lease is None else parse_duration(args.lease, "--for")
+    options = query(timeout_s=timeout, lease_s=lease)
     client = connect(context)
     return at_once(client, "POST", args.groups, lambda n: _resource(n, "freeze") + options)
 
@@ -251,7 +277,8 @@ def stats(context: Context) -> int:
         except NotFoundError:  # of all there are one may have gone meanwhile, or its cgroup
             if args.groups:
                 raise
-    print_listed([{"Name": f["name"], **shown(f)} for f in found], args.format, HEADINGS)
+    rows = [{"Name": f["name"], **shown(f), "Budget": _used(f)} for f in found]
+    print_listed(rows, args.format, _FIGURES)
     return 0
 
 

@@ -132,20 +132,22 @@ _FURTHER: Final = {"Flags": "FLAGS", "Command": "COMMAND"}
 
 def advise(context: Context) -> int:
     parser = context.parser(
-        "[--format FORMAT] [CONTAINER...]",
-        "Show limits that what containers have used makes advisable, and why. Usage is kept "
-        "over restarts, and over a removal where name and image stay.",
+        "[--groups] [--format FORMAT] [CONTAINER|GROUP...]",
+        "Show limits that what containers, or groups of them, have used makes advisable, and why. "
+        "Usage is kept over restarts, and over a removal where name and image stay.",
     )
+    parser.add_argument("--groups", action="store_true", help="of groups, not of containers")
     add_table_format(parser, "Advised")
-    parser.add_argument("containers", nargs="*", metavar="CONTAINER")
+    parser.add_argument("names", nargs="*", metavar="CONTAINER|GROUP")
     args = parser.parse_args(context.args)
-    asked = query(name=args.containers or None)
+    asked = query(name=args.names or None, groups=args.groups or None)
     found = connect(context).request("GET", f"/v1/advice{asked}")
     rows = [_advice(of, one) for of in found for one in of["advice"]]
     print_listed(rows, args.format, {**_ADVICE, **_FURTHER} if args.format != "table" else _ADVICE)
     if args.format == "table":
         for of in found:
-            line = f"$ {of['command']}" if of["command"] else f"{of['container']}: {_UNKNOWN}"
+            name = of["container"] or of["group"]
+            line = f"$ {of['command']}" if of["command"] else f"{name}: {_UNKNOWN}"
             print("\n" * (of is found[0]) + printable(line))
     return 0
 
@@ -164,7 +166,7 @@ def _advice(of: dict[str, Any], one: dict[str, Any]) -> dict[str, str]:
         return f"{value:.2f}" if one["resource"] == "cpus" else f"{value:.0f}"
 
     return {
-        "Name": of["container"],
+        "Name": of["container"] or of["group"],
         "Resource": one["resource"],
         "Asked": shown(one["asked"]),
         "P50": shown(one["p50"]),

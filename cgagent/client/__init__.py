@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Event,
         Exec,
         Explanation,
+        Group,
         Image,
         Job,
         LogEntry,
@@ -68,8 +69,8 @@ _HOMES: Final = {
     "cgagent.client.agent": ("Agent", "connect"),
     "cgagent.client.answers": (
         *("Capacity", "Cause", "Container", "ContainerSummary", "Created", "Decision", "Event"),
-        *("Exec", "Explanation", "Image", "Job", "LogEntry", "Network", "Policy", "Progress"),
-        *("Sizing", "Sleep", "State", "Stats", "Volume"),
+        *("Exec", "Explanation", "Group", "Image", "Job", "LogEntry", "Network", "Policy"),
+        *("Progress", "Sizing", "Sleep", "State", "Stats", "Volume"),
     ),
     "cgagent.client.sessions": ("Completed", "Output", "Session"),
     "cgagent.errors": (
@@ -104,6 +105,7 @@ __all__ = [
     "Event",
     "Exec",
     "Explanation",
+    "Group",
     "Image",
     "InternalError",
     "InvalidInputError",

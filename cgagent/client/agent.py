@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cgagent.client.answers import Capacity, Event, Job, Stats
 from cgagent.client.containers import Containers
+from cgagent.client.groups import Groups
 from cgagent.client.http import query
 from cgagent.client.images import Images
 from cgagent.client.networks import Networks
@@ -59,6 +60,7 @@ class Agent:
     def __init__(self, client: Client) -> None:
         self._client = client
         self.containers = Containers(client)
+        self.groups = Groups(client)
         self.images = Images(client)
         self.networks = Networks(client)
         self.policies = Policies(client)
@@ -110,12 +112,14 @@ class Agent:
         memory_bytes: int | None = None,
         cpus: float | None = None,
         parent: str | None = None,
+        group: str | None = None,
     ) -> Capacity:
         """What there is, is promised and used; with limits, whether one more with these fits.
 
-        `parent` is the path of the cgroup it would be below.
+        `parent` is the path of the cgroup it would be below, `group` the group of containers that
+        it would be in.
         """
-        asked = query(memory_bytes=memory_bytes, cpus=cpus, parent=parent)
+        asked = query(memory_bytes=memory_bytes, cpus=cpus, parent=parent, group=group)
         return Capacity.of(self.request("GET", f"/v1/capacity{asked}"))
 
     def jobs(self) -> list[Job]:

@@ -101,6 +101,36 @@ class Container(ContainerSummary):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group(Answer):
+    """A group of containers."""
+
+    name: str
+    cgroup_path: str
+    created_ns: int
+    labels: dict[str, str]
+    status: str
+    """thawed, frozen, or stopped: its budget is spent."""
+    containers: list[str]
+    """Names of those in it, and in the groups in it."""
+    running: int
+    groups: list[str]
+    """Names of the groups in it, at any depth."""
+    max_containers: int | None
+    limits: dict[str, Any]
+    """Those that its user has asked for."""
+    overrides: list[dict[str, Any]]
+    """What policies hold it to instead: owner, reason, since_ns, limits."""
+    budget: str
+    budgets: list[dict[str, Any]]
+    """By resource: used, amount, begins_ns, ends_ns, action, state."""
+    reclaim: str
+    limits_held: dict[str, Any] | None = None
+    """Those that the kernel holds; a list does not say, and None also where it is not there."""
+    etag: str = ""
+    """For an update that is to be made of this state alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exec(Answer):
     """A command that is or was run inside a container."""
 
@@ -241,10 +271,13 @@ class Explanation(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizing(Answer):
-    """Limits that a container's use makes advisable."""
+    """Limits that the use of a container, or of a group, makes advisable."""
 
     id: str
     container: str
+    """Empty: it is of a group."""
+    group: str
+    """Empty: it is of a container, in whatever group that is."""
     samples: int
     """Of a minute each; 0: nothing is known so far."""
     advice: list[dict[str, Any]]

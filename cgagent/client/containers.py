@@ -139,6 +139,15 @@ class Containers(Part):
     def thaw(self, reference: str) -> None:
         self._client.request("POST", _path(reference, "thaw"))
 
+    def move(self, reference: str, group: str = "") -> Container:
+        """Into a group, out of the one that it is in, while it runs on; empty: into none.
+
+        Raises:
+            ConflictError: it cannot be moved now, or the group is full.
+        """
+        body = {"group": group}
+        return Container.of(self._client.request("POST", _path(reference, "group"), body))
+
     def rename(self, reference: str, name: str) -> None:
         self._client.request("POST", _path(reference, "rename") + query(name=name))
 

@@ -23,10 +23,15 @@ from cgagent.engine.containers import bundle
 from cgagent.engine.containers.registry import Containers
 from cgagent.engine.events import Events
 from cgagent.engine.explaining import Explanations
+from cgagent.engine.groups.changes import GroupChanges
 from cgagent.engine.groups.directories import GroupDirectories
+from cgagent.engine.groups.ending import GroupEnding
+from cgagent.engine.groups.freezing import GroupFreezing
 from cgagent.engine.groups.grouping import Grouping
+from cgagent.engine.groups.holding import GroupHolding
 from cgagent.engine.groups.moving import Moving
 from cgagent.engine.groups.registry import Groups
+from cgagent.engine.groups.whole import Whole
 from cgagent.engine.hostgroups import HostGroups
 from cgagent.engine.images import ImageJobs
 from cgagent.engine.jobs import Jobs
@@ -58,6 +63,7 @@ from cgagent.engine.options.runtimes import Runtimes
 from cgagent.engine.policies.boosting import Boosting
 from cgagent.engine.policies.budgeting import Budgeting
 from cgagent.engine.policies.reclaiming import Reclaiming
+from cgagent.engine.policies.subjects import Subjects
 from cgagent.engine.pruning import Pruning
 from cgagent.engine.registries import RegistryJobs
 from cgagent.engine.requestkeys import RequestKeys
@@ -236,12 +242,7 @@ class Engine:
         self.adoption = Adoption(
             self.host, self.containers, self.lifecycle, self.jobs, settings.cgroup_parent
         )
-        self.grouping = Grouping(
-            *(self.container_groups, self._group_directories, self.lifecycle, self.control),
-            parents=self._parents,
-            jobs=self.jobs,
-            refresh=self.monitor.refresh_group,
-        )
+        self._compose_groups()
         self.moving = Moving(
             *(self.host, self.container_groups, self.containers, self.lifecycle, self.control),
             parents=self._parents,
@@ -254,7 +255,10 @@ class Engine:
             parent=settings.cgroup_parent,
             groups=self.container_groups,
         )
-        self.usages = Usages(self.containers, UsageRows(self.database), self.monitor.device_name)
+        self.usages = Usages(
+            *(self.containers, self.container_groups, UsageRows(self.database)),
+            self.monitor.device_name,
+        )
         self.policies.add(self.usages)
         self.capacity = Capacity(
             *(self.host, self.containers, self.monitor),
@@ -293,6 +297,21 @@ class Engine:
         self._compose_images(images)
         self._background: set[asyncio.Task[None]] = set()
 
+    def _compose_groups(self) -> None:
+        """What is done with groups of containers."""
+        changes = GroupChanges(
+            self.container_groups, self._group_directories, self.jobs, self.monitor.refresh_group
+        )
+        self.grouping = Grouping(changes, self.lifecycle, parents=self._parents)
+        self.whole_groups = Whole(
+            groups=self.container_groups,
+            directories=self._group_directories,
+            freezing=GroupFreezing(changes, self.control),
+            holding=GroupHolding(changes),
+            ending=GroupEnding(changes, self.containers, self.lifecycle),
+        )
+        self.policies.add(self.whole_groups.freezing)
+
     def _compose_images(self, images: Images) -> None:
         """Images, what is made of containers, and what is cleared away of both."""
         settings = self.settings
@@ -329,13 +348,17 @@ class Engine:
 
     def _compose_policies(self) -> None:
         """Rulesets and proactive reclaim, which act by themselves on what the monitor shows."""
+        subjects = Subjects(
+            *(self.host, self.containers, self.control, self.lifecycle, self.whole_groups),
+            used=self.monitor.used_by,
+        )
         self.rulesets = policies.made(
             self.settings,
             PolicyRows(self.database),
             host=self.host,
             containers=self.containers,
             lifecycle=self.lifecycle,
-            control=self.control,
+            subjects=subjects,
             groups=self.groups,
             jobs=self.jobs,
             events=self.events,
@@ -346,12 +369,15 @@ class Engine:
         self.boosting = Boosting(self.containers, self.control, decided)
         self.budgeting = Budgeting(
             containers=self.containers,
-            control=self.control,
-            lifecycle=self.lifecycle,
-            used=self.monitor.used,
+            groups=self.container_groups,
+            subjects=subjects,
             decided=decided,
             rows=StateRows(self.database, "budget"),
         )
+        self.control.wished.append(self.budgeting.wished)
+        self.lifecycle.starts.asked = self.budgeting.user_starts
+        self.grouping.asked = self.budgeting.asked_of_group
+        self.grouping.dropped = self.budgeting.group_dropped
         self.autosizing = AutoSizing(
             *(self.containers, self.control, self.usages, decided),
             StateRows(self.database, "auto-size"),
@@ -362,7 +388,7 @@ class Engine:
         self.lifecycle.resources.add(self.budgeting)
         self.policies.add(self.budgeting)
         self.policies.add(self.boosting)
-        self.reclaiming = Reclaiming(self.host, self.containers, self.lifecycle.group)
+        self.reclaiming = Reclaiming(*(self.host, self.containers, self.container_groups), subjects)
         self.policies.add(self.rulesets)
         self.policies.add(self.reclaiming)
         self.monitor.policy_counts = self._policy_counts
@@ -372,6 +398,19 @@ class Engine:
         self.monitor.budgets_view = self.budgeting.view
         self.monitor.last_sampled = self.budgeting.sampled
         self.rulesets.sources.budgets = self.budgeting.percents
+
+    def reload(self) -> None:
+        """Read the access policy and files of rulesets again; mistakes leave the last ones."""
+        self.access.reload()
+        self._spawn(self._reload_rulesets())
+
+    async def _reload_rulesets(self) -> None:
+        try:
+            await self.rulesets.reload()
+        except CgagentError as e:
+            log.error("the rulesets of before stay at work: %s", e.message)  # noqa: TRY400
+        else:
+            log.info("files of rulesets were read again")
 
     def _own_pids(self) -> set[int]:
         theirs = self.supervisor.pid, self.supervisor.keeper_pid, self.naming.pid
@@ -415,6 +454,7 @@ class Engine:
         await self.builds.resume()
         await self.naming.resume()
         await self.control.resume()
+        self.whole_groups.freezing.resume()
         self.boosting.resume()
         self.budgeting.resume()
         await self.autosizing.resume()
@@ -441,6 +481,7 @@ class Engine:
         self.lifecycle.restarts.close()
         self.probes.close()
         self.control.close()
+        self.whole_groups.freezing.close()
         self._idle_sleep.close()
         self.hibernation.close()
         await self._log_compression.close()

@@ -30,6 +30,7 @@ from cgagent.images.content import digest_of
 from cgagent.images.unpack.trees import remove_tree
 from cgagent.images.unpacking import PlainLayer, UnpackingProcess
 from cgagent.kernel import beneath
+from cgagent.kernel.boot import boot_id
 from cgagent.kernel.syncing import sync_file_system
 from cgagent.store import recordfiles
 from cgagent.store.disk import disk_full_is_no_space
@@ -69,7 +70,7 @@ class LayerStore:
         self._nothing = data_root / "empty"
         self._records = records
         self._placing = threading.Lock()  # a directory and its row come and go together
-        self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._boot_id = boot_id()
         with disk_full_is_no_space(f"layer store {self._layers}", self._layers):
             self._layers.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._links.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from cgagent.metrics.families import NS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cgagent.metrics.samples import Sample
+    from cgagent.metrics.samples import BudgetUse, Reclaimed, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class GroupStanding:
     frozen: bool
     sample: Sample | None
     """The last one; None: it has not been sampled so far."""
+    budgets: tuple[BudgetUse, ...] = ()
+    reclaimed: Reclaimed | None = None
 
 
 def _io(field: str) -> Callable[[Sample], float | None]:
@@ -105,6 +107,25 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[Sample], float | None]], ...]] 
 )
 
 
+_BUDGETS: Final = (
+    (
+        "budget_used_ratio",
+        "Part of a budget that is used in this window; no series without one (cgagent's policy)",
+        "used_ratio",
+    ),
+    (
+        "budget_ends_seconds",
+        "When the next window of a budget begins, in seconds since 1970 (cgagent's policy)",
+        "ends_s",
+    ),
+    (
+        "budget_acted",
+        "1 if a budget is spent and its action in force, else 0 (cgagent's policy)",
+        "is_acted_on",
+    ),
+)
+
+
 def families(groups: Iterable[GroupStanding]) -> Iterator[Metric]:
     """None where there are no groups."""
     found = list(groups)
@@ -121,6 +142,30 @@ def families(groups: Iterable[GroupStanding]) -> Iterator[Metric]:
             if (number := value(sample)) is not None:
                 counter.add_metric((group,), number)
         yield counter
+    yield _reclaimed(found)
+    for name, text, field in _BUDGETS:
+        yield _budgets(name, text, field, found)
+
+
+def _reclaimed(groups: Iterable[GroupStanding]) -> Metric:
+    counter = CounterMetricFamily(
+        "cgagent_group_reclaimed_bytes",
+        "Memory that was taken back from it as a whole, in bytes; no series without --reclaim "
+        "(memory.force_empty; memory.reclaim)",
+        labels=("group",),
+    )
+    for group in groups:
+        if group.reclaimed is not None:
+            counter.add_metric((group.name,), group.reclaimed.bytes)
+    return counter
+
+
+def _budgets(name: str, text: str, field: str, groups: Iterable[GroupStanding]) -> Metric:
+    gauge = GaugeMetricFamily(f"cgagent_group_{name}", text, labels=("group", "resource"))
+    for group in groups:
+        for use in group.budgets:
+            gauge.add_metric((group.name, use.resource), float(getattr(use, field)))
+    return gauge
 
 
 def _gauge(name: str, text: str, values: Iterable[tuple[str, float | None]]) -> Metric:

@@ -210,7 +210,7 @@ class Meter:
         is_baseline = before is None
         if run_s != self.run_s:
             before = {}
-        grown = sum(_grown((before or {}).get(key, 0), now) for key, now in counters.items())
+        grown = sum(self._grown((before or {}).get(key, 0), now) for key, now in counters.items())
         is_new = run_s != self.run_s or counters != self.counted
         self.counted, self.run_s, self.counted_ns = dict(counters), run_s, now_ns
         if is_baseline:
@@ -219,6 +219,12 @@ class Meter:
             grown = round(grown * (now_ns - self.begins_ns) / (now_ns - since_ns))
         self.used += grown
         return is_new
+
+    def _grown(self, before: int, now: int) -> int:
+        """A counter that is less than it was: of a new interface, or of fewer groups in one."""
+        if now >= before:
+            return now - before
+        return now if self.budget.resource == "net" else 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -250,8 +256,3 @@ class Meter:
         if budget.window_s != self.budget.window_s:
             made.begins_ns, made.used = now_ns, 0
         return made
-
-
-def _grown(before: int, now: int) -> int:
-    """A counter that is less than it was belongs to a new interface."""
-    return now - before if now >= before else now

@@ -43,19 +43,19 @@ VIEWS: Final = {
     "logs": View("#/containers/box/logs", "text=lines, following"),
     "limits": View("#/containers/box/limits", "#cpus"),
     "held": View("#/containers/web/held", "text=night-shift"),
-    "configuration": View("#/containers/box/configuration", "dl"),
     "host": View("#/host", "text=How to have it"),
     "cgroups": View("#/cgroups", "[role=treeitem]"),
-    "groups": View("#/groups", "[role=row] >> text=team"),
     "images": View("#/images", "[role=row] >> text=alpine"),
     "builds": View("#/builds", "summary"),
-    "jobs": View("#/jobs", "[role=row] >> text=start"),
-    "advice": View("#/advice", "[role=grid]"),
 }
-"""Those whose looks are the same whatever has happened before."""
+"""One of each kind, whose looks are the same whatever has happened before."""
 
 PICTURES: Final = {
     **VIEWS,
+    "configuration": View("#/containers/box/configuration", "dl"),
+    "groups": View("#/groups", "[role=row] >> text=team"),
+    "jobs": View("#/jobs", "[role=row] >> text=start"),
+    "advice": View("#/advice", "[role=grid]"),
     "why": View(
         "#/containers/web/why", "text=the next second", ("text=the next second",), "", ".verdict"
     ),

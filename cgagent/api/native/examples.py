@@ -416,6 +416,10 @@ _GROUP: Final = {
     "groups": [],
     "max_containers": 10,
     "limits": {"memory_max_bytes": 1073741824},
+    "overrides": [],
+    "budget": "cpu=36000s/86400s",
+    "reclaim": "",
+    "budgets": [{"resource": "cpu", "amount": 36000000000000, "state": "within"}],
 }
 
 
@@ -428,7 +432,12 @@ def _group(operation: str, **more: Any) -> Example:
 _GROUPS: Final = (
     Example(
         operation="POST /v1/groups",
-        body={"name": "team-a", "limits": {"memory_max_bytes": 1073741824}, "max_containers": 10},
+        body={
+            "name": "team-a",
+            "limits": {"memory_max_bytes": 1073741824},
+            "max_containers": 10,
+            "budget": "cpu=10h/24h",
+        },
         status=201,
         answer={**_GROUP, "containers": [], "running": 0},
     ),
@@ -437,8 +446,12 @@ _GROUPS: Final = (
     _group("GET", answer={**_GROUP, "limits_held": {}, "drift": []}),
     _group("GET stats", answer={"name": "team-a", "usage": {}, "rates": None}),
     _group("GET why", query={"window_s": 0.2}, answer={"container": None, "lost": {}}),
-    _group("POST update", body={"pids_max": 500, "max_containers": -1}, answer={"name": "team-a"}),
-    _group("POST freeze", status=204),
+    _group(
+        "POST update",
+        body={"pids_max": 500, "max_containers": -1, "budget": "cpu=20h/24h:throttle=0.5"},
+        answer={"name": "team-a"},
+    ),
+    _group("POST freeze", query={"lease_s": 30}, status=204),
     _group("POST thaw", status=204),
     _web("POST group", body={"group": ""}, answer={**_CONTAINER, "group": ""}),
     _group("POST kill", answer={"killed": []}),
@@ -518,6 +531,7 @@ _REST: Final = (
         status=204,
     ),
     Example(operation="GET /v1/advice", answer=[]),
+    Example(operation="GET /v1/advice", query={"groups": True}, answer=[]),
     Example(
         operation="GET /v1/capacity",
         query={"memory_bytes": 268435456, "cpus": 0.5},

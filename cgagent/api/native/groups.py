@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.etags import condition, tagged
-from cgagent.api.native.numbers import FreezeSeconds
+from cgagent.api.native.lines import wants_events
+from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds
 from cgagent.api.native.once import once
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import ChangeBody, LimitsBody, Strict
+from cgagent.api.native.stats import follow
 from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
 from cgagent.engine.groups.grouping import Change
 from cgagent.engine.options import limits as limit_json
+from cgagent.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.engine.engine import Engine
     from cgagent.engine.groups.group import Group
 
+_WISHES: Final = ("budget", "reclaim")
 Quota = Annotated[int, Field(ge=0)]
 
 
@@ -31,21 +35,29 @@ class CreateGroupBody(Strict):
     max_containers: Quota | None = None
     """So many containers at most, those of groups in it included."""
     labels: dict[str, str] = {}
+    budget: str = ""
+    """Such as ``cpu=1h/24h,io=50g/1d:throttle=1m``, of all that is in it together."""
+    reclaim: str = ""
+    """``auto[:psi=0.1%]``: memory that it does not need is taken back."""
 
 
 class UpdateGroupBody(ChangeBody):
-    """Limits, and the quota of containers; -1: any number."""
+    """Limits, the quota of containers, -1: any number, and wishes; ``off`` takes one back."""
 
     max_containers: Annotated[int, Field(ge=-1)] | None = None
+    budget: str | None = None
+    reclaim: str | None = None
 
     def change(self) -> Change:
-        values = self.model_dump(exclude_none=True, exclude={"max_containers"})
+        values = self.model_dump(exclude_none=True, exclude={"max_containers", *_WISHES})
         limits, count = ChangeBody(**values), self.max_containers
         return Change(
             limits=limits.limits(),
             extra=limits.conveniences(),
             max_containers=None if count == -1 else count,
             lifts_max=count == -1,
+            budget=self.budget,
+            reclaim=self.reclaim,
         )
 
 
@@ -65,28 +77,45 @@ def routes(engine: Engine) -> APIRouter:
 def _summary(engine: Engine, group: Group) -> dict[str, Any]:
     groups = engine.container_groups
     members = groups.members(group.name)
-    frozen = group.frozen_since_ns or groups.frozen_above(groups.path(group.name))
+    path = groups.path(group.name)
+    frozen = group.frozen_since_ns or groups.frozen_above(path)
+    stopped = group.stopped_until_ns or groups.closed_above(path)
     return {
         "name": group.name,
-        "cgroup_path": groups.path(group.name),
+        "cgroup_path": path,
         "created_ns": group.created_ns,
         "labels": group.labels,
-        "status": "frozen" if frozen else "thawed",
+        "status": "frozen" if frozen else "stopped" if stopped else "thawed",
         "frozen_since_ns": group.frozen_since_ns,
+        "thaw_at_ns": group.thaw_at_ns,
+        "stopped_until_ns": group.stopped_until_ns,
         "containers": sorted(c.name for c in members),
         "running": sum(c.running for c in members),
         "groups": [one.name for one in groups.children(group.name)],
         "max_containers": group.max_containers,
         "limits": limit_json.to_json(group.limits),
+        "overrides": [o.to_json() for o in group.overrides],
         "limits_changed_ns": group.limits_changed_ns,
+        "budget": group.budget,
+        "reclaim": group.reclaim,
     }
 
 
+def _used(engine: Engine, name: str) -> dict[str, Any]:
+    """What it has used of budgets is no change of the group."""
+    path = engine.container_groups.path(name)
+    return {"budgets": engine.budgeting.view(f"cgroup:{path}")}
+
+
+def _shown(engine: Engine, group: Group) -> dict[str, Any]:
+    return {**_summary(engine, group), **_used(engine, group.name)}
+
+
 async def _detail(engine: Engine, name: str) -> dict[str, Any]:
-    """`drift` has where the kernel does not hold what was asked for."""
+    """`drift` has where the kernel does not hold what is in force."""
     group = engine.container_groups.find(name)
     held = await asyncio.to_thread(engine.grouping.held, group)
-    drift = None if held is None else limit_json.drift_to_json(group.limits.diff(held))
+    drift = None if held is None else limit_json.drift_to_json(group.limits_in_force.diff(held))
     return {
         **_summary(engine, group),
         "limits_held": None if held is None else limit_json.to_json(held),
@@ -94,23 +123,43 @@ async def _detail(engine: Engine, name: str) -> dict[str, Any]:
     }
 
 
+def _figures(engine: Engine, name: str) -> dict[str, Any]:
+    """From any thread. Raises NotFoundError: it, or its cgroup, is not there."""
+    group = engine.container_groups.find(name)
+    shown = engine.monitor.group_stats(engine.container_groups.path(name))
+    return {**shown, "name": name, "limits": limit_json.to_json(group.limits)}
+
+
+def _figures_or_end(engine: Engine, name: str) -> dict[str, Any]:
+    """Raises ConflictError, which ends a feed."""
+    try:
+        return _figures(engine, name)
+    except NotFoundError as e:
+        raise ConflictError(e.message) from e
+
+
 def _add_control(router: APIRouter, engine: Engine) -> None:
     @router.post("/{name:path}/freeze", status_code=204)
-    async def freeze_group(name: str, timeout_s: FreezeSeconds = 10.0) -> Response:
-        """Stop all tasks of all containers in it, and in the groups in it."""
-        await engine.grouping.freeze(name, timeout_s)
+    async def freeze_group(
+        name: str, timeout_s: FreezeSeconds = 10.0, lease_s: LeaseSeconds | None = None
+    ) -> Response:
+        """Stop all tasks of all containers in it, and in the groups in it.
+
+        With `lease_s` it is thawed by itself after so long.
+        """
+        await engine.whole_groups.freezing.freeze(name, timeout_s, lease_s)
         return Response(status_code=204)
 
     @router.post("/{name:path}/thaw", status_code=204)
     async def thaw_group(name: str) -> Response:
         """Let it go on; a container that was frozen by itself stays frozen."""
-        await engine.grouping.thaw(name)
+        await engine.whole_groups.freezing.thaw(name)
         return Response(status_code=204)
 
     @router.post("/{name:path}/kill")
     async def kill_group(name: str) -> dict[str, Any]:
         """SIGKILL all that runs in it; no restart policy starts it again."""
-        return {"killed": [c.name for c in await engine.grouping.kill(name)]}
+        return {"killed": [c.name for c in await engine.whole_groups.ending.kill(name)]}
 
 
 def _add_looks(router: APIRouter, engine: Engine) -> None:
@@ -118,16 +167,24 @@ def _add_looks(router: APIRouter, engine: Engine) -> None:
     async def list_groups(page: Paged) -> list[dict[str, Any]]:
         """List all groups by name: a group before those in it."""
         found = page.of(engine.container_groups.all(), lambda group: group.name)
-        return [_summary(engine, group) for group in found]
+        return [_shown(engine, group) for group in found]
 
-    @router.get("/{name:path}/stats")
-    async def group_stats(name: str) -> dict[str, Any]:
-        """Show what a group and all that is in it have used, as of a container, and the rates."""
-        group = engine.container_groups.find(name)
-        shown = await asyncio.to_thread(
-            engine.monitor.group_stats, engine.container_groups.path(group.name)
-        )
-        return {**shown, "name": name, "limits": limit_json.to_json(group.limits)}
+    @router.get("/{name:path}/stats", response_model=None)
+    async def group_stats(
+        name: str, request: Request, since: float | None = None, *, stream: bool = False
+    ) -> dict[str, Any] | Response:
+        """Show what a group and all that is in it have used, as of a container, and the rates.
+
+        With `since`, in Unix seconds: the rows kept in memory that are later. With `stream`:
+        server-sent events, or JSON lines, until the group is removed.
+        """
+        path = engine.container_groups.path(engine.container_groups.find(name).name)
+        if stream or wants_events(request.headers):
+            key = f"group {name}"
+            return await follow(engine, request, key, lambda: _figures_or_end(engine, name))
+        if since is not None:
+            return engine.monitor.group_history(path, since)
+        return await asyncio.to_thread(_figures, engine, name)
 
     @router.get("/{name:path}/why")
     async def why_group_of_containers(
@@ -139,12 +196,12 @@ def _add_looks(router: APIRouter, engine: Engine) -> None:
 
     @router.get("/{name:path}", response_model=dict[str, Any])
     async def inspect_group(name: str, request: Request) -> Response:
-        return tagged(request, await _detail(engine, name))
+        return tagged(request, await _detail(engine, name), **_used(engine, name))
 
 
 def _add_changes(router: APIRouter, engine: Engine) -> None:
     def summary(name: str) -> dict[str, Any]:
-        return _summary(engine, engine.container_groups.find(name))
+        return _shown(engine, engine.container_groups.find(name))
 
     @router.post("", status_code=201)
     async def create_group(body: CreateGroupBody, request: Request) -> dict[str, Any]:
@@ -157,8 +214,10 @@ def _add_changes(router: APIRouter, engine: Engine) -> None:
                 body.limits.conveniences(),
                 max_containers=body.max_containers,
                 labels=body.labels,
+                budget=body.budget,
+                reclaim=body.reclaim,
             )
-            return _summary(engine, made)
+            return _shown(engine, made)
 
         return await once(engine, request, "group", make, summary)
 
@@ -166,11 +225,11 @@ def _add_changes(router: APIRouter, engine: Engine) -> None:
     async def update_group(
         name: str, body: UpdateGroupBody, request: Request, *, force: bool = False
     ) -> Response:
-        """Change limits, or how many containers there may be in it."""
+        """Change limits, how many containers there may be in it, or wishes."""
         before = await _detail(engine, name)
         check = condition(request, f"group {name!r}", lambda: before)
         await engine.grouping.update(name, body.change(), force=force, check=check)
-        return tagged(request, await _detail(engine, name))
+        return tagged(request, await _detail(engine, name), **_used(engine, name))
 
     @router.delete("/{name:path}", status_code=204)
     async def remove_group(name: str, request: Request, *, force: bool = False) -> Response:

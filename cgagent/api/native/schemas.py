@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cgagent.api.native.numbers import FreezeSeconds
 from cgagent.engine.containers.codec import to_plain
-from cgagent.engine.containers.container import Outcome, override_to_json
+from cgagent.engine.containers.container import Outcome
 from cgagent.engine.options import limits as limit_json
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride, require_foreign
@@ -309,7 +309,7 @@ def container_detail(
         "resolved": to_plain(record.resolved),
         "mounts": mounts,
         "limits": limit_json.to_json(record.limits),
-        "overrides": [override_to_json(o) for o in record.overrides],
+        "overrides": [o.to_json() for o in record.overrides],
         "limits_held": None if held is None else limit_json.to_json(held),
         "drift": None if held is None else limit_json.drift_to_json(in_force.diff(held)),
         "cgroup_path": record.cgroup_path,
@@ -321,7 +321,7 @@ def preview_view(record: Record) -> dict[str, Any]:
     kept = limit_json.as_kept(record.limits_in_force)
     return {
         "limits": limit_json.to_json(record.limits),
-        "overrides": [override_to_json(o) for o in record.overrides],
+        "overrides": [o.to_json() for o in record.overrides],
         "limits_kept": limit_json.to_json(kept),
     }
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.numbers import SomeBytes, SomeCpus
-from cgagent.errors import ConflictError
+from cgagent.engine.groups.group import Group
+from cgagent.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
@@ -47,26 +48,51 @@ def routes(engine: Engine) -> APIRouter:
     @router.get("/v1/advice")
     async def advise(
         name: Annotated[list[str] | None, Query()] = None,
+        *,
+        groups: bool = False,
     ) -> list[dict[str, Any]]:
         """Limits that what each container has used makes advisable, and why; of all by default.
 
-        `flags` are those of ``update``. Of one of which nothing is known so far `advice` is empty.
+        With `groups` of groups of containers; without, a name that no container has may be a
+        group's. `flags` are those of ``update``. Of one of which nothing is known so far `advice`
+        is empty.
         """
-        chosen = engine.containers if name is None else map(engine.containers.find, name)
-        return [_advised(engine, container) for container in chosen]
+        if name is not None:
+            chosen = [_named(engine, one, groups=groups) for one in name]
+        else:
+            chosen = [*(engine.container_groups.all() if groups else engine.containers)]
+        return [_advised(engine, one) for one in chosen]
 
     return router
 
 
-def _advised(engine: Engine, container: Container) -> dict[str, Any]:
-    use, found = engine.usages.of(container), engine.usages.advice(container)
+def _named(engine: Engine, name: str, *, groups: bool) -> Container | Group:
+    group = engine.container_groups.get(name)
+    if groups:
+        return group or engine.container_groups.find(name)
+    try:
+        return engine.containers.find(name)
+    except NotFoundError:
+        if group is None:
+            raise
+        return group
+
+
+def _advised(engine: Engine, one: Container | Group) -> dict[str, Any]:
+    use, found = engine.usages.of(one), engine.usages.advice(one)
     return {
-        "id": container.id,
-        "container": container.name,
-        "image": container.record.config.image,
+        **_name(one),
         "since_s": use.first_s or None,
         "samples": use.samples,
         "oom_kills": use.ooms,
         "advice": [asdict(one) for one in found],
-        "command": engine.usages.command(container),
+        "command": engine.usages.command(one),
     }
+
+
+def _name(one: Container | Group) -> dict[str, str]:
+    """Of a container `group` is empty, in whatever group it is."""
+    if isinstance(one, Group):
+        return {"id": "", "container": "", "image": "", "group": one.name}
+    image = one.record.config.image
+    return {"id": one.id, "container": one.name, "image": image, "group": ""}

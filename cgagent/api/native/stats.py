@@ -31,7 +31,7 @@ def routes(engine: Engine) -> APIRouter:
     async def stats(request: Request, *, stream: bool = False) -> Response:
         """As ``/v1/containers/ID/stats``, of every running container and every watched group."""
         if stream or wants_events(request.headers):
-            return await _events(engine, request, "all", engine.monitor.all_stats)
+            return await follow(engine, request, "all", engine.monitor.all_stats)
         return Response(await _json(engine.monitor.all_stats), media_type="application/json")
 
     @router.get("/v1/containers/{reference}/stats", response_model=None)
@@ -59,7 +59,7 @@ def routes(engine: Engine) -> APIRouter:
                 )
             return engine.monitor.docker_stats(container)
         if stream or wants_events(request.headers):
-            return await _events(
+            return await follow(
                 engine, request, container.id, lambda: engine.monitor.stats(container)
             )
         if since is not None:
@@ -77,7 +77,7 @@ async def _json(read: Callable[[], Any]) -> bytes:
     return await asyncio.to_thread(lambda: _dumped(read))
 
 
-async def _events(engine: Engine, request: Request, about: str, read: Callable[[], Any]) -> Endless:
+async def follow(engine: Engine, request: Request, about: str, read: Callable[[], Any]) -> Endless:
     """A server-sent event for each sample, with its time as the id; lines for who asks for them."""
     if LINES in request.headers.get("accept", "") and not wants_events(request.headers):
         return await _stream(engine, ("lines", about), lambda: b"%b\n" % _dumped(read), LINES)

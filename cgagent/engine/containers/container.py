@@ -213,7 +213,7 @@ class Record:
                 "rootfs": self.rootfs and asdict(self.rootfs),
                 "adopted": self.adopted and asdict(self.adopted),
                 "limits": limit_json.to_json(self.limits),
-                "overrides": [override_to_json(o) for o in self.overrides],
+                "overrides": [o.to_json() for o in self.overrides],
                 "limits_changed_ns": self.limits_changed_ns,
                 "undo": self.undo,
                 "moving": self.moving,
@@ -244,7 +244,7 @@ class Record:
             config=from_plain(ContainerConfig, value["configs"]["asked"]),
             resolved=from_plain(ResolvedConfig, value["configs"]["resolved"]),
             limits=limit_json.from_json(value["limits"]),
-            overrides=tuple(map(_override, value["overrides"])),
+            overrides=tuple(map(LimitOverride.from_json, value["overrides"])),
             limits_changed_ns=value["limits_changed_ns"],
             undo=tuple((path, text) for path, text in value["undo"]),
             moving=value.get("moving", ""),
@@ -270,19 +270,6 @@ def migrated(
     for number in range(version, VERSION):
         value = steps[number](value)
     return value
-
-
-def override_to_json(override: LimitOverride) -> dict[str, Any]:
-    return {
-        "owner": override.owner,
-        "reason": override.reason,
-        "since_ns": override.since_ns,
-        "limits": limit_json.to_json(override.limits),
-    }
-
-
-def _override(value: dict[str, Any]) -> LimitOverride:
-    return LimitOverride(**{**value, "limits": limit_json.from_json(value["limits"])})
 
 
 def _rootfs(value: dict[str, Any] | None) -> RootFs | None:

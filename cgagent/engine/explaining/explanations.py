@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cgagent.engine.events import Events
     from cgagent.engine.groups.registry import Groups
     from cgagent.engine.observe.monitor import Monitor
+    from cgagent.engine.options.overrides import Overridden
     from cgagent.policy.causes import Cause, Neighbour
 
 _LATELY_S: Final = 300.0
@@ -109,7 +110,11 @@ class Explanations:
         found = replace(found, oom=_oom_report(container, oldest_s))
         status = "frozen" if container.frozen else container.record.outcome.status
         made = _explanation(found, container.name, status, since_s)
-        records = {one.record.cgroup_path: one.record for one in self._containers}
+        return self._with_holders(made)
+
+    def _with_holders(self, made: Explanation) -> Explanation:
+        records: dict[str, Overridden] = {c.record.cgroup_path: c.record for c in self._containers}
+        records |= {self._groups.path(group.name): group for group in self._groups.all()}
         return replace(made, causes=with_holders(made.causes, records))
 
     async def of_group(self, path: str, window_s: float, since_s: float | None) -> Explanation:
@@ -126,7 +131,8 @@ class Explanations:
             found = await now.situation(kinship, path, window_s, self._cores_lately)
         else:
             found = await self._past(kinship, path, since_s)
-        return _explanation(found, kinship.names.get(path), "there", since_s)
+        made = _explanation(found, kinship.names.get(path), "there", since_s)
+        return self._with_holders(made)
 
     async def _past(
         self, kinship: Kinship, path: str, since_s: float, limits: Limits | None = None

@@ -1,4 +1,4 @@
-"""Who holds a container to the limit that holds it back, where that is not its user."""
+"""Who holds a container or a group to the limit that holds it back, where that is no user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cgagent.policy.causes.values import Cause, Evidence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cgagent.engine.containers.container import Record
+    from cgagent.engine.options.overrides import Overridden
     from cgagent.policy.causes.values import Kind
 
 _FIELDS: Final[Mapping[Kind, frozenset[str]]] = {
@@ -24,12 +24,12 @@ _FIELDS: Final[Mapping[Kind, frozenset[str]]] = {
 }
 
 
-def with_holders(causes: Iterable[Cause], records: Mapping[str, Record]) -> tuple[Cause, ...]:
+def with_holders(causes: Iterable[Cause], records: Mapping[str, Overridden]) -> tuple[Cause, ...]:
     """With the owner of the override that a limit is from. `records` are by their groups."""
     return tuple(_with_holder(cause, records.get(cause.group)) for cause in causes)
 
 
-def _with_holder(cause: Cause, record: Record | None) -> Cause:
+def _with_holder(cause: Cause, record: Overridden | None) -> Cause:
     fields = _FIELDS.get(cause.kind)
     if record is None or fields is None:
         return cause
@@ -41,6 +41,6 @@ def _with_holder(cause: Cause, record: Record | None) -> Cause:
     return cause
 
 
-def _counts(record: Record, name: str, value: Any) -> bool:
+def _counts(record: Overridden, name: str, value: Any) -> bool:
     """A budget's cap does not where what is below it is narrower; devices are not looked at."""
     return name == "io_max" or getattr(record.limits_in_force, name) == value

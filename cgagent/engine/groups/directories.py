@@ -93,8 +93,8 @@ class GroupDirectories:
     def _fill(group: Group, kernel: KernelGroup) -> None:
         """Nothing may start in one without its limits: where they are refused, it goes again."""
         try:
-            if dict(group.limits):
-                kernel.apply(group.limits)
+            if dict(group.limits_in_force):
+                kernel.apply(group.limits_in_force)
             if group.frozen_since_ns:
                 kernel.freeze()
         except CgagentError:
@@ -122,7 +122,7 @@ class GroupDirectories:
             self._fill(group, kernel)
         elif group.frozen_since_ns and kernel.frozen_by() != "self":
             log.warning("group %s: a freeze or thaw was cut short: it is thawed", group.name)
-            self._groups.save(replace(group, frozen_since_ns=None))
+            self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None))
 
 
 def _exactly(asked: Limits, held: Limits) -> Limits:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from cgagent.cgroups import Limits
 from cgagent.engine.options import limits as limit_json
+from cgagent.engine.options.overrides import LimitOverride, in_force
 from cgagent.errors import InvalidInputError, UnsupportedError
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of the form that a group's document has."""
 _PART: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 _AN_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -36,8 +37,20 @@ class Group:
     """How many containers there may be in it and in those below it; None: any number."""
     labels: dict[str, str] = field(default_factory=dict)
     limits_changed_ns: int | None = None
+    overrides: tuple[LimitOverride, ...] = ()
+    """What policies hold it to instead of that, the latest last."""
+    budget: str = ""
+    """What may be used in a time, as `policy.budgets` has it."""
+    reclaim: str = ""
+    """How memory is taken back that it does not need, as `policy.reclaim` has it."""
     frozen_since_ns: int | None = None
-    """When a user froze it; what is frozen inside by itself is not noted here."""
+    """When it was frozen as a whole; what is frozen inside by itself is not noted here."""
+    thaw_at_ns: int | None = None
+    """When such a freeze ends by itself; None: never."""
+    stopped_until_ns: int | None = None
+    """While its budget keeps all that is in it from running: until when."""
+    stopped: tuple[str, ...] = ()
+    """Ids of the containers that were stopped for that, and are to be started again."""
     undo: tuple[tuple[str, str], ...] = ()
     """While an update is made: what puts the earlier limits back; see `Group.earlier`."""
 
@@ -45,6 +58,11 @@ class Group:
     def parent(self) -> str:
         """The name of the group that it is in; empty: none."""
         return self.name.rpartition("/")[0]
+
+    @property
+    def limits_in_force(self) -> Limits:
+        """Those that the kernel is to hold."""
+        return in_force(self.limits, self.overrides) if self.overrides else self.limits
 
     def to_document(self) -> str:
         return json.dumps(
@@ -54,14 +72,20 @@ class Group:
                 "max_containers": self.max_containers,
                 "labels": self.labels,
                 "limits_changed_ns": self.limits_changed_ns,
+                "overrides": [o.to_json() for o in self.overrides],
+                "budget": self.budget,
+                "reclaim": self.reclaim,
                 "frozen_since_ns": self.frozen_since_ns,
+                "thaw_at_ns": self.thaw_at_ns,
+                "stopped_until_ns": self.stopped_until_ns,
+                "stopped": self.stopped,
                 "undo": self.undo,
             }
         )
 
     @classmethod
     def from_document(cls, name: str, created_ns: int, document: str) -> Group:
-        """Raises UnsupportedError: a later version has written it."""
+        """Of an earlier version's, too. Raises UnsupportedError: a later one has written it."""
         value: dict[str, Any] = json.loads(document)
         version = value.pop("version")
         if version > VERSION:
@@ -72,6 +96,8 @@ class Group:
         kept = {
             **value,
             "limits": limit_json.from_json(value["limits"]),
+            "overrides": tuple(map(LimitOverride.from_json, value.get("overrides", ()))),
+            "stopped": tuple(value.get("stopped", ())),
             "undo": tuple((path, text) for path, text in value["undo"]),
         }
         return cls(name=name, created_ns=created_ns, **kept)

@@ -146,6 +146,8 @@ class Moving:
             self._groups.find(changed.config.group)
         for path in (container.record.cgroup_path, changed.cgroup_path):
             self._groups.require_thawed(path, f"container {container.name} cannot be moved")
+        if container.up:
+            self._groups.require_open(changed.cgroup_path, f"container {container.name}")
         self._groups.require_room(changed.cgroup_path, container.id)
 
     async def _move_ended(self, container: Container, changed: Record) -> None:

@@ -13,6 +13,7 @@ from cgagent.engine.groups.group import Group
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.store.events import EventRow
 from cgagent.store.groups import GroupRow
+from cgagent.units import show_second
 
 if TYPE_CHECKING:
     from cgagent.engine.containers.container import Container
@@ -44,6 +45,11 @@ class Groups:
         if group is None:
             raise NotFoundError(f"group {name!r} does not exist; see cgagent group ls")
         return group
+
+    def at(self, path: str) -> Group | None:
+        """The group whose cgroup has this path."""
+        own = f"{self._own}/"
+        return self._by_name.get(path.removeprefix(own)) if path.startswith(own) else None
 
     def path(self, name: str) -> str:
         """Of its cgroup."""
@@ -93,6 +99,22 @@ class Groups:
             raise ConflictError(
                 f"{what}: group {frozen.name} is frozen; thaw it first "
                 f"(cgagent group thaw {frozen.name})"
+            )
+
+    def closed_above(self, path: str) -> Group | None:
+        """The outermost of those groups in which nothing can begin to run."""
+        above = self.above(path)
+        return next((g for g in above if g.frozen_since_ns or g.stopped_until_ns), None)
+
+    def require_open(self, path: str, what: str) -> None:
+        """Raises ConflictError: a group that it is in is frozen, or its budget is spent."""
+        self.require_thawed(path, what)
+        closed = self.closed_above(path)
+        if closed is not None:
+            until = show_second(closed.stopped_until_ns or 0)
+            raise ConflictError(
+                f"{what}: group {closed.name} has spent its budget, and nothing starts in it until "
+                f"{until}; give it more (cgagent group update --budget ... {closed.name})"
             )
 
     def require_room(self, path: str, coming: str = "") -> None:

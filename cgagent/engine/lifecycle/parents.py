@@ -22,6 +22,7 @@ from cgagent.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from cgagent.kernel.boot import boot_id
 from cgagent.store.disk import disk_full_is_no_space
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Parents:
             return
         with disk_full_is_no_space(f"file {self._file}", self._file):
             new = self._file.with_suffix(".new")
-            new.write_text(json.dumps({"boot": _boot(), "made": sorted(made)}))
+            new.write_text(json.dumps({"boot": boot_id(), "made": sorted(made)}))
             os.replace(new, self._file)
         self._made = made
 
@@ -184,14 +185,9 @@ def _noted(path: Path) -> set[str]:
     """A reboot has removed all there were: what has such a name now is somebody else's."""
     try:
         value = json.loads(path.read_text())
-        return set(value["made"]) if value["boot"] == _boot() else set()
+        return set(value["made"]) if value["boot"] == boot_id() else set()
     except (OSError, ValueError, LookupError, TypeError):
         return set()
-
-
-def _boot() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
-        return f.read().strip()
 
 
 def _is_containers(directory: str) -> bool:

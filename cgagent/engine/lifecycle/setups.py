@@ -46,7 +46,7 @@ class Setups:
     async def ready(self, container: Container) -> None:
         """Cgroup and zygote: what attaching before the start needs."""
         record = container.record
-        self._shared.groups.require_thawed(record.cgroup_path, f"container {record.name}")
+        self._shared.groups.require_open(record.cgroup_path, f"container {record.name}")
         shared = record.resolved.namespaces
         pool = self._shared.pool
         await pool.make_ready(container.id, self._namespaces(record), shared.user_ids)

@@ -46,6 +46,7 @@ class Starts:
         """Run the container's command; one that runs already is left alone.
 
         Raises:
+            ConflictError: in a group that it is in nothing can start now; it is left as it is.
             CommandNotFoundError, NotExecutableError: the command.
             UnsupportedError: a limit this host cannot hold.
             CgagentError: a step of the set-up failed.
@@ -55,16 +56,23 @@ class Starts:
             if container.up:
                 return
             container.require_started_here("a start")
-            self.asked(container)
             try:
-                await self.launch(container, RestartState())
-            except BaseException as e:  # a cancelled start, too, is the end of one with --rm
-                if isinstance(e, CgagentError):
-                    failed = replace(container.record, outcome=self.failure(container, e))
-                    self._shared.containers.save(container, failed)
+                path, what = container.record.cgroup_path, f"container {container.name}"
+                self._shared.groups.require_open(path, what)
+                self.asked(container)
+                await self._launch_or_note(container)
+            except BaseException:  # a cancelled start, too, is the end of one with --rm
                 if container.record.config.auto_remove:
                     await self._removal.forget(container)
                 raise
+
+    async def _launch_or_note(self, container: Container) -> None:
+        try:
+            await self.launch(container, RestartState())
+        except CgagentError as e:
+            failed = replace(container.record, outcome=self.failure(container, e))
+            self._shared.containers.save(container, failed)
+            raise
 
     async def launch(self, container: Container, restart: RestartState) -> None:
         """Run it, whatever it was; the lock is held by the caller. Raises as `start` does."""

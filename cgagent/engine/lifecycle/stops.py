@@ -101,11 +101,11 @@ class Stops:
         """Stop it, if it runs, and start it; one that removes itself at its end does not now.
 
         Raises:
-            ConflictError: a group that it is in is frozen, so that it could not start again.
+            ConflictError: in a group that it is in nothing can start now.
         """
         container.require_started_here("a restart")
         path = container.record.cgroup_path
-        self._shared.groups.require_thawed(path, f"container {container.name}")
+        self._shared.groups.require_open(path, f"container {container.name}")
         with container.kept():
             await self.stop(container, timeout_s, signal_name)
             await self._starts.start(container)

@@ -208,10 +208,13 @@ class Monitor:
                 running=sum(c.running for c in members),
                 max_containers=group.max_containers,
                 frozen=group.frozen_since_ns is not None,
-                sample=self._sampler.latest(target_of(self._groups.path(group.name)).id),
+                sample=self._sampler.latest(id_),
+                budgets=self.budgets(id_),
+                reclaimed=self.reclaimed(id_),
             )
             for group in self._groups.all()
             for members in [self._groups.members(group.name)]
+            for id_ in [target_of(self._groups.path(group.name)).id]
         ]
 
     def _all_to_count(self) -> Iterable[ToCount]:
@@ -244,7 +247,11 @@ class Monitor:
 
     def used(self, container: Container) -> Usage | None:
         """Of its last sample, also when it has ended; None: there was none."""
-        sample = self._sampler.latest(container.id)
+        return self.used_by(container.id)
+
+    def used_by(self, target_id: str) -> Usage | None:
+        """The same of any target."""
+        sample = self._sampler.latest(target_id)
         return None if sample is None else sample.usage
 
     def forget(self, container_id: str) -> None:
@@ -301,7 +308,7 @@ class Monitor:
         target = target_of(path)
         self._sampler.limits_changed(target.id)
         with contextlib.suppress(NotFoundError):
-            self._sampler.sample_now(target)
+            self.last_sampled(self._sampler.sample_now(target))
 
     def all_stats(self) -> list[dict[str, Any]]:
         """As `stats`, of every running container and watched group, as last sampled."""
@@ -329,7 +336,18 @@ class Monitor:
 
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""
+<<<<<<< HEAD
         rows, devices = self._sampler.history(container.id, since_s)
+=======
+        return self._history(container.id, since_s)
+
+    def group_history(self, path: str, since_s: float) -> dict[str, Any]:
+        """The same of a group of containers, by the path of its cgroup."""
+        return self._history(target_of(path).id, since_s)
+
+    def _history(self, target_id: str, since_s: float) -> dict[str, Any]:
+        rows = self._sampler.history(target_id, since_s)
+>>>>>>> main
         return {
             "columns": ["at_s", *COLUMNS],
             "rows": [[round(at_s, 2), *row] for at_s, row in rows],

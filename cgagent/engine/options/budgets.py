@@ -1,9 +1,9 @@
-"""Which budgets a container can have."""
+"""Which budgets a container, or a group, can have."""
 
 from __future__ import annotations
 
 from cgagent.errors import InvalidInputError
-from cgagent.policy.budgets import parse
+from cgagent.policy.budgets import canonical, parse
 
 
 def require_possible(text: str, network_mode: str, *, auto_remove: bool) -> None:
@@ -18,3 +18,13 @@ def require_possible(text: str, network_mode: str, *, auto_remove: bool) -> None
             f"budget net: with --network {network_mode} it has no network interfaces of its own "
             "whose traffic could be counted"
         )
+
+
+def of_group(text: str) -> str:
+    """As it is kept. Raises InvalidInputError: it is none, or no group can have it."""
+    if any(b.resource == "net" and b.action == "throttle" for b in parse(text)):
+        raise InvalidInputError(
+            "budget net: a group has no network interfaces that could be throttled; take :freeze "
+            "or :stop, or give each of its containers a budget"
+        )
+    return canonical(text)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cgagent.cgroups import UNLIMITED, IoLatency, IoMax, IoWeight, Limits
+from cgagent.engine.options import limits as limit_json
 from cgagent.errors import InvalidInputError, NotFoundError
 from cgagent.policy.boost import cores
 from cgagent.policy.rulesets.model import OWNER
@@ -68,6 +69,22 @@ class LimitOverride:
     """Why, in words for whoever wonders about the limit."""
     since_ns: int
     limits: Limits
+    widens: tuple[str, ...] = ()
+    """Of a ruleset: the limits that it raises. It makes no others wider than without it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "owner": self.owner,
+            "reason": self.reason,
+            "since_ns": self.since_ns,
+            "limits": limit_json.to_json(self.limits),
+            **({"widens": list(self.widens)} if self.widens else {}),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> LimitOverride:
+        limits, widens = limit_json.from_json(value["limits"]), tuple(value.get("widens", ()))
+        return cls(**{**value, "limits": limits, "widens": widens})
 
 
 def checked(override: LimitOverride) -> LimitOverride:
@@ -161,7 +178,7 @@ def updating(changes: Limits, before: Overridden, after: Overridden) -> Limits:
 
 
 class Overridden(Protocol):
-    """A container's record."""
+    """A container's record, or a group's."""
 
     @property
     def overrides(self) -> tuple[LimitOverride, ...]: ...
@@ -174,8 +191,8 @@ def in_force(asked: Limits, overrides: Iterable[LimitOverride]) -> Limits:
     found = asked
     for override in overrides:
         above = override.limits
-        if override.owner == BUDGET:
-            above = _narrower(above, found)
+        if override.owner == BUDGET or override.owner.startswith(OWNER):
+            above = _narrower(above, found, override.widens)
         merged = found.merged(above)
         if found.io_max and above.io_max:
             merged = replace(merged, io_max=_caps(found.io_max, above.io_max))
@@ -183,11 +200,12 @@ def in_force(asked: Limits, overrides: Iterable[LimitOverride]) -> Limits:
     return found
 
 
-def _narrower(cap: Limits, below: Limits) -> Limits:
+def _narrower(cap: Limits, below: Limits, widens: Collection[str]) -> Limits:
     """What of it is narrower: what was below it when it was made, a boost say, may have ended."""
     values = dict(cap)
     capped, held = cores(cap), cores(below)
-    if capped is not None and held is not None and held <= capped:
+    is_raised = not _QUOTA.isdisjoint(widens)
+    if capped is not None and held is not None and held <= capped and not is_raised:
         values = {name: value for name, value in values.items() if name not in _QUOTA}
     for name in _RATES & values.keys():
         if _is_at_most(getattr(below, name), values[name]):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cgagent.engine.hostgroups import HostGroups
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
-    from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.policies.subjects import Subjects
     from cgagent.store.policies import PolicyRows
 
 
@@ -43,7 +43,7 @@ def made(
     host: Host,
     containers: Containers,
     lifecycle: Lifecycle,
-    control: Control,
+    subjects: Subjects,
     groups: HostGroups,
     jobs: Jobs,
     events: Events,
@@ -61,7 +61,7 @@ def made(
         host=host,
         containers=containers,
         lifecycle=lifecycle,
-        control=control,
+        subjects=subjects,
         groups=groups,
         jobs=jobs,
         holds=holds,
@@ -76,6 +76,7 @@ def made(
         acting=acting,
         carrying=Carrying(acting, holds, targets, decided),
         containers=containers,
+        groups=lifecycle.groups,
         jobs=jobs,
         watch=watch,
     )

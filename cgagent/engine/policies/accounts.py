@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError
 from cgagent.policy.budgets import Budget, Meter, parse
@@ -19,19 +20,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NEW_NS: Final = 10 * 10**9
+"""A container that began to run so shortly before the last count may just not have been sampled."""
+
 
 @dataclass(slots=True)
 class Account:
     """Of one target."""
 
     key: str
-    """Of the target, as in `container:ID`."""
+    """Of the target, as in `container:ID`, `group:NAME`."""
     text: str = ""
     """The budgets as they are asked for; empty: none any more."""
     asked: tuple[Budget, ...] = ()
     meters: dict[Resource, Meter] = field(default_factory=dict)
     seen_ns: int = 0
     """Of the monotonic clock: the last sample that was counted."""
+    cgroup: dict[str, int] = field(default_factory=dict)
+    """Of a group: the inodes of its cgroup's directories, each with the boot that they are of. The
+    counters of another cgroup begin with 0."""
+    run_s: float = 0.0
+    """Of a group: when that cgroup was first seen."""
     is_unsaved: bool = True
     is_busy: bool = False
     retry_s: float = 0.0
@@ -68,16 +77,54 @@ class Account:
             del self.meters[meter.budget.resource]
         self.is_unsaved = True
 
+    def is_of(self, cgroup: dict[str, int], now_ns: int) -> None:
+        """Of a group: which cgroup there is now. What was sampled before is another's.
+
+        One of which a part was made again is the same: what was counted of it does not fall.
+        """
+        if not cgroup or cgroup == self.cgroup:
+            return
+        if not cgroup.items() & self.cgroup.items():
+            if self.cgroup:
+                self.seen_ns = time.monotonic_ns()
+            self.run_s = now_ns / 1e9
+        self.cgroup, self.is_unsaved = cgroup, True
+
     def add(self, sample: Sample, now_ns: int) -> None:
         """Count what a sample says more than the one before."""
+        run_s = self.run_s or sample.target.started_at_s
         if sample.monotonic_ns <= self.seen_ns:
             return
         self.seen_ns = sample.monotonic_ns
         for resource, meter in self.meters.items():
             counters = _counters(resource, sample)
             if counters is not None and self.asks_for(meter):
-                is_more = meter.add(counters, sample.target.started_at_s, now_ns)
+                is_more = meter.add(counters, run_s, now_ns)
                 self.is_unsaved = self.is_unsaved or is_more
+
+    def add_traffic(self, samples: Iterable[Sample], now_ns: int, *, are_all: bool) -> None:
+        """Of a group: count what containers in it send and receive on interfaces of their own.
+
+        With `are_all` those that are not among them are forgotten. What one has sent before it was
+        taken into the group is no use of this budget.
+        """
+        meter = self.meters.get("net")
+        if meter is None or not self.asks_for(meter) or not (are_all or meter.counted is not None):
+            return
+        counters, before = {}, {}
+        for sample in samples:
+            started_s = sample.target.started_at_s
+            was_elsewhere = started_s * 1e9 < meter.counted_ns - _NEW_NS
+            for one in sample.network or ():
+                key = f"{sample.target.id}@{started_s}:{one.name}"
+                counters[key] = one.receive_bytes + one.transmit_bytes
+                if was_elsewhere:
+                    before[key] = counters[key]
+        if meter.counted is not None:
+            meter.counted = before | meter.counted
+            counters = counters if are_all else meter.counted | counters
+        is_more = meter.add(counters, 0.0, now_ns)
+        self.is_unsaved = self.is_unsaved or is_more
 
     def roll(self, now_ns: int) -> None:
         for meter in self.meters.values():
@@ -87,7 +134,8 @@ class Account:
 
     def document(self) -> str:
         meters = {str(m.budget): m.to_json() for m in self.meters.values()}
-        return json.dumps({"text": self.text, "meters": meters}, separators=(",", ":"))
+        cgroup = {"cgroup": self.cgroup, "run_s": self.run_s} if self.cgroup else {}
+        return json.dumps({"text": self.text, "meters": meters, **cgroup}, separators=(",", ":"))
 
     @classmethod
     def of(cls, key: str, document: str) -> Account:
@@ -95,6 +143,7 @@ class Account:
         value: dict[str, Any] = json.loads(document)
         text = value["text"]
         made = cls(key, text, parse(text), is_unsaved=False)
+        made.cgroup, made.run_s = value.get("cgroup", {}), value.get("run_s", 0.0)
         for text, meter in value["meters"].items():
             (budget,) = parse(text)
             made.meters[budget.resource] = Meter.from_json(budget, meter)

@@ -1,4 +1,4 @@
-"""What grades do, to containers as a user would, and to groups of the host; and undoing it.
+"""What grades do, to containers and groups as a user would, and to cgroups of the host; and undone.
 
 Where it holds somebody to something its row comes first, and goes last. So after a crash there may
 be a row of something that has not come about, and never something without a row.
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.cgroups import Limits
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.options.overrides import LimitOverride
+from cgagent.engine.options.overrides import LimitOverride, of_owner
 from cgagent.engine.policies import limiting, webhooks
 from cgagent.engine.policies.holds import Hold
+from cgagent.engine.policies.subjects import FREEZE_S
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from cgagent.engine.hostgroups import HostGroups
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.lifecycle import Lifecycle
-    from cgagent.engine.lifecycle.control import Control
     from cgagent.engine.policies.holds import Holds
     from cgagent.engine.policies.running import Wish
+    from cgagent.engine.policies.subjects import Subject, Subjects
     from cgagent.policy.facts import Facts
     from cgagent.policy.rulesets.model import Grade, Target
 
 State = Literal["in force", "over", "given up"]
-_FREEZE_S: Final = 10.0
+_REASON_MOST: Final = 1000
 _KILL_S: Final = 10.0
 _RECLAIMS_AT_ONCE: Final = 2
 """They may take long, and other work needs the threads, too."""
@@ -56,7 +57,7 @@ class Acting:
         host: Host,
         containers: Containers,
         lifecycle: Lifecycle,
-        control: Control,
+        subjects: Subjects,
         groups: HostGroups,
         jobs: Jobs,
         holds: Holds,
@@ -67,7 +68,7 @@ class Acting:
         self._host = host
         self._containers = containers
         self._lifecycle = lifecycle
-        self._control = control
+        self._subjects = subjects
         self._groups = groups
         self._jobs = jobs
         self._holds = holds
@@ -116,10 +117,8 @@ class Acting:
         kind, _, id_ = hold.step.victim.partition(":")
         if kind == "cgroup":
             await self._undo_group(self._host.group(id_), hold)
-        else:
-            container = self._containers.get(id_)
-            if container is not None:
-                await self._undo_container(container, hold)
+        elif subject := self._subjects.get(hold.step.victim):
+            await self._undo_subject(subject, hold)
         self._holds.drop(hold)
 
     def state(self, hold: Hold) -> State:
@@ -129,12 +128,12 @@ class Acting:
             has_ended = hold.until_ns is not None and time.time_ns() >= hold.until_ns
             is_there = self._host.group(id_).inodes() == hold.inodes
             return "in force" if is_there and not has_ended else "over"
-        container = self._containers.get(id_)
-        if container is None:
+        subject = self._subjects.get(hold.step.victim)
+        if subject is None:
             return "over"
         if hold.action == "freeze":
-            return _freeze_state(container, hold)
-        held = _override(container, hold.policy)
+            return _freeze_state(subject, hold)
+        held = of_owner(subject.overrides, OWNER + hold.policy)
         names = {name for name, _ in held.limits} if held is not None else set()
         return "in force" if {name for name, _ in hold.limits} <= names else "given up"
 
@@ -175,9 +174,11 @@ class Acting:
             self._require_not_ours(victim)
             await self._groups.act(victim.id, "kill", force=True, timeout_s=_KILL_S)
             return ""
-        container = self._running(victim)
-        async with self._jobs.run("kill", container=container.id):
-            await asyncio.to_thread(self._lifecycle.group(container).kill, _KILL_S)
+        kernel = self._subject(victim).kernel()
+        if victim.kind == "group":
+            self._require_not_ours(victim)
+        async with self._jobs.run("kill", **_named(victim)):
+            await asyncio.to_thread(kernel.kill, _KILL_S)
         return ""
 
     # -- what is in force for a time ---------------------------------------------------------
@@ -192,16 +193,18 @@ class Acting:
                 raise ConflictError(f"{victim} is frozen already")
             hold = replace(hold, until_ns=until_ns, inodes=group.inodes())
             with self._holds.kept(hold):
-                await self._groups.act(victim.id, "freeze", force=True, timeout_s=_FREEZE_S)
+                await self._groups.act(victim.id, "freeze", force=True, timeout_s=FREEZE_S)
             return f"for {for_s:g} s"
-        container = self._running(victim)
+        if victim.kind == "group":
+            self._require_not_ours(victim)
+        subject = self._subject(victim)
         with self._holds.kept(hold):
-            await self._control.freeze(container, _FREEZE_S, for_s)
-            self._holds.until(hold, container.record.outcome.thaw_at_ns)
+            await subject.freeze(for_s)
+            self._holds.until(hold, subject.thaw_at_ns)
         return f"for {for_s:g} s"
 
     async def _limit(self, hold: Hold, victim: Target, limits: Limits, why: str) -> None:
-        hold = replace(hold, limits=limits)
+        hold = replace(hold, limits=limits, reason=why[:_REASON_MOST])
         if victim.kind == "cgroup":
             group = self._host.group(victim.id)
             undo = await asyncio.to_thread(group.earlier, limits)
@@ -212,54 +215,80 @@ class Acting:
                 left = await asyncio.to_thread(group.earlier, limits)
                 self._holds.put(replace(hold, left=left))
             return
-        container = self._running(victim)
+        subject = self._subject(victim)
+        there, others = of_owner(subject.overrides, OWNER + hold.policy), self._others(hold)
+        again = self._holds.find(hold.policy, hold.watched, hold.step)
+        if there and again:
+            known = {name for name, _ in there.limits}
+            before = Limits(**{n: v for n, v in again.limits if n in known})
+            hold = replace(hold, limits=before.merged(limits))
+        override = self._joined(there, others, hold)
         with self._holds.kept(hold):
-            override = LimitOverride(
-                owner=OWNER + hold.policy,
-                reason=why[:1000],
-                since_ns=time.time_ns(),
-                limits=self._left(container, hold).merged(limits),
-            )
-            await self._control.override(container, override)
+            if override is not None:
+                await subject.override(override)
 
-    async def _undo_container(self, container: Container, hold: Hold) -> None:
+    async def _undo_subject(self, subject: Subject, hold: Hold) -> None:
         if hold.action != "freeze":
-            await self._let_go(container, hold)
+            await self._let_go(subject, hold)
         elif self.state(hold) == "in force":
             with contextlib.suppress(ConflictError, NotFoundError):  # it has just ended
-                await self._control.thaw(container)
+                await subject.thaw("policy")
 
-    async def _let_go(self, container: Container, hold: Hold) -> None:
+    async def _let_go(self, subject: Subject, hold: Hold) -> None:
         """Of the override there is, leave what other grades have put there."""
-        owner = OWNER + hold.policy
-        there = _override(container, hold.policy)
+        there = of_owner(subject.overrides, OWNER + hold.policy)
         if there is None:
             return
-        left = self._left(container, hold)
-        if not dict(left):
-            await self._control.lift(container, owner)
-        elif left != there.limits:
-            await self._control.override(container, replace(there, limits=left))
+        left = self._joined(there, self._others(hold))
+        if left is None:
+            await subject.lift(there.owner)
+        elif left != there:
+            await subject.override(left)
 
-    def _left(self, container: Container, hold: Hold) -> Limits:
-        """Of the override there is what other grades have put there, and no user has taken."""
-        there = _override(container, hold.policy)
-        names = {name for name, _ in there.limits} if there else set()
-        others = self._holds.limits(hold.policy, hold.step.victim, but=hold)
-        return Limits(**{name: value for name, value in others if name in names})
+    def _others(self, hold: Hold) -> list[Hold]:
+        """What else of its ruleset is in force on the same target."""
+        same = self._holds.find(hold.policy, hold.watched, hold.step)
+        return [h for h in self._holds.on(hold.policy, hold.step.victim) if h is not same]
+
+    @staticmethod
+    def _joined(
+        there: LimitOverride | None, others: list[Hold], new: Hold | None = None
+    ) -> LimitOverride | None:
+        """An override for the others and a new one; None: nothing is left.
+
+        Of the others what its user has taken meanwhile, which is not `there` any more, is left out.
+        """
+        known = {name for name, _ in there.limits} if there else set()
+        merged, raised, reasons = Limits(), set[str](), list[str]()
+        for hold in (*others, *([new] if new else ())):
+            kept = {n: v for n, v in hold.limits if hold is new or n in known}
+            if kept:
+                merged = merged.merged(Limits(**kept))
+                raised = raised | kept.keys() if hold.action == "raise" else raised - kept.keys()
+                reasons.append(hold.reason or (there.reason if there else ""))
+        if not dict(merged):
+            return None
+        policy = (new or others[0]).policy
+        return LimitOverride(
+            owner=OWNER + policy,
+            reason="; ".join(dict.fromkeys(reasons))[:_REASON_MOST],
+            since_ns=time.time_ns() if new or there is None else there.since_ns,
+            limits=merged,
+            widens=tuple(sorted(raised)),
+        )
 
     async def _undo_group(self, group: Group, hold: Hold) -> None:
         if group.inodes() != hold.inodes:
             return  # it is gone, and what we did with it
         if hold.action == "freeze":
-            await self._groups.act(group.path, "thaw", force=True, timeout_s=_FREEZE_S)
+            await self._groups.act(group.path, "thaw", force=True, timeout_s=FREEZE_S)
         else:
             now = await asyncio.to_thread(group.earlier, hold.limits)
             await asyncio.to_thread(group.put_back, self._holds.bequeath(hold, now))
 
     def _require_not_ours(self, victim: Target) -> None:
         """Raises DeniedError: the machine's first process is in it, or one of the agent's."""
-        if {1, *self._own_pids()} & {*self._host.group(victim.id).pids()}:
+        if {1, *self._own_pids()} & {*self._host.group(victim.path or victim.id).pids()}:
             raise DeniedError(f"{victim}: the agent itself, or the machine's init, is in it")
 
     # -- targets ----------------------------------------------------------------------------
@@ -279,21 +308,19 @@ class Acting:
     def _group(self, target: Target) -> Group:
         if target.kind == "cgroup":
             return self._host.group(target.id)
-        return self._lifecycle.group(self._running(target))
+        return self._subject(target).kernel()
+
+    def _subject(self, target: Target) -> Subject:
+        """Raises ConflictError: there is nothing to act on."""
+        subject = self._subjects.get(target.key)
+        if subject is None or not subject.running:
+            raise ConflictError(f"{target} has ended")
+        return subject
 
     def _held(self, target: Target) -> Limits:
         if target.kind == "cgroup":
             return self._host.group(target.id).held()
-        held = self._control.held_limits(self._running(target))
-        if held is None:
-            raise ConflictError(f"{target} has ended")
-        return held
-
-
-def _override(container: Container, policy: str) -> LimitOverride | None:
-    """What a ruleset holds it to."""
-    owner = OWNER + policy
-    return next((o for o in container.record.overrides if o.owner == owner), None)
+        return self._subject(target).held()
 
 
 def _known(wish: Wish) -> Facts:
@@ -302,12 +329,12 @@ def _known(wish: Wish) -> Facts:
     return wish.facts
 
 
-def _freeze_state(container: Container, hold: Hold) -> State:
-    lease = container.record.outcome.thaw_at_ns
-    if hold.until_ns is not None and container.frozen and lease == hold.until_ns:
+def _freeze_state(subject: Subject, hold: Hold) -> State:
+    lease = subject.thaw_at_ns
+    if hold.until_ns is not None and subject.frozen and lease == hold.until_ns:
         return "in force"
     is_early = hold.until_ns is not None and time.time_ns() < hold.until_ns - _SOON_NS
-    return "given up" if is_early and container.running else "over"
+    return "given up" if is_early and subject.running else "over"
 
 
 _SOON_NS: Final = 200_000_000
@@ -315,4 +342,4 @@ _SOON_NS: Final = 200_000_000
 
 
 def _named(target: Target) -> dict[str, str]:
-    return {target.kind: target.id}
+    return {"cgroup": target.path} if target.kind == "group" else {target.kind: target.id}

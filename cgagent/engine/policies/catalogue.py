@@ -14,7 +14,7 @@ from cgagent.policy.rulesets.parse import rulesets as parse
 from cgagent.store.policies import RulesetRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from cgagent.policy.rulesets.model import Ruleset
@@ -33,24 +33,43 @@ class Catalogue:
             InvalidInputError, ConflictError: a file of the settings has a mistake.
         """
         self._rows = rows
+        self._directory = directory
         self._parent = parent
-        self._all: dict[str, Running] = {}
-        for row in rows.rulesets():
+        self._all = self.found()
+
+    def found(self) -> dict[str, Running]:
+        """All that there are now, in the database and in files; those of files count more.
+
+        Raises:
+            InvalidInputError, ConflictError: a file of the settings has a mistake.
+        """
+        found: dict[str, Running] = {}
+        for row in self._rows.rulesets():
             table = json.loads(row.document)
             try:
-                (rules,) = parse({"ruleset": [table]}, "database", parent)
+                (rules,) = parse({"ruleset": [table]}, "database", self._parent)
             except InvalidInputError as e:  # another version of the agent took it
                 log.error("policy %s is not at work; add it anew: %s", row.name, e.message)  # noqa: TRY400
                 continue
-            self._all[rules.name] = _running(rules, table, "", row.created_ns)
-        for origin, document in files.read(directory):
+            found[rules.name] = _running(rules, table, "", row.created_ns)
+        for origin, document in files.read(self._directory):
             for rules, table in self.parsed(document, origin):
-                known = self._all.get(rules.name)
+                known = found.get(rules.name)
                 if known is not None and known.origin:
                     raise ConflictError(
                         f"policy {rules.name} is in {known.origin} and in {origin}; rename one"
                     )
-                self._all[rules.name] = _running(rules, table, origin, time.time_ns())
+                found[rules.name] = _running(rules, table, origin, time.time_ns())
+        return found
+
+    def differing(self, found: Mapping[str, Running]) -> list[str]:
+        """Names of those that are not at work as they are `found`."""
+        names = sorted(self._all.keys() | found.keys())
+        return [n for n in names if _what(self._all.get(n)) != _what(found.get(n))]
+
+    def take(self, found: Iterable[Running]) -> None:
+        """Have them at work, in the place of those of the same names."""
+        self._all.update({one.rules.name: one for one in found})
 
     def __iter__(self) -> Iterator[Running]:
         return iter([one for _, one in sorted(self._all.items())])  # also in metrics' thread
@@ -97,7 +116,7 @@ class Catalogue:
     def put(self, new: list[tuple[Ruleset, dict[str, Any]]]) -> list[Running]:
         now_ns = time.time_ns()
         made = [_running(rules, table, "", now_ns) for rules, table in new]
-        self._all.update({one.rules.name: one for one in made})
+        self.take(made)
         return made
 
     def withdraw(self, name: str) -> None:
@@ -106,6 +125,10 @@ class Catalogue:
 
     def forget(self, name: str) -> None:
         self._rows.delete(name)
+
+
+def _what(running: Running | None) -> tuple[str, dict[str, Any]] | None:
+    return None if running is None else (running.origin, running.table)
 
 
 def _running(rules: Ruleset, table: dict[str, Any], origin: str, created_ns: int) -> Running:

@@ -32,21 +32,24 @@ class Hold:
     action: str
     since_ns: int = field(default_factory=time.time_ns)
     limits: Limits = _NOTHING
-    """Of an override of a container, or of a group."""
+    """Of an override of a container or a group, or of a cgroup."""
+    reason: str = ""
+    """Of such an override."""
     until_ns: int | None = None
-    """When a freeze ends; of a container it is the lease that its record has, by which it is known
-    to be ours. None: it was not noted before the agent died, and ends by itself."""
+    """When a freeze ends; of a container or a group it is the lease in its record, by which it is
+    known to be ours. None: it was not noted before the agent died, and ends by itself."""
     undo: tuple[tuple[str, str], ...] = ()
-    """Of a group: what puts its files back."""
+    """Of a cgroup: what puts its files back."""
     left: tuple[tuple[str, str], ...] = ()
-    """Of a group: what would put its files back to what they were left with. Where one says
+    """Of a cgroup: what would put its files back to what they were left with. Where one says
     something else now, another has changed it. Empty: it was not noted before the agent died."""
     inodes: dict[str, int] = field(default_factory=dict)
-    """Of a group's directories: another group of the same name is not ours."""
+    """Of a cgroup's directories: another group of the same name is not ours."""
 
     def row(self) -> HoldRow:
         document = {
             "limits": limit_json.to_json(self.limits),
+            "reason": self.reason,
             "until_ns": self.until_ns,
             "undo": self.undo,
             "left": self.left,
@@ -72,6 +75,7 @@ class Hold:
             action=row.action,
             since_ns=row.since_ns,
             limits=limit_json.from_json(value["limits"]),
+            reason=value.get("reason", ""),
             until_ns=value["until_ns"],
             undo=tuple((path, text) for path, text in value["undo"]),
             left=tuple((path, text) for path, text in value.get("left", ())),
@@ -95,13 +99,9 @@ class Holds:
     def find(self, policy: str, watched: str, step: Step) -> Hold | None:
         return next((h for h in self.of(policy, watched) if h.step == step), None)
 
-    def limits(self, policy: str, victim: str, but: Hold | None = None) -> Limits:
-        """What a ruleset holds a target to by all its grades, and for whomever."""
-        found = Limits()
-        for hold in self._all:
-            if hold.policy == policy and hold.step.victim == victim and hold is not but:
-                found = found.merged(hold.limits)
-        return found
+    def on(self, policy: str, victim: str) -> list[Hold]:
+        """What of a ruleset is in force on a target, for whomever it is."""
+        return [h for h in self._all if h.policy == policy and h.step.victim == victim]
 
     def put(self, hold: Hold) -> Hold:
         """Keep it, in the place of an earlier one of the same grade."""

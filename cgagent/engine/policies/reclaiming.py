@@ -1,6 +1,6 @@
-"""Memory taken back from containers that asked for it (``--reclaim auto``), step by step.
+"""Memory taken back from containers and groups that ask for it (``--reclaim auto``), step by step.
 
-What is known of a container is in memory alone: a new agent begins anew with small steps. Nothing
+What is known of one is in memory alone: a new agent begins anew with small steps. Nothing
 is held to anything, so a crash leaves nothing behind.
 """
 
@@ -17,12 +17,12 @@ from cgagent.metrics import Reclaimed
 from cgagent.policy.reclaim import Figures, Reclaimer, threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cgagent.cgroups import Event, Group, Host
+    from cgagent.cgroups import Event, Host
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.observe.policies import Tick
+    from cgagent.engine.policies.subjects import Subject, Subjects
     from cgagent.metrics import Sample
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _AT_ONCE: Final = 2
 
 @dataclass(slots=True)
 class _One:
-    """A container that memory is taken back from."""
+    """A container or group that memory is taken back from."""
 
     text: str
     reclaimer: Reclaimer
@@ -49,41 +49,49 @@ class Reclaiming:
     """A policy: it is told of each round of sampling."""
 
     def __init__(
-        self, host: Host, containers: Containers, group: Callable[[Container], Group]
+        self, host: Host, containers: Containers, groups: Groups, subjects: Subjects
     ) -> None:
         place = host.placements.get("memory")
         self._takes_amounts = place is not None and place.version != 1
         self._containers = containers
-        self._group = group
+        self._groups = groups
+        self._subjects = subjects
         self._all: dict[str, _One] = {}
+        """By the ids of targets in the sampler."""
         self._work: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self.reclaimed_bytes = 0
-        """Of all containers there ever were."""
+        """Of all there ever were."""
 
     def happened(self, container: Container, event: Event) -> None:
         """The next round's figures tell enough."""
 
     def ticked(self, tick: Tick) -> None:
         now_s = time.monotonic()
-        for container in self._containers:
-            if container.record.config.reclaim:
-                self._look(container, tick, now_s)
-            elif container.id in self._all:
-                del self._all[container.id]
-        if len(self._all) > len(self._containers):
-            self._all = {id_: one for id_, one in self._all.items() if self._containers.get(id_)}
+        asked: dict[str, Subject] = {
+            container.id: self._subjects.container(container)
+            for container in self._containers
+            if container.record.config.reclaim
+        }
+        for group in self._groups.all():
+            if group.reclaim:
+                path = self._groups.path(group.name)
+                asked[f"cgroup:{path}"] = self._subjects.group(group.name)
+        for target_id, subject in asked.items():
+            self._look(target_id, subject, tick, now_s)
+        for other in self._all.keys() - asked.keys():
+            del self._all[other]
 
-    def _look(self, container: Container, tick: Tick, now_s: float) -> None:
-        text = container.record.config.reclaim
-        one = self._all.get(container.id)
+    def _look(self, target_id: str, subject: Subject, tick: Tick, now_s: float) -> None:
+        text = subject.reclaim
+        one = self._all.get(target_id)
         if one is None or one.text != text:
             percent = threshold(text) or 0.0
             one = _One(text, Reclaimer(percent, takes_amounts=self._takes_amounts))
-            self._all[container.id] = one
-        if one.is_busy or now_s < one.due_s or not container.running or container.frozen:
+            self._all[target_id] = one
+        if one.is_busy or now_s < one.due_s or not subject.works:
             return
-        sample = tick.latest(container.id)
+        sample = tick.latest(target_id)
         figures = None if sample is None else _figures(sample, tick)
         if figures is None or sample is None:
             return
@@ -92,22 +100,22 @@ class Reclaiming:
         one.reason = step.reason
         if step.amount_bytes and not one.cannot:
             one.is_busy = True
-            work = self._take(container, one, step.amount_bytes, may_swap=step.may_swap)
+            work = self._take(subject, one, step.amount_bytes, may_swap=step.may_swap)
             task = asyncio.create_task(work)
             self._work.add(task)
             task.add_done_callback(self._work.discard)
 
     async def _take(
-        self, container: Container, one: _One, amount_bytes: int, *, may_swap: bool
+        self, subject: Subject, one: _One, amount_bytes: int, *, may_swap: bool
     ) -> None:
-        group = self._group(container)
         try:
+            group = subject.kernel()
             amount = amount_bytes if self._takes_amounts else None
             async with self._turns:
                 freed = await asyncio.to_thread(group.reclaim, amount, may_swap=may_swap)
         except UnsupportedError as e:
             one.cannot = e.message
-            log.warning("container %s: no memory is taken back: %s", container.name, e.message)
+            log.warning("%s: no memory is taken back: %s", subject.target, e.message)
         except CgagentError as e:
             one.reason = e.message  # it has ended, say
         else:
@@ -121,14 +129,14 @@ class Reclaiming:
         if self._work:
             await asyncio.wait(self._work)
 
-    def of(self, container_id: str) -> Reclaimed | None:
+    def of(self, target_id: str) -> Reclaimed | None:
         """For metrics; from any thread. None: it has not asked for it."""
-        one = self._all.get(container_id)
+        one = self._all.get(target_id)
         return None if one is None else Reclaimed(one.reclaimed_bytes, one.reclaimer.part)
 
-    def view(self, container_id: str) -> dict[str, Any] | None:
+    def view(self, target_id: str) -> dict[str, Any] | None:
         """For people."""
-        one = self._all.get(container_id)
+        one = self._all.get(target_id)
         if one is None:
             return None
         return {

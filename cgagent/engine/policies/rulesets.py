@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Event, Host
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.jobs import Jobs
     from cgagent.engine.observe.policies import Tick
     from cgagent.engine.policies.acting import Acting
@@ -53,6 +54,7 @@ class Rulesets:
         acting: Acting,
         carrying: Carrying,
         containers: Containers,
+        groups: Groups,
         jobs: Jobs,
         watch: Callable[[Iterable[str]], None],
     ) -> None:
@@ -64,6 +66,7 @@ class Rulesets:
         self._acting = acting
         self._carrying = carrying
         self._containers = containers
+        self._groups = groups
         self._jobs = jobs
         self._watch = watch
         self.sources = Sources(host)
@@ -123,10 +126,25 @@ class Rulesets:
             origin = self._catalogue.get(name).origin
             if origin:
                 raise ConflictError(
-                    f"policy {name} is in {origin}; remove it there and start the agent anew"
+                    f"policy {name} is in {origin}; remove it there, and have the agent read its "
+                    "files again (systemctl reload cgagent, or SIGHUP)"
                 )
             await self._let_go(name)
             self._catalogue.forget(name)
+            self._changed()
+
+    async def reload(self) -> None:
+        """Read the files of the settings again. What is as it was goes on.
+
+        Raises:
+            InvalidInputError, ConflictError: a mistake in one; all goes on as it was.
+        """
+        async with self._jobs.run("policy reload"), self._changing:
+            found = self._catalogue.found()
+            names = self._catalogue.differing(found)
+            for name in names:
+                await self._let_go(name)
+            self._catalogue.take(found[name] for name in names if name in found)
             self._changed()
 
     async def _let_go(self, name: str) -> None:
@@ -154,9 +172,10 @@ class Rulesets:
     async def _lift_orphans(self) -> None:
         """Overrides of policies that have no hold: it could not be kept, or the row was lost."""
         owners = {(hold.policy, hold.step.victim) for hold in self._holds}
-        for container in self._containers:
-            key = f"container:{container.id}"
-            for override in container.record.overrides:
+        held = [(f"container:{c.id}", c.record.overrides) for c in self._containers]
+        held += [(f"group:{group.name}", group.overrides) for group in self._groups.all()]
+        for key, overrides in held:
+            for override in overrides:
                 policy = override.owner.removeprefix(OWNER)
                 if policy == override.owner or (policy, key) in owners:
                     continue
@@ -205,13 +224,13 @@ class Rulesets:
 
     def _learn(self, tick: Tick) -> list[Target]:
         """Who is there: all that is sampled comes by as fresh every few seconds."""
-        for key in [k for k, t in self._there.items() if self._targets.get(sampled_id(t)) is None]:
+        for key in [k for k, t in self._there.items() if not self._is_there(t)]:
             del self._there[key]  # it has ended
             self._selecting.pop(key, None)
         found = [target for id_ in tick.fresh if (target := self._targets.get(id_)) is not None]
         for target in found:
             self._there[target.key] = target
-            if target.kind == "cgroup" and self.sources.is_above(target):
+            if target.kind in {"cgroup", "group"} and self.sources.is_above(target):
                 self._above.add(target.key)
             if self._needs_trends:
                 self.sources.learn(target)
@@ -234,8 +253,11 @@ class Rulesets:
 
     def facts(self, target: Target) -> Facts | None:
         """What is known of it now; None: it does not run, or is not there."""
-        is_there = target.kind == "host" or self._targets.get(sampled_id(target)) is not None
-        return self.sources.of(target) if is_there else None
+        return self.sources.of(target) if self._is_there(target) else None
+
+    def _is_there(self, target: Target) -> bool:
+        known = HOST if target.kind == "host" else self._targets.get(sampled_id(target))
+        return known is not None and known.key == target.key
 
     def view(self) -> View:
         """What there is to look at now."""

@@ -1,9 +1,9 @@
-"""What containers use, kept over their restarts: a policy that only watches.
+"""What containers and groups of them use, kept over restarts: a policy that only watches.
 
-Once a minute a sample that the sampler has taken anyway becomes part of each container's
-histograms; every few minutes, and when the agent stops, these go to the database. An agent that is
-killed loses the last minutes. A container that was removed and made again with the same name and
-image goes on where it was.
+Once a minute a sample that the sampler has taken anyway becomes part of each one's histograms;
+every few minutes, and when the agent stops, these go to the database. An agent that is killed
+loses the last minutes. A container that was removed and made again with the same name and image
+goes on where it was, and so does a group of the same name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Oom
+from cgagent.engine.groups.group import Group
 from cgagent.errors import CgagentError
 from cgagent.policy.advice.advising import advice, command
 from cgagent.policy.advice.use import ContainerUse
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Event, Limits
     from cgagent.engine.containers.container import Container
     from cgagent.engine.containers.registry import Containers
+    from cgagent.engine.groups.registry import Groups
     from cgagent.engine.observe.policies import Tick
     from cgagent.metrics import Sample
     from cgagent.policy.advice.advising import Advice
@@ -40,7 +42,7 @@ _KEPT_NS: Final = 14 * 86400 * 10**9
 _KEPT_MOST: Final = 2000
 
 Key = tuple[str, str]
-"""A container's name and image."""
+"""A container's name and image; of a group a name that no container has, and nothing."""
 
 
 @dataclass(slots=True)
@@ -58,15 +60,21 @@ class Usages:
     """A policy; made by the engine, in whose event loop it lives."""
 
     def __init__(
-        self, containers: Containers, rows: UsageRows, device_name: Callable[[str], str]
+        self,
+        containers: Containers,
+        groups: Groups,
+        rows: UsageRows,
+        device_name: Callable[[str], str],
     ) -> None:
         """`device_name`: the path of a block device, of its "MAJOR:MINOR"."""
         self._device_name = device_name
         self._containers = containers
+        self._groups = groups
         self._rows = rows
         self._uses: dict[Key, ContainerUse] = {}
         """Of those that run, and of those that ended since all was saved."""
         self._before: dict[str, _Before] = {}
+        """By the ids of targets in the sampler."""
         self._due_s = 0.0
         self._save_due_s = time.monotonic() + _SAVED_EVERY_S
         self._saving: asyncio.Task[None] | None = None
@@ -74,51 +82,56 @@ class Usages:
     def ticked(self, tick: Tick) -> None:
         """All of them once a minute; one that has just begun to run at once."""
         now_s = time.monotonic()
-        running = [c for c in self._containers if c.running]
+        running: dict[str, Container | Group] = {c.id: c for c in self._containers if c.running}
+        running |= {f"cgroup:{self._groups.path(g.name)}": g for g in self._groups.all()}
         is_due = now_s >= self._due_s
-        for container in running:
-            if is_due or container.id not in self._before:
-                sample = tick.latest(container.id)
+        for target_id, one in running.items():
+            if is_due or target_id not in self._before:
+                sample = tick.latest(target_id)
                 if sample is not None:
-                    self._sampled(container, sample)
+                    self._sampled(one, sample)
         if not is_due:
             return
         self._due_s = now_s + _EVERY_S
-        for gone in self._before.keys() - {c.id for c in running}:
+        for gone in self._before.keys() - running.keys():
             del self._before[gone]
         if now_s >= self._save_due_s:
             self._save_due_s = now_s + _SAVED_EVERY_S
             self._saving = asyncio.create_task(self._save())
 
     def happened(self, container: Container, event: Event) -> None:
-        """A limit of its own that led to a kill was too small, nobody knows by how much."""
-        own = container.record.cgroup_path
-        if isinstance(event, Oom) and event.limiting_group == own:
-            use = self.of(container)
+        """A limit that led to a kill was too small, nobody knows by how much."""
+        if not isinstance(event, Oom):
+            return
+        own = event.limiting_group == container.record.cgroup_path
+        limited = container if own else self._groups.at(event.limiting_group or "")
+        if limited is not None:
+            use = self.of(limited)
             use.ooms += event.victims
             if isinstance(event.limit_bytes, int):
                 use.memory.oom(event.limit_bytes, time.time())
 
-    def of(self, container: Container) -> ContainerUse:
+    def of(self, one: Container | Group) -> ContainerUse:
         """What is known of it, of earlier runs as well."""
-        key = (container.name, container.record.config.image)
+        key = _key(one)
         known = self._uses.get(key)
         if known is None:
             known = self._uses[key] = self._load(key)
         return known
 
-    def advice(self, container: Container, held: Limits | None = None) -> list[Advice]:
+    def advice(self, one: Container | Group, held: Limits | None = None) -> list[Advice]:
         """Limits that make sense for it; none where nothing is known so far.
 
         `held` is what it has now, where that is not what its user has asked for.
         """
-        use = self.of(container)
+        use, asked = self.of(one), one.limits if isinstance(one, Group) else one.record.limits
         device = None if use.device is None else self._device_name(use.device)
-        return advice(use, held or container.record.limits, device)
+        return advice(use, held or asked, device)
 
-    def command(self, container: Container) -> str:
+    def command(self, one: Container | Group) -> str:
         """One that takes all of the advice; empty where there is none."""
-        return command(container.name, self.advice(container))
+        update = ("group", "update") if isinstance(one, Group) else ("update",)
+        return command(update, one.name, self.advice(one))
 
     def _load(self, key: Key) -> ContainerUse:
         row = self._rows.get(*key)
@@ -130,15 +143,19 @@ class Usages:
             log.warning("usage of %s is not read, and begun anew: %r", key[0], e)
             return ContainerUse()
 
-    def _sampled(self, container: Container, sample: Sample) -> None:
-        before = self._before.get(container.id)
+    def _sampled(self, one: Container | Group, sample: Sample) -> None:
+        target_id = sample.target.id
+        if isinstance(one, Group) and not sample.usage.pids.current:
+            self._before.pop(target_id, None)  # nothing runs in it, which is no measure either
+            return
+        before = self._before.get(target_id)
         now = _before(sample)
         if before is not None and before.monotonic_ns == now.monotonic_ns:
             return
-        self._before[container.id] = now
+        self._before[target_id] = now
         if sample.usage.frozen:  # what it does not use in its sleep is no measure of its work
             return
-        use, at_s, usage = self.of(container), sample.at_s, sample.usage
+        use, at_s, usage = self.of(one), sample.at_s, sample.usage
         if usage.memory.working_set_bytes is not None:
             use.memory.add(usage.memory.working_set_bytes, at_s)
         if usage.pids.current is not None:
@@ -167,7 +184,8 @@ class Usages:
         except CgagentError as e:  # a full disk: tried again in a while
             log.warning("what containers use is not kept: %s", e.message)
             return
-        running = {(c.name, c.record.config.image) for c in self._containers if c.running}
+        running = {_key(c) for c in self._containers if c.running}
+        running |= {_key(group) for group in self._groups.all()}
         self._uses = {key: use for key, use in self._uses.items() if key in running}
 
     async def close(self) -> None:
@@ -175,6 +193,12 @@ class Usages:
         if self._saving is not None:
             await self._saving
         await self._save()
+
+
+def _key(one: Container | Group) -> Key:
+    if isinstance(one, Group):
+        return f"group:{one.name}", ""
+    return one.name, one.record.config.image
 
 
 def _dumped(use: ContainerUse) -> str:

@@ -1,4 +1,4 @@
-"""Limits that what a container has used makes advisable, each with its reason."""
+"""Limits that what a container or a group has used makes advisable, each with its reason."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def advice(use: ContainerUse, asked: Limits, device: str | None) -> list[Advice]
     return list(_all(use, asked, device)) if use.samples else []
 
 
-def command(name: str, found: list[Advice]) -> str:
-    """One that takes all of the advice, to be pasted."""
+def command(update: tuple[str, ...], name: str, found: list[Advice]) -> str:
+    """One that takes all of the advice, to be pasted; `update` are its words."""
     flags = [flag for one in found for flag in one.flags]
-    return shlex.join(["cgagent", "update", *flags, name]) if flags else ""
+    return shlex.join(["cgagent", *update, *flags, name]) if flags else ""
 
 
 def _all(use: ContainerUse, asked: Limits, device: str | None) -> Iterator[Advice]:

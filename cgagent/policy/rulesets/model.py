@@ -42,20 +42,22 @@ LASTING: Final[frozenset[Action]] = frozenset(
 )
 """Actions that are in force until they are undone."""
 Most = Literal["memory", "growth", "pressure", "swap", "io", "reclaim", "cpu"]
-Kind = Literal["container", "cgroup", "host"]
+Kind = Literal["container", "group", "cgroup", "host"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A container, a cgroup of the host, or the host: what is looked at, and acted on."""
+    """What is looked at, and acted on: a container, a group of them, a cgroup, or the host."""
 
     kind: Kind
     id: str
-    """A container's id, a group's path; empty for the host."""
+    """A container's id, a group's name, a cgroup's path; empty for the host."""
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     """Names of the groups of containers that it is in."""
+    path: str = ""
+    """Of a group's cgroup."""
     mark: str = ""
     """``prefer``, ``avoid`` or ``omit``: what the target itself says, by a label or an xattr."""
 
@@ -75,11 +77,13 @@ class Selector:
     name: str = ""
     """A pattern of containers' names."""
     label: str = ""
-    """``KEY`` or ``KEY=PATTERN``, of containers."""
+    """``KEY`` or ``KEY=PATTERN``, of containers, or of whole groups."""
     group: str = ""
     """A pattern of names of groups of containers: those in one, and in the groups in it."""
+    whole: bool = False
+    """The groups themselves, each as one, and not the containers in them."""
     cgroup: str = ""
-    """A pattern of paths of the host's cgroups."""
+    """A pattern of paths of the host's cgroups, those of groups of containers among them."""
     host: bool = False
 
     def fits(self, target: Target) -> bool:
@@ -87,10 +91,18 @@ class Selector:
             return self.host
         if target.kind == "cgroup":
             return bool(self.cgroup) and fits_path(target.id, self.cgroup)
-        if self.host or self.cgroup or not (self.name or self.label or self.group):
+        if target.kind == "group":
+            return self._fits_group(target)
+        if self.whole or self.host or self.cgroup or not (self.name or self.label or self.group):
             return False
         in_group = not self.group or any(fnmatchcase(g, self.group) for g in target.groups)
         return in_group and self._has_label(target) and fnmatchcase(target.name, self.name or "*")
+
+    def _fits_group(self, target: Target) -> bool:
+        if self.cgroup:
+            return fits_path(target.path, self.cgroup)
+        named = fnmatchcase(target.name, self.group)
+        return self.whole and named and self._has_label(target)
 
     def _has_label(self, target: Target) -> bool:
         key, separator, pattern = self.label.partition("=")

@@ -47,7 +47,7 @@ _RULESET: Final = (
     *("name", "description", "select", "when", "against", "grade", "cool_down", "clear_for"),
     "dry_run",
 )
-_SELECTOR: Final = ("name", "label", "group", "cgroup", "host")
+_SELECTOR: Final = ("name", "label", "group", "whole", "cgroup", "host")
 
 
 def rulesets(table: Any, origin: str, parent: str) -> tuple[Ruleset, ...]:
@@ -119,8 +119,11 @@ def _selector(value: Any, where: str, parent: str) -> Selector:
     for name in ("name", "label", "group", "cgroup"):
         if name in found and not (isinstance(found[name], str) and found[name]):
             raise InvalidInputError(f"{where}: {name} must be a pattern")
-    if not isinstance(found.get("host", False), bool):
-        raise InvalidInputError(f"{where}: host must be true or false")
+    for name in ("host", "whole"):
+        if not isinstance(found.get(name, False), bool):
+            raise InvalidInputError(f"{where}: {name} must be true or false")
+    if found.get("whole") and ("group" not in found or "name" in found):
+        raise InvalidInputError(f"{where}: whole groups are selected by group, and label")
     kinds = {"container"} & {"container" for n in ("name", "label", "group") if n in found}
     kinds |= {name for name in ("cgroup", "host") if found.get(name)}
     if len(kinds) != 1:
@@ -278,7 +281,8 @@ def _check_target(made: Ruleset, where: str) -> None:
         raise InvalidInputError(
             f"{where}: {acting[0]} cannot be about the whole host; say against whom it is"
         )
-    if select.cgroup:
-        for action in acting:
-            if action in {"raise", "restart"}:
-                raise InvalidInputError(f"{where}: {action} is for containers alone")
+    unfit = {"raise", "restart"} if select.cgroup else {"restart"} if select.whole else set()
+    for action in acting:
+        if action in unfit:
+            whom = "containers" if action == "restart" else "containers and whole groups"
+            raise InvalidInputError(f"{where}: {action} is for {whom} alone")

@@ -108,7 +108,9 @@ def test_after_an_oom_kill_it_is_started_again_with_more(agent, container):
     )
     size = 112 * MIB  # 16 MiB and 100 MB, up to the next MiB
     detail = eventually(
-        lambda: (d := agent.detail(one))["overrides"] and d["state"]["status"] == "running" and d
+        lambda: (
+            (d := agent.detail(one))["restart_count"] and d["state"]["status"] == "running" and d
+        )
     )
     assert detail["overrides"][0]["limits"] == {"memory_max_bytes": size}
     assert (detail["restart_count"], detail["sizes"][0]["size"]) == (1, size)

@@ -126,6 +126,34 @@ def test_images_networks_and_volumes(client):
         client.networks.get("typed")
 
 
+def test_groups(client, container):
+    made = client.groups.create("typed", limits={"pids_max": 50}, labels={"a": "b"})
+    try:
+        assert client.groups.create("typed/low").name == "typed/low"
+        one = container("sleep", "1000")
+        assert client.containers.move(one, "typed").cgroup_path == f"{made.cgroup_path}/{one}"
+        found = client.groups.get("typed")
+        assert (made.limits, found.limits_held["pids_max"]) == ({"pids_max": 50}, 50)
+        assert [g.name for g in client.groups.list()] == ["typed", "typed/low"]
+        changed = client.groups.update("typed", budget="cpu=1h/1d", if_match=found.etag)
+        assert [b["resource"] for b in changed.budgets] == ["cpu"]
+        with pytest.raises(ChangedError):
+            client.groups.update("typed", {"pids_max": 60}, if_match=found.etag)
+        assert client.groups.stats("typed").usage["pids"]["current"] == 1
+        assert next(client.groups.watch("typed")).name == "typed"
+        assert client.groups.why("typed", window_s=0.2).cgroup == made.cgroup_path
+        assert [sizing.group for sizing in client.groups.advise()] == ["typed", "typed/low"]
+        client.groups.freeze("typed", lease_s=1000)
+        assert client.groups.get("typed").status == "frozen"
+        client.groups.thaw("typed")
+        assert client.capacity(memory_bytes=1 << 20, group="typed").fits
+        assert len(client.groups.kill("typed")) == 1
+    finally:
+        client.groups.remove("typed", force=True)
+    with pytest.raises(NotFoundError):
+        client.groups.get("typed")
+
+
 def test_the_agent_itself(client, container):
     since = time.time_ns()
     one = container("true")

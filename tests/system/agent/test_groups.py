@@ -1,4 +1,4 @@
-"""Groups of containers: limits that these share, freezing as one, and moves between them."""
+"""Groups of containers: limits and budgets that these share, freezing as one, and moves."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import random
 import urllib.request
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -15,8 +16,12 @@ from tests.world.agent import eventually, group_file
 
 pytestmark = pytest.mark.system
 
+KILLS = int(os.environ.get("CGAGENT_TEST_POLICY_KILLS", "2"))
+"""Of the agent amid what it does for a group; more by hand."""
+
 FORKS = "(while :; do sleep 0.01; done) & while :; do sleep 0.015; done"
 """Two shells, each with another process at nearly any time."""
+BUSY = ("sh", "-c", "while :; do :; done")
 
 
 @pytest.fixture
@@ -148,6 +153,72 @@ def test_it_is_frozen_thawed_and_killed_as_one(agent, group, container):
     assert agent.state(other)["status"] == "exited"
 
 
+def test_its_budget_is_of_all_that_have_been_in_it(agent, group, container):
+    group("team-b")
+    second = container("sleep", "1000", group="team-b")
+    first = container(*BUSY, group="team-b")
+    ask(agent, "team-b", "update", {"budget": "cpu=0.4s/1h:throttle=0.3"})
+    eventually(lambda: look(agent, "team-b")["budgets"][0]["state"] == "done")
+    assert holders(agent, "team-b") == ["budget"]
+    shown = look(agent, "team-b")
+    assert (shown["limits_held"]["cpu_quota_us"], shown["drift"]) == (30_000, [])
+    (spent,) = shown["budgets"]
+    assert spent["used"] >= spent["amount"]
+    agent.remove(first)
+    move(agent, second, "")
+    assert look(agent, "team-b")["budgets"][0]["used"] >= spent["used"]
+    assert 'cgagent_group_budget_acted{group="team-b",resource="cpu"} 1.0' in scraped(agent)
+    ask(agent, "team-b", "update", {"cpus": 0.5})
+    eventually(lambda: look(agent, "team-b")["budgets"][0]["state"] == "given up")
+    assert holders(agent, "team-b") == []
+
+
+def holders(agent, name):
+    return [one["owner"] for one in look(agent, name)["overrides"]]
+
+
+@pytest.mark.native
+def test_whenever_the_agent_is_killed_what_holds_a_group_has_an_owner(own_agent, group):
+    """Amid a weight, a cap, a freeze and a budget that come and go."""
+    agent, chance = own_agent, random.Random(5)  # noqa: S311
+    group("team", of=agent, budget="cpu=0.2s/2s:throttle=0.05")
+    before = look(agent, "team")["limits_held"]
+    one = agent.launch(*BUSY, group="team")
+    table = {
+        "name": "crash",
+        "select": {"group": "team", "whole": True},
+        "when": {"detector": "pids-above", "above": 0},
+        "grade": [
+            *({"action": "weight", "cpu": 7}, {"action": "cpu-cap", "cpus": 0.3}),
+            {"action": "freeze", "for": "0.5s"},
+        ],
+        "cool-down": 0,
+    }
+    agent.client.request("POST", "/v1/policies", {"ruleset": [table]})
+    for _ in range(KILLS):
+        sleep(chance.uniform(0, 1))
+        agent.kill9()
+        agent.start()
+        eventually(lambda: is_answered_for(agent, "team"))
+    agent.client.request("DELETE", "/v1/policies/crash")
+    ask(agent, "team", "update", {"budget": "off"})
+    eventually(lambda: look(agent, "team")["overrides"] == [])
+    eventually(lambda: agent.state(one)["status"] == "running")
+    shown = look(agent, "team")
+    assert (shown["limits_held"], shown["drift"], shown["status"]) == (before, [], "thawed")
+
+
+def is_answered_for(agent, name):
+    """The kernel holds what is in force, and what is not its user's has somebody behind it."""
+    shown = look(agent, name)
+    holds = agent.client.request("GET", "/v1/policies/crash")["holds"]
+    answering = {
+        "policy.crash": bool(holds),
+        "budget": any(one["state"] == "done" for one in shown["budgets"]),
+    }
+    return not shown["drift"] and all(answering[one["owner"]] for one in shown["overrides"])
+
+
 def test_a_container_is_moved_while_it_forks(agent, group, container):
     group("team-m", limits={"memory_max_bytes": 256 << 20})
     group("team-m/low")
@@ -273,19 +344,23 @@ def test_the_command_line(agent, group, container):
         return done.stdout or done.stderr
 
     group("shown", limits={"memory_max_bytes": 64 << 20, "cpus": 0.5})
-    assert (
-        cli("create", "--pids-limit", "30", "--max-containers", "1", "shown/low") == "shown/low\n"
-    )
+    bounds = ("--pids-limit", "30", "--max-containers", "1", "--budget", "cpu=1h/1d:throttle=1")
+    assert cli("create", *bounds, "shown/low") == "shown/low\n"
     container("sleep", "1000", name="in-shown", group="shown")
     rows = [line.split() for line in cli("ls").splitlines()[1:]]
-    assert ["shown", "1", "1", "64MiB", "0.5", "--", "thawed"] in rows
-    assert ["shown/low", "0/1", "0", "--", "--", "30", "thawed"] in rows
+    assert ["shown", "1", "1", "64MiB", "0.5", "--", "--", "thawed"] in rows
+    assert ["shown/low", "0/1", "0", "--", "--", "30", "cpu", "0%", "thawed"] in rows
     assert cli("add", "shown/low", "in-shown") == "in-shown\n"
     assert json.loads(cli("inspect", "shown/low"))[0]["containers"] == ["in-shown"]
     assert agent.cli("inspect", "-f", "{{.Group}}", "in-shown").stdout == "shown/low\n"
     assert "shown/low" in cli("stats", "shown/low")
     assert cli("update", "--max-containers", "-1", "shown/low") == "shown/low\n"
-    assert cli("freeze", "shown") == "shown\n"
+    refused = cli("update", "--budget", "net=1g/1d:throttle=1m", "shown", code=1)
+    assert "no network interfaces that could be throttled" in refused
+    line = "$ cgagent group update --memory "
+    eventually(lambda: line in agent.cli("advise", "shown/low").stdout)
+    assert line in agent.cli("advise", "--groups").stdout
+    assert cli("freeze", "--for", "1h", "shown") == "shown\n"
     assert cli("thaw", "shown") == "shown\n"
     assert cli("leave", "in-shown") == "in-shown\n"
     assert "nothing ran in it" in cli("kill", "shown")

@@ -4,6 +4,8 @@ import pytest
 
 from cgagent.errors import InvalidInputError, NotFoundError
 
+pytestmark = pytest.mark.system
+
 
 def put(agent, container, owner, limits, reason="the node is short of it", **query):
     asked = "".join(f"?{name}={value}" for name, value in query.items())
@@ -38,6 +40,7 @@ def test_the_users_limit_stays_and_is_back_when_the_override_is_lifted(agent, co
     assert held(agent, one) == {"pids_max": 40, "memory_max_bytes": "max"}
 
 
+@pytest.mark.native
 def test_it_holds_over_a_restart_of_the_container_and_of_the_agent(own_agent):
     agent = own_agent
     one = agent.launch("sleep", "1000")

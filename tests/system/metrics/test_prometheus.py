@@ -54,6 +54,9 @@ def world(state_root, alpine_docker_archive):
     ):
         agent.load(alpine_docker_archive)
         limits = {"memory_max_bytes": 64 << 20, "cpus": CORES, "pids_max": 50}
+        team = {"limits": {"memory_max_bytes": 256 << 20}, "budget": "cpu=1h/1d"}
+        agent.client.request("POST", "/v1/groups", {"name": "team", **team})
+        agent.launch("sleep", "1000", name="member", group="team")
         busy = agent.launch(
             *("sh", "-c", BUSY),
             name="busy",
@@ -137,7 +140,7 @@ def test_dashboards_made_for_cadvisor_have_data(world, board, expr):
 def test_dashboards_made_for_cadvisor_count_what_runs(world):
     """So 193's "Running containers": what has ended is no longer seen."""
     _, prometheus, _ = world
-    running = {"busy", "reborn", "cold"}
+    running = {"busy", "reborn", "cold", "member"}
     seen = {s["metric"]["name"] for s in prometheus.query('container_last_seen{image!=""}')}
     assert running <= seen
     assert not {"failed", "eater"} & seen

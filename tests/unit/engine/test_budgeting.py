@@ -1,5 +1,6 @@
 """Budgets: counted over restarts of container and agent, acted on when spent, undone in time."""
 
+import asyncio
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,13 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Usage
+from cgagent.engine.groups.grouping import Change
 from cgagent.engine.observe.policies import Tick
+from cgagent.engine.observe.watched import target_of
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.networking import EndpointSpec
 from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.wishes import Wishes
 from cgagent.engine.policies import accounts, budgeting, spending
-from cgagent.errors import InvalidInputError
+from cgagent.errors import ConflictError, InvalidInputError
 from cgagent.metrics import Interface, Sample, Target
 from tests.world.fakes.agent import started, until
 
@@ -39,8 +42,8 @@ class Rounds:
     def now_ns(self):
         return time.time_ns() + self.ahead_ns
 
-    def sample(self, container, cpu_s=0.0, io=0, net=0):
-        self.number += 1
+    def sample(self, target, cpu_s=0.0, io=0, net=0):
+        self.number = max(self.number + 1, time.monotonic_ns())
         usage = Usage(
             cpu=Cpu(usage_ns=int(cpu_s * S)),
             memory=Memory(),
@@ -49,18 +52,18 @@ class Rounds:
             pressure=Pressure(),
             frozen=False,
         )
-        started_s = (container.record.outcome.started_ns or 0) / 1e9
-        target = Target(container.id, container.name, "", "/", started_s)
         eth0 = Interface("eth0", net, *[0] * 7)
         return Sample(target, 0.0, self.number, self.number, usage, Limits(), (eth0,))
 
-    async def go(self, engine, container, count=2, **used):
+    async def go(self, engine, one, count=2, **used):
+        """`one` is a container, or the name of a group."""
         engine.policies.stop()  # there are no rounds but ours
         engine.monitor.last_sampled = lambda _: None
-        sample = self.sample(container, **used)
-        engine.budgeting._spending._used = lambda _: sample.usage
+        path = engine.container_groups.path(one) if isinstance(one, str) else None
+        sample = self.sample(target_of(path) if path else of_container(one), **used)
+        engine.budgeting._subjects.used = lambda _: sample.usage
         for _ in range(count):
-            tick = Tick(lambda _, s=sample: s, lambda _: None, frozenset())
+            tick = Tick({sample.target.id: sample}.get, lambda _: None, frozenset())
             engine.budgeting.ticked(tick)
             await until(lambda: not engine.budgeting._work)
 
@@ -70,8 +73,15 @@ def rounds(monkeypatch):
     return Rounds(monkeypatch)
 
 
-def of(engine, container, resource="cpu"):
-    return next(v for v in engine.budgeting.view(container.id) if v["resource"] == resource)
+def of_container(container):
+    started_s = (container.record.outcome.started_ns or 0) / 1e9
+    return Target(container.id, container.name, "", "/", started_s)
+
+
+def of(engine, one, resource="cpu"):
+    is_group = isinstance(one, str)
+    id_ = f"cgroup:{engine.container_groups.path(one)}" if is_group else one.id
+    return next(v for v in engine.budgeting.view(id_) if v["resource"] == resource)
 
 
 def outcomes(engine):
@@ -86,7 +96,7 @@ async def test_it_counts_over_restarts_of_container_and_agent(world, rounds):
     async with world.agent() as engine:
         one = await started(engine, "one", budget="cpu=10s/1h,io=1g/1h,net=1g/1h")
         await rounds.go(engine, one, cpu_s=2, io=100, net=50)
-        engine.budgeting.sampled(rounds.sample(one, cpu_s=3))
+        engine.budgeting.sampled(rounds.sample(of_container(one), cpu_s=3))
         await engine.lifecycle.restart(one, 0)
         await rounds.go(engine, one, cpu_s=1, io=10, net=5)
         assert [v["used"] for v in engine.budgeting.view(one.id)] == [4 * S, 110, 55]
@@ -293,3 +303,209 @@ async def test_damaged_accounts_are_begun_anew(caplog):
     found.load(["container:a"])
     assert found.get("container:a") is None
     assert "begun anew" in caplog.text
+
+
+# -- of groups ------------------------------------------------------------------------------
+
+
+async def team(engine, budget, name="team"):
+    return await engine.grouping.create(name, *NOTHING, budget=budget)
+
+
+def found(engine, name="team"):
+    return engine.container_groups.find(name)
+
+
+async def ask(engine, name="team", **wanted):
+    limits = wanted.pop("limits", Limits())
+    await engine.grouping.update(name, Change(limits=limits, extra=Conveniences(), **wanted))
+
+
+async def test_of_a_group_it_counts_whoever_comes_and_goes(world, rounds):
+    """Also over an agent's death, and where the cgroup is made again; what falls is no use."""
+    async with world.agent() as engine:
+        await team(engine, "")
+        path = engine.container_groups.path("team")
+        world.tree.say(path, "cpu.stat", "usage_usec 2000000\nuser_usec 0\nsystem_usec 0\n")
+        await ask(engine, budget="cpu=10s/1h,io=1g/1h")
+        await asyncio.sleep(0)
+        await rounds.go(engine, "team", cpu_s=2, io=500)
+        assert of(engine, "team")["used"] == 0, "that was before anybody asked"
+        one = await started(engine, "one", group="team")
+        await rounds.go(engine, "team", cpu_s=3, io=700)
+        await engine.lifecycle.remove(one, force=True)
+        await rounds.go(engine, "team", cpu_s=3, io=600)
+        await rounds.go(engine, "team", cpu_s=3, io=650)
+        assert [v["used"] for v in engine.budgeting.view(group_id(engine))] == [S, 750]
+        await started(engine, "two", group="team")
+    async with world.agent() as engine:
+        await rounds.go(engine, "team", cpu_s=4, io=650)
+        assert of(engine, "team")["used"] == 2 * S
+        await engine.lifecycle.remove(engine.containers.find("two"), force=True)
+    async with world.agent() as engine:  # the cgroup has gone with the last agent
+        await started(engine, "three", group="team")
+        await rounds.go(engine, "team")
+        await rounds.go(engine, "team", cpu_s=5)
+        assert of(engine, "team")["used"] == 7 * S
+        (use, _) = engine.budgeting.uses(group_id(engine))
+        assert (use.resource, use.used_ratio) == ("cpu", 0.7)
+        await engine.grouping.remove("team", force=True)
+        assert engine.budgeting._accounts._rows.all() == {}
+
+
+def group_id(engine, name="team"):
+    return target_of(engine.container_groups.path(name)).id
+
+
+def test_a_cgroup_of_which_a_part_was_made_again_is_the_same():
+    account = accounts.Account("group:team")
+    begun = []
+    for at_s, cgroup in enumerate(({"b /x": 1, "b /y": 2}, {"b /x": 1, "b /y": 3}, {"c /x": 1}), 1):
+        account.is_of(cgroup, at_s * S)
+        begun.append(account.run_s)
+    assert begun == [1, 1, 3], "the last is of another boot"
+    assert accounts.Account.of("group:team", account.document()).cgroup == {"c /x": 1}
+
+
+async def test_of_a_group_a_throttle_is_an_override_of_its_own(engine, world, rounds):
+    await team(engine, "cpu=10s/1h:throttle=0.5")
+    path = engine.container_groups.path("team")
+    await rounds.go(engine, "team")
+    await rounds.go(engine, "team", cpu_s=11)
+    assert world.tree.held(path, "cpu.max") == "50000 100000"
+    (override,) = found(engine).overrides
+    assert (override.owner, found(engine).limits) == ("budget", Limits())
+    assert "11 s of 10 s cpu are used" in override.reason
+    rounds.ahead_ns = 3601 * S
+    await rounds.go(engine, "team", cpu_s=11)
+    assert (found(engine).overrides, world.tree.held(path, "cpu.max")) == ((), "max 100000")
+    await rounds.go(engine, "team", cpu_s=30)
+    await ask(engine, limits=Limits(cpu_quota_us=80_000))
+    await rounds.go(engine, "team", cpu_s=31)
+    assert (found(engine).overrides, of(engine, "team")["state"]) == ((), "given up")
+    assert world.tree.held(path, "cpu.max") == "80000 100000"
+    assert outcomes(engine)[::-1] == [
+        *(("throttle", "done"), ("throttle", "undone")),
+        *(("throttle", "done"), ("throttle", "given up")),
+    ]
+
+
+async def test_of_a_group_a_freeze_ends_with_the_window_or_by_its_user(engine, world, rounds):
+    await team(engine, "cpu=10s/1h:freeze")
+    one = await started(engine, "one", group="team")
+    await rounds.go(engine, "team")
+    await rounds.go(engine, "team", cpu_s=11)
+    assert one.frozen
+    assert abs(found(engine).thaw_at_ns - of(engine, "team")["ends_ns"]) < S
+    rounds.ahead_ns = 3601 * S
+    await rounds.go(engine, "team", cpu_s=11)
+    assert (one.frozen, found(engine).thaw_at_ns) == (False, None)
+    await rounds.go(engine, "team", cpu_s=30)
+    await engine.whole_groups.freezing.thaw("team")
+    await rounds.go(engine, "team", cpu_s=31)
+    assert (one.frozen, of(engine, "team")["state"]) == (False, "given up")
+
+
+async def test_of_a_group_a_stop_keeps_all_from_running_until_the_window_ends(world, rounds):
+    async with world.agent() as engine:
+        await team(engine, "cpu=10s/1h:stop")
+        await started(engine, "one", group="team")
+        await engine.lifecycle.stop(await started(engine, "idle", group="team"), 0)
+        await rounds.go(engine, "team")
+        await rounds.go(engine, "team", cpu_s=11)
+        one = engine.containers.find("one")
+        assert not one.running
+        code = one.record.outcome.exit_code
+        with pytest.raises(ConflictError, match="team has spent its budget, and nothing starts"):
+            await engine.lifecycle.start(one)
+        assert (one.record.outcome.exit_code, one.record.outcome.error) == (code, None)
+        with pytest.raises(ConflictError, match="has spent its budget"):
+            await started(engine, "new", group="team")
+        out = await started(engine, "out")
+        with pytest.raises(ConflictError, match="has spent its budget"):
+            await engine.moving.move(out, "team")
+    async with world.agent() as engine:
+        rounds.ahead_ns = 3601 * S
+        await rounds.go(engine, "team")
+        running = {c.name for c in engine.containers if c.running}
+        assert running == {"one", "out"}
+        group = found(engine)
+        assert (group.stopped, group.stopped_until_ns) == ((), None)
+
+
+async def test_of_a_group_more_budget_or_none_ends_what_is_done(engine, rounds):
+    await team(engine, "cpu=10s/1h:stop")
+    one = await started(engine, "one", group="team")
+    await rounds.go(engine, "team")
+    await rounds.go(engine, "team", cpu_s=11)
+    assert not one.running
+    await ask(engine, budget="off")
+    await rounds.go(engine, "team", cpu_s=11)
+    assert one.running
+    assert engine.budgeting.view(group_id(engine)) == []
+
+
+@pytest.mark.parametrize("action", ["throttle=0.5", "freeze", "stop"])
+async def test_of_a_group_a_crash_amid_the_act_leaves_no_doubt(world, rounds, action):
+    async with world.agent() as engine:
+        await team(engine, f"cpu=10s/1h:{action}")
+        await started(engine, "one", group="team")
+        account = engine.budgeting._accounts.get("group:team")
+        meter = account.meters["cpu"]
+        meter.used, meter.phase, meter.acted = 11 * S, "acting", action.split("=")[0]
+        account.is_unsaved = True
+    for _ in range(2):  # the second one has died when all was done, but not noted
+        async with world.agent() as engine:
+            await rounds.go(engine, "team")
+            group, one = found(engine), engine.containers.find("one")
+            is_done = {"throttle=0.5": bool(group.overrides), "freeze": one.frozen}
+            assert is_done.get(action, not one.running)
+            assert of(engine, "team")["state"] == "done"
+            account = engine.budgeting._accounts.get("group:team")
+            account.meters["cpu"].phase, account.is_unsaved = "acting", True
+    async with world.agent() as engine:
+        engine.budgeting._accounts.close("group:team")  # its row is lost
+        engine.container_groups.save(replace(found(engine), budget=""))
+        if action == "freeze":
+            await engine.whole_groups.freezing.thaw("team")
+        await rounds.go(engine, "team")
+        group, one = found(engine), engine.containers.find("one")
+        assert (group.overrides, group.stopped_until_ns, one.running) == ((), None, True)
+
+
+async def test_of_a_group_traffic_is_what_its_containers_have_sent_while_in_it(engine, rounds):
+    async def passes(**sent):
+        samples = {}
+        for name, amount in sent.items():
+            container = engine.containers.find(name)
+            samples[container.id] = rounds.sample(of_container(container), net=amount)
+        engine.budgeting.ticked(Tick(samples.get, lambda _: None, frozenset()))
+        await until(lambda: not engine.budgeting._work)
+        return of(engine, "team", "net")["used"]
+
+    engine.policies.stop()
+    engine.monitor.last_sampled = lambda _: None
+    await team(engine, "net=1k/1h:freeze")
+    assert await passes() == 0
+    one, host = [await started(engine, n, group="team", **more) for n, more in HERE.items()]
+    assert await passes(one=100, host=5000) == 100
+    out = await started(engine, "out")
+    begun = one.record.outcome.started_ns - 100 * S
+    engine.containers.note(out, out.with_outcome(started_ns=begun))
+    await engine.moving.move(out, "team")
+    assert await passes(one=150, out=500) == 150, "what it had sent before is not the group's"
+    assert await passes(one=150, out=600) == 250
+    engine.budgeting.sampled(rounds.sample(of_container(out), net=700))
+    await asyncio.sleep(0)
+    assert of(engine, "team", "net")["used"] == 350, "the last it sends is counted"
+    await engine.lifecycle.remove(out, force=True)
+    assert await passes(one=200) == 400
+    await engine.lifecycle.restart(one, 0)
+    assert await passes(one=900) == 1300, "another run begins with 0"
+    assert one.frozen
+    assert host.frozen
+    with pytest.raises(InvalidInputError, match="no network interfaces that could be throttled"):
+        await ask(engine, budget="net=1g/1d:throttle=1m")
+
+
+HERE = {"one": {}, "host": {"networks": (EndpointSpec(network="host"),)}}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from cgagent.cgroups import Cpu, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
+from cgagent.engine.groups.grouping import Change
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.wishes import Wishes
@@ -28,16 +29,18 @@ class Rounds:
         engine.policies.stop()  # there are no rounds but ours
         monkeypatch.setattr(reclaiming, "time", SimpleNamespace(monotonic=lambda: self.now))
 
-    async def go(self, container, count=1, *, waited_s=0.0, swap_free=1 << 30):
+    async def go(self, target, count=1, *, waited_s=0.0, swap_free=1 << 30):
+        """`target` is a container, or a target's id."""
         for _ in range(count):
             self.now += 6
-            sample = self._sample(container, waited_s)
+            id_ = target if isinstance(target, str) else target.id
+            sample = self._sample(id_, waited_s)
             machine = SimpleNamespace(swap_total_bytes=1 << 30, swap_free_bytes=swap_free)
             tick = Tick(lambda _, s=sample: s, lambda _: None, frozenset(), frozenset(), machine)
             self.engine.reclaiming.ticked(tick)
             await until(lambda: not self.engine.reclaiming._work)
 
-    def _sample(self, container, waited_s):
+    def _sample(self, id_, waited_s):
         stall = Stall(avg10=0.0, avg60=0.0, avg300=0.0, total_ns=int(waited_s * 1e9))
         usage = Usage(
             cpu=Cpu(),
@@ -47,7 +50,7 @@ class Rounds:
             pressure=Pressure(memory=Psi(some=stall)),
             frozen=False,
         )
-        target = Target(container.id, "", "", "/", 0.0)
+        target = Target(id_, "", "", "/", 0.0)
         return Sample(target, self.now, 1, int(self.now * 1e9), usage, Limits())
 
 
@@ -77,7 +80,7 @@ async def test_step_by_step(engine, world, rounds):
     assert engine.monitor.reclaimed(container.id).step_ratio == 0.0005
 
 
-async def test_slow_steps_leave_threads_for_others(engine, rounds):
+async def test_slow_steps_leave_threads_for_others(engine, rounds, monkeypatch):
     there = [await started(engine, f"c{n}", reclaim="auto") for n in range(5)]
     running, most, lock = 0, 0, threading.Lock()
 
@@ -91,7 +94,7 @@ async def test_slow_steps_leave_threads_for_others(engine, rounds):
             running -= 1
         return 0
 
-    engine.reclaiming._group = lambda _: SimpleNamespace(reclaim=reclaim)
+    monkeypatch.setattr(engine.lifecycle, "group", lambda _: SimpleNamespace(reclaim=reclaim))
     for one in there[:2]:  # all of them are looked at in each round
         await rounds.go(one)
     assert most == 2
@@ -136,3 +139,19 @@ async def test_where_the_kernel_cannot_that_is_said(engine, world, rounds, caplo
 async def test_a_wrong_mode_is_refused(engine):
     with pytest.raises(InvalidInputError, match="is neither off nor auto"):
         await engine.lifecycle.create(request("one", reclaim="auto:psi=0"))
+
+
+async def test_of_a_group_it_is_taken_from_all_in_it_while_something_runs(engine, world, rounds):
+    await engine.grouping.create("team", *NOTHING, reclaim="auto")
+    path = engine.container_groups.path("team")
+    id_, file = f"cgroup:{path}", "memory.reclaim"
+    await rounds.go(id_, 3)
+    assert world.tree.held(path, file) == "", "nothing runs in it"
+    await started(engine, "one", group="team")
+    await rounds.go(id_, 2)
+    assert world.tree.held(path, file) == str(int(1000 * MIB * 0.0005))
+    assert engine.monitor.reclaimed(id_).step_ratio > 0.0005
+    change = Change(limits=Limits(), extra=Conveniences(), reclaim="off")
+    await engine.grouping.update("team", change)
+    await rounds.go(id_)
+    assert engine.monitor.reclaim_view(id_) is None

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from cgagent.cgroups import Cpu, DeviceIo, Limits, Memory, Pids, Pressure, Psi, Stall, Usage
+from cgagent.engine.groups.grouping import Change
 from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.overrides import LimitOverride
+from cgagent.engine.options.restart import RestartPolicy
 from cgagent.engine.policies import limiting, sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
@@ -550,6 +553,191 @@ def test_a_weight_of_v1_is_not_made_gentler():
     with pytest.raises(ConflictError, match="as low already"):
         limiting.limits(grade, Limits(blkio_weight=11), facts)
     assert limiting.limits(grade, Limits(blkio_weight=100), facts) == Limits(io_weight=50)
+
+
+# -- groups of containers as one --------------------------------------------------------------
+
+WHOLE = {"group": "team-*", "whole": True}
+
+
+async def team(engine, name="team-a", **limits):
+    await engine.grouping.create(name, Limits(**limits), NOTHING, labels={"tier": "batch"})
+    return engine.container_groups.path(name)
+
+
+def team_now(engine, name="team-a"):
+    return engine.container_groups.find(name)
+
+
+async def test_a_group_is_looked_at_and_acted_on_as_one(engine, world, rounds):
+    path = await team(engine)
+    one = await started(engine, "one", group="team-a")
+    cap = {"action": "cpu-cap", "cpus": 0.5}
+    grades = [WEIGHT, cap, FREEZE]
+    await engine.rulesets.add(document(select={**WHOLE, "label": "tier=batch"}, grade=grades))
+    rounds.say(path, pressure=60.0)
+    rounds.say(one, pressure=60.0)
+    await rounds.go(2)
+    assert (world.tree.held(path, "cpu.weight"), world.tree.held(path, "cpu.max")) == (
+        *("5", "50000 100000"),
+    )
+    (override,) = team_now(engine).overrides
+    assert override.owner == "policy.a"
+    assert override.reason.startswith("group team-a: memory full 10s pressure 60%")
+    assert one.record.overrides == ()
+    await rounds.go(10)
+    assert one.frozen
+    assert team_now(engine).thaw_at_ns is not None
+    rounds.say(path)
+    await rounds.go(25)
+    assert not one.frozen
+    assert team_now(engine).overrides == ()
+    assert world.tree.held(path, "cpu.max") == "max 100000"
+    assert world.tree.held(path, "cpu.weight") == "100"
+    assert {d.target for d in engine.rulesets.decisions.page(9)} == {"team-a"}
+    assert list(engine.rulesets._holds) == []
+
+
+async def test_of_a_group_its_user_wins(engine, world, rounds):
+    path = await team(engine)
+    await engine.rulesets.add(document(select=WHOLE, grade=[WEIGHT, FREEZE]))
+    rounds.say(path, pressure=60.0)
+    await rounds.go(1)
+    change = Change(limits=Limits(cpu_weight=70), extra=NOTHING)
+    await engine.grouping.update("team-a", change)
+    await rounds.go(11)
+    assert (team_now(engine).overrides, world.tree.held(path, "cpu.weight")) == ((), "70")
+    await engine.whole_groups.freezing.thaw("team-a")
+    await rounds.go(5)
+    assert team_now(engine).frozen_since_ns is None
+    assert decided(engine)[1:] == [
+        *(("weight", "given up"), ("freeze", "done"), ("freeze", "given up")),
+    ]
+
+
+async def test_the_group_that_takes_most_is_ended_and_starts_again(engine, world, rounds):
+    killed = []
+    world.tree.on_kill.append(killed.extend)
+    paths = [await team(engine, name) for name in ("team-a", "team-b")]
+    web = await started(engine, "web")
+    for name in "ab":
+        await started(engine, name, group=f"team-{name}", restart=RestartPolicy("always"))
+    pid = engine.containers.find("b").record.outcome.pid
+    kill = [{"action": "kill"}]
+    await engine.rulesets.add(document(select={"name": "web"}, against=WHOLE, grade=kill))
+    rounds.say(web, pressure=60.0)
+    for path, size in zip(paths, (1, 2), strict=True):
+        rounds.say(path, memory=size << 20)
+    await rounds.go(1)
+    assert killed == [pid]
+    assert engine.rulesets.decisions.page(1)[0].reason.endswith("group team-b: memory 2MiB")
+
+
+async def test_a_limit_of_a_group_is_raised_and_of_two_grades_one_is_undone(engine, world, rounds):
+    path = await team(engine, pids_max=100)
+    raises = {"action": "raise", "limit": "pids-max", "by": "50%", "to": 150}
+    await engine.rulesets.add(document(select=WHOLE, grade=[WEIGHT, raises]))
+    rounds.say(path, pressure=60.0)
+    await rounds.go(1)
+    (first,) = team_now(engine).overrides
+    rounds.say(path, pressure=70.0)
+    await rounds.go(3)
+    assert world.tree.held(path, "pids.max") == "150"
+    (both,) = team_now(engine).overrides
+    assert both.reason.startswith(f"{first.reason}; group team-a: memory full 10s pressure 70%")
+    rounds.say(path)
+    await rounds.go(7)
+    (left,) = team_now(engine).overrides
+    assert left.reason == first.reason, "what was let go of is spoken of no more"
+    assert world.tree.held(path, "pids.max") == "100"
+
+
+async def test_of_a_group_nothing_is_left_without_an_owner(world, clock):
+    """Whatever the agent dies of: an override without a row, a row without its ruleset."""
+    async with world.agent() as engine:
+        path = await team(engine)
+        await started(engine, "one", group="team-a")
+        grades = [WEIGHT, {"action": "freeze", "for": "1h"}]
+        await engine.rulesets.add(document(select=WHOLE, grade=grades))
+        rounds = Rounds(engine, clock)
+        rounds.say(path, pressure=60.0)
+        await rounds.go(2)
+        assert engine.containers.find("one").frozen
+    async with world.agent() as engine:
+        assert engine.containers.find("one").frozen
+        assert engine.rulesets.active() == {"a": 2}
+        rows = engine.rulesets._catalogue._rows
+        rows.let_go(rows.holds()[0])
+        rows.delete("a")
+    async with world.agent() as engine:
+        assert not engine.containers.find("one").frozen
+        assert team_now(engine).overrides == ()
+        assert world.tree.held(path, "cpu.weight") == "100"
+        assert list(engine.rulesets._holds) == []
+
+
+async def test_a_group_may_be_meant_by_its_cgroup(engine, world, rounds):
+    path = await team(engine)
+    await engine.rulesets.add(document(select={"cgroup": "{parent}/team-a"}, grade=[WEIGHT]))
+    rounds.say(path, pressure=60.0)
+    await rounds.go(1)
+    assert [o.owner for o in team_now(engine).overrides] == ["policy.a"]
+    await engine.grouping.remove("team-a")
+    rounds.samples.clear()
+    await rounds.go(1)
+    assert list(engine.rulesets._holds) == []
+    assert decided(engine) == [("weight", "done"), ("weight", "over")]
+
+
+async def test_a_cap_holds_when_a_boost_comes_and_goes(engine, world, rounds):
+    """It is never wider than the ruleset says, nor than without the ruleset."""
+    container = await started(engine, "one")
+    await engine.control.update(container, Limits(), Conveniences(cpus=0.5))
+    boost = LimitOverride(
+        owner="boost",
+        reason="a test",
+        since_ns=1,
+        limits=Limits(cpu_quota_us=100_000, cpu_period_us=100_000),
+    )
+    await engine.control.override(container, boost)
+    await engine.rulesets.add(document(grade=[{"action": "cpu-cap", "cpus": 0.75}]))
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    path = container.record.cgroup_path
+    assert world.tree.held(path, "cpu.max") == "75000 100000"
+    await engine.control.lift(container, "boost")
+    assert world.tree.held(path, "cpu.max") == "50000 100000"
+    await engine.control.override(container, boost)
+    assert world.tree.held(path, "cpu.max") == "75000 100000"
+
+
+async def test_files_are_read_again_and_what_is_as_it_was_goes_on(world, clock, tmp_path):
+    (file := tmp_path / "policies.toml").write_text(on_file("a", 5) + on_file("b", 4))
+    async with world.agent(policies=file) as engine:
+        container = await started(engine, "one")
+        rounds = Rounds(engine, clock)
+        rounds.say(container, pressure=60.0)
+        await rounds.go(1)
+        assert [o.owner for o in container.record.overrides] == ["policy.a", "policy.b"]
+        kept = engine.rulesets.get("a")
+        file.write_text(on_file("a", 5) + on_file("c", 3) + "[[ruleset")
+        with pytest.raises(InvalidInputError, match="cannot be read"):
+            await engine.rulesets.reload()
+        assert [one.rules.name for one in engine.rulesets.all()] == ["a", "b"]
+        file.write_text(on_file("a", 5) + on_file("c", 3))
+        engine.reload()
+        await until(lambda: engine.rulesets._catalogue.find("c"))
+        assert engine.rulesets.get("a") is kept
+        assert [o.owner for o in container.record.overrides] == ["policy.a"]
+        await rounds.go(1)
+        assert weight(container) == 3
+
+
+def on_file(name, cpu):
+    return (
+        f'[[ruleset]]\nname = "{name}"\nwhen = {{detector = "pressure-above", above = 50}}\n'
+        f'grade = [{{action = "weight", cpu = {cpu}}}]\n'
+    )
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,9 @@ def test_limits_with_their_flags():
         assert found["memory"].most == 100 * MIB
         assert found["memory"].confidence == pytest.approx(0.06)
         assert found["cpus"].p95 == pytest.approx(0.2, rel=0.05)
-        assert command("web", list(found.values())) == (
+        assert command(("update",), "web", list(found.values())) == (
             "cgagent update --memory 115m --cpus 0.25 --pids-limit 16 "
             "--device-read-bps /dev/sda:6m web"
         )
         assert all(one.why for one in found.values())
-    assert command("web", []) == ""
+    assert command(("update",), "web", []) == ""

@@ -13,6 +13,8 @@ from cgagent.policy.rulesets.parse import rulesets
 
 WHEN = {"detector": "pressure-above", "above": "60%", "for": "30s"}
 KILL = {"action": "kill"}
+RAISE = {"action": "raise", "limit": "pids-max", "by": "50%", "to": 200}
+WHOLE = {"group": "team-*", "whole": True}
 
 
 def one(**changes):
@@ -82,6 +84,23 @@ def test_those_of_a_group():
     assert not found.fits(Target(kind="cgroup", id="/team-a", name="/team-a"))
 
 
+def test_whole_groups():
+    found = parsed(select={**WHOLE, "label": "tier=front"}, grade=[RAISE, KILL]).select
+    member = Target(kind="container", id="1", name="one", groups=("team-a",))
+    group = Target(kind="group", id="team-a", name="team-a", path="/cgagent/team-a")
+    labelled = replace(group, labels={"tier": "front"})
+    fitting = {
+        "labelled": found.fits(labelled),
+        "member": found.fits(replace(member, labels={"tier": "front"})),
+        "unlabelled": found.fits(group),
+        "another": found.fits(replace(labelled, name="other")),
+        "by path": parsed(select={"cgroup": "{parent}/team-a"}).select.fits(group),
+        "by default": parsed().select.fits(group),
+        "those in it": parsed(select={"group": "team-a"}).select.fits(group),
+    }
+    assert {name for name, fits in fitting.items() if fits} == {"labelled", "by path"}
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -103,6 +122,11 @@ def test_those_of_a_group():
         ({"select": {"colour": "red"}}, "unknown 'colour'"),
         ({"select": {"host": True}}, "kill cannot be about the whole host"),
         ({"select": {"cgroup": "/a"}, "grade": [{"action": "restart"}]}, "for containers alone"),
+        ({"select": {"cgroup": "/a"}, "grade": [RAISE]}, "for containers and whole groups alone"),
+        ({"select": {"label": "a", "whole": True}}, "whole groups are selected by group"),
+        ({"select": {"group": "a", "name": "b", "whole": True}}, "whole groups are selected by"),
+        ({"select": {"group": "a", "whole": "b"}}, "whole must be true or false"),
+        ({"select": WHOLE, "grade": [{"action": "restart"}]}, "restart is for containers alone"),
         ({"against": {"most": "evil"}}, "most 'evil' is none of"),
         ({"against": {"host": True}}, "about the whole host"),
         ({"grade": []}, "1 to 32"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,9 @@ from cgagent.engine.events import EventQuery
 from cgagent.engine.groups import viewing
 from cgagent.engine.groups.group import VERSION, Group, check_name
 from cgagent.engine.groups.grouping import Change
+from cgagent.engine.observe.policies import Tick
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.overrides import LimitOverride
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -22,7 +25,7 @@ from cgagent.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from tests.world.fakes.agent import request, started
+from tests.world.fakes.agent import request, started, until
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +84,19 @@ def test_a_record_is_read_as_it_was_written():
         max_containers=3,
         labels={"tier": "one"},
         frozen_since_ns=9,
+        thaw_at_ns=10,
+        overrides=(
+            LimitOverride(
+                owner="policy.a",
+                reason="why",
+                since_ns=1,
+                limits=Limits(pids_max=9),
+                widens=("pids_max",),
+            ),
+        ),
+        budget="cpu=1s/60s",
+        stopped_until_ns=11,
+        stopped=("one",),
         undo=(("/file", "text"),),
     )
     document = group.to_document()
@@ -88,6 +104,19 @@ def test_a_record_is_read_as_it_was_written():
     later = document.replace(f'"version": {VERSION}', f'"version": {VERSION + 1}')
     with pytest.raises(UnsupportedError, match="start that version"):
         Group.from_document("a/b", 7, later)
+    first = {
+        "version": 1,
+        "limits": {"pids_max": 5},
+        "max_containers": 3,
+        "labels": {},
+        "limits_changed_ns": None,
+        "frozen_since_ns": 9,
+        "undo": [],
+    }
+    read = Group.from_document("a", 7, json.dumps(first))
+    assert read == Group(
+        name="a", created_ns=7, limits=Limits(pids_max=5), max_containers=3, frozen_since_ns=9
+    )
 
 
 async def test_made_changed_and_removed(engine, world):
@@ -233,27 +262,27 @@ async def test_frozen_as_one(engine, world):
     await create(engine, "team")
     await create(engine, "team/low")
     one = await started(engine, "one", group="team/low")
-    await engine.grouping.freeze("team")
+    await engine.whole_groups.freezing.freeze("team")
     assert world.tree.held(engine.container_groups.path("team"), "cgroup.freeze") == "1"
     assert one.frozen
     later = await engine.lifecycle.create(request("later", group="team"))
     for refused in (
         engine.lifecycle.start(later),
         engine.control.thaw(one),
-        engine.grouping.thaw("team/low"),
+        engine.whole_groups.freezing.thaw("team/low"),
         engine.moving.move(one, ""),
     ):
         with pytest.raises(ConflictError, match="cgagent group thaw team"):
             await refused
     with pytest.raises(ConflictError, match="frozen already"):
-        await engine.grouping.freeze("team")
-    await engine.grouping.thaw("team")
+        await engine.whole_groups.freezing.freeze("team")
+    await engine.whole_groups.freezing.thaw("team")
     assert not one.frozen
     with pytest.raises(ConflictError, match="not frozen"):
-        await engine.grouping.thaw("team")
+        await engine.whole_groups.freezing.thaw("team")
     world.tree.never_freezes = True
     with pytest.raises(CgagentError, match="did not freeze in time"):
-        await engine.grouping.freeze("team", 0.01)
+        await engine.whole_groups.freezing.freeze("team", 0.01)
     assert engine.container_groups.find("team").frozen_since_ns is None
 
 
@@ -294,7 +323,7 @@ async def test_a_removed_group_is_not_brought_back_by_an_update(engine, monkeypa
         began.set()
         await goes_on.wait()
 
-    monkeypatch.setattr("cgagent.engine.groups.grouping.in_thread", slow)
+    monkeypatch.setattr("cgagent.engine.groups.changes.in_thread", slow)
     change = Change(limits=Limits(pids_max=7), extra=NOTHING)
     updating = asyncio.create_task(engine.grouping.update("team", change))
     await began.wait()
@@ -342,7 +371,7 @@ async def test_limits_that_are_refused_by_now_can_be_changed(engine):
     engine.container_groups.save(replace(team, limits=gone))
     engine.host.group(engine.container_groups.path("team")).remove()
     with pytest.raises(CgagentError, match="cannot be made again"):
-        await engine.grouping.freeze("team")
+        await engine.whole_groups.freezing.freeze("team")
     change = Change(limits=Limits(cpuset_cpus="0"), extra=NOTHING)
     await engine.grouping.update("team", change)
     assert engine.container_groups.find("team").limits.cpuset_cpus == "0"
@@ -367,7 +396,7 @@ async def test_what_an_agents_death_has_cut_short(world):
 async def test_a_restart_in_a_frozen_group_ends_nothing(engine):
     await create(engine, "team")
     one = await started(engine, "one", group="team")
-    await engine.grouping.freeze("team")
+    await engine.whole_groups.freezing.freeze("team")
     with pytest.raises(ConflictError, match="cgagent group thaw team"):
         await engine.lifecycle.restart(one)
     assert one.running
@@ -379,10 +408,10 @@ async def test_what_hibernates_in_a_frozen_group_is_woken_with_it(world):
         await create(engine, "team")
         one = await started(engine, "one", group="team")
         await engine.control.freeze(one, sleep=Sleep(since_ns=7, by="user", hears_packets=False))
-        await engine.grouping.freeze("team")
+        await engine.whole_groups.freezing.freeze("team")
     async with world.agent() as engine:
         one = engine.containers.find("one")
-        await engine.grouping.thaw("team")
+        await engine.whole_groups.freezing.thaw("team")
         assert world.tree.held(one.record.cgroup_path, "cgroup.freeze") == "0"
         assert not one.frozen
 
@@ -421,7 +450,7 @@ async def test_a_group_that_is_frozen_amid_a_move_is_left(engine, monkeypatch):
     with pytest.raises(ConflictError, match="group team is frozen"):
         await engine.moving.move(one, "")
     assert (one.record.cgroup_path, one.record.moving) == (before, "")
-    await engine.grouping.thaw("team")
+    await engine.whole_groups.freezing.thaw("team")
     assert not one.frozen
 
 
@@ -449,7 +478,7 @@ async def test_nothing_starts_below_a_cgroup_that_another_program_has_frozen(eng
     one = await engine.lifecycle.create(request("one", group="team"))
     with pytest.raises(ConflictError, match="cgagent cgroup thaw /cgagent/team"):
         await engine.lifecycle.start(one)
-    await engine.grouping.thaw("team")
+    await engine.whole_groups.freezing.thaw("team")
     await engine.lifecycle.start(one)
 
 
@@ -460,9 +489,56 @@ async def test_a_start_that_a_freeze_of_its_group_overtakes_says_so(engine, worl
     world.supervisor.fail("start", DeadlineError("the supervisor does not answer"))
     starting = asyncio.create_task(engine.lifecycle.start(one))
     await hold.asked.wait()
-    await engine.grouping.freeze("team")
+    await engine.whole_groups.freezing.freeze("team")
     hold.release()
     with pytest.raises(ConflictError, match="group team is frozen"):
         await starting
-    await engine.grouping.thaw("team")
+    await engine.whole_groups.freezing.thaw("team")
     await engine.lifecycle.start(one)
+
+
+async def test_a_freeze_for_a_time_ends_by_itself_also_under_the_next_agent(world):
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team")
+        await engine.whole_groups.freezing.freeze("team", lease_s=0.01)
+        await until(lambda: not one.frozen)
+        await engine.whole_groups.freezing.freeze("team", lease_s=0.05)
+    async with world.agent() as engine:
+        assert engine.container_groups.find("team").thaw_at_ns is not None
+        await until(lambda: not engine.containers.find("one").frozen)
+        assert engine.container_groups.find("team").thaw_at_ns is None
+
+
+async def test_what_another_program_freezes_is_shown_as_frozen(engine, world):
+    await create(engine, "team")
+    await create(engine, "team/low")
+    await started(engine, "one", group="team/low")
+    paths = [engine.container_groups.path(name) for name in ("team", "team/low")]
+    seen = frozenset(f"cgroup:{path}" for path in paths)
+
+    def look(frozen):
+        tick = Tick(lambda id_: id_, lambda _: None, frozen)
+        engine.whole_groups.freezing.ticked(tick)
+        groups = engine.container_groups.all()
+        return [group.frozen_since_ns is not None for group in groups]
+
+    assert look(seen) == [False, False], "the sample is older than a thaw"
+    engine.host.group(paths[0]).freeze()
+    assert look(seen) == [True, False], "the other is frozen with it"
+    assert look(frozenset()) == [True, False], "the sample is older than the freeze"
+    engine.host.group(paths[0]).thaw()
+    assert look(frozenset()) == [False, False]
+    assert told(engine)[-2:] == ["group freeze team", "group thaw team"]
+
+
+async def test_a_refused_start_leaves_what_the_last_run_came_to(engine):
+    await create(engine, "team")
+    one = await started(engine, "one", group="team")
+    await engine.lifecycle.kill(one, "KILL", wait=True)
+    before = one.record.outcome
+    await engine.whole_groups.freezing.freeze("team")
+    with pytest.raises(ConflictError, match="cgagent group thaw team"):
+        await engine.lifecycle.start(one)
+    assert one.record.outcome == before
+    assert before.exit_code == 137

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cgagent.cgroups import Oom
+from cgagent.cgroups import Limits, Oom
 from cgagent.engine.observe.policies import Tick
+from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.sizing import usages
 from tests.world.fakes.agent import over, started
 
@@ -94,3 +95,37 @@ async def test_a_damaged_record_is_begun_anew(engine):
     assert engine.usages.of(web).samples == 0
     engine.usages._rows.put([], 0, 0)
     assert engine.usages._rows.get("web", "tiny") is None
+
+
+async def test_of_a_group_it_is_of_all_that_is_in_it(world):
+    def passes(engine, mib, seconds, tasks=3):
+        for file, text in (
+            ("memory.current", str(mib * MIB)),
+            ("pids.current", str(tasks)),
+            ("cpu.stat", f"usage_usec {seconds * 10**6}\nuser_usec 0\nsystem_usec 0\n"),
+        ):
+            world.tree.say(path, file, text)
+        engine.monitor.refresh_group(path)
+        engine.usages._due_s = 0.0
+        latest = engine.monitor._sampler.latest
+        engine.usages.ticked(Tick(latest, lambda _: None, frozenset()))
+
+    async with world.agent() as engine:
+        limits = Limits(memory_max_bytes=64 * MIB)
+        team = await engine.grouping.create("team", limits, Conveniences())
+        path = engine.container_groups.path("team")
+        for seconds in (1, 2):
+            passes(engine, 40, seconds)
+        passes(engine, 90, 3, tasks=0)
+        use = engine.usages.of(team)
+        assert (use.samples, use.memory.peaks.most) == (2, 40 * MIB), "nothing ran the last time"
+        memory = next(a for a in engine.usages.advice(team) if a.resource == "memory")
+        assert memory.asked == 64 * MIB
+        assert engine.usages.command(team).startswith("cgagent group update --memory 92m --cpus ")
+        one = await started(engine, "one", group="team")
+        told = {"limit_bytes": 64 * MIB, "usage_bytes": 1, "peak_bytes": 1, "victims": 1}
+        own = one.record.cgroup_path
+        engine.usages.happened(one, Oom(group=own, limiting_group=path, **told))
+        assert (use.ooms, engine.usages.of(one).ooms) == (1, 0)
+    async with world.agent() as engine:
+        assert engine.usages.of(engine.container_groups.find("team")).samples == 2

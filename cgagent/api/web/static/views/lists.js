@@ -26,6 +26,7 @@ const KINDS = {
       figure("Running", "minmax(70px, 0.5fr)", (row) => row.running, count),
       text("Containers", "minmax(140px, 2fr)", (row) => row.containers.join(" ")),
       figure("Memory", "minmax(80px, 0.7fr)", (row) => row.limits.memory_max_bytes ?? null, (value) => (value === "max" ? "no limit" : size(value))),
+      text("Budget", "minmax(80px, 0.7fr)", (row) => row.budgets.map((/** @type {any} */ one) => `${one.resource} ${percent(one.used_ratio)}`).join(" ")),
       figure("Age", "minmax(72px, 0.6fr)", (row) => -row.created_ns, (ns) => age(-ns)),
     ],
     actions: [

@@ -1,0 +1,179 @@
+"""Groups frozen and thawed as a whole, for a time as well, by a user, a policy or another program.
+
+    freeze ─> record ─> kernel ─> members' records      a freeze for a time ends by itself,
+    thaw   ─> kernel ─> record ─> members' records      also under the agent that comes next
+
+What another program has done is seen in the rounds of sampling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cgagent.concurrency import in_urgent_thread
+from cgagent.errors import CgagentError, ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from cgagent.cgroups import Event
+    from cgagent.engine.containers.container import Container
+    from cgagent.engine.groups.changes import GroupChanges
+    from cgagent.engine.groups.group import Group
+    from cgagent.engine.lifecycle.control import Control
+    from cgagent.engine.observe.policies import Tick
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 10.0
+
+
+class GroupFreezing:
+    """A policy as well: it is told of each round of sampling."""
+
+    def __init__(self, changes: GroupChanges, control: Control) -> None:
+        self._changes = changes
+        self._groups = changes.groups
+        self._directories = changes.directories
+        self._control = control
+        self._leases: dict[str, asyncio.Task[None]] = {}
+
+    async def freeze(
+        self, name: str, timeout_s: float = 10.0, lease_s: float | None = None
+    ) -> None:
+        """Stop all tasks of all containers in it; what starts in it waits for the thaw.
+
+        With a lease it is thawed by itself after so long.
+
+        Raises:
+            ConflictError: it is frozen, or a group that it is in is.
+            DeadlineError: a task did not freeze in time; all are thawed again.
+        """
+        async with self._changes.of("group-freeze", name) as group:
+            self._require_not_frozen_above(group)
+            if group.frozen_since_ns:
+                raise ConflictError(f"group {name} is frozen already")
+            now_ns = time.time_ns()
+            until_ns = None if lease_s is None else now_ns + int(lease_s * 1e9)
+            frozen = replace(group, frozen_since_ns=now_ns, thaw_at_ns=until_ns)
+            self._groups.save(frozen)  # first: a crash must not leave a freeze that is nobody's
+            kernel = self._directories.of(group)
+            try:
+                await in_urgent_thread(lambda: kernel.freeze(timeout_s))
+            except BaseException:
+                self._groups.save(group)
+                with contextlib.suppress(Exception):
+                    await in_urgent_thread(kernel.thaw)
+                raise
+            self._groups.save(frozen, "freeze")
+            self._note_members(name, f"group {name}")
+            self._arm(frozen)
+
+    async def thaw(self, name: str, by: str = "user") -> None:
+        """Let it go on; a container that was frozen by itself stays so.
+
+        Raises:
+            ConflictError: it is not frozen, or a group that it is in is.
+        """
+        async with self._changes.of("group-thaw", name) as group:
+            await self._thaw(group, by)
+
+    async def _thaw(self, group: Group, by: str) -> None:
+        name = group.name
+        self._require_not_frozen_above(group)
+        kernel = self._directories.of(group)
+        if not group.frozen_since_ns and kernel.frozen_by() is None:
+            raise ConflictError(f"group {name} is not frozen")
+        await in_urgent_thread(kernel.thaw)
+        self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None), "thaw", by=by)
+        self._note_members(name, f"group {name}")
+        for container in self._groups.members(name):
+            if container.sleeps:  # something may have come for it meanwhile
+                with contextlib.suppress(ConflictError):
+                    await self._control.thaw(container, by="group")
+
+    def _require_not_frozen_above(self, group: Group) -> None:
+        above = self._groups.frozen_above(self._groups.path(group.name))
+        if above is not None:
+            raise ConflictError(
+                f"group {group.name} is frozen with group {above.name}, which it is in; thaw that "
+                f"(cgagent group thaw {above.name})"
+            )
+
+    def _note_members(self, name: str, by: str) -> None:
+        """What is frozen now, and what no more: at once, and not when it is sampled next."""
+        for container in self._groups.members(name):
+            if container.running and not container.lock.locked():
+                self._control.note_frozen(container, by=by)
+
+    # -- for a time -------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """At the agent's start."""
+        for group in self._groups.all():
+            self._arm(group)
+
+    def close(self) -> None:
+        for lease in list(self._leases.values()):
+            lease.cancel()
+
+    def _arm(self, group: Group) -> None:
+        if group.thaw_at_ns is None:
+            return
+        lease = asyncio.create_task(self._thaw_at(group.name, group.thaw_at_ns))
+        earlier = self._leases.get(group.name)
+        if earlier is not None:
+            earlier.cancel()
+        self._leases[group.name] = lease
+        lease.add_done_callback(lambda done: self._done(group.name, done))
+
+    def _done(self, name: str, lease: asyncio.Task[None]) -> None:
+        if self._leases.get(name) is lease:
+            del self._leases[name]
+
+    async def _thaw_at(self, name: str, until_ns: int) -> None:
+        """A group that is frozen above it by then is tried again, until it is thawed."""
+        await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
+        while True:
+            try:
+                async with self._changes.of("group-thaw", name) as group:
+                    if group.thaw_at_ns == until_ns:
+                        await self._thaw(group, "time")
+            except NotFoundError:
+                return  # it was removed
+            except CgagentError as e:
+                log.info("group %s: its freeze does not end yet: %s", name, e.message)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    # -- other programs ---------------------------------------------------------------------
+
+    def ticked(self, tick: Tick) -> None:
+        """What another program has frozen is shown as frozen, and what it has thawed as thawed."""
+        for path, name in self._groups.paths().items():
+            group = self._groups.get(name)
+            seems_frozen = f"cgroup:{path}" in tick.frozen
+            if group is None or seems_frozen == bool(group.frozen_since_ns):
+                continue
+            if tick.latest(f"cgroup:{path}") is not None and not self._changes.is_changing(name):
+                self._note(group)
+
+    def _note(self, group: Group) -> None:
+        """As it is now: the sample may be older than a change of ours."""
+        kernel = self._directories.of(group)
+        try:
+            is_own = kernel.frozen_by() == "self" and kernel.freezer_state() != "freezing"
+        except CgagentError:  # it has gone, or cannot be frozen
+            return
+        if is_own == bool(group.frozen_since_ns):
+            return
+        since_ns = time.time_ns() if is_own else None
+        noted = replace(group, frozen_since_ns=since_ns, thaw_at_ns=None)
+        self._groups.save(noted, "freeze" if is_own else "thaw", by="another program")
+
+    def happened(self, container: Container, event: Event) -> None:
+        """Nothing that the kernel tells is about a freeze."""
