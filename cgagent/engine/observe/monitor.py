@@ -336,9 +336,6 @@ class Monitor:
 
     def history(self, container: Container, since_s: float) -> dict[str, Any]:
         """Figures later than `since_s` in Unix seconds, oldest first."""
-<<<<<<< HEAD
-        rows, devices = self._sampler.history(container.id, since_s)
-=======
         return self._history(container.id, since_s)
 
     def group_history(self, path: str, since_s: float) -> dict[str, Any]:
@@ -346,8 +343,7 @@ class Monitor:
         return self._history(target_of(path).id, since_s)
 
     def _history(self, target_id: str, since_s: float) -> dict[str, Any]:
-        rows = self._sampler.history(target_id, since_s)
->>>>>>> main
+        rows, devices = self._sampler.history(target_id, since_s)
         return {
             "columns": ["at_s", *COLUMNS],
             "rows": [[round(at_s, 2), *row] for at_s, row in rows],
