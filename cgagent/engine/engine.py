@@ -302,13 +302,14 @@ class Engine:
         changes = GroupChanges(
             self.container_groups, self._group_directories, self.jobs, self.monitor.refresh_group
         )
-        self.grouping = Grouping(changes, self.lifecycle, parents=self._parents)
+        ending = GroupEnding(changes, self.containers, self.lifecycle)
+        self.grouping = Grouping(changes, self.lifecycle, ending, parents=self._parents)
         self.whole_groups = Whole(
             groups=self.container_groups,
             directories=self._group_directories,
             freezing=GroupFreezing(changes, self.control),
             holding=GroupHolding(changes),
-            ending=GroupEnding(changes, self.containers, self.lifecycle),
+            ending=ending,
         )
         self.policies.add(self.whole_groups.freezing)
 
@@ -376,6 +377,7 @@ class Engine:
         )
         self.control.wished.append(self.budgeting.wished)
         self.lifecycle.starts.asked = self.budgeting.user_starts
+        self.whole_groups.ending.may_start = self.budgeting.lets_start
         self.grouping.asked = self.budgeting.asked_of_group
         self.grouping.dropped = self.budgeting.group_dropped
         self.autosizing = AutoSizing(

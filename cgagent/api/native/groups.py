@@ -22,6 +22,8 @@ from cgagent.engine.options import limits as limit_json
 from cgagent.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cgagent.engine.engine import Engine
     from cgagent.engine.groups.group import Group
 
@@ -121,6 +123,16 @@ async def _detail(engine: Engine, name: str) -> dict[str, Any]:
         "limits_held": None if held is None else limit_json.to_json(held),
         "drift": drift,
     }
+
+
+async def _condition(engine: Engine, request: Request, name: str) -> Callable[[], None]:
+    """To be called when nobody else can change it any more; what the kernel holds is of now."""
+    seen = await _detail(engine, name)
+
+    def now() -> dict[str, Any]:
+        return {**seen, **_summary(engine, engine.container_groups.find(name))}
+
+    return condition(request, f"group {name!r}", now)
 
 
 def _figures(engine: Engine, name: str) -> dict[str, Any]:
@@ -226,15 +238,13 @@ def _add_changes(router: APIRouter, engine: Engine) -> None:
         name: str, body: UpdateGroupBody, request: Request, *, force: bool = False
     ) -> Response:
         """Change limits, how many containers there may be in it, or wishes."""
-        before = await _detail(engine, name)
-        check = condition(request, f"group {name!r}", lambda: before)
+        check = await _condition(engine, request, name)
         await engine.grouping.update(name, body.change(), force=force, check=check)
         return tagged(request, await _detail(engine, name), **_used(engine, name))
 
     @router.delete("/{name:path}", status_code=204)
     async def remove_group(name: str, request: Request, *, force: bool = False) -> Response:
         """Remove a group; with `force` its containers and the groups in it go as well."""
-        before = await _detail(engine, name)
-        condition(request, f"group {name!r}", lambda: before)()
-        await engine.grouping.remove(name, force=force)
+        check = await _condition(engine, request, name)
+        await engine.grouping.remove(name, force=force, check=check)
         return Response(status_code=204)

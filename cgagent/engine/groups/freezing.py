@@ -15,8 +15,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgagent.concurrency import in_urgent_thread
-from cgagent.errors import CgagentError, ConflictError, NotFoundError
+from cgagent.concurrency import in_urgent_thread, to_its_end
+from cgagent.errors import CgagentError, ConflictError
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Event
@@ -64,13 +64,19 @@ class GroupFreezing:
             try:
                 await in_urgent_thread(lambda: kernel.freeze(timeout_s))
             except BaseException:
-                self._groups.save(group)
-                with contextlib.suppress(Exception):
-                    await in_urgent_thread(kernel.thaw)
+                await to_its_end(self._withdraw(group))
                 raise
+            self._arm(frozen)  # before what a full disk may keep from being saved
             self._groups.save(frozen, "freeze")
             self._note_members(name, f"group {name}")
-            self._arm(frozen)
+
+    async def _withdraw(self, group: Group) -> None:
+        """Take back a freeze that has failed. The kernel first, as in a thaw."""
+        try:
+            await in_urgent_thread(self._directories.of(group).thaw)
+        except CgagentError as e:
+            log.error("group %s: after a failed freeze: %s", group.name, e.message)  # noqa: TRY400
+        self._groups.save(group)
 
     async def thaw(self, name: str, by: str = "user") -> None:
         """Let it go on; a container that was frozen by itself stays so.
@@ -90,6 +96,7 @@ class GroupFreezing:
         await in_urgent_thread(kernel.thaw)
         self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None), "thaw", by=by)
         self._note_members(name, f"group {name}")
+        self._arm_below(name)
         for container in self._groups.members(name):
             if container.sleeps:  # something may have come for it meanwhile
                 with contextlib.suppress(ConflictError):
@@ -130,25 +137,33 @@ class GroupFreezing:
         self._leases[group.name] = lease
         lease.add_done_callback(lambda done: self._done(group.name, done))
 
+    def _arm_below(self, name: str) -> None:
+        """Once it is thawed: the time of what is frozen in it may have come meanwhile."""
+        for group in self._groups.children(name):
+            self._arm(group)
+
     def _done(self, name: str, lease: asyncio.Task[None]) -> None:
         if self._leases.get(name) is lease:
             del self._leases[name]
 
     async def _thaw_at(self, name: str, until_ns: int) -> None:
-        """A group that is frozen above it by then is tried again, until it is thawed."""
+        """Unless a group above it is frozen by then, whose thaw comes back to it."""
         await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
-        while True:
+        while self._is_frozen_until(name, until_ns):
+            if self._groups.frozen_above(self._groups.path(name)) is not None:
+                return
             try:
                 async with self._changes.of("group-thaw", name) as group:
                     if group.thaw_at_ns == until_ns:
                         await self._thaw(group, "time")
-            except NotFoundError:
-                return  # it was removed
             except CgagentError as e:
                 log.info("group %s: its freeze does not end yet: %s", name, e.message)
                 await asyncio.sleep(_AGAIN_S)
-            else:
-                return
+
+    def _is_frozen_until(self, name: str, until_ns: int) -> bool:
+        """Whether that is still so: it may have been thawed, or removed."""
+        group = self._groups.get(name)
+        return group is not None and group.thaw_at_ns == until_ns
 
     # -- other programs ---------------------------------------------------------------------
 
@@ -174,6 +189,8 @@ class GroupFreezing:
         since_ns = time.time_ns() if is_own else None
         noted = replace(group, frozen_since_ns=since_ns, thaw_at_ns=None)
         self._groups.save(noted, "freeze" if is_own else "thaw", by="another program")
+        if not is_own:
+            self._arm_below(group.name)
 
     def happened(self, container: Container, event: Event) -> None:
         """Nothing that the kernel tells is about a freeze."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Limits
     from cgagent.engine.groups.changes import GroupChanges
+    from cgagent.engine.groups.ending import GroupEnding
     from cgagent.engine.lifecycle import Lifecycle
     from cgagent.engine.lifecycle.parents import Parents
     from cgagent.engine.options.limits import Conveniences
@@ -48,12 +49,15 @@ class Change:
 
 
 class Grouping:
-    def __init__(self, changes: GroupChanges, lifecycle: Lifecycle, *, parents: Parents) -> None:
+    def __init__(
+        self, changes: GroupChanges, lifecycle: Lifecycle, ending: GroupEnding, *, parents: Parents
+    ) -> None:
         self._changes = changes
         self._groups = changes.groups
         self._directories = changes.directories
         self._jobs = changes.jobs
         self._lifecycle = lifecycle
+        self._ending = ending
         self._parents = parents
         self._structure = asyncio.Lock()
         """Held while groups come and go."""
@@ -155,8 +159,12 @@ class Grouping:
         except NotFoundError:
             return None
 
-    async def remove(self, name: str, *, force: bool = False) -> None:
+    async def remove(
+        self, name: str, *, force: bool = False, check: Callable[[], None] = _nothing
+    ) -> None:
         """Remove a group; with `force` its containers, and the groups in it, as well.
+
+        What its budget had stopped, and is elsewhere by now, is started again.
 
         Raises:
             ConflictError: something is in it, and no `force`.
@@ -170,6 +178,7 @@ class Grouping:
                 await locks.enter_async_context(
                     self._changes.lock(changed)
                 )  # no change brings it back
+            check()
             group, inside = self._groups.find(name), self._groups.children(name)
             members = self._groups.members(name)
             if (inside or members) and not force:
@@ -192,9 +201,11 @@ class Grouping:
                 self._groups.drop(one.name)
                 self.dropped(one)
             self._parents.prune()
+        for one in (group, *inside):
+            await self._ending.start_left(one)
 
     async def _thaw_all(self, groups: Iterable[Group]) -> None:
         for group in groups:
             if group.frozen_since_ns:
-                self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None))
                 await in_urgent_thread(self._directories.of(group).thaw)
+                self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None))

@@ -96,10 +96,7 @@ class Groups:
         """Raises ConflictError: nothing can begin to run there."""
         frozen = self.frozen_above(path)
         if frozen is not None:
-            raise ConflictError(
-                f"{what}: group {frozen.name} is frozen; thaw it first "
-                f"(cgagent group thaw {frozen.name})"
-            )
+            raise self.refusal(frozen, what)
 
     def closed_above(self, path: str) -> Group | None:
         """The outermost of those groups in which nothing can begin to run."""
@@ -111,11 +108,21 @@ class Groups:
         self.require_thawed(path, what)
         closed = self.closed_above(path)
         if closed is not None:
-            until = show_second(closed.stopped_until_ns or 0)
-            raise ConflictError(
-                f"{what}: group {closed.name} has spent its budget, and nothing starts in it until "
-                f"{until}; give it more (cgagent group update --budget ... {closed.name})"
+            raise self.refusal(closed, what)
+
+    @staticmethod
+    def refusal(closed: Group, what: str) -> ConflictError:
+        """Why nothing can begin to run in a group, and what to do."""
+        if closed.frozen_since_ns:
+            return ConflictError(
+                f"{what}: group {closed.name} is frozen; thaw it first "
+                f"(cgagent group thaw {closed.name})"
             )
+        until = show_second(closed.stopped_until_ns or 0)
+        return ConflictError(
+            f"{what}: group {closed.name} has spent its budget, and nothing starts in it until "
+            f"{until}; give it more (cgagent group update --budget ... {closed.name})"
+        )
 
     def require_room(self, path: str, coming: str = "") -> None:
         """Raise ConflictError where a group has as many containers as it may have.

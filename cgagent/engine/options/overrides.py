@@ -136,7 +136,10 @@ def with_override(
     """With the owner's earlier one replaced. Raises InvalidInputError: there are too many."""
     kept = (*(o for o in overrides if o.owner != new.owner), checked(new))
     if len(kept) > _MOST:
-        raise InvalidInputError(f"a container has {_MOST} overrides at most; lift one")
+        owners = ", ".join(o.owner for o in kept[:-1])
+        raise InvalidInputError(
+            f"override of {new.owner}: there are {_MOST} at most; lift one of those of {owners}"
+        )
     return ordered(kept)
 
 

@@ -72,6 +72,11 @@ class Account:
         """Or it is there to be undone."""
         return meter.budget in self.asked
 
+    def keeps_stopped(self, but: Meter | None = None) -> bool:
+        """Whether a budget, other than that one, is to have it stopped now."""
+        others = (m for m in self.meters.values() if m is not but and m.acted == "stop")
+        return any(m.is_acted_on and m.is_wanted for m in others)
+
     def drop(self, meter: Meter) -> None:
         if self.meters.get(meter.budget.resource) is meter:  # or one that was just asked for
             del self.meters[meter.budget.resource]
@@ -178,12 +183,13 @@ class Accounts:
             self._rows.delete([key])
 
     def save(self, *accounts: Account) -> None:
-        """Those of them, or of all, that have changed.
+        """Those of them, or of all, that have changed; one that was closed is left alone.
 
         Raises:
             CgagentError: the disk is full.
         """
-        unsaved = [a for a in accounts or tuple(self._all.values()) if a.is_unsaved]
+        chosen = accounts or tuple(self._all.values())
+        unsaved = [a for a in chosen if a.is_unsaved and self._all.get(a.key) is a]
         if unsaved:
             self._rows.put({account.key: account.document() for account in unsaved})
         for account in unsaved:

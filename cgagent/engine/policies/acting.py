@@ -17,7 +17,7 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride, of_owner
 from cgagent.engine.policies import limiting, webhooks
 from cgagent.engine.policies.holds import Hold
-from cgagent.engine.policies.subjects import FREEZE_S
+from cgagent.engine.policies.subjects import FREEZE_S, KILL_S
 from cgagent.errors import (
     CgagentError,
     ConflictError,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 State = Literal["in force", "over", "given up"]
 _REASON_MOST: Final = 1000
-_KILL_S: Final = 10.0
 _RECLAIMS_AT_ONCE: Final = 2
 """They may take long, and other work needs the threads, too."""
 _NO_MORE: Final = Conveniences()
@@ -172,13 +171,13 @@ class Acting:
         """As the kernel would for want of memory: a restart policy starts it again."""
         if victim.kind == "cgroup":
             self._require_not_ours(victim)
-            await self._groups.act(victim.id, "kill", force=True, timeout_s=_KILL_S)
+            await self._groups.act(victim.id, "kill", force=True, timeout_s=KILL_S)
             return ""
-        kernel = self._subject(victim).kernel()
+        subject = self._subject(victim)
         if victim.kind == "group":
             self._require_not_ours(victim)
         async with self._jobs.run("kill", **_named(victim)):
-            await asyncio.to_thread(kernel.kill, _KILL_S)
+            await subject.kill()
         return ""
 
     # -- what is in force for a time ---------------------------------------------------------

@@ -219,6 +219,11 @@ class Budgeting(Resource):
         if account:
             account.is_unsaved = True
 
+    def lets_start(self, container: Container) -> bool:
+        """Whether no budget of its own keeps it stopped."""
+        account = self._accounts.get(_key(container))
+        return account is None or not account.keeps_stopped()
+
     def _go(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._work.add(task)

@@ -156,7 +156,7 @@ class Running:
         against = self.rules.against
         if against is None:
             return [victims.Victim(one, 0.0, "")] if one.key in view.there else []
-        others = (t for t in view.there.values() if t.key != one.key and against.select.fits(t))
+        others = (t for t in view.there.values() if against.select.fits(t) and not t.has(one))
         return victims.ranked(against, map(view.marked, others), view.facts)
 
     def findings(self, target: Target, facts: Facts) -> tuple[bool | None, list[Finding]]:

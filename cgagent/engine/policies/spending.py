@@ -151,8 +151,7 @@ class Spending:
         meter.is_undone()
 
     async def _start_again(self, subject: Subject, account: Account, meter: Meter) -> str:
-        others = (m for m in account.meters.values() if m is not meter and m.acted == "stop")
-        if any(m.is_acted_on and m.is_wanted for m in others):
+        if account.keeps_stopped(but=meter):
             return "another budget keeps it stopped"
         was_up = subject.up
         await subject.start_again()

@@ -6,6 +6,7 @@ what a user's own requests are carried out by. So whoever dies, nothing is left 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cgagent.engine.policies import targets
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 FREEZE_S: Final = 10.0
 """A freeze that takes longer is given up."""
+KILL_S: Final = 10.0
+"""What has not ended by then is told."""
 
 
 class Subject(Protocol):
@@ -86,6 +89,9 @@ class Subject(Protocol):
 
     async def start_again(self) -> None:
         """What `stop` has stopped."""
+
+    async def kill(self) -> None:
+        """SIGKILL all that runs in it; restart policies start what they are of again."""
 
 
 class ContainerSubject:
@@ -171,6 +177,9 @@ class ContainerSubject:
     async def start_again(self) -> None:
         if self._container.record.outcome.status == "exited":
             await self._of.lifecycle.start(self._container)
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self.kernel().kill, KILL_S)
 
 
 class GroupSubject:
@@ -261,6 +270,9 @@ class GroupSubject:
 
     async def start_again(self) -> None:
         await self._of.whole.ending.start_again(self._name)
+
+    async def kill(self) -> None:
+        await self._of.whole.ending.kill_tasks(self._name)
 
 
 class Subjects:

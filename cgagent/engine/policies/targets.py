@@ -86,7 +86,12 @@ class Targets:
         return None if container is None else self._of(container)
 
     def marked(self, target: Target) -> Target:
-        """A group with the mark that its directory has; a container's is known already."""
+        """A group with the mark that its directory has; a container's is known already.
+
+        A group of containers is omitted where something in it is.
+        """
+        if target.kind == "group" and self._has_omitted(target.name):
+            return replace(target, mark="omit")
         if target.kind not in {"cgroup", "group"} or target.mark:
             return target
         directory = self._host.group(self.path(target)).unified_dir()
@@ -94,6 +99,13 @@ class Targets:
             if any(_has_xattr(directory or "", name) for name in names):
                 return replace(target, mark=mark)
         return target
+
+    def _has_omitted(self, name: str) -> bool:
+        inside = (c.record.resolved.labels for c in self._groups.members(name) if c.running)
+        if any(_mark(labels) == "omit" for labels in inside):
+            return True
+        below = (of_group(group, self._groups) for group in self._groups.children(name))
+        return any(self.marked(one).mark == "omit" for one in below)
 
     def path(self, target: Target) -> str:
         """Of its cgroup."""

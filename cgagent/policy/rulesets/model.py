@@ -66,6 +66,10 @@ class Target:
         """Its name among all targets."""
         return f"{self.kind}:{self.id}"
 
+    def has(self, other: Target) -> bool:
+        """Whether the other is this one, or in it: what is done to this one is done to it."""
+        return self.key == other.key or (self.kind == "group" and self.name in other.groups)
+
     def __str__(self) -> str:
         return "the host" if self.kind == "host" else f"{self.kind} {self.name}"
 

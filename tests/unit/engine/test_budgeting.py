@@ -433,6 +433,33 @@ async def test_of_a_group_a_stop_keeps_all_from_running_until_the_window_ends(wo
         assert (group.stopped, group.stopped_until_ns) == ((), None)
 
 
+async def test_of_a_group_what_a_budget_of_its_own_has_stopped_stays_so(engine, rounds):
+    """Both have stopped it, and that of the group ends first."""
+    await team(engine, "cpu=10s/1h:stop")
+    one = await started(engine, "one", group="team", budget="cpu=10s/2h:stop")
+    ending = engine.whole_groups.ending
+    await ending.stop_until("team", rounds.now_ns() + 3600 * S)
+    account = engine.budgeting._accounts.get(f"container:{one.id}")
+    meter = account.meters["cpu"]
+    meter.used, meter.phase, meter.acted = 11 * S, "done", "stop"
+    await ending.start_again("team")
+    assert (one.running, of(engine, one)["state"]) == (False, "done")
+    rounds.ahead_ns = 7201 * S
+    await rounds.go(engine, one)
+    assert one.running
+
+
+async def test_an_account_of_one_that_is_gone_is_not_kept_again(engine, rounds):
+    await team(engine, "cpu=10s/1h")
+    await rounds.go(engine, "team", cpu_s=3)
+    kept = engine.budgeting._accounts
+    account = kept.get("group:team")
+    await engine.grouping.remove("team")
+    account.is_unsaved = True
+    kept.save(account)
+    assert kept._rows.all() == {}
+
+
 async def test_of_a_group_more_budget_or_none_ends_what_is_done(engine, rounds):
     await team(engine, "cpu=10s/1h:stop")
     one = await started(engine, "one", group="team")

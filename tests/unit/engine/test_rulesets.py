@@ -633,6 +633,48 @@ async def test_the_group_that_takes_most_is_ended_and_starts_again(engine, world
     assert engine.rulesets.decisions.page(1)[0].reason.endswith("group team-b: memory 2MiB")
 
 
+async def test_for_the_sake_of_what_is_in_a_group_nothing_is_done_to_it(engine, rounds):
+    paths = [await team(engine, name) for name in ("team-a", "team-a/low", "team-b")]
+    web = await started(engine, "web", group="team-a/low")
+    await engine.rulesets.add(document(select={"name": "web"}, against=WHOLE, grade=[WEIGHT]))
+    rounds.say(web, pressure=60.0)
+    for path, size in zip(paths, (9, 8, 1), strict=True):
+        rounds.say(path, memory=size << 20)
+    await rounds.go(1)
+    assert [d.target for d in engine.rulesets.decisions.page(9)] == ["team-b"]
+
+
+@pytest.mark.parametrize("inside", ["a container", "a group"])
+async def test_a_group_is_spared_for_what_is_in_it(engine, rounds, inside):
+    await team(engine)
+    label = {"cgagent.policy": "omit"}
+    if inside == "a group":
+        await engine.grouping.create("team-a/low", Limits(), NOTHING, labels=label)
+    own = label if inside == "a container" else {}
+    spared = await started(engine, "spared", group="team-a", labels=own)
+    web = await started(engine, "web")
+    freeze = [{"action": "freeze", "for": "20s"}]
+    await engine.rulesets.add(document(select={"name": "web"}, against=WHOLE, grade=freeze))
+    rounds.say(web, pressure=60.0)
+    rounds.say(engine.container_groups.path("team-a"))
+    await rounds.go(3)
+    assert not spared.frozen
+    assert decided(engine) == []
+
+
+async def test_a_frozen_group_stays_frozen_when_it_is_ended(engine, world, rounds):
+    """A kill thaws the freezer of v1."""
+    path = await team(engine)
+    await started(engine, "one", group="team-a")
+    await engine.whole_groups.freezing.freeze("team-a")
+    world.tree.on_kill.append(lambda _: world.tree.say(path, "cgroup.freeze", "0"))
+    await engine.rulesets.add(document(select=WHOLE, grade=[{"action": "kill"}]))
+    rounds.say(path, pressure=60.0)
+    await rounds.go(1)
+    assert decided(engine) == [("kill", "done")]
+    assert world.tree.held(path, "cgroup.freeze") == "1"
+
+
 async def test_a_limit_of_a_group_is_raised_and_of_two_grades_one_is_undone(engine, world, rounds):
     path = await team(engine, pids_max=100)
     raises = {"action": "raise", "limit": "pids-max", "by": "50%", "to": 150}

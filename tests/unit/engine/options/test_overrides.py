@@ -197,7 +197,7 @@ def test_there_is_a_bound_and_nothing_to_lift():
     many = ()
     for number in range(16):
         many = overrides.with_override(many, override(f"o{number}", pids_max=1))
-    with pytest.raises(InvalidInputError, match="16 overrides at most"):
+    with pytest.raises(InvalidInputError, match="there are 16 at most; lift one"):
         overrides.with_override(many, override("more", pids_max=1))
     with pytest.raises(NotFoundError, match="no override of more"):
         overrides.without(many, "more")
