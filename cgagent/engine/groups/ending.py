@@ -83,7 +83,8 @@ class GroupEnding:
             # first: nothing starts meanwhile, and who comes next knows what was stopped
             kept = replace(group, stopped_until_ns=until_ns, stopped=tuple(stopped))
             self._groups.save(kept, "stop")
-            await _each_to_its_end(map(self._lifecycle.stop, running))
+        # Others may change it meanwhile: a kill, or a thaw, may be what its containers wait for.
+        await _each_to_its_end(map(self._lifecycle.stop, running))
 
     async def start_again(self, name: str) -> None:
         """What was stopped, wherever it is by now. What cannot start is told, and left ended.

@@ -103,6 +103,10 @@ class Groups:
         above = self.above(path)
         return next((g for g in above if g.frozen_since_ns or g.stopped_until_ns), None)
 
+    def is_stopped(self, path: str) -> bool:
+        """Whether a group that it is in has spent its budget: what it stopped starts again then."""
+        return any(group.stopped_until_ns for group in self.above(path))
+
     def require_open(self, path: str, what: str) -> None:
         """Raises ConflictError: a group that it is in is frozen, or its budget is spent."""
         self.require_thawed(path, what)

@@ -96,6 +96,7 @@ class Restarts:
         for container in self._shared.containers:
             record = container.record
             has_ended = record.outcome.status == "exited" and record.adopted is None
+            has_ended = has_ended and not self._shared.groups.is_stopped(record.cgroup_path)
             if has_ended and at_agent_start(record.config.restart, record.restart):
                 restart = replace(record.restart, due_ns=now, held=False)
                 again = replace(container.with_outcome(status="restarting"), restart=restart)

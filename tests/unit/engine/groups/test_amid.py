@@ -10,6 +10,7 @@ from cgagent.api.native import groups as api
 from cgagent.api.native.etags import tag_of
 from cgagent.cgroups import Group, Limits
 from cgagent.engine.options.limits import Conveniences
+from cgagent.engine.options.restart import RestartPolicy
 from cgagent.errors import ChangedError, ConflictError, DeadlineError
 from tests.world.fakes.agent import started, until
 
@@ -83,6 +84,37 @@ async def test_one_that_does_not_stop_is_told_when_all_others_have(engine, whole
         await whole.ending.stop_until("team", LATER_NS)
     assert not other.running
     assert set(found(engine).stopped) == {stuck.id, other.id}
+
+
+async def test_while_one_does_not_stop_its_group_can_be_changed(engine, whole, monkeypatch):
+    await create(engine, "team")
+    await started(engine, "one", group="team")
+    goes_on = asyncio.Event()
+
+    async def stop(_):
+        await goes_on.wait()
+
+    monkeypatch.setattr(engine.lifecycle, "stop", stop)
+    stopping = asyncio.create_task(whole.ending.stop_until("team", LATER_NS))
+    await until(lambda: found(engine).stopped)
+    async with asyncio.timeout(5):
+        assert [c.name for c in await whole.ending.kill("team")] == ["one"]
+    goes_on.set()
+    await stopping
+
+
+async def test_the_next_agent_starts_nothing_in_one_that_is_stopped(world):
+    async with world.agent() as engine:
+        await create(engine, "team")
+        one = await started(engine, "one", group="team", restart=RestartPolicy("always"))
+        await engine.whole_groups.ending.stop_until("team", LATER_NS)
+        before = one.record.outcome
+    async with world.agent() as engine:
+        one = engine.containers.find("one")
+        assert not one.up
+        assert (one.record.outcome.exit_code, one.record.outcome.error) == (before.exit_code, None)
+        await engine.whole_groups.ending.start_again("team")
+        assert one.running
 
 
 async def test_the_longest_of_two_times_counts_and_what_it_waits_for_is_named(engine, whole):
