@@ -18,7 +18,7 @@ from cgagent.cgroups.usage import Cpu
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 FIELDS: Final = frozenset(
     {
@@ -114,9 +114,8 @@ class CpuV1:
                     "none below may have a larger share"
                 )
             directory = os.path.dirname(directory)
-        for directory in _below(self._dir):
-            below = _share(directory)
-            if isinstance(below[0], int) and below[0] * period > quota * below[1]:
+        for directory, below in _quotas_below(self._dir):
+            if below[0] * period > quota * below[1]:
                 raise InvalidInputError(
                     f"{refuses} below it, {directory}, has {below[0]} of each {below[1]} us, and "
                     "may not have a larger share (cgroup v1); give that less first"
@@ -218,6 +217,16 @@ def _below(directory: str) -> list[str]:
     with contextlib.suppress(OSError):
         return sorted(entry.path for entry in os.scandir(directory) if entry.is_dir())
     return []
+
+
+def _quotas_below(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Quota and period of the next ones that have a quota: those without have that above them."""
+    for below in _below(directory):
+        quota, period = _share(below)
+        if isinstance(quota, int):
+            yield below, (quota, period)
+        else:
+            yield from _quotas_below(below)
 
 
 def _share(directory: str) -> tuple[int | amount.Unlimited | None, int]:

@@ -190,6 +190,7 @@ class GroupFreezing:
         noted = replace(group, frozen_since_ns=since_ns, thaw_at_ns=None)
         self._groups.save(noted, "freeze" if is_own else "thaw", by="another program")
         if not is_own:
+            self._note_members(group.name, "another program")
             self._arm_below(group.name)
 
     def happened(self, container: Container, event: Event) -> None:

@@ -24,11 +24,14 @@ def test_user_and_system_time_are_together_the_usage(total, ticks, unified, expe
 
 
 def test_on_v1_a_share_is_no_smaller_than_that_of_a_group_below(tmp_path):
-    for directory, quota in ((tmp_path, -1), (tmp_path / "one", 50_000), (tmp_path / "two", -1)):
+    """One without a quota has that of the group above it, and so has what is below that."""
+    for name, quota in ((".", -1), ("one", 50_000), ("two", -1), ("two/deep", 60_000)):
+        directory = tmp_path / name
         directory.mkdir(exist_ok=True)
         (directory / "cpu.cfs_quota_us").write_text(f"{quota}\n")
         (directory / "cpu.cfs_period_us").write_text("100000\n")
     meter = CpuV1(str(tmp_path), "")
-    with pytest.raises(InvalidInputError, match="one, has 50000 of each 100000 us, and may not"):
-        meter.writes(Limits(cpu_quota_us=20_000, cpu_period_us=100_000))
-    assert meter.writes(Limits(cpu_quota_us=50_000, cpu_period_us=100_000))
+    for quota, holder in ((20_000, "one, has 50000"), (55_000, "two/deep, has 60000")):
+        with pytest.raises(InvalidInputError, match=f"{holder} of each 100000 us, and may not"):
+            meter.writes(Limits(cpu_quota_us=quota, cpu_period_us=100_000))
+    assert meter.writes(Limits(cpu_quota_us=60_000, cpu_period_us=100_000))
