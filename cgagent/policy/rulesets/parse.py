@@ -207,19 +207,28 @@ def _against(value: Any, where: str, parent: str) -> Against:
     most = found.get("most", "memory")
     if most not in get_args(Most):
         raise InvalidInputError(f"{where}: most {most!r} is none of {joined(get_args(Most))}")
-    selectors = {
-        name: None if key not in found else _selector(found[key], f"{where}: {key}", parent)
-        for name, key in (("beside", "except"), ("prefer", "prefer"), ("avoid", "avoid"))
-    }
     own = {key: one for key, one in found.items() if key in _SELECTOR}
     select = _selector(own or {"name": "*"}, where, parent)
     if select.host:
         raise InvalidInputError(f"{where}: nothing can be done about the whole host")
+    selectors = {
+        name: None if key not in found else _part(found[key], select, f"{where}: {key}", parent)
+        for name, key in (("beside", "except"), ("prefer", "prefer"), ("avoid", "avoid"))
+    }
     least, _ = bound(found.get("at_least", 0), (MOST_UNITS[most],), f"{where}: at-least")
     spread = found.get("spread", False)
     if not isinstance(spread, bool):
         raise InvalidInputError(f"{where}: spread {plain(spread)} is neither true nor false")
     return Against(select=select, most=most, at_least=least, spread=spread, **selectors)
+
+
+def _part(value: Any, select: Selector, where: str, parent: str) -> Selector:
+    """Some of whom `select` selects. Raises InvalidInputError: none of them could be meant."""
+    part = _selector(value, where, parent)
+    if part.whole != select.whole and not (part.cgroup or select.cgroup):
+        meant = "whole groups" if select.whole else "containers"
+        raise InvalidInputError(f"{where}: it must be of {meant}, as nothing else is acted on")
+    return part
 
 
 def _grades(value: Any, where: str) -> tuple[Grade, ...]:

@@ -127,6 +127,8 @@ def test_whole_groups():
         ({"select": {"group": "a", "name": "b", "whole": True}}, "whole groups are selected by"),
         ({"select": {"group": "a", "whole": "b"}}, "whole must be true or false"),
         ({"select": WHOLE, "grade": [{"action": "restart"}]}, "restart is for containers alone"),
+        ({"against": {**WHOLE, "prefer": {"label": "a"}}}, "prefer: it must be of whole groups"),
+        ({"against": {"name": "*", "except": WHOLE}}, "except: it must be of containers, as"),
         ({"against": {"most": "evil"}}, "most 'evil' is none of"),
         ({"against": {"host": True}}, "about the whole host"),
         ({"grade": []}, "1 to 32"),
