@@ -8,6 +8,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cgagent.concurrency import to_its_end
 from cgagent.errors import CgagentError, NotFoundError
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class GroupEnding:
         Raises:
             DeadlineError: something does not end.
         """
+        await to_its_end(self._kill_tasks(name))
+
+    async def _kill_tasks(self, name: str) -> None:
         kernel = self._directories.of(self._groups.find(name))
         with contextlib.suppress(NotFoundError):
             await asyncio.to_thread(kernel.kill, _KILL_TIMEOUT_S)

@@ -88,12 +88,14 @@ class GroupFreezing:
             await self._thaw(group, by)
 
     async def _thaw(self, group: Group, by: str) -> None:
-        name = group.name
         self._require_not_frozen_above(group)
-        kernel = self._directories.of(group)
-        if not group.frozen_since_ns and kernel.frozen_by() is None:
-            raise ConflictError(f"group {name} is not frozen")
-        await in_urgent_thread(kernel.thaw)
+        if not group.frozen_since_ns and self._directories.of(group).frozen_by() is None:
+            raise ConflictError(f"group {group.name} is not frozen")
+        await to_its_end(self._let_go(group, by))  # its record with it, whoever waits no more
+
+    async def _let_go(self, group: Group, by: str) -> None:
+        name = group.name
+        await in_urgent_thread(self._directories.of(group).thaw)
         self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None), "thaw", by=by)
         self._note_members(name, f"group {name}")
         self._arm_below(name)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cgagent.concurrency import in_urgent_thread
+from cgagent.concurrency import in_urgent_thread, to_its_end
 from cgagent.engine.groups.group import Group, check_max, check_name
 from cgagent.engine.options import budgets, overrides
 from cgagent.engine.options import limits as limit_rules
@@ -207,5 +207,8 @@ class Grouping:
     async def _thaw_all(self, groups: Iterable[Group]) -> None:
         for group in groups:
             if group.frozen_since_ns:
-                await in_urgent_thread(self._directories.of(group).thaw)
-                self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None))
+                await to_its_end(self._thaw(group))
+
+    async def _thaw(self, group: Group) -> None:
+        await in_urgent_thread(self._directories.of(group).thaw)
+        self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None))
