@@ -40,10 +40,10 @@ class Page:
         if opened:
             own = f"/v1/containers/{opened}"
             self._work += [
-                lambda: self._ask(3, lambda: f"{own}/stats?since={time.time() - 3}"),
+                lambda: self._ask(15, lambda: f"{own}/stats?since={time.time() - 15}"),
                 lambda: self._events(opened),
-                lambda: self._ask(15, lambda: f"{own}/stats"),
-                lambda: self._ask(10, lambda: own),
+                lambda: self._ask(30, lambda: f"{own}/stats"),
+                lambda: self._ask(30, lambda: own),
             ]
         self._threads = [threading.Thread(target=one, daemon=True) for one in self._work]
         self._fleet = agent.client.another()
@@ -71,7 +71,7 @@ class Page:
     def _events(self, opened: str) -> None:
         """Each time those after the last."""
         client, last = self._agent.client.another(), 0
-        while not self._ended.wait(10):
+        while not self._ended.wait(30):
             headers = (f"Last-Event-ID: {last}",)
             path = f"/v1/events?filter=container={opened}"
             for event in client.lines("GET", path, headers=headers):

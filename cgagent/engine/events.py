@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ _NAMED: Final = {
     **dict.fromkeys(("group", "daemon", "plugin", "config", "node", "secret", "service"), "id"),
     "event": "action",
 }
+_IS_PLAIN: Final = re.compile(r"[\w.:/@-]+", re.ASCII)
 _FILTERS: Final = (*_NAMED, "image", "label", "scope")
 
 
@@ -68,6 +70,18 @@ class EventQuery:
                 )
             found[name] = (*found.get(name, ()), value)
         return cls(since_ns=since_ns, until_ns=until_ns, filters=found, after=after)
+
+    @property
+    def word(self) -> str:
+        """What each event has in it that fits, where one object is asked for; "" fits all.
+
+        The database finds it much faster than all events are read; what has to be escaped there
+        is not looked for in this way.
+        """
+        for name, values in self.filters.items():
+            if _NAMED.get(name) == "id" and len(values) == 1 and _IS_PLAIN.fullmatch(values[0]):
+                return values[0]
+        return ""
 
     def accepts(self, event: Event) -> bool:
         return all(
@@ -163,7 +177,7 @@ class Events:
         """Up to the `last` number, a few at a time: a client may take its time."""
         until_ns = _FAR_NS if query.until_ns is None else query.until_ns
         numbers = range(query.after + 1, last + 1)
-        while page := self._rows.between(query.since_ns, until_ns, numbers, _PAGE):
+        while page := self._rows.between(query.since_ns, until_ns, numbers, _PAGE, query.word):
             yield [event for event in page if query.accepts(event)]
             numbers = range(page[-1].number + 1, numbers.stop)
 
