@@ -118,6 +118,8 @@ class Events:
         self._rows = rows
         self._live: Broadcast[Event] = Broadcast(_LIVE)
         self._until_pruned = 0
+        self.last = rows.last()
+        """The number of the last event that was told; all up to it are kept, but for old ones."""
         self.dropped = 0
         """Events that those who follow did not take in time."""
         self.cut_off = 0
@@ -145,6 +147,7 @@ class Events:
 
     def spread(self, event: Event) -> None:
         """Tell whoever follows; it has been kept, with the change that it is about."""
+        self.last = max(self.last, event.number)
         if self._until_pruned == 0:
             with self._despite_a_full_disk(event):
                 self._rows.prune(KEPT)

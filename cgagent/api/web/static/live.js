@@ -23,8 +23,8 @@ const QUIET_MS = 250;
 const rows = new Map();
 /** @type {string[]} */
 let columns = [];
-/** @type {{host: any, cpu: number | null, cpus: (number | null)[], state: string, error: Error | null, round: number, at_s: number}} */
-let now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: 0, at_s: 0 };
+/** @type {{host: any, cpu: number | null, cpus: (number | null)[], state: string, error: Error | null, round: number, at_s: number, lastEvent: number}} */
+let now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: 0, at_s: 0, lastEvent: 0 };
 /** @type {Set<() => void>} */
 const watching = new Set();
 /** @type {(() => void) | null} */
@@ -89,7 +89,7 @@ function take(line) {
     push(row.cpu, row.figures.cpu_cores ?? null);
     push(row.memory, row.figures.working_set_bytes ?? null);
   }
-  now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host, round: now.round + 1, at_s: line.at_s };
+  now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host, round: now.round + 1, at_s: line.at_s, lastEvent: line.last_event ?? 0 };
   push(now.cpus, now.cpu);
   tell();
 }

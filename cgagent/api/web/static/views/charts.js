@@ -115,32 +115,38 @@ function useHistory(id, range, run, isAlive, row) {
 }
 
 /**
- * Asked for when what the fleet tells of it has changed, as with most of them, and now and then.
+ * Asked for soon when there are new ones of anything, and at once when what the fleet tells of it has changed.
  * @param {string} id @param {string} run @param {any} facts
  */
 function useEvents(id, run, facts) {
   const [events, setEvents] = useState(/** @type {any[]} */ ([]));
-  const last = useRef(0);
+  const { lastEvent } = useFleet();
+  const newest = useRef(lastEvent);
+  newest.current = lastEvent;
+  /** All up to this number have been looked at. */
+  const seen = useRef(0);
   useEffect(() => {
     const life = new AbortController();
     let isBusy = false;
     const load = async () => {
-      if (isBusy) return;
+      const upTo = newest.current;
+      if (isBusy || (seen.current && upTo <= seen.current)) return;
       isBusy = true;
       /** @type {any[]} */
       const news = [];
       try {
-        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, last.current ? { "last-event-id": String(last.current) } : {})) {
-          last.current = one.number;
+        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, seen.current ? { "last-event-id": String(seen.current) } : {})) {
+          seen.current = one.number;
           if (one.action in SHOWN || one.type === "policy") news.push(shownEvent(one));
         }
+        seen.current = Math.max(seen.current, upTo);
       } catch {
         // asked for again soon, from the last that came on
       }
       isBusy = false;
       if (news.length) setEvents((before) => [...before, ...news].slice(-200));
     };
-    const end = every(load, 30000);
+    const end = every(load, 10000);
     return () => {
       life.abort();
       end();
