@@ -48,7 +48,7 @@ export function end() {
   now = { ...now, host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: now.round + 1 };
 }
 
-/** The rows, what is known of the host, and whether the stream is there. Renders at each change. */
+/** The rows and when they were told, what is known of the host, the last event's number, and whether the stream is there. Renders at each change. */
 export function useFleet() {
   const [, again] = useState(0);
   useEffect(() => {

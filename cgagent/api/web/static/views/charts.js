@@ -5,9 +5,9 @@ import { isUp } from "../actions.js";
 import { get, lines } from "../api.js";
 import { cores, count, moment, percent, rate, size } from "../format.js";
 import { html } from "../html.js";
+import { useFleet } from "../live.js";
 import { Chart } from "../parts/chart.js";
 import { Waiting } from "../parts/small.js";
-import { useFleet } from "../live.js";
 import { every, useGet } from "../parts/use.js";
 import { followed, joined } from "./history.js";
 
