@@ -36,14 +36,15 @@ class Page:
     def __init__(self, agent: Agent, opened: str | None) -> None:
         self._agent = agent
         self._ended = threading.Event()
+        self._last_event = 0
         self._work: list[Callable[[], None]] = [self._follow]
         if opened:
             own = f"/v1/containers/{opened}"
             self._work += [
-                lambda: self._ask(3, lambda: f"{own}/stats?since={time.time() - 3}"),
+                lambda: self._ask(15, lambda: f"{own}/stats?since={time.time() - 15}"),
                 lambda: self._events(opened),
-                lambda: self._ask(15, lambda: f"{own}/stats"),
-                lambda: self._ask(10, lambda: own),
+                lambda: self._ask(30, lambda: f"{own}/stats"),
+                lambda: self._ask(30, lambda: own),
             ]
         self._threads = [threading.Thread(target=one, daemon=True) for one in self._work]
         self._fleet = agent.client.another()
@@ -58,7 +59,8 @@ class Page:
             one.join()
 
     def _follow(self) -> None:
-        for _ in self._fleet.lines("GET", "/v1/fleet?follow=true"):
+        for line in self._fleet.lines("GET", "/v1/fleet?follow=true"):
+            self._last_event = line["last_event"]
             if self._ended.is_set():
                 return
 
@@ -69,13 +71,16 @@ class Page:
         client.close()
 
     def _events(self, opened: str) -> None:
-        """Each time those after the last."""
+        """Those after the last, when anything has happened."""
         client, last = self._agent.client.another(), 0
         while not self._ended.wait(10):
+            if self._last_event <= last:
+                continue
+            up_to = self._last_event
             headers = (f"Last-Event-ID: {last}",)
             path = f"/v1/events?filter=container={opened}"
-            for event in client.lines("GET", path, headers=headers):
-                last = event["number"]
+            found = [one["number"] for one in client.lines("GET", path, headers=headers)]
+            last = max([up_to, *found])
 
 
 def share(agent: Agent, pages: int, opened: str | None, seconds: float) -> float:

@@ -176,10 +176,10 @@ class Limits:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """(name, value) of each field that is not None."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in _FIELDS:
+            value = getattr(self, name)
             if value is not None:
-                yield field.name, value
+                yield name, value
 
     @property
     def weight(self) -> int | None:
@@ -204,6 +204,9 @@ class Limits:
         theirs = dict(other)
         mine = {name: value for name, value in self if _counterpart(name) not in theirs}
         return Limits(**{**mine, **theirs})
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Limits))
 
 
 def _check_range(name: str, value: object, range_: tuple[int, int]) -> None:

@@ -157,10 +157,8 @@ class History:
 
     def since(self, at_s: float) -> list[tuple[float, Row]]:
         """Rows later than `at_s`, oldest first: averages, then samples for as far as they reach."""
-        fine = list(self._fine.rows())
-        fine_begins_s = fine[0][0] if fine else math.inf
-        rows = [*((t, row) for t, row in self._coarse.rows() if t < fine_begins_s), *fine]
-        return [(t, row) for t, row in rows if t > at_s]
+        coarse, fine = self._places(at_s)
+        return [*self._coarse.rows(coarse), *self._fine.rows(fine)]
 
     def columns(self, at_s: float, names: Iterable[str] = COLUMNS) -> dict[str, list[float | None]]:
         """The same by column, with the times as "at_s": for few columns of many rows."""
@@ -241,9 +239,10 @@ class _Ring:
         values = self._values[number :: self._width]
         return values[self._next :] + values[: self._next]
 
-    def rows(self) -> Iterator[tuple[float, Row]]:
-        """Oldest first."""
-        for place in (*range(self._next, len(self._times)), *range(self._next)):
+    def rows(self, places: Iterable[int]) -> Iterator[tuple[float, Row]]:
+        """Those at these places in the order of `times`."""
+        for nth in places:
+            place = (self._next + nth) % len(self._times)
             values = self._values_at(place)[: len(COLUMNS)]
             yield self._times[place], Row(*(None if math.isnan(v) else v for v in values))
 

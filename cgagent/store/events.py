@@ -56,12 +56,18 @@ class EventRows:
         (row,) = self._database.query("SELECT coalesce(max(number), 0) AS last FROM events")
         return int(row["last"])
 
-    def between(self, since_ns: int, until_ns: int, numbers: range, count: int) -> list[EventRow]:
-        """The first so many of these `numbers`; both times are part of it."""
+    def between(
+        self, since_ns: int, until_ns: int, numbers: range, count: int, word: str = ""
+    ) -> list[EventRow]:
+        """The first so many of these `numbers`; both times are part of it.
+
+        With `word`, those alone whose id begins with it, or that have it in an attribute as it is.
+        """
         rows = self._database.query(
             "SELECT number, time_ns, type, action, id, attributes FROM events "
-            "WHERE number BETWEEN ? AND ? AND time_ns BETWEEN ? AND ? ORDER BY number LIMIT ?",
-            (numbers.start, numbers.stop - 1, since_ns, until_ns, count),
+            "WHERE number BETWEEN ? AND ? AND time_ns BETWEEN ? AND ? "
+            "AND (instr(id, ?) = 1 OR instr(attributes, ?)) ORDER BY number LIMIT ?",
+            (numbers.start, numbers.stop - 1, since_ns, until_ns, word, word, count),
         )
         return [_event(row) for row in rows]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = "/v1/cgroups"
 
 
-def _group_path(path: str, request: Request) -> str:
+async def _group_path(path: str, request: Request) -> str:
     """As the request has it: what is not UTF-8 in `path` has been replaced."""
     raw: bytes = request.scope.get("raw_path") or path.encode()
     return os.fsdecode(unquote_to_bytes(raw).removeprefix(_PREFIX.encode()))

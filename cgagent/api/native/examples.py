@@ -264,7 +264,10 @@ _CONTAINERS: Final = (
         answer={"id": WEB, "name": "web", "status": "running", "at_s": 1764460801.5, "usage": {}},
     ),
     Example(operation="GET /v1/stats", answer=[{"name": "web", "at_s": 1764460801.5}]),
-    Example(operation="GET /v1/fleet", answer={"whole": True, "facts": {}, "figures": {}}),
+    Example(
+        operation="GET /v1/fleet",
+        answer={"whole": True, "facts": {}, "figures": {}, "last_event": 42},
+    ),
     Example(operation="GET /v1/caller", answer={"via": "user", "name": "0", "scope": "admin"}),
     _web(
         "GET why",

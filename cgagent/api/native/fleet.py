@@ -28,7 +28,8 @@ def routes(engine: Engine) -> APIRouter:
 
         With `follow`: JSON lines or server-sent events, that whole and then, every two seconds,
         what has changed: ``facts`` and ``figures`` by id, and ids that are ``gone``. It ends for a
-        client that has missed some, who asks again.
+        client that has missed some, who asks again. ``last_event`` is the number of the last event
+        of all, as ``/v1/events`` has it.
         """
         if not follow:
             whole = await asyncio.to_thread(lambda: engine.monitor.fleet.look().whole())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from cgagent.api.answers import Json
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.lines import wants_events
@@ -184,7 +185,7 @@ def _add_looks(router: APIRouter, engine: Engine) -> None:
     @router.get("/{name:path}/stats", response_model=None)
     async def group_stats(
         name: str, request: Request, since: float | None = None, *, stream: bool = False
-    ) -> dict[str, Any] | Response:
+    ) -> Response:
         """Show what a group and all that is in it have used, as of a container, and the rates.
 
         With `since`, in Unix seconds: the rows kept in memory that are later. With `stream`:
@@ -195,8 +196,8 @@ def _add_looks(router: APIRouter, engine: Engine) -> None:
             key = f"group {name}"
             return await follow(engine, request, key, lambda: _figures_or_end(engine, name))
         if since is not None:
-            return engine.monitor.group_history(path, since)
-        return await asyncio.to_thread(_figures, engine, name)
+            return Json(engine.monitor.group_history(path, since))
+        return Json(await asyncio.to_thread(_figures, engine, name))
 
     @router.get("/{name:path}/why")
     async def why_group_of_containers(

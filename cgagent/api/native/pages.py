@@ -23,19 +23,14 @@ Item = TypeVar("Item")
 
 
 class Page:
-    """What a request asks of a list; a dependency of its route."""
+    """What a request asks of a list."""
 
     def __init__(
         self,
         request: Request,
         response: Response,
-        limit: Annotated[
-            int | None,
-            Query(ge=1, le=_MOST, description="So many at most; else all of them."),
-        ] = None,
-        after: Annotated[
-            str, Query(description="The cursor of a header Link; what comes after it.")
-        ] = "",
+        limit: int | None = None,
+        after: str = "",
     ) -> None:
         self._request = request
         self._response = response
@@ -78,7 +73,23 @@ class Page:
         return f'<{quote(self._request.scope["path"])}?{following}>; rel="next"'
 
 
-Paged = Annotated[Page, Depends()]
+async def _page(
+    request: Request,
+    response: Response,
+    limit: Annotated[
+        int | None,
+        Query(ge=1, le=_MOST, description="So many at most; else all of them."),
+    ] = None,
+    after: Annotated[
+        str, Query(description="The cursor of a header Link; what comes after it.")
+    ] = "",
+) -> Page:
+    """A coroutine: a dependency that is none is called in a thread, for 1 ms of each list."""
+    return Page(request, response, limit, after)
+
+
+Paged = Annotated[Page, Depends(_page)]
+"""A dependency of a list's route."""
 
 
 def _encoded(key: Any) -> str:

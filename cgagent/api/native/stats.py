@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
+from cgagent.api.answers import Json
 from cgagent.api.bodies import CheckedRoute
 from cgagent.api.endless import Endless
 from cgagent.api.native.lines import EVENTS, LINES, wants_events
@@ -42,7 +43,7 @@ def routes(engine: Engine) -> APIRouter:
         *,
         stream: bool = False,
         format: Literal["native", "docker"] = "native",  # noqa: A002 - the parameter's name
-    ) -> dict[str, Any] | Response:
+    ) -> Response:
         """The last sample and the rates since the one before; a fresh sample if there is none.
 
         With `since`, in Unix seconds: the rows kept in memory that are later, one for each
@@ -57,14 +58,14 @@ def routes(engine: Engine) -> APIRouter:
                 return await _docker_lines(
                     engine, container.id, lambda: engine.monitor.docker_stats(container)
                 )
-            return engine.monitor.docker_stats(container)
+            return Json(engine.monitor.docker_stats(container))
         if stream or wants_events(request.headers):
             return await follow(
                 engine, request, container.id, lambda: engine.monitor.stats(container)
             )
         if since is not None:
-            return engine.monitor.history(container, since)
-        return engine.monitor.stats(container)
+            return Json(engine.monitor.history(container, since))
+        return Json(engine.monitor.stats(container))
 
     return router
 

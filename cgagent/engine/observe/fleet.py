@@ -44,6 +44,8 @@ class Picture:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, Figures] = field(default_factory=dict)
     host: dict[str, Any] = field(default_factory=dict)
+    last_event: int = 0
+    """Its number: who has seen it need not ask for events."""
 
     def whole(self) -> dict[str, Any]:
         return {
@@ -53,6 +55,7 @@ class Picture:
             "facts": self.facts,
             "figures": self.figures,
             "host": self.host,
+            "last_event": self.last_event,
         }
 
     def since(self, before: Picture) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class Picture:
             },
             "gone": sorted(before.facts.keys() - self.facts.keys()),
             "host": self.host,
+            "last_event": self.last_event,
         }
 
 
@@ -135,6 +139,7 @@ def picture(
     containers: Iterable[Container],
     sampler: Sampler,
     budgets: Callable[[str], Iterable[BudgetUse]],
+    last_event: int = 0,
 ) -> Picture:
     """Of what is known at this moment; nothing is read from the kernel."""
     facts, figures = {}, {}
@@ -151,7 +156,7 @@ def picture(
         if not sample.target.is_above and sample.target.pid is None:
             facts[sample.target.id] = _of_group(sample)
             figures[sample.target.id] = _figures(sampler, sample)
-    return Picture(facts, figures, _host(sampler.machine()))
+    return Picture(facts, figures, _host(sampler.machine()), last_event)
 
 
 def _figures(sampler: Sampler, sample: Sample) -> Figures:

@@ -69,7 +69,7 @@ class Monitor:
         self._containers = containers
         self._groups = groups
         self.feeds = Feeds(settings.sample_interval_s)
-        self.fleet = Fleet(lambda: picture(containers, self._sampler, self.budgets))
+        self.fleet = Fleet(lambda: picture(containers, self._sampler, self.budgets, events.last))
         self._watched = WatchedGroups(
             host,
             settings.watch,

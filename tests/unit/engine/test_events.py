@@ -95,6 +95,34 @@ def test_filters(filters, accepted):
     assert EventQuery.parse(0, None, filters).accepts(event) == accepted
 
 
+OF_ONE = (
+    *("container=abc", "container=abcdef", "container=web", "container=wéb", "container=none"),
+    *("volume=abc", "volume=data", "container=web,event=start", "container=web,container=wéb"),
+    *("container=", "container=a%c", "label=name=web"),
+)
+
+
+@pytest.mark.parametrize("filters", OF_ONE)
+def test_the_past_of_one_object_is_all_that_its_filter_accepts(events, filters):
+    for action in ("create", "start"):
+        events.publish("container", action, "abcdef", {"name": "web", "image": "alpine"})
+        events.publish("container", action, "123abc", {"name": "wéb", "image": "abc"})
+        events.publish("container", action, "456", {"name": "webs", "link": "web"})
+        events.publish("volume", action, "abc")
+        events.publish("volume", action, "data")
+    query = EventQuery.parse(0, None, filters.split(","))
+    assert events.past(query) == [e for e in events.past(EventQuery()) if query.accepts(e)]
+
+
+def test_few_events_of_others_are_read_for_one_object(rows, events):
+    for number in range(300):
+        events.publish("container", "start", f"{number:03}", {"name": f"n{number}"})
+    found = rows.between(
+        0, 2**62, range(999), 999, EventQuery.parse(0, None, ["container=007"]).word
+    )
+    assert ids(found) == ["007"]
+
+
 @pytest.mark.parametrize("item", ["container", "colour=red", "=x"])
 def test_an_unknown_filter_is_refused(item):
     with pytest.raises(InvalidInputError, match="is not NAME=VALUE"):

@@ -81,8 +81,8 @@ def test_any_clock_is_kept_as_it_is():
     times = [0.0, 1.0, 1.8e9, 1.8e9 + 1, 1.8e9 - 86400, 1.8e9 - 86399, 1.8e9 - 86300]
     for at_s in times:
         made.add(at_s, row(1))
-    fine = [at_s for at_s, _ in made._fine.rows()]
-    assert fine == times
+    assert list(made._fine.times()) == times
+    assert [at_s for at_s, _ in made.since(1.8e9 - 1)] == [1.8e9, 1.8e9 + 1]
     assert len(made._slot) == 1
 
 

@@ -23,8 +23,8 @@ const QUIET_MS = 250;
 const rows = new Map();
 /** @type {string[]} */
 let columns = [];
-/** @type {{host: any, cpu: number | null, cpus: (number | null)[], state: string, error: Error | null, round: number}} */
-let now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: 0 };
+/** @type {{host: any, cpu: number | null, cpus: (number | null)[], state: string, error: Error | null, round: number, at_s: number, lastEvent: number}} */
+let now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: 0, at_s: 0, lastEvent: 0 };
 /** @type {Set<() => void>} */
 const watching = new Set();
 /** @type {(() => void) | null} */
@@ -45,10 +45,10 @@ export function end() {
   rows.clear();
   asked.clear();
   waiting.clear();
-  now = { host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: now.round + 1 };
+  now = { ...now, host: {}, cpu: null, cpus: [], state: "connecting", error: null, round: now.round + 1 };
 }
 
-/** The rows, what is known of the host, and whether the stream is there. Renders at each change. */
+/** The rows and when they were told, what is known of the host, the last event's number, and whether the stream is there. Renders at each change. */
 export function useFleet() {
   const [, again] = useState(0);
   useEffect(() => {
@@ -89,7 +89,7 @@ function take(line) {
     push(row.cpu, row.figures.cpu_cores ?? null);
     push(row.memory, row.figures.working_set_bytes ?? null);
   }
-  now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host, round: now.round + 1 };
+  now = { ...now, cpu: busy(now.host, line.host) ?? now.cpu, host: line.host, round: now.round + 1, at_s: line.at_s, lastEvent: line.last_event ?? 0 };
   push(now.cpus, now.cpu);
   tell();
 }

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from cgagent.cgroups import Limits
+from cgagent.engine.events import EventQuery
 from cgagent.engine.observe.fleet import Fleet, Picture, rounded
 from cgagent.engine.options.overrides import LimitOverride
 from tests.world.fakes.agent import started
@@ -117,3 +118,13 @@ async def test_what_holds_a_container_is_in_its_facts(engine):
     await engine.hibernation.hibernate(held)
     facts = engine.monitor.fleet.look().facts
     assert facts[held.id]["sleep"]["by"] == "user"
+
+
+async def test_it_tells_the_number_of_the_last_event(engine):
+    container = await started(engine, "one")
+    before = engine.monitor.fleet.look()
+    assert before.last_event == engine.events.past(EventQuery())[-1].number
+    engine.events.tell(container, "oom")
+    after = engine.monitor.fleet.look()
+    assert after.last_event == before.last_event + 1
+    assert after.since(before)["last_event"] == after.last_event

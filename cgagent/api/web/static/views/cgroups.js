@@ -7,7 +7,7 @@ import { count, inAddress, percent, size } from "../format.js";
 import { html } from "../html.js";
 import { confirm } from "../parts/dialog.js";
 import { Waiting } from "../parts/small.js";
-import { isMissing, useGet } from "../parts/use.js";
+import { every, isMissing, useGet } from "../parts/use.js";
 
 /** @param {{rest: string[], may: boolean}} props */
 export default function Cgroups({ rest, may }) {
@@ -31,7 +31,6 @@ function Branch({ path, chosen, level, about }) {
   useEffect(() => {
     if (!opened) return undefined;
     const load = async () => {
-      if (document.hidden) return;
       try {
         const found = await get(`/v1/cgroups?path=${inAddress(path)}&depth=1`);
         setGroups(found.slice(1));
@@ -40,9 +39,7 @@ function Branch({ path, chosen, level, about }) {
         setError(/** @type {Error} */ (e).message);
       }
     };
-    load();
-    const timer = setInterval(load, 5000);
-    return () => clearInterval(timer);
+    return every(load, 5000);
   }, [opened, path]);
   useEffect(() => {
     if (isWithin(chosen, path) && chosen !== path) setOpened(true);

@@ -5,14 +5,17 @@ import { isUp } from "../actions.js";
 import { get, lines } from "../api.js";
 import { cores, count, moment, percent, rate, size } from "../format.js";
 import { html } from "../html.js";
+import { useFleet } from "../live.js";
 import { Chart } from "../parts/chart.js";
 import { Waiting } from "../parts/small.js";
-import { useGet } from "../parts/use.js";
-import { joined } from "./history.js";
+import { every, useGet } from "../parts/use.js";
+import { followed, joined } from "./history.js";
 
 /** @typedef {import("./history.js").History} History */
 
-const RANGES = { "10 minutes": 600, "6 hours": 21600 };
+/** As far back as each sample is kept. */
+const FINE_S = 600;
+const RANGES = { "10 minutes": FINE_S, "6 hours": 21600 };
 const SHOWN = { create: 0, start: 1, die: 1, oom: 1, pause: 1, unpause: 1, update: 1, restart: 1, kill: 1, hibernate: 1, wake: 1 };
 /** @type {Record<string, string>} */
 const NAMES = { pause: "freeze", unpause: "thaw", die: "end" };
@@ -21,12 +24,12 @@ const IO = [{ label: "read", color: "cpu" }, { label: "written", color: "memory"
 
 /** @param {{container: any, row: any, facts: any}} props */
 export function Charts({ container, row, facts }) {
-  const [range, setRange] = useState(600);
+  const [range, setRange] = useState(FINE_S);
   const run = `${facts.status} ${facts.started_ns}`;
-  const { history, error } = useHistory(container.id, range, run, isUp(facts));
-  const events = useEvents(container.id, run, isUp(facts));
+  const { kept, shown: history, error } = useHistory(container.id, range, run, isUp(facts), row);
+  const events = useEvents(container.id, run, row?.facts);
   const shown = useMemo(() => events.filter((one) => one.at > Date.now() / 1000 - range), [events, range, history]);
-  if (!history) return html`<${Waiting} error=${error} what="its figures" />`;
+  if (!history || !kept) return html`<${Waiting} error=${error} what="its figures" />`;
   const of = (/** @type {string[]} */ ...names) => [history.at_s, ...names.map((name) => history.columns[name])];
   const held = row?.facts.held ?? {};
   const line = (/** @type {number | undefined} */ value) => (value ? [history.at_s.map(() => value)] : []);
@@ -49,13 +52,13 @@ export function Charts({ container, row, facts }) {
       <${Chart} title="Network" format=${rate} top=${1024} events=${shown}
         series=${[{ label: "received", color: "cpu" }, { label: "sent", color: "memory" }]}
         data=${of("receive_bytes_per_s", "transmit_bytes_per_s")} />
-      <${Chart} title="Disks" note=${history.devices.length > 1 ? "all together" : ""} format=${rate} top=${1024} events=${shown}
+      <${Chart} title="Disks" note=${kept.devices.length > 1 ? "all together" : ""} format=${rate} top=${1024} events=${shown}
         series=${IO} data=${of("read_bytes_per_s", "write_bytes_per_s")} />
       <${Chart} title="Tasks" format=${count} top=${4} events=${shown}
         series=${[{ label: "tasks", color: "third", fill: true }, ...limit("limit", held.pids_max)]}
         data=${[...of("pids"), ...line(held.pids_max)]} />
-      ${history.devices.length > 1 && history.devices.map((/** @type {any} */ one) => html`<${Chart} key=${one.device} title=${one.name} note=${one.device} format=${rate} top=${1024} events=${shown}
-        series=${IO} data=${[history.at_s, one.read_bytes_per_s, one.write_bytes_per_s]} />`)}
+      ${kept.devices.length > 1 && kept.devices.map((/** @type {any} */ one) => html`<${Chart} key=${one.device} title=${one.name} note=${one.device} format=${rate} top=${1024} events=${shown}
+        series=${IO} data=${[kept.at_s, one.read_bytes_per_s, one.write_bytes_per_s]} />`)}
     </div>
     <${Devices} id=${container.id} isThere=${isUp(facts)} />
     <section class="card"><h2>What happened</h2>
@@ -66,75 +69,89 @@ export function Charts({ container, row, facts }) {
 
 /** @param {{id: string, isThere: boolean}} props */
 function Devices({ id, isThere }) {
-  const io = useGet(isThere ? `/v1/containers/${id}/stats` : null, 15000).data?.usage.io;
+  const io = useGet(isThere ? `/v1/containers/${id}/stats` : null, 30000).data?.usage.io;
   if (!io?.length) return null;
   return html`<section class="card"><h2>By device, so far</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Device</th><th class="number">Read</th><th class="number">Written</th><th class="number">Reads</th><th class="number">Writes</th></tr></thead>
     <tbody>${io.map((/** @type {any} */ one) => html`<tr key=${one.device}><td class="mono">${one.device}</td><td class="number">${size(one.rbytes)}</td><td class="number">${size(one.wbytes)}</td><td class="number">${one.rios}</td><td class="number">${one.wios}</td></tr>`)}</tbody></table></div></section>`;
 }
 
 /**
- * What is kept, by column and by device; asked for again with the last time as `since` while it runs.
- * @param {string} id @param {number} range @param {string} run which one of its runs @param {boolean} isAlive
+ * What is kept, by column and by device: asked for once, and again after the last time that is known while
+ * it runs. Between that, what the stream of all containers tells goes on at the end, which costs the agent nothing.
+ * @param {string} id @param {number} range @param {string} run which one of its runs @param {boolean} isAlive @param {any} row
  */
-function useHistory(id, range, run, isAlive) {
-  const [found, setFound] = useState(/** @type {{history: History | null, error: Error | null}} */ ({ history: null, error: null }));
+function useHistory(id, range, run, isAlive, row) {
+  const [found, setFound] = useState(/** @type {{kept: History | null, shown: History | null, error: Error | null}} */ ({ kept: null, shown: null, error: null }));
+  const { at_s } = useFleet();
+  const everyMs = !isAlive ? 0 : range === FINE_S && (found.kept?.devices.length ?? 0) > 1 ? 5000 : 15000;
+  const kept = useRef(/** @type {History | null} */ (null));
   useEffect(() => {
-    /** @type {History | null} */
-    let kept = null;
+    kept.current = null;
+  }, [id, range, run]);
+  useEffect(() => {
     let isOver = false;
     const load = async () => {
-      if (document.hidden) return;
       const begin = Date.now() / 1000 - range;
       try {
-        const since = kept?.at_s.at(-1) ?? begin;
-        const answer = await get(`/v1/containers/${id}/stats?since=${since}`);
+        const answer = await get(`/v1/containers/${id}/stats?since=${kept.current?.at_s.at(-1) ?? begin}`);
         if (isOver) return;
-        kept = joined(kept, answer, begin);
-        setFound({ history: kept, error: null });
+        kept.current = joined(kept.current, answer, begin);
+        setFound({ kept: kept.current, shown: kept.current, error: null });
       } catch (e) {
         if (!isOver) setFound((before) => ({ ...before, error: /** @type {Error} */ (e) }));
       }
     };
-    load();
-    const timer = isAlive ? setInterval(load, range > 600 ? 15000 : 3000) : 0;
+    const end = every(load, everyMs);
     return () => {
       isOver = true;
-      clearInterval(timer);
+      end();
     };
-  }, [id, range, run]);
+  }, [id, range, run, everyMs]);
+  useEffect(() => {
+    if (range !== FINE_S || !isAlive || !kept.current || !Object.keys(row?.figures ?? {}).length) return;
+    setFound((before) => (before.shown ? { ...before, shown: followed(before.shown, at_s, row.figures, at_s - range) } : before));
+  }, [at_s]);
   return found;
 }
 
-/** @param {string} id @param {string} run @param {boolean} isAlive what has ended is looked at less often */
-function useEvents(id, run, isAlive) {
+/**
+ * Asked for soon when there are new ones of anything, and at once when what the fleet tells of it has changed.
+ * @param {string} id @param {string} run @param {any} facts
+ */
+function useEvents(id, run, facts) {
   const [events, setEvents] = useState(/** @type {any[]} */ ([]));
-  const last = useRef(0);
+  const { lastEvent } = useFleet();
+  const newest = useRef(lastEvent);
+  newest.current = lastEvent;
+  /** All up to this number have been looked at. */
+  const seen = useRef(0);
   useEffect(() => {
     const life = new AbortController();
     let isBusy = false;
     const load = async () => {
-      if (document.hidden || isBusy) return;
+      const upTo = newest.current;
+      if (isBusy || (seen.current && upTo <= seen.current)) return;
       isBusy = true;
       /** @type {any[]} */
       const news = [];
       try {
-        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, last.current ? { "last-event-id": String(last.current) } : {})) {
-          last.current = one.number;
+        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, seen.current ? { "last-event-id": String(seen.current) } : {})) {
+          seen.current = one.number;
           if (one.action in SHOWN || one.type === "policy") news.push(shownEvent(one));
         }
+        seen.current = Math.max(seen.current, upTo);
       } catch {
         // asked for again soon, from the last that came on
       }
       isBusy = false;
       if (news.length) setEvents((before) => [...before, ...news].slice(-200));
     };
-    load();
-    const timer = setInterval(load, isAlive ? 10000 : 30000);
+    const end = every(load, 10000);
     return () => {
       life.abort();
-      clearInterval(timer);
+      end();
     };
-  }, [id, run]);
+  }, [id, run, facts]);
   return events;
 }
 

@@ -28,19 +28,28 @@ const TABS = {
   configuration: ["Configuration", Configuration],
 };
 
+/** Those that show what the fleet does not tell: how much of a budget is used, what the kernel holds. */
+const TELLS_ALL = new Set([LimitsEditor, Held, Configuration]);
+
+/** How often its state is asked for. What has come and gone between two rounds of the fleet was never in it. @param {any} row @param {any} View */
+function everyMs(row, View) {
+  if (!row) return 3000;
+  return TELLS_ALL.has(View) ? 10000 : 30000;
+}
+
 /** @param {{rest: string[], may: boolean}} props */
 export default function Container({ rest, may }) {
   const [reference, tab = "charts"] = rest;
   const fleet = useFleet();
   const row = [...fleet.rows.values()].find((one) => one.id.startsWith(reference) || one.facts.name === reference);
-  const { data, error, reload } = useGet(`/v1/containers/${encodeURIComponent(reference)}`, 10000);
+  const [, View] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.charts;
+  const { data, error, reload } = useGet(`/v1/containers/${encodeURIComponent(reference)}`, everyMs(row, View));
   useEffect(() => {
-    if (data) reload(); // it has begun, ended, or is gone
-  }, [row?.id, row?.facts.status, row?.facts.started_ns]);
+    if (data) reload(); // it has begun, ended, is gone, or has other limits
+  }, [row?.facts]);
   if (!data) return html`<${Waiting} error=${error} what="the container" />`;
   if (isMissing(error)) return html`<${Gone} name=${data.name} />`;
   const facts = row ? { ...row.facts, name: data.name } : { ...data.state, kind: "container", name: data.name };
-  const [, View] = Object.hasOwn(TABS, tab) ? TABS[tab] : TABS.charts;
   const act = async (/** @type {import("../actions.js").Action} */ action) => {
     await perform(action, data.id, facts);
     reload();

@@ -36,3 +36,17 @@ export function joined(before, { columns, rows, devices }, begin) {
     })),
   };
 }
+
+/**
+ * The same with figures of one more moment, as the stream of the fleet has them: of no device.
+ * @param {History} before
+ * @param {number} at_s
+ * @param {Record<string, number | null>} figures by column
+ * @param {number} begin Unix seconds
+ * @returns {History}
+ */
+export function followed(before, at_s, figures, begin) {
+  if (at_s <= (before.at_s.at(-1) ?? 0)) return before;
+  const columns = Object.keys(figures);
+  return joined(before, { columns: ["at_s", ...columns], rows: [[at_s, ...columns.map((name) => figures[name])]], devices: [] }, begin);
+}
