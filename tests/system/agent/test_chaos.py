@@ -11,7 +11,7 @@ from tests.world.chaos import Chaos
 pytestmark = pytest.mark.system
 
 IN_GUEST = SLOWNESS > 1
-OPERATIONS = int(os.environ.get("CGAGENT_TEST_OPERATIONS", "20" if IN_GUEST else "180"))
+OPERATIONS = int(os.environ.get("CGAGENT_TEST_OPERATIONS", "20" if IN_GUEST else "120"))
 
 
 @pytest.mark.native

@@ -9,7 +9,7 @@ from tests.world import imagekills
 
 pytestmark = [pytest.mark.system, pytest.mark.native]
 
-KILLS = int(os.environ.get("CGAGENT_TEST_IMAGE_KILLS", "7"))
+KILLS = int(os.environ.get("CGAGENT_TEST_IMAGE_KILLS", "5"))
 
 
 def test_the_store_is_whole_whenever_the_agent_dies(own_agent, tmp_path):
