@@ -131,6 +131,7 @@ def test_those_who_keep_it_may_die(after, killed):
     eventually(lambda: roots(agent) == set(prewarmed(agent)))
 
 
+@pytest.mark.native
 def test_nothing_of_it_is_left_by_an_agent_that_dies(after):
     agent = after("true")
     ((lost, _),) = prewarmed(agent).items()
