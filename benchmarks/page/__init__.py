@@ -1,1 +1,1 @@
-"""What the page costs: the browser that shows it (`drawing`), and the agent (`followers`)."""
+"""Benchmarks of the page: what it costs the browser (`drawing`) and the agent (`followers`)."""

@@ -1,4 +1,4 @@
-"""What the browser does with the page: its first picture, frames while it scrolls, memory in time.
+"""Measures the browser with the page: first paint, frames while it scrolls, its heap in time.
 
 Chromium without a window, as in the tests: everything is drawn by the CPU.
 """
@@ -9,12 +9,16 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.page.standin import StandIn
 from tests.world.browser import Browser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WIDE: Final = {"width": 1440, "height": 800}
 _ROW_PX: Final = 40
@@ -106,5 +110,8 @@ def memory(rows: int, rounds: int) -> None:
             )
 
 
-def _browser() -> Browser:
-    return Browser(Path(tempfile.mkdtemp(prefix="cgagent-page-")))
+@contextmanager
+def _browser() -> Iterator[Browser]:
+    folder = tempfile.TemporaryDirectory(prefix="cgagent-page-")
+    with folder as path, Browser(Path(path)) as browser:
+        yield browser

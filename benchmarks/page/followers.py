@@ -1,4 +1,4 @@
-"""What open pages cost the agent: its share of a core with 200 containers, with and without pages.
+"""Measures the agent's share of a core with 200 containers, with and without open pages.
 
 What they add is to the mean of what it takes without any, before and after. A page is what it asks
 for: the stream of the fleet, and with one container open its figures, events, disks and details as
@@ -71,7 +71,7 @@ class Page:
         client.close()
 
     def _events(self, opened: str) -> None:
-        """Those after the last, when anything has happened."""
+        """Ask for the events after the last one, when anything has happened."""
         client, last = self._agent.client.another(), 0
         while not self._ended.wait(10):
             if self._last_event <= last:

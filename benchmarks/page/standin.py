@@ -32,7 +32,7 @@ class StandIn:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.rounds = 0
         self.is_paused = False
-        """Nothing is told meanwhile."""
+        """While this is set, the stand-in sends no rounds of updates."""
         config = uvicorn.Config(
             self._serve, log_level="critical", lifespan="off", interface="asgi3"
         )

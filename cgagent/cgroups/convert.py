@@ -117,7 +117,7 @@ def numbers_in_list(text: str) -> set[int]:
 
 
 def list_of_numbers(numbers: Collection[int]) -> str:
-    """As the kernel writes it: {0, 1, 2, 5} -> "0-2,5"."""
+    """The list of these numbers as the kernel writes it: {0, 1, 2, 5} -> "0-2,5"."""
     ordered = sorted(numbers)
     starts = [n for n in ordered if n - 1 not in numbers]
     ends = [n for n in ordered if n + 1 not in numbers]

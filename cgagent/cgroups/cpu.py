@@ -6,13 +6,13 @@ cpu.idle since Linux 5.15; bursts since 5.14 (v1), 5.16 (v2).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cgagent.cgroups import amount, files
 from cgagent.cgroups.changes import Write, refuse
+from cgagent.cgroups.hierarchy import names_below
 from cgagent.cgroups.limits import Limits
 from cgagent.cgroups.usage import Cpu
 from cgagent.errors import InvalidInputError
@@ -213,15 +213,10 @@ def _divided(
     return user_ns, usage_ns - user_ns
 
 
-def _below(directory: str) -> list[str]:
-    with contextlib.suppress(OSError):
-        return sorted(entry.path for entry in os.scandir(directory) if entry.is_dir())
-    return []
-
-
 def _quotas_below(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """Quota and period of the next ones that have a quota: those without have that above them."""
-    for below in _below(directory):
+    for name in sorted(names_below(directory)):
+        below = f"{directory}/{name}"
         quota, period = _share(below)
         if isinstance(quota, int):
             yield below, (quota, period)

@@ -117,9 +117,9 @@ class Group(Answer):
     """Names of the groups in it, at any depth."""
     max_containers: int | None
     limits: dict[str, Any]
-    """Those that its user has asked for."""
+    """The limits that its user has asked for."""
     overrides: list[dict[str, Any]]
-    """What policies hold it to instead: owner, reason, since_ns, limits."""
+    """Overrides by which policies hold it to other limits: owner, reason, since_ns, limits."""
     budget: str
     budgets: list[dict[str, Any]]
     """By resource: used, amount, begins_ns, ends_ns, action, state."""

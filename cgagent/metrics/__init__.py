@@ -24,6 +24,8 @@ from cgagent.metrics.samples import (
     SamplerState,
     Standing,
     Target,
+    cgroup_of_id,
+    id_of_cgroup,
 )
 from cgagent.metrics.sizes import Sizes
 from cgagent.metrics.standing import STATES
@@ -57,7 +59,9 @@ __all__ = [
     "ToCount",
     "Walker",
     "between",
+    "cgroup_of_id",
     "disk_usage",
     "docker_stats",
+    "id_of_cgroup",
     "row_of",
 ]

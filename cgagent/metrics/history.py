@@ -132,10 +132,7 @@ class History:
     def _packed_row(self, row: Row, devices: Mapping[str, DeviceRates]) -> array[float]:
         if self._packed is None or self._packed[0] is not row or self._packed[1] is not devices:
             self._note(devices)
-            found = [devices.get(name) for name in self._devices]
-            io = [
-                (one.read_bytes_per_s, one.write_bytes_per_s) if one else _UNKNOWN for one in found
-            ]
+            io = (_io(devices.get(name)) for name in self._devices)
             self._packed = row, devices, _pack(chain(row, *io))
         return self._packed[2]
 

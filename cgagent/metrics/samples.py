@@ -6,7 +6,7 @@ Wall-clock times in seconds since 1970; `monotonic_ns` is for differences.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from cgagent.metrics.disks import Disk
     from cgagent.metrics.network import Interface
     from cgagent.metrics.walker import Counted
+
+
+_CGROUP: Final = "cgroup:"
+
+
+def id_of_cgroup(path: str) -> str:
+    """The id of the target that a cgroup is; a container's target has the container's id."""
+    return f"{_CGROUP}{path}"
+
+
+def cgroup_of_id(target_id: str) -> str | None:
+    """The path of the cgroup that a target's id names; None: it names a container."""
+    path = target_id.removeprefix(_CGROUP)
+    return None if path == target_id else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class CreateGroupBody(Strict):
     """So many containers at most, those of groups in it included."""
     labels: dict[str, str] = {}
     budget: str = ""
-    """Such as ``cpu=1h/24h,io=50g/1d:throttle=1m``, of all that is in it together."""
+    """The budget of all containers in the group together: ``cpu=1h/24h,io=50g/1d:throttle=1m``."""
     reclaim: str = ""
     """``auto[:psi=0.1%]``: memory that it does not need is taken back."""
 
@@ -105,9 +105,8 @@ def _summary(engine: Engine, group: Group) -> dict[str, Any]:
 
 
 def _used(engine: Engine, name: str) -> dict[str, Any]:
-    """What it has used of budgets is no change of the group."""
-    path = engine.container_groups.path(name)
-    return {"budgets": engine.budgeting.view(f"cgroup:{path}")}
+    """The use of the group's budgets, which is no part of its state, nor of the tag of that."""
+    return {"budgets": engine.budgeting.view_of_group(name)}
 
 
 def _shown(engine: Engine, group: Group) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 class Page:
-    """What a request asks of a list."""
+    """The part of a list that a request asks for: so many items, and after which."""
 
     def __init__(
         self,

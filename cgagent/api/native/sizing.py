@@ -91,7 +91,7 @@ def _advised(engine: Engine, one: Container | Group) -> dict[str, Any]:
 
 
 def _name(one: Container | Group) -> dict[str, str]:
-    """Of a container `group` is empty, in whatever group it is."""
+    """The fields that name a container or a group; `group` is empty for a container in one, too."""
     if isinstance(one, Group):
         return {"id": "", "container": "", "image": "", "group": one.name}
     image = one.record.config.image

@@ -12,6 +12,7 @@ from cgagent.engine.explaining import now, past
 from cgagent.engine.explaining.holders import with_holders
 from cgagent.engine.explaining.kinship import Kinship
 from cgagent.errors import NotFoundError
+from cgagent.metrics import id_of_cgroup
 from cgagent.policy.causes import (
     Ended,
     Figures,
@@ -148,7 +149,7 @@ class Explanations:
 
     def _target(self, path: str) -> str:
         ids = (c.id for c in self._containers if c.record.cgroup_path == path)
-        return next(ids, f"cgroup:{path}")
+        return next(ids, id_of_cgroup(path))
 
     def _cores_lately(self, path: str) -> float | None:
         since_s = time.time() - _LATELY_S

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cgagent.concurrency import in_urgent_thread, to_its_end
 from cgagent.errors import CgagentError, ConflictError
+from cgagent.metrics import id_of_cgroup
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Event
@@ -173,10 +174,11 @@ class GroupFreezing:
         """What another program has frozen is shown as frozen, and what it has thawed as thawed."""
         for path, name in self._groups.paths().items():
             group = self._groups.get(name)
-            seems_frozen = f"cgroup:{path}" in tick.frozen
+            target_id = id_of_cgroup(path)
+            seems_frozen = target_id in tick.frozen
             if group is None or seems_frozen == bool(group.frozen_since_ns):
                 continue
-            if tick.latest(f"cgroup:{path}") is not None and not self._changes.is_changing(name):
+            if tick.latest(target_id) is not None and not self._changes.is_changing(name):
                 self._note(group)
 
     def _note(self, group: Group) -> None:

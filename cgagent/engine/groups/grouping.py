@@ -175,9 +175,8 @@ class Grouping:
             await locks.enter_async_context(self._structure)
             self._groups.find(name)
             for changed in (name, *(group.name for group in self._groups.children(name))):
-                await locks.enter_async_context(
-                    self._changes.lock(changed)
-                )  # no change brings it back
+                # held, so that no change brings it back
+                await locks.enter_async_context(self._changes.lock(changed))
             check()
             group, inside = self._groups.find(name), self._groups.children(name)
             members = self._groups.members(name)

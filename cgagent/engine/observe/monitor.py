@@ -30,6 +30,7 @@ from cgagent.metrics import (
     Walker,
     docker_stats,
     host,
+    id_of_cgroup,
 )
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class Monitor:
             )
             for group in self._groups.all()
             for members in [self._groups.members(group.name)]
-            for id_ in [target_of(self._groups.path(group.name)).id]
+            for id_ in [id_of_cgroup(self._groups.path(group.name))]
         ]
 
     def _all_to_count(self) -> Iterable[ToCount]:
@@ -340,7 +341,7 @@ class Monitor:
 
     def group_history(self, path: str, since_s: float) -> dict[str, Any]:
         """The same of a group of containers, by the path of its cgroup."""
-        return self._history(target_of(path).id, since_s)
+        return self._history(id_of_cgroup(path), since_s)
 
     def _history(self, target_id: str, since_s: float) -> dict[str, Any]:
         rows, devices = self._sampler.history(target_id, since_s)

@@ -11,7 +11,7 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from cgagent.metrics import ChosenLabels, Target
+from cgagent.metrics import ChosenLabels, Target, id_of_cgroup
 from cgagent.watchlist import Watch
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _above(path: str) -> str:
 
 def target_of(path: str) -> Target:
     """Of a group above others."""
-    return Target(f"cgroup:{path}", "", "", path, 0.0, is_above=True)
+    return Target(id_of_cgroup(path), "", "", path, 0.0, is_above=True)
 
 
 class _Rule:
@@ -130,4 +130,4 @@ class _Rule:
 
     def target(self, path: str) -> Target:
         name = self._watch.name_of(path)
-        return Target(f"cgroup:{path}", name, "", path, 0.0, labels=self._labels)
+        return Target(id_of_cgroup(path), name, "", path, 0.0, labels=self._labels)

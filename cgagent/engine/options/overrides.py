@@ -29,7 +29,8 @@ _RANKS: Final = {AUTO_SIZE: 0, BOOST: 1}
 """What is lower counts less: a boost is wider than a size, and a cap holds over both."""
 _ABOVE: Final = 2
 _OWNER: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
-_REASON_MAX: Final = 1000
+REASON_MAX: Final = 1000
+"""The most characters that a reason has."""
 _MOST: Final = 16
 _USUAL: Final[dict[str, Any]] = {
     **dict.fromkeys(("memory_max_bytes", "memory_high_bytes", "memory_swap_max_bytes"), UNLIMITED),
@@ -93,9 +94,9 @@ def checked(override: LimitOverride) -> LimitOverride:
         raise InvalidInputError(
             f"override owner {override.owner[:80]!r}: letters, digits, '_', '.' and '-', 64 at most"
         )
-    if not override.reason.strip() or len(override.reason) > _REASON_MAX:
+    if not override.reason.strip() or len(override.reason) > REASON_MAX:
         raise InvalidInputError(
-            f"override of {override.owner}: a reason is needed, of {_REASON_MAX} characters at most"
+            f"override of {override.owner}: a reason is needed, of {REASON_MAX} characters at most"
         )
     names = [name for name, _ in override.limits]
     if not names:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cgagent.cgroups import Limits
 from cgagent.engine.options.limits import Conveniences
-from cgagent.engine.options.overrides import LimitOverride, of_owner
+from cgagent.engine.options.overrides import REASON_MAX, LimitOverride, of_owner
 from cgagent.engine.policies import limiting, webhooks
 from cgagent.engine.policies.holds import Hold
 from cgagent.engine.policies.subjects import FREEZE_S, KILL_S
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from cgagent.policy.rulesets.model import Grade, Target
 
 State = Literal["in force", "over", "given up"]
-_REASON_MOST: Final = 1000
 _RECLAIMS_AT_ONCE: Final = 2
 """They may take long, and other work needs the threads, too."""
 _NO_MORE: Final = Conveniences()
@@ -203,7 +202,7 @@ class Acting:
         return f"for {for_s:g} s"
 
     async def _limit(self, hold: Hold, victim: Target, limits: Limits, why: str) -> None:
-        hold = replace(hold, limits=limits, reason=why[:_REASON_MOST])
+        hold = replace(hold, limits=limits, reason=why[:REASON_MAX])
         if victim.kind == "cgroup":
             group = self._host.group(victim.id)
             undo = await asyncio.to_thread(group.earlier, limits)
@@ -270,7 +269,7 @@ class Acting:
         policy = (new or others[0]).policy
         return LimitOverride(
             owner=OWNER + policy,
-            reason="; ".join(dict.fromkeys(reasons))[:_REASON_MOST],
+            reason="; ".join(dict.fromkeys(reasons))[:REASON_MAX],
             since_ns=time.time_ns() if new or there is None else there.since_ns,
             limits=merged,
             widens=tuple(sorted(raised)),

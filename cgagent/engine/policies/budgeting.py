@@ -21,7 +21,7 @@ from cgagent.engine.policies.accounts import Account, Accounts
 from cgagent.engine.policies.spending import Spending
 from cgagent.errors import CgagentError, NotFoundError
 from cgagent.kernel.boot import boot_id
-from cgagent.metrics import BudgetUse
+from cgagent.metrics import BudgetUse, cgroup_of_id, id_of_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -143,7 +143,7 @@ class Budgeting(Resource):
         self.asked_of_group(group)  # an agent may have died just before it did
         account = self._accounts.get(_group_key(group.name))
         if account is not None:
-            sample = tick.latest(f"cgroup:{self._groups.path(group.name)}")
+            sample = tick.latest(id_of_cgroup(self._groups.path(group.name)))
             if sample is not None:
                 self._note_cgroup(account, sample.target, now_ns)
             if "net" in account.meters:
@@ -248,8 +248,9 @@ class Budgeting(Resource):
 
     def _of(self, target_id: str) -> Account | None:
         """By the target's id in the sampler; from any thread."""
-        if target_id.startswith("cgroup:"):
-            group = self._groups.at(target_id.removeprefix("cgroup:"))
+        path = cgroup_of_id(target_id)
+        if path is not None:
+            group = self._groups.at(path)
             return None if group is None else self._accounts.get(_group_key(group.name))
         return self._accounts.get(f"container:{target_id}")
 
@@ -266,6 +267,10 @@ class Budgeting(Resource):
     def percents(self, target_id: str) -> dict[str, float]:
         """How much of each budget is used, by resource."""
         return {use.resource: use.used_ratio * 100 for use in self.uses(target_id)}
+
+    def view_of_group(self, name: str) -> list[dict[str, Any]]:
+        """The same as `view`, of a group of containers by its name."""
+        return self.view(id_of_cgroup(self._groups.path(name)))
 
     def view(self, target_id: str) -> list[dict[str, Any]]:
         """For people."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, UnsupportedError
-from cgagent.metrics import Reclaimed
+from cgagent.metrics import Reclaimed, id_of_cgroup
 from cgagent.policy.reclaim import Figures, Reclaimer, threshold
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Reclaiming:
         }
         for group in self._groups.all():
             if group.reclaim:
-                path = self._groups.path(group.name)
-                asked[f"cgroup:{path}"] = self._subjects.group(group.name)
+                target_id = id_of_cgroup(self._groups.path(group.name))
+                asked[target_id] = self._subjects.group(group.name)
         for target_id, subject in asked.items():
             self._look(target_id, subject, tick, now_s)
         for other in self._all.keys() - asked.keys():

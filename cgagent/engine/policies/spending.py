@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cgagent.cgroups import Limits
-from cgagent.engine.options.overrides import BUDGET, LimitOverride, of_owner
+from cgagent.engine.options.overrides import BUDGET, REASON_MAX, LimitOverride, of_owner
 from cgagent.engine.policies import decisions, limiting
 from cgagent.errors import ConflictError, NotFoundError
 from cgagent.units import show_second, show_size
@@ -119,7 +119,7 @@ class Spending:
                 return f"; {e.message}"
             override = LimitOverride(
                 owner=BUDGET,
-                reason=f"{there.reason}; {shown(meter)}"[:1000] if there else shown(meter),
+                reason=f"{there.reason}; {shown(meter)}"[:REASON_MAX] if there else shown(meter),
                 since_ns=time.time_ns(),
                 limits=there.limits.merged(cap) if there else cap,
             )
@@ -173,7 +173,7 @@ class Spending:
         left = Limits(**{name: value for name, value in there.limits if name not in names})
         if dict(left):
             others = [m for m in account.meters.values() if m is not meter and m.held]
-            reason = "; ".join(map(shown, others))[:1000] or there.reason
+            reason = "; ".join(map(shown, others))[:REASON_MAX] or there.reason
             await subject.override(replace(there, reason=reason, limits=left))
             return
         try:

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cgagent.metrics import cgroup_of_id, id_of_cgroup
 from cgagent.policy.rulesets.model import Target
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 MARK_LABEL: Final = "cgagent.policy"
 """Of a container, or a group: ``prefer``, ``avoid`` or ``omit``."""
 MARKS: Final = frozenset({"prefer", "avoid", "omit"})
-_GROUP: Final = "cgroup:"
 _XATTRS: Final = {
     "omit": ("user.oomd_omit", "trusted.oomd_omit"),
     "avoid": ("user.oomd_avoid", "trusted.oomd_avoid"),
@@ -43,8 +43,9 @@ class Targets:
 
     def get(self, sampled_id: str) -> Target | None:
         """None: a container that is gone or does not run."""
-        if sampled_id.startswith(_GROUP):
-            return self._of_cgroup(sampled_id)
+        path = cgroup_of_id(sampled_id)
+        if path is not None:
+            return self._of_cgroup(sampled_id, path)
         container = self._containers.get(sampled_id)
         if container is None or not container.running:
             self._known.pop(sampled_id, None)
@@ -54,8 +55,7 @@ class Targets:
             known = self._known[sampled_id] = container.record, self._of(container)
         return known[1]
 
-    def _of_cgroup(self, sampled_id: str) -> Target:
-        path = sampled_id.removeprefix(_GROUP)
+    def _of_cgroup(self, sampled_id: str, path: str) -> Target:
         group = self._groups.at(path)
         known = self._cgroups.get(sampled_id)
         if known is None or known[0] is not group:
@@ -117,7 +117,7 @@ def sampled_id(target: Target) -> str:
     """Its id in the sampler."""
     if target.kind == "container":
         return target.id
-    return f"{_GROUP}{target.path or target.id or '/'}"
+    return id_of_cgroup(target.path or target.id or "/")
 
 
 def of_container(container: Container, groups: tuple[str, ...] = ()) -> Target:

@@ -19,6 +19,7 @@ from cgagent.engine.options import sizes
 from cgagent.engine.options.overrides import (
     AUTO_SIZE,
     BOOST,
+    REASON_MAX,
     LimitOverride,
     below,
     in_force,
@@ -265,7 +266,7 @@ class AutoSizing(Resource):
             limits = sizes.limits(sized.name, step.size)
             override = LimitOverride(
                 owner=AUTO_SIZE,
-                reason=f"automatic size of {sized.name}: {step.reason}"[:1000],
+                reason=f"automatic size of {sized.name}: {step.reason}"[:REASON_MAX],
                 since_ns=time.time_ns(),
                 limits=there.limits.merged(limits) if there else limits,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cgagent.errors import CgagentError
+from cgagent.metrics import id_of_cgroup
 from cgagent.policy.advice.capacity import (
     Claim,
     Finding,
@@ -90,7 +91,7 @@ class Capacity:
         top = path.rstrip("/")
         inside = [own for below, own in claims.items() if below.startswith(f"{top}/")]
         totals = self._machine() if path == "/" else self._limits(path)
-        kept = self._monitor.columns(f"cgroup:{path}", 0.0, _COLUMNS.values())
+        kept = self._monitor.columns(id_of_cgroup(path), 0.0, _COLUMNS.values())
 
         def of(resource: Resource) -> Room:
             used = _used(kept, resource)

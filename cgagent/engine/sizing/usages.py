@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from cgagent.cgroups import Oom
 from cgagent.engine.groups.group import Group
 from cgagent.errors import CgagentError
+from cgagent.metrics import id_of_cgroup
 from cgagent.policy.advice.advising import advice, command
 from cgagent.policy.advice.use import ContainerUse
 from cgagent.store.usage import UsageRow
@@ -83,7 +84,7 @@ class Usages:
         """All of them once a minute; one that has just begun to run at once."""
         now_s = time.monotonic()
         running: dict[str, Container | Group] = {c.id: c for c in self._containers if c.running}
-        running |= {f"cgroup:{self._groups.path(g.name)}": g for g in self._groups.all()}
+        running |= {id_of_cgroup(self._groups.path(g.name)): g for g in self._groups.all()}
         is_due = now_s >= self._due_s
         for target_id, one in running.items():
             if is_due or target_id not in self._before:
