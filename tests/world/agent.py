@@ -52,10 +52,11 @@ class Agent:
     """``cgagent serve`` on a data root and a socket below `folder`, which exists.
 
     `flags` are further ones of ``serve``. Entering starts it; leaving removes its containers and
-    stops it.
+    stops it. Natively one that is not `forked` is a process with a start of its own.
     """
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, forked: bool = True) -> None:
+        self._forked = forked or SLOWNESS > 1
         self.data_root = folder / "root"
         self.socket = folder / "run" / "cgagent.sock"
         self.log = folder / "log"
@@ -80,7 +81,7 @@ class Agent:
 
     def start(self) -> None:
         """Returns when it answers."""
-        if SLOWNESS > 1:
+        if self._forked:
             self.process = Fork(self._arguments(), self.log)
         else:
             with self.log.open("ab") as log:

@@ -1,7 +1,7 @@
 """Processes that are forks of one which has loaded the agent's code.
 
-For the guest, where loading it takes half a minute and a test may start an agent several times. The
-process that forks is started with the first of them; `close` ends it.
+Loading it takes more than a second of CPU time, in the guest half a minute, and a test may start
+an agent several times. The process that forks is started with the first of them; `close` ends it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,10 +23,15 @@ _server: subprocess.Popen[str] | None = None
 
 
 class Fork:
-    """``cgagent ARGUMENTS`` with its output at the end of a log; to be used as a `Popen`."""
+    """``cgagent ARGUMENTS`` with its output at the end of a log; to be used as a `Popen`.
+
+    It has the environment of the caller and the network namespace of the calling thread.
+    """
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        self.pid: int = _ask({"arguments": list(arguments), "log": str(log)})
+        network = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
+        asked = {"arguments": list(arguments), "log": str(log), "network": network}
+        self.pid: int = _ask({**asked, "environment": dict(os.environ)})
         self._status: int | None = None
 
     def poll(self) -> int | None:
@@ -73,6 +79,7 @@ def close() -> None:
 def _serve() -> None:
     import cgagent.api.serve  # noqa: F401
     from cgagent.cli.main import main
+    from cgagent.kernel.namespaces import CLONE_NEWNET, setns
 
     for line in sys.stdin:
         asked = json.loads(line)
@@ -86,8 +93,12 @@ def _serve() -> None:
             log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             for fd, number in ((nothing, 0), (log, 1), (log, 2)):
                 os.dup2(fd, number)
-            os.close(nothing)
-            os.close(log)
+            network = os.open(asked["network"], os.O_RDONLY)
+            setns(network, CLONE_NEWNET)
+            for fd in (nothing, log, network):
+                os.close(fd)
+            os.environ.clear()
+            os.environ.update(asked["environment"])
             sys.argv[1:] = asked["arguments"]
             main()
 

@@ -22,7 +22,7 @@ def agent(state_root, alpine_docker_archive, busybox_docker_archive):
     """An agent with alpine and busybox, shared by many tests; each removes its containers."""
     with (
         tempfile.TemporaryDirectory(dir=state_root) as folder,
-        Agent(Path(folder)) as running,
+        Agent(Path(folder), forked=False) as running,
     ):
         running.load(alpine_docker_archive)
         running.load(busybox_docker_archive)
