@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import Host
+from cgagent.errors import NotFoundError
 from tests.world import guest, images
 from tests.world.agent import Agent
 
@@ -70,7 +71,10 @@ class _Pressure:
 
     def run(self) -> None:
         while not self.is_over.wait(_LOOK_S):
-            found = getattr(self.group.usage().pressure, self.resource)
+            try:
+                found = getattr(self.group.usage().pressure, self.resource)
+            except NotFoundError:  # it was ended
+                return
             if found is not None:
                 self.seen.append((time.time(), found.some.total_ns))
 

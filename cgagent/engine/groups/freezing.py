@@ -8,7 +8,6 @@ What another program has done is seen in the rounds of sampling.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -16,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgagent.concurrency import in_urgent_thread, to_its_end
+from cgagent.engine.lifecycle.leases import FreezeLeases
 from cgagent.errors import CgagentError, ConflictError
 from cgagent.metrics import id_of_cgroup
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 10.0
-
 
 class GroupFreezing:
     """A policy as well: it is told of each round of sampling."""
@@ -40,7 +38,7 @@ class GroupFreezing:
         self._groups = changes.groups
         self._directories = changes.directories
         self._control = control
-        self._leases: dict[str, asyncio.Task[None]] = {}
+        self._leases = FreezeLeases()
 
     async def freeze(
         self, name: str, timeout_s: float = 10.0, lease_s: float | None = None
@@ -100,8 +98,12 @@ class GroupFreezing:
         self._groups.save(replace(group, frozen_since_ns=None, thaw_at_ns=None), "thaw", by=by)
         self._note_members(name, f"group {name}")
         self._arm_below(name)
+        await self._wake_below(name)
+
+    async def _wake_below(self, name: str) -> None:
+        """What hibernates in it: something may have come for it meanwhile."""
         for container in self._groups.members(name):
-            if container.sleeps:  # something may have come for it meanwhile
+            if container.sleeps:
                 with contextlib.suppress(ConflictError):
                     await self._control.thaw(container, by="group")
 
@@ -127,43 +129,29 @@ class GroupFreezing:
             self._arm(group)
 
     def close(self) -> None:
-        for lease in list(self._leases.values()):
-            lease.cancel()
+        self._leases.close()
 
     def _arm(self, group: Group) -> None:
-        if group.thaw_at_ns is None:
-            return
-        lease = asyncio.create_task(self._thaw_at(group.name, group.thaw_at_ns))
-        earlier = self._leases.get(group.name)
-        if earlier is not None:
-            earlier.cancel()
-        self._leases[group.name] = lease
-        lease.add_done_callback(lambda done: self._done(group.name, done))
+        name, until_ns = group.name, group.thaw_at_ns
+
+        async def thaw() -> None:
+            """Unless a group above it is frozen by now, whose thaw comes back to it."""
+            if not self._is_frozen_until(name, until_ns):
+                return
+            if self._groups.frozen_above(self._groups.path(name)) is not None:
+                return
+            async with self._changes.of("group-thaw", name) as now:
+                if now.thaw_at_ns == until_ns:
+                    await self._thaw(now, "time")
+
+        self._leases.arm(f"group {name}", until_ns, thaw)
 
     def _arm_below(self, name: str) -> None:
         """Once it is thawed: the time of what is frozen in it may have come meanwhile."""
         for group in self._groups.children(name):
             self._arm(group)
 
-    def _done(self, name: str, lease: asyncio.Task[None]) -> None:
-        if self._leases.get(name) is lease:
-            del self._leases[name]
-
-    async def _thaw_at(self, name: str, until_ns: int) -> None:
-        """Unless a group above it is frozen by then, whose thaw comes back to it."""
-        await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
-        while self._is_frozen_until(name, until_ns):
-            if self._groups.frozen_above(self._groups.path(name)) is not None:
-                return
-            try:
-                async with self._changes.of("group-thaw", name) as group:
-                    if group.thaw_at_ns == until_ns:
-                        await self._thaw(group, "time")
-            except CgagentError as e:
-                log.info("group %s: its freeze does not end yet: %s", name, e.message)
-                await asyncio.sleep(_AGAIN_S)
-
-    def _is_frozen_until(self, name: str, until_ns: int) -> bool:
+    def _is_frozen_until(self, name: str, until_ns: int | None) -> bool:
         """Whether that is still so: it may have been thawed, or removed."""
         group = self._groups.get(name)
         return group is not None and group.thaw_at_ns == until_ns
@@ -196,6 +184,11 @@ class GroupFreezing:
         if not is_own:
             self._note_members(group.name, "another program")
             self._arm_below(group.name)
+            self._leases.arm(
+                f"what is in group {group.name}",
+                time.time_ns(),
+                lambda: self._wake_below(group.name),
+            )
 
     def happened(self, container: Container, event: Event) -> None:
         """Nothing that the kernel tells is about a freeze."""

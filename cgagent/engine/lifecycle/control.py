@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgagent.concurrency import in_thread, in_urgent_thread
 from cgagent.engine.lifecycle import require_running
+from cgagent.engine.lifecycle.leases import FreezeLeases
 from cgagent.engine.lifecycle.shared import require_there
 from cgagent.engine.options import boosts, budgets, networking, overrides
 from cgagent.engine.options import limits as limit_rules
@@ -57,7 +58,7 @@ class Control:
         self._jobs = jobs
         self._refresh = refresh
         self._network = network
-        self._leases: set[asyncio.Task[None]] = set()
+        self._leases = FreezeLeases()
         self._freezing: set[str] = set()
         self.wished: list[Callable[[Container, Collection[str]], None]] = []
         """Told of each update: which wishes of a `ContainerConfig` were spoken of."""
@@ -96,7 +97,7 @@ class Control:
                 raise
             frozen = container.with_outcome(frozen_since_ns=time.time_ns(), **ends)
             self._containers.note(container, frozen, "pause")
-            self._arm(container)
+            self.arm(container)
         self._refresh(container)
 
     async def _stop_tasks(self, container: Container, group: Group, timeout_s: float) -> None:
@@ -159,7 +160,7 @@ class Control:
             if container.record.undo:
                 log.warning("container %s: an update was cut short: undone", container.name)
                 await self.undo_update(container)
-            self._arm(container)
+            self.arm(container)
 
     async def _wake(self, container: Container) -> None:
         """Of an agent that has just started. One in a frozen group is woken when that is thawed."""
@@ -170,23 +171,22 @@ class Control:
         except CgagentError:  # it was not frozen yet, or is not any more
             self._containers.note(container, container.with_outcome(sleep=None, thaw_at_ns=None))
 
-    def _arm(self, container: Container) -> None:
-        until = container.record.outcome.thaw_at_ns
-        if until is None:
-            return
-        task = asyncio.create_task(self._thaw_at(container, until))
-        self._leases.add(task)
-        task.add_done_callback(self._leases.discard)
+    def arm(self, container: Container) -> None:
+        """Have its freeze end at its time, where it is for a time."""
+        until_ns = container.record.outcome.thaw_at_ns
 
-    async def _thaw_at(self, container: Container, until_ns: int) -> None:
-        await asyncio.sleep(max(0.0, (until_ns - time.time_ns()) / 1e9))
-        if container.running and container.record.outcome.thaw_at_ns == until_ns:
-            with contextlib.suppress(ConflictError):  # ended or thawed at this very moment
-                await self.thaw(container, by="time")
+        async def thaw() -> None:
+            """Unless a group above it is frozen by now, whose thaw comes back to it."""
+            is_due = container.running and container.record.outcome.thaw_at_ns == until_ns
+            path = container.record.cgroup_path
+            if is_due and self._lifecycle.groups.frozen_above(path) is None:
+                with contextlib.suppress(ConflictError):  # ended or thawed at this very moment
+                    await self.thaw(container, by="time")
+
+        self._leases.arm(f"container {container.name}", until_ns, thaw)
 
     def close(self) -> None:
-        for task in self._leases:
-            task.cancel()
+        self._leases.close()
 
     async def update(
         self,
@@ -377,7 +377,7 @@ class Control:
             action = "pause" if is_frozen else "unpause"
             self._containers.note(container, record, action, by=by)
         else:  # its own freeze may have been due to end while a group above it was frozen
-            self._arm(container)
+            self.arm(container)
 
     def is_frozen(self, container: Container) -> bool:
         if not container.running:

@@ -68,6 +68,38 @@ async def test_a_freeze_for_a_time_ends_with_that_of_the_group_around_it(engine,
     assert ("group-thaw", "failed") not in jobs
 
 
+async def test_a_freeze_of_a_container_for_a_time_ends_with_that_of_the_group_around_it(
+    engine, whole
+):
+    await create(engine, "team", "team/low")
+    container = await started(engine, group="team/low")
+    await engine.control.freeze(container, lease_s=3600)
+    await whole.freezing.freeze("team")
+    engine.containers.save(container, container.with_outcome(thaw_at_ns=1))
+    engine.control.arm(container)
+    await until(lambda: not engine.control._leases)
+    assert container.frozen
+    await whole.freezing.thaw("team")
+    await until(lambda: not container.frozen)
+
+
+async def test_what_cannot_be_thawed_at_its_time_is_later(engine, monkeypatch):
+    monkeypatch.setattr("cgagent.engine.lifecycle.leases._AGAIN_S", 0.01)
+    container = await started(engine)
+    plain, tried = engine.control.thaw, []
+
+    async def thaw(container, by="user"):
+        tried.append(by)
+        if len(tried) < 3:
+            raise DeadlineError("the kernel is busy")
+        await plain(container, by)
+
+    monkeypatch.setattr(engine.control, "thaw", thaw)
+    await engine.control.freeze(container, lease_s=0.01)
+    await until(lambda: not container.frozen)
+    assert tried == ["time"] * 3
+
+
 async def test_one_that_does_not_stop_is_told_when_all_others_have(engine, whole, monkeypatch):
     await create(engine, "team")
     stuck, other = [await started(engine, name, group="team") for name in ("stuck", "other")]
