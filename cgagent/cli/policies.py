@@ -148,16 +148,18 @@ def _victim(one: dict[str, Any]) -> str:
 
 def log(context: Context) -> int:
     parser = context.parser(
-        "[--policy NAME] [--container CONTAINER] [-n COUNT]",
+        "[--policy NAME] [--container CONTAINER] [--group GROUP] [-n COUNT]",
         "Show what rulesets decided and the figures it was decided on, the oldest first.",
     )
     flag = parser.add_argument
     flag("--policy", metavar="NAME", default="", help="of this one alone")
     flag("--container", metavar="CONTAINER", default="", help="about this one alone")
+    flag("--group", metavar="GROUP", default="", help="about this group as one alone")
     flag("-n", "--tail", metavar="COUNT", type=int, default=50, help="so many at most (50)")
     args = parser.parse_args(context.args)
+    asked = {"policy": args.policy, "container": args.container, "group": args.group}
     path = "/v1/decisions" + query(
-        policy=args.policy or None, container=args.container or None, limit=args.tail
+        **{name: value or None for name, value in asked.items()}, limit=args.tail
     )
     for one in reversed(connect(context).request("GET", path)):
         when = show_time(one["time_ns"])

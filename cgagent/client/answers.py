@@ -327,7 +327,9 @@ class Decision(Answer):
     """What was looked at."""
     action: str
     container: str
-    """The id of whom it is about; empty: a cgroup of the host."""
+    """The id of whom it is about; empty: a group, or a cgroup of the host."""
+    group: str
+    """The name of the group that it is about, as one; empty: it is about something else."""
     target: str
     outcome: str
     """done, undone, dry run, failed, over, given up or cannot be evaluated."""

@@ -42,8 +42,14 @@ class Policies(Part):
         return found
 
     def decisions(
-        self, *, policy: str | None = None, container: str | None = None, limit: int = 100
+        self,
+        *,
+        policy: str | None = None,
+        container: str | None = None,
+        group: str | None = None,
+        limit: int = 100,
     ) -> Sequence[Decision]:
         """The newest first."""
-        path = "/v1/decisions" + query(policy=policy, container=container, limit=limit)
+        asked = {"policy": policy, "container": container, "group": group}
+        path = "/v1/decisions" + query(**asked, limit=limit)
         return [Decision.of(one) for one in self._client.request("GET", path)]

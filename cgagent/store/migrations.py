@@ -229,7 +229,8 @@ MIGRATIONS: Final = (
         policy     TEXT NOT NULL,
         watched    TEXT NOT NULL,
         action     TEXT NOT NULL,
-        container  TEXT NOT NULL,      -- an id; empty: it is about a cgroup, or the host
+        container  TEXT NOT NULL,      -- an id; empty: it is about something else
+        of_group   TEXT NOT NULL,      -- a name, of a group of containers; empty: likewise
         target     TEXT NOT NULL,
         outcome    TEXT NOT NULL,
         reason     TEXT NOT NULL

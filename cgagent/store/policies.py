@@ -46,7 +46,9 @@ class DecisionRow:
     """The target that was looked at, for people."""
     action: str
     container: str
-    """The id of the container that it is about; empty: a cgroup, or the host."""
+    """The id of the container that it is about; empty: a group, a cgroup, or the host."""
+    group: str
+    """The name of the group of containers that it is about, as one; empty otherwise."""
     target: str
     """Its name, or the path of a cgroup."""
     outcome: str
@@ -102,19 +104,22 @@ class PolicyRows:
         with self._database.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO decisions "
-                "(time_ns, policy, watched, action, container, target, outcome, reason) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "(time_ns, policy, watched, action, container, of_group, target, outcome, reason) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 tuple(map(_readable, astuple(row)[1:])),
             )
         row.number = cursor.lastrowid or 0
 
-    def before(self, number: int, count: int, *, policy: str, container: str) -> list[DecisionRow]:
+    def before(
+        self, number: int, count: int, *, policy: str, container: str, group: str
+    ) -> list[DecisionRow]:
         """So many of those with a smaller number, the newest first; empty: of all."""
         rows = self._database.query(
-            "SELECT number, time_ns, policy, watched, action, container, target, outcome, reason "
-            "FROM decisions WHERE number < ? AND ? IN ('', policy) AND ? IN ('', container) "
+            "SELECT number, time_ns, policy, watched, action, container, of_group AS \"group\", "
+            "target, outcome, reason FROM decisions WHERE number < ? "
+            "AND ? IN ('', policy) AND ? IN ('', container) AND ? IN ('', of_group) "
             "ORDER BY number DESC LIMIT ?",
-            (number, policy, container, count),
+            (number, policy, container, group, count),
         )
         return [_decision(row) for row in rows]
 

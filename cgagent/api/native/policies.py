@@ -74,15 +74,17 @@ def routes(engine: Engine) -> APIRouter:
         page: Paged,
         policy: Annotated[str, Query(max_length=100)] = "",
         container: Annotated[str, Query(max_length=200)] = "",
+        group: Annotated[str, Query(max_length=1000)] = "",
     ) -> list[dict[str, Any]]:
         """What rulesets decided and why, the newest first; as they come: events of type policy."""
         before = page.after
         if before is not None and not isinstance(before, int):
             raise InvalidInputError("after: this is no cursor of this list; take one of a Link")
         id_ = engine.containers.find(container).id if container else ""
+        name = engine.container_groups.find(group).name if group else ""
         count = page.limit or _KEPT
         found = engine.rulesets.decisions.page(
-            count + 1, before=before, policy=policy, container=id_
+            count + 1, before=before, policy=policy, container=id_, group=name
         )
         shown = found[:count]
         if len(found) > count:

@@ -60,6 +60,7 @@ class Decisions:
             watched=watched,
             action=action,
             container=target.id if target and target.kind == "container" else "",
+            group=target.name if target and target.kind == "group" else "",
             target=target.name if target else "",
             outcome=outcome,
             reason=reason[:_LONGEST],
@@ -89,11 +90,17 @@ class Decisions:
         self._until_pruned -= 1
 
     def page(
-        self, count: int, *, before: int | None = None, policy: str = "", container: str = ""
+        self,
+        count: int,
+        *,
+        before: int | None = None,
+        policy: str = "",
+        container: str = "",
+        group: str = "",
     ) -> list[Decision]:
         """The newest first, those with a smaller number than `before`."""
         number = _LAST if before is None else before
-        return self._rows.before(number, count, policy=policy, container=container)
+        return self._rows.before(number, count, policy=policy, container=container, group=group)
 
 
 def _attributes(made: Decision) -> dict[str, str]:
@@ -102,6 +109,7 @@ def _attributes(made: Decision) -> dict[str, str]:
         "watched": made.watched,
         "target": made.target,
         "container": made.container,
+        "group": made.group,
         "outcome": made.outcome,
         "reason": made.reason,
     }

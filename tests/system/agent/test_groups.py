@@ -162,6 +162,10 @@ def test_its_budget_is_of_all_that_have_been_in_it(agent, group, container):
     assert holders(agent, "team-b") == ["budget"]
     shown = look(agent, "team-b")
     assert (shown["limits_held"]["cpu_quota_us"], shown["drift"]) == (30_000, [])
+    told = agent.cli("policy", "log", "--group", "team-b").stdout.splitlines()
+    assert len(told) == 1
+    assert " budget: throttle team-b: done: " in told[0]
+    assert agent.client.request("GET", f"/v1/decisions?container={first}") == []
     (spent,) = shown["budgets"]
     assert spent["used"] >= spent["amount"]
     agent.remove(first)
