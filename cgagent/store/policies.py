@@ -115,7 +115,7 @@ class PolicyRows:
     ) -> list[DecisionRow]:
         """So many of those with a smaller number, the newest first; empty: of all."""
         rows = self._database.query(
-            "SELECT number, time_ns, policy, watched, action, container, of_group AS \"group\", "
+            'SELECT number, time_ns, policy, watched, action, container, of_group AS "group", '
             "target, outcome, reason FROM decisions WHERE number < ? "
             "AND ? IN ('', policy) AND ? IN ('', container) AND ? IN ('', of_group) "
             "ORDER BY number DESC LIMIT ?",

@@ -21,6 +21,14 @@ pytestmark = [pytest.mark.system, pytest.mark.native]
 _RESTARTS = int(os.environ.get("CGAGENT_TEST_RESTARTS", "5"))
 
 
+@pytest.fixture
+def own_agent(data_root, alpine_docker_archive):
+    """One that starts anew does what it was started by: no fork of what the tests have loaded."""
+    with Agent(data_root, forked=False) as running:
+        running.load(alpine_docker_archive)
+        yield running
+
+
 def restart(agent):
     """Returns when the next agent answers."""
     before = started(agent)
@@ -145,7 +153,7 @@ def test_what_is_not_listened_on_any_more_is_closed(data_root, alpine_docker_arc
     settings = data_root / "config.toml"
     other = data_root / "other.sock"
     settings.write_text(f'hosts = ["unix://{other}"]\n')
-    with Agent(data_root, "--config", str(settings)) as agent:
+    with Agent(data_root, "--config", str(settings), forked=False) as agent:
         assert other.exists()
         settings.write_text("hosts = []\n")
         restart(agent)
