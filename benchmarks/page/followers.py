@@ -7,27 +7,19 @@ often as the page asks for them. The browser's own work is left out.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.process import cpu_seconds
-from cgagent.errors import CgagentError
-from tests.world.agent import Agent
-from tests.world.guest import STATE_FOLDER
-from tests.world.images import busybox_docker_archive
+from benchmarks.sleepers import share, sleepers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_AT_ONCE: Final = 4
+    from tests.world.agent import Agent
+
 _SETTLE_S: Final = 5.0
-_CALM_S: Final = 60.0
-"""After so many starts, what they leave to be done is done."""
 
 
 class Page:
@@ -83,50 +75,24 @@ class Page:
             last = max([up_to, *found])
 
 
-def share(agent: Agent, pages: int, opened: str | None, seconds: float) -> float:
+def with_pages(agent: Agent, pages: int, opened: str | None, seconds: float) -> float:
     """Per cent of a core that the agent takes meanwhile."""
     with ExitStack() as stack:
         for _ in range(pages):
             stack.enter_context(Page(agent, opened))
         time.sleep(_SETTLE_S)
-        before_s, began_s = cpu_seconds({agent.pid}), time.monotonic()
-        time.sleep(seconds)
-        return 100 * (cpu_seconds({agent.pid}) - before_s) / (time.monotonic() - began_s)
+        return share(agent, seconds)
 
 
 def measure(containers: int, seconds: float) -> None:
-    Path(STATE_FOLDER).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=STATE_FOLDER) as folder, Agent(Path(folder)) as agent:
-        agent.load(busybox_docker_archive())
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            made = list(pool.map(lambda _: _sleeper(agent), range(containers)))
-        time.sleep(_CALM_S)
-        before = share(agent, 0, None, seconds)
+    with sleepers(containers) as (agent, made):
+        before = share(agent, seconds)
         print(f"{containers} containers, no page: {before:.2f} % of a core", flush=True)
         for pages in (1, 10):
             for what, opened in (("the table", None), ("one container", made[0])):
-                found = share(agent, pages, opened, seconds)
-                after = share(agent, 0, None, seconds)
+                found = with_pages(agent, pages, opened, seconds)
+                time.sleep(_SETTLE_S)
+                after = share(agent, seconds)
                 more = f"{found:.2f} %, {found - (before + after) / 2:+.2f}"
                 print(f"{pages:2d} with {what} open: {more}; none: {after:.2f} %", flush=True)
                 before = after
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda one: _remove(agent, one), made))
-
-
-def _sleeper(agent: Agent) -> str:
-    client = agent.client.another()
-    body = {"image": "busybox", "command": ["sleep", "99999"]}
-    made: str = client.request("POST", "/v1/containers", body)["id"]
-    client.request("POST", f"/v1/containers/{made}/start")
-    client.close()
-    return made
-
-
-def _remove(agent: Agent, container: str) -> None:
-    client = agent.client.another()
-    try:
-        client.request("DELETE", f"/v1/containers/{container}?force=true")
-    except CgagentError as error:
-        print(f"{container[:12]} is left for the agent's end: {error.message}")
-    client.close()
