@@ -149,6 +149,10 @@ class Alarms:
         os.close(descriptor)
         return descriptor
 
+    def of(self, group: Group) -> list[int]:
+        """The descriptors of all alarms that a watched group has."""
+        return [self._by_path[path] for path, users in self._users.items() if group.path in users]
+
     def ring(self, descriptor: int) -> set[str]:
         """The watched groups that an alarm is for, now that it has rung; () if it is none."""
         path = next((p for p, d in self._by_path.items() if d == descriptor), None)

@@ -165,9 +165,7 @@ class Watcher:
                 self._reclaims[fd].reclaims += times_rung(fd)
                 changed[self._reclaims[fd].group.path] = None
             else:
-                rung = self._alarms.ring(fd)
-                self._awaited.update(dict.fromkeys(rung, time.monotonic() + _KILL_WAIT_S))
-                self._pause_s = _PAUSE_S
+                self._hear(fd)
         for path in [*changed, *(path for path in self._awaited if path not in changed)]:
             watched = self._watched.get(path)
             events += self._events_of(watched) if watched else ()
@@ -278,16 +276,25 @@ class Watcher:
             events.append(oom.describe(watched.group, self._limiting(watched), kills))
         elif path in self._awaited and watched.is_held_at_oom():
             events.append(oom.describe(watched.group, self._limiting(watched), 0))
-        elif time.monotonic() < self._awaited.get(path, 0) and not watched.is_gone():
-            return events
-        self._awaited.pop(path, None)
+            del self._awaited[path]
         if watched.is_gone():
             self.remove(watched.group)
             events.append(Removed(group=path))
+        elif time.monotonic() >= self._awaited.get(path, 0):
+            self._awaited.pop(path, None)
         return events
 
+    def _hear(self, alarm: int) -> None:
+        """If it has rung, the kills that it announces are awaited."""
+        rung = self._alarms.ring(alarm)
+        self._awaited.update(dict.fromkeys(rung, time.monotonic() + _KILL_WAIT_S))
+        self._pause_s = _PAUSE_S
+
     def _limiting(self, watched: _Watched) -> Group | None:
+        """Whose limit a kill was for that has been counted by now."""
         if isinstance(watched.memory, MemoryV1):
+            for alarm in self._alarms.of(watched.group):  # rung before the kill, heard or not
+                self._hear(alarm)
             return self._alarms.limiting(watched.group)
         return self._hits.limiting(watched.group)
 

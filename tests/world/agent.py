@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from cgagent.client.connection import Connection
 
 SLOWNESS = float(os.environ.get("CGAGENT_TEST_SLOWNESS", "1"))
-_START_S = 20 * SLOWNESS
-_STOP_S = 20 * SLOWNESS
+_START_S = 60 * SLOWNESS
+_STOP_S = 60 * SLOWNESS
 _POOL_SIZE = 2
 KEPT_MOST = 4
 """The pool, and as many in the roots of containers that are prewarmed."""
@@ -89,6 +89,7 @@ class Agent:
         deadline = time.monotonic() + _START_S
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self._end(signal.SIGKILL)  # what it has begun is not left behind
                 raise RuntimeError(f"the agent does not answer:\n{self.log.read_text()}")
             time.sleep(0.02)
 

@@ -7,6 +7,7 @@ else makes on the machine meanwhile does not matter.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from dataclasses import dataclass, fields
@@ -141,8 +142,10 @@ def _traces(process: Path) -> Iterator[bytes | str]:
     for name in ("cwd", "root", *(f"fd/{number}" for number in os.listdir(process / "fd"))):
         try:
             yield os.readlink(process / name)
-        except FileNotFoundError:
-            continue  # it was closed meanwhile
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENAMETOOLONG}:
+                raise
+            continue  # it was closed meanwhile, or is a path longer than a name may be
 
 
 def _ancestors() -> Iterator[int]:

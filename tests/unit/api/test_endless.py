@@ -10,6 +10,7 @@ from cgagent.api.endless import Endless
 from cgagent.api.hijack import HijackProtocol
 from cgagent.api.servers import Server
 from cgagent.api.turns import InTurn
+from tests.world.fakes.agent import until
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +47,11 @@ class World:
             self.ended.set()
 
     async def client(self):
-        return await asyncio.open_unix_connection(self.path)
+        """Whose connection the server has taken."""
+        before = len(self.server.server_state.connections)
+        found = await asyncio.open_unix_connection(self.path)
+        await until(lambda: len(self.server.server_state.connections) > before)
+        return found
 
     async def following(self):
         reader, writer = await self.client()
@@ -101,7 +106,6 @@ async def test_who_is_hung_up_on_can_tell_that(world):
 
 async def test_who_has_just_connected_is_answered_by_an_agent_that_stops(world):
     reader, writer = await world.client()
-    await asyncio.sleep(0.01)  # the server has taken it
     world.stop()
     writer.write(GET % b"/")
     answer = await asyncio.wait_for(reader.read(), 10)
@@ -112,7 +116,6 @@ async def test_who_has_just_connected_is_answered_by_an_agent_that_stops(world):
 
 async def test_who_has_connected_and_says_nothing_is_not_waited_for(world):
     reader, writer = await world.client()
-    await asyncio.sleep(0.01)
     world.stop()
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()

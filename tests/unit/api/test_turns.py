@@ -33,16 +33,21 @@ async def test_clients_come_in_turn_however_much_one_has_asked_for():
     assert [n for who, n in order if who == "busy"] == list(range(5))
 
 
-async def test_a_place_is_given_once_and_by_itself_after_a_while(monkeypatch):
-    monkeypatch.setattr(module, "_PLACE_S", 0.01)
+async def test_a_place_is_given_once_and_by_itself_after_a_while(monkeypatch, leap):
+    monkeypatch.setattr(module, "_PLACE_S", 60)
     turns = Turns(1)
     held = await turns.take("slow")
-    await asyncio.wait_for(turns.take("next"), 10)
+    next_one = asyncio.create_task(turns.take("next"))
+    await asyncio.sleep(0)
+    assert not next_one.done()
+    leap(60)
+    await next_one
     held.give()
     waiting = asyncio.create_task(turns.take("last"))
     await asyncio.sleep(0)
     assert not waiting.done()  # the place of "slow" was given away before
-    await asyncio.wait_for(waiting, 10)
+    leap(60)
+    await waiting
 
 
 async def test_who_stops_waiting_takes_no_place():

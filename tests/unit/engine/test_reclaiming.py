@@ -1,7 +1,6 @@
 """Memory taken back from containers that asked for it: what is written, shown and left alone."""
 
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -82,14 +81,16 @@ async def test_step_by_step(engine, world, rounds):
 
 async def test_slow_steps_leave_threads_for_others(engine, rounds, monkeypatch):
     there = [await started(engine, f"c{n}", reclaim="auto") for n in range(5)]
-    running, most, lock = 0, 0, threading.Lock()
+    running, most, lock, two = 0, 0, threading.Lock(), threading.Event()
 
     def reclaim(*_, **__):
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.05)
+            if running == 2:
+                two.set()
+        two.wait(30)
         with lock:
             running -= 1
         return 0

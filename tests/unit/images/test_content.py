@@ -4,7 +4,6 @@ import errno
 import os
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -360,8 +359,10 @@ TestMachine.settings = settings(
 # -- a blob is read while it comes ----------------------------------------------------------
 
 
-def read_to_the_end(writer, stop):
+def read_to_the_end(writer, stop, follows=None):
     with writer.follow(stop) as follower:
+        if follows is not None:
+            follows.set()
         found = b""
         while chunk := follower.read(4):
             found += chunk
@@ -371,20 +372,22 @@ def read_to_the_end(writer, stop):
 @pytest.fixture
 def following(store):
     """A writer of `RAW`, and a future of what a thread reads of it meanwhile."""
-    stop = threading.Event()
+    stop, follows = threading.Event(), threading.Event()
     with (
         store.leased("test") as lease,
         ThreadPoolExecutor() as threads,
         lease.writer(len(RAW), DIGEST) as writer,
     ):
-        yield writer, threads.submit(read_to_the_end, writer, stop), stop
+        found = threads.submit(read_to_the_end, writer, stop, follows)
+        assert follows.wait(30)
+        yield writer, found, stop
 
 
 def test_a_follower_gets_every_byte(following):
     writer, found, _ = following
     for n in range(len(RAW)):
         writer.write(RAW[n : n + 1])
-    assert found.result(5) == RAW
+    assert found.result(30) == RAW
     writer.commit(TYPE)
 
 
@@ -399,26 +402,26 @@ def test_a_follower_that_comes_late_reads_the_blob(store):
 def test_a_follower_is_told_of_a_restart(following):
     writer, found, stop = following
     writer.write(RAW[:5])
-    time.sleep(0.05)
     writer.restart()
     with pytest.raises(RestartedError):
-        found.result(5)
+        found.result(30)
     writer.write(RAW)
     assert read_to_the_end(writer, stop) == RAW
 
 
 def test_a_follower_ends_with_the_writer(store):
+    stop, follows = threading.Event(), threading.Event()
     with store.leased("test") as lease, ThreadPoolExecutor() as threads:
         with lease.writer(len(RAW), DIGEST) as writer:
-            found = threads.submit(read_to_the_end, writer, threading.Event())
+            found = threads.submit(read_to_the_end, writer, stop, follows)
             writer.write(RAW[:5])
-            time.sleep(0.05)
+            assert follows.wait(30)
         with pytest.raises(StoppedError):
-            found.result(5)
+            found.result(30)
 
 
 def test_a_follower_can_be_stopped(following):
     _, found, stop = following
     stop.set()
     with pytest.raises(StoppedError):
-        found.result(5)
+        found.result(30)

@@ -65,7 +65,7 @@ def wait_for(condition):
         time.sleep(0.002)
 
 
-def test_time_frozen_is_counted_where_the_kernel_does_not(sampler, group):
+def test_time_frozen_is_counted_where_the_kernel_does_not(sampler, group, leap):
     """And usage in which nothing is new is the same object: nothing is made anew of it."""
     made = sampler(lambda: [TARGET])
     made.tick()
@@ -75,7 +75,7 @@ def test_time_frozen_is_counted_where_the_kernel_does_not(sampler, group):
     assert made.latest("0123").usage is first
     (group / "cgroup.events").write_text("populated 1\nfrozen 1\n")
     made.tick()
-    time.sleep(0.01)
+    leap(0.01)
     made.tick()
     counted_ns = made.latest("0123").usage.frozen_ns
     assert counted_ns >= 10_000_000
@@ -87,7 +87,7 @@ def test_time_frozen_is_counted_where_the_kernel_does_not(sampler, group):
     assert made.latest("0123").usage is thawed
 
 
-def test_a_tick_samples_every_target(sampler, group):
+def test_a_tick_samples_every_target(sampler, group, leap):
     made = sampler(lambda: [TARGET])
     assert made.latest("0123") is None
     made.tick()
@@ -98,7 +98,7 @@ def test_a_tick_samples_every_target(sampler, group):
     assert sample.limits.memory_max_bytes is UNLIMITED
     assert made.live() == [sample]
     assert made.rates("0123") is None
-    time.sleep(0.1)  # over less there are no rates
+    leap(0.1)  # over less there are no rates
     made.tick()
     assert made.rates("0123").cpu_percent == 0
     assert [row.pids for _, row in made.history("0123").rows] == [3, 3]
@@ -144,26 +144,26 @@ def test_a_group_above_others_is_read_slowly_and_not_below_itself(
     made.stop()
 
 
-def test_a_group_in_which_nothing_runs_is_left_alone(sampler, group, tree):
+def test_a_group_in_which_nothing_runs_is_left_alone(sampler, group, tree, leap):
     made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET], full_interval_s=2.0)
     seen = []
     for cpu in (1, 1, 1, 1, 2, 2, 2):
         (group / "cpu.stat").write_text(f"usage_usec {cpu}\n")
         (group / "pids.peak").write_text(f"{len(seen)}\n")
-        time.sleep(0.1)  # over less there are no rates, by which it rests
+        leap(0.1)  # over less there are no rates, by which it rests
         made.tick()
         seen.append(made.latest("0123").usage.pids.peak)
     assert seen == [0, 0, 0, 0, 0, 0, 6]
     made.stop()
 
 
-def test_rounds_at_rest_are_in_the_history_with_their_times(sampler, group):
+def test_rounds_at_rest_are_in_the_history_with_their_times(sampler, group, leap):
     made = sampler(lambda: [TARGET])
     for _ in range(5):
         made.tick()
-        time.sleep(0.1)
+        leap(0.1)
     latest, before = made.latest("0123"), made.before("0123")
-    assert latest.at_s - before.at_s == pytest.approx(0.1, abs=0.09)
+    assert latest.at_s - before.at_s >= 0.1
     assert latest.monotonic_ns > before.monotonic_ns
     rows = made.history("0123").rows
     assert [row.pids for _, row in rows] == [3] * 5
@@ -179,18 +179,18 @@ def test_rounds_at_rest_are_in_the_history_with_their_times(sampler, group):
     assert made.live() == []
 
 
-def test_limits_of_a_group_at_rest_are_read_when_told_that_they_changed(sampler, group):
+def test_limits_of_a_group_at_rest_are_read_when_told_that_they_changed(sampler, group, leap):
     made = sampler(lambda: [TARGET])
     for _ in range(3):
         made.tick()
-        time.sleep(0.1)
+        leap(0.1)
     (group / "memory.max").write_text("8192\n")
     made.limits_changed("0123")
     made.tick()
     assert made.latest("0123").limits.memory_max_bytes == 8192
 
 
-def test_what_was_written_once_is_no_rate_for_ever(tree, group):
+def test_what_was_written_once_is_no_rate_for_ever(tree, group, leap):
     made = Sampler(Host.detect(str(tree)), 1.0, lambda: [TARGET], full_interval_s=2.0)
     rates = []
     for wbytes in (2, 2, 9, 9, 9, 9, 9):
@@ -199,7 +199,7 @@ def test_what_was_written_once_is_no_rate_for_ever(tree, group):
         )
         (group / "cpu.stat").write_text(f"usage_usec {wbytes}\n")
         made.tick()
-        time.sleep(0.1)
+        leap(0.1)
         rates.append(made.rates("0123"))
     written = [each.write_bytes_per_s for each in rates if each]
     assert any(written)
@@ -334,7 +334,7 @@ def test_sampling_on_demand_from_other_threads(sampler, group):
     assert all(sample.usage.cpu.usage_ns == 7000 for sample in samples)
 
 
-def test_traffic_keeps_nothing_from_its_rest_that_sleeps(sampler, group, monkeypatch):
+def test_traffic_keeps_nothing_from_its_rest_that_sleeps(sampler, group, monkeypatch, leap):
     """What was received just before is told until it is over; a sleeper's is told at its turn."""
     received = [0]
 
@@ -349,7 +349,7 @@ def test_traffic_keeps_nothing_from_its_rest_that_sleeps(sampler, group, monkeyp
 
     def again(more):
         received[0] += more
-        time.sleep(0.11)
+        leap(0.11)
         made.sample_now(target)
         return bool(made.rates("0123").receive_bytes_per_s), track.rests
 

@@ -4,11 +4,13 @@ import asyncio
 import os
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from cgagent.cgroups import Limits
 from cgagent.cgroups.hierarchy import Placement
+from cgagent.engine.explaining import now
 from cgagent.engine.explaining.kinship import Kinship
 from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
@@ -21,16 +23,24 @@ from tests.world.fakes.agent import over, request, started
 pytestmark = pytest.mark.anyio
 
 MIB = 1 << 20
-WINDOW_S = 0.4
+WINDOW_S = 60.0
 
 
-async def explained(asked, *changes):
-    """What comes of it when the kernel says other things after a while."""
-    found = asyncio.create_task(asked)
-    await asyncio.sleep(WINDOW_S / 2)
-    for tree, path, name, text in changes:
-        tree.say(path, name, text)
-    return await found
+@pytest.fixture
+def explained(monkeypatch, leap):
+    """What comes of a question when the kernel says other things within the window."""
+
+    async def explain(asked, *changes):
+        async def window(seconds):
+            for tree, path, name, text in changes:
+                tree.say(path, name, text)
+            leap(seconds)
+
+        waiting = SimpleNamespace(sleep=window, to_thread=asyncio.to_thread)
+        monkeypatch.setattr(now, "asyncio", waiting)
+        return await asked
+
+    return explain
 
 
 def stalled(seconds):
@@ -45,7 +55,7 @@ def used(seconds, throttled=0.0):
     )
 
 
-async def test_a_quota_of_a_group_above_and_a_neighbour(engine, world):
+async def test_a_quota_of_a_group_above_and_a_neighbour(engine, world, explained):
     web, noisy = await started(engine, "web"), await started(engine, "noisy")
     path, tree = web.record.cgroup_path, world.tree
     await engine.groups.change("/cgagent", Limits(), Conveniences(cpus=0.5), force=False)
@@ -70,7 +80,7 @@ async def test_a_quota_of_a_group_above_and_a_neighbour(engine, world):
     assert str(tree.directory("/cgagent") / "cpu.max") in files
 
 
-async def test_a_quota_that_a_policy_holds_it_to(engine, world):
+async def test_a_quota_that_a_policy_holds_it_to(engine, world, explained):
     web = await started(engine, "web")
     path, tree = web.record.cgroup_path, world.tree
     cap = Limits(cpu_quota_us=10_000, cpu_period_us=100_000)
@@ -86,7 +96,7 @@ async def test_a_quota_that_a_policy_holds_it_to(engine, world):
     assert (held.what, held.value) == ("held to it by budget", "3 s of 2 s cpu are used")
 
 
-async def test_memory_of_a_group_that_is_none_of_ours(engine, world):
+async def test_memory_of_a_group_that_is_none_of_ours(engine, world, explained):
     world.tree.make("/other", 6_000_000)
     world.tree.say("/other", "memory.max", str(64 * MIB))
     found = await explained(
@@ -144,7 +154,7 @@ async def test_one_that_does_not_run(engine, world):
     )
 
 
-async def test_what_is_kept(engine, world):
+async def test_what_is_kept(engine, world, leap):
     web = await started(engine, "web")
     path, began_s = web.record.cgroup_path, time.time() - 1
     with pytest.raises(ConflictError, match="nothing is kept of it"):
@@ -154,7 +164,7 @@ async def test_what_is_kept(engine, world):
         world.tree.say(path, "cpu.pressure", stalled(total_s))
         world.tree.say(path, "cpu.stat", used(total_s).replace("4\n", f"{int(total_s * 100)}\n"))
         engine.monitor.last_sample(web)
-        await asyncio.sleep(0.15)
+        leap(0.15)
     engine.events.tell(web, "pids-refused", count="3")
     found = await engine.explanations.of_container(web, 1.0, began_s)
     assert [c.kind for c in found.causes] == ["pids-limit", "cpu-quota"]

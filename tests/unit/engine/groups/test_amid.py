@@ -51,17 +51,19 @@ async def test_until_a_failed_freeze_is_taken_back_its_record_answers_for_it(
     assert (found(engine).frozen_since_ns, found(engine).thaw_at_ns) == (None, None)
 
 
-async def test_a_freeze_for_a_time_ends_with_that_of_the_group_around_it(engine, whole):
+async def test_a_freeze_for_a_time_ends_with_that_of_the_group_around_it(engine, whole, leap):
     """Nothing is tried in vain meanwhile, and nothing once a user has thawed it."""
     await create(engine, "team", "team/low")
-    await whole.freezing.freeze("team/low", lease_s=0.02)
+    await whole.freezing.freeze("team/low", lease_s=60)
     await whole.freezing.freeze("team")
+    leap(60)
     await until(lambda: not whole.freezing._leases)
     assert found(engine, "team/low").frozen_since_ns is not None
     await whole.freezing.thaw("team")
     await until(lambda: found(engine, "team/low").frozen_since_ns is None)
-    await whole.freezing.freeze("team", lease_s=0.02)
+    await whole.freezing.freeze("team", lease_s=60)
     await whole.freezing.thaw("team")
+    leap(60)
     await until(lambda: not whole.freezing._leases)
     jobs = [(job.name, job.status) for job in engine.jobs.all()]
     assert jobs.count(("group-thaw", "done")) == 3

@@ -497,15 +497,17 @@ async def test_a_start_that_a_freeze_of_its_group_overtakes_says_so(engine, worl
     await engine.lifecycle.start(one)
 
 
-async def test_a_freeze_for_a_time_ends_by_itself_also_under_the_next_agent(world):
+async def test_a_freeze_for_a_time_ends_by_itself_also_under_the_next_agent(world, leap):
     async with world.agent() as engine:
         await create(engine, "team")
         one = await started(engine, "one", group="team")
-        await engine.whole_groups.freezing.freeze("team", lease_s=0.01)
+        await engine.whole_groups.freezing.freeze("team", lease_s=60)
+        leap(60)
         await until(lambda: not one.frozen)
-        await engine.whole_groups.freezing.freeze("team", lease_s=0.05)
+        await engine.whole_groups.freezing.freeze("team", lease_s=60)
     async with world.agent() as engine:
         assert engine.container_groups.find("team").thaw_at_ns is not None
+        leap(60)
         await until(lambda: not engine.containers.find("one").frozen)
         assert engine.container_groups.find("team").thaw_at_ns is None
 

@@ -72,18 +72,21 @@ async def test_one_that_is_thawed_while_it_is_being_frozen(engine, world):
 async def test_a_cancelled_freeze_is_none(engine, world):
     container = await started(engine)
     world.tree.never_freezes = True
-    freezing = asyncio.create_task(engine.control.freeze(container, timeout_s=0.1))
+    freezing = asyncio.create_task(engine.control.freeze(container))
     path = container.record.cgroup_path
     await until(lambda: world.tree.held(path, "cgroup.freeze") == "1")
     freezing.cancel()
+    await asyncio.sleep(0)
+    world.tree.say(path, "cgroup.events", "populated 1\nfrozen 1\n")
     with pytest.raises(asyncio.CancelledError):
         await freezing
     assert world.tree.held(path, "cgroup.freeze") == "0"
 
 
-async def test_a_lease_ends_a_freeze(engine, world):
+async def test_a_lease_ends_a_freeze(engine, world, leap):
     container = await started(engine)
-    await engine.control.freeze(container, lease_s=0.01)
+    await engine.control.freeze(container, lease_s=60)
+    leap(60)
     await until(lambda: not container.frozen)
     assert world.tree.held(container.record.cgroup_path, "cgroup.freeze") == "0"
 
@@ -99,12 +102,13 @@ async def test_also_that_of_another_agent(world):
         await until(lambda: not found.frozen)
 
 
-async def test_a_lease_that_was_overtaken_means_nothing(engine):
+async def test_a_lease_that_was_overtaken_means_nothing(engine, leap):
     container = await started(engine)
-    await engine.control.freeze(container, lease_s=0.02)
+    await engine.control.freeze(container, lease_s=60)
     await engine.control.thaw(container)
     await engine.control.freeze(container)
-    await asyncio.sleep(0.03)
+    leap(60)
+    await until(lambda: not engine.control._leases)
     assert container.frozen
 
 

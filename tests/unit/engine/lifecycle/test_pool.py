@@ -20,6 +20,7 @@ from cgagent.engine.lifecycle.pool import (
 from cgagent.errors import InternalError, NotFoundError
 from cgagent.runtime.messages.agent import Pid
 from cgagent.runtime.messages.jobs import ContainerJob, Streams
+from tests.world.fakes.agent import until
 
 NAMESPACES = [{"type": "pid"}]
 JOB = ContainerJob(bundle="/b", root="/r", rootfs=(), seccomp=None, filter_is_usual=True)
@@ -177,24 +178,15 @@ def prewarmed(reuse_key):
     return PrewarmRequest(reuse_key=reuse_key, network="", make=lambda _: rooted)
 
 
-async def make_roots(world, pool, *likenesses):
-    left, all_made = list(likenesses), asyncio.Event()
-
-    async def root():
-        left.pop()
-        if not left:
-            all_made.set()
-
-    world.answers["prepare"] = root
+async def make_roots(pool, *likenesses):
     for reuse_key in likenesses:
         pool.refill(prewarmed(reuse_key))
-    await all_made.wait()
-    await asyncio.sleep(0.01)  # it has heard so
+    await until(lambda: len(pool._in(State.PREWARMED)) == len(likenesses))
 
 
 def test_one_that_is_taken_while_images_are_let_go_of_is_left_alone(world, pool):
     async def scenario():
-        await make_roots(world, pool, "a", "b")
+        await make_roots(pool, "a", "b")
         forgetting, may_go = world.hold_up("forget")
         letting_go = asyncio.create_task(pool.discard_prewarmed())
         await forgetting.wait()
@@ -214,7 +206,7 @@ def test_a_container_that_comes_to_nothing_leaves_no_place_that_was_made_ahead(w
     async def scenario():
         pool.expect("net")
         pool.refill()
-        await asyncio.sleep(0.5)
+        await until(lambda: len(pool._places.ahead) == POOL_SIZE)
         taken = await pool.reserve("a", "net")
         assert taken in pool._places.ahead
         await pool.discard(taken)
@@ -233,8 +225,7 @@ def test_the_pool_is_full_again_when_the_supervisor_was_replaced_while_it_was_fi
         lost = pool.forget_all()
         await pool.clean_up(lost)
         pool.refill()
-        await asyncio.sleep(0.5)
-        assert len(pool._in(State.SPAWNED)) == POOL_SIZE
+        await until(lambda: len(pool._in(State.SPAWNED)) == POOL_SIZE)
         await pool.close()
 
     asyncio.run(scenario())
@@ -269,6 +260,7 @@ async def set_up(world, pool, *, attached):
     pool.prepare("one", Configured(resolved=None, config={}, job=JOB), Streams())
     assert world.events[-1] == ("prepare", "one"), "it is asked before anybody waits"
     await asyncio.sleep(0.05)
+    await until(lambda: attached or world.events[-1] == ("group removed", "one"))
 
 
 def test_one_that_cannot_be_set_up_is_discarded(world, pool):

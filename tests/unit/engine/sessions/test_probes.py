@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from cgagent.engine.events import EventQuery
+from cgagent.engine.sessions.streams import Streams
 from cgagent.errors import CommandNotFoundError
 from cgagent.images.image import HealthCheck
 from tests.world.fakes.agent import over, started, until
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 MS = 1_000_000
 QUICK = HealthCheck(test=("CMD", "/check"), interval_ns=MS, timeout_ns=10_000 * MS, retries=2)
-SHORT = HealthCheck(test=("CMD-SHELL", "check"), interval_ns=MS, timeout_ns=20 * MS, retries=1)
+SHORT = HealthCheck(test=("CMD-SHELL", "check"), interval_ns=MS, timeout_ns=10_000 * MS, retries=1)
 
 
 class Commands:
@@ -57,11 +58,19 @@ async def test_output_beyond_what_is_kept_is_cut(engine, world):
     assert health(container).log[0].output == "x" * 4096 + "..."
 
 
-async def test_one_that_takes_too_long_is_killed_with_its_group(engine, world):
+async def test_one_that_takes_too_long_is_killed_with_its_group(engine, world, monkeypatch, leap):
+    begin = Streams.probe
+
+    async def begun(*of_one):
+        key = await begin(*of_one)
+        leap(10)
+        return key
+
+    monkeypatch.setattr(Streams, "probe", begun)
     commands = Commands(world, None)
     container = await started(engine, health=SHORT)
     await until(lambda: health(container).status == "unhealthy")
-    assert "exceeded timeout (0.02s)" in health(container).log[0].output
+    assert "exceeded timeout (10s)" in health(container).log[0].output
     (kill, *_) = [a for a in world.supervisor.asked if a.op == "signal"]
     assert (kill.request.signal, kill.request.group) == (signal.SIGKILL, True)
     assert kill.key == commands.seen[0].key
