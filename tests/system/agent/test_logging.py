@@ -183,7 +183,7 @@ class Beside(Agent):
 
 @pytest.mark.skipif(not os.path.exists(JOURNALD), reason="systemd-journald is not installed")
 def test_a_journal_gets_every_line_with_dockers_fields(journal, data_root, alpine_docker_archive):
-    agent = Beside(data_root)
+    agent = Beside(data_root, forked=False)
     agent.pid_beside = journal
     with agent:
         agent.load(alpine_docker_archive)
