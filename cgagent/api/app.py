@@ -9,7 +9,6 @@ from fastapi.responses import PlainTextResponse
 
 from cgagent import __version__
 from cgagent.api import errors
-from cgagent.api.answers import Json
 from cgagent.api.exposition import Exposition
 from cgagent.api.native import (
     builds,
@@ -51,8 +50,6 @@ def control_app(engine: Engine) -> FastAPI:
         version=__version__,
         redoc_url=None,
         max_body_size=_MAX_BODY_BYTES,
-        default_response_class=Json,
-        responses=errors.DOCUMENTED,
     )
     rooms = (
         containers,
@@ -72,10 +69,9 @@ def control_app(engine: Engine) -> FastAPI:
         tokens,
         caller,
     )
-    routers = [room.routes(engine) for room in rooms]
-    for router in routers:
-        app.include_router(router)
-    errors.install(app, [route for router in routers for route in router.routes])
+    described = [route for room in rooms for route in room.routes(engine).routes]
+    app.router.routes += described  # include_router would make each of them once more
+    errors.install(app, described)
 
     exposition = Exposition(engine)
 

@@ -10,9 +10,10 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.routing import APIRoute
 
+from cgagent.api.answers import Json
 from cgagent.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -137,3 +138,12 @@ class CheckedRoute(APIRoute):
                 raise InvalidInputError(e.detail) from None
 
         return checked
+
+
+class CheckedRouter(APIRouter):
+    """The routes of one subject, whose requests are checked and whose answers are `Json`."""
+
+    def __init__(self, prefix: str = "", *, tag: str) -> None:
+        super().__init__(
+            prefix=prefix, tags=[tag], route_class=CheckedRoute, default_response_class=Json
+        )

@@ -62,19 +62,14 @@ _IN_JSON: Final = {
 }
 """These texts replace pydantic's, which speak of Python, for clients that send JSON."""
 _MORE: Final = {413: "the body is larger than 4 MiB"}
-DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": Problem, "description": text}
-    for status, text in sorted(
-        {
-            **{
-                status: ", ".join(kind for kind, found in HTTP_STATUS.items() if found == status)
-                for status in HTTP_STATUS.values()
-            },
-            **_MORE,
-        }.items()
-    )
+DOCUMENTED: Final = {
+    **{
+        status: ", ".join(kind for kind, found in HTTP_STATUS.items() if found == status)
+        for status in HTTP_STATUS.values()
+    },
+    **_MORE,
 }
-"""Every status that a failed request may be answered with, for the OpenAPI document."""
+"""Every status that a failed request may be answered with, and what it means."""
 
 
 def problem(

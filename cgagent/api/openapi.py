@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
-from cgagent.api.errors import ProblemAnswer
+from cgagent.api.errors import DOCUMENTED, Problem, ProblemAnswer
 from cgagent.api.native.lines import EVENTS, LINES
 
 if TYPE_CHECKING:
     from cgagent.api.native.examples import Example
 
 _JSON: Final = "application/json"
-_FIRST_ERROR: Final = 400
+_FASTAPIS: Final = ("HTTPValidationError", "ValidationError")
+"""Its own answers to wrong requests, which nobody gets here."""
 _GO_ON: Final = frozenset(
     {
         *("GET /v1/events", "GET /v1/containers/{reference}/logs"),
@@ -27,7 +28,10 @@ _GO_ON: Final = frozenset(
 
 
 class Described(FastAPI):
-    """An application whose document has examples, and problems as what they are."""
+    """An application whose document has examples, and the problems that any request may end in.
+
+    FastAPI would make a model of each problem for each route at the agent's start.
+    """
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
@@ -35,18 +39,25 @@ class Described(FastAPI):
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
                     _complete(operation, f"{method.upper()} {path}")
+            schemas = document["components"]["schemas"]
+            for name in _FASTAPIS:
+                schemas.pop(name, None)
+            schemas[Problem.__name__] = Problem.model_json_schema()
             _add_examples(document)
         assert self.openapi_schema is not None  # noqa: S101 - it has just been made
         return self.openapi_schema
 
 
 def _complete(operation: dict[str, Any], name: str) -> None:
-    for status, response in operation["responses"].items():
-        content = response.get("content", {})
-        if status.isdecimal() and int(status) >= _FIRST_ERROR and _JSON in content:
-            response["content"] = {ProblemAnswer.media_type: content[_JSON]}
-        elif name in _GO_ON:
+    if name in _GO_ON:
+        for response in operation["responses"].values():
             response["content"] = {LINES: {"schema": {}}, EVENTS: {"schema": {"type": "string"}}}
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    for status, text in DOCUMENTED.items():
+        operation["responses"][str(status)] = {
+            "description": text,
+            "content": {ProblemAnswer.media_type: {"schema": schema}},
+        }
 
 
 def _add_examples(document: dict[str, Any]) -> None:

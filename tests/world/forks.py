@@ -6,6 +6,7 @@ an agent several times. The process that forks is started with the first of them
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -81,6 +82,8 @@ def _serve() -> None:
     from cgagent.cli.main import main
     from cgagent.kernel.namespaces import CLONE_NEWNET, setns
 
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy each page of what is loaded here
     for line in sys.stdin:
         asked = json.loads(line)
         if "status_of" in asked:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.bodies import parse as parse_json
 from cgagent.api.errors import problem
 from cgagent.api.native.lines import Line, Lines
@@ -111,7 +111,7 @@ class BuildBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/build", tags=["images"])
+    router = CheckedRouter("/v1/build", tag="images")
 
     @router.post("", response_model=None, max_body_size=NO_LIMIT)
     async def build_image(request: Request) -> Lines:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.engine.access import current, includes
 from cgagent.errors import InternalError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def routes(_engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, tags=["system"])
+    router = CheckedRouter(tag="system")
 
     @router.get("/v1/caller")
     async def caller() -> dict[str, str]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import GroupBody
 from cgagent.api.native.why import DEFAULT_WINDOW_S, Since, Window, explanation_view
@@ -33,7 +33,7 @@ Path = Annotated[str, Depends(_group_path)]
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix=_PREFIX, tags=["cgroups"])
+    router = CheckedRouter(_PREFIX, tag="cgroups")
 
     def tree(path: str, depth: int) -> list[dict[str, Any]]:
         return [asdict(node) for node in engine.groups.tree(path, depth)]

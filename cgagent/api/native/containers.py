@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cgagent.api.answers import Json
 from cgagent.api.attendance import while_there
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native import files, streams
 from cgagent.api.native.creation import CreateBody
 from cgagent.api.native.etags import condition, tagged
@@ -51,7 +51,7 @@ _FEW: Final = 50
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/containers", tags=["containers"])
+    router = CheckedRouter("/v1/containers", tag="containers")
     streams.add(router, engine)  # first: routes are tried one after the other, and these are urgent
     _add_lifecycle(router, engine)
     _add_running(router, engine)

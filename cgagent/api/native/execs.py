@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.hijack import Hijack
 from cgagent.api.native.schemas import exec_view
 from cgagent.api.native.streams import connected, started
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/exec", tags=["containers"])
+    router = CheckedRouter("/v1/exec", tag="containers")
 
     @router.get("/{exec_id}")
     async def inspect_exec(exec_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 
 from cgagent.api.answers import Json
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.lines import EndlessLines, Line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, tags=["stats"])
+    router = CheckedRouter(tag="stats")
 
     @router.get("/v1/fleet", response_model=None)
     async def fleet(*, follow: bool = False) -> Response:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from cgagent.api.answers import Json
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.lines import wants_events
 from cgagent.api.native.numbers import FreezeSeconds, LeaseSeconds
@@ -70,7 +70,7 @@ class MoveBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/groups", tags=["groups"])
+    router = CheckedRouter("/v1/groups", tag="groups")
     _add_control(router, engine)  # first: a name may have slashes in it
     _add_looks(router, engine)
     _add_changes(router, engine)

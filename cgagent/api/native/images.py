@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.errors import problem
 from cgagent.api.native.lines import Line, Lines
 from cgagent.api.native.login import Login
@@ -60,7 +60,7 @@ Filters = Annotated[list[str] | None, Query(alias="filter")]
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/images", tags=["images"])
+    router = CheckedRouter("/v1/images", tag="images")
 
     @router.get("")
     async def list_images(page: Paged, filters: Filters = None) -> list[dict[str, Any]]:

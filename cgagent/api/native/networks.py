@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.images import Filters
 from cgagent.api.native.once import once
@@ -147,7 +147,7 @@ def published_ports(engine: Engine, container_id: str) -> list[dict[str, Any]]:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/networks", tags=["networks"])
+    router = CheckedRouter("/v1/networks", tag="networks")
 
     @router.get("")
     async def list_networks(page: Paged, filters: Filters = None) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import Strict
 from cgagent.errors import InvalidInputError
@@ -28,7 +28,7 @@ class PolicyBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, tags=["policies"])
+    router = CheckedRouter(tag="policies")
 
     @router.get("/v1/policies")
     async def list_policies(page: Paged) -> list[dict[str, Any]]:

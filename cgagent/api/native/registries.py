@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.images import streamed
 from cgagent.api.native.login import Login
 from cgagent.api.native.schemas import Strict
@@ -31,7 +31,7 @@ class LoginBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1", tags=["registries"])
+    router = CheckedRouter("/v1", tag="registries")
 
     @router.post("/images/push", response_model=None)
     async def push_image(body: PushBody, x_registry_auth: Login = None) -> StreamingResponse:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.numbers import SomeBytes, SomeCpus
 from cgagent.engine.groups.group import Group
 from cgagent.errors import ConflictError, NotFoundError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, tags=["sizing"])
+    router = CheckedRouter(tag="sizing")
 
     @router.get("/v1/capacity")
     async def capacity(

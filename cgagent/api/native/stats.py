@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import APIRouter, Request, Response
 
 from cgagent.api.answers import Json
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.endless import Endless
 from cgagent.api.native.lines import EVENTS, LINES, wants_events
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, tags=["stats"])
+    router = CheckedRouter(tag="stats")
 
     @router.get("/v1/host")
     async def host() -> dict[str, Any]:

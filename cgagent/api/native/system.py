@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from cgagent import __version__
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.images import Filters, streamed
 from cgagent.api.native.lines import EndlessLines, Line, Lines, last_id, wants_events
 from cgagent.api.native.numbers import Nanoseconds
@@ -42,7 +42,7 @@ class CheckBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, tags=["system"])
+    router = CheckedRouter(tag="system")
 
     @router.get("/v1/info")
     async def info() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.pages import Paged
 from cgagent.api.native.schemas import Strict
 
@@ -24,7 +24,7 @@ class TokenBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/tokens", tags=["tokens"])
+    router = CheckedRouter("/v1/tokens", tag="tokens")
 
     @router.get("")
     async def list_tokens(page: Paged) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
-from cgagent.api.bodies import CheckedRoute
+from cgagent.api.bodies import CheckedRouter
 from cgagent.api.native.etags import condition, tagged
 from cgagent.api.native.images import Filters
 from cgagent.api.native.once import once
@@ -25,7 +25,7 @@ class VolumeBody(Strict):
 
 
 def routes(engine: Engine) -> APIRouter:
-    router = APIRouter(route_class=CheckedRoute, prefix="/v1/volumes", tags=["volumes"])
+    router = CheckedRouter("/v1/volumes", tag="volumes")
 
     def view(name: str) -> dict[str, Any]:
         return volume_view(engine.volumes.find(name))
