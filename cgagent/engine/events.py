@@ -103,7 +103,17 @@ def _matches(event: Event, name: str, value: str) -> bool:
         return value == "local"
     if name == "type":
         return event.type == value
+    if name == "container" and event.type == "policy":
+        return _is_decided_about(event, value)
     return event.type == name and _names(event, value)
+
+
+def _is_decided_about(event: Event, reference: str) -> bool:
+    """Whether a policy's decision is about that container; most are about something else."""
+    id_ = event.attributes.get("container")
+    return id_ is not None and (
+        event.attributes.get("target") == reference or id_.startswith(reference)
+    )
 
 
 def _names(event: Event, reference: str) -> bool:

@@ -137,8 +137,9 @@ def _add_events(router: APIRouter, engine: Engine) -> None:
     ) -> Response:
         """JSON lines or server-sent events: those that are kept; with `follow`, then what comes.
 
-        `filter` is ``NAME=VALUE``: type, container, event, image, label or volume. A page has
-        `limit` of those that are kept. After ``Last-Event-ID`` come those that follow.
+        `filter` is ``NAME=VALUE``: type, container, event, image, label or volume. What policies
+        decided about a container is among its own. A page has `limit` of those that are kept.
+        After ``Last-Event-ID`` come those that follow.
         """
         after = page.after if page.after is not None else last_id(request) or "0"
         query = EventQuery.parse(since_ns, until_ns, filters or [], _event_number(after))

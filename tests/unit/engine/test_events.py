@@ -95,6 +95,29 @@ def test_filters(filters, accepted):
     assert EventQuery.parse(0, None, filters).accepts(event) == accepted
 
 
+@pytest.mark.parametrize(
+    ("filters", "accepted"),
+    [
+        (["container=abc"], True),
+        (["container=web"], True),
+        (["container=web", "type=policy"], True),
+        (["container=web", "type=container"], False),
+        (["container=calm"], False),
+        (["container=db"], False),
+    ],
+)
+def test_a_decision_is_among_what_is_told_of_its_container(filters, accepted):
+    about = {"name": "calm", "container": "abcdef", "target": "web", "outcome": "done"}
+    event = Event(time_ns=1, type="policy", action="freeze", id="calm", attributes=about)
+    assert EventQuery.parse(0, None, filters).accepts(event) == accepted
+
+
+def test_a_decision_about_a_group_is_of_no_container():
+    about = {"name": "calm", "target": "web", "outcome": "done"}
+    event = Event(time_ns=1, type="policy", action="freeze", id="web", attributes=about)
+    assert not EventQuery.parse(0, None, ["container=web"]).accepts(event)
+
+
 OF_ONE = (
     *("container=abc", "container=abcdef", "container=web", "container=wéb", "container=none"),
     *("volume=abc", "volume=data", "container=web,event=start", "container=web,container=wéb"),
@@ -108,6 +131,8 @@ def test_the_past_of_one_object_is_all_that_its_filter_accepts(events, filters):
         events.publish("container", action, "abcdef", {"name": "web", "image": "alpine"})
         events.publish("container", action, "123abc", {"name": "wéb", "image": "abc"})
         events.publish("container", action, "456", {"name": "webs", "link": "web"})
+        events.publish("policy", action, "calm", {"container": "abcdef", "target": "web"})
+        events.publish("policy", action, "web", {"target": "web"})
         events.publish("volume", action, "abc")
         events.publish("volume", action, "data")
     query = EventQuery.parse(0, None, filters.split(","))
