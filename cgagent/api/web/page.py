@@ -1,4 +1,7 @@
-"""The page's files, as they are in the package: read once, kept compressed as browsers take them.
+"""The page's files, read once and kept compressed as browsers take them.
+
+They are sent as they are in the package, but for the comments in its own modules. These have the
+types for the compiler, and are a sixth of all that its modules take.
 
 Nobody is asked who they are: there is nothing secret in them. What the page shows it asks the API
 for, with the token that its user gives it.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = "/ui"
 _INDEX: Final = "index.html"
+_OTHERS: Final = "vendor/"
 _STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
@@ -38,6 +43,7 @@ _TYPES: Final = {
     "svg": "image/svg+xml",
     "txt": "text/plain; charset=utf-8",
 }
+_COMMENT: Final = re.compile(rb"/\*\*.*?\*/", re.DOTALL)
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -72,9 +78,16 @@ def _files() -> frozenset[str]:
     return frozenset(path.relative_to(_STATIC).as_posix() for path in found)
 
 
+def without_comments(module: bytes) -> bytes:
+    """Each line stays where it is: an error's line is that of the file."""
+    return _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), module)
+
+
 @cache
 def _read(name: str) -> File:
     content = (_STATIC / name).read_bytes()
+    if name.endswith(".js") and not name.startswith(_OTHERS):
+        content = without_comments(content)
     tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
     media_type = _TYPES[name.rpartition(".")[2]]
     return File(media_type, content, tag)
