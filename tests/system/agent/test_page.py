@@ -230,6 +230,64 @@ def test_what_others_hold_it_to(agent, box, page):
     page.see("td >> text=it is frozen")
 
 
+DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))"
+
+
+def pointed_at(page, words):
+    """Move over the first chart until its caption says what is marked there."""
+    width = page.tell("evaluate", "document.querySelector('.u-over').clientWidth")
+    seen = set()
+    for x in range(0, width, 8):
+        page.tell("locator", ".u-over >> nth=0", "hover", {"position": {"x": x, "y": 60}})
+        page.tell("evaluate", DRAWN)
+        caption = page.see("figcaption")
+        if words in caption:
+            return caption
+        seen.add(caption)
+    raise AssertionError(f"{words!r} is marked nowhere: {seen}")
+
+
+def test_what_policies_did_is_on_the_time_axis(agent, page):
+    limits, label = {"cpus": 0.5}, {"tier": "marked"}
+    wishes = {"budget": "cpu=500ms/1h:throttle=0.1", "boost": "cpus=1,for=2s"}
+    busy = ("sh", "-c", "while :; do :; done")
+    marked = agent.launch(*busy, name="marked", labels=label, limits=limits, **wishes)
+    rules = {
+        "name": "look",
+        "select": {"label": "tier=marked"},
+        "when": {"detector": "cpu-above", "above": 0.01},
+        "grade": [{"action": "event", "message": "it is at work"}],
+    }
+    held = {"reason": "it is late", "limits": {"pids_max": 50}}
+    agent.client.request("POST", "/v1/policies", {"ruleset": [rules]})
+    try:
+        agent.client.request("PUT", "/v1/containers/marked/overrides/night", held)
+        page.go("#/containers/marked")
+        for told in ("boost", "boost, undone", "budget: throttle", "look: event"):
+            page.see(f'.events b >> text="{told}"')
+        assert page.see('.events li:has-text("override by night")').endswith("it is late")
+        assert page.count('.events >> text="override by budget"') == 0
+        assert page.count('.events li:has-text("tier marked")') == 0
+        for told in ("boost, undone", "budget: throttle", "override by night"):
+            assert told in pointed_at(page, told)
+    finally:
+        agent.client.request("DELETE", "/v1/policies/look")
+        agent.client.request("DELETE", f"/v1/containers/{marked}?force=true")
+
+
+RECLAIMED = """import("./views/events.js").then(({ reclaimed }) => {
+  const totals = [0, 1, 3, 3, 4, 0].map((mebibytes) => mebibytes * 2 ** 20);
+  const none = { total: null, isTaking: false, marks: [] };
+  return totals.reduce((all, total, i) => reclaimed(all, 10 + 30 * i, total), none);
+})"""
+
+
+def test_memory_that_is_taken_back_is_marked_where_that_begins(page):
+    found = page.tell("evaluate", RECLAIMED)["marks"]
+    shown = [(one["at"], one["text"]) for one in found]
+    assert shown == [(40, "3.0 MiB that nobody needed"), (130, "1.0 MiB that nobody needed")]
+
+
 def test_a_build_with_what_it_tells(agent, page):
     page.go("#/builds")
     page.click("summary")

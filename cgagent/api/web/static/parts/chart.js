@@ -1,12 +1,14 @@
 /** A chart over time by uPlot, with limits as lines and events as marks on the axis. */
 
-import { useEffect, useRef } from "../vendor/hooks.js";
+import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import uPlot from "../vendor/uplot.js";
 import { clock } from "../format.js";
 import { html } from "../html.js";
 
 const HEIGHT = 150;
 const LEAST_S = 30;
+/** So near to a mark the pointer is at it. */
+const NEAR_PX = 5;
 
 /**
  * @typedef {object} Series
@@ -33,6 +35,7 @@ export function Chart({ title, series, data, format, events = [], top = 0, note 
   marks.current = events;
   const least = useRef(top);
   least.current = top;
+  const [pointed, setPointed] = useState("");
   const shape = series.map((one) => one.label).join("|");
   useEffect(() => {
     const colors = getComputedStyle(document.documentElement);
@@ -61,7 +64,10 @@ export function Chart({ title, series, data, format, events = [], top = 0, note 
             value: (/** @type {any} */ _, /** @type {number | null} */ value) => format(value),
           })),
         ],
-        hooks: { draw: [(/** @type {any} */ plot) => drawMarks(plot, marks.current, color)] },
+        hooks: {
+          draw: [(/** @type {any} */ plot) => drawMarks(plot, marks.current, color)],
+          setCursor: [(/** @type {any} */ plot) => setPointed(pointedAt(plot, marks.current))],
+        },
       },
       data,
       box.current,
@@ -79,9 +85,16 @@ export function Chart({ title, series, data, format, events = [], top = 0, note 
   }, [data, events]);
   const last = series.map((one, i) => `${one.label} ${format(data[i + 1]?.at(-1) ?? null)}`).join(", ");
   return html`<figure class="chart">
-    <figcaption><b>${title}</b> ${note && html`<small>${note}</small>`}<span class="hidden">: ${last}</span></figcaption>
+    <figcaption><b>${title}</b> ${pointed || note ? html`<small>${pointed || note}</small>` : ""}<span class="hidden">: ${last}</span></figcaption>
     <div ref=${box} aria-hidden="true"></div>
   </figure>`;
+}
+
+/** The marks that the pointer is at, in words. @param {any} plot @param {{at: number, label: string}[]} events */
+function pointedAt(plot, events) {
+  const { left } = plot.cursor;
+  const found = events.filter((one) => left >= 0 && Math.abs(plot.valToPos(one.at, "x") - left) <= NEAR_PX);
+  return found.map((one) => `${clock(one.at)} ${one.label}`).join(", ");
 }
 
 /** @param {any} plot @param {{at: number, kind: string}[]} events @param {(name: string) => string} color */

@@ -2,13 +2,14 @@
 
 import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { isUp } from "../actions.js";
-import { get, lines } from "../api.js";
-import { cores, count, moment, percent, rate, size } from "../format.js";
+import { get } from "../api.js";
+import { cores, count, percent, rate, size } from "../format.js";
 import { html } from "../html.js";
 import { useFleet } from "../live.js";
 import { Chart } from "../parts/chart.js";
 import { Waiting } from "../parts/small.js";
 import { every, useGet } from "../parts/use.js";
+import { Happened, useEvents, useReclaimed } from "./events.js";
 import { followed, joined } from "./history.js";
 
 /** @typedef {import("./history.js").History} History */
@@ -16,9 +17,6 @@ import { followed, joined } from "./history.js";
 /** As far back as each sample is kept. */
 const FINE_S = 600;
 const RANGES = { "10 minutes": FINE_S, "6 hours": 21600 };
-const SHOWN = { create: 0, start: 1, die: 1, oom: 1, pause: 1, unpause: 1, update: 1, restart: 1, kill: 1, hibernate: 1, wake: 1 };
-/** @type {Record<string, string>} */
-const NAMES = { pause: "freeze", unpause: "thaw", die: "end" };
 
 const IO = [{ label: "read", color: "cpu" }, { label: "written", color: "memory" }];
 
@@ -27,8 +25,11 @@ export function Charts({ container, row, facts }) {
   const [range, setRange] = useState(FINE_S);
   const run = `${facts.status} ${facts.started_ns}`;
   const { kept, shown: history, error } = useHistory(container.id, range, run, isUp(facts), row);
-  const events = useEvents(container.id, run, row?.facts);
-  const shown = useMemo(() => events.filter((one) => one.at > Date.now() / 1000 - range), [events, range, history]);
+  const stats = useGet(isUp(facts) ? `/v1/containers/${container.id}/stats` : null, 30000).data;
+  const events = useEvents(container, run, row?.facts);
+  const reclaim = useReclaimed(stats);
+  const marks = useMemo(() => [...events, ...reclaim.marks].sort((a, b) => a.at - b.at), [events, reclaim]);
+  const shown = useMemo(() => marks.filter((one) => one.at > Date.now() / 1000 - range), [marks, range, history]);
   if (!history || !kept) return html`<${Waiting} error=${error} what="its figures" />`;
   const of = (/** @type {string[]} */ ...names) => [history.at_s, ...names.map((name) => history.columns[name])];
   const held = row?.facts.held ?? {};
@@ -43,7 +44,7 @@ export function Charts({ container, row, facts }) {
       <${Chart} title="CPU" note="cores" format=${cores} events=${shown}
         series=${[{ label: "used", color: "cpu", fill: true }, ...limit("limit", held.cpus)]}
         data=${[...of("cpu_cores"), ...line(held.cpus)]} />
-      <${Chart} title="Memory" format=${size} events=${shown}
+      <${Chart} title="Memory" note=${reclaim.total ? `${size(reclaim.total)} taken back so far` : ""} format=${size} events=${shown}
         series=${[{ label: "working set", color: "memory", fill: true }, { label: "with cache", color: "third" }, ...limit("limit", held.memory_max_bytes), ...(held.memory_high_bytes ? [{ label: "high", color: "warn", dashed: true }] : [])]}
         data=${[...of("working_set_bytes", "memory_bytes"), ...line(held.memory_max_bytes), ...line(held.memory_high_bytes)]} />
       <${Chart} title="Pressure" note="of the time some task waited; throttled: periods cut short" format=${percent} top=${0.05} events=${shown}
@@ -60,16 +61,12 @@ export function Charts({ container, row, facts }) {
       ${kept.devices.length > 1 && kept.devices.map((/** @type {any} */ one) => html`<${Chart} key=${one.device} title=${one.name} note=${one.device} format=${rate} top=${1024} events=${shown}
         series=${IO} data=${[kept.at_s, one.read_bytes_per_s, one.write_bytes_per_s]} />`)}
     </div>
-    <${Devices} id=${container.id} isThere=${isUp(facts)} />
-    <section class="card"><h2>What happened</h2>
-      ${events.length ? html`<ol class="events">${[...events].reverse().slice(0, 30).map((one) => html`<li key=${one.number}>
-        <time>${moment(one.at)}</time> <b class=${`kind-${one.kind}`}>${one.label}</b> <span class="soft">${one.text}</span></li>`)}</ol>` : html`<p class="soft">Nothing that is kept.</p>`}
-    </section>`;
+    <${Devices} io=${stats?.usage.io} />
+    <${Happened} marks=${marks} />`;
 }
 
-/** @param {{id: string, isThere: boolean}} props */
-function Devices({ id, isThere }) {
-  const io = useGet(isThere ? `/v1/containers/${id}/stats` : null, 30000).data?.usage.io;
+/** @param {{io: any[] | undefined}} props */
+function Devices({ io }) {
   if (!io?.length) return null;
   return html`<section class="card"><h2>By device, so far</h2><div class="scroll" tabindex="0"><table><thead><tr><th>Device</th><th class="number">Read</th><th class="number">Written</th><th class="number">Reads</th><th class="number">Writes</th></tr></thead>
     <tbody>${io.map((/** @type {any} */ one) => html`<tr key=${one.device}><td class="mono">${one.device}</td><td class="number">${size(one.rbytes)}</td><td class="number">${size(one.wbytes)}</td><td class="number">${one.rios}</td><td class="number">${one.wios}</td></tr>`)}</tbody></table></div></section>`;
@@ -112,53 +109,4 @@ function useHistory(id, range, run, isAlive, row) {
     setFound((before) => (before.shown ? { ...before, shown: followed(before.shown, at_s, row.figures, at_s - range) } : before));
   }, [at_s]);
   return found;
-}
-
-/**
- * Asked for soon when there are new ones of anything, and at once when what the fleet tells of it has changed.
- * @param {string} id @param {string} run @param {any} facts
- */
-function useEvents(id, run, facts) {
-  const [events, setEvents] = useState(/** @type {any[]} */ ([]));
-  const { lastEvent } = useFleet();
-  const newest = useRef(lastEvent);
-  newest.current = lastEvent;
-  /** All up to this number have been looked at. */
-  const seen = useRef(0);
-  useEffect(() => {
-    const life = new AbortController();
-    let isBusy = false;
-    const load = async () => {
-      const upTo = newest.current;
-      if (isBusy || (seen.current && upTo <= seen.current)) return;
-      isBusy = true;
-      /** @type {any[]} */
-      const news = [];
-      try {
-        for await (const one of lines("GET", `/v1/events?filter=container=${id}`, undefined, life.signal, seen.current ? { "last-event-id": String(seen.current) } : {})) {
-          seen.current = one.number;
-          if (one.action in SHOWN || one.type === "policy") news.push(shownEvent(one));
-        }
-        seen.current = Math.max(seen.current, upTo);
-      } catch {
-        // asked for again soon, from the last that came on
-      }
-      isBusy = false;
-      if (news.length) setEvents((before) => [...before, ...news].slice(-200));
-    };
-    const end = every(load, 10000);
-    return () => {
-      life.abort();
-      end();
-    };
-  }, [id, run, facts]);
-  return events;
-}
-
-/** @param {any} event */
-function shownEvent(event) {
-  const { name: _, image: __, ...about } = event.attributes;
-  const text = Object.entries(about).map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
-  const kind = event.action === "oom" ? "bad" : event.type === "policy" ? "warn" : event.action === "update" ? "third" : "accent";
-  return { number: event.number, at: event.time_ns / 1e9, label: NAMES[event.action] ?? event.action, text, kind };
 }
