@@ -29,6 +29,7 @@ class StandIn:
         self._rows = rows
         self._interval_s = interval_s
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the agent's
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.rounds = 0
         self.is_paused = False
