@@ -99,6 +99,7 @@ const asked = new Set();
 /** @type {Map<string, Row>} */
 const waiting = new Map();
 let isFilling = false;
+let seenAt = 0;
 let timer = 0;
 
 /**
@@ -115,8 +116,15 @@ export function fill(row) {
     waiting.delete(id);
     asked.delete(id);
   }
-  clearTimeout(timer);
-  timer = setTimeout(fillAll, QUIET_MS);
+  seenAt = Date.now();
+  timer ||= setTimeout(look, QUIET_MS);
+}
+
+/** Begin when nothing new has come into sight for a while. */
+function look() {
+  const left = seenAt + QUIET_MS - Date.now();
+  timer = left > 0 ? setTimeout(look, left) : 0;
+  if (!timer) fillAll();
 }
 
 async function fillAll() {

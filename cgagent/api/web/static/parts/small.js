@@ -39,8 +39,8 @@ export function Bar({ used, limit, mark, label }) {
   if (!limit || used == null) return html`<span class="bar bar-none"></span>`;
   const share = Math.min(1, used / limit);
   const level = share > 0.95 ? "full" : share > 0.8 ? "high" : "usual";
-  return html`<span class="bar bar-${level}" role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(share * 100)}>
-    <span style=${{ width: `${share * 100}%` }}></span>
+  return html`<span class="bar bar-${level}" role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(share * 100)}
+      style=${{ "--share": `${share * 100}%` }}>
     ${mark && mark < limit && html`<i style=${{ left: `${(mark / limit) * 100}%` }}></i>`}
   </span>`;
 }

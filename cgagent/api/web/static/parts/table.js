@@ -6,10 +6,12 @@
  */
 
 import { Component } from "../vendor/preact.js";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
+import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 
+/** Rows that are made on either side of those in sight, and how many come at once while it is scrolled. */
 const BEYOND = 6;
+const STEP = 3;
 const GAP = 14;
 
 /**
@@ -43,11 +45,9 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   const box = useRef(/** @type {any} */ (null));
   const shown = useMemo(() => inOrder(rows, columns, by, way), [rows, columns, by, way]);
 
-  useLayoutEffect(() => {
-    const measure = () => setRoom(box.current.clientHeight);
-    const observer = new ResizeObserver(measure);
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setRoom(entry.contentRect.height));
     observer.observe(box.current);
-    measure();
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
@@ -55,11 +55,12 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   }, [shown]);
 
   const first = Math.max(0, Math.min(above, shown.length) - BEYOND);
-  const last = Math.min(shown.length, above + Math.ceil(room / height) + 1 + BEYOND);
+  const count = Math.ceil(room / height) + STEP + 2 * BEYOND;
+  const last = Math.min(shown.length, above - BEYOND + count);
   const tracks = columns.map((column) => column.width).join(" ");
   const least = `${columns.reduce((sum, column) => sum + leastOf(column.width) + GAP, GAP)}px`;
   const at = useMemo(() => shown.findIndex((row) => id(row) === active), [shown, active]);
-  const inSight = placed(first, last, Math.ceil(room / height) + 1 + 2 * BEYOND);
+  const inSight = placed(first, last, count);
   const clicked = useRef(/** @type {(row: any, event: MouseEvent) => void} */ (() => {}));
   clicked.current = (row, event) => {
     setActive(id(row));
@@ -89,17 +90,19 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   };
   const sort = (/** @type {Column} */ column) => setSort(([before, d]) => [column.title, before === column.title ? -d : column.isNumber ? -1 : 1]);
 
+  const head = useMemo(() => html`<div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks, minWidth: least }}>
+    ${columns.map((column) => html`<span key=${column.title} role="columnheader" class=${classOf(column)}
+        aria-sort=${by === column.title ? (way > 0 ? "ascending" : "descending") : undefined}>
+      ${column.value
+        ? html`<button class="quiet" onClick=${() => sort(column)}>${column.title}<span aria-hidden="true">${by === column.title ? (way > 0 ? " ↑" : " ↓") : ""}</span></button>`
+        : column.title}
+    </span>`)}
+  </div>`, [columns, by, way]);
+
   return html`<div class="table" role="grid" aria-label=${label} aria-rowcount=${shown.length + 1} aria-colcount=${columns.length}
-      tabindex="0" ref=${box} onScroll=${() => setAbove(Math.floor(box.current.scrollTop / height))} onKeyDown=${pressed}
+      tabindex="0" ref=${box} onScroll=${() => setAbove(Math.floor(box.current.scrollTop / height / STEP) * STEP)} onKeyDown=${pressed}
       aria-activedescendant=${at >= first && at < last ? `row-${active}` : undefined}>
-    <div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks, minWidth: least }}>
-      ${columns.map((column) => html`<span key=${column.title} role="columnheader" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}
-          aria-sort=${by === column.title ? (way > 0 ? "ascending" : "descending") : undefined}>
-        ${column.value
-          ? html`<button class="quiet" onClick=${() => sort(column)}>${column.title}<span aria-hidden="true">${by === column.title ? (way > 0 ? " ↑" : " ↓") : ""}</span></button>`
-          : column.title}
-      </span>`)}
-    </div>
+    ${head}
     <div class="body" role="rowgroup" style=${{ height: `${shown.length * height}px`, minWidth: least }}>
       ${inSight.map(([place, index]) => html`<${Row} key=${place} row=${shown[index]} id=${id(shown[index])} index=${index} height=${height} tracks=${tracks}
         columns=${columns} isActive=${index === at} opens=${Boolean(onOpen)} clicked=${clicked} version=${version} />`)}
@@ -125,7 +128,7 @@ class Row extends Component {
     return html`<div id=${`row-${id}`} role="row" aria-rowindex=${index + 2} class=${`row ${isActive ? "active" : ""} ${opens ? "opens" : ""}`}
         style=${{ gridTemplateColumns: tracks, height: `${height}px`, transform: `translateY(${index * height}px)` }}
         aria-selected=${isActive} onClick=${(/** @type {MouseEvent} */ event) => clicked.current(row, event)}>
-      ${columns.map((/** @type {Column} */ column) => html`<span key=${column.title} role="gridcell" class=${`${column.isNumber ? "number" : ""} ${column.className ?? ""}`}>${column.cell(row)}</span>`)}
+      ${columns.map((/** @type {Column} */ column) => html`<span key=${column.title} role="gridcell" class=${classOf(column)}>${column.cell(row)}</span>`)}
     </div>`;
   }
 }
@@ -138,6 +141,11 @@ class Row extends Component {
 function placed(first, last, count) {
   const found = Array.from({ length: last - first }, (_, i) => /** @type {[number, number]} */ ([(first + i) % count, first + i]));
   return found.sort(([a], [b]) => a - b);
+}
+
+/** @param {Column} column */
+function classOf({ isNumber, className = "" }) {
+  return `${isNumber ? "number" : ""} ${className}`;
 }
 
 /** Pixels that a track of the grid has at least. @param {string} width */

@@ -116,25 +116,25 @@ const pressure = (/** @type {any} */ row) => {
 
 /** @param {any} row */
 function Name(row) {
-  return html`<span class="name"><b>${row.facts.name}</b><${Marks} facts=${row.facts} /><small>${row.facts.kind === "group" ? "cgroup" : shortId(row.id)}</small></span>`;
+  return html`<b>${row.facts.name}</b><${Marks} facts=${row.facts} /><small>${row.facts.kind === "group" ? "cgroup" : shortId(row.id)}</small>`;
 }
 
 /** @param {any} row */
 function CpuCell(row) {
   fill(row);
   const limit = row.facts.held?.cpus;
-  return html`<span class="figure"><${Spark} values=${row.cpu} limit=${limit} kind="cpu" />
-    <span class="used"><span>${cores(cpu(row))}${limit ? html`<small> / ${limit}</small>` : ""}</span>
+  return html`<${Spark} values=${row.cpu} limit=${limit} kind="cpu" />
+    <span class="used">${cores(cpu(row))}${limit ? html`<small> / ${limit}</small>` : ""}
     <${Bar} used=${cpu(row)} limit=${limit} label=${`CPU of ${row.facts.name}`} /></span>
-    ${row.figures.throttled_ratio ? html`<small class="throttled" title="Periods that ended throttled">${percent(row.figures.throttled_ratio)}</small>` : ""}</span>`;
+    ${row.figures.throttled_ratio ? html`<small class="throttled" title="Periods that ended throttled">${percent(row.figures.throttled_ratio)}</small>` : ""}`;
 }
 
 /** @param {any} row */
 function MemoryCell(row) {
   const { memory_max_bytes: limit, memory_high_bytes: high } = row.facts.held ?? {};
-  return html`<span class="figure"><${Spark} values=${row.memory} limit=${limit} kind="memory" />
-    <span class="used"><span>${size(memory(row))}${limit ? html`<small> / ${size(limit)}</small>` : ""}</span>
-    <${Bar} used=${memory(row)} limit=${limit ?? high} mark=${high} label=${`Memory of ${row.facts.name}`} /></span></span>`;
+  return html`<${Spark} values=${row.memory} limit=${limit} kind="memory" />
+    <span class="used">${size(memory(row))}${limit ? html`<small> / ${size(limit)}</small>` : ""}
+    <${Bar} used=${memory(row)} limit=${limit ?? high} mark=${high} label=${`Memory of ${row.facts.name}`} /></span>`;
 }
 
 /** @param {any} row */
@@ -154,10 +154,10 @@ function wide(may, isNarrow, isVast) {
   /** @type {(import("../parts/table.js").Column | false)[]} */
   const found = [
     { title: "State", width: "minmax(104px, 0.8fr)", cell: (row) => html`<${State} facts=${row.facts} />`, value: (row) => row.facts.status },
-    { title: "Name", width: "minmax(150px, 2fr)", cell: Name, value: (row) => row.facts.name },
+    { title: "Name", width: "minmax(150px, 2fr)", cell: Name, value: (row) => row.facts.name, className: "name" },
     !isNarrow && { title: "Image", width: "minmax(80px, 1.2fr)", cell: (row) => row.facts.image, value: (row) => row.facts.image },
-    { title: "CPU", width: "minmax(190px, 1.4fr)", cell: CpuCell, value: cpu, isNumber: true, className: "left" },
-    { title: "Memory", width: "minmax(220px, 1.6fr)", cell: MemoryCell, value: memory, isNumber: true, className: "left" },
+    { title: "CPU", width: "minmax(190px, 1.4fr)", cell: CpuCell, value: cpu, isNumber: true, className: "left figure" },
+    { title: "Memory", width: "minmax(220px, 1.6fr)", cell: MemoryCell, value: memory, isNumber: true, className: "left figure" },
     { title: "Pressure", width: "minmax(96px, 0.7fr)", cell: PressureCell, value: (row) => pressure(row)[0], isNumber: true },
     !isNarrow && { title: "I/O", width: "minmax(76px, 0.6fr)", cell: (row) => rate(io(row)), value: io, isNumber: true },
     isVast && { title: "Network", width: "minmax(84px, 0.6fr)", cell: (row) => rate(network(row)), value: network, isNumber: true },
@@ -173,9 +173,9 @@ const PHONE = [
   {
     title: "Name",
     width: "minmax(0, 1fr)",
-    cell: (row) => html`<span class="stacked">${Name(row)}<${State} facts=${row.facts} /></span>`,
+    cell: (row) => html`<span class="stacked"><span class="name">${Name(row)}</span><${State} facts=${row.facts} /></span>`,
     value: (row) => row.facts.name,
   },
-  { title: "CPU", width: "108px", cell: CpuCell, value: cpu, isNumber: true, className: "left" },
-  { title: "Memory", width: "116px", cell: MemoryCell, value: memory, isNumber: true, className: "left" },
+  { title: "CPU", width: "108px", cell: CpuCell, value: cpu, isNumber: true, className: "left figure" },
+  { title: "Memory", width: "116px", cell: MemoryCell, value: memory, isNumber: true, className: "left figure" },
 ];
