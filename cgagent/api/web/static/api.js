@@ -5,6 +5,7 @@
 
 const KEPT = "cgagent.token";
 const RETRY_MS = [500, 1000, 2000, 4000];
+const NEWLINE = 10;
 
 /** @type {(problem: Problem) => void} */
 let signedOut = () => {};
@@ -87,7 +88,9 @@ export async function* lines(method, path, body, signal, headers) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    const parts = (rest + decoder.decode(value, { stream: true })).split("\n");
+    rest += decoder.decode(value, { stream: true });
+    if (!value.includes(NEWLINE)) continue; // the first line of a thousand containers comes in many pieces
+    const parts = rest.split("\n");
     rest = parts.pop() ?? "";
     for (const part of parts) if (part) yield JSON.parse(part);
   }

@@ -42,11 +42,12 @@ function Page() {
   const [problem, setProblem] = useState(/** @type {Error | null} */ (null));
   const [at, setAt] = useState(place);
   const enter = async () => {
+    live.start(); // the containers are asked for together with who asks
     try {
       setCaller(await get("/v1/caller"));
       setProblem(null);
-      live.start();
     } catch (e) {
+      live.end();
       setProblem(/** @type {Error} */ (e));
     }
   };
