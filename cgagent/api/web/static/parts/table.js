@@ -90,6 +90,7 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   };
   const sort = (/** @type {Column} */ column) => setSort(([before, d]) => [column.title, before === column.title ? -d : column.isNumber ? -1 : 1]);
 
+  const scrolled = (/** @type {any} */ event) => setAbove(Math.floor(event.currentTarget.scrollTop / height / STEP) * STEP);
   const head = useMemo(() => html`<div class="row head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: tracks, minWidth: least }}>
     ${columns.map((column) => html`<span key=${column.title} role="columnheader" class=${classOf(column)}
         aria-sort=${by === column.title ? (way > 0 ? "ascending" : "descending") : undefined}>
@@ -100,7 +101,7 @@ export function Table({ label, columns, rows, id, height = 36, onOpen, onKey, em
   </div>`, [columns, by, way]);
 
   return html`<div class="table" role="grid" aria-label=${label} aria-rowcount=${shown.length + 1} aria-colcount=${columns.length}
-      tabindex="0" ref=${box} onScroll=${() => setAbove(Math.floor(box.current.scrollTop / height / STEP) * STEP)} onKeyDown=${pressed}
+      tabindex="0" ref=${box} onScroll=${scrolled} onKeyDown=${pressed}
       aria-activedescendant=${at >= first && at < last ? `row-${active}` : undefined}>
     ${head}
     <div class="body" role="rowgroup" style=${{ height: `${shown.length * height}px`, minWidth: least }}>

@@ -74,8 +74,8 @@ export function Lines({ entries, label }) {
   useEffect(() => {
     if (isAtEnd.current) box.current.scrollTop = box.current.scrollHeight;
   }, [entries]);
-  const scrolled = () => {
-    const { scrollTop, scrollHeight, clientHeight } = box.current;
+  const scrolled = (/** @type {any} */ event) => {
+    const { scrollTop, scrollHeight, clientHeight } = event.currentTarget; // the view may be gone by now
     isAtEnd.current = scrollTop + clientHeight > scrollHeight - 24;
   };
   return html`<pre ref=${box} class="log wraps built" tabindex="0" role="log" aria-label=${label} aria-live="off" onScroll=${scrolled}>${entries.map((one) => html`<div

@@ -59,8 +59,8 @@ export function Logs({ container, facts }) {
 
   const wanted = text.toLowerCase();
   const shown = wanted ? entries.filter((entry) => entry.log.toLowerCase().includes(wanted)) : entries;
-  const scrolled = () => {
-    const { scrollTop, scrollHeight, clientHeight } = box.current;
+  const scrolled = (/** @type {any} */ event) => {
+    const { scrollTop, scrollHeight, clientHeight } = event.currentTarget; // the view may be gone by now
     atEnd.current = scrollTop + clientHeight > scrollHeight - 24;
   };
   return html`<section class="logs">
