@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.page.standin import StandIn
-from tests.world.browser import Browser
+from tests.world.browser import WIDE, Browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WIDE: Final = {"width": 1440, "height": 800}
 _ROW_PX: Final = 40
 _USUAL_S: Final = 2.0
 _SPEEDS: Final = (800, 3000, 12000)
@@ -35,7 +34,7 @@ _TAKEN_S: Final = 1.5
 
 
 def _opened(browser: Browser, agent: StandIn) -> None:
-    browser.open(f"{agent.url}/ui/", viewport=_WIDE)
+    browser.open(f"{agent.url}/ui/", viewport=WIDE)
     browser.see("[role=row] >> text=service")
 
 
@@ -64,7 +63,7 @@ def scrolling(rows: int) -> None:
         _opened(browser, agent)
         time.sleep(3)
         for speed in _SPEEDS:
-            way = min(speed * _SCROLLED_S, rows * _ROW_PX - _WIDE["height"])
+            way = min(speed * _SCROLLED_S, rows * _ROW_PX - WIDE["height"])
             for direction in (-1, 1):
                 gesture = {"x": 700, "y": 450, "yDistance": direction * way, "speed": speed}
                 events = browser.tell("traced", "Input.synthesizeScrollGesture", gesture)

@@ -20,6 +20,8 @@ _PACKAGES: Final = ("chromium-headless-shell", "fonts-dejavu-core", "fonts-liber
 _PROGRAM: Final = Path("/usr/lib/chromium/chromium-headless-shell")
 _MODULES: Final = ("playwright-core@1.65", "axe-core@4.14")
 _MACHINE: Final = f"lib/{os.uname().machine}-linux-gnu"
+WIDE: Final = {"width": 1440, "height": 800}
+PHONE: Final = {"width": 390, "height": 800}
 _LIBRARIES: Final = (f"usr/{_MACHINE}", _MACHINE, f"usr/{_MACHINE}/pulseaudio")
 
 
