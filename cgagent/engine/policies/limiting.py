@@ -145,8 +145,12 @@ _MAKERS: Final[dict[str, Callable[[Any, Limits, Facts], Limits]]] = {
 
 
 def shown(found: Limits) -> str:
-    """In a line."""
-    return ", ".join(f"{name}={_told(value)}" for name, value in to_json(found).items())
+    """In a line, with CPUs as people count them."""
+    told = to_json(found)
+    if isinstance(found.cpu_quota_us, int) and found.cpu_period_us:
+        del told["cpu_quota_us"], told["cpu_period_us"]
+        told["cpus"] = f"{found.cpu_quota_us / found.cpu_period_us:.4g}"
+    return ", ".join(f"{name}={_told(value)}" for name, value in told.items())
 
 
 def _told(value: Any) -> str:

@@ -68,6 +68,7 @@ async def test_it_is_in_force_from_the_start_and_over_in_time(engine, world):
     found = engine.rulesets.decisions.page(5, policy="boost")
     assert [d.outcome for d in found] == ["undone", "done"]
     assert "its time is over" in found[0].reason
+    assert found[1].reason.endswith(": memory_max_bytes=134217728, cpus=1")
 
 
 async def test_until_it_is_healthy(engine):
