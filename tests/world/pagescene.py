@@ -21,7 +21,7 @@ _RULESET: Final[dict[str, Any]] = {
     "description": "what is labelled as batch work yields when others wait for a CPU",
     "select": {"label": "tier=batch"},
     "when": {"detector": "pressure-above", "resource": "cpu", "kind": "some", "above": "40%"},
-    "grade": [{"action": "weight", "cpu": 1}, {"action": "freeze", "for": "10s", "after": "15s"}],
+    "grade": [{"action": "weight", "cpu": 1}, {"action": "freeze", "for": "10s", "after": "1h"}],
 }
 
 
@@ -84,18 +84,20 @@ def scene(agent: Agent) -> Iterator[None]:
     with_limits = {"memory_max_bytes": 64 * _MIB, "cpus": 0.5}
     budget = {"budget": "cpu=3s/1h:throttle=0.2", "boost": "cpus=1,for=1h"}
     sized = {"auto_size": "memory=64m..512m"}
+    batch = {"labels": {"tier": "batch"}}
+    room = {"limits": {"memory_max_bytes": 512 * _MIB}, "budget": "cpu=1h/24h"}
+    agent.client.request("POST", "/v1/groups", {"name": "team", **room})
     names = {
-        "web": agent.launch("sh", "-c", _WORK, name="web", limits=with_limits, **budget),
+        "web": agent.launch("sh", "-c", _WORK, name="web", limits=with_limits, **budget, **batch),
         "db": agent.launch(
             "sh", "-c", _FILL, name="db", limits={"memory_max_bytes": 128 * _MIB}, **sized
         ),
-        "cron": agent.launch("sleep", "1000", name="cron"),
-        "mail": agent.launch("sleep", "1000", name="mail"),
+        "cron": agent.launch("sleep", "1000", name="cron", group="team"),
+        "mail": agent.launch("sleep", "1000", name="mail", group="team"),
         "batch": agent.launch("sh", "-c", "exit 3", name="batch"),
     }
     held = {"reason": "backups have the disk until six", "limits": {"memory_max_bytes": 48 * _MIB}}
     agent.client.request("PUT", f"/v1/containers/{names['web']}/overrides/night-shift", held)
-    agent.client.request("POST", "/v1/groups", {"name": "team"})
     agent.post(names["cron"], "freeze")
     agent.post(names["mail"], "hibernate")
     for verb in ("freeze", "thaw"):
@@ -103,9 +105,9 @@ def scene(agent: Agent) -> Iterator[None]:
     try:
         yield
     finally:
-        agent.client.request("DELETE", "/v1/groups/team")
         for name in names:
             agent.client.request("DELETE", f"/v1/containers/{name}?force=true")
+        agent.client.request("DELETE", "/v1/groups/team")
 
 
 @contextmanager

@@ -69,6 +69,11 @@ export function shortId(id) {
   return id.replace(/^sha256:/, "").slice(0, 12);
 }
 
+/** A path whose ids are short. @param {string} path */
+export function shortPath(path) {
+  return path.replace(/[0-9a-f]{64}/g, (id) => `${shortId(id)}…`);
+}
+
 /** A path as an address has it; of a byte that is no UTF-8 the agent makes a lone surrogate. @param {string} path */
 export function inAddress(path) {
   const part = (/** @type {string} */ text) => (/^\p{Cs}$/u.test(text) ? `%${(text.charCodeAt(0) & 255).toString(16)}` : encodeURIComponent(text));

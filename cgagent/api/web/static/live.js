@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "./vendor/hooks.js";
 import { follow, get } from "./api.js";
+import { shortId } from "./format.js";
 
 const KEPT = 60;
 const INTERVAL_S = 2;
@@ -57,6 +58,11 @@ export function useFleet() {
     return () => void watching.delete(told);
   }, []);
   return { rows, ...now };
+}
+
+/** A container's name, as far as it is known, or its id. @param {string} id */
+export function nameOf(id) {
+  return rows.get(id)?.facts.name ?? shortId(id);
 }
 
 function tell() {

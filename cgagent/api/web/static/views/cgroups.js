@@ -3,7 +3,7 @@
 import { useEffect, useState } from "../vendor/hooks.js";
 import { ask, get } from "../api.js";
 import { commandLine } from "../actions.js";
-import { count, inAddress, percent, size } from "../format.js";
+import { count, inAddress, percent, shortPath, size } from "../format.js";
 import { html } from "../html.js";
 import { confirm } from "../parts/dialog.js";
 import { Waiting } from "../parts/small.js";
@@ -60,7 +60,7 @@ function Branch({ path, chosen, level, about }) {
   return html`<li role="treeitem" aria-expanded=${isLeaf ? undefined : opened} aria-level=${level} aria-selected=${chosen === path} onKeyDown=${pressed}>
     <div class=${`node ${chosen === path ? "active" : ""}`}>
       <button class="quiet fold" onClick=${fold} tabindex="-1" aria-label=${`${opened ? "Close" : "Open"} ${label}`}>${isLeaf ? "·" : opened ? "▾" : "▸"}</button>
-      <a href=${link(path)}>${label.length > 30 ? `${label.slice(0, 28)}…` : label}</a>
+      <a href=${link(path)}>${shortPath(label)}</a>
       ${about?.container && html`<small class="tag">container</small>`}
       ${about?.state === "frozen" && html`<small class="state-frozen">❄ frozen</small>`}
       <span class="soft number">${about ? `${size(about.memory_bytes)} · ${count(about.tasks)}` : ""}</span>

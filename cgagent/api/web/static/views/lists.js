@@ -2,8 +2,9 @@
 
 import { ask } from "../api.js";
 import { commandLine } from "../actions.js";
-import { age, cores, count, moment, percent, shortId, size, span } from "../format.js";
+import { age, cores, count, moment, percent, size, span } from "../format.js";
 import { html } from "../html.js";
+import { nameOf } from "../live.js";
 import { Command } from "../parts/dialog.js";
 import { Waiting } from "../parts/small.js";
 import { useGet } from "../parts/use.js";
@@ -71,7 +72,7 @@ const KINDS = {
     empty: html`No volume yet: <code>cgagent volume create data</code>`,
     columns: [
       text("Name", "minmax(140px, 2fr)", (row) => row.name),
-      text("Used by", "minmax(90px, 1.3fr)", (row) => row.containers.map(shortId).join(" ")),
+      text("Used by", "minmax(90px, 1.3fr)", (row) => row.containers.map(nameOf).join(" ")),
       figure("Age", "minmax(72px, 0.6fr)", (row) => -row.created_ns, (ns) => age(-ns)),
       text("Place", "minmax(200px, 3fr)", (row) => row.mountpoint),
     ],
@@ -95,7 +96,7 @@ const KINDS = {
       text("Job", "minmax(100px, 1fr)", (row) => row.name),
       text("Status", "minmax(80px, 0.6fr)", (row) => row.status),
       figure("Took", "minmax(70px, 0.5fr)", (row) => row.duration_s, (s) => (s == null ? "…" : s < 10 ? `${s.toFixed(3)} s` : span(s))),
-      text("Of", "minmax(140px, 2fr)", (row) => Object.values(row.arguments).map((one) => (/^[0-9a-f]{64}$/.test(one) ? shortId(one) : one)).join(" ")),
+      text("Of", "minmax(140px, 2fr)", (row) => Object.values(row.arguments).map((one) => (/^[0-9a-f]{64}$/.test(one) ? nameOf(one) : one)).join(" ")),
       text("Progress", "minmax(120px, 2fr)", (row) => row.error ?? row.progress),
       text("Caller", "minmax(80px, 0.8fr)", (row) => row.caller ?? "the agent"),
       figure("Began", "minmax(80px, 0.6fr)", (row) => row.started_at, moment),

@@ -2,7 +2,7 @@
 
 import { useState } from "../vendor/hooks.js";
 import { get } from "../api.js";
-import { cores, percent, rate, size, span } from "../format.js";
+import { cores, percent, rate, shortPath, size, span } from "../format.js";
 import { html } from "../html.js";
 import { Command } from "../parts/dialog.js";
 
@@ -40,7 +40,7 @@ function Explanation({ found }) {
     ${found.causes.map((/** @type {any} */ cause, /** @type {number} */ i) => html`<section class="card" key=${i}>
       <h2>${percent(cause.share)} · ${cause.says}</h2>
       <div class="scroll evidence" tabindex="0"><table><tbody>${cause.evidence.map((/** @type {any} */ one, /** @type {number} */ n) => html`<tr key=${n}>
-        <td>${one.what}</td><td class="number">${one.value} ${one.unit}</td><td class="mono soft">${one.file}</td></tr>`)}</tbody></table></div>
+        <td>${one.what}</td><td class="number">${one.value} ${one.unit}</td><td class="mono soft" title=${one.file}>${shortPath(one.file)}</td></tr>`)}</tbody></table></div>
       ${cause.commands.map((/** @type {string} */ text) => html`<${Command} key=${text} text=${text} />`)}
     </section>`)}
     ${found.neighbours.length > 0 && html`<section class="card"><h2>Neighbours</h2><div class="scroll" tabindex="0"><table>
