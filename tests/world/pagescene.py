@@ -84,11 +84,13 @@ def scene(agent: Agent) -> Iterator[None]:
     with_limits = {"memory_max_bytes": 64 * _MIB, "cpus": 0.5}
     budget = {"budget": "cpu=3s/1h:throttle=0.2", "boost": "cpus=1,for=1h"}
     sized = {"auto_size": "memory=64m..512m"}
-    batch = {"labels": {"tier": "batch"}}
+    labels = {"tier": "batch"}
     room = {"limits": {"memory_max_bytes": 512 * _MIB}, "budget": "cpu=1h/24h"}
     agent.client.request("POST", "/v1/groups", {"name": "team", **room})
     names = {
-        "web": agent.launch("sh", "-c", _WORK, name="web", limits=with_limits, **budget, **batch),
+        "web": agent.launch(
+            "sh", "-c", _WORK, name="web", limits=with_limits, labels=labels, **budget
+        ),
         "db": agent.launch(
             "sh", "-c", _FILL, name="db", limits={"memory_max_bytes": 128 * _MIB}, **sized
         ),

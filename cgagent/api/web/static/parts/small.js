@@ -21,13 +21,15 @@ export function State({ facts }) {
 /** @type {Record<string, string>} */
 const OWNERS = { boost: "boost", budget: "budget", "auto-size": "sized" };
 const NEARLY = 0.8;
+/** @param {string} owner of an override */
+const holder = (owner) => OWNERS[owner] ?? (owner.startsWith("policy.") ? "policy" : "held");
 
 /** A word for each thing that holds it, with the reason for who points at it. @param {{facts: any}} props */
 export function Marks({ facts }) {
   const budgets = Object.entries(/** @type {Record<string, any>} */ (facts.budgets ?? {})).filter(([, one]) => one.acts || one.used_ratio >= NEARLY);
   const overrides = Object.entries(/** @type {Record<string, string>} */ (facts.overrides ?? {})).filter(([owner]) => owner !== "budget" || !budgets.length);
   return html`${facts.drifts ? html`<b class="mark" title="The kernel holds a limit otherwise than asked">drift</b>` : null}
-    ${overrides.map(([owner, reason]) => html`<b key=${owner} class="mark" title=${`${owner} holds it to other limits than asked: ${reason}`}>${OWNERS[owner] ?? "held"}</b>`)}
+    ${overrides.map(([owner, reason]) => html`<b key=${owner} class="mark" title=${`${owner} holds it to other limits than asked: ${reason}`}>${holder(owner)}</b>`)}
     ${budgets.map(([resource, one]) => html`<b key=${`of ${resource}`} class="mark" title=${`${percent(one.used_ratio)} of its ${resource} budget are used`}>${resource} ${percent(one.used_ratio)}</b>`)}`;
 }
 
