@@ -239,7 +239,9 @@ def serve(context: Context) -> int:
     flags = vars(parser.parse_args(context.args))
     config_file, adopt_lost = flags.pop("config"), flags.pop("adopt_lost")
     from cgagent import config
-    from cgagent.api.serve import serve as run_agent
 
-    run_agent(config.load(flags, config_file=config_file), adopt_lost=adopt_lost)
+    settings = config.load(flags, config_file=config_file)
+    from cgagent.api.serve import serve as run_agent  # after what is refused: it takes a second
+
+    run_agent(settings, adopt_lost=adopt_lost)
     return 0
