@@ -13,7 +13,7 @@ demo-monitoring:
 	@deploy/demo-monitoring
 
 test: .venv/stamp
-	@tests/run lint unit native v2
+	@tests/run unit lint native v2
 
 test-guest: .venv/stamp
 	@tests/run $(MODE)

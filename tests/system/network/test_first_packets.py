@@ -9,7 +9,7 @@ import pytest
 
 from tests.system.network.conftest import GATEWAYS, bridge_of, link_of
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.native]  # nothing of it depends on cgroups
 
 LOST_S = 0.9
 """The kernel sends a lost SYN, ARP request or neighbour solicitation again after 1 s."""
