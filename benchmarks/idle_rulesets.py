@@ -1,4 +1,4 @@
-"""What rulesets cost while nothing happens: ``python -m benchmarks.idle_rulesets``.
+"""Measures what idle rulesets cost the agent: ``python -m benchmarks.idle_rulesets``.
 
 An agent with containers that sleep, sampled each second as always, without rulesets and with ten
 that watch all of them, in turn. Printed is the CPU time of the agent, in percent of one core. Run

@@ -152,14 +152,13 @@ def log(context: Context) -> int:
         "Show what rulesets decided and the figures it was decided on, the oldest first.",
     )
     flag = parser.add_argument
-    flag("--policy", metavar="NAME", default="", help="of this one alone")
-    flag("--container", metavar="CONTAINER", default="", help="about this one alone")
-    flag("--group", metavar="GROUP", default="", help="about this group as one alone")
+    flag("--policy", metavar="NAME", help="of this one alone")
+    flag("--container", metavar="CONTAINER", help="about this one alone")
+    flag("--group", metavar="GROUP", help="about this group as one alone")
     flag("-n", "--tail", metavar="COUNT", type=int, default=50, help="so many at most (50)")
     args = parser.parse_args(context.args)
-    asked = {"policy": args.policy, "container": args.container, "group": args.group}
     path = "/v1/decisions" + query(
-        **{name: value or None for name, value in asked.items()}, limit=args.tail
+        policy=args.policy, container=args.container, group=args.group, limit=args.tail
     )
     for one in reversed(connect(context).request("GET", path)):
         when = show_time(one["time_ns"])

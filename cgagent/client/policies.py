@@ -50,6 +50,5 @@ class Policies(Part):
         limit: int = 100,
     ) -> Sequence[Decision]:
         """The newest first."""
-        asked = {"policy": policy, "container": container, "group": group}
-        path = "/v1/decisions" + query(**asked, limit=limit)
+        path = "/v1/decisions" + query(policy=policy, container=container, group=group, limit=limit)
         return [Decision.of(one) for one in self._client.request("GET", path)]

@@ -111,16 +111,18 @@ def _matches(event: Event, name: str, value: str) -> bool:
 def _is_decided_about(event: Event, reference: str) -> bool:
     """Whether a policy's decision is about that container; most are about something else."""
     id_ = event.attributes.get("container")
-    return id_ is not None and (
-        event.attributes.get("target") == reference or id_.startswith(reference)
-    )
+    return id_ is not None and _is_meant(reference, event.attributes.get("target"), id_)
 
 
 def _names(event: Event, reference: str) -> bool:
     """By name, id, or the beginning of an id."""
     if event.type == "volume":
         return event.id == reference
-    return event.attributes.get("name") == reference or event.id.startswith(reference)
+    return _is_meant(reference, event.attributes.get("name"), event.id)
+
+
+def _is_meant(reference: str, name: str | None, id_: str) -> bool:
+    return name == reference or id_.startswith(reference)
 
 
 class Events:

@@ -101,7 +101,7 @@ class GroupFreezing:
         await self._wake_below(name)
 
     async def _wake_below(self, name: str) -> None:
-        """What hibernates in it: something may have come for it meanwhile."""
+        """Wake hibernating containers of the group: packets may have come for them meanwhile."""
         for container in self._groups.members(name):
             if container.sleeps:
                 with contextlib.suppress(ConflictError):

@@ -25,7 +25,7 @@ def agent(state_root, alpine_docker_archive):
 
 @pytest.fixture(scope="package")
 def tokens(agent):
-    """By scope."""
+    """A token of the agent for each scope: ``{"read": TOKEN, "control": TOKEN}``."""
     return {
         scope: agent.client.request("POST", "/v1/tokens", {"name": scope, "scope": scope})["token"]
         for scope in ("read", "control")

@@ -1,4 +1,4 @@
-"""Who is let into the page, what they may do there, and what the agent refuses to others."""
+"""The page lets in whoever has a token, and the agent refuses requests from other pages."""
 
 from __future__ import annotations
 

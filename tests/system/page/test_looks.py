@@ -1,4 +1,4 @@
-"""What the page looks like, to everybody: its text, its colours, its code.
+"""The page escapes text, passes axe in each look, and its modules pass the type checker.
 
 ``CGAGENT_TEST_PICTURES=FOLDER`` has one test more, which keeps pictures of all views there.
 """
@@ -29,7 +29,7 @@ NASTY = (
 
 PICTURES = os.environ.get("CGAGENT_TEST_PICTURES")
 OF_A_PHONE = ("fleet", "container", "limits", "host", "cgroups")
-"""Those that are otherwise there."""
+"""The views that axe looks at on a phone; on a wide screen it looks at all."""
 LOOKS = [("dark", "wide", WIDE), ("light", "phone", PHONE)]
 
 

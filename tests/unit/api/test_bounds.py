@@ -61,7 +61,7 @@ class World:
 
     @staticmethod
     async def rest():
-        """Until the server has done what it can with what it was sent: the sockets are local."""
+        """Run the event loop until the server has handled all input: the sockets are local."""
         for _ in range(50):
             await asyncio.sleep(0)
 

@@ -28,7 +28,7 @@ WINDOW_S = 60.0
 
 @pytest.fixture
 def explained(monkeypatch, leap):
-    """What comes of a question when the kernel says other things within the window."""
+    """A function that awaits an explanation while the kernel's files change in its window."""
 
     async def explain(asked, *changes):
         async def window(seconds):
