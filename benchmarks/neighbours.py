@@ -39,6 +39,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0, help="of requests for each figure")
     parser.add_argument("--neighbours", type=int, default=3)
     parser.add_argument("--only", default=",".join(_NOISE))
+    parser.add_argument("--rules", type=Path, default=_RULES, help="a file of rulesets")
     return parser.parse_args()
 
 
@@ -85,7 +86,7 @@ def _measure(agent: Agent, kind: str, options: argparse.Namespace) -> None:
     noisy = _noisy(agent, kind, options.neighbours)
     time.sleep(3)
     beside = _figures(options.seconds)
-    rules = tomllib.loads(_RULES.read_text())
+    rules = tomllib.loads(options.rules.read_text())
     agent.client.request("POST", "/v1/policies", rules)
     time.sleep(_SETTLE_S)
     protected = _figures(options.seconds)

@@ -137,7 +137,9 @@ def test(context: Context) -> int:
     for number, grade in enumerate(found["grades"], 1):
         options = ", ".join(f"{name}={value}" for name, value in grade["options"].items())
         after = f"after {grade['after_s']:g} s" if grade["after_s"] else "at once"
-        print(printable(f"grade {number}, {after}: {grade['action']} {options}".rstrip()))
+        within_s = grade["helps_within_s"]
+        trial = f"; undone where it does not help within {within_s:g} s" if within_s else ""
+        print(printable(f"grade {number}, {after}: {grade['action']} {options}".rstrip() + trial))
     return 0
 
 

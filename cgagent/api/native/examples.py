@@ -481,7 +481,9 @@ _POLICIES: Final = (
         answer={
             "name": "calm-batch",
             "targets": [],
-            "grades": [{"action": "weight", "after_s": 0, "options": {"cpu": 1}}],
+            "grades": [
+                {"action": "weight", "after_s": 0, "helps_within_s": None, "options": {"cpu": 1}}
+            ],
         },
     ),
     Example(

@@ -109,6 +109,14 @@ def _summary(engine: Engine, running: Running) -> dict[str, Any]:
     }
 
 
+def _told(option: Any) -> Any:
+    """An option's value as it is written: a share with its unit."""
+    if not isinstance(option, tuple):
+        return option
+    value, unit = option
+    return f"{value:g}%" if unit == "percent" else value
+
+
 async def _evaluated(engine: Engine, running: Running) -> dict[str, Any]:
     view = engine.rulesets.view()
     targets = []
@@ -130,7 +138,12 @@ async def _evaluated(engine: Engine, running: Running) -> dict[str, Any]:
             }
         )
     grades = [
-        {"action": grade.action, "after_s": grade.after_s, "options": dict(grade.options)}
+        {
+            "action": grade.action,
+            "after_s": grade.after_s,
+            "helps_within_s": grade.helps_within_s,
+            "options": {name: _told(value) for name, value in grade.options.items()},
+        }
         for grade in running.rules.grades
     ]
     return {"name": running.rules.name, "targets": targets, "grades": grades}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.cgroups import UNLIMITED, IoMax, Limits, convert
@@ -10,6 +11,7 @@ from cgagent.errors import ConflictError, UnsupportedError
 from cgagent.policy.boost import cores
 from cgagent.policy.facts import Facts, HostFacts
 from cgagent.policy.rulesets.actions import RAISED
+from cgagent.policy.rulesets.figures import cpu_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,17 +56,30 @@ def _io_weight(held: Limits) -> int:
 
 
 def _cpuset(options: Any, held: Limits, facts: Facts) -> Limits:
-    """All that it has but the last ones of the host, which then are there for others."""
+    """All that it has but the last ones of the host, or of these alone what it has."""
     if held.cpuset_cpus is None:
         raise UnsupportedError("the cpuset controller is not there")
-    online = convert.numbers_in_list(facts.host.cpu_list)
-    has = convert.numbers_in_list(held.cpuset_cpus) or online
-    left = has.intersection(sorted(online)[: -options["leave"]])
+    online = sorted(convert.numbers_in_list(facts.host.cpu_list))
+    has = convert.numbers_in_list(held.cpuset_cpus) or set(online)
+    keeps = "keep" in options
+    count = _cpus(options["keep" if keeps else "leave"], len(online))
+    left = has.intersection(online[-count:] if keeps else online[:-count])
     if not left:
-        raise ConflictError(f"it would have no CPU without the last {options['leave']}")
+        which = "with the last {} alone" if keeps else "without the last {}"
+        raise ConflictError(f"it would have no CPU {which.format(count)}")
     if left == has:
-        raise ConflictError("it has none of the CPUs that are to be left")
+        none = "no other CPUs" if keeps else "none of the CPUs that are to be left"
+        raise ConflictError(f"it has {none}")
+    used = cpu_cores(facts) or 0.0
+    if keeps and used > len(left):
+        raise ConflictError(f"it uses {used:.2f} CPUs, and would have {len(left)}")
     return Limits(cpuset_cpus=convert.list_of_numbers(left))
+
+
+def _cpus(asked: tuple[float, str], online: int) -> int:
+    """A share is rounded up."""
+    value, unit = asked
+    return math.ceil(online * value / 100) if unit == "percent" else int(value)
 
 
 def _cpu_cap(options: Any, held: Limits, _facts: Facts | None) -> Limits:

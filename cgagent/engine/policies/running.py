@@ -121,8 +121,9 @@ class Running:
     def _wish(self, one: Watched, order: Order, facts: Facts | None, view: View) -> Wish:
         victim = view.there.get(order.step.victim)
         reason = "the condition does not hold any more"
-        if not isinstance(order, Undo) and facts is not None:
-            reason = self.why(one, facts, victim, view)
+        has_not_helped = isinstance(order, Undo) and order.has_not_helped
+        if facts is not None and (has_not_helped or not isinstance(order, Undo)):
+            reason = "it has not helped: " * has_not_helped + self.why(one, facts, victim, view)
         return Wish(
             running=self,
             watched=one,

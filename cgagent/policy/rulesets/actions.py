@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Parse = Callable[[Any, str], Any]
 
 _LONGEST_FREEZE_S: Final = 3600.0
+_MOST_CPUS: Final = 4096
 RAISED: Final[Mapping[str, str]] = {
     "memory_max": "memory_max_bytes",
     "memory_high": "memory_high_bytes",
@@ -45,6 +46,16 @@ def _share(value: Any, where: str) -> tuple[float, str]:
     found, unit = bound(value, ("bytes", "percent"), where)
     if not found:
         raise InvalidInputError(f"{where}: 0 is nothing")
+    return found, unit
+
+
+def _cpus(value: Any, where: str) -> tuple[float, str]:
+    """So many CPUs of the host, or a share of them, which is one at least."""
+    found, unit = bound(value, ("cpus", "percent"), where)
+    if unit == "cpus" and not (1 <= found <= _MOST_CPUS and found.is_integer()):
+        raise InvalidInputError(f"{where}: {plain(value)} is not a number of CPUs, nor as in 25%")
+    if not found:
+        raise InvalidInputError(f"{where}: 0% is no CPU")
     return found, unit
 
 
@@ -91,8 +102,8 @@ _OPTIONS: Final[Mapping[Action, Mapping[str, Parse]]] = {
     "raise": {"limit": _limit, "by": _share, "to": _ceiling},
     "weight": {"cpu": _cpu_weight, "io": _weight},
     "io_cap": {"read": _cap, "write": _cap, "read_iops": _IOPS, "write_iops": _IOPS},
-    "cpuset": {"leave": lambda value, where: int(number(value, where, 1, 4096))},
-    "cpu_cap": {"cpus": partial(number, least=0.01, largest=4096)},
+    "cpuset": {"leave": _cpus, "keep": _cpus},
+    "cpu_cap": {"cpus": partial(number, least=0.01, largest=_MOST_CPUS)},
     "freeze": {"for": _freeze},
     "restart": {},
     "kill": {},

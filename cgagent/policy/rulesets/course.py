@@ -14,6 +14,9 @@ is ended while something gentler still works. A ruleset that is spread takes eac
 victims before the next one of any. The caller carries orders out and tells what came of them; until
 then there is no other order.
 
+Where a grade has to help within some time, and the condition still holds after that, it is undone,
+and not taken again before all is quiet.
+
 Trouble that is back soon after a grade was undone is that which the grade has held down: with each
 such time the course waits twice as long before it undoes anything.
 """
@@ -51,6 +54,8 @@ class Take:
 @dataclass(frozen=True, slots=True)
 class Undo:
     step: Step
+    has_not_helped: bool = False
+    """The condition still holds."""
 
 
 Order = Take | Undo
@@ -72,7 +77,7 @@ class Course:
         """When the last grade was taken or passed over."""
         self._cool_until = float("-inf")
         self._barred: set[Step] = set()
-        """What a user has wanted otherwise, in this course up and down."""
+        """What a user has wanted otherwise, or has not helped, in this course up and down."""
         self._told: set[Step] = set()
         self._through: set[str] = set()
         """Victims for whom no grade is left."""
@@ -113,10 +118,13 @@ class Course:
         self.is_at_rest = False
         if self._held_since is None:
             self._held_since = now
+        since = max(self._held_since, self._moved_at)
+        if useless := self._without_help(now - since):
+            return Undo(useless, has_not_helped=True)
         if now < self._cool_until:
             return None
         if self._is_spread:
-            return self._up_abreast(now, max(self._held_since, self._moved_at), victims())
+            return self._up_abreast(now, since, victims())
         if self._victim is None and not self._choose(victims()):
             return None
         while self._grade < len(self._ruleset.grades):
@@ -124,7 +132,6 @@ class Course:
             if self._has_been(step):
                 self._grade += 1  # it was given its time when it was taken
                 continue
-            since = max(self._held_since, self._moved_at)
             return Take(step) if now - since >= self._current.after_s else None
         self._through.add(self._victim or "")
         self._begin_anew(now)
@@ -142,6 +149,14 @@ class Course:
             return Take(left[0]) if has_begun or now - since >= grade.after_s else None
         if ranked:
             self._begin_anew(now)
+        return None
+
+    def _without_help(self, held_s: float) -> Step | None:
+        """What was to help sooner than this."""
+        for step in reversed(self._in_force):
+            within_s = self._ruleset.grades[step.grade].helps_within_s
+            if within_s is not None and held_s >= within_s:
+                return step
         return None
 
     def _has_been(self, step: Step) -> bool:
@@ -209,7 +224,10 @@ class Course:
         order = self._answered()
         self._moved_at = now
         if isinstance(order, Undo):
-            self._undone(order.step, now)
+            if order.has_not_helped:
+                self.given_up(order.step)
+            else:
+                self._undone(order.step, now)
             return
         self._take_note(order.step, now)
         action = self._ruleset.grades[order.step.grade].action

@@ -175,8 +175,10 @@ class Grade:
     action: Action
     after_s: float = 0.0
     """How long the condition has held since the grade before was taken, or since it began."""
+    helps_within_s: float | None = None
+    """Where the condition still holds so long after it, it is undone, until all is quiet."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The action's own; see `parse.ACTIONS`."""
+    """The action's own; see `actions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

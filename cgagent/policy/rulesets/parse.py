@@ -21,6 +21,7 @@ from cgagent.errors import InvalidInputError
 from cgagent.policy.rulesets.actions import options_of
 from cgagent.policy.rulesets.figures import FIGURES, MOST_UNITS
 from cgagent.policy.rulesets.model import (
+    LASTING,
     SEVERITY,
     Action,
     Against,
@@ -250,16 +251,24 @@ def _grade(value: Any, where: str) -> Grade:
         raise InvalidInputError(f"{where}: action {action!r} is none of {joined(SEVERITY)}")
     known: Any = action
     where = f"{where}: {action}"
-    found = _table(value, ("action", "after", *options_of(known)), where)
-    after_s = duration(found.pop("after", 0), f"{where}: after")
-    del found["action"]
+    found = _table(value, ("action", "after", "helps_within", *options_of(known)), where)
+    helps_within_s = None
+    if "helps_within" in found:
+        helps_within_s = duration(found["helps_within"], f"{where}: helps-within")
+        if known not in LASTING or not helps_within_s:
+            raise InvalidInputError(f"{where}: helps-within is some time, of what can be undone")
     options = {
         name: parse(found[name], f"{where}: {name}")
         for name, parse in options_of(known).items()
         if name in found
     }
     _check_options(known, options, where)
-    return Grade(action=known, after_s=after_s, options=options)
+    return Grade(
+        action=known,
+        after_s=duration(found.get("after", 0), f"{where}: after"),
+        helps_within_s=helps_within_s,
+        options=options,
+    )
 
 
 _NEEDED: Final[dict[Action, tuple[tuple[str, ...], str]]] = {
@@ -268,7 +277,7 @@ _NEEDED: Final[dict[Action, tuple[tuple[str, ...], str]]] = {
     "raise": (("limit", "by", "to"), "all"),
     "weight": (("cpu", "io"), "one"),
     "io_cap": (("read", "write", "read_iops", "write_iops"), "one"),
-    "cpuset": (("leave",), "one"),
+    "cpuset": (("leave", "keep"), "only one"),
     "cpu_cap": (("cpus",), "one"),
     "freeze": (("for",), "one"),
 }
@@ -277,9 +286,11 @@ _NEEDED: Final[dict[Action, tuple[tuple[str, ...], str]]] = {
 def _check_options(action: Action, options: dict[str, Any], where: str) -> None:
     names, how = _NEEDED.get(action, ((), "all"))
     given = [name in options for name in names]
-    if given and not (all(given) if how == "all" else any(given)):
+    fits = {"all": all(given), "one": any(given), "only one": sum(given) == 1}
+    if given and not fits[how]:
         word = " and ".join(names) if how == "all" else " or ".join(names)
-        raise InvalidInputError(f"{where}: it must have {word}")
+        both = ", and not both" if how == "only one" and all(given) else ""
+        raise InvalidInputError(f"{where}: it must have {word}{both}")
 
 
 def _check_target(made: Ruleset, where: str) -> None:

@@ -18,7 +18,6 @@ from cgagent.engine.policies import limiting, sources, webhooks
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
 from cgagent.policy.facts import Facts, HostFacts
-from cgagent.policy.rulesets.model import Grade
 from cgagent.policy.rulesets.parse import rulesets
 from cgagent.store.policies import RulesetRow
 from tests.world.fakes.agent import started, until
@@ -782,21 +781,50 @@ def on_file(name, cpu):
     )
 
 
+def cpuset(held, cpus=4, used=0.0, **options):
+    """What a grade makes of the CPUs that somebody is held to, who uses so many."""
+    ((name, value),) = options.items()
+    table = {"name": "a", "when": {"detector": "pressure-above", "above": 50}}
+    table["grade"] = [{"action": "cpuset", name: value}]
+    (rules,) = rulesets({"ruleset": [table]}, "test", "/cgagent")
+    rates = SimpleNamespace(cpu_percent=used * 100)
+    facts = Facts(at_s=0.0, host=HostFacts(cpus=cpus, cpu_list=f"0-{cpus - 1}"), rates=rates)
+    return limiting.limits(rules.grades[0], Limits(cpuset_cpus=held), facts).cpuset_cpus
+
+
 @pytest.mark.parametrize(
-    ("held", "leave", "left"), [("", 1, "0-2"), ("0-3", 2, "0-1"), ("1,3", 1, "1"), ("2-3", 1, "2")]
+    ("held", "leave", "left"),
+    [
+        *(("", 1, "0-2"), ("0-3", 2, "0-1"), ("1,3", 1, "1"), ("2-3", 1, "2")),
+        *(("", "25%", "0-2"), ("", "26%", "0-1"), ("1-3", "50%", "1")),
+    ],
 )
 def test_the_last_cpus_are_left_to_others(held, leave, left):
-    facts = Facts(at_s=0.0, host=HostFacts(cpus=4, cpu_list="0-3"))
-    grade = Grade(action="cpuset", options={"leave": leave})
-    assert limiting.limits(grade, Limits(cpuset_cpus=held), facts) == Limits(cpuset_cpus=left)
+    assert cpuset(held, leave=leave) == left
 
 
 @pytest.mark.parametrize(
-    ("held", "leave", "why"),
-    [("3", 1, "no CPU without"), ("0-3", 4, "no CPU without"), ("0-1", 1, "none of the CPUs")],
+    ("held", "cpus", "keep", "kept"),
+    [
+        *(("", 4, 1, "3"), ("0-3", 4, "50%", "2-3"), ("1-2", 4, 2, "2"), ("", 2, "25%", "1")),
+        ("", 64, "25%", "48-63"),
+    ],
 )
-def test_somebody_keeps_a_cpu_and_leaves_what_it_has(held, leave, why):
-    facts = Facts(at_s=0.0, host=HostFacts(cpus=4, cpu_list="0-3"))
-    grade = Grade(action="cpuset", options={"leave": leave})
+def test_somebody_keeps_to_the_last_cpus(held, cpus, keep, kept):
+    assert cpuset(held, cpus, keep=keep, used=0.9) == kept
+
+
+@pytest.mark.parametrize(
+    ("held", "used", "options", "why"),
+    [
+        *(("3", 0, {"leave": 1}, "no CPU without"), ("0-3", 0, {"leave": 4}, "no CPU without")),
+        ("0-1", 0, {"leave": 1}, "none of the CPUs"),
+        ("", 0, {"leave": "100%"}, "no CPU without the last 4"),
+        ("0-1", 0, {"keep": 1}, "no CPU with the last 1 alone"),
+        ("2-3", 0, {"keep": "50%"}, "it has no other CPUs"),
+        ("", 2.25, {"keep": 2}, "it uses 2.25 CPUs, and would have 2"),
+    ],
+)
+def test_somebody_has_a_cpu_and_no_fewer_than_it_uses(held, used, options, why):
     with pytest.raises(ConflictError, match=why):
-        limiting.limits(grade, Limits(cpuset_cpus=held), facts)
+        cpuset(held, used=used, **options)

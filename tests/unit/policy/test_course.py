@@ -1,5 +1,7 @@
 """The course through the grades: delays, roll-back, and nothing harsh while the gentle works."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +102,40 @@ def test_the_next_victim_begins_with_the_gentle_ones():
         ("Take", 0, "b"),
         ("Take", 1, "b"),
     ]
+
+
+def trial(*grades, within, number=0, **more):
+    """A ruleset of which one grade has to help within some time."""
+    rules = ruleset(*grades, **more)
+    changed = replace(rules.grades[number], helps_within_s=within)
+    return replace(rules, grades=(*rules.grades[:number], changed, *rules.grades[number + 1 :]))
+
+
+def test_what_does_not_help_is_undone_and_not_taken_again_before_all_is_quiet():
+    course = Course(trial(("weight", 0), ("freeze", 20), within=8, cool_down=0, clear_for=5))
+    assert go(course, range(60)) == [
+        (0, "Take", 0, "v"),
+        (8, "Undo", 0, "v"),
+        (28, "Take", 1, "v"),
+    ]
+    assert go(course, range(60, 70), holds=False) == [(65, "Undo", 1, "v")]
+    assert go(course, range(70, 80)) == [(70, "Take", 0, "v"), (78, "Undo", 0, "v")]
+
+
+def test_what_helps_stays_and_has_its_time_again_when_there_is_trouble():
+    course = Course(trial(("weight", 0), within=8, cool_down=0))
+    assert go(course, range(7)) == [(0, "Take", 0, "v")]
+    assert go(course, range(7, 20), holds=False) == []
+    assert go(course, range(20, 40)) == [(28, "Undo", 0, "v")]
+    assert course.in_force == ()
+
+
+def test_what_does_not_help_and_cannot_be_undone_is_tried_again():
+    course = Course(trial(("weight", 0), within=8))
+    go(course, range(8))
+    assert course.next(8.0, True, lambda: ["v"]) == Undo(Step(0, "v"), has_not_helped=True)
+    course.impossible(8.0)
+    assert go(course, range(9, 20)) == [(16, "Undo", 0, "v")]
 
 
 def test_who_is_ended_twice_has_its_time_again():

@@ -137,8 +137,13 @@ def test_whole_groups():
         ({"grade": [{"action": "weight"}]}, "must have cpu or io"),
         ({"grade": [{"action": "weight", "cpu": 0}]}, "is not in 1..10000"),
         ({"grade": [{"action": "io-cap", "read": 0}]}, "is not in 1.."),
-        ({"grade": [{"action": "cpuset", "leave": 0}]}, "is not in 1.."),
-        ({"grade": [{"action": "cpuset"}]}, "it must have leave"),
+        ({"grade": [{"action": "cpuset", "leave": 0}]}, "is not a number of CPUs"),
+        ({"grade": [{"action": "cpuset", "leave": 1.5}]}, "is not a number of CPUs"),
+        ({"grade": [{"action": "cpuset", "keep": "0%"}]}, "0% is no CPU"),
+        ({"grade": [{"action": "cpuset"}]}, "it must have leave or keep"),
+        ({"grade": [{"action": "cpuset", "leave": 1, "keep": 1}]}, "and not both"),
+        ({"grade": [{**KILL, "helps-within": "5s"}]}, "is some time, of what can be undone"),
+        ({"grade": [{**RAISE, "helps-within": 0}]}, "is some time, of what can be undone"),
         ({"grade": [{"action": "io-cap", "read": "9" * 400}]}, "is not in 0.."),
         ({"cool-down": 10**400}, "is not a duration"),
         ({"grade": [{"action": "freeze"}]}, "must have for"),
@@ -175,6 +180,7 @@ KEYS = st.sampled_from(
         *("name", "select", "when", "against", "grade", "all", "any", "for", "detector", "above"),
         *("below", "clear", "action", "after", "cpu", "io", "by", "to", "limit", "during", "most"),
         *("resource", "cgroup", "host", "label", "cool-down", "except", "at-least", "amount"),
+        *("leave", "keep", "helps-within"),
     ]
 )
 WORDS = st.sampled_from([*FIGURES, *SEVERITY, "10%", "5s", "64m", "memory", "*", "a=b", ""])

@@ -30,7 +30,17 @@ def test_names_are_in_one_file_alone():
 def test_protection_never_ends_anything():
     for one in shipped("protect.toml").values():
         assert all(SEVERITY[grade.action] == 0 for grade in one.grades)
-        assert one.against.beside.label == one.select.label
+        if one.against is not None:
+            assert one.against.beside.label == one.select.label
+
+
+def test_the_protected_keep_to_what_their_neighbours_leave_as_long_as_it_helps():
+    found = shipped("protect.toml")
+    leave = next(g for g in found["protect-cpu"].grades if g.action == "cpuset")
+    (keep,) = found["protect-place"].grades
+    assert leave.options["leave"] == keep.options["keep"]
+    assert keep.helps_within_s
+    assert found["protect-place"].when == found["protect-cpu"].when
 
 
 def test_defaults_of_the_others():
