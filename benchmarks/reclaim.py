@@ -1,10 +1,11 @@
 """``python -m benchmarks.reclaim`` measures what ``--reclaim auto`` saves, and what it costs.
 
-Three workloads with cold memory: a web server of Python's, SQLite with a cache, a compiler. Each
-runs twice at the same time, once with reclaim and once without, so that whatever else the machine
-does hits both. Printed are the memory, the stall and the throughput of both, over the last part of
-the run. ``--mode v2`` does it in a guest with cgroup v2 and swap. Natively, run it in a
-network namespace: ``unshare -n sh -c 'ip link set lo up; ...'``.
+Three workloads with cold memory: a web server of Python's, SQLite with a cache, a compiler. What is
+cold is wanted once in ten minutes or so. Each runs twice at the same time, once with reclaim and
+once without, so that whatever else the machine does hits both. Printed are the memory, the stall
+and the throughput of both, over the last part of the run. ``--control`` gives neither of them
+reclaim: that is what chance makes of two equal ones. ``--mode v2`` does it in a guest with cgroup
+v2 and swap. Natively, run it in a network namespace: ``unshare -n sh -c 'ip link set lo up; ...'``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ _MIB: Final = 1 << 20
 _COUNT: Final = """
 import os, random, sys, time
 chosen, done, told = random.Random(1), 0, time.monotonic()
+due = told
+def is_cold(every_s):
+    global due
+    if time.monotonic() < due:
+        return False
+    due = time.monotonic() + chosen.uniform(0, 2 * every_s)
+    return True
 def count():
     global done, told
     done += 1
@@ -49,7 +57,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 while True:
-    name = chosen.randrange(4) if chosen.random() < 0.999 else chosen.randrange(64)
+    name = chosen.randrange(64) if is_cold(10) else chosen.randrange(4)
     urllib.request.urlopen(f"http://127.0.0.1:8000/{name}").read()
     count()
 """
@@ -61,7 +69,7 @@ base.execute("create table if not exists t (id integer primary key, text blob)")
 with base:
     base.executemany("insert into t values (?, ?)", ((n, os.urandom(1000)) for n in range(100_000)))
 while True:
-    n = chosen.randrange(10_000) if chosen.random() < 0.999 else chosen.randrange(100_000)
+    n = chosen.randrange(100_000) if is_cold(0.05) else chosen.randrange(10_000)
     base.execute("select text from t where id = ?", (n,)).fetchone()
     if done % 50 == 0:
         with base:
@@ -79,7 +87,7 @@ for n in range(200):
             loop = f"for (int i = 0; i < a; i++) s ^= i * {f} + s / 3;"
             file.write(f"int f{f}(int a) {{ int s = {n}; {loop} return s; }}\\n")
 while True:
-    name = str(done % 20 if chosen.random() < 0.98 else chosen.randrange(200))
+    name = str(chosen.randrange(200) if is_cold(3) else done % 20)
     subprocess.run(["gcc", "-O1", "-g", "-c", f"{name}.c", "-o", f"{name}.o"], check=True)
     count()
 """
@@ -90,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reclaim")
     parser.add_argument("--mode", choices=("native", "v2"), default="native")
     parser.add_argument("--only", default=",".join(_WORKLOADS))
+    parser.add_argument("--control", action="store_true", help="reclaim for neither of the two")
     parser.add_argument("--settle", type=float, default=240.0, help="seconds before the figures")
     parser.add_argument("--seconds", type=float, default=120.0, help="of the figures")
     return parser.parse_args()
@@ -132,7 +141,7 @@ def _measure(agent: Agent, name: str, options: argparse.Namespace) -> None:
     none = [{"network": "none"}]
     runs = [
         _Run(agent, agent.launch(*command, image="host", networks=none, **more), [])
-        for more in ({"reclaim": "auto"}, {})
+        for more in ({} if options.control else {"reclaim": "auto"}, {})
     ]
     time.sleep(options.settle)
     for run in runs:
@@ -164,8 +173,9 @@ def main() -> int:
     options = _options()
     if options.mode == "v2":
         words = ("--only", options.only, "--settle", options.settle, "--seconds", options.seconds)
+        control = ("--control",) if options.control else ()
         job = guest.Job(
-            command=(sys.executable, "-m", "benchmarks.reclaim", *map(str, words)),
+            command=(sys.executable, "-m", "benchmarks.reclaim", *control, *map(str, words)),
             environment={"CGAGENT_TEST_MODE": "v2", "CGAGENT_TEST_SLOWNESS": guest.SLOWNESS},
             timeout_s=3600,
         )
