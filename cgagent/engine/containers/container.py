@@ -329,6 +329,12 @@ class Container:
         return self.running and self.record.outcome.frozen_since_ns is not None
 
     @property
+    def freezing(self) -> bool:
+        """Whether a freeze for a time has begun, and is not known to have come about."""
+        outcome = self.record.outcome
+        return self.running and outcome.thaw_at_ns is not None and outcome.frozen_since_ns is None
+
+    @property
     def sleeps(self) -> bool:
         """Whether it hibernates, or is about to."""
         return self.running and self.record.outcome.sleep is not None

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cgagent.concurrency import in_thread, in_urgent_thread
@@ -150,17 +151,23 @@ class Control:
             self.woken(container, sleep, by, time.perf_counter() - began_s)
 
     async def resume(self) -> None:
-        """After a restart of the agent: undo updates that were cut short, and let leases go on.
+        """After a restart of the agent: undo what was cut short, and let leases go on.
 
         What hibernates is woken: nobody has listened for its packets.
         """
         for container in self._containers:
-            if container.sleeps:
-                await self._wake(container)
             if container.record.undo:
                 log.warning("container %s: an update was cut short: undone", container.name)
                 await self.undo_update(container)
-            self.arm(container)
+            if not (container.sleeps or container.freezing):
+                self.arm(container)
+                continue
+            try:
+                await self._wake(container)
+            except CgagentError as e:
+                log.warning("container %s: it is still frozen: %s", container.name, e.message)
+                wake = partial(self._wake, container)
+                self._leases.arm(f"container {container.name}", time.time_ns(), wake)
 
     async def _wake(self, container: Container) -> None:
         """Of an agent that has just started. One in a frozen group is woken when that is thawed."""
@@ -168,7 +175,7 @@ class Control:
             return
         try:
             await self.thaw(container, by="agent")
-        except CgagentError:  # it was not frozen yet, or is not any more
+        except (ConflictError, NotFoundError):  # it was not frozen yet, or is not any more
             self._containers.note(container, container.with_outcome(sleep=None, thaw_at_ns=None))
 
     def arm(self, container: Container) -> None:
@@ -372,12 +379,13 @@ class Control:
         """Note a freeze or thaw that was not asked of it: another program's, or a group's."""
         is_frozen = self.is_frozen(container)
         if is_frozen is not container.frozen:
+            # where one of ours was cut short its end is known, and stays so
+            ends = {} if is_frozen else {"thaw_at_ns": None, "sleep": None}
             since_ns = time.time_ns() if is_frozen else None
-            record = container.with_outcome(frozen_since_ns=since_ns, thaw_at_ns=None, sleep=None)
+            record = container.with_outcome(frozen_since_ns=since_ns, **ends)
             action = "pause" if is_frozen else "unpause"
             self._containers.note(container, record, action, by=by)
-        else:  # its own freeze may have been due to end while a group above it was frozen
-            self.arm(container)
+        self.arm(container)  # its end may have come while a group above it was frozen
 
     def is_frozen(self, container: Container) -> bool:
         if not container.running:

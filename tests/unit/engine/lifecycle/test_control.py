@@ -102,6 +102,39 @@ async def test_also_that_of_another_agent(world):
         await until(lambda: not found.frozen)
 
 
+@pytest.mark.parametrize("has_come_about", [True, False])
+async def test_a_freeze_that_is_cut_short_by_the_agents_death_is_none(world, has_come_about):
+    async with world.agent() as engine:
+        container = await started(engine)
+        in_a_minute = time.time_ns() + 60 * 10**9
+        engine.containers.save(container, container.with_outcome(thaw_at_ns=in_a_minute))
+        if has_come_about:
+            engine.lifecycle.group(container).freeze(1.0)
+    async with world.agent() as engine:
+        found = engine.containers.get(container.id)
+        assert world.tree.held(found.record.cgroup_path, "cgroup.freeze") == "0"
+        assert found.record.outcome.thaw_at_ns is None
+        assert not (found.frozen or found.freezing or engine.control._leases)
+
+
+async def test_one_that_cannot_be_ended_at_first_is_ended_later(world, leap):
+    async with world.agent() as engine:
+        container = await started(engine)
+        in_a_minute = time.time_ns() + 60 * 10**9
+        engine.containers.save(container, container.with_outcome(thaw_at_ns=in_a_minute))
+        engine.lifecycle.group(container).freeze(1.0)
+    world.tree.refuse("cgroup.freeze", errno.EIO)
+    async with world.agent() as engine:
+        found = engine.containers.get(container.id)
+        assert engine.control.is_frozen(found)
+        engine.control.note_frozen(found, by="another program")
+        assert found.record.outcome.thaw_at_ns == in_a_minute
+        world.tree.accept("cgroup.freeze")
+        leap(60)
+        await until(lambda: not found.frozen)
+        assert not engine.control.is_frozen(found)
+
+
 async def test_a_lease_that_was_overtaken_means_nothing(engine, leap):
     container = await started(engine)
     await engine.control.freeze(container, lease_s=60)
