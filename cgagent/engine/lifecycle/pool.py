@@ -29,7 +29,7 @@ from cgagent.runtime.messages.agent import BindSource, Create, Forget, KernelMou
 from cgagent.runtime.messages.outcomes import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterator
     from pathlib import Path
 
     from cgagent.cgroups import Group, Limits
@@ -189,6 +189,7 @@ class Pool:
         self._places = places
         self._network = ""
         self._slots: dict[str, Slot] = {}  # by id; what is prewarmed in the order of its requests
+        self._making: set[str] = set()  # ids of slots to come
         self._requested: list[PrewarmRequest] = []  # what is to be made yet
         self._refilling: asyncio.Task[None] | None = None
         self._preparing: set[asyncio.Task[None]] = set()
@@ -278,6 +279,7 @@ class Pool:
         slot = Slot(container_id, wanted)
         group = self._placement.of(container_id)
         self._placement.make(group)
+        self._making.add(container_id)
         try:
             group.restrict_devices(CONTAINER_DEVICES)
             is_outside = wanted == OUTSIDE
@@ -302,6 +304,8 @@ class Pool:
             with contextlib.suppress(CgagentError):
                 await self._end(slot, group, e if isinstance(e, CgagentError) else None)
             raise
+        finally:
+            self._making.discard(container_id)
         self._watch.prepare(group)
         self._slots[container_id] = slot
         return slot
@@ -414,14 +418,21 @@ class Pool:
             await slot.ended.wait()
             return
         self._leave(slot)
-        slot.state = State.ENDING
-        group = self._placement.of(container_id)
-        self._watch.forget(group)
-        try:
+        with self._ending(slot):
+            group = self._placement.of(container_id)
+            self._watch.forget(group)
             await self._end(slot, group, error, keep_clients=keep_clients)
+
+    @contextlib.contextmanager
+    def _ending(self, slot: Slot) -> Iterator[None]:
+        """Who wants to make something ready for the id waits until the block is through."""
+        slot.state = State.ENDING
+        self._slots[slot.id] = slot
+        try:
+            yield
         finally:
             slot.ended.set()
-            self._slots.pop(container_id, None)
+            self._slots.pop(slot.id, None)
 
     async def _end(
         self,
@@ -542,13 +553,14 @@ class Pool:
         """
         await self._stop_refilling()
         for slot in lost:
-            if slot.id not in self._slots:
-                with contextlib.suppress(CgagentError):  # in use: the next agent sweeps it
-                    self._drop_ahead(slot)
-                    group = self._placement.of(slot.id)
-                    self._watch.forget(group)
-                    await asyncio.to_thread(group.remove, _REMOVE_S)
-                    self._placement.prune()
+            if slot.id in self._slots or slot.id in self._making:
+                continue
+            with self._ending(slot), contextlib.suppress(CgagentError):  # the next agent sweeps it
+                self._drop_ahead(slot)
+                group = self._placement.of(slot.id)
+                self._watch.forget(group)
+                await asyncio.to_thread(group.remove, _REMOVE_S)
+                self._placement.prune()
 
     async def close(self) -> None:
         self._closed = True

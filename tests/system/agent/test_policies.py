@@ -57,7 +57,9 @@ def is_answered_for(agent, container):
         "budget": any(one["state"] == "done" for one in detail["budgets"]),
         "boost": detail["state"]["boost_until_ns"] is not None,
     }
-    return not detail["drift"] and all(answering[one["owner"]] for one in detail["overrides"])
+    has_end = detail["state"]["status"] != "frozen" or detail["state"]["thaw_at_ns"] is not None
+    is_held = not detail["drift"] and all(answering[one["owner"]] for one in detail["overrides"])
+    return is_held and has_end
 
 
 def held_weight(agent, container):

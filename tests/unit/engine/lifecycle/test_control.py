@@ -114,7 +114,9 @@ async def test_a_freeze_that_is_cut_short_by_the_agents_death_is_none(world, has
         found = engine.containers.get(container.id)
         assert world.tree.held(found.record.cgroup_path, "cgroup.freeze") == "0"
         assert found.record.outcome.thaw_at_ns is None
-        assert not (found.frozen or found.freezing or engine.control._leases)
+        assert not found.frozen
+        assert not found.freezing
+        assert not engine.control._leases
 
 
 async def test_one_that_cannot_be_ended_at_first_is_ended_later(world, leap):

@@ -1,5 +1,6 @@
 """What the next agent finds: runs that went on or ended without it, and what was half-made."""
 
+import asyncio
 import dataclasses
 import json
 
@@ -196,6 +197,20 @@ async def test_a_supervisor_that_is_replaced_takes_all_along(ready_engine, world
     await ready_engine.lifecycle.start(running)
     await ready_engine.lifecycle.start(idle)
     assert running.running
+    assert idle.running
+
+
+async def test_what_is_started_while_the_lost_is_cleared_away_keeps_its_group(ready_engine, world):
+    idle = await ready_engine.lifecycle.create(request("two"))
+    making = world.supervisor.hold("create")
+    lost = ready_engine.pool.forget_all()
+    world.tree.leave(*(task.pid for task in world.supervisor.tasks.values()))
+    world.supervisor.tasks.clear()
+    starting = asyncio.create_task(ready_engine.lifecycle.start(idle))
+    await making.asked.wait()
+    await ready_engine.pool.clean_up(lost)
+    making.release()
+    await starting
     assert idle.running
 
 
