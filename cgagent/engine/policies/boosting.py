@@ -94,8 +94,8 @@ class Boosting(Resource):
                 await self._lift(container, why, require_same)
                 self._tell(container, decisions.UNDONE, f"{why}: its own limits are back")
                 return
-            except NotFoundError:
-                return  # its user has taken it back just now, or its run is over
+            except NotFoundError:  # its user has taken it back just now, or its run is over
+                break
             except CgagentError as e:
                 if again_s == _AGAIN_S:
                     self._tell(
@@ -103,6 +103,8 @@ class Boosting(Resource):
                     )
                 await asyncio.sleep(again_s)
                 again_s = min(2 * again_s, _AGAIN_MOST_S)
+        if _is_same_run(container, started_ns):
+            self._tell(container, decisions.GIVEN_UP, "its user wants it otherwise")
 
     async def _end(self, container: Container) -> str | None:
         """Wait for it; why it is over. None: the run is over, or its user has ended the boost."""

@@ -88,6 +88,9 @@ async def test_its_user_ends_it(engine):
     assert in_force(container) == (128, 30_000)
     await engine.control.update(container, *NOTHING, wishes=Wishes(boost="off"))
     assert (in_force(container), owners(container)) == ((64, 30_000), [])
+    await until(lambda: len(engine.rulesets.decisions.page(5, policy="boost")) > 1)
+    told, _ = engine.rulesets.decisions.page(5, policy="boost")
+    assert (told.outcome, told.reason) == ("given up", "its user wants it otherwise")
     await engine.control.update(container, *NOTHING, wishes=Wishes(boost=LONG))
     assert owners(container) == []
     await engine.lifecycle.restart(container, 0)
