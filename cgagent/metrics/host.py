@@ -1,10 +1,11 @@
-"""Figures of the machine and of the agent's own process, through psutil."""
+"""Figures of the machine and of the agent's own process, most of them through psutil."""
 
 from __future__ import annotations
 
 import contextlib
 import glob
 import os
+import re
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,10 @@ _IDS: Final = {
     ),
 }
 """Where each is, the first that is there."""
+_MEMINFO: Final = "/proc/meminfo"
+_MEMORY: Final = re.compile(
+    rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree): +(\d+) kB", re.MULTILINE
+)
 
 
 @cache
@@ -59,9 +64,8 @@ def _agent() -> psutil.Process:
 
 
 def sample(last: HostSample | None = None) -> HostSample:
-    """What takes long (swap, descriptors by the thousand) is read where there is no `last`."""
-    memory = psutil.virtual_memory()
-    swap_total, swap_free = (last.swap_total_bytes, last.swap_free_bytes) if last else _swap_bytes()
+    """What takes long (descriptors by the thousand) is read where there is no `last`."""
+    memory = _memory_bytes()
     agent = _agent()
     with agent.oneshot():
         own_cpu = agent.cpu_times()
@@ -70,10 +74,10 @@ def sample(last: HostSample | None = None) -> HostSample:
             cpu_cores=psutil.cpu_count() or 1,
             cpu_seconds=psutil.cpu_times()._asdict(),
             load=psutil.getloadavg(),
-            memory_total_bytes=memory.total,
-            memory_available_bytes=memory.available,
-            swap_total_bytes=swap_total,
-            swap_free_bytes=swap_free,
+            memory_total_bytes=memory["MemTotal"],
+            memory_available_bytes=memory["MemAvailable"],
+            swap_total_bytes=memory["SwapTotal"],
+            swap_free_bytes=memory["SwapFree"],
             agent_started_at_s=agent.create_time(),
             agent_cpu_seconds=own_cpu.user + own_cpu.system,
             agent_resident_bytes=agent.memory_info().rss,
@@ -83,6 +87,7 @@ def sample(last: HostSample | None = None) -> HostSample:
         )
 
 
-def _swap_bytes() -> tuple[int, int]:
-    swap = psutil.swap_memory()
-    return swap.total, swap.free
+def _memory_bytes() -> dict[str, int]:
+    """All at once, of one moment: policies decide by free memory and free swap together."""
+    with open(_MEMINFO, "rb") as opened:
+        return {name.decode(): int(kib) << 10 for name, kib in _MEMORY.findall(opened.read())}
