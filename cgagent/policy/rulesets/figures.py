@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cgagent.cgroups import Limits, Usage
-    from cgagent.policy.facts import Facts
+    from cgagent.policy.facts import Facts, HostFacts
 
     Read = Callable[[Facts], float | None]
 
@@ -335,6 +335,11 @@ MOST_UNITS: Final[Mapping[str, str]] = {
     "reclaim": "pages/s",
     "cpu": "cores",
 }
+MOST_OF_HOST: Final[Mapping[str, Callable[[HostFacts], int]]] = {
+    "memory": lambda host: host.memory_total_bytes,
+    "swap": lambda host: host.swap_total_bytes,
+}
+"""What the host has of these figures: a least may be a part of it."""
 
 
 def shown(value: float | None, unit: str) -> str:

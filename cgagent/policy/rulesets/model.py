@@ -166,6 +166,8 @@ class Against:
     avoid: Selector | None = None
     at_least: float = 0.0
     """Of the figure of `most`, in its unit; who has less is no victim."""
+    at_least_percent: float = 0.0
+    """The same in percent of what the host has, where `most` is memory or swap."""
     spread: bool = False
     """Each grade is taken of all of them, one after the other, before the next one of any."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from cgagent.errors import InvalidInputError
 from cgagent.policy.rulesets.actions import options_of
-from cgagent.policy.rulesets.figures import FIGURES, MOST_UNITS
+from cgagent.policy.rulesets.figures import FIGURES, MOST_OF_HOST, MOST_UNITS, PERCENT
 from cgagent.policy.rulesets.model import (
     LASTING,
     SEVERITY,
@@ -216,11 +216,20 @@ def _against(value: Any, where: str, parent: str) -> Against:
         name: None if key not in found else _part(found[key], select, f"{where}: {key}", parent)
         for name, key in (("beside", "except"), ("prefer", "prefer"), ("avoid", "avoid"))
     }
-    least, _ = bound(found.get("at_least", 0), (MOST_UNITS[most],), f"{where}: at-least")
+    units = (MOST_UNITS[most], *([PERCENT] if most in MOST_OF_HOST else []))
+    least, unit = bound(found.get("at_least", 0), units, f"{where}: at-least")
+    is_amount = unit == units[0]
     spread = found.get("spread", False)
     if not isinstance(spread, bool):
         raise InvalidInputError(f"{where}: spread {plain(spread)} is neither true nor false")
-    return Against(select=select, most=most, at_least=least, spread=spread, **selectors)
+    return Against(
+        select=select,
+        most=most,
+        at_least=least if is_amount else 0.0,
+        at_least_percent=0.0 if is_amount else least,
+        spread=spread,
+        **selectors,
+    )
 
 
 def _part(value: Any, select: Selector, where: str, parent: str) -> Selector:

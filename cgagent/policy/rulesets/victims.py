@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cgagent.policy.rulesets.figures import MOST_UNITS, most, shown
+from cgagent.policy.rulesets.figures import MOST_OF_HOST, MOST_UNITS, most, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,7 @@ def ranked(
         mark = _mark(against, target)
         known = None if mark == "omit" else facts(target)
         figure = None if known is None else most(against.most)(known)
-        if figure is None or known is None or figure < against.at_least:
+        if figure is None or known is None or figure < _least(against, known):
             continue
         found.append(Victim(target, figure, _told(against.most, figure), mark))
     sizes = {one.target.key: _size(facts(one.target)) for one in found}
@@ -60,6 +60,12 @@ def ranked(
             one.target.name,
         ),
     )
+
+
+def _least(against: Against, facts: Facts) -> float:
+    if not against.at_least_percent:
+        return against.at_least
+    return MOST_OF_HOST[against.most](facts.host) * against.at_least_percent / 100
 
 
 def _mark(against: Against, target: Target) -> str:

@@ -130,6 +130,7 @@ def test_whole_groups():
         ({"against": {**WHOLE, "prefer": {"label": "a"}}}, "prefer: it must be of whole groups"),
         ({"against": {"name": "*", "except": WHOLE}}, "except: it must be of containers, as"),
         ({"against": {"most": "evil"}}, "most 'evil' is none of"),
+        ({"against": {"most": "cpu", "at-least": "5%"}}, "must be a number of cores"),
         ({"against": {"host": True}}, "about the whole host"),
         ({"grade": []}, "1 to 32"),
         ({"grade": [{"action": "shout"}]}, "action 'shout' is none of"),
@@ -159,6 +160,14 @@ def test_a_mistake_is_told_with_its_place(changes, told):
     with pytest.raises(InvalidInputError, match=told) as error:
         parsed(**changes)
     assert error.value.message.startswith("test: ruleset ")
+
+
+def test_the_least_that_a_victim_has_is_an_amount_or_a_part_of_what_the_host_has():
+    amount, part = (
+        parsed(against={"most": "swap", "at-least": least}).against for least in ("1m", "5%")
+    )
+    assert (amount.at_least, amount.at_least_percent) == (1 << 20, 0)
+    assert (part.at_least, part.at_least_percent) == (0, 5)
 
 
 def test_names_of_what_decides_without_a_ruleset():

@@ -49,5 +49,9 @@ def test_defaults_of_the_others():
     assert (limit.bound, limit.for_s, limit.options["kind"]) == (60.0, 30.0, "full")
     assert (reclaim.options["within"], pressure.cool_down_s) == (30.0, 15.0)
     assert pressure.select.cgroup == "/cgagent"
+    full = shipped("systemd-oomd.toml")["systemd-oomd-swap"]
+    assert [part.bound for part in full.when.parts] == [10.0, 10.0]
+    assert (full.against.most, full.against.at_least_percent) == ("swap", 5.0)
+    assert full.cool_down_s < pressure.cool_down_s
     swap = shipped("oomd.toml")["oomd-swap"]
     assert (swap.when.bound, swap.against.most) == (10.0, "swap")

@@ -14,7 +14,7 @@ def target(name, mark="", **labels):
     return Target(kind="container", id=name, name=name, mark=mark, labels=labels)
 
 
-def facts(memory, *, swap=None, average=None, scan=None, limits=None):
+def facts(memory, *, swap=None, average=None, scan=None, limits=None, host=None):
     usage = Usage(
         cpu=Cpu(),
         memory=Memory(current_bytes=memory, swap_bytes=swap),
@@ -26,7 +26,7 @@ def facts(memory, *, swap=None, average=None, scan=None, limits=None):
     trend = Trend()
     trend.average_bytes = average
     trend.pgscan = None if scan is None else (scan, 0.0)
-    return Facts(at_s=0.0, host=HostFacts(), usage=usage, trend=trend, limits=limits)
+    return Facts(at_s=0.0, host=host or HostFacts(), usage=usage, trend=trend, limits=limits)
 
 
 def order(known, targets=None, **against):
@@ -42,6 +42,13 @@ def test_by_size():
 def test_who_has_less_than_the_least_is_none():
     known = {"a": facts(1, swap=10), "b": facts(1, swap=4), "c": facts(1)}
     assert order(known, most="swap", at_least=5) == ["a"]
+
+
+def test_the_least_may_be_a_part_of_what_the_host_has():
+    host = HostFacts(memory_total_bytes=100, swap_total_bytes=200)
+    known = {"a": facts(8, swap=9, host=host), "b": facts(7, swap=10, host=host)}
+    assert order(known, most="swap", at_least_percent=5) == ["b"]
+    assert order(known, most="memory", at_least_percent=8) == ["a"]
 
 
 def test_marks_of_targets_and_of_the_ruleset():
