@@ -4,10 +4,12 @@ The same containers in the same trouble are watched by Debian 13's oomd, by its 
 the rulesets in deploy/policies that say the same, one after the other, in a guest with cgroup v2
 and swap. Printed are the victim and the seconds from the beginning of the trouble. systemd-oomd is
 told what to watch on a socket in the place of systemd's, which does not run in the guest.
+``--only TEXT`` plays the scenarios alone that have it in their name.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -33,6 +35,8 @@ _POLICIES: Final = Path(__file__).parents[1] / "deploy/policies"
 _LONGEST_S: Final = 120.0
 _AFTER_S: Final = 20.0
 """Nobody else may be ended for so long after a victim."""
+_LITTLE: Final = 0.1
+"""The part that is left of memory and of swap where systemd-oomd acts (SwapUsedLimit=90%)."""
 _MIB: Final = 1 << 20
 # Holds START MiB in use, takes RATE more each second up to MOST, and CHURN ever anew.
 _LOAD: Final = """
@@ -72,7 +76,8 @@ class Load:
     high: int = 0
     """Its memory.high in MiB: above it is slowed down, which is pressure."""
     swaps: bool = False
-    avoid: bool = False
+    mark: str = ""
+    """What systemd-oomd and oomd have as an attribute of its cgroup: avoid, omit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +87,20 @@ class Scenario:
     killers: tuple[str, ...]
     high: int = 0
     """The memory.high of all containers together, in MiB."""
+    free: int = 100
+    """Percent of the host's memory that is left; the rest is taken by what cannot be swapped."""
 
 
 _BLOAT: Final = Load(name="bloat", start=40, churn=40, high=48)
 _CHILL: Final = Load(name="chill", start=10)
-_BOTH: Final = ("oomd", "oomd.toml", "systemd-oomd", "systemd-oomd.toml")
+_SYSTEMD: Final = ("systemd-oomd", "systemd-oomd.toml")
+_BOTH: Final = ("oomd", "oomd.toml", *_SYSTEMD)
 _SCENARIOS: Final = (
     Scenario(name="one bloats, one is calm", loads=(_BLOAT, _CHILL), killers=_BOTH),
     Scenario(
         name="the larger one is to be avoided",
         loads=(
-            Load(name="precious", start=60, churn=60, high=68, avoid=True),
+            Load(name="precious", start=60, churn=60, high=68, mark="avoid"),
             _BLOAT,
             _CHILL,
         ),
@@ -111,6 +119,34 @@ _SCENARIOS: Final = (
         name="swap runs out",
         loads=(Load(name="swapper", start=2, rate=40, most=290, high=24, swaps=True), _CHILL),
         killers=("oomd", "oomd.toml"),
+    ),
+    Scenario(
+        name="memory and swap of the host are full",
+        loads=(
+            Load(name="swapper", start=2, rate=40, most=260, high=24, swaps=True),
+            Load(name="sipper", start=2, rate=40, most=50, high=24, swaps=True),
+            Load(name="large", start=60),
+        ),
+        killers=_SYSTEMD,
+        free=9,
+    ),
+    Scenario(
+        name="memory and swap of the host are full twice",
+        loads=(
+            Load(name="faster", start=2, rate=40, most=260, high=24, swaps=True),
+            Load(name="slower", start=2, rate=30, most=260, high=24, swaps=True),
+        ),
+        killers=_SYSTEMD,
+        free=9,
+    ),
+    Scenario(
+        name="who fills memory and swap is to be omitted",
+        loads=(
+            Load(name="swapper", start=2, rate=40, most=256, high=24, swaps=True, mark="omit"),
+            Load(name="sipper", start=2, rate=40, most=22, high=24, swaps=True),
+        ),
+        killers=_SYSTEMD,
+        free=9,
     ),
 )
 
@@ -144,7 +180,7 @@ def _without_comments(path: Path) -> str:
 
 @contextlib.contextmanager
 def _systemd_oomd(root: Path, agent: Agent) -> Iterator[None]:
-    """Its systemd-oomd is at work by its defaults; the parent has ManagedOOMMemoryPressure=kill."""
+    """Its systemd-oomd is at work by its defaults; the parent has each `_WATCHED` set to kill."""
     folder = root / "run/systemd"
     (folder / "oom").mkdir(parents=True, exist_ok=True)  # it listens there itself
     watched = [{"mode": "kill", "path": agent.cgroup_parent, "property": name} for name in _WATCHED]
@@ -170,7 +206,7 @@ def _systemd_oomd(root: Path, agent: Agent) -> Iterator[None]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-_WATCHED: Final = ("ManagedOOMMemoryPressure",)
+_WATCHED: Final = ("ManagedOOMMemoryPressure", "ManagedOOMSwap")
 
 
 @contextlib.contextmanager
@@ -229,13 +265,13 @@ class _Trouble:
                 *command,
                 image="host",
                 networks=[{"network": "none"}],
-                labels={"cgagent.policy": "avoid"} if load.avoid else {},
+                labels={"cgagent.policy": load.mark} if load.mark else {},
                 limits=limits,
             )
             self.ids[load.name] = id_
-            if load.avoid:
-                for name in ("user.oomd_avoid", "trusted.oomd_avoid"):
-                    os.setxattr(parent / id_, name, b"1")
+            if load.mark:
+                for name in ("user.oomd", "trusted.oomd"):
+                    os.setxattr(parent / id_, f"{name}_{load.mark}", b"1")
 
     def ended(self) -> list[str]:
         return [
@@ -253,27 +289,74 @@ class _Trouble:
             self.agent.remove(id_)
 
 
+def _of_the_host() -> dict[str, int]:
+    """What /proc/meminfo has, in KiB; huge pages as a number."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines}
+
+
+@contextlib.contextmanager
+def _memory_left(percent: int) -> Iterator[None]:
+    """Huge pages, which are never swapped, take the host's memory but for so much of it."""
+    pages, found = Path("/proc/sys/vm/nr_hugepages"), _of_the_host()
+    taken = found["MemAvailable"] - found["MemTotal"] * percent // 100
+    pages.write_text(str(max(taken, 0) // found["Hugepagesize"]))
+    try:
+        yield
+    finally:
+        pages.write_text("0")
+
+
+class _Fullness(threading.Thread):
+    """Looks for the moments from which on less than a tenth of memory and of swap is left."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.since: list[float] = []
+        self.is_over = False
+
+    def run(self) -> None:
+        was_full = False
+        while not self.is_over:
+            found = _of_the_host()
+            left = found["MemAvailable"] / found["MemTotal"], found["SwapFree"] / found["SwapTotal"]
+            is_full = max(left) < _LITTLE
+            if is_full and not was_full:
+                self.since.append(time.monotonic())
+            was_full = is_full
+            time.sleep(0.05)
+
+
 def _play(agent: Agent, root: Path, scenario: Scenario, killer: str) -> None:
     trouble = _Trouble(agent, scenario)
-    with _KILLERS[killer](root, agent):
+    victims: dict[str, float] = {}
+    highest, until_s = 0.0, _LONGEST_S
+    fullness = _Fullness()
+    with _memory_left(scenario.free), _KILLERS[killer](root, agent):
         trouble.begin()
-        began, highest = time.monotonic(), 0.0
-        while not (first := trouble.ended()) and time.monotonic() < began + _LONGEST_S:
-            time.sleep(0.5)
+        began = time.monotonic()
+        fullness.start()
+        while (passed_s := time.monotonic() - began) < until_s:
             highest = max(highest, trouble.pressure())
-        took_s = time.monotonic() - began
-        time.sleep(_AFTER_S if first else 0)
-        victims = ", ".join(first + [n for n in trouble.ended() if n not in first]) or "nobody"
+            for name in trouble.ended():
+                if name not in victims:
+                    victims[name] = time.monotonic() - began
+                    until_s = passed_s + _AFTER_S
+            time.sleep(0.2)
+    fullness.is_over = True
     trouble.end()
+    told = ", ".join(f"{name} {at_s:.1f} s" for name, at_s in victims.items()) or "nobody"
+    full = ", ".join(f"{at_s - began:.1f}" for at_s in fullness.since)
     print(
-        f"{scenario.name:36} {killer:18} {victims:12} {took_s:6.0f} s   full {highest:3.0f} %",
+        f"{scenario.name:42} {killer:18} {told:28} pressure {highest:3.0f} %"
+        + f"   memory and swap full after {full} s" * bool(full),
         flush=True,
     )
-    if not first and killer in {"oomd", "systemd-oomd"}:
+    if not victims and killer in {"oomd", "systemd-oomd"}:
         print((root / "tmp/killer.log").read_text()[-1000:], flush=True)
 
 
-def _inside(base: Path) -> None:
+def _inside(base: Path, only: str) -> None:
     folder = Path(tempfile.mkdtemp(dir=guest.STATE_FOLDER))  # it ends with the guest
     for name in ("upper", "work", "root", "agent"):
         (folder / name).mkdir()
@@ -291,18 +374,23 @@ def _inside(base: Path) -> None:
         )
         print("Debian 13's", found.stdout.strip().replace("\t", " "), flush=True)
     with Agent(folder / "agent") as agent:
-        for scenario in _SCENARIOS:
+        for scenario in (one for one in _SCENARIOS if only in one.name):
             for killer in scenario.killers:
                 _play(agent, root, scenario, killer)
 
 
 def main() -> int:
-    if len(sys.argv) > 1:
-        _inside(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.victims")
+    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios whose name has it")
+    parser.add_argument("--root", type=Path, help="in the guest: where Debian 13 is")
+    options = parser.parse_args()
+    if options.root:
+        _inside(options.root, options.only)
         return 0
     root = cache.build("debian-13-oomd", lambda d: debian.bootstrap(d, "trixie", *_PACKAGES))
+    words = ("--root", str(root), "--only", options.only)
     job = guest.Job(
-        command=(sys.executable, "-m", "benchmarks.victims", str(root)),
+        command=(sys.executable, "-m", "benchmarks.victims", *words),
         environment={"CGAGENT_TEST_MODE": "v2", "CGAGENT_TEST_SLOWNESS": guest.SLOWNESS},
         timeout_s=3600,
     )
