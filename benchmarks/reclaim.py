@@ -15,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,6 +112,8 @@ class _Run:
     agent: Agent
     id: str
     memory: list[int]
+    states: list[dict[str, Any]] = field(default_factory=list)
+    """What reclaim says of it, each second; none without."""
     stall_ns: int = 0
     done: int = 0
 
@@ -122,7 +125,10 @@ class _Run:
         self.stall_ns, self.done = self._counts()
 
     def add(self) -> None:
-        self.memory.append(self.look()["usage"]["memory"]["current_bytes"])
+        found = self.look()
+        self.memory.append(found["usage"]["memory"]["current_bytes"])
+        if found["reclaim"] is not None:
+            self.states.append(found["reclaim"])
 
     def end(self, seconds: float) -> tuple[float, float, float]:
         """Memory in MiB, stall in percent of the time, work done a second."""
@@ -154,6 +160,8 @@ def _measure(agent: Agent, name: str, options: argparse.Namespace) -> None:
     seconds = time.monotonic() - began
     _show(name, [run.end(seconds) for run in runs])
     for run in runs:
+        _show_states(run.states)
+    for run in runs:
         agent.remove(run.id)
 
 
@@ -167,6 +175,22 @@ def _show(name: str, figures: Sequence[tuple[float, float, float]]) -> None:
         f" ({100 * work / work_without - 100:+.1f} %)",
         flush=True,
     )
+
+
+def _show_states(states: Sequence[dict[str, Any]]) -> None:
+    if not states:
+        return
+    paused = sum(state["backing_off"] for state in states) / len(states)
+    taken = states[-1]["reclaimed_bytes"] - states[0]["reclaimed_bytes"]
+    print(
+        f"{'':8} {taken / _MIB:.1f} MiB taken back meanwhile,"
+        f" {states[-1]['reclaimed_bytes'] / _MIB:.1f} in all, steps of"
+        f" {statistics.mean(state['step_ratio'] for state in states):.2%} in the mean,"
+        f" backing off {paused:.0%} of the time",
+        flush=True,
+    )
+    for reason, count in Counter(state["reason"] for state in states).most_common(5):
+        print(f"{'':8} {count / len(states):4.0%} {reason or 'a step was taken'}", flush=True)
 
 
 def main() -> int:
