@@ -25,7 +25,7 @@ from benchmarks.process import Failure
 from cgagent.client.http import Client
 from cgagent.errors import ConflictError
 from tests.world import guest
-from tests.world.agent import Agent
+from tests.world.agent import SLOWNESS, Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +38,8 @@ _SERVE: Final = (
 )
 _ASLEEP_S: Final = 10.0
 _PAUSE_S: Final = 0.05
+_APART_S: Final = 0.02 * SLOWNESS
+"""Between two requests at most: sometimes long enough to be put to sleep, sometimes not."""
 
 
 class _Server:
@@ -151,7 +153,7 @@ def _at_random(server: _Server, connects: int) -> None:
     times = []
     try:
         for _ in range(connects):
-            time.sleep(chance.random() * 0.02)
+            time.sleep(chance.random() * _APART_S)
             times.append(server.get("small"))
     finally:
         ended.set()
