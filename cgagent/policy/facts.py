@@ -42,17 +42,16 @@ class HostFacts:
 class Trend:
     """What one sample does not say: how fast counters of a target grow, and how fast it does."""
 
-    __slots__ = ("_at_s", "_counts", "_full_ns", "average_bytes", "network_bits_per_s", "pgscan")
+    __slots__ = ("_at_s", "_full_ns", "_scanned", "average_bytes", "pgscan")
 
     def __init__(self) -> None:
         self.average_bytes: float | None = None
         """Of memory in use, moving."""
-        self.network_bits_per_s: float | None = None
         self.pgscan: tuple[float, float] | None = None
         """Pages a second that reclaim looks at, and when it last looked at one."""
         self._at_s = 0.0
         self._full_ns = 0
-        self._counts: tuple[int | None, int | None] = (None, None)
+        self._scanned: int | None = None
 
     def add(self, sample: Sample, at_s: float) -> None:
         """The next sample of the target, at a time of the monotonic clock."""
@@ -67,18 +66,14 @@ class Trend:
 
     def _add_full(self, sample: Sample, at_s: float) -> None:
         passed_s = (sample.full_ns - self._full_ns) / 1e9
-        scanned, sent = self._counts
-        self._counts = sample.usage.memory.pgscan, _network_bytes(sample)
+        before, self._scanned = self._scanned, sample.usage.memory.pgscan
         self._full_ns = sample.full_ns
-        now_scanned, now_sent = self._counts
         last_s = self.pgscan[1] if self.pgscan else -math.inf
-        grown = _grown(scanned, now_scanned)
-        if now_scanned is None:
+        grown = _grown(before, self._scanned)
+        if self._scanned is None:
             self.pgscan = None
         else:
             self.pgscan = (grown or 0) / passed_s, at_s if grown else last_s
-        moved = _grown(sent, now_sent)
-        self.network_bits_per_s = None if now_sent is None else (moved or 0) * 8 / passed_s
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +85,8 @@ class Facts:
     usage: Usage | None = None
     rates: Rates | None = None
     limits: Limits | None = None
+    has_network: bool = False
+    """One of its own."""
     trend: Trend = field(default_factory=Trend)
     is_host: bool = False
     budgets: Mapping[str, float] = field(default_factory=dict)
@@ -100,12 +97,6 @@ class Facts:
         if self.is_host:
             return self.host.pressure
         return self.usage.pressure if self.usage else _NONE
-
-
-def _network_bytes(sample: Sample) -> int | None:
-    if sample.network is None:
-        return None
-    return sum(one.receive_bytes + one.transmit_bytes for one in sample.network)
 
 
 def _grown(before: int | None, after: int | None) -> int | None:

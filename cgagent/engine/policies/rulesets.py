@@ -14,10 +14,10 @@ from cgagent.engine.policies.targets import HOST, sampled_id
 from cgagent.errors import ConflictError
 from cgagent.metrics import PolicyCounts
 from cgagent.policy.rulesets.course import Step
-from cgagent.policy.rulesets.model import OWNER, needs_trends, selectors
+from cgagent.policy.rulesets.model import OWNER, selectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cgagent.cgroups import Event, Host
     from cgagent.engine.containers.container import Container
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cgagent.engine.policies.catalogue import Catalogue
     from cgagent.engine.policies.decisions import Decisions
     from cgagent.engine.policies.holds import Holds
-    from cgagent.engine.policies.running import Running
+    from cgagent.engine.policies.running import Running, Watched
     from cgagent.engine.policies.targets import Targets
     from cgagent.policy.facts import Facts
     from cgagent.policy.rulesets.model import Ruleset, Target
@@ -70,22 +70,23 @@ class Rulesets:
         self._jobs = jobs
         self._watch = watch
         self.sources = Sources(host)
-        self._needs_trends = False
         self._changing = asyncio.Lock()
         """One request after the other: what is let go of takes a while."""
-        self._there: dict[str, Target] = {HOST.key: HOST}
+        self._known: dict[str, Target] = {HOST.key: HOST}
+        """Those that have been fresh, by key: what runs, and what has ended a short while ago."""
         self._above: set[str] = set()
         """Keys of groups above others, whose pressure is looked at in each round all the same."""
-        self._selecting: dict[str, tuple[Target, tuple[Running, ...]]] = {}
+        self._looking: dict[str, tuple[Target, tuple[tuple[Running, Watched], ...]]] = {}
+        """By which rulesets each target is looked at."""
         self._tidy_s = 0.0
         self._changed()
 
     def _changed(self) -> None:
         """There are other rulesets than before."""
-        self._selecting.clear()
-        rules = [running.rules for running in self._catalogue]
-        self._watch({s.cgroup for one in rules for s in selectors(one) if s.cgroup})
-        self._needs_trends = any(map(needs_trends, rules))
+        self._looking.clear()
+        every = list(self._catalogue)
+        self._watch({s.cgroup for one in every for s in selectors(one.rules) if s.cgroup})
+        self.sources.needs = frozenset(need for one in every for need in one.needs())
 
     # -- which there are --------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class Rulesets:
     async def _let_go(self, name: str) -> None:
         """It is at work no more, and nothing of it is in force; what cannot be is tried again."""
         self._catalogue.withdraw(name)
-        self._selecting.clear()
+        self._looking.clear()
         await self._carrying.settled(name)
         for hold in reversed(self._holds.of(name)):
             await self._carrying.undo(hold, "its policy was removed")
@@ -216,24 +217,21 @@ class Rulesets:
         view = self.view()
         for hold in self._holds:  # before anything more is done: a user may want it otherwise
             self._carrying.look_after(self._catalogue.find(hold.policy), hold)
-        above = (t for key in self._above if (t := self._there.get(key)) and t not in fresh)
-        for target in (*fresh, *above, HOST):
+        above = filter(None, map(self._find, self._above))
+        stale = (target for target in above if sampled_id(target) not in tick.fresh)
+        for target in (*fresh, *stale, HOST):
             self._look(target, view)
         self._look_at_others(tick, view)
         self._carrying.retry(self.sources.at_s)
 
     def _learn(self, tick: Tick) -> list[Target]:
         """Who is there: all that is sampled comes by as fresh every few seconds."""
-        for key in [k for k, t in self._there.items() if not self._is_there(t)]:
-            del self._there[key]  # it has ended
-            self._selecting.pop(key, None)
         found = [target for id_ in tick.fresh if (target := self._targets.get(id_)) is not None]
         for target in found:
-            self._there[target.key] = target
+            self._known[target.key] = target
             if target.kind in {"cgroup", "group"} and self.sources.is_above(target):
                 self._above.add(target.key)
-            if self._needs_trends:
-                self.sources.learn(target)
+            self.sources.learn(target)
         if self.sources.at_s >= self._tidy_s:
             self._tidy_s = self.sources.at_s + _TIDY_S
             self._tidy()
@@ -241,19 +239,26 @@ class Rulesets:
 
     def _tidy(self) -> None:
         """Forget who has gone."""
-        for key in [k for k, t in self._there.items() if t is not HOST and not self.facts(t)]:
-            del self._there[key]
-            self._selecting.pop(key, None)
-        self._above &= self._there.keys()
-        kept = set(self._there)
+        for key in [k for k, t in self._known.items() if t is not HOST and not self.facts(t)]:
+            del self._known[key]
+            self._looking.pop(key, None)
+        self._above &= self._known.keys()
+        kept = set(self._known)
         self._targets.forget_all_but(kept)
         for running in self._catalogue:
             running.forget_all_but(kept)
-        self.sources.forget_all_but(set(map(sampled_id, self._there.values())))
+        self.sources.forget_all_but(set(map(sampled_id, self._known.values())))
 
     def facts(self, target: Target) -> Facts | None:
         """What is known of it now; None: it does not run, or is not there."""
         return self.sources.of(target) if self._is_there(target) else None
+
+    def _find(self, key: str) -> Target | None:
+        target = self._known.get(key)
+        return target if target is not None and self._is_there(target) else None
+
+    def _there(self) -> Iterator[Target]:
+        return filter(self._is_there, self._known.values())
 
     def _is_there(self, target: Target) -> bool:
         known = HOST if target.kind == "host" else self._targets.get(sampled_id(target))
@@ -263,26 +268,29 @@ class Rulesets:
         """What there is to look at now."""
         return View(
             now_s=self.sources.at_s,
+            find=self._find,
             there=self._there,
             facts=self.facts,
             marked=self._targets.marked,
         )
 
     def _look(self, target: Target, view: View) -> None:
-        selecting = self._selected_by(target)
-        if not selecting:
-            return
-        facts = self.facts(target)
-        for running in selecting:
-            self._carrying.go(running.look(target, facts, view))
+        """It is there."""
+        looking = self._looking_at(target)
+        facts = self.sources.of(target) if looking else None
+        for running, one in looking:
+            wish = running.look(one, facts, view)
+            if wish is not None:
+                self._carrying.go(wish)
             if running.is_news:
                 self._tell_unknown(running, target)
 
-    def _selected_by(self, target: Target) -> tuple[Running, ...]:
-        known = self._selecting.get(target.key)
+    def _looking_at(self, target: Target) -> tuple[tuple[Running, Watched], ...]:
+        known = self._looking.get(target.key)
         if known is None or known[0] is not target:
-            found = tuple(r for r in self._catalogue if r.rules.select.fits(target))
-            known = self._selecting[target.key] = target, found
+            selecting = (r for r in self._catalogue if r.rules.select.fits(target))
+            known = target, tuple((running, running.watch(target)) for running in selecting)
+            self._looking[target.key] = known
         return known[1]
 
     def _look_at_others(self, tick: Tick, view: View) -> None:
@@ -290,7 +298,9 @@ class Rulesets:
         for running in self._catalogue:
             for one in running.active():
                 if one.target.kind != "host" and sampled_id(one.target) not in tick.fresh:
-                    self._carrying.go(running.look(one.target, self.facts(one.target), view))
+                    wish = running.look(one, self.facts(one.target), view)
+                    if wish is not None:
+                        self._carrying.go(wish)
 
     def _tell_unknown(self, running: Running, target: Target) -> None:
         """Once for each ruleset: it would never do anything, and nobody would know why."""
@@ -328,7 +338,7 @@ class Rulesets:
     def watched(self, running: Running) -> list[Target]:
         """Whom a ruleset looks at."""
         fits = running.rules.select.fits
-        return [target for target in self._there.values() if fits(target)]
+        return list(filter(fits, self._there()))
 
 
 def _is_of(rules: Ruleset, hold: Hold) -> bool:

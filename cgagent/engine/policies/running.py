@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from cgagent.policy.rulesets import victims
 from cgagent.policy.rulesets.conditions import Compiled
 from cgagent.policy.rulesets.course import Course, Undo
+from cgagent.policy.rulesets.figures import MOST_NEEDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable
 
     from cgagent.policy.facts import Facts
     from cgagent.policy.rulesets.conditions import Finding, State
     from cgagent.policy.rulesets.course import Order, Step
-    from cgagent.policy.rulesets.model import Ruleset, Target
+    from cgagent.policy.rulesets.model import Need, Ruleset, Target
     from cgagent.policy.rulesets.victims import Victim
 
 
@@ -28,8 +29,10 @@ class View:
 
     now_s: float
     """Of the monotonic clock."""
-    there: Mapping[str, Target]
-    """What runs, by key."""
+    find: Callable[[str], Target | None]
+    """What runs, by its key."""
+    there: Callable[[], Iterable[Target]]
+    """All that runs."""
     facts: Callable[[Target], Facts | None]
     marked: Callable[[Target], Target]
     """The target with the mark that it has for itself."""
@@ -81,6 +84,15 @@ class Running:
     def __post_init__(self) -> None:
         self.condition = Compiled(self.rules.when)
 
+    def needs(self) -> set[Need]:
+        """What has to be found out for it."""
+        found = self.condition.needs()
+        if self.rules.against is not None and self.rules.against.most in MOST_NEEDS:
+            found.add(MOST_NEEDS[self.rules.against.most])
+        if any(grade.action == "cpuset" for grade in self.rules.grades):
+            found.add("cpu_list")
+        return found
+
     def resume(self, target: Target, in_force: Iterable[Step]) -> None:
         """Go on with what an earlier agent has done."""
         course = Course(self.rules, in_force)
@@ -91,25 +103,36 @@ class Running:
         """Those of whom something is to be expected without any new figures."""
         return list(self._active.values())
 
-    def look(self, target: Target, facts: Facts | None, view: View) -> Wish | None:
-        """What is to be done now; `facts` None: the target has gone, and its trouble with it."""
-        key = target.key
-        one = self.watched.get(key)
+    def watch(self, target: Target) -> Watched:
+        """Begin with it, or go on with one of the same key."""
+        one = self.watched.get(target.key)
         if one is None:
             one = Watched(target, self.condition.fresh(), Course(self.rules))
-            self.watched[key] = one
+            self.watched[target.key] = one
         one.target = target
-        holds = False if facts is None else self.condition.holds(facts, one.state)
-        if holds is None and facts is not None and not self.unknown:
-            self.unknown, self.is_news = self._why_unknown(one, facts), True
-        self.is_known |= holds is not None and facts is not None
-        if not holds and one.course.is_at_rest:
-            if self._active.pop(key, None) is not None:
-                one.failed.clear()
-            return None
-        self._active[key] = one
+        return one
+
+    def look(self, one: Watched, facts: Facts | None, view: View) -> Wish | None:
+        """What is to be done now; `facts` None: the target has gone, and its trouble with it."""
+        holds: bool | None = False
+        if facts is not None:
+            holds = self.condition.holds(facts, one.state)
+            if holds is not None:
+                self.is_known = True
+            elif not self.unknown:
+                self.unknown, self.is_news = self._why_unknown(one, facts), True
+        if holds or not one.course.is_at_rest:
+            return self._next(one, facts, view, holds=holds)
+        if self._active and self._active.pop(one.target.key, None) is not None:
+            one.failed.clear()
+        return None
+
+    def _next(
+        self, one: Watched, facts: Facts | None, view: View, *, holds: bool | None
+    ) -> Wish | None:
+        self._active[one.target.key] = one
         _, victim = one.course.next_grade
-        if victim is not None and victim not in view.there:
+        if victim is not None and view.find(victim) is None:
             one.course.gone(victim)
         order = one.course.next(
             view.now_s,
@@ -119,7 +142,7 @@ class Running:
         return None if order is None else self._wish(one, order, facts, view)
 
     def _wish(self, one: Watched, order: Order, facts: Facts | None, view: View) -> Wish:
-        victim = view.there.get(order.step.victim)
+        victim = view.find(order.step.victim)
         reason = "the condition does not hold any more"
         has_not_helped = isinstance(order, Undo) and order.has_not_helped
         if facts is not None and (has_not_helped or not isinstance(order, Undo)):
@@ -156,8 +179,8 @@ class Running:
         """Whom it would act on, the first to go first."""
         against = self.rules.against
         if against is None:
-            return [victims.Victim(one, 0.0, "")] if one.key in view.there else []
-        others = (t for t in view.there.values() if against.select.fits(t) and not t.has(one))
+            return [victims.Victim(one, 0.0, "")] if view.find(one.key) else []
+        others = (t for t in view.there() if against.select.fits(t) and not t.has(one))
         return victims.ranked(against, map(view.marked, others), view.facts)
 
     def findings(self, target: Target, facts: Facts) -> tuple[bool | None, list[Finding]]:

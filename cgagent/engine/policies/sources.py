@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from cgagent.cgroups import Host, Usage
     from cgagent.engine.observe.policies import Tick
     from cgagent.metrics import Sample
-    from cgagent.policy.rulesets.model import Target
+    from cgagent.policy.rulesets.model import Need, Target
 
 _PRESSURE: Final = "/proc/pressure"
 _ONLINE: Final = "/sys/devices/system/cpu/online"
 _DISKSTATS: Final = "/proc/diskstats"
 _NO_TREND: Final = Trend()
+_NO_BUDGETS: Final[Mapping[str, float]] = {}
 _LEFT_OUT: Final = ("loop", "ram", "zram", "dm-", "md")
 """Devices on top of others, and those that are memory."""
 
@@ -34,9 +35,10 @@ class Sources:
         self._cgroups = host
         self._trends: dict[str, Trend] = {}
         self._disks: dict[str, tuple[int, int]] = {}
-        self._latency_ms: float | None = None
         self._tick: Tick | None = None
         self._host = HostFacts()
+        self.needs: frozenset[Need] = frozenset()
+        """What the rulesets there are look at that is found out for nobody else."""
         self.budgets: Callable[[str], Mapping[str, float]] = lambda _id: {}
         """Percent of its budgets that a target with this id has used."""
         self.at_s = 0.0
@@ -49,26 +51,30 @@ class Sources:
 
     def _host_facts(self, tick: Tick) -> HostFacts:
         machine, now = tick.machine, time.localtime()
-        self._look_at_disks()
         return HostFacts(
             memory_total_bytes=machine.memory_total_bytes if machine else 0,
             memory_available_bytes=machine.memory_available_bytes if machine else 0,
             swap_total_bytes=machine.swap_total_bytes if machine else 0,
             swap_free_bytes=machine.swap_free_bytes if machine else 0,
             cpus=machine.cpu_cores if machine else 1,
-            cpu_list=_read(_ONLINE) or "0",
-            pressure=_pressure(_PRESSURE),
-            io_latency_ms=self._latency_ms,
+            cpu_list=_read(_ONLINE) or "0" if "cpu_list" in self.needs else "",
+            io_latency_ms=self._latency(),
             minute_of_day=now.tm_hour * 60 + now.tm_min,
             weekday=now.tm_wday,
         )
 
     def learn(self, target: Target) -> None:
         """From its last sample, what a single one does not say."""
+        if "trend" not in self.needs:
+            return
         id_ = sampled_id(target)
         sample = self._tick.latest(id_) if self._tick else None
-        if sample is not None:
-            self._trends.setdefault(id_, Trend()).add(sample, sample.monotonic_ns / 1e9)
+        if sample is None:
+            return
+        trend = self._trends.get(id_)
+        if trend is None:
+            trend = self._trends[id_] = Trend()
+        trend.add(sample, sample.monotonic_ns / 1e9)
 
     def of(self, target: Target) -> Facts | None:
         """None: it has not been sampled, or is not any more."""
@@ -80,14 +86,19 @@ class Sources:
             return None
         return Facts(
             at_s=self.at_s,
-            host=self._host,
+            host=self._with_pressure() if is_host else self._host,
             usage=self._usage(sample) if sample else None,
             rates=tick.rates(id_) if tick else None,
             limits=sample.limits if sample else None,
+            has_network=sample is not None and sample.network is not None,
             trend=self._trends.get(id_, _NO_TREND),
             is_host=is_host,
-            budgets=self.budgets(id_),
+            budgets=self.budgets(id_) if "budgets" in self.needs else _NO_BUDGETS,
         )
+
+    def _with_pressure(self) -> HostFacts:
+        """The host as what is looked at, with its pressure of now."""
+        return replace(self._host, pressure=_pressure(_PRESSURE))
 
     def is_above(self, target: Target) -> bool:
         """Whether it has groups of containers below it: it is sampled every few seconds only."""
@@ -108,17 +119,16 @@ class Sources:
         for id_ in self._trends.keys() - kept:
             del self._trends[id_]
 
-    def _look_at_disks(self) -> None:
+    def _latency(self) -> float | None:
         """How long an operation of the last round took on the device where it took longest."""
-        found = _disks()
+        found = _disks() if "io_latency" in self.needs else {}
         slowest = [
             (spent - before[1]) / (done - before[0])
             for name, (done, spent) in found.items()
             if (before := self._disks.get(name)) is not None and done > before[0]
         ]
-        if found:
-            self._latency_ms = max(slowest, default=0.0)
         self._disks = found
+        return max(slowest, default=0.0) if found else None
 
 
 def _pressure(directory: str, form: str = "{}/{}") -> Pressure:

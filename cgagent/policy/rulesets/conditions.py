@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cgagent.policy.facts import Facts
-    from cgagent.policy.rulesets.model import Condition
+    from cgagent.policy.rulesets.model import Condition, Need
 
     Holds = Callable[[Facts, list[float | None]], bool | None]
 
@@ -45,13 +45,16 @@ class Compiled:
     def __init__(self, condition: Condition) -> None:
         self._detectors: list[tuple[Detector, Callable[[Facts], float | None], int]] = []
         self._places = 0
-        self._holds = self._compiled(condition)
+        self.holds = self._compiled(condition)
+        """Whether it does; `state` is the target's, and remembers it."""
 
     def fresh(self) -> State:
         return [None] * self._places
 
-    def holds(self, facts: Facts, state: State) -> bool | None:
-        return self._holds(facts, state)
+    def needs(self) -> set[Need]:
+        """All of its figures'."""
+        found = (FIGURES[detector.figure].needs for detector, _, _ in self._detectors)
+        return {need for need in found if need is not None}
 
     def findings(self, facts: Facts, state: State) -> list[Finding]:
         """What each detector says; `holds` is asked before."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cgagent.cgroups import Limits, Usage
     from cgagent.policy.facts import Facts, HostFacts
+    from cgagent.policy.rulesets.model import Need
 
     Read = Callable[[Facts], float | None]
 
@@ -49,6 +50,7 @@ class Figure:
     missing: str = "this kernel does not count it for this target"
     of_host: bool = False
     """It is the machine's, whatever is looked at."""
+    needs: Need | None = None
 
 
 def _of_usage(read: Callable[[Usage], float | None]) -> Read:
@@ -176,6 +178,15 @@ def cpu_cores(facts: Facts) -> float | None:
     return None if rates.cpu_percent is None else rates.cpu_percent / 100
 
 
+def _network_bits_per_s(facts: Facts) -> float | None:
+    if not facts.has_network:
+        return None
+    rates = facts.rates
+    if rates is None:
+        return 0.0
+    return ((rates.receive_bytes_per_s or 0) + (rates.transmit_bytes_per_s or 0)) * 8
+
+
 def _idle(options: Mapping[str, Any], _unit: str) -> Read:
     most = options["cpu"] / 100
 
@@ -185,7 +196,7 @@ def _idle(options: Mapping[str, Any], _unit: str) -> Read:
             return None
         if facts.rates is None:
             return 0.0  # it has just begun: nothing is known of what it does
-        moved = (io_bytes_per_s(facts) or 0) + (facts.trend.network_bits_per_s or 0)
+        moved = (io_bytes_per_s(facts) or 0) + (_network_bits_per_s(facts) or 0)
         return float(used < most and not moved)
 
     return read
@@ -247,12 +258,14 @@ FIGURES: Final[Mapping[str, Figure]] = {
         units=(YES,),
         seconds={"within": 10.0},
         read=_reclaiming,
+        needs="trend",
         missing="pages that reclaim looks at are counted by cgroup v2's memory controller alone",
     ),
     "reclaim_above": Figure(
         what="pages a second that reclaim looks at",
         units=("pages/s",),
         read=lambda _o, _u: lambda facts: facts.trend.pgscan[0] if facts.trend.pgscan else None,
+        needs="trend",
         missing="pages that reclaim looks at are counted by cgroup v2's memory controller alone",
     ),
     "throttled_above": Figure(
@@ -274,6 +287,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
         units=("ms",),
         of_host=True,
         read=lambda _o, _u: lambda facts: facts.host.io_latency_ms,
+        needs="io_latency",
         missing="/proc/diskstats has no device with operations so far",
     ),
     "dying_above": Figure(
@@ -286,7 +300,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "network_above": Figure(
         what="bits a second received and sent",
         units=("bits/s",),
-        read=lambda _o, _u: lambda facts: facts.trend.network_bits_per_s,
+        read=lambda _o, _u: _network_bits_per_s,
         missing="it has no network of its own",
     ),
     "major_faults_above": Figure(
@@ -296,6 +310,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
         what="budget",
         units=(PERCENT,),
         read=_budget,
+        needs="budgets",
         choices={"resource": ("any", "cpu", "io", "net")},
     ),
     "idle": Figure(
@@ -335,6 +350,7 @@ MOST_UNITS: Final[Mapping[str, str]] = {
     "reclaim": "pages/s",
     "cpu": "cores",
 }
+MOST_NEEDS: Final[Mapping[str, Need]] = {"growth": "trend", "reclaim": "trend"}
 MOST_OF_HOST: Final[Mapping[str, Callable[[HostFacts], int]]] = {
     "memory": lambda host: host.memory_total_bytes,
     "swap": lambda host: host.swap_total_bytes,

@@ -43,6 +43,8 @@ LASTING: Final[frozenset[Action]] = frozenset(
 """Actions that are in force until they are undone."""
 Most = Literal["memory", "growth", "pressure", "swap", "io", "reclaim", "cpu"]
 Kind = Literal["container", "group", "cgroup", "host"]
+Need = Literal["trend", "budgets", "io_latency", "cpu_list"]
+"""What of facts, and of those of the host, is found out where some ruleset looks at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,23 +209,6 @@ class Ruleset:
 def selectors(rules: Ruleset) -> tuple[Selector, ...]:
     """Of all whom the ruleset looks at or acts on."""
     return (rules.select,) if rules.against is None else (rules.select, rules.against.select)
-
-
-_TRENDS: Final = frozenset({"reclaiming", "reclaim_above", "network_above", "idle"})
-
-
-def needs_trends(rules: Ruleset) -> bool:
-    """Whether more has to be known of targets than what a single sample says."""
-    if rules.against is not None and rules.against.most in {"growth", "reclaim"}:
-        return True
-    parts: list[Condition] = [rules.when]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, Combined):
-            parts += part.parts
-        elif part.figure in _TRENDS:
-            return True
-    return False
 
 
 OWNER: Final = "policy."

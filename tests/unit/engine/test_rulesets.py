@@ -15,6 +15,7 @@ from cgagent.engine.options.limits import Conveniences
 from cgagent.engine.options.overrides import LimitOverride
 from cgagent.engine.options.restart import RestartPolicy
 from cgagent.engine.policies import limiting, sources, webhooks
+from cgagent.engine.policies.targets import HOST
 from cgagent.errors import ConflictError, InvalidInputError, NotFoundError
 from cgagent.metrics import Sample, Target
 from cgagent.policy.facts import Facts, HostFacts
@@ -532,9 +533,10 @@ async def test_files_of_the_settings(world, tmp_path):
 async def test_at_rest_little_is_looked_at(engine, rounds):
     """A ruleset that selects nothing that has new figures asks for none."""
     container = await started(engine, "one")
-    await engine.rulesets.add(document())
+    (ruleset,) = await engine.rulesets.add(document())
     rounds.say(container)
     await rounds.go(1)
+    assert [one.id for one in engine.rulesets.watched(ruleset)] == [container.id]
     asked = []
     tick = Tick(asked.append, asked.append, frozenset(), frozenset(), None)
     engine.rulesets.ticked(tick)
@@ -542,8 +544,75 @@ async def test_at_rest_little_is_looked_at(engine, rounds):
     assert asked == []
     assert container.running
     await engine.lifecycle.stop(container, 0)
+    assert engine.rulesets.watched(ruleset) == [], "who has ended is not there"
+    rounds.clock.now += 60
     await rounds.go(1)
-    assert engine.rulesets._selecting.keys() == {"host:"}, "who has ended is forgotten"
+    assert ruleset.watched == {}, "and is forgotten"
+
+
+async def test_who_has_ended_is_no_victim(engine, rounds):
+    """It was the largest, and its figures are still known."""
+    one, other = [await started(engine, name) for name in ("one", "other")]
+    watching = await started(engine, "watching")
+    when = {"detector": "pressure-above", "above": 50, "for": "2s"}
+    table = document(select={"name": "watching"}, when=when, against={"name": "o*"}, grade=[WEIGHT])
+    await engine.rulesets.add(table)
+    rounds.say(one, memory=8192)
+    rounds.say(other, memory=4096)
+    rounds.say(watching, pressure=60.0)
+    await rounds.go(1)
+    await engine.lifecycle.stop(one, 0)
+    await rounds.go(3)
+    assert [d.container for d in engine.rulesets.decisions.page(5)] == [other.id]
+
+
+async def test_the_hosts_figures_are_those_of_each_round(engine, rounds, monkeypatch, tmp_path):
+    """What is read of the host is read for a ruleset that looks at it, and with each round."""
+    files = {name: tmp_path / name for name in ("diskstats", "memory", "cpu", "io")}
+    disk = "8 0 sda {0} 0 0 {1} 0 0 0 0 0 0 0"
+    monkeypatch.setattr(sources, "_DISKSTATS", str(files["diskstats"]))
+    monkeypatch.setattr(sources, "_PRESSURE", str(tmp_path))
+
+    async def go(pressure, operations, spent_ms):
+        line = f"some avg10={pressure} avg60=0.00 avg300=0.00 total=0"
+        files["memory"].write_text(f"{line}\n{line.replace('some', 'full')}")
+        files["diskstats"].write_text(disk.format(operations, spent_ms))
+        await rounds.go(1)
+        facts = engine.rulesets.facts(HOST)
+        psi = facts.pressure.memory
+        return psi.full.avg10, facts.host.io_latency_ms
+
+    def on_host(name, when):
+        return document(name, select={"host": True}, when=when, grade=[{"action": "event"}])
+
+    await engine.rulesets.add(on_host("a", {"detector": "pressure-above", "above": 50}))
+    assert await go(10.0, 10, 100) == (10.0, None), "nobody looks at the disks"
+    await engine.rulesets.add(on_host("b", {"detector": "io-latency-above", "above": "20ms"}))
+    assert await go(20.0, 20, 900) == (20.0, 0.0)
+    assert await go(60.0, 30, 1000) == (60.0, 10.0)
+    assert decided(engine) == [("event", "done")]
+    assert await go(5.0, 40, 1300) == (5.0, 30.0)
+    assert decided(engine) == [("event", "done")] * 2
+    await engine.rulesets.remove("b")
+    assert await go(5.0, 50, 9000) == (5.0, None)
+    await engine.rulesets.add(on_host("b", {"detector": "io-latency-above", "above": "20ms"}))
+    assert await go(5.0, 60, 9999) == (5.0, 0.0), "it is not compared with what was long ago"
+
+
+async def test_cpus_that_are_online_are_those_of_now(engine, world, rounds, monkeypatch, tmp_path):
+    online = tmp_path / "online"
+    monkeypatch.setattr(sources, "_ONLINE", str(online))
+    container = await started(engine, "one")
+    grade = [{"action": "cpuset", "leave": 1}]
+    await engine.rulesets.add(document(grade=grade))
+    online.write_text("0-7\n")
+    rounds.say(container)
+    await rounds.go(1)
+    online.write_text("0-1\n")
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    (override,) = container.record.overrides
+    assert override.limits.cpuset_cpus == "0"
 
 
 def test_a_weight_of_v1_is_not_made_gentler():

@@ -10,6 +10,7 @@ from cgagent.cgroups import Cpu, Limits, Memory, Pids, Pressure, Psi, Stall, Usa
 from cgagent.metrics import Rates
 from cgagent.policy.facts import Facts, HostFacts
 from cgagent.policy.rulesets.conditions import Compiled
+from cgagent.policy.rulesets.figures import FIGURES, MOST_NEEDS, MOST_UNITS, most
 from cgagent.policy.rulesets.parse import rulesets
 
 
@@ -159,6 +160,21 @@ def test_all_and_any_of_what_may_not_be_known(answers):
         ),
         ({"detector": "pressure-rising", "above": 50}, {"pressure": psi(55, minute=60.0)}, True),
         ({"detector": "reclaiming"}, {}, None),
+        ({"detector": "network-above", "above": "8k"}, {"rates": rates()}, None),
+        ({"detector": "network-above", "above": "8k"}, {"has_network": True}, False),
+        (
+            {"detector": "network-above", "above": "8k"},
+            {
+                "has_network": True,
+                "rates": replace(rates(), receive_bytes_per_s=999.0, transmit_bytes_per_s=2.0),
+            },
+            True,
+        ),
+        (
+            {"detector": "idle"},
+            {"has_network": True, "rates": replace(rates(), receive_bytes_per_s=1.0)},
+            False,
+        ),
         (
             {"detector": "schedule", "during": "22:00-06:00", "days": "mon"},
             {"host": HostFacts(minute_of_day=60, weekday=1)},
@@ -191,6 +207,49 @@ def test_all_and_any_of_what_may_not_be_known(answers):
 def test_figures(when, known, holds):
     condition = compiled(when)
     assert condition.holds(facts(**known), condition.fresh()) is holds
+
+
+class Looked:
+    """A value whose fields are noted as they are looked at."""
+
+    def __init__(self, value, noted):
+        self._value, self._noted = value, noted
+
+    def __getattr__(self, name):
+        self._noted.add(name)
+        return getattr(self._value, name)
+
+
+BESIDE = {"trend": "trend", "budgets": "budgets"}
+BESIDE_OF_HOST = {"io_latency_ms": "io_latency", "cpu_list": "cpu_list"}
+
+
+def looked_at(read):
+    """What a figure looks at that is found out only where it is said to be needed."""
+    noted, of_host = set(), set()
+    host = Looked(HostFacts(), of_host)
+    read(Looked(facts(host=host, rates=rates(), has_network=True), noted))
+    names = [BESIDE.get(name) for name in noted] + [BESIDE_OF_HOST.get(name) for name in of_host]
+    return {name for name in names if name}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_says_what_it_needs(name):
+    figure = FIGURES[name]
+    options = {
+        **{option: words[0] for option, words in figure.choices.items()},
+        **figure.seconds,
+        "cpu": 0.5,
+        "during": (0, 0),
+        "days": (0,),
+    }
+    for unit in figure.units:
+        assert looked_at(figure.read(options, unit)) == {figure.needs} - {None}
+
+
+@pytest.mark.parametrize("name", MOST_UNITS)
+def test_a_figure_of_victims_says_what_it_needs(name):
+    assert looked_at(most(name)) == {MOST_NEEDS.get(name)} - {None}
 
 
 def test_a_combination_lasts():
