@@ -56,14 +56,25 @@ def _requests(seconds: float) -> Iterator[float]:
         time.sleep(0.01)
 
 
-def _figures(seconds: float) -> tuple[float, float]:
-    """Median and 99th percentile. Who measures does not wait for a CPU itself."""
+def _figures(agent: Agent, server: str, seconds: float) -> tuple[float, float, float]:
+    """Median, 99th percentile, and the percent of the time that the server waited for a CPU.
+
+    Who measures does not wait for a CPU itself.
+    """
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     try:
+        waited_ns = _waited_ns(agent, server)
         times = sorted(_requests(seconds))
+        waited_ns = _waited_ns(agent, server) - waited_ns
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return statistics.median(times), times[int(len(times) * 0.99)]
+    return statistics.median(times), times[int(len(times) * 0.99)], waited_ns / seconds / 1e7
+
+
+def _waited_ns(agent: Agent, server: str) -> int:
+    found = agent.client.request("GET", f"/v1/containers/{server}/stats")["usage"]
+    total: int = found["pressure"]["cpu"]["some"]["total_ns"]
+    return total
 
 
 def _server(agent: Agent) -> str:
@@ -81,24 +92,27 @@ def _noisy(agent: Agent, kind: str, count: int) -> list[str]:
     return [agent.launch(*_NOISE[kind], image="busybox", networks=none) for _ in range(count)]
 
 
-def _measure(agent: Agent, kind: str, options: argparse.Namespace) -> None:
-    alone = _figures(options.seconds)
+def _measure(agent: Agent, server: str, kind: str, options: argparse.Namespace) -> None:
+    alone = _figures(agent, server, options.seconds)
     noisy = _noisy(agent, kind, options.neighbours)
     time.sleep(3)
-    beside = _figures(options.seconds)
+    beside = _figures(agent, server, options.seconds)
     rules = tomllib.loads(options.rules.read_text())
     agent.client.request("POST", "/v1/policies", rules)
     time.sleep(_SETTLE_S)
-    protected = _figures(options.seconds)
+    protected = _figures(agent, server, options.seconds)
     decided = agent.client.request("GET", "/v1/decisions?limit=100")
     for one in rules["ruleset"]:
         agent.client.request("DELETE", f"/v1/policies/{one['name']}")
     for one in noisy:
         agent.remove(one)
     done = [f"{d['policy']} {d['action']}" for d in reversed(decided) if d["outcome"] == "done"]
-    for name, (median, p99) in (("alone", alone), ("beside", beside), ("protected", protected)):
-        factor = p99 / alone[1]
-        print(f"{kind:7} {name:10} median {median:7.2f} ms   p99 {p99:7.2f} ms   {factor:.2f}x")
+    for name, found in (("alone", alone), ("beside", beside), ("protected", protected)):
+        median, p99, waited = found
+        print(
+            f"{kind:7} {name:10} median {median:7.2f} ms   p99 {p99:7.2f} ms"
+            f"   {p99 / alone[1]:.2f}x   waited {waited:.2f} %"
+        )
     print(f"{kind:7} decided: {', '.join(done) or 'nothing'}", flush=True)
 
 
@@ -106,10 +120,10 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, Agent(Path(folder)) as agent:
         agent.load(images.busybox_docker_archive())
-        _server(agent)
+        server = _server(agent)
         time.sleep(1)
         for kind in options.only.split(","):
-            _measure(agent, kind, options)
+            _measure(agent, server, kind, options)
 
 
 if __name__ == "__main__":

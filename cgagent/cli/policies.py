@@ -137,9 +137,10 @@ def test(context: Context) -> int:
     for number, grade in enumerate(found["grades"], 1):
         options = ", ".join(f"{name}={value}" for name, value in grade["options"].items())
         after = f"after {grade['after_s']:g} s" if grade["after_s"] else "at once"
-        within_s = grade["helps_within_s"]
-        trial = f"; undone where it does not help within {within_s:g} s" if within_s else ""
-        print(printable(f"grade {number}, {after}: {grade['action']} {options}".rstrip() + trial))
+        until = f" for {grade['for_s']:g} s" if grade["for_s"] else ""
+        own = ", by a condition of its own" if grade["has_condition"] else ""
+        what = f"{grade['action']} {options}".rstrip()
+        print(printable(f"grade {number}, {after}: {what}{until}{own}"))
     return 0
 
 

@@ -482,7 +482,13 @@ _POLICIES: Final = (
             "name": "calm-batch",
             "targets": [],
             "grades": [
-                {"action": "weight", "after_s": 0, "helps_within_s": None, "options": {"cpu": 1}}
+                {
+                    "action": "weight",
+                    "after_s": 0,
+                    "for_s": None,
+                    "has_condition": False,
+                    "options": {"cpu": 1},
+                }
             ],
         },
     ),

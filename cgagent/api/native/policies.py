@@ -141,7 +141,8 @@ async def _evaluated(engine: Engine, running: Running) -> dict[str, Any]:
         {
             "action": grade.action,
             "after_s": grade.after_s,
-            "helps_within_s": grade.helps_within_s,
+            "for_s": grade.for_s,
+            "has_condition": grade.unless is not None,
             "options": {name: _told(value) for name, value in grade.options.items()},
         }
         for grade in running.rules.grades

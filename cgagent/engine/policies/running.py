@@ -45,6 +45,8 @@ class Watched:
     target: Target
     state: State
     course: Course
+    unless: dict[int, State]
+    """Of the grades' own conditions, by number."""
     failed: set[Order] = field(default_factory=set)
     """Orders that could not be carried out, which is told once until all is quiet again."""
 
@@ -72,6 +74,8 @@ class Running:
     """A file of the settings; empty: it was added by a request."""
     created_ns: int
     condition: Compiled = field(init=False)
+    _unless: dict[int, Compiled] = field(init=False)
+    """The grades' own conditions, by number."""
     unknown: str = ""
     """Why it could not be evaluated when that was first tried in vain; empty: it always could."""
     is_known: bool = False
@@ -83,10 +87,13 @@ class Running:
 
     def __post_init__(self) -> None:
         self.condition = Compiled(self.rules.when)
+        own = enumerate(grade.unless for grade in self.rules.grades)
+        self._unless = {number: Compiled(one) for number, one in own if one is not None}
 
     def needs(self) -> set[Need]:
         """What has to be found out for it."""
-        found = self.condition.needs()
+        conditions = (self.condition, *self._unless.values())
+        found = {need for condition in conditions for need in condition.needs()}
         if self.rules.against is not None and self.rules.against.most in MOST_NEEDS:
             found.add(MOST_NEEDS[self.rules.against.most])
         if any(grade.action == "cpuset" for grade in self.rules.grades):
@@ -95,9 +102,12 @@ class Running:
 
     def resume(self, target: Target, in_force: Iterable[Step]) -> None:
         """Go on with what an earlier agent has done."""
-        course = Course(self.rules, in_force)
-        one = Watched(target, self.condition.fresh(), course)
+        one = self._fresh(target, Course(self.rules, in_force))
         self.watched[target.key] = self._active[target.key] = one
+
+    def _fresh(self, target: Target, course: Course) -> Watched:
+        unless = {number: condition.fresh() for number, condition in self._unless.items()}
+        return Watched(target, self.condition.fresh(), course, unless)
 
     def active(self) -> list[Watched]:
         """Those of whom something is to be expected without any new figures."""
@@ -107,8 +117,7 @@ class Running:
         """Begin with it, or go on with one of the same key."""
         one = self.watched.get(target.key)
         if one is None:
-            one = Watched(target, self.condition.fresh(), Course(self.rules))
-            self.watched[target.key] = one
+            one = self.watched[target.key] = self._fresh(target, Course(self.rules))
         one.target = target
         return one
 
@@ -138,28 +147,43 @@ class Running:
             view.now_s,
             holds,
             lambda: [found.target.key for found in self.ranked(one.target, view)],
+            self._refused(one, facts),
         )
         return None if order is None else self._wish(one, order, facts, view)
 
+    def _refused(self, one: Watched, facts: Facts | None) -> list[int]:
+        """Grades that their own conditions speak against."""
+        if facts is None:
+            return []
+        return [n for n, own in self._unless.items() if own.holds(facts, one.unless[n])]
+
     def _wish(self, one: Watched, order: Order, facts: Facts | None, view: View) -> Wish:
         victim = view.find(order.step.victim)
-        reason = "the condition does not hold any more"
-        has_not_helped = isinstance(order, Undo) and order.has_not_helped
-        if facts is not None and (has_not_helped or not isinstance(order, Undo)):
-            reason = "it has not helped: " * has_not_helped + self.why(one, facts, victim, view)
         return Wish(
             running=self,
             watched=one,
             order=order,
             victim=victim,
             facts=view.facts(victim) if victim else None,
-            reason=reason,
+            reason=self._reason(one, order, facts, victim, view),
         )
+
+    def _reason(
+        self, one: Watched, order: Order, facts: Facts | None, victim: Target | None, view: View
+    ) -> str:
+        if isinstance(order, Undo) and order.why == "time":
+            return "its time is over"
+        if facts is None or (isinstance(order, Undo) and order.why == "quiet"):
+            return "the condition does not hold any more"
+        if isinstance(order, Undo):
+            number = order.step.grade
+            found = _held(self._unless[number], facts, one.unless[number])
+            return f"its own condition is against it: {one.target}: {found}"
+        return self.why(one, facts, victim, view)
 
     def why(self, one: Watched, facts: Facts, victim: Target | None, view: View) -> str:
         """The figures that a decision is made on, in words."""
-        found = [f.text for f in self.condition.findings(facts, one.state) if f.holds]
-        text = f"{one.target}: {'; '.join(found)}"
+        text = f"{one.target}: {_held(self.condition, facts, one.state)}"
         if self.rules.against is None or victim is None:
             return text
         ranked = victims.ranked(self.rules.against, [victim], view.facts)
@@ -189,3 +213,8 @@ class Running:
         state = list(one.state) if one else self.condition.fresh()
         holds = self.condition.holds(facts, state)
         return holds, self.condition.findings(facts, state)
+
+
+def _held(condition: Compiled, facts: Facts, state: State) -> str:
+    """What speaks for it, in words."""
+    return "; ".join(found.text for found in condition.findings(facts, state) if found.holds)

@@ -14,8 +14,9 @@ is ended while something gentler still works. A ruleset that is spread takes eac
 victims before the next one of any. The caller carries orders out and tells what came of them; until
 then there is no other order.
 
-Where a grade has to help within some time, and the condition still holds after that, it is undone,
-and not taken again before all is quiet.
+A grade may be for a time: then it is undone after that, and taken again where the condition goes on
+to hold. And it may be refused by a condition of its own: then it is not taken; where it was, it is
+undone, and not taken again before all is quiet.
 
 Trouble that is back soon after a grade was undone is that which the grade has held down: with each
 such time the course waits twice as long before it undoes anything.
@@ -24,12 +25,12 @@ such time the course waits twice as long before it undoes anything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from cgagent.policy.rulesets.model import LASTING, TOLD_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from cgagent.policy.rulesets.model import Grade, Ruleset
 
@@ -54,8 +55,8 @@ class Take:
 @dataclass(frozen=True, slots=True)
 class Undo:
     step: Step
-    has_not_helped: bool = False
-    """The condition still holds."""
+    why: Literal["quiet", "time", "unless"] = "quiet"
+    """The condition does not hold any more, its time is over, or its own condition refuses it."""
 
 
 Order = Take | Undo
@@ -77,8 +78,12 @@ class Course:
         """When the last grade was taken or passed over."""
         self._cool_until = float("-inf")
         self._barred: set[Step] = set()
-        """What a user has wanted otherwise, or has not helped, in this course up and down."""
+        """What a user has wanted otherwise, or was refused, in this course up and down."""
         self._told: set[Step] = set()
+        self._taken_at: dict[Step, float] = {}
+        """Of what is in force; what an earlier agent has taken counts from now on."""
+        self._end_again_at = float("-inf")
+        self._refused: Collection[int] = ()
         self._through: set[str] = set()
         """Victims for whom no grade is left."""
         self._passed: set[Step] = set()
@@ -102,16 +107,33 @@ class Course:
         return self._grade, self._victim
 
     def next(
-        self, now: float, holds: bool | None, victims: Callable[[], Sequence[str]]
+        self,
+        now: float,
+        holds: bool | None,
+        victims: Callable[[], Sequence[str]],
+        refused: Collection[int] = (),
     ) -> Order | None:
         """What is to be done now. `victims` ranks those there are, the first to go first.
 
-        Where it cannot be told whether the condition holds nothing more is done.
+        Where it cannot be told whether the condition holds nothing more is done. `refused` are the
+        grades that their own conditions speak against.
         """
         if self.waits_for is not None:
             return None
-        self.waits_for = self._up(now, victims) if holds else self._down(now)
+        self._refused = refused
+        ended = self._ended(now)
+        self.waits_for = ended or (self._up(now, victims) if holds else self._down(now))
         return self.waits_for
+
+    def _ended(self, now: float) -> Order | None:
+        """What is not to be in force any more, whether the condition holds or not."""
+        for step in reversed(self._in_force if now >= self._end_again_at else ()):
+            if step.grade in self._refused:
+                return Undo(step, "unless")
+            for_s = self._ruleset.grades[step.grade].for_s
+            if for_s is not None and now - self._taken_at.setdefault(step, now) >= for_s:
+                return Undo(step, "time")
+        return None
 
     def _up(self, now: float, victims: Callable[[], Sequence[str]]) -> Order | None:
         self._clear_since = self._undone_grade = None
@@ -119,8 +141,6 @@ class Course:
         if self._held_since is None:
             self._held_since = now
         since = max(self._held_since, self._moved_at)
-        if useless := self._without_help(now - since):
-            return Undo(useless, has_not_helped=True)
         if now < self._cool_until:
             return None
         if self._is_spread:
@@ -151,17 +171,9 @@ class Course:
             self._begin_anew(now)
         return None
 
-    def _without_help(self, held_s: float) -> Step | None:
-        """What was to help sooner than this."""
-        for step in reversed(self._in_force):
-            within_s = self._ruleset.grades[step.grade].helps_within_s
-            if within_s is not None and held_s >= within_s:
-                return step
-        return None
-
     def _has_been(self, step: Step) -> bool:
         """Nothing is left of it to be done. A limit may be raised again, up to its ceiling."""
-        if step in self._barred or step in self._told:
+        if step in self._barred or step in self._told or step.grade in self._refused:
             return True
         return step in self._in_force and self._ruleset.grades[step.grade].action != "raise"
 
@@ -224,15 +236,13 @@ class Course:
         order = self._answered()
         self._moved_at = now
         if isinstance(order, Undo):
-            if order.has_not_helped:
-                self.given_up(order.step)
-            else:
-                self._undone(order.step, now)
+            self._undone(order, now)
             return
         self._take_note(order.step, now)
         action = self._ruleset.grades[order.step.grade].action
         if action in LASTING and order.step not in self._in_force:
             self._in_force.append(order.step)
+            self._taken_at[order.step] = now
         if action in TOLD_ONCE:
             self._told.add(order.step)
         if action in {"kill", "restart"}:
@@ -249,12 +259,14 @@ class Course:
         self._moved_at = now
         if isinstance(order, Undo):
             self._clear_since, self._undone_grade = now, None
+            self._end_again_at = now + self._ruleset.clear_for_s
         else:
             self._grade = order.step.grade + 1
             self._passed.add(order.step)
 
     def over(self, step: Step) -> None:
         """What was in force has ended by itself: a freeze after its time, all of who has gone."""
+        self._taken_at.pop(step, None)
         if step in self._in_force:
             self._in_force.remove(step)
 
@@ -282,11 +294,17 @@ class Course:
         self.waits_for = None
         return order
 
-    def _undone(self, step: Step, now: float) -> None:
+    def _undone(self, order: Undo, now: float) -> None:
+        step = order.step
+        if order.why == "unless":
+            self.given_up(step)
+            return
         self.over(step)
-        self._clear_since = self._undone_at = now
-        self._undone_grade = step.grade
         self._passed.discard(step)
         self._victim, self._grade = step.victim, step.grade
+        if order.why == "time":
+            return
+        self._clear_since = self._undone_at = now
+        self._undone_grade = step.grade
         if not self._in_force:
             self._come_to_rest(now)

@@ -179,8 +179,11 @@ class Grade:
     action: Action
     after_s: float = 0.0
     """How long the condition has held since the grade before was taken, or since it began."""
-    helps_within_s: float | None = None
-    """Where the condition still holds so long after it, it is undone, until all is quiet."""
+    for_s: float | None = None
+    """It is undone after so long, whether the condition holds or not."""
+    unless: Condition | None = None
+    """Of the target that is looked at. While it holds the grade is not taken; where it comes to
+    hold, the grade is undone, and not taken again before all is quiet."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The action's own; see `actions`."""
 

@@ -260,12 +260,17 @@ def _grade(value: Any, where: str) -> Grade:
         raise InvalidInputError(f"{where}: action {action!r} is none of {joined(SEVERITY)}")
     known: Any = action
     where = f"{where}: {action}"
-    found = _table(value, ("action", "after", "helps_within", *options_of(known)), where)
-    helps_within_s = None
-    if "helps_within" in found:
-        helps_within_s = duration(found["helps_within"], f"{where}: helps-within")
-        if known not in LASTING or not helps_within_s:
-            raise InvalidInputError(f"{where}: helps-within is some time, of what can be undone")
+    found = _table(value, ("action", "after", "for", "unless", *options_of(known)), where)
+    if known not in LASTING and found.keys() & {"for", "unless"}:
+        raise InvalidInputError(f"{where}: for and unless are for what can be undone")
+    for_s = None
+    if "for" in found and "for" not in options_of(known):
+        for_s = duration(found["for"], f"{where}: for")
+        if not for_s:
+            raise InvalidInputError(f"{where}: for: it must be some time")
+    unless = None
+    if "unless" in found:
+        unless = _condition(found["unless"], f"{where}: unless", _DEEPEST)
     options = {
         name: parse(found[name], f"{where}: {name}")
         for name, parse in options_of(known).items()
@@ -275,7 +280,8 @@ def _grade(value: Any, where: str) -> Grade:
     return Grade(
         action=known,
         after_s=duration(found.get("after", 0), f"{where}: after"),
-        helps_within_s=helps_within_s,
+        for_s=for_s,
+        unless=unless,
         options=options,
     )
 

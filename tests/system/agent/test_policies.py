@@ -230,22 +230,22 @@ def test_whenever_the_agent_is_killed_nothing_is_left_without_an_owner(own_agent
         agent.client.request("DELETE", "/v1/policies/crash")
 
 
-def test_what_does_not_help_is_undone_and_told(agent, policy):
-    """Whoever is held to a tenth of a CPU waits for it wherever it runs."""
+def test_what_may_do_harm_is_undone_by_a_condition_of_its_own(agent, policy):
     container = agent.launch(*BUSY, limits=SLOW, labels={"pinned": "1"})
     before = agent.detail(container)["limits_held"]["cpuset_cpus"]
-    keep = {"action": "cpuset", "keep": "50%", "helps-within": "2s"}
+    unless = {"detector": "pressure-above", "resource": "cpu", "kind": "some", "above": "20%"}
+    keep = {"action": "cpuset", "keep": "50%", "unless": unless}
     policy("place", select={"label": "pinned"}, grade=[keep])
     eventually(lambda: [d["outcome"] for d in decisions(agent, "place")] == ["done", "undone"])
     done, undone = decisions(agent, "place")
     assert done["reason"].endswith("cpuset_cpus=1")
-    assert undone["reason"].startswith("it has not helped: container ")
+    assert undone["reason"].startswith("its own condition is against it: container ")
     assert owners(agent, container) == []
     assert agent.detail(container)["limits_held"]["cpuset_cpus"] == before
     time.sleep(4)
     assert len(decisions(agent, "place")) == 2
     told = agent.cli("policy", "test", "place").stdout
-    assert "cpuset keep=50%; undone where it does not help within 2 s\n" in told
+    assert "cpuset keep=50%, by a condition of its own\n" in told
     agent.remove(container)
 
 

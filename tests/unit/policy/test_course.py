@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,14 +38,21 @@ def ruleset(*grades, cool_down=15, clear_for=30, **more):
     return found
 
 
+def changed(rules, number, **fields):
+    """The ruleset with another grade of that number."""
+    grades = list(rules.grades)
+    grades[number] = replace(grades[number], **fields)
+    return replace(rules, grades=tuple(grades))
+
+
 LADDER = (("weight", 0), ("freeze", 10), ("kill", 20))
 
 
-def go(course, times, victims=("v",), holds=True):
+def go(course, times, victims=("v",), holds=True, refused=()):
     """What is done at which second; each order is carried out at once."""
     found = []
     for now in times:
-        order = course.next(float(now), holds, lambda: victims)
+        order = course.next(float(now), holds, lambda: victims, refused)
         if order is not None:
             course.done(float(now))
             found.append((now, type(order).__name__, order.step.grade, order.step.victim))
@@ -104,38 +112,46 @@ def test_the_next_victim_begins_with_the_gentle_ones():
     ]
 
 
-def trial(*grades, within, number=0, **more):
-    """A ruleset of which one grade has to help within some time."""
-    rules = ruleset(*grades, **more)
-    changed = replace(rules.grades[number], helps_within_s=within)
-    return replace(rules, grades=(*rules.grades[:number], changed, *rules.grades[number + 1 :]))
-
-
-def test_what_does_not_help_is_undone_and_not_taken_again_before_all_is_quiet():
-    course = Course(trial(("weight", 0), ("freeze", 20), within=8, cool_down=0, clear_for=5))
-    assert go(course, range(60)) == [
-        (0, "Take", 0, "v"),
-        (8, "Undo", 0, "v"),
-        (28, "Take", 1, "v"),
+def test_what_is_for_a_time_is_undone_after_it_and_taken_again_where_the_condition_holds():
+    rules = changed(ruleset(("weight", 4), ("io_cap", 3), cool_down=0), 0, for_s=20)
+    course = Course(rules)
+    assert go(course, range(30)) == [
+        (4, "Take", 0, "v"),
+        (7, "Take", 1, "v"),
+        (24, "Undo", 0, "v"),
+        (28, "Take", 0, "v"),
     ]
-    assert go(course, range(60, 70), holds=False) == [(65, "Undo", 1, "v")]
-    assert go(course, range(70, 80)) == [(70, "Take", 0, "v"), (78, "Undo", 0, "v")]
+    assert go(course, range(30, 60), holds=False) == [(48, "Undo", 0, "v")]
+    assert course.in_force == (Step(1, "v"),)
 
 
-def test_what_helps_stays_and_has_its_time_again_when_there_is_trouble():
-    course = Course(trial(("weight", 0), within=8, cool_down=0))
-    assert go(course, range(7)) == [(0, "Take", 0, "v")]
-    assert go(course, range(7, 20), holds=False) == []
-    assert go(course, range(20, 40)) == [(28, "Undo", 0, "v")]
-    assert course.in_force == ()
+def test_what_was_taken_by_an_earlier_agent_has_its_time_from_then_on():
+    rules = changed(ruleset(("weight", 0), cool_down=0), 0, for_s=20)
+    course = Course(rules, [Step(0, "v")])
+    assert go(course, range(100, 122)) == [(120, "Undo", 0, "v"), (121, "Take", 0, "v")]
 
 
-def test_what_does_not_help_and_cannot_be_undone_is_tried_again():
-    course = Course(trial(("weight", 0), within=8))
+def test_a_grade_that_is_refused_is_passed_over():
+    course = Course(ruleset(("weight", 0), ("freeze", 10)))
+    assert go(course, range(15), refused=(0,)) == [(10, "Take", 1, "v")]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_comes_to_be_refused_is_undone_until_all_is_quiet(holds):
+    course = Course(ruleset(("weight", 0), cool_down=0, clear_for=5))
+    go(course, range(3))
+    assert go(course, [3], holds=holds, refused=(0,)) == [(3, "Undo", 0, "v")]
+    assert go(course, range(4, 20)) == []
+    assert go(course, range(20, 30), holds=False) == []
+    assert go(course, [30]) == [(30, "Take", 0, "v")]
+
+
+def test_what_cannot_be_undone_at_its_time_is_tried_again_after_a_while():
+    course = Course(changed(ruleset(("weight", 0), clear_for=5), 0, for_s=8))
     go(course, range(8))
-    assert course.next(8.0, True, lambda: ["v"]) == Undo(Step(0, "v"), has_not_helped=True)
+    assert course.next(8.0, True, lambda: ["v"]) == Undo(Step(0, "v"), "time")
     course.impossible(8.0)
-    assert go(course, range(9, 20)) == [(16, "Undo", 0, "v")]
+    assert go(course, range(9, 14)) == [(13, "Undo", 0, "v")]
 
 
 def test_who_is_ended_twice_has_its_time_again():

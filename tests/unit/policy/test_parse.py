@@ -143,8 +143,10 @@ def test_whole_groups():
         ({"grade": [{"action": "cpuset", "keep": "0%"}]}, "0% is no CPU"),
         ({"grade": [{"action": "cpuset"}]}, "it must have leave or keep"),
         ({"grade": [{"action": "cpuset", "leave": 1, "keep": 1}]}, "and not both"),
-        ({"grade": [{**KILL, "helps-within": "5s"}]}, "is some time, of what can be undone"),
-        ({"grade": [{**RAISE, "helps-within": 0}]}, "is some time, of what can be undone"),
+        ({"grade": [{**KILL, "for": "5s"}]}, "for and unless are for what can be undone"),
+        ({"grade": [{**KILL, "unless": WHEN}]}, "for and unless are for what can be undone"),
+        ({"grade": [{**RAISE, "for": 0}]}, "for: it must be some time"),
+        ({"grade": [{**RAISE, "unless": {"detector": "x"}}]}, "unless: detector 'x' is none of"),
         ({"grade": [{"action": "io-cap", "read": "9" * 400}]}, "is not in 0.."),
         ({"cool-down": 10**400}, "is not a duration"),
         ({"grade": [{"action": "freeze"}]}, "must have for"),
@@ -189,7 +191,7 @@ KEYS = st.sampled_from(
         *("name", "select", "when", "against", "grade", "all", "any", "for", "detector", "above"),
         *("below", "clear", "action", "after", "cpu", "io", "by", "to", "limit", "during", "most"),
         *("resource", "cgroup", "host", "label", "cool-down", "except", "at-least", "amount"),
-        *("leave", "keep", "helps-within"),
+        *("leave", "keep", "unless"),
     ]
 )
 WORDS = st.sampled_from([*FIGURES, *SEVERITY, "10%", "5s", "64m", "memory", "*", "a=b", ""])

@@ -34,12 +34,14 @@ def test_protection_never_ends_anything():
             assert one.against.beside.label == one.select.label
 
 
-def test_the_protected_keep_to_what_their_neighbours_leave_as_long_as_it_helps():
+def test_the_protected_keep_to_what_their_neighbours_leave_unless_it_is_too_little():
     found = shipped("protect.toml")
     leave = next(g for g in found["protect-cpu"].grades if g.action == "cpuset")
     (keep,) = found["protect-place"].grades
     assert leave.options["leave"] == keep.options["keep"]
-    assert keep.helps_within_s
+    assert keep.for_s
+    assert keep.after_s > 1  # the first figures without it decide whether it is taken again
+    assert keep.unless.bound > found["protect-place"].when.bound
     assert found["protect-place"].when == found["protect-cpu"].when
 
 
