@@ -31,7 +31,7 @@ _NOISE: Final = {
     "memory": ("sh", "-c", "while :; do dd if=/dev/zero of=/dev/null bs=200M count=9; done"),
 }
 _SETTLE_S: Final = 20.0
-"""For the grades to be taken; what follows is measured."""
+"""For the grades to be taken while it is asked on; what follows is measured."""
 
 
 def _options() -> argparse.Namespace:
@@ -99,7 +99,7 @@ def _measure(agent: Agent, server: str, kind: str, options: argparse.Namespace) 
     beside = _figures(agent, server, options.seconds)
     rules = tomllib.loads(options.rules.read_text())
     agent.client.request("POST", "/v1/policies", rules)
-    time.sleep(_SETTLE_S)
+    _figures(agent, server, _SETTLE_S)
     protected = _figures(agent, server, options.seconds)
     decided = agent.client.request("GET", "/v1/decisions?limit=100")
     for one in rules["ruleset"]:
