@@ -105,6 +105,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_AMID_S: Final = 5.0
+"""So long what is amid has to come to its end when the agent stops."""
 _SCARCE_BYTES: Final = 1 << 20
 
 
@@ -296,6 +298,7 @@ class Engine:
         self._compose_policies()
         self._compose_images(images)
         self._background: set[asyncio.Task[None]] = set()
+        self._stops = False
 
     def _compose_groups(self) -> None:
         """What is done with groups of containers."""
@@ -470,9 +473,15 @@ class Engine:
         self.images.resume()
 
     async def stop(self) -> None:
-        """Let go of everything; running containers go on under the supervisor."""
-        for task in list(self._background):
-            task.cancel()
+        """Let go of everything; running containers go on under the supervisor.
+
+        What that tells from now on is left to the next agent.
+        """
+        self._stops = True
+        if amid := set(self._background):
+            for task in amid:
+                task.cancel()
+            await asyncio.wait(amid, timeout=_AMID_S)
         self.policies.stop()
         await self.rulesets.close()
         await self.reclaiming.close()
@@ -607,6 +616,9 @@ class Engine:
         self.pool.refill()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._stops:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._finished)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.engine.policies import decisions
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cgagent.engine.policies.decisions import Decisions
     from cgagent.engine.policies.holds import Holds
     from cgagent.engine.policies.running import Running, Watched
+    from cgagent.engine.policies.sources import Seen
     from cgagent.engine.policies.targets import Targets
     from cgagent.policy.facts import Facts
     from cgagent.policy.rulesets.model import Ruleset, Target
@@ -76,7 +79,7 @@ class Rulesets:
         """Those that have been fresh, by key: what runs, and what has ended a short while ago."""
         self._above: set[str] = set()
         """Keys of groups above others, whose pressure is looked at in each round all the same."""
-        self._looking: dict[str, tuple[Target, tuple[tuple[Running, Watched], ...]]] = {}
+        self._looking: dict[str, _Looking] = {}
         """By which rulesets each target is looked at."""
         self._tidy_s = 0.0
         self._changed()
@@ -277,21 +280,26 @@ class Rulesets:
     def _look(self, target: Target, view: View) -> None:
         """It is there."""
         looking = self._looking_at(target)
-        facts = self.sources.of(target) if looking else None
-        for running, one in looking:
+        seen = self.sources.seen(target) if looking.by else None
+        if not looking.by or (seen is not None and looking.has_done_with(seen)):
+            return
+        facts = self.sources.of(target)
+        for running, one in looking.by:
             wish = running.look(one, facts, view)
             if wish is not None:
                 self._carrying.go(wish)
             if running.is_news:
                 self._tell_unknown(running, target)
+        is_done = all(running.has_nothing_to_do(one) for running, one in looking.by)
+        looking.done_with = seen if is_done else None
 
-    def _looking_at(self, target: Target) -> tuple[tuple[Running, Watched], ...]:
+    def _looking_at(self, target: Target) -> _Looking:
         known = self._looking.get(target.key)
-        if known is None or known[0] is not target:
+        if known is None or known.target is not target:
             selecting = (r for r in self._catalogue if r.rules.select.fits(target))
-            known = target, tuple((running, running.watch(target)) for running in selecting)
-            self._looking[target.key] = known
-        return known[1]
+            by = tuple((running, running.watch(target)) for running in selecting)
+            known = self._looking[target.key] = _Looking(target, by)
+        return known
 
     def _look_at_others(self, tick: Tick, view: View) -> None:
         """At those that have no new figures, where time alone may bring something about."""
@@ -339,6 +347,20 @@ class Rulesets:
         """Whom a ruleset looks at."""
         fits = running.rules.select.fits
         return list(filter(fits, self._there()))
+
+
+@dataclass(slots=True)
+class _Looking:
+    """Which rulesets look at a target."""
+
+    target: Target
+    by: tuple[tuple[Running, Watched], ...]
+    done_with: Seen | None = None
+    """What has been looked at, and is nothing to any of them."""
+
+    def has_done_with(self, seen: Seen) -> bool:
+        done = self.done_with
+        return done is not None and all(map(is_, done, seen))
 
 
 def _is_of(rules: Ruleset, hold: Hold) -> bool:

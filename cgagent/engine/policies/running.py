@@ -74,6 +74,7 @@ class Running:
     """A file of the settings; empty: it was added by a request."""
     created_ns: int
     condition: Compiled = field(init=False)
+    _follows_sample: bool = field(init=False)
     _unless: dict[int, Compiled] = field(init=False)
     """The grades' own conditions, by number."""
     unknown: str = ""
@@ -89,6 +90,7 @@ class Running:
         self.condition = Compiled(self.rules.when)
         own = enumerate(grade.unless for grade in self.rules.grades)
         self._unless = {number: Compiled(one) for number, one in own if one is not None}
+        self._follows_sample = self.condition.follows_sample
 
     def needs(self) -> set[Need]:
         """What has to be found out for it."""
@@ -99,6 +101,11 @@ class Running:
         if any(grade.action == "cpuset" for grade in self.rules.grades):
             found.add("cpu_list")
         return found
+
+    def has_nothing_to_do(self, one: Watched) -> bool:
+        """Nor will it have as long as the sample of the target is the same."""
+        is_quiet = one.course.is_at_rest and all(since is None for since in one.state)
+        return is_quiet and self._follows_sample
 
     def resume(self, target: Target, in_force: Iterable[Step]) -> None:
         """Go on with what an earlier agent has done."""

@@ -14,10 +14,12 @@ from cgagent.policy.facts import Facts, HostFacts, Trend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cgagent.cgroups import Host, Usage
+    from cgagent.cgroups import Host, Limits, Usage
     from cgagent.engine.observe.policies import Tick
-    from cgagent.metrics import Sample
+    from cgagent.metrics import Rates, Sample
     from cgagent.policy.rulesets.model import Need, Target
+
+    Seen = tuple[Usage, Rates | None, Limits, bool]
 
 _PRESSURE: Final = "/proc/pressure"
 _ONLINE: Final = "/sys/devices/system/cpu/online"
@@ -95,6 +97,18 @@ class Sources:
             is_host=is_host,
             budgets=self.budgets(id_) if "budgets" in self.needs else _NO_BUDGETS,
         )
+
+    def seen(self, target: Target) -> Seen | None:
+        """What the facts of it are made of, as far as they are its own.
+
+        While that is the same objects, figures that follow the sample are the same. None: it is to
+        be looked at anew each time.
+        """
+        id_ = sampled_id(target)
+        sample = self._tick.latest(id_) if self._tick else None
+        if self._tick is None or sample is None or sample.target.is_above:
+            return None
+        return sample.usage, self._tick.rates(id_), sample.limits, sample.network is None
 
     def _with_pressure(self) -> HostFacts:
         """The host as what is looked at, with its pressure of now."""

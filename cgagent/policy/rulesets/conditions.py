@@ -56,6 +56,11 @@ class Compiled:
         found = (FIGURES[detector.figure].needs for detector, _, _ in self._detectors)
         return {need for need in found if need is not None}
 
+    @property
+    def follows_sample(self) -> bool:
+        """All of its figures do."""
+        return all(FIGURES[detector.figure].follows_sample for detector, _, _ in self._detectors)
+
     def findings(self, facts: Facts, state: State) -> list[Finding]:
         """What each detector says; `holds` is asked before."""
         return list(self._findings(facts, state))

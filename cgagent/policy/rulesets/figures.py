@@ -52,6 +52,11 @@ class Figure:
     """It is the machine's, whatever is looked at."""
     needs: Need | None = None
 
+    @property
+    def follows_sample(self) -> bool:
+        """The same sample has the same figure, whenever and on whichever host it is looked at."""
+        return self.needs is None and not self.of_host
+
 
 def _of_usage(read: Callable[[Usage], float | None]) -> Read:
     return lambda facts: None if facts.usage is None else read(facts.usage)

@@ -550,6 +550,64 @@ async def test_at_rest_little_is_looked_at(engine, rounds):
     assert ruleset.watched == {}, "and is forgotten"
 
 
+async def test_what_is_as_it_was_is_not_evaluated_again(engine, rounds, monkeypatch):
+    container = await started(engine, "one")
+    await engine.rulesets.add(document())
+    rounds.say(container)
+    await rounds.go(1)
+    asked, plain = [], engine.rulesets.sources.of
+    monkeypatch.setattr(
+        engine.rulesets.sources, "of", lambda target: asked.append(target) or plain(target)
+    )
+    await rounds.go(3)
+    assert asked == []
+    rounds.say(container, pressure=60.0)
+    await rounds.go(1)
+    assert weight(container) == 5
+
+
+async def test_what_the_sample_does_not_say_is_looked_at_all_the_same(engine, rounds):
+    """The time of day, memory of the host and budgets, while the container's sample stays."""
+    container = await started(engine, "one")
+    when = [
+        {"detector": "schedule", "during": "08:00-09:00"},
+        {"detector": "memory-free-below", "below": "10%"},
+        {"detector": "budget-above", "above": 50},
+    ]
+    for number, one in enumerate(when):
+        grade = [{"action": "event"}]
+        await engine.rulesets.add(document(f"r{number}", when=one, grade=grade))
+    used, hour = {}, [7]
+    engine.rulesets.sources.budgets = lambda _: used
+    sources.time.localtime = lambda: SimpleNamespace(tm_hour=hour[0], tm_min=30, tm_wday=0)
+
+    def memory(free):
+        rounds.machine = SimpleNamespace(
+            memory_total_bytes=100,
+            memory_available_bytes=free,
+            swap_total_bytes=0,
+            swap_free_bytes=0,
+            cpu_cores=2,
+        )
+
+    def told():
+        return sorted(d.policy for d in engine.rulesets.decisions.page(9))
+
+    memory(50)
+    rounds.say(container)
+    await rounds.go(2)
+    assert told() == []
+    hour[0] = 8
+    await rounds.go(1)
+    assert told() == ["r0"]
+    memory(5)
+    await rounds.go(1)
+    assert told() == ["r0", "r1"]
+    used["cpu"] = 60.0
+    await rounds.go(1)
+    assert told() == ["r0", "r1", "r2"]
+
+
 async def test_who_has_ended_is_no_victim(engine, rounds):
     """It was the largest, and its figures are still known."""
     one, other = [await started(engine, name) for name in ("one", "other")]

@@ -224,6 +224,16 @@ async def test_its_successor_goes_on_with_all(engine, world):
     assert container.record.outcome.exit_code == 7
 
 
+async def test_ends_that_are_told_while_the_agent_stops_are_known_to_the_next_one(world, caplog):
+    async with world.agent() as engine:
+        ids = [(await started(engine, name)).id for name in ("one", "two", "three")]
+        for id_ in ids:
+            asyncio.get_running_loop().call_later(0.001, world.supervisor.end, id_, 7)
+    async with world.agent() as engine:
+        assert [engine.containers.get(id_).record.outcome.exit_code for id_ in ids] == [7, 7, 7]
+    assert "failed" not in caplog.text
+
+
 async def test_a_supervisor_may_become_another_process(engine, world):
     world.supervisor.move()
     await until(lambda: engine.supervisor.pid == world.supervisor.who.pid)
