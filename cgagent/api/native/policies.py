@@ -67,7 +67,9 @@ def routes(engine: Engine) -> APIRouter:
     @router.get("/v1/policies/{name}/test")
     async def evaluate_policy(name: str) -> dict[str, Any]:
         """Look once and do nothing: what each detector finds, and what would be done to whom."""
-        return await _evaluated(engine, engine.rulesets.get(name))
+        running = engine.rulesets.get(name)
+        await engine.rulesets.looked()
+        return await _evaluated(engine, running)
 
     @router.get("/v1/decisions")
     async def list_decisions(

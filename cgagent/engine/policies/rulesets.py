@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from operator import is_
@@ -14,7 +15,7 @@ from cgagent.engine.policies.running import View
 from cgagent.engine.policies.sources import Sources
 from cgagent.engine.policies.targets import HOST, sampled_id
 from cgagent.errors import ConflictError
-from cgagent.metrics import PolicyCounts
+from cgagent.metrics import PolicyCounts, id_of_cgroup
 from cgagent.policy.rulesets.course import Step
 from cgagent.policy.rulesets.model import OWNER, selectors
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TIDY_S: Final = 60.0
+_ROUND_S: Final = 3.0
 
 
 class Rulesets:
@@ -82,11 +84,14 @@ class Rulesets:
         self._looking: dict[str, _Looking] = {}
         """By which rulesets each target is looked at."""
         self._tidy_s = 0.0
+        self._has_looked = asyncio.Event()
+        """There has been a round with the rulesets that there are."""
         self._changed()
 
     def _changed(self) -> None:
         """There are other rulesets than before."""
         self._looking.clear()
+        self._has_looked.clear()
         every = list(self._catalogue)
         self._watch({s.cgroup for one in every for s in selectors(one.rules) if s.cgroup})
         self.sources.needs = frozenset(need for one in every for need in one.needs())
@@ -216,6 +221,8 @@ class Rulesets:
         if not self._catalogue and not self._carrying.has_orphans:
             return
         self.sources.next(tick)
+        if not self._has_looked.is_set():
+            self._meet_all()
         fresh = self._learn(tick)
         view = self.view()
         for hold in self._holds:  # before anything more is done: a user may want it otherwise
@@ -226,6 +233,21 @@ class Rulesets:
             self._look(target, view)
         self._look_at_others(tick, view)
         self._carrying.retry(self.sources.at_s)
+        self._has_looked.set()
+
+    async def looked(self) -> None:
+        """Wait until all rulesets have had a round, but no longer than one can take."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND_S):
+                await self._has_looked.wait()
+
+    def _meet_all(self) -> None:
+        """Those that are not fresh in this round are there, too."""
+        ids = [container.id for container in self._containers if container.running]
+        for id_ in (*ids, *map(id_of_cgroup, self._groups.paths())):
+            target = self._targets.get(id_)
+            if target is not None:
+                self._known.setdefault(target.key, target)
 
     def _learn(self, tick: Tick) -> list[Target]:
         """Who is there: all that is sampled comes by as fresh every few seconds."""

@@ -230,6 +230,16 @@ def test_whenever_the_agent_is_killed_nothing_is_left_without_an_owner(own_agent
         agent.client.request("DELETE", "/v1/policies/crash")
 
 
+def test_a_ruleset_can_be_tested_as_soon_as_it_is_there(agent, policy):
+    container = agent.launch("sleep", "1000", labels={"calm": "1"})
+    policy("soon", select={"label": "calm"})
+    found = agent.client.request("GET", "/v1/policies/soon/test")
+    (target,) = found["targets"]
+    assert target["target"] == f"container {agent.detail(container)['name']}"
+    assert target["holds"] is False
+    agent.remove(container)
+
+
 def test_what_may_do_harm_is_undone_by_a_condition_of_its_own(agent, policy):
     container = agent.launch(*BUSY, limits=SLOW, labels={"pinned": "1"})
     before = agent.detail(container)["limits_held"]["cpuset_cpus"]
