@@ -147,8 +147,8 @@ def test_dashboards_made_for_cadvisor_count_what_runs(world):
 
 
 def test_no_scrape_failed(world):
-    _, prometheus, _ = world
-    assert prometheus.value("min_over_time(up[1h])") == 1
+    agent, prometheus, _ = world
+    assert prometheus.value("min_over_time(up[1h])") == 1, agent.log.read_text()[-3000:]
     (target,) = prometheus.targets()
     assert target["health"] == "up", target["lastError"]
     (longest,) = prometheus.query("max_over_time(scrape_duration_seconds[1h])")
