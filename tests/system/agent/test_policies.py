@@ -243,7 +243,7 @@ def test_a_ruleset_can_be_tested_as_soon_as_it_is_there(agent, policy):
 def test_what_may_do_harm_is_undone_by_a_condition_of_its_own(agent, policy):
     container = agent.launch(*BUSY, limits=SLOW, labels={"pinned": "1"})
     before = agent.detail(container)["limits_held"]["cpuset_cpus"]
-    unless = {"detector": "pressure-above", "resource": "cpu", "kind": "some", "above": "20%"}
+    unless = {**WAITS, "for": "4s"}
     keep = {"action": "cpuset", "keep": "50%", "unless": unless}
     policy("place", select={"label": "pinned"}, grade=[keep])
     eventually(lambda: [d["outcome"] for d in decisions(agent, "place")] == ["done", "undone"])
