@@ -31,7 +31,7 @@ _NOISE: Final = {
     "memory": ("sh", "-c", "while :; do dd if=/dev/zero of=/dev/null bs=200M count=9; done"),
 }
 _SETTLE_S: Final = 20.0
-"""For the grades to be taken while it is asked on; what follows is measured."""
+"""The server is asked for so long while grades are taken, before the measurement."""
 
 
 def _options() -> argparse.Namespace:

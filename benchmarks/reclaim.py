@@ -113,7 +113,7 @@ class _Run:
     id: str
     memory: list[int]
     states: list[dict[str, Any]] = field(default_factory=list)
-    """What reclaim says of it, each second; none without."""
+    """The part `reclaim` of its stats, one each second; empty for a container without reclaim."""
     stall_ns: int = 0
     done: int = 0
 

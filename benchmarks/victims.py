@@ -77,7 +77,7 @@ class Load:
     """Its memory.high in MiB: above it is slowed down, which is pressure."""
     swaps: bool = False
     mark: str = ""
-    """What systemd-oomd and oomd have as an attribute of its cgroup: avoid, omit."""
+    """The preference that its label and its cgroup's xattrs carry: avoid, omit; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +290,7 @@ class _Trouble:
 
 
 def _of_the_host() -> dict[str, int]:
-    """What /proc/meminfo has, in KiB; huge pages as a number."""
+    """Return the fields of /proc/meminfo, in KiB; those that count huge pages are numbers."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return {line.split(":")[0]: int(line.split()[1]) for line in lines}
 

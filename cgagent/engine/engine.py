@@ -106,7 +106,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _AMID_S: Final = 5.0
-"""So long what is amid has to come to its end when the agent stops."""
+"""Background work has so many seconds to end when the agent stops."""
 _SCARCE_BYTES: Final = 1 << 20
 
 

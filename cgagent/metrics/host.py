@@ -88,6 +88,6 @@ def sample(last: HostSample | None = None) -> HostSample:
 
 
 def _memory_bytes() -> dict[str, int]:
-    """All at once, of one moment: policies decide by free memory and free swap together."""
+    """Read memory and swap in bytes, of one moment: policies decide by both together."""
     with open(_MEMINFO, "rb") as opened:
         return {name.decode(): int(kib) << 10 for name, kib in _MEMORY.findall(opened.read())}

@@ -86,7 +86,7 @@ class Facts:
     rates: Rates | None = None
     limits: Limits | None = None
     has_network: bool = False
-    """One of its own."""
+    """Whether it has a network namespace of its own."""
     trend: Trend = field(default_factory=Trend)
     is_host: bool = False
     budgets: Mapping[str, float] = field(default_factory=dict)

@@ -425,7 +425,7 @@ class Pool:
 
     @contextlib.contextmanager
     def _ending(self, slot: Slot) -> Iterator[None]:
-        """Who wants to make something ready for the id waits until the block is through."""
+        """Hold the slot in state ENDING during the block: `_make` for its id waits until then."""
         slot.state = State.ENDING
         self._slots[slot.id] = slot
         try:

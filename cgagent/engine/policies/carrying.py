@@ -43,9 +43,10 @@ class Carrying:
     def has_orphans(self) -> bool:
         return bool(self._orphans)
 
-    def go(self, wish: Wish) -> None:
-        """Begin with it."""
-        self._spawn(wish.running.rules.name, self._carry_out(wish))
+    def go(self, wish: Wish | None) -> None:
+        """Begin to carry out an order, if there is one."""
+        if wish is not None:
+            self._spawn(wish.running.rules.name, self._carry_out(wish))
 
     async def settled(self, policy: str) -> None:
         """Until nothing of this ruleset is being carried out."""

@@ -56,7 +56,7 @@ def _io_weight(held: Limits) -> int:
 
 
 def _cpuset(options: Any, held: Limits, facts: Facts) -> Limits:
-    """All that it has but the last ones of the host, or of these alone what it has."""
+    """Return its cpuset without the host's last CPUs (leave), or of these alone (keep)."""
     if held.cpuset_cpus is None:
         raise UnsupportedError("the cpuset controller is not there")
     online = sorted(convert.numbers_in_list(facts.host.cpu_list))
@@ -77,7 +77,7 @@ def _cpuset(options: Any, held: Limits, facts: Facts) -> Limits:
 
 
 def _cpus(asked: tuple[float, str], online: int) -> int:
-    """A share is rounded up."""
+    """Return a number of CPUs; a share of those online is rounded up."""
     value, unit = asked
     return math.ceil(online * value / 100) if unit == "percent" else int(value)
 

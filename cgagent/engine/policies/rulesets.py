@@ -78,11 +78,11 @@ class Rulesets:
         self._changing = asyncio.Lock()
         """One request after the other: what is let go of takes a while."""
         self._known: dict[str, Target] = {HOST.key: HOST}
-        """Those that have been fresh, by key: what runs, and what has ended a short while ago."""
+        """Targets that have been sampled, by key; those that have ended stay until `_tidy`."""
         self._above: set[str] = set()
         """Keys of groups above others, whose pressure is looked at in each round all the same."""
         self._looking: dict[str, _Looking] = {}
-        """By which rulesets each target is looked at."""
+        """The rulesets that look at each target, by the key of the target."""
         self._tidy_s = 0.0
         self._has_looked = asyncio.Event()
         """There has been a round with the rulesets that there are."""
@@ -242,7 +242,7 @@ class Rulesets:
                 await self._has_looked.wait()
 
     def _meet_all(self) -> None:
-        """Those that are not fresh in this round are there, too."""
+        """Learn all running containers and groups, also those not sampled in this round."""
         ids = [container.id for container in self._containers if container.running]
         for id_ in (*ids, *map(id_of_cgroup, self._groups.paths())):
             target = self._targets.get(id_)
@@ -300,16 +300,14 @@ class Rulesets:
         )
 
     def _look(self, target: Target, view: View) -> None:
-        """It is there."""
+        """Evaluate the rulesets that select a running target."""
         looking = self._looking_at(target)
         seen = self.sources.seen(target) if looking.by else None
         if not looking.by or (seen is not None and looking.has_done_with(seen)):
             return
         facts = self.sources.of(target)
         for running, one in looking.by:
-            wish = running.look(one, facts, view)
-            if wish is not None:
-                self._carrying.go(wish)
+            self._carrying.go(running.look(one, facts, view))
             if running.is_news:
                 self._tell_unknown(running, target)
         is_done = all(running.has_nothing_to_do(one) for running, one in looking.by)
@@ -328,9 +326,7 @@ class Rulesets:
         for running in self._catalogue:
             for one in running.active():
                 if one.target.kind != "host" and sampled_id(one.target) not in tick.fresh:
-                    wish = running.look(one, self.facts(one.target), view)
-                    if wish is not None:
-                        self._carrying.go(wish)
+                    self._carrying.go(running.look(one, self.facts(one.target), view))
 
     def _tell_unknown(self, running: Running, target: Target) -> None:
         """Once for each ruleset: it would never do anything, and nobody would know why."""
@@ -378,7 +374,7 @@ class _Looking:
     target: Target
     by: tuple[tuple[Running, Watched], ...]
     done_with: Seen | None = None
-    """What has been looked at, and is nothing to any of them."""
+    """The parts of the sample at which all rulesets were at rest; None: one of them was not."""
 
     def has_done_with(self, seen: Seen) -> bool:
         done = self.done_with

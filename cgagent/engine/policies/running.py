@@ -30,9 +30,9 @@ class View:
     now_s: float
     """Of the monotonic clock."""
     find: Callable[[str], Target | None]
-    """What runs, by its key."""
+    """The function that finds a running target by its key."""
     there: Callable[[], Iterable[Target]]
-    """All that runs."""
+    """The function that lists all running targets."""
     facts: Callable[[Target], Facts | None]
     marked: Callable[[Target], Target]
     """The target with the mark that it has for itself."""
@@ -46,7 +46,7 @@ class Watched:
     state: State
     course: Course
     unless: dict[int, State]
-    """Of the grades' own conditions, by number."""
+    """The states of the grades' own conditions, by the number of the grade."""
     failed: set[Order] = field(default_factory=set)
     """Orders that could not be carried out, which is told once until all is quiet again."""
 
@@ -74,7 +74,6 @@ class Running:
     """A file of the settings; empty: it was added by a request."""
     created_ns: int
     condition: Compiled = field(init=False)
-    _follows_sample: bool = field(init=False)
     _unless: dict[int, Compiled] = field(init=False)
     """The grades' own conditions, by number."""
     unknown: str = ""
@@ -90,10 +89,9 @@ class Running:
         self.condition = Compiled(self.rules.when)
         own = enumerate(grade.unless for grade in self.rules.grades)
         self._unless = {number: Compiled(one) for number, one in own if one is not None}
-        self._follows_sample = self.condition.follows_sample
 
     def needs(self) -> set[Need]:
-        """What has to be found out for it."""
+        """Return the facts beyond the last sample that its conditions and actions read."""
         conditions = (self.condition, *self._unless.values())
         found = {need for condition in conditions for need in condition.needs()}
         if self.rules.against is not None and self.rules.against.most in MOST_NEEDS:
@@ -103,9 +101,9 @@ class Running:
         return found
 
     def has_nothing_to_do(self, one: Watched) -> bool:
-        """Nor will it have as long as the sample of the target is the same."""
+        """Whether the ruleset is at rest for the target until the sample of that changes."""
         is_quiet = one.course.is_at_rest and all(since is None for since in one.state)
-        return is_quiet and self._follows_sample
+        return is_quiet and self.condition.follows_sample
 
     def resume(self, target: Target, in_force: Iterable[Step]) -> None:
         """Go on with what an earlier agent has done."""
@@ -129,7 +127,7 @@ class Running:
         return one
 
     def look(self, one: Watched, facts: Facts | None, view: View) -> Wish | None:
-        """What is to be done now; `facts` None: the target has gone, and its trouble with it."""
+        """Evaluate the ruleset for a target, return the next order; `facts` None: it has gone."""
         holds: bool | None = False
         if facts is not None:
             holds = self.condition.holds(facts, one.state)
@@ -159,7 +157,7 @@ class Running:
         return None if order is None else self._wish(one, order, facts, view)
 
     def _refused(self, one: Watched, facts: Facts | None) -> list[int]:
-        """Grades that their own conditions speak against."""
+        """Return the numbers of the grades that their own conditions refuse."""
         if facts is None:
             return []
         return [n for n, own in self._unless.items() if own.holds(facts, one.unless[n])]
@@ -223,5 +221,5 @@ class Running:
 
 
 def _held(condition: Compiled, facts: Facts, state: State) -> str:
-    """What speaks for it, in words."""
+    """Return the detectors that hold, with their figures, as a text."""
     return "; ".join(found.text for found in condition.findings(facts, state) if found.holds)

@@ -40,7 +40,7 @@ class Sources:
         self._tick: Tick | None = None
         self._host = HostFacts()
         self.needs: frozenset[Need] = frozenset()
-        """What the rulesets there are look at that is found out for nobody else."""
+        """The facts beyond the last sample that some ruleset reads."""
         self.budgets: Callable[[str], Mapping[str, float]] = lambda _id: {}
         """Percent of its budgets that a target with this id has used."""
         self.at_s = 0.0
@@ -106,7 +106,8 @@ class Sources:
         """
         id_ = sampled_id(target)
         sample = self._tick.latest(id_) if self._tick else None
-        if self._tick is None or sample is None or sample.target.is_above:
+        is_host = target.kind == "host"  # also where the root cgroup is sampled
+        if self._tick is None or sample is None or sample.target.is_above or is_host:
             return None
         return sample.usage, self._tick.rates(id_), sample.limits, sample.network is None
 

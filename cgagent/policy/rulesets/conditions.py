@@ -46,20 +46,18 @@ class Compiled:
         self._detectors: list[tuple[Detector, Callable[[Facts], float | None], int]] = []
         self._places = 0
         self.holds = self._compiled(condition)
-        """Whether it does; `state` is the target's, and remembers it."""
+        """The function that tells whether the condition holds; it updates the target's `state`."""
+        names = [detector.figure for detector, _, _ in self._detectors]
+        self.follows_sample = all(FIGURES[name].follows_sample for name in names)
+        """Whether all of its figures do."""
 
     def fresh(self) -> State:
         return [None] * self._places
 
     def needs(self) -> set[Need]:
-        """All of its figures'."""
+        """Return the facts beyond the last sample that its figures read."""
         found = (FIGURES[detector.figure].needs for detector, _, _ in self._detectors)
         return {need for need in found if need is not None}
-
-    @property
-    def follows_sample(self) -> bool:
-        """All of its figures do."""
-        return all(FIGURES[detector.figure].follows_sample for detector, _, _ in self._detectors)
 
     def findings(self, facts: Facts, state: State) -> list[Finding]:
         """What each detector says; `holds` is asked before."""

@@ -81,7 +81,7 @@ class Course:
         """What a user has wanted otherwise, or was refused, in this course up and down."""
         self._told: set[Step] = set()
         self._taken_at: dict[Step, float] = {}
-        """Of what is in force; what an earlier agent has taken counts from now on."""
+        """The time at which each step in force was taken, or first seen by this agent."""
         self._end_again_at = float("-inf")
         self._refused: Collection[int] = ()
         self._through: set[str] = set()

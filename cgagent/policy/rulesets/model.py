@@ -169,7 +169,7 @@ class Against:
     at_least: float = 0.0
     """Of the figure of `most`, in its unit; who has less is no victim."""
     at_least_percent: float = 0.0
-    """The same in percent of what the host has, where `most` is memory or swap."""
+    """The least figure in percent of what the host has, where `most` is memory or swap."""
     spread: bool = False
     """Each grade is taken of all of them, one after the other, before the next one of any."""
 
@@ -180,9 +180,9 @@ class Grade:
     after_s: float = 0.0
     """How long the condition has held since the grade before was taken, or since it began."""
     for_s: float | None = None
-    """It is undone after so long, whether the condition holds or not."""
+    """The grade is undone after so many seconds, whether the condition holds or not."""
     unless: Condition | None = None
-    """Of the target that is looked at. While it holds the grade is not taken; where it comes to
+    """A condition of the watched target: while it holds the grade is not taken; where it comes to
     hold, the grade is undone, and not taken again before all is quiet."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The action's own; see `actions`."""

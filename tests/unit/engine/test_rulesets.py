@@ -566,6 +566,22 @@ async def test_what_is_as_it_was_is_not_evaluated_again(engine, rounds, monkeypa
     assert weight(container) == 5
 
 
+async def test_the_host_is_looked_at_also_where_the_sample_of_its_root_stays(
+    engine, rounds, monkeypatch, tmp_path
+):
+    rest = "avg60=0.00 avg300=0.00 total=0"
+    line = f"some avg10={{0}} {rest}\nfull avg10={{0}} {rest}"
+    monkeypatch.setattr(sources, "_PRESSURE", str(tmp_path))
+    (tmp_path / "memory").write_text(line.format("0.00"))
+    await engine.rulesets.add(document(select={"host": True}, grade=[{"action": "event"}]))
+    rounds.say("/")
+    await rounds.go(2)
+    assert decided(engine) == []
+    (tmp_path / "memory").write_text(line.format("60.00"))
+    await rounds.go(1)
+    assert decided(engine) == [("event", "done")]
+
+
 async def test_what_the_sample_does_not_say_is_looked_at_all_the_same(engine, rounds):
     """The time of day, memory of the host and budgets, while the container's sample stays."""
     container = await started(engine, "one")
