@@ -21,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
+
 from benchmarks.process import Failure
 from cgagent.client.http import Client
 from cgagent.errors import ConflictError
@@ -111,7 +113,7 @@ def _measure(agent: Agent, count: int, connects: int) -> None:
     time.sleep(2)
     used = [server.usage()["memory"] for server in servers]
     cache, own = (sum(one[f"{what}_bytes"] or 0 for one in used) for what in ("file", "anon"))
-    reclaimable = cache + min(own, _free_swap_bytes())
+    reclaimable = cache + min(own, psutil.swap_memory().free)
     slept = [server.hibernate(reclaim=True) for server in servers]
     before, after = (sum(s[f"memory_{w}_bytes"] for s in slept) for w in ("before", "after"))
     saved = before - after
@@ -126,11 +128,6 @@ def _measure(agent: Agent, count: int, connects: int) -> None:
     print(f"CPU time of all in {_ASLEEP_S:.0f} s asleep: {spent / 1e6:.3f} ms")
     _shown("the first one, asleep, memory taken back", [s.get("small") for s in servers])
     _at_random(servers[0], connects)
-
-
-def _free_swap_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("SwapFree:")).split()[1]) << 10
 
 
 def _at_random(server: _Server, connects: int) -> None:
@@ -169,12 +166,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.mode == "v2":
         words = ("--servers", options.servers, "--connects", options.connects)
-        job = guest.Job(
-            command=(sys.executable, "-m", "benchmarks.hibernation", *map(str, words)),
-            environment={"CGAGENT_TEST_MODE": "v2", "CGAGENT_TEST_SLOWNESS": guest.SLOWNESS},
-            timeout_s=3600,
-        )
-        return guest.run("v2", job)
+        return guest.run_module("v2", "benchmarks.hibernation", *words)
     Path(guest.STATE_FOLDER).mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=guest.STATE_FOLDER) as folder,

@@ -198,12 +198,7 @@ def main() -> int:
     if options.mode == "v2":
         words = ("--only", options.only, "--settle", options.settle, "--seconds", options.seconds)
         control = ("--control",) if options.control else ()
-        job = guest.Job(
-            command=(sys.executable, "-m", "benchmarks.reclaim", *control, *map(str, words)),
-            environment={"CGAGENT_TEST_MODE": "v2", "CGAGENT_TEST_SLOWNESS": guest.SLOWNESS},
-            timeout_s=3600,
-        )
-        return guest.run("v2", job)
+        return guest.run_module("v2", "benchmarks.reclaim", *words, *control)
     folder_base = guest.STATE_FOLDER
     Path(folder_base).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder_base) as folder, Agent(Path(folder)) as agent:

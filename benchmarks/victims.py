@@ -388,13 +388,8 @@ def main() -> int:
         _inside(options.root, options.only)
         return 0
     root = cache.build("debian-13-oomd", lambda d: debian.bootstrap(d, "trixie", *_PACKAGES))
-    words = ("--root", str(root), "--only", options.only)
-    job = guest.Job(
-        command=(sys.executable, "-m", "benchmarks.victims", *words),
-        environment={"CGAGENT_TEST_MODE": "v2", "CGAGENT_TEST_SLOWNESS": guest.SLOWNESS},
-        timeout_s=3600,
-    )
-    return guest.run("v2", job)
+    words = ("--root", root, "--only", options.only)
+    return guest.run_module("v2", "benchmarks.victims", *words)
 
 
 if __name__ == "__main__":

@@ -225,15 +225,15 @@ class Group:
     ) -> int:
         """Have the kernel take memory back that is not used, of a group that is frozen, say.
 
-        With None all that goes. `stop` is asked between two pieces of some milliseconds. What is
-        anonymous is left alone where it may not be swapped (v2, since Linux 6.9).
+        With None all that goes. v1 takes some MiB more than it is asked for, v2 some pages. `stop`
+        is asked each few milliseconds at least. What is anonymous is left alone where it may not be
+        swapped (v2, since Linux 6.9).
 
         Returns:
             The bytes that fewer are in use now.
 
         Raises:
-            UnsupportedError: no memory controller, or one that cannot (v2: before Linux 5.19), or
-                not a part of it (v1).
+            UnsupportedError: no memory controller, or one that cannot (v2: before Linux 5.19).
         """
         from cgagent.cgroups.reclaim import reclaim
 

@@ -4,13 +4,15 @@ As senpai and TMO do: every few seconds a small part of what is in use, less the
 that tasks wait for memory comes to what is allowed. As long as nobody notices the part grows; at
 a stall, or when what was taken comes back, it is small again and nothing is taken for a while.
 
-cgroup v1 takes no amount: page cache that is not in use goes as a whole, so it is asked rarely, and
-only where there is enough of it.
+What a kernel takes back is not what it is asked for: it takes some pages at least, and on v1 goes
+some MiB too far. So what is due is summed up until it is worth a step, and what was too much is
+waited out.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,19 +31,21 @@ _SMALLEST: Final = 0.0005
 _LARGEST: Final = 0.01
 """senpai's most in one step."""
 _GROWTH: Final = 1.5
-_LEAST_BYTES: Final = 128 << 10
+LEAST_BYTES: Final = 128 << 10
 """The kernel reclaims 32 pages at least."""
+LEAST_BYTES_V1: Final = 4 << 20
+"""A step of less goes too far by more than it is."""
 _SPARED_BYTES: Final = 4 << 20
 _PAUSE_STEPS: Final = 4
 _LONGEST_PAUSE: Final = 40
-_CAME_BACK: Final = 0.2
-"""The part of what was taken that may come back before the next step."""
+_LOOKS: Final = 10
+"""A minute of steps: in each something cold may be wanted by chance."""
+_CAME_BACK: Final = 0.5
+"""The part of what was taken in that time that may come back in it."""
+_UNNOTICED: Final = 0.02
+"""Of what is in use: so much may come back in any case."""
 _PAGE: Final = 4096
 _SCARCE_SWAP: Final = 0.1
-
-_V1_INTERVAL_S: Final = 60.0
-_V1_LEAST: Final = 0.1
-"""The part of what is in use that has to be inactive page cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,6 @@ class Figures:
     """Of one container. Counters since its group was made; None: this kernel does not count it."""
 
     current_bytes: int
-    inactive_file_bytes: int
     file_bytes: int
     waited_ns: int | None
     """Time in which some task waited for memory."""
@@ -58,6 +61,8 @@ class Figures:
     protected_bytes: int = 0
     swap_free: float = 0.0
     """The part of the swap it may use that is free; 0: there is none."""
+    files_alone: bool = True
+    """Page cache can be taken without what is anonymous: v1 cannot where there is swap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +102,10 @@ def canonical(text: str) -> str:
 class Reclaimer:
     """Of one container on one kernel; times are seconds of a monotonic clock."""
 
-    def __init__(self, percent: float, *, takes_amounts: bool) -> None:
-        """`takes_amounts`: as v2 does, and v1 does not."""
+    def __init__(self, percent: float, *, least_bytes: int = LEAST_BYTES) -> None:
+        """`least_bytes`: of one step."""
         self.percent = percent
-        self.takes_amounts = takes_amounts
+        self._least_bytes = least_bytes
         self.part = _SMALLEST
         """Of what is in use, in the next step where nothing waits."""
         self.waited_percent: float | None = None
@@ -110,11 +115,11 @@ class Reclaimer:
         self._pause = 0
         """Steps that are left out."""
         self._next_pause = _PAUSE_STEPS
+        self._due_bytes = 0
+        """What steps have not taken yet; below 0: they have taken too much."""
         self._taken_bytes = 0
-
-    @property
-    def interval_s(self) -> float:
-        return INTERVAL_S if self.takes_amounts else _V1_INTERVAL_S
+        self._seen: deque[tuple[int, int]] = deque(maxlen=_LOOKS)
+        """What was taken before each of the last looks, and what had come back by then."""
 
     @property
     def is_backing_off(self) -> bool:
@@ -127,12 +132,13 @@ class Reclaimer:
         if last is None or passed_s <= 0:
             return _nothing("the first look")
         self.waited_percent = _percent(last.waited_ns, figures.waited_ns, passed_s)
-        came_back = _grown(last.refaults, figures.refaults) * _PAGE
-        taken, self._taken_bytes = self._taken_bytes, 0
+        self._seen.append((self._taken_bytes, _grown(last.refaults, figures.refaults) * _PAGE))
+        self._taken_bytes = 0
         if self.waited_percent is not None and self.waited_percent >= self.percent:
             return self._back_off(f"tasks waited for memory {self.waited_percent:.3g}% of the time")
-        if taken and came_back > max(taken * _CAME_BACK, _LEAST_BYTES):
-            return self._back_off(f"{came_back} bytes came back of {taken}")
+        taken, came_back = map(sum, zip(*self._seen, strict=True))
+        if taken and came_back > max(taken * _CAME_BACK, figures.current_bytes * _UNNOTICED):
+            return self._back_off(f"{came_back} bytes came back while {taken} were taken")
         if self._pause:
             self._pause -= 1
             return _nothing("it backs off")
@@ -141,9 +147,11 @@ class Reclaimer:
     def taken(self, amount_bytes: int) -> None:
         """So much less was in use after the step."""
         self._taken_bytes = amount_bytes
+        self._due_bytes = min(self._due_bytes - amount_bytes, 0)
 
     def _back_off(self, reason: str) -> Step:
         self.part = _SMALLEST
+        self._seen.clear()
         if not self._pause:
             self._pause = self._next_pause
             self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
@@ -151,25 +159,21 @@ class Reclaimer:
 
     def _next(self, figures: Figures) -> Step:
         may_swap = figures.swap_free >= _SCARCE_SWAP
-        if not self.takes_amounts:
-            return self._cache(figures)
+        if not may_swap and not figures.files_alone:
+            return _nothing("little swap is free, and cgroup v1 would use it")
         within = figures.current_bytes if may_swap else figures.file_bytes
         room = figures.current_bytes - max(figures.protected_bytes, _SPARED_BYTES)
-        calm = 1 - (self.waited_percent or 0.0) / self.percent
-        amount = min(int(within * self.part * calm), room, within)
-        if room < _LEAST_BYTES or within < _LEAST_BYTES:
+        if min(room, within) < self._least_bytes:
             return _nothing("nothing is left that could be taken")
+        calm = 1 - (self.waited_percent or 0.0) / self.percent
+        self._due_bytes += int(within * self.part * calm)
         self.part = min(self.part * _GROWTH, _LARGEST)
         if self.part == _LARGEST:
             self._next_pause = _PAUSE_STEPS  # it has been calm for long
-        return Step(amount_bytes=max(amount, _LEAST_BYTES), may_swap=may_swap, reason="")
-
-    def _cache(self, figures: Figures) -> Step:
-        """All page cache that is not in use, where that is a good part of all."""
-        inactive = figures.inactive_file_bytes
-        if inactive < max(figures.current_bytes * _V1_LEAST, _SPARED_BYTES):
-            return _nothing("there is little page cache that is not in use")
-        return Step(amount_bytes=inactive, may_swap=False, reason="")
+        if self._due_bytes < self._least_bytes:
+            return _nothing("less is due than the kernel takes in a step")
+        amount = min(self._due_bytes, room, within)
+        return Step(amount_bytes=amount, may_swap=may_swap, reason="")
 
 
 def _nothing(reason: str) -> Step:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,10 @@ _KERNEL_PARAMETERS = (
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run in the guest, where, and for how long at most."""
+    """What to run in the guest, where, and for how long at most.
+
+    `environment` is added to what tells the tests where they are.
+    """
 
     command: tuple[str, ...]
     directory: Path = field(default_factory=Path.cwd)
@@ -122,9 +125,16 @@ def run(mode: str, job: Job) -> int:
     return status
 
 
+def run_module(mode: str, name: str, *words: object) -> int:
+    """`run` a module of this checkout, with an hour's time."""
+    command = (sys.executable, "-m", name, *map(str, words))
+    return run(mode, Job(command=command, timeout_s=3600))
+
+
 def _run(mode: str, job: Job) -> tuple[int, bool]:
     """The status, and whether the kernel ended by an instruction that it has not."""
     image = prepare(mode)
+    job = replace(job, environment=_environment(mode) | job.environment)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgagent-guest-")))
         initrd = _initrd(folder, image, job)
@@ -275,13 +285,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _environment(mode: str, pairs: list[str]) -> dict[str, str]:
-    given = dict(pair.partition("=")[::2] for pair in pairs)
+def _environment(mode: str) -> dict[str, str]:
     return {
         "CGAGENT_TEST_MODE": mode,
         "CGAGENT_TEST_SLOWNESS": SLOWNESS,
         "CGAGENT_TEST_CACHE": str(cache.root()),
-        **given,
     }
 
 
@@ -299,7 +307,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminated)
     job = Job(
         command=tuple(options.command),
-        environment=_environment(options.mode, options.env),
+        environment=dict(pair.partition("=")[::2] for pair in options.env),
         timeout_s=options.timeout,
     )
     with suppress(KeyboardInterrupt):

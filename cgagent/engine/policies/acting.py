@@ -160,9 +160,7 @@ class Acting:
         amount = int(used * value / 100 if unit == "percent" else min(value, used))
         group = self._group(victim)
         async with self._jobs.run("reclaim", **_named(victim)), self._reclaims:
-            place = self._host.placements.get("memory")
-            is_v1 = place is not None and place.version == 1
-            freed = await asyncio.to_thread(group.reclaim, None if is_v1 else amount)
+            freed = await asyncio.to_thread(group.reclaim, amount)
         self.reclaimed_bytes += freed
         return f"{freed} bytes were given back of {amount}"
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgagent.errors import CgagentError, UnsupportedError
 from cgagent.metrics import Reclaimed, id_of_cgroup
-from cgagent.policy.reclaim import Figures, Reclaimer, threshold
+from cgagent.policy.reclaim import (
+    INTERVAL_S,
+    LEAST_BYTES,
+    LEAST_BYTES_V1,
+    Figures,
+    Reclaimer,
+    threshold,
+)
 
 if TYPE_CHECKING:
     from cgagent.cgroups import Event, Host
@@ -52,7 +59,7 @@ class Reclaiming:
         self, host: Host, containers: Containers, groups: Groups, subjects: Subjects
     ) -> None:
         place = host.placements.get("memory")
-        self._takes_amounts = place is not None and place.version != 1
+        self._is_v1 = place is not None and place.version == 1
         self._containers = containers
         self._groups = groups
         self._subjects = subjects
@@ -86,16 +93,16 @@ class Reclaiming:
         text = subject.reclaim
         one = self._all.get(target_id)
         if one is None or one.text != text:
-            percent = threshold(text) or 0.0
-            one = _One(text, Reclaimer(percent, takes_amounts=self._takes_amounts))
+            least_bytes = LEAST_BYTES_V1 if self._is_v1 else LEAST_BYTES
+            one = _One(text, Reclaimer(threshold(text) or 0.0, least_bytes=least_bytes))
             self._all[target_id] = one
         if one.is_busy or now_s < one.due_s or not subject.works:
             return
         sample = tick.latest(target_id)
-        figures = None if sample is None else _figures(sample, tick)
+        figures = None if sample is None else _figures(sample, tick, is_v1=self._is_v1)
         if figures is None or sample is None:
             return
-        one.due_s = now_s + one.reclaimer.interval_s
+        one.due_s = now_s + INTERVAL_S
         step = one.reclaimer.step(sample.full_ns / 1e9, figures)
         one.reason = step.reason
         if step.amount_bytes and not one.cannot:
@@ -110,9 +117,8 @@ class Reclaiming:
     ) -> None:
         try:
             group = subject.kernel()
-            amount = amount_bytes if self._takes_amounts else None
             async with self._turns:
-                freed = await asyncio.to_thread(group.reclaim, amount, may_swap=may_swap)
+                freed = await asyncio.to_thread(group.reclaim, amount_bytes, may_swap=may_swap)
         except UnsupportedError as e:
             one.cannot = e.message
             log.warning("%s: no memory is taken back: %s", subject.target, e.message)
@@ -149,7 +155,7 @@ class Reclaiming:
         }
 
 
-def _figures(sample: Sample, tick: Tick) -> Figures | None:
+def _figures(sample: Sample, tick: Tick, *, is_v1: bool) -> Figures | None:
     memory, limits = sample.usage.memory, sample.limits
     if memory.current_bytes is None:
         return None
@@ -158,12 +164,12 @@ def _figures(sample: Sample, tick: Tick) -> Figures | None:
     guards = (limits.memory_low_bytes, limits.memory_min_bytes)
     return Figures(
         current_bytes=memory.current_bytes,
-        inactive_file_bytes=memory.inactive_file_bytes or 0,
         file_bytes=memory.file_bytes or 0,
         waited_ns=psi.some.total_ns if psi else None,
         refaults=sum(counts) if counts else memory.pgmajfault,
         protected_bytes=max((g for g in guards if isinstance(g, int)), default=0),
         swap_free=_swap_free(sample, tick),
+        files_alone=not is_v1 or not (tick.machine and tick.machine.swap_total_bytes),
     )
 
 
