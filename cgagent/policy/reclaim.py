@@ -54,6 +54,7 @@ class Figures:
 
     current_bytes: int
     file_bytes: int
+    """Page cache on its lists: what is in tmpfs is not."""
     waited_ns: int | None
     """Time in which some task waited for memory."""
     refaults: int | None

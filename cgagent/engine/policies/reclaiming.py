@@ -164,7 +164,7 @@ def _figures(sample: Sample, tick: Tick, *, is_v1: bool) -> Figures | None:
     guards = (limits.memory_low_bytes, limits.memory_min_bytes)
     return Figures(
         current_bytes=memory.current_bytes,
-        file_bytes=memory.file_bytes or 0,
+        file_bytes=(memory.inactive_file_bytes or 0) + (memory.active_file_bytes or 0),
         waited_ns=psi.some.total_ns if psi else None,
         refaults=sum(counts) if counts else memory.pgmajfault,
         protected_bytes=max((g for g in guards if isinstance(g, int)), default=0),

@@ -43,7 +43,13 @@ class Rounds:
         stall = Stall(avg10=0.0, avg60=0.0, avg300=0.0, total_ns=int(waited_s * 1e9))
         usage = Usage(
             cpu=Cpu(),
-            memory=Memory(current_bytes=1000 * MIB, file_bytes=400 * MIB, refault_file=0),
+            memory=Memory(
+                current_bytes=1000 * MIB,
+                file_bytes=500 * MIB,  # with tmpfs
+                inactive_file_bytes=300 * MIB,
+                active_file_bytes=100 * MIB,
+                refault_file=0,
+            ),
             io=None,
             pids=Pids(),
             pressure=Pressure(memory=Psi(some=stall)),
