@@ -42,7 +42,7 @@ _LOOKS: Final = 10
 """A minute of steps: in each something cold may be wanted by chance."""
 _CAME_BACK: Final = 0.5
 """The part of what was taken in that time that may come back in it."""
-_UNNOTICED: Final = 0.02
+_UNNOTICED: Final = 0.05
 """Of what is in use: so much may come back in any case."""
 _PAGE: Final = 4096
 _SCARCE_SWAP: Final = 0.1

@@ -95,11 +95,11 @@ def test_it_backs_off_when_what_was_taken_comes_back():
     one = Reclaimer(0.1)
     amounts(one, 10)
     step = one.step(10 * INTERVAL_S, figures(refaults=20 * 256))
-    assert step.amount_bytes, "20 of 1,000 MiB in a minute is nothing to notice"
+    assert step.amount_bytes, "20 of 1,000 MiB in a minute are nothing to notice"
     one.taken(step.amount_bytes)
-    step = one.step(11 * INTERVAL_S, figures(refaults=45 * 256))
+    step = one.step(11 * INTERVAL_S, figures(refaults=70 * 256))
     assert (step.amount_bytes, one.is_backing_off) == (0, True)
-    assert f"{45 * MIB} bytes came back while" in step.reason
+    assert f"{70 * MIB} bytes came back while" in step.reason
 
 
 def test_what_comes_back_although_nothing_was_taken_is_not_its_own():
