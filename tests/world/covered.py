@@ -24,7 +24,7 @@ def main() -> None:
     if percent < _AT_LEAST:
         sys.exit(
             f"unit tests cover {percent:.1f} % of {_FOLDER}, which is less than {_AT_LEAST} %: see "
-            "what is missing by 'coverage run -m pytest tests/unit; coverage report -m'"
+            "what is missing by 'coverage run -m pytest tests/unit/engine; coverage report -m'"
         )
 
 

@@ -46,8 +46,9 @@ SWAP_BYTES = 256 << 20
 MEMORY = "3072M"
 BOOT_ALLOWANCE_S = 60
 _BEGIN_S = 180
-_PATCHED = b"Oops: int3"
-"""The first byte of an instruction is that of a breakpoint while the kernel patches the rest."""
+_PATCHED = (b"Oops: int3", b"RIP: 0010:text_poke_early")
+"""The first byte of an instruction is that of a breakpoint while the kernel patches the rest; the
+other is where it patches before its CPUs have begun."""
 TIMED_OUT = 124
 GUEST_FAILED = 125
 
@@ -152,7 +153,8 @@ def _run(mode: str, job: Job) -> tuple[int, bool]:
         arguments = _machine(folder, image.image, initrd, " ".join(parameters))
         finished = _boot(arguments, folder, stack, job.timeout_s + BOOT_ALLOWANCE_S)
         status = _verdict(folder, finished=finished)
-        return status, status == GUEST_FAILED and _PATCHED in (folder / "console").read_bytes()
+        console = (folder / "console").read_bytes()
+        return status, status == GUEST_FAILED and any(words in console for words in _PATCHED)
 
 
 def _initrd(folder: Path, image: Kernel, job: Job) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import importlib
 import json
 import pkgutil
@@ -47,6 +48,7 @@ DOCUMENTS = st.recursive(
 SIMPLE = {str: TEXT, int: st.integers(), bool: st.booleans(), typing.Any: DOCUMENTS}
 
 
+@functools.cache  # to make a strategy costs more than to draw from it
 def values(hint):
     """Of a member that is annotated so."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -61,6 +63,7 @@ def values(hint):
     return st.sampled_from(hint) if issubclass(hint, enum.Enum) else records(hint)
 
 
+@functools.cache
 def records(kind):
     return st.fixed_dictionaries({n: values(h) for n, h in hints(kind).items()}).map(
         lambda members: kind(**members)
