@@ -5,7 +5,8 @@ cold is wanted once in ten minutes or so. Each runs twice at the same time, once
 once without, so that whatever else the machine does hits both. Printed are the memory, the stall
 and the throughput of both, over the last part of the run. ``--control`` gives neither of them
 reclaim: that is what chance makes of two equal ones. ``--mode v2`` does it in a guest with cgroup
-v2 and swap, which is 15 times slower, and where what is cold is wanted as much more rarely. Natively, run it in a network namespace: ``unshare -n sh -c 'ip link set lo up; ...'``.
+v2 and swap, which is 15 times slower, and where what is cold is wanted as much more rarely.
+Natively, run it in a network namespace: ``unshare -n sh -c 'ip link set lo up; ...'``.
 """
 
 from __future__ import annotations
