@@ -62,6 +62,7 @@ def test_its_own_integration_tests(host, docker, tmp_path):
                 "DOCKER_HOST": host,
                 "DOCKER_TEST_API_VERSION": os.environ.get("CGAGENT_TEST_DOCKER_API", _VERSION),
                 "HOME": str(tmp_path),
+                "TMPDIR": str(tmp_path),  # they leave files there
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
         )
