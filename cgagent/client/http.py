@@ -6,6 +6,7 @@ It asks for paths and gets plain JSON: `cgagent.client.agent` puts types on top 
 from __future__ import annotations
 
 import _socket
+from time import monotonic
 
 from cgagent.client import compact_json
 from cgagent.client.connection import Connection, Socket
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _OK: Final = range(200, 300)
 _AT_ONCE: Final = 50  # as docker has it
+_KEPT_S: Final = 20.0
+"""A connection that was idle for longer is not used again: the agent closes it after 30 s."""
 _UNRESERVED: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:@"
 )
@@ -81,6 +84,7 @@ class Client:
         self._dial = dial
         self._common = common
         self._connection: Connection | None = None
+        self._used_s = 0.0
 
     def another(self) -> Client:
         """One of the same agent, with connections of its own."""
@@ -147,6 +151,7 @@ class Client:
         connection.send(method, path, body, headers)
         status, answered = connection.head()
         data = b"" if status in {204, 304} else b"".join(connection.pieces(answered))
+        self._used_s = monotonic()
         return status, answered, data
 
     def requests(
@@ -191,10 +196,13 @@ class Client:
 
         Raises: as `connect`.
         """
-        if self._connection is not None and self._connection.ended():
+        if self._connection is not None and (
+            monotonic() >= self._used_s + _KEPT_S or self._connection.ended()
+        ):
             self.close()
         if self._connection is None:
             self._connection = self.connect()
+            self._used_s = monotonic()
         return self._connection
 
     def close(self) -> None:

@@ -121,6 +121,15 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(agent):
     assert client.request("GET", "/x") == 3
 
 
+def test_a_connection_that_the_agent_may_just_close_is_not_used_again(agent, monkeypatch):
+    client = agent([http(200, b"1"), http(200, b"2")], [http(200, b"3")])
+    assert client.request("GET", "/x") == 1
+    assert client.request("GET", "/x") == 2
+    later = time.monotonic() + 25
+    monkeypatch.setattr("cgagent.client.http.monotonic", lambda: later)
+    assert client.request("POST", "/x") == 3
+
+
 def test_an_agent_that_hangs_up_in_the_middle(agent):
     client = agent([b"HTTP/1.1 200 X\r\ncontent-length: 10\r\n\r\nhalf"])
     with pytest.raises(UnavailableError, match="the agent closed the connection"):
