@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rules.yml"
-SCRAPE_S = 3
+SCRAPE_S = 5
 """As long, too, as a scrape may take: Prometheus allows no more than its interval."""
 
 
