@@ -4,8 +4,8 @@ Three workloads with cold memory: a web server of Python's, SQLite with a cache,
 cold is wanted once in ten minutes or so. Each runs twice at the same time, once with reclaim and
 once without, so that whatever else the machine does hits both. Printed are the memory, the stall
 and the throughput of both, over the last part of the run. ``--control`` gives neither of them
-reclaim: that is what chance makes of two equal ones. ``--mode v2`` does it in a guest with cgroup
-v2 and swap, which is 15 times slower, and where what is cold is wanted as much more rarely.
+reclaim: that is what chance makes of two equal ones. ``--mode v1`` or ``v2`` does it in a guest
+with swap, which is 15 times slower, and where what is cold is wanted as much more rarely.
 Natively, run it in a network namespace: ``unshare -n sh -c 'ip link set lo up; ...'``.
 """
 
@@ -100,7 +100,7 @@ _WORKLOADS: Final = {"service": _SERVICE, "sqlite": _SQLITE, "compile": _COMPILE
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reclaim")
-    parser.add_argument("--mode", choices=("native", "v2"), default="native")
+    parser.add_argument("--mode", choices=("native", "v1", "v2"), default="native")
     parser.add_argument("--only", default=",".join(_WORKLOADS))
     parser.add_argument("--control", action="store_true", help="reclaim for neither of the two")
     parser.add_argument("--settle", type=float, default=240.0, help="seconds before the figures")
@@ -201,10 +201,10 @@ def _show_states(states: Sequence[dict[str, Any]]) -> None:
 
 def main() -> int:
     options = _options()
-    if options.mode == "v2":
+    if options.mode != "native":
         words = ("--only", options.only, "--settle", options.settle, "--seconds", options.seconds)
         control = ("--control",) if options.control else ()
-        return guest.run_module("v2", "benchmarks.reclaim", *words, *control)
+        return guest.run_module(options.mode, "benchmarks.reclaim", *words, *control)
     folder_base = guest.STATE_FOLDER
     Path(folder_base).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder_base) as folder, Agent(Path(folder)) as agent:
